@@ -315,7 +315,8 @@ def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
         shares.c.options.is_not(None), shares.c.revoked_at.is_(None)
     )
     for row in connection.execute(active.order_by(shares.c.id)).all():
-        if row.options.get("landmark") in landmark.all_slugs:
+        shared = row.options.get("landmark") or ()  # one slug, or several
+        if not set(landmark.all_slugs).isdisjoint([shared] if isinstance(shared, str) else shared):
             revoked = update(shares).where(shares.c.id == row.id)
             connection.execute(revoked.values(revoked_at=datetime.now(UTC)))
             record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)

@@ -20,13 +20,13 @@ from tagger.cli.options import (
     Gps,
     GpsEstimated,
     Include,
-    LandmarkName,
+    LandmarkNames,
     MaxErrorKm,
     MinScore,
     ModelName,
     NearPosition,
     OfJob,
-    PhotoCountry,
+    PhotoCountries,
     PositionSource,
     RadiusKm,
     TakenAfter,
@@ -37,6 +37,7 @@ from tagger.cli.options import (
     Under,
     VerdictName,
     WriteTo,
+    Years,
     check_embed_objects,
     parse_max_error,
     query_usage,
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 class QueryOptions:
     """The options that select photos, of `query`, `confirm`, `reject` and `metadata write`."""
 
-    landmark: LandmarkName = None
-    country: PhotoCountry = None
+    landmark: LandmarkNames = None
+    country: PhotoCountries = None
     near: NearPosition = None
     radius_km: RadiusKm = None
     box: BoundingBox = None
@@ -69,6 +70,7 @@ class QueryOptions:
     verdict: VerdictName = None
     camera: CameraNames = None
     under: Under = None
+    year: Years = None
     taken_after: TakenAfter = None
     taken_before: TakenBefore = None
     model: ClassifiedBy = None

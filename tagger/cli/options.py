@@ -103,10 +103,18 @@ LandmarkName = Annotated[
 Country = Annotated[
     str | None, typer.Option("--country", help="Landmarks in this country. Case does not matter.")
 ]
-PhotoCountry = Annotated[
-    str | None,
+LandmarkNames = Annotated[
+    list[str] | None,
     typer.Option(
-        "--country", help="Photos taken in this country, or of its landmarks. Case does not matter."
+        "--landmark", metavar="NAME", help="Landmark, by slug or name. Case does not matter. Repeatable."
+    ),
+]
+PhotoCountries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--country",
+        metavar="NAME",
+        help="Photos taken in this country, or of its landmarks. Case does not matter. Repeatable.",
     ),
 ]
 NearLandmark = Annotated[
@@ -167,6 +175,10 @@ CameraNames = Annotated[
     ),
 ]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Photos in this folder. Repeatable.")]
+Years = Annotated[
+    list[int] | None,
+    typer.Option("--year", metavar="YEAR", help="Photos taken in this year, in camera time. Repeatable."),
+]
 TakenAfter = Annotated[
     str | None,
     typer.Option("--taken-after", metavar="DATE", help="Photos taken at this time or later, in camera time."),

@@ -1,6 +1,7 @@
 """Selecting the photos of a job that writes metadata, or undoes writes: by query, or by earlier writes. Records nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tagger.database.enums import Outcome, PositionSource, Target
 from tagger.database.tables import contents, jobs, metadata_writes, photos, positions
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
-from tagger.query.filters import is_confirmed_or_taught, path_ranges
+from tagger.query.filters import is_confirmed_or_taught, path_ranges, taken_in
 
 PAGE = 1000
 
@@ -103,19 +104,8 @@ def has_photos_outside(
 
 
 def has_tag_conditions(query: PhotoQuery) -> bool:
-    """Whether the query limits photos by their tags."""
-    conditions = (
-        query.landmark,
-        query.country,
-        query.near,
-        query.box,
-        query.position,
-        query.trip,
-        query.min_score,
-        query.model,
-        query.limit,
-    )
-    return any(condition is not None for condition in conditions)
+    """Whether the query limits photos by more than folders and dates, so that it leaves out photos without tags."""
+    return replace(query, under=(), year=(), taken_after=None, taken_before=None) != PhotoQuery()
 
 
 def found_id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
@@ -162,6 +152,8 @@ def without_tags(
     yield photos.c.gone_since.is_(None)
     if query.under:
         yield _under(database, query.under, root_paths)
+    if query.year:
+        yield or_(*(taken_in(photos.c.taken_at, year) for year in query.year))
     if query.taken_after is not None:
         yield photos.c.taken_at >= query.taken_after
     if query.taken_before is not None:

@@ -5,6 +5,7 @@ A photo's position decides whether it is inside. Landmarks count too, where that
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -123,20 +124,21 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Country:
-    """Photos with a position in the country, and those of its landmarks. `names`: the country in positions."""
+    """Photos with a position in one of these countries, and those of their landmarks. `names`: the countries in positions."""
 
     names: tuple[str, ...]
     landmarks: tuple[int, ...]
 
     @classmethod
-    def resolve(cls, connection: Connection, country: str) -> Self:
+    def resolve(cls, connection: Connection, countries: Sequence[str]) -> Self:
         """Raises:
-        CountryNotFound: no landmark and no position is in `country`.
+        CountryNotFound: no landmark and no position is in one of `countries`.
         """
-        countries = position_countries(connection)
-        found = landmarks_in_country(connection, country, countries)
-        names = (name for name in countries if normalize_name(name) == normalize_name(country))
-        return cls(tuple(names), tuple(sorted(landmark.id for landmark in found)))
+        of_positions = position_countries(connection)
+        found = [landmarks_in_country(connection, country, of_positions) for country in countries]
+        normal = {normalize_name(country) for country in countries}
+        names = (name for name in of_positions if normalize_name(name) in normal)
+        return cls(tuple(names), tuple(sorted({each.id for each in chain.from_iterable(found)})))
 
     @property
     def scans(self) -> Sequence[IndexScan]:
@@ -168,7 +170,7 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
         yield Circle.resolve(connection, query.near)
     if query.box is not None:
         yield Rectangle.resolve(connection, query.box)
-    if query.country is not None:
+    if query.country:
         yield Country.resolve(connection, query.country)
 
 

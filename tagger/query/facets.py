@@ -4,15 +4,24 @@ A choice has the same number as a query with it. Where a query reads too many ph
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sqlalchemy import CompoundSelect, Connection, Select, case, false, func, null, or_, select, true
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Text
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    case,
+    false,
+    func,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from tagger.catalog.cameras import camera_models
 from tagger.catalog.landmarks import all_landmarks
@@ -22,7 +31,9 @@ from tagger.database.tables import landmarks, photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.photos import path_text
 from tagger.query.areas import Area
+from tagger.query.column_parts import first_part, year_of
 from tagger.query.filters import Adding, ResolvedQuery, ScanRole
+from tagger.query.index_scan import Condition
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
 from tagger.query.plans import ids_of_scans, scan_plans, scans_size, smallest_plan
 from tagger.query.tag_conditions import shown_landmarks
@@ -34,17 +45,21 @@ MOST_VALUES = 200
 """Choices of a facet, the most frequent ones."""
 
 FacetName = Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
-OUTCOMES = ("any_rank", "unknown", "untagged", "dismissed")
+OUTCOMES = ("any_rank", "unknown", "untagged", "failed", "dismissed")
 """Options that select photos by outcome; at most one of them is set."""
 
 
 @dataclass(frozen=True)
 class FacetValue:
-    """A choice: its text as an option, its name, and its number of photos; of a facet that is not exact, at least as many."""
+    """A choice: its text as an option, its name, and its number of photos; of a facet that is not exact, at least as many.
+
+    `has_folders`: it is a folder with folders in it.
+    """
 
     value: str
     name: str
     photos: int
+    has_folders: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,20 @@ def count_facets(
         return [counts.facet(name) for name in get_args(FacetName)]
 
 
+def count_folders(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    open_folders: Collection[Path],
+    *,
+    most_read: int = MOST_READ,
+) -> Facet:
+    """The facet of folders alone, with the folders in `open_folders` besides those in the query's. Raises as `count_facets`."""
+    with database.read() as connection:
+        plain = replace(query, limit=None)
+        return _FacetCounts(connection, plain, root_paths or {}, most_read, open_folders).facet("folder")
+
+
 @dataclass(frozen=True)
 class _Matches:
     """The photos of a query as a table: id, content_id, camera_id, root_id, path, taken_at, source, country, and `unit`, which is
@@ -86,18 +115,29 @@ class _FacetCounts:
     query: PhotoQuery
     root_paths: RootPaths
     most_read: int
+    open_folders: Collection[Path] = ()
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""
+        count: Mapping[FacetName, Callable[[], tuple[bool, Iterable[FacetValue]]]] = {
+            "landmark": self._landmark,
+            "country": self._country,
+            "year": self._year,
+            "camera": self._camera,
+            "position": self._position,
+            "outcome": self._outcome,
+            "verdict": self._verdict,
+            "folder": self._folder,
+        }
         try:
-            exact, values = getattr(self, f"_{name}")()
+            exact, values = count[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
             return Facet(name, True, ())
         return Facet(name, exact, tuple(values)[:MOST_VALUES])
 
     def _landmark(self) -> tuple[bool, Iterable[FacetValue]]:
-        refuse_contradictions(replace(self.query, landmark="any"))
-        matches = self._matches(replace(self.query, landmark=None), "landmark")
+        refuse_contradictions(replace(self.query, landmark=("any",)))
+        matches = self._matches(replace(self.query, landmark=()), "landmark")
         pairs = self._landmark_pairs(matches).subquery()
         # A photo that is in an area by a landmark alone shows no other landmark there.
         located = (
@@ -110,13 +150,15 @@ class _FacetCounts:
         )
         known = {landmark.id: landmark for landmark in all_landmarks(self.connection)}
         values = (
-            FacetValue(known[id_].slug, known[id_].display_name, count) for id_, count in counts.items()
+            FacetValue(known[id_].slug, known[id_].display_name, count)
+            for id_, count in counts.items()
+            if id_ in known  # others were removed in the meantime
         )
         return matches.exact, _most_first(values)
 
     def _country(self) -> tuple[bool, Iterable[FacetValue]]:
-        refuse_contradictions(replace(self.query, country="any"))
-        matches = self._matches(replace(self.query, country=None), "place")
+        refuse_contradictions(replace(self.query, country=("any",)))
+        matches = self._matches(replace(self.query, country=()), "place")
         rows = matches.rows
         located = select(rows.c.unit, rows.c.country).where(rows.c.country.is_not(None))
         shown = self._landmark_pairs(matches).subquery()
@@ -125,14 +167,14 @@ class _FacetCounts:
             .join(landmarks, landmarks.c.id == shown.c.landmark_id)
             .where(landmarks.c.country.is_not(None))
         )
-        if self.query.landmark is not None:
-            of_landmarks = of_landmarks.where(landmarks.c.id == self._resolved(self.query).landmark_id)
+        if self.query.landmark:
+            of_landmarks = of_landmarks.where(landmarks.c.id.in_(self._resolved(self.query).landmark_ids))
         pairs = located.union(of_landmarks).subquery()
         counts = self._counts(select(pairs.c.country, func.count()).group_by(pairs.c.country))
         return matches.exact, _most_first(FacetValue(name, name, count) for name, count in counts.items())
 
     def _year(self) -> tuple[bool, Iterable[FacetValue]]:
-        matches = self._matches(replace(self.query, taken_after=None, taken_before=None))
+        matches = self._matches(replace(self.query, year=()))
         counts = self._grouped(matches, year_of(matches.rows.c.taken_at))
         years = sorted((year for year in counts if year is not None), reverse=True)
         return matches.exact, [FacetValue(year, year, counts[year]) for year in years]
@@ -162,13 +204,12 @@ class _FacetCounts:
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
         roots = list_roots(self.connection, self.root_paths)
-        if self.query.under or len(roots) == 1:
-            starts = (start for root in roots for start in self._open_folders(root))
-            return matches.exact, [value for start in starts for value in self._subfolders(matches, *start)]
-        counts = self._grouped(matches, matches.rows.c.root_id)
-        return matches.exact, [
-            FacetValue(str(root.folder), root.name, counts[root.id]) for root in roots if root.id in counts
+        outermost: Iterable[FacetValue] = () if len(roots) == 1 else self._root_values(matches, roots)
+        starts = [
+            (root, start) for root in roots for start in self._open_folders(root, is_only=len(roots) == 1)
         ]
+        inside = (value for start in starts for value in self._subfolders(matches, *start))
+        return matches.exact, (*outermost, *inside)
 
     def _alternatives(
         self, alternatives: Mapping[str, Mapping[str, Any]]
@@ -186,28 +227,34 @@ class _FacetCounts:
             exact = exact and matches.exact
         return exact, _with_photos(alternatives, counts)
 
-    def _open_folders(self, root: Root) -> Iterator[tuple[Root, str]]:
-        """The folders of a root whose sub-folders are choices: that of the query and those that it is in."""
-        inside = [path for path in self.query.under if path.is_relative_to(root.folder)]
-        if not self.query.under:
-            yield root, ""
-        for path in inside[:1]:
-            text, _ = path_text(path.relative_to(root.folder))
-            parts = [] if text == "." else text.split("/")
-            yield from (
-                (root, "".join(f"{part}/" for part in parts[:depth])) for depth in range(len(parts) + 1)
-            )
+    def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
+        """The folders of a root whose sub-folders are choices: those of the query, open ones, and those that these are in."""
+        found = {""} if is_only else set()
+        for path in (*self.query.under, *self.open_folders):
+            if path.is_relative_to(root.folder):
+                text, _ = path_text(path.relative_to(root.folder))
+                parts = [] if text == "." else text.split("/")
+                found |= {"".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts) + 1)}
+        return sorted(found)
+
+    def _root_values(self, matches: _Matches, roots: Iterable[Root]) -> Iterator[FacetValue]:
+        rows = matches.rows
+        found = {
+            each[0]: each[1:] for each in self._folder_rows(matches, rows.c.root_id, rows.c.path.like("%/%"))
+        }
+        for root in roots:
+            if root.id in found:
+                yield FacetValue(str(root.folder), root.name, *found[root.id])
 
     def _subfolders(self, matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
         rows = matches.rows
-        child = first_part(func.substr(rows.c.path, len(folder) + 1))
+        rest = func.substr(rows.c.path, len(folder) + 1)
         inside = rows.c.root_id == root.id, rows.c.path >= folder, rows.c.path_bytes == b""
         before = () if not folder else (rows.c.path < folder[:-1] + chr(ord("/") + 1),)
-        counts = self._counts(
-            select(child, func.count(rows.c.unit.distinct())).where(*inside, *before).group_by(child)
-        )
-        for name in sorted(name for name in counts if name):
-            yield FacetValue(str(root.folder / folder / name), name, counts[name])
+        found = self._folder_rows(matches, first_part(rest), rest.like("%/%/%"), *inside, *before)
+        for name, number, has_folders in sorted(found):
+            if name:
+                yield FacetValue(str(root.folder / folder / name), name, number, has_folders)
 
     # ----- queries -----
 
@@ -249,6 +296,15 @@ class _FacetCounts:
             matches.rows, inside, min_score=self.query.min_score, any_rank=self.query.any_rank
         )
 
+    def _folder_rows(
+        self, matches: _Matches, folder: ColumnElement[Any], is_deeper: Condition, *conditions: Condition
+    ) -> list[tuple[Any, int, bool]]:
+        """Each folder with its number of photos, and whether one of these is in a folder inside."""
+        number = func.count(matches.rows.c.unit.distinct())
+        deepest = func.max(case((is_deeper, 1), else_=0))
+        rows = self.connection.execute(select(folder, number, deepest).where(*conditions).group_by(folder))
+        return [(row[0], row[1], bool(row[2])) for row in rows]
+
     def _grouped(self, matches: _Matches, key: Any) -> Mapping[Any, int]:
         return self._counts(select(key, func.count(matches.rows.c.unit.distinct())).group_by(key))
 
@@ -262,39 +318,3 @@ def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
 
 def _with_photos(names: Iterable[str], counts: Mapping[str, int]) -> list[FacetValue]:
     return [FacetValue(name, name, counts[name]) for name in names if counts.get(name)]
-
-
-class year_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """The year of a time, as text."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(year_of)
-def _compile_to_char(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY')"
-
-
-@compiles(year_of, "sqlite")
-def _compile_substr(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 4)"
-
-
-class first_part(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """A relative path up to its first slash, without it; empty for a file that is in no folder."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(first_part)
-def _compile_split(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
-    path = compiler.process(element.clauses, **options)
-    return f"CASE WHEN strpos({path}, '/') > 0 THEN split_part({path}, '/', 1) ELSE '' END"
-
-
-@compiles(first_part, "sqlite")
-def _compile_instr(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
-    path = compiler.process(element.clauses, **options)
-    return f"substr({path}, 1, max(instr({path}, '/') - 1, 0))"

@@ -6,6 +6,8 @@ Knows nothing of how photos are read (see index_scan and find).
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -42,7 +44,7 @@ from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
-from tagger.query.options import PhotoQuery, PositionOption, VerdictOption
+from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, year_limits
 from tagger.query.tag_conditions import has_tag, is_first_copy
 from tagger.trips.find import find_trip, is_of_trip
 from tagger.trips.grouping import Trip
@@ -68,7 +70,7 @@ class ResolvedQuery:
     """A query with ids instead of names. It selects all photos that it can have once an option that is being added has a value."""
 
     query: PhotoQuery
-    landmark_id: int | None
+    landmark_ids: tuple[int, ...]
     areas: tuple[Area, ...]
     model_id: int | None
     ranges: "tuple[PathRange, ...]"
@@ -87,7 +89,7 @@ class ResolvedQuery:
             _check_job(connection, query.job)
         return cls(
             query=query,
-            landmark_id=None if query.landmark is None else _landmark(connection, query, query.landmark).id,
+            landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
             areas=tuple(query_areas(connection, query)),
             model_id=None if query.model is None else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
@@ -109,8 +111,8 @@ class ResolvedQuery:
             yield self._has_outcome()
             if self.query.min_score is not None:
                 yield _has_score(self.query.min_score)
-        if self.landmark_id is not None and self.landmark_id != role.landmark_id:
-            yield _has_landmark((self.landmark_id,))
+        if self.landmark_ids and role.landmark_id not in self.landmark_ids:
+            yield _has_landmark(self.landmark_ids)
 
     def _exact_tag_conditions(self) -> Iterator[Condition]:
         """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
@@ -120,8 +122,7 @@ class ResolvedQuery:
         if query.unknown:
             yield ~has_tag()
         elif self.needs_accepted_tag or self._has_tag_options:
-            landmark_ids = None if self.landmark_id is None else (self.landmark_id,)
-            yield has_tag(landmark_ids, min_score=query.min_score, any_rank=query.any_rank)
+            yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
 
     def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
         query = self.query
@@ -141,7 +142,7 @@ class ResolvedQuery:
     def _shows(self, landmarks: Sequence[int]) -> Condition:
         if self.query.sort is None:
             return _has_landmark(landmarks)
-        ids = [id_ for id_ in landmarks if self.landmark_id in (None, id_)]
+        ids = [id_ for id_ in landmarks if not self.landmark_ids or id_ in self.landmark_ids]
         return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
     def _dismissal_conditions(self) -> Iterator[Condition]:
@@ -168,6 +169,8 @@ class ResolvedQuery:
             yield or_(false(), *(range_.filter for range_ in self.ranges))
         if self.camera_ids:
             yield off_index(photos.c.camera_id).in_(self.camera_ids)
+        if query.year:
+            yield or_(*(taken_in(off_index(photos.c.taken_at), year) for year in query.year))
         if query.taken_after is not None:
             yield off_index(photos.c.taken_at) >= query.taken_after
         if query.taken_before is not None:
@@ -183,7 +186,7 @@ class ResolvedQuery:
         if not self._belongs_to_scan(row, matching, role):
             return None
         query = self.query
-        if query.untagged or query.unknown or query.dismissed:
+        if query.untagged or query.failed or query.unknown or query.dismissed:
             matches = not any(tag.accepted for tag in photo_tags)
             return (photo_tags if query.any_rank else ()) if matches else None
         if not matching and (self.needs_accepted_tag or self._has_tag_options):
@@ -199,7 +202,7 @@ class ResolvedQuery:
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
         query = self.query
-        others = query.unknown or query.untagged or query.dismissed
+        others = query.unknown or query.untagged or query.failed or query.dismissed
         return not (others or query.any_rank or self._selects_untagged)
 
     @property
@@ -218,11 +221,13 @@ class ResolvedQuery:
 
     @property
     def _has_tag_options(self) -> bool:
-        return self.adding == "landmark" or self.landmark_id is not None or self.query.min_score is not None
+        return self.adding == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
 
     def _has_outcome(self) -> Condition:
-        if self.query.untagged:
-            return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
+        if self.query.untagged or self.query.failed:
+            kind = photos.c.failure_kind
+            fails = kind.is_not(None) if self.query.failed else kind.is_(None)
+            return and_(PRESENT, off_index(contents.c.outcome).is_(None), fails)
         if self.query.dismissed:
             return true()
         selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
@@ -236,7 +241,7 @@ class ResolvedQuery:
     def _matches(self, tag: Row[Any]) -> bool:
         if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
             return False
-        if self.landmark_id is not None and tag.landmark_id != self.landmark_id:
+        if self.landmark_ids and tag.landmark_id not in self.landmark_ids:
             return False
         min_score = self.query.min_score
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
@@ -336,10 +341,12 @@ def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] 
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
     matches: list[list[Landmark]] = []
-    if query.landmark is not None:
-        matches.append([_landmark(connection, query, query.landmark)])
-    if query.country is not None:
-        matches.append(landmarks_in_country(connection, query.country, position_countries(connection)))
+    if query.landmark:
+        matches.append(_landmarks(connection, query))
+    if query.country:
+        countries = position_countries(connection)
+        found = (landmarks_in_country(connection, name, countries) for name in query.country)
+        matches.append(list(chain.from_iterable(found)))
     if query.near is not None:
         matches.append(
             landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
@@ -350,8 +357,9 @@ def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] 
     return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
 
 
-def _landmark(connection: Connection, query: PhotoQuery, name: str) -> Landmark:
-    return (landmark_with_slug if query.by_slug else find_landmark)(connection, name)
+def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
+    find = landmark_with_slug if query.by_slug else find_landmark
+    return [find(connection, name) for name in query.landmark]
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> Trip:
@@ -367,6 +375,12 @@ def _model_id(connection: Connection, name: str) -> int:
         names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
         raise ModelNotFound(name=name, names=", ".join(names) or "none is registered")
     return int(model_id)
+
+
+def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
+    """Whether the time is in a year."""
+    first, end = year_limits(year)
+    return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
 
 
 def is_confirmed_or_taught() -> Condition:

@@ -4,10 +4,11 @@ A scan may return photos that do not match the query, but never misses one that 
 costs no more than the rows it reads. Knows nothing of query options (see filters).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from itertools import chain
 from operator import add
 from typing import Any, Protocol
 
@@ -216,26 +217,40 @@ class PhotoScan:
 
 
 def landmark_scan(
-    landmark_id: int, *, any_rank: bool, min_score: float | None = None, of_photos: Condition | None = None
+    landmark_ids: Sequence[int],
+    *,
+    any_rank: bool,
+    min_score: float | None = None,
+    of_photos: Condition | None = None,
 ) -> ContentScan:
-    """Contents with a tag of the landmark, accepted or (with `any_rank`) not; and contents for which it is confirmed.
+    """Contents with a tag of one of the landmarks, accepted or (with `any_rank`) not; and contents for which it is confirmed.
 
     `of_photos`: of photos with this condition, which may be on their positions.
     """
 
     def source(
-        table: Table, conditions: Sequence[Condition], row_conditions: Sequence[Condition] = ()
+        table: Table,
+        landmark_id: int,
+        conditions: Sequence[Condition],
+        row_conditions: Sequence[Condition] = (),
     ) -> ContentSource:
-        of_landmark = (table.c.landmark_id == landmark_id, *conditions)
+        indexed = (table.c.landmark_id == landmark_id, *conditions)
         of_content = () if of_photos is None else (_has_photo(table.c.content_id, of_photos),)
-        return ContentSource(table.c.content_id, of_landmark, (*row_conditions, *of_content))
+        return ContentSource(table.c.content_id, indexed, (*row_conditions, *of_content))
 
-    def tagged(table: Table) -> ContentSource:
+    def tagged(table: Table, landmark_id: int) -> ContentSource:
         accepted = () if any_rank else (table.c.accepted == true(),)
-        return source(table, accepted, () if min_score is None else (table.c.score >= min_score,))
+        return source(
+            table, landmark_id, accepted, () if min_score is None else (table.c.score >= min_score,)
+        )
 
-    confirmed = source(verdicts, (verdicts.c.verdict == "confirmed",))
-    return ContentScan((tagged(tags), tagged(taught_tags), confirmed), landmark_id)
+    def of_landmark(landmark_id: int) -> Iterator[ContentSource]:
+        yield tagged(tags, landmark_id)
+        yield tagged(taught_tags, landmark_id)
+        yield source(verdicts, landmark_id, (verdicts.c.verdict == "confirmed",))
+
+    sources = tuple(chain.from_iterable(map(of_landmark, landmark_ids)))
+    return ContentScan(sources, landmark_ids[0] if len(landmark_ids) == 1 else None)
 
 
 def _has_photo(content_id: ColumnElement[int], condition: Condition) -> Condition:

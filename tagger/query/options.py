@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -63,21 +63,23 @@ class BoundingBox:
 class PhotoQuery:
     """The options of a query. Photos fulfil all of them; None, False and () set no condition.
 
+    `landmark`, `country`, `year`, `camera` and `under` have several values: a photo matches any of them.
+
     By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
-    classified, without those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
-    `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
+    classified, without those that fail. `failed`: those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
+    `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark in one of them.
     `trip`, `job`: the photos of the trip with this id, of the job with this number, tagged or not, and classified or not. `min_score` never excludes confirmed
-    tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of any of these cameras, each by make and
-    model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of these cameras, each by make and
+    model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, in the camera's local time.
     `share`: those that were selected for the share with this id, tagged or not; no option of commands or addresses.
-    Neither are `by_slug`: `landmark` is a slug, and no name; and `trip_moment`: the trip with this id has to contain it.
+    Neither are `by_slug`: each `landmark` is a slug, and no name; and `trip_moment`: the trip with this id has to contain it.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
     copies may differ, with a position, an area, a trip, a job or a share.
     """
 
-    landmark: str | None = None
-    country: str | None = None
+    landmark: tuple[str, ...] = ()
+    country: tuple[str, ...] = ()
     near: Near | None = None
     box: BoundingBox | None = None
     position: PositionOption | None = None
@@ -87,11 +89,13 @@ class PhotoQuery:
     verdict: VerdictOption | None = None
     camera: tuple[str, ...] = ()
     under: tuple[Path, ...] = ()
+    year: tuple[int, ...] = ()
     taken_after: datetime | None = None
     taken_before: datetime | None = None
     model: str | None = None
     unknown: bool = False
     untagged: bool = False
+    failed: bool = False
     dismissed: bool = False
     any_rank: bool = False
     share: int | None = None
@@ -101,11 +105,33 @@ class PhotoQuery:
     distinct: bool = False
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        # One name may be given as text, which would otherwise be a sequence of letters.
+        for option in ("landmark", "country"):
+            if isinstance(name := getattr(self, option), str):
+                object.__setattr__(self, option, (name,))
+
+    @property
+    def taken_between(self) -> tuple[datetime, datetime | None]:
+        """The earliest time of dates and years together, and the end of the latest one."""
+        starts = [self.taken_after or datetime.min]  # noqa: DTZ901 - local time
+        ends = [] if self.taken_before is None else [self.taken_before]
+        if self.year:
+            starts.append(year_limits(min(self.year))[0])
+            ends += filter(None, [year_limits(max(self.year))[1]])
+        return max(starts), min(ends, default=None)
+
+
+def year_limits(year: int) -> tuple[datetime, datetime | None]:
+    """The first moment of a year, and that of the next one; None: there is no later year."""
+    first = datetime(year, 1, 1)  # noqa: DTZ001 - local time
+    return first, None if year == MAXYEAR else first.replace(year=year + 1)
+
 
 def parse_query(
     *,
-    landmark: str | None = None,
-    country: str | None = None,
+    landmark: str | Iterable[str] | None = None,
+    country: str | Iterable[str] | None = None,
     near: str | None = None,
     radius_km: float | None = None,
     box: str | None = None,
@@ -116,25 +142,27 @@ def parse_query(
     verdict: str | None = None,
     camera: Iterable[str] = (),
     under: Iterable[Path] = (),
+    year: Iterable[int] | None = None,
     taken_after: str | None = None,
     taken_before: str | None = None,
     model: str | None = None,
     unknown: bool = False,
     untagged: bool = False,
+    failed: bool = False,
     dismissed: bool = False,
     any_rank: bool = False,
     sort: str | None = None,
     distinct: bool = False,
     limit: int | None = None,
 ) -> PhotoQuery:
-    """The query of these options: `near` is LAT,LON and `box` SOUTH,WEST,NORTH,EAST in degrees, dates are ISO 8601 without a time zone.
+    """The query of these options: one landmark or country may be given as text; `near` is LAT,LON and `box` SOUTH,WEST,NORTH,EAST in degrees, dates are ISO 8601 without a time zone.
 
     Raises:
         QueryOptionInvalid: an option has an invalid value, or contradicts another one.
     """
     query = PhotoQuery(
-        landmark=landmark,
-        country=country,
+        landmark=_names(landmark),
+        country=_names(country),
         near=parse_near(near, radius_km),
         box=None if box is None else parse_box(box),
         position=_parse_position_option(position),
@@ -144,11 +172,13 @@ def parse_query(
         verdict=_parse_verdict_option(verdict),
         camera=tuple(camera),
         under=tuple(under),
+        year=_parse_years(year or ()),
         taken_after=parse_date(taken_after, "taken_after"),
         taken_before=parse_date(taken_before, "taken_before"),
         model=model,
         unknown=unknown,
         untagged=untagged,
+        failed=failed,
         dismissed=dismissed,
         any_rank=any_rank,
         sort=_parse_sort_option(sort),
@@ -157,6 +187,18 @@ def parse_query(
     )
     refuse_contradictions(query)
     return query
+
+
+def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def _parse_years(years: Iterable[int]) -> tuple[int, ...]:
+    numbers = tuple(years)
+    for year in numbers:
+        if not MINYEAR <= year <= MAXYEAR:
+            raise QueryOptionInvalid(option="year", reason=f"{year} is not a year. Write it like 2024")
+    return numbers
 
 
 def parse_near(position: str | None, radius_km: float | None) -> Near | None:
@@ -272,10 +314,15 @@ def refuse_contradictions(query: PhotoQuery) -> None:
         others: dict[str, object] = {
             "unknown photos": query.unknown,
             "photos that are not classified": query.untagged,
+            "photos that fail": query.failed,
             "photos without a verdict": query.verdict == "none",
         }
         _refuse_with("dismissed", tag_options | others)
-    if query.untagged:
+    if query.untagged and query.failed:
+        raise QueryOptionInvalid(
+            option="failed", reason="cannot be combined with photos that are not classified"
+        )
+    if query.untagged or query.failed:
         others = {
             "a country": query.country,
             "a position": query.near,
@@ -286,10 +333,10 @@ def refuse_contradictions(query: PhotoQuery) -> None:
             "a verdict": query.verdict,
             "a model": query.model,
         }
-        _refuse_with("untagged", tag_options | others)
+        _refuse_with("failed" if query.failed else "untagged", tag_options | others)
 
 
 def _refuse_with(option: str, others: dict[str, object]) -> None:
     for name, value in others.items():
-        if value is not None and value is not False:
+        if value is not None and value is not False and value != ():
             raise QueryOptionInvalid(option=option, reason=f"cannot be combined with {name}")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, false, select, union_all
 from tagger.database.enums import Outcome
 from tagger.database.tables import photos
 from tagger.query.areas import Area
-from tagger.query.filters import ResolvedQuery, is_of_job, is_shared
+from tagger.query.filters import ResolvedQuery, is_of_job, is_shared, taken_in
 from tagger.query.index_scan import (
     Condition,
     ContentScan,
@@ -86,7 +86,7 @@ def sorted_plan(
     if by_score and resolved.query.unknown:
         return ScanPlan(tuple(candidate_scans(ids_of_scans(scans), is_small=is_small)))
     among = ids_of_scans(scans) if is_small else None
-    return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_id, among, month)))
+    return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_ids, among, month)))
 
 
 def ids_of_scans(scans: Sequence[IndexScan]) -> Select[Any]:
@@ -110,20 +110,20 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
     if query.share is not None:
         yield ScanPlan((PhotoScan((photos.c.id,), (is_shared(query.share),)),))
         return
-    if resolved.landmark_id is not None:
-        yield ScanPlan((_landmark_scan(query, resolved.landmark_id),))
+    if resolved.landmark_ids:
+        yield ScanPlan((_landmark_scan(query, resolved.landmark_ids),))
     for area in resolved.areas:
-        by_landmark = (_landmark_scan(query, each, area.landmarks_count) for each in area.landmarks)
+        by_landmark = (_landmark_scan(query, (each,), area.landmarks_count) for each in area.landmarks)
         yield ScanPlan((*area.scans, *by_landmark), area)
     yield from _file_plans(resolved)
     if resolved.model_id is not None:
         yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
     if resolved.has_verdict and not query.dismissed:
         yield ScanPlan((ContentScan((_verdict_source(query),)),))
-    elif resolved.landmark_id is None and (query.unknown or query.dismissed or not resolved.areas):
+    elif not resolved.landmark_ids and (query.unknown or query.dismissed or not resolved.areas):
         # With a landmark or an area, these scans would read everything that theirs read, and more.
         yield ScanPlan(_outcome_scans(resolved))
-    if query.min_score is not None and not query.any_rank and resolved.landmark_id is None:
+    if query.min_score is not None and not query.any_rank and not resolved.landmark_ids:
         scored = score_source(query.min_score), taught_source(min_score=query.min_score)
         yield ScanPlan((ContentScan((*scored, verdict_source("confirmed"))),))
 
@@ -136,12 +136,20 @@ def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan(tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges))
     if resolved.camera_ids:
         yield ScanPlan(tuple(scan for id_ in resolved.camera_ids for scan in camera_scans(id_)))
+    by_date = (photos.c.taken_at, photos.c.id)
+    if query.year:
+        years = sorted(set(query.year))
+        yield ScanPlan(tuple(PhotoScan(by_date, (taken_in(photos.c.taken_at, year),)) for year in years))
     if query.taken_after is not None or query.taken_before is not None:
-        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),))
+        yield ScanPlan((PhotoScan(by_date, _taken(query)),))
 
 
-def _landmark_scan(query: PhotoQuery, landmark_id: int, of_photos: Condition | None = None) -> ContentScan:
-    return landmark_scan(landmark_id, any_rank=query.any_rank, min_score=query.min_score, of_photos=of_photos)
+def _landmark_scan(
+    query: PhotoQuery, landmark_ids: Sequence[int], of_photos: Condition | None = None
+) -> ContentScan:
+    return landmark_scan(
+        landmark_ids, any_rank=query.any_rank, min_score=query.min_score, of_photos=of_photos
+    )
 
 
 def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
@@ -149,6 +157,8 @@ def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
     if query.untagged:
         without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
         return without_content, ContentScan((outcome_source(None),))
+    if query.failed:
+        return (PhotoScan((photos.c.id,), (photos.c.failure_kind.is_not(None),)),)
     if query.dismissed:
         return (ContentScan((dismissal_source(),)),)
     if query.unknown:

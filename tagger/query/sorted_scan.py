@@ -81,7 +81,7 @@ class SortedScan:
 
 
 def sorted_scans(
-    query: PhotoQuery, landmark_id: int | None, among: Select[Any] | None, month: str | None = None
+    query: PhotoQuery, landmark_ids: Sequence[int], among: Select[Any] | None, month: str | None = None
 ) -> Iterator[SortedScan]:
     """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
     if query.sort == "name":
@@ -90,9 +90,10 @@ def sorted_scans(
         )
         return
     if query.sort == "score":
-        yield SortedScan((_score(landmark_id), photos.c.id), (float, int), descending=True, among=among)
+        yield SortedScan((_score(landmark_ids), photos.c.id), (float, int), descending=True, among=among)
         return
-    is_dated = query.taken_after is not None or query.taken_before is not None or query.trip is not None
+    dates = (query.taken_after, query.taken_before, query.trip)
+    is_dated = bool(query.year) or any(each is not None for each in dates)
     if month != UNDATED:
         during = tuple(_during(query, month))
         by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
@@ -125,14 +126,15 @@ def candidate_scans(among: Select[Any], *, is_small: bool) -> Iterator[SortedSca
 
 def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:
     # The first condition also keeps photos without a date out of the scan, and so out of its keys.
-    yield photos.c.taken_at >= (query.taken_after or datetime.min)  # noqa: DTZ901 - local time
-    if query.taken_before is not None:
-        yield photos.c.taken_at < query.taken_before
+    first, end = query.taken_between
+    yield photos.c.taken_at >= first
+    if end is not None:
+        yield photos.c.taken_at < end
     if month is not None:
-        first, end = _limits(month)
-        yield photos.c.taken_at >= first
-        if end is not None:
-            yield photos.c.taken_at < end
+        first_of_month, end_of_month = _limits(month)
+        yield photos.c.taken_at >= first_of_month
+        if end_of_month is not None:
+            yield photos.c.taken_at < end_of_month
 
 
 def _limits(month: str) -> tuple[datetime, datetime | None]:
@@ -146,13 +148,13 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
 
 
-def _score(landmark_id: int | None) -> ColumnElement[float]:
-    """The best accepted score of the photo, of the landmark if there is one; 0 if it has none."""
+def _score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
+    """The best accepted score of the photo, of the landmarks if there are any; 0 if it has none."""
     best = (
         select(func.max(table.c.score))
         .where(
             table.c.content_id == photos.c.content_id,
-            table.c.accepted == true() if landmark_id is None else table.c.landmark_id == landmark_id,
+            table.c.landmark_id.in_(landmark_ids) if landmark_ids else table.c.accepted == true(),
         )
         .scalar_subquery()
         for table in (tags, taught_tags)

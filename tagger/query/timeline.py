@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Text
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
+from tagger.query.column_parts import month_of
 from tagger.query.filters import ResolvedQuery, ScanRole
 from tagger.query.find import PhotoPage, ScanPosition, Search
 from tagger.query.options import PhotoQuery
@@ -132,20 +129,3 @@ def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]
     )
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(counted)}
-
-
-class month_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """The month of a time, like `2024-06`."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(month_of)
-def _compile_to_char(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY-MM')"
-
-
-@compiles(month_of, "sqlite")
-def _compile_substr(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 7)"

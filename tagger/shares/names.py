@@ -18,9 +18,9 @@ def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
     """
     if not isinstance(photos, PhotoQuery):
         return PHOTOS
-    if photos.landmark is not None and photos == PhotoQuery(landmark=photos.landmark):
+    if len(photos.landmark) == 1 and photos == PhotoQuery(landmark=photos.landmark):
         with database.read() as connection:
-            return find_landmark(connection, photos.landmark).display_name
+            return find_landmark(connection, photos.landmark[0]).display_name
     if photos.trip is not None and photos == PhotoQuery(trip=photos.trip):
         summary = trip_summary(database, photos.trip)
         return f"{summary.name}, {summary.trip.dates}"

@@ -1,6 +1,6 @@
 """The query of a share, as JSON and in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ _NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")
 
 
 def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
-    """The options of the query as `parse_query` takes them, but the order; landmark and trip by their ids, folders by their whole paths.
+    """The options of the query as `parse_query` takes them, but the order; landmarks and trip by their ids, folders by their whole paths.
 
     A moment of the trip is stored too: another trip may have its id later.
 
@@ -28,8 +28,9 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
     document = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
-    if query.landmark is not None:
-        document["landmark"] = find_landmark(connection, query.landmark).slug
+    document["landmark"] = _one_or_list([find_landmark(connection, name).slug for name in query.landmark])
+    document["country"] = _one_or_list(query.country)
+    document["year"] = list(query.year)
     if query.trip is not None:
         trip = find_trip(connection, query.trip)
         document["trip"] = trip.id
@@ -50,12 +51,16 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     }
 
 
+def _one_or_list(names: Sequence[str]) -> str | list[str]:
+    return names[0] if len(names) == 1 else list(names)
+
+
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
-    """The query of which `query_document` made the document. Its landmark is found by the slug alone."""
+    """The query of which `query_document` made the document. Its landmarks are found by their slugs alone."""
     options = query_options(document)
     folders = [path_from_json(folder) for folder in options.get("under", ())]
     query = parse_query(**{**options, "under": folders})
-    return replace(query, by_slug=query.landmark is not None, trip_moment=_moment(document))
+    return replace(query, by_slug=bool(query.landmark), trip_moment=_moment(document))
 
 
 def query_options(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.query import PhotoQuery
-from tagger.query.filters import PathRange, landmark_slugs, path_ranges
+from tagger.query.filters import PathRange, landmark_slugs, path_ranges, taken_in
 from tagger.query.index_scan import Condition
 from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.verdicts.store import NOT_A_LANDMARK, VerdictKind
@@ -184,6 +184,8 @@ def _photo_conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
     conditions: list[Condition] = []
     if query.under:
         conditions.append(or_(false(), *(range_.filter for range_ in resolved.ranges)))
+    if query.year:
+        conditions.append(or_(*(taken_in(photos.c.taken_at, year) for year in query.year)))
     if query.taken_after is not None:
         conditions.append(photos.c.taken_at >= query.taken_after)
     if query.taken_before is not None:

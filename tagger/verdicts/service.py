@@ -304,7 +304,7 @@ def withdraw_verdicts(
         raise ValueError("the filter must name the kind of the verdicts to withdraw")
     query = verdict_filter.photos
     with database.read() as connection:
-        slug = find_landmark(connection, query.landmark).slug if query.landmark else None
+        slugs = [find_landmark(connection, name).slug for name in query.landmark]
     count = 0
     audit_entry: int | None = None
     for page in verdict_pages(database, verdict_filter, root_paths):
@@ -315,13 +315,15 @@ def withdraw_verdicts(
         with database.write() as connection:
             count += delete_verdicts(connection, keys, verdict_filter.kind)
             if audit_entry is None:
-                audit_entry = record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug)
+                audit_entry = record_action(
+                    connection, AuditAction.VERDICTS_WITHDRAW, ", ".join(slugs) or None
+                )
             update_details(
                 connection,
                 audit_entry,
                 verdict=verdict_filter.kind,
                 count=count,
-                country=query.country,
+                country=", ".join(query.country) or None,
                 # Bytes that are not UTF-8 cannot be stored in PostgreSQL.
                 under=[str(path).encode(errors="backslashreplace").decode() for path in query.under] or None,
             )

@@ -130,6 +130,8 @@ def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: Store
         ["--all-of-query", "--any-rank", "--under", "photos"],
         ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--min-score", "0.5"],
         ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--model", "tiny"],
+        ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--camera", "Pixel 8"],
+        ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--verdict", "corrected"],
         ["--all-of-query", "--taken-after", "yesterday"],
     ],
     ids=" ".join,

@@ -14,15 +14,19 @@ from support.artifacts import tiny_artifact
 from support.large_library import make_library
 from support.stored_photos import StoredPhotos
 
+from tagger.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.catalog.landmark_removal import remove_landmark
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.query import PhotoQuery, find_tagged
-from tagger.query.facets import OUTCOMES, Facet, count_facets
+from tagger.query import Neighbours, PhotoQuery, find_neighbours, find_tagged, find_tagged_page
+from tagger.query.facets import OUTCOMES, Facet, count_facets, count_folders
 from tagger.query.options import BoundingBox
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 SLUGS = (EIFFEL, GATE, VERSAILLES)
 SOURCES = ("camera", "landmark", "track", "neighbour")
+
+FAILURE = {"failure_kind": "damaged", "failure_text": "It ends too early.", "failure_attempts": 1}
 
 QUERIES: dict[str, dict[str, Any]] = {
     "tagged": {},
@@ -30,7 +34,12 @@ QUERIES: dict[str, dict[str, Any]] = {
     "any rank": {"any_rank": True},
     "unknown": {"unknown": True},
     "untagged": {"untagged": True},
+    "failed": {"failed": True},
     "dismissed": {"dismissed": True},
+    "landmarks": {"landmark": (EIFFEL, GATE), "min_score": 0.7},
+    "countries": {"country": ("France", "Germany"), "landmark": (GATE, VERSAILLES)},
+    "years": {"year": (2022, 2024), "any_rank": True},
+    "folders": {"under": ("a/b", "ab"), "any_rank": True},
     "landmark": {"landmark": EIFFEL},
     "country": {"country": "France"},
     "country once": {"country": "Germany", "distinct": True},
@@ -42,7 +51,8 @@ QUERIES: dict[str, dict[str, Any]] = {
     "camera": {"camera": ("Pixel 8", "Canon EOS 5D")},
     "verdict": {"verdict": "rejected"},
     "no verdict": {"verdict": "none", "distinct": True},
-    "year": {"taken_after": datetime(2024, 1, 1), "taken_before": datetime(2025, 1, 1)},
+    "dates": {"taken_after": datetime(2024, 1, 1), "taken_before": datetime(2025, 1, 1)},
+    "year": {"year": (2024,), "taken_after": datetime(2023, 1, 1)},
     "folder": {"under": "a/b"},
     "all together": {"country": "France", "camera": ("Pixel 8",), "verdict": "none", "position": "any"},
 }
@@ -81,21 +91,23 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
         (10, GATE, "rejected"),
     ):
         library.verdict(f"picture {n}", slug, verdict)
+    for path, digest in (("a/fails.jpg", None), ("ab/fails.jpg", None), ("a/b/fails.jpg", "picture 2")):
+        library.photo(path, (EIFFEL, 0.9, True), digest=digest, classified=digest is not None, **FAILURE)
     library.dismiss("picture 13")
     library.gone("a/25.jpg")
     return library
 
 
 def query_of(library: StoredPhotos, options: Mapping[str, Any]) -> PhotoQuery:
-    under = (library.root / options["under"],) if "under" in options else ()
-    return PhotoQuery(**{**options, "under": under})
+    folders = options.get("under", ())
+    names = (folders,) if isinstance(folders, str) else folders
+    return PhotoQuery(**{**options, "under": tuple(library.root / name for name in names)})
 
 
 def with_choice(query: PhotoQuery, facet: str, value: str) -> PhotoQuery:
     """The query with another choice of a facet."""
     if facet == "year":
-        year = int(value)
-        return replace(query, taken_after=datetime(year, 1, 1), taken_before=datetime(year + 1, 1, 1))
+        return replace(query, year=(int(value),))
     if facet == "outcome":
         return replace(query, **{name: name == value for name in OUTCOMES})  # type: ignore[arg-type]
     several: dict[str, Any] = {"camera": ("camera", (value,)), "folder": ("under", (Path(value),))}
@@ -159,6 +171,115 @@ def test_an_open_folder_shows_its_folders_and_those_beside_it(library: StoredPho
     query = PhotoQuery(under=(library.root / "a" / "b",), any_rank=True)
     names = counted(count_facets(library.database, query))["folder"]
     assert names.keys() == {str(library.root / name) for name in ("a", "ab", "a'%_", "a/b", "a/b/c")}
+
+
+def test_an_open_folder_shows_its_folders_without_being_chosen(library: StoredPhotos) -> None:
+    library.photo("other/x.jpg", (EIFFEL, 0.9, True))
+    query = PhotoQuery(any_rank=True)
+    closed = {value.name: value for value in count_folders(library.database, query, {}, ()).values}
+    assert {name for name, value in closed.items() if value.has_folders} == {"a"}
+    facet = count_folders(library.database, query, {}, [library.root / "a"])
+    opened = {Path(value.value).relative_to(library.root).as_posix(): value for value in facet.values}
+    assert opened.keys() == {*closed, "a/b"}
+    assert (opened["a/b"].has_folders, opened["a"]) == (True, closed["a"])
+    inside = with_choice(query, "folder", str(library.root / "a" / "b"))
+    assert opened["a/b"].photos == number_of(library, inside)
+    deep = count_folders(library.database, query, {}, [library.root / "a" / "b", Path("/elsewhere")])
+    assert str(library.root / "a" / "b" / "c") in {value.value for value in deep.values}
+
+
+def test_several_roots_are_the_outermost_folders(library: StoredPhotos, tmp_path: Path) -> None:
+    other = StoredPhotos(library.database, tmp_path / "more", library.model)
+    other.photo("trip/1.jpg", (GATE, 0.9, True))
+    query = PhotoQuery(any_rank=True)
+    roots = count_folders(library.database, query, {}, ()).values
+    assert [(value.value, value.has_folders) for value in roots] == [
+        (str(library.root), True),
+        (str(other.root), True),
+    ]
+    opened = count_folders(library.database, query, {}, [other.root]).values
+    assert {value.value: value.photos for value in opened} == {
+        **{value.value: value.photos for value in roots},
+        str(other.root / "trip"): 1,
+    }
+
+
+def test_several_choices_find_the_photos_of_any_of_them(library: StoredPhotos) -> None:
+    choices: dict[str, tuple[Any, ...]] = {
+        "landmark": (EIFFEL, GATE),
+        "country": ("France", "Germany"),
+        "year": (2022, 2025),
+        "under": (library.root / "a" / "b", library.root / "ab"),
+    }
+    others: tuple[dict[str, Any], ...] = (
+        {},
+        {"any_rank": True},
+        {"min_score": 0.7},
+        {"verdict": "none"},
+        {"box": BoundingBox(40.0, -10.0, 60.0, 30.0)},
+        {"landmark": (GATE, VERSAILLES)},
+        {"country": ("Germany", "France")},
+        {"year": (2023, 2022)},
+    )
+    compared = 0
+    for option, values in choices.items():
+        for other in others:
+            for sort in (None, "newest", "oldest", "name"):
+                if option in other:
+                    continue
+                query = PhotoQuery(**{**other, option: values, "sort": sort})
+                each = [paths(library, replace(query, **{option: (value,)})) for value in values]
+                found = paths(library, query)
+                assert len(found) == len(set(found))
+                assert set(found) == set().union(*each), (option, other, sort)
+                compared += bool(found)
+    assert compared > 60
+
+
+def test_pages_and_neighbours_of_several_landmarks_follow_the_result(library: StoredPhotos) -> None:
+    for sort in (None, "newest", "score"):
+        query = PhotoQuery(landmark=(EIFFEL, GATE), sort=sort)  # type: ignore[arg-type]
+        whole = [photo.id for photo in find_tagged(library.database, query)]
+        paged: list[int] = []
+        after = None
+        while len(paged) < len(whole):
+            page = find_tagged_page(library.database, query, None, after, 3)
+            paged += [photo.id for photo in page.photos]
+            after = page.next
+        assert (paged, len(whole) > 6) == (whole, True)
+        for before, number, following in zip(whole, whole[1:], whole[2:], strict=False):
+            assert find_neighbours(library.database, query, None, number) == Neighbours(before, following)
+
+
+def paths(library: StoredPhotos, query: PhotoQuery) -> list[str]:
+    return [photo.path for photo in find_tagged(library.database, query)]
+
+
+def test_a_landmark_that_is_removed_while_photos_are_counted_is_left_out(library: StoredPhotos) -> None:
+    with library.database.write() as connection:
+        own = add_landmark(connection, NewLandmark("Our garden"))
+        library.landmark_ids[own.slug] = own.id
+    library.verdict("picture 1", own.slug, "confirmed")
+    removed = False
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def remove(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        nonlocal removed
+        if (
+            not removed
+            and statement.lstrip().upper().startswith("SELECT")
+            and "landmarks.merged_slugs" in statement
+        ):
+            removed = True  # the counts have been read
+            with library.database.write() as connection:
+                remove_landmark(connection, own.slug, with_verdicts=True)
+
+    try:
+        (facet,) = [each for each in count_facets(library.database, PhotoQuery()) if each.facet == "landmark"]
+    finally:
+        event.remove(Engine, "before_cursor_execute", remove)
+    assert removed
+    assert {value.value for value in facet.values} >= set(SLUGS)
 
 
 def test_many_photos_are_counted_among_the_newest(library: StoredPhotos) -> None:

@@ -134,6 +134,14 @@ def test_shares_that_ended_long_ago_are_removed_with_the_next(library: StoredPho
         assert connection.execute(select(share_photos)).all() == []
 
 
+def test_a_share_of_several_landmarks_countries_and_years_keeps_them(library: StoredPhotos) -> None:
+    query = PhotoQuery(landmark=("Eiffel Tower", GATE), country=("France", "Germany"), year=(2024, 2025))
+    share, _ = shared(library.database, query)
+    assert share.query == replace(query, landmark=(EIFFEL, GATE), by_slug=True, sort="newest", distinct=True)
+    either, _ = shared(library.database, PhotoQuery(landmark=(EIFFEL, GATE)))
+    assert visible(library, either) == {"paris.jpg", "both.jpg", "berlin.jpg"}
+
+
 def test_a_share_finds_its_landmark_by_the_slug_alone(library: StoredPhotos) -> None:
     share, _ = shared(library.database, PhotoQuery(landmark="Eiffel Tower"))
     assert visible(library, share) == {"paris.jpg", "both.jpg"}
@@ -148,6 +156,7 @@ def test_removing_a_landmark_revokes_its_shares(library: StoredPhotos) -> None:
     with library.database.write() as connection:
         slug = add_landmark(connection, NewLandmark("Our garden")).slug
     share, token = shared(library.database, PhotoQuery(landmark=slug))
+    shared(library.database, PhotoQuery(landmark=(slug, GATE)))
     other, _ = shared(library.database, PhotoQuery(landmark=EIFFEL))
     with library.database.write() as connection:
         remove_landmark(connection, slug)
@@ -211,10 +220,10 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
     assert query_of_document(document) == replace(query, by_slug=True)
     left_out = {field.name for field in fields(PhotoQuery)} - document.keys()
     assert left_out == {
-        *("trip", "trip_moment", "unknown", "untagged", "dismissed"),
+        *("trip", "trip_moment", "year", "unknown", "untagged", "failed", "dismissed"),
         *("share", "by_slug", "sort", "distinct", "limit"),
     }
-    for flag in ("unknown", "untagged", "dismissed"):
+    for flag in ("unknown", "untagged", "failed", "dismissed"):
         other = parse_query(**{flag: True})
         with library.database.read() as connection:
             assert query_of_document(query_document(connection, other)) == other

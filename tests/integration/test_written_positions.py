@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, update
-from support.camera_photos import draw_shot
+from support.camera_photos import NOON, draw_shot
 from support.written_folder import WrittenFolder
 
 from tagger.catalog.removal import forget_path
@@ -192,6 +192,16 @@ def test_queries_select_photos_without_tags_too(folder: WrittenFolder) -> None:
     assert folder.write(EMBED, PhotoQuery(landmark="eiffel-tower")) == {"tower.jpg": "written"}
     assert folder.write(EMBED, PhotoQuery(under=(folder.folder / "between.jpg",))) == {
         "between.jpg": "unchanged"
+    }
+
+
+def test_queries_leave_out_photos_without_tags_that_do_not_match(folder: WrittenFolder) -> None:
+    update_positions(folder.database)
+    assert folder.write(EMBED, PhotoQuery(verdict="confirmed")) == {}
+    assert folder.write(EMBED, PhotoQuery(year=(1901,))) == {}
+    assert folder.write(EMBED, PhotoQuery(year=(1901, NOON.year))) == {
+        "between.jpg": "written",
+        "tower.jpg": "written",
     }
 
 

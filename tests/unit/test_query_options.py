@@ -28,7 +28,13 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
         PhotoQuery(verdict="corrected", camera=("Canon EOS 5D",)),
     ),
     ({"unknown": True, "any_rank": True}, PhotoQuery(unknown=True, any_rank=True)),
-    ({"min_score": 0.0, "country": "France"}, PhotoQuery(min_score=0.0, country="France")),
+    ({"min_score": 0.0, "country": "France"}, PhotoQuery(min_score=0.0, country=("France",))),
+    (
+        {"country": ["France", "Italy"], "year": [2019, 1]},
+        PhotoQuery(country=("France", "Italy"), year=(2019, 1)),
+    ),
+    ({"landmark": ["a", "b"]}, PhotoQuery(landmark=("a", "b"))),
+    ({"failed": True}, PhotoQuery(failed=True)),
 )
 INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"box": "48,2"}, "box", "'48,2' is not a box"),
@@ -46,6 +52,10 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"unknown": True, "min_score": 0.0}, "unknown", "cannot be combined with a minimum score"),
     ({"verdict": "maybe"}, "verdict", "'maybe' is no verdict"),
     ({"dismissed": True, "verdict": "none"}, "dismissed", "cannot be combined with photos without a verdict"),
+    ({"year": [2019, 10_000]}, "year", "10000 is not a year"),
+    ({"failed": True, "untagged": True}, "failed", "cannot be combined with photos that are not classified"),
+    ({"failed": True, "country": "France"}, "failed", "cannot be combined with a country"),
+    ({"failed": True, "dismissed": True}, "dismissed", "cannot be combined with photos that fail"),
     ({"untagged": True, "verdict": "none"}, "untagged", "cannot be combined with a verdict"),
     ({"untagged": True, "box": "48,2,49,3"}, "untagged", "cannot be combined with a box"),
     ({"untagged": True, "near": "48,2"}, "untagged", "cannot be combined with a position"),

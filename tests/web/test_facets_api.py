@@ -49,6 +49,24 @@ def test_each_facet_is_counted_under_all_other_filters(client: TestClient, libra
     assert numbers(client)["outcome"] == {"any_rank": 4, "unknown": 1}
 
 
+def test_options_that_are_repeated_are_alternatives(client: TestClient, library: LibraryPhotos) -> None:
+    both = numbers(client, landmark=[EIFFEL, GATE], year=[2025, 2026])
+    assert both["landmark"] == {"Eiffel Tower": 2, "Brandenburg Gate": 1}
+    assert both["year"] == {"2026": 2, "2025": 1}
+    folders = [str(library.root / name) for name in "xy"]
+    found = client.get("/api/photos", params={"under": folders, "country": ["France", "Germany"]}).json()[
+        "photos"
+    ]
+    assert len(found) == 3
+    library.photo(
+        "x/broken.jpg", classified=False, failure_kind="damaged", failure_text="-", failure_attempts=1
+    )
+    assert numbers(client, under=folders)["outcome"] == {"any_rank": 3, "failed": 1}
+    (failed,) = client.get("/api/photos?failed=1").json()["photos"]
+    assert (failed["outcome"], failed["dismissed"]) == ("failed", False)
+    assert client.get("/api/photos?year=2024&year=0").status_code == 422
+
+
 def test_facets_of_an_invalid_query_are_refused_as_its_photos(
     client: TestClient, library: LibraryPhotos
 ) -> None:

@@ -360,18 +360,21 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         expect(page.get_by_role("status").filter(has_text="1 photo")).to_be_visible()
         expect(page).to_have_url(f"{address}/photos?landmark=brandenburg-gate&sort=name")
         expect(gate).to_be_focused()
-        expect(page.get_by_role("radiogroup", name="Country").get_by_label("Germany")).to_be_visible()
-        page.keyboard.press("ArrowUp")
-        expect(tiles).to_have_count(2)
+        expect(page.get_by_role("group", name="Country").get_by_label("Germany")).to_be_visible()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Space")
+        expect(tiles).to_have_count(3)
         expect(page.get_by_label("Eiffel Tower")).to_be_focused()
-        expect(page).to_have_url(f"{address}/photos?landmark=eiffel-tower&sort=name")
+        expect(page).to_have_url(
+            f"{address}/photos?landmark=eiffel-tower&landmark=brandenburg-gate&sort=name"
+        )
         page.go_back()
         expect(tiles).to_have_count(1)
         expect(gate).to_be_checked()
         assert axe_findings(page) == []
         page.go_back()
         expect(tiles).to_have_count(4)
-        expect(page.get_by_role("radiogroup", name="Landmark").get_by_label("Any")).to_be_checked()
+        expect(gate).not_to_be_checked()
         assert page.evaluate("window.isSamePage")
 
 
@@ -394,7 +397,44 @@ def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address:
         page.get_by_role("link", name="Remove filter Eiffel Tower").click()
         expect(tiles).to_have_count(4)
         expect(page).to_have_url(f"{address}/photos")
-        expect(page.get_by_role("radiogroup", name="Landmark").get_by_label("Any")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="Eiffel Tower")).not_to_be_checked()
+
+
+def test_a_grid_of_several_landmarks_asks_which_one_to_confirm(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?landmark={EIFFEL}&landmark={GATE}") as page:
+        page.locator("[data-grid][data-drawn]").wait_for()
+        page.keyboard.press("Control+a")
+        expect(page.get_by_text("3 photos selected")).to_have_count(1)
+        expect(page.get_by_role("button", name="Name landmark…")).to_be_visible()
+        expect(page.get_by_role("button", name="Reject")).to_have_count(0)
+
+
+def test_folders_of_the_filter_open_without_being_chosen(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n, name in enumerate(("x/y/a.jpg", "x/b.jpg", "z/c.jpg")):
+        library.file(name, (EIFFEL, 0.9, True), data=picture((50 * n, 120, 90)))
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
+        tiles = page.locator("[data-grid] > .photo-tile")
+        folders = page.get_by_role("group", name="Folder")
+        page.get_by_role("link", name="Filter", exact=True).click()
+        toggle = page.get_by_role("link", name="Folders in x")
+        toggle.press("Enter")
+        expect(folders.get_by_label("y")).to_be_visible()
+        expect(toggle).to_have_attribute("aria-expanded", "true")
+        expect(toggle).to_be_focused()
+        expect(page).to_have_url(f"{address}/photos")
+        folders.get_by_label("y").check()
+        expect(tiles).to_have_count(1)
+        folders.get_by_label("z").check()
+        expect(tiles).to_have_count(2)
+        assert axe_findings(page) == []
+        folders.get_by_label("y").uncheck()
+        expect(tiles).to_have_count(1)
+        expect(folders.get_by_label("y")).to_be_visible()
+        toggle.click()
+        expect(folders.get_by_label("y")).to_have_count(0)
 
 
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:

@@ -18,13 +18,16 @@ from support.browser import open_page, serving
 from support.large_library import ROOT, make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import LOCAL_URL
+from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.tables import landmarks
 from tagger.ledger.jobs import NewJob, create_job
+from tagger.query import facets
 from tagger.query.covers import find_covers
 from tagger.settings import Settings
+from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue
 from tagger.web.http.access import AccessPolicy
@@ -130,10 +133,9 @@ def test_search_folds_accents_and_case_and_knows_cities_and_countries(
 ) -> None:
     for n, slug in enumerate((EIFFEL, GATE, VERSAILLES)):
         library.photo(f"{n}.jpg", (slug, 0.9, True))
-    for path in ("/library", "/search"):
-        page = client.get(path, params={"q": typed}).text
-        assert sorted(covers_of(page)) == found
-        assert found or "No matching" in page or "No results for" in page
+    page = client.get("/search", params={"q": typed}).text
+    assert sorted(covers_of(page)) == found
+    assert found or "No results for" in page
 
 
 def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
@@ -143,7 +145,9 @@ def test_a_country_is_a_filter_with_an_address(client: TestClient, library: Libr
     assert covers_of(page) == ["Eiffel Tower"]
     assert 'href="/api/landmarks.csv?country=France"' in page
     assert address_of(page, "All photos in France") == "/photos?country=France"
-    assert address_of(client.get("/library").text, "All photos") == "/photos?any_rank=1"
+    library_page = client.get("/library").text
+    assert address_of(library_page, "Photos") == "/photos?any_rank=1"
+    assert library_page.count('type="search"') == 1
 
 
 # ---------- photos ----------
@@ -237,7 +241,7 @@ def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     page = client.get(sent.headers["location"]).text
     assert tiles_of(page) == [1]
     panel = client.get(address_of(page, "Filter")).text
-    for name in (*options, "which", "year", "verdict", "position"):
+    for name in (*options, "which", "verdict", "position"):
         assert f'name="{name}"' in panel
     assert "min_score=0.8" in address_of(page, "CSV")
     assert '<option value="0.8" selected>80\u202f%<' in panel
@@ -271,27 +275,95 @@ def test_the_panel_has_the_number_of_photos_of_each_choice(
     panel = client.get(
         "/photos/filter?camera=pixel+8&taken_after=2026-01-01&taken_before=2027-01-01&sort=name"
     ).text
-    assert choices_of(panel, "landmark") == {"Any": None, "Eiffel Tower": "1"}
-    assert choices_of(panel, "year") == {"Any": None, "2026": "1"}
+    assert choices_of(panel, "landmark") == {"Eiffel Tower": "1"}
+    assert choices_of(panel, "year") == {"2026": "1"}
     assert choices_of(panel, "camera") == {"Google Pixel 8": "1"}
     assert choices_of(panel, "which") == {"With a landmark": None, "All classified": "1"}
-    assert choices_of(panel, "under") == {"Any": None, "x": "1"}
+    assert choices_of(panel, "under") == {"x": "1"}
     assert (checked(panel, "year"), checked(panel, "camera")) == (["2026"], ["Google Pixel 8"])
     assert 'type="hidden" name="sort" value="name"' in panel
     sent = client.get(
-        "/photos", params={"camera": "Google Pixel 8", "year": "2025", "which": "", "sort": "name"}
+        "/photos",
+        params={
+            "landmark": ["", GATE],
+            "year": ["2025", "2026"],
+            "which": "",
+            "sort": "name",
+            "taken_after": "",
+        },
     )
-    assert sent.headers["location"] == (
-        "/photos?camera=Google+Pixel+8&sort=name&taken_after=2025-01-01&taken_before=2026-01-01"
-    )
+    assert sent.headers["location"] == f"/photos?landmark={GATE}&year=2025&year=2026&sort=name"
     page = client.get("/photos?taken_after=2025-01-01&taken_before=2026-01-01").text
     assert tiles_of(page) == [2]
     assert address_of(page, "Remove filter 2025") == "/photos"
+    page = client.get(
+        f"/photos?landmark={EIFFEL}&landmark={GATE}&year=2026&country=France&country=Germany"
+    ).text
+    assert tiles_of(page) == [3, 1]
+    assert address_of(page, "Remove filter Eiffel Tower") == (
+        f"/photos?landmark={GATE}&country=France&country=Germany&year=2026"
+    )
+    assert "By score" not in page
     inside = client.get("/photos/filter", params={"under": str(library.root / "x" / "y")}).text
-    assert choices_of(inside, "under") == {"Any": None, "x": "2", "y": "1"}
+    assert choices_of(inside, "under") == {"x": "2", "y": "1"}
     assert checked(inside, "under") == [str(library.root / "x" / "y")]
     nothing = client.get("/photos/filter?country=Germany&landmark=eiffel-tower").text
-    assert choices_of(nothing, "country") == {"Any": None, "Germany": "0", "France": "2"}
+    assert choices_of(nothing, "country") == {"Germany": "0", "France": "2"}
+
+
+def test_a_folder_of_the_panel_opens_and_closes_without_being_chosen(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("x/y/z/a.jpg", (EIFFEL, 0.9, True))
+    library.photo("w/b.jpg", (EIFFEL, 0.9, True))
+    panel = client.get("/photos/filter?verdict=none").text
+    assert choices_of(panel, "under") == {"x": "1", "w": "1"}
+    assert toggles(panel) == [("x", "false")]
+    opened = client.get(toggle(panel, "x")).text
+    assert choices_of(opened, "under") == {"x": "1", "y": "1", "w": "1"}
+    assert (checked(opened, "under"), checked(opened, "verdict")) == ([], ["none"])
+    assert toggles(opened) == [("x", "true"), ("y", "false")]
+    deeper = client.get(toggle(opened, "y")).text
+    assert choices_of(deeper, "under") == {"x": "1", "y": "1", "z": "1", "w": "1"}
+    closed = client.get(toggle(deeper, "x")).text
+    assert toggles(closed) == [("x", "false")]
+    folders = [str(library.root / name) for name in ("x/y", "w")]
+    chosen = client.get("/photos/filter", params={"under": folders}).text
+    assert sorted(checked(chosen, "under")) == sorted(folders)
+    assert toggles(chosen) == []  # what is chosen stays in sight
+    assert client.get("/photos/filter?folders=relative&folders=/elsewhere").status_code == 200
+    assert client.get("/photos?folders=/x").status_code == 400
+
+
+def toggles(panel: str) -> list[tuple[str, str]]:
+    """The folders that can be opened or closed, and whether they are open."""
+    found = re.findall(r'aria-expanded="(\w+)" aria-label="Folders in ([^"]+)"', panel)
+    return [(name, is_open) for is_open, name in found]
+
+
+def toggle(panel: str, folder: str) -> str:
+    """The address that opens or closes a folder."""
+    (address,) = re.findall(rf'href="([^"]*)"[^>]*aria-label="Folders in {folder}"', panel)
+    return unescape(address)
+
+
+def test_the_panel_says_that_only_the_newest_photos_are_counted(
+    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    assert "There are many photos" not in client.get("/photos/filter").text
+    count = facets.count_facets
+    monkeypatch.setattr(state, "count_facets", lambda *query: count(*query, most_read=1))
+    panel = client.get("/photos/filter?any_rank=1").text
+    assert "is of the newest 50\u202f000 photos alone" in panel
+
+
+def test_the_filter_of_a_trip_has_its_name(client: TestClient, library: LibraryPhotos) -> None:
+    add_trip(library)
+    page = client.get(f"/photos?trip={TRIP}").text
+    chips = re.findall(r"Remove filter </span>([^<]*)<", page)
+    (summary,) = client.get("/api/trips").json()
+    assert chips == [f"trip {summary['name']}, {summary['dates']}"]
 
 
 def choices_of(panel: str, option: str) -> dict[str, str | None]:
@@ -379,6 +451,15 @@ def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, li
     assert tiles_of(client.get("/unknown").text) == [2]
     library.verdict("digest of b.jpg", GATE, "confirmed")
     assert "No unknown photos" in client.get("/unknown").text
+
+
+def test_photos_of_which_none_is_classified_are_not_said_to_have_landmarks(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("new.jpg", classified=False)
+    page = client.get("/unknown").text
+    assert "No photo is classified yet" in page
+    assert "has a landmark" not in page
 
 
 def test_the_map_has_a_dot_and_a_line_for_each_landmark(client: TestClient, library: LibraryPhotos) -> None:

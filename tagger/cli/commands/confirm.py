@@ -116,13 +116,15 @@ def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> 
     if query == PhotoQuery(any_rank=query.any_rank):
         text = "it needs a query option, like --landmark or --under"
         raise typer.BadParameter(text, param_hint="--all-of-query")
-    if query.any_rank and query.landmark is None:
+    if query.any_rank and not query.landmark:
         raise typer.BadParameter("it needs --landmark", param_hint="--any-rank")
     prediction_options = {
         "--position": query.position,
         "--trip": query.trip,
         "--job": query.job,
         "--min-score": query.min_score is not None,
+        "--verdict": query.verdict,
+        "--camera": query.camera,
         "--model": query.model,
         "--any-rank": query.any_rank,
     }

@@ -113,7 +113,7 @@ def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
 
     if options == QueryOptions():
         return None
-    query = options.parse(any_rank=options.landmark is None and options.country is None)
+    query = options.parse(any_rank=not (options.landmark or options.country))
     return [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
 
 

@@ -32,8 +32,12 @@ def query(
         bool,
         typer.Option(
             "--untagged",
-            help="Photos that no model has classified. `tagger failures` lists those that failed.",
+            help="Photos that no model has classified, without those that fail.",
         ),
+    ] = False,
+    failed: Annotated[
+        bool,
+        typer.Option("--failed", help="Photos that cannot be classified. `tagger failures` says why."),
     ] = False,
     dismissed: Annotated[
         bool, typer.Option("--dismissed", help="Photos that were put away as not a landmark.")
@@ -48,7 +52,7 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match all options. Rejected tags are never found; confirmed tags always count as accepted. --near, --country
+    A photo must match all options; of an option that is repeated, any of its values. Rejected tags are never found; confirmed tags always count as accepted. --near, --country
     and --position also find photos without tags.
 
     For example:
@@ -63,7 +67,12 @@ def query(
     from tagger.query import find_tagged
 
     photo_query = query_options.parse(
-        unknown=unknown, untagged=untagged, dismissed=dismissed, any_rank=any_rank, limit=limit
+        unknown=unknown,
+        untagged=untagged,
+        failed=failed,
+        dismissed=dismissed,
+        any_rank=any_rank,
+        limit=limit,
     )
     output_format = parse_format(format_, json=json, print0=print0)
     settings, database = open_session()

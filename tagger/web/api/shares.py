@@ -55,7 +55,8 @@ class ShareRequest(BaseModel):
 @router.post("/shares", status_code=201, response_model=schemas.NewShare)
 def add(state: State, body: ShareRequest) -> dict[str, Any]:
     """Share photos. The answer has the link, which cannot be read again."""
-    photos = PhotoQuery(landmark=body.landmark, trip=body.trip) if body.photos is None else body.photos
+    landmark = () if body.landmark is None else (body.landmark,)
+    photos = PhotoQuery(landmark=landmark, trip=body.trip) if body.photos is None else body.photos
     name = (body.name or "").strip() or share_name(state.database, photos)
     days = body.expires_days
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)

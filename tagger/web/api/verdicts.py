@@ -97,7 +97,7 @@ class VerdictQuery(BaseModel):
         query = QueryParams.of(**self.model_dump()).query
         if query == PhotoQuery(any_rank=query.any_rank):
             raise QueryInvalid(reason="a verdict by query needs at least one option: landmark, under, …")
-        if query.any_rank and query.landmark is None:
+        if query.any_rank and not query.landmark:
             raise QueryInvalid(reason="any_rank needs landmark")
         return query
 

@@ -4,6 +4,11 @@ _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
 
 
+def number_text(count: int) -> str:
+    """`12 345`."""
+    return f"{count:,}".replace(",", _THIN)
+
+
 def percent(part: float) -> str:
     """`83 %`. Only 0 and 1 are written as 0 % and 100 %."""
     if 0 < part < 0.01:

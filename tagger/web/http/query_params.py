@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -54,7 +55,7 @@ class QueryParams:
     query: PhotoQuery
 
     @classmethod
-    def of(cls, **options: str | float | bool | Sequence[str] | None) -> Self:
+    def of(cls, **options: str | float | bool | Sequence[str | int] | None) -> Self:
         """Raises:
         QueryInvalid: an option is invalid, or two contradict each other.
         """
@@ -63,7 +64,7 @@ class QueryParams:
             for name, value in options.items()
             if value not in (None, (), []) and value is not False
         }
-        query = parse_query(**{**values, "under": _parse_folder(values.get("under"))})
+        query = parse_query(**{**values, "under": _parse_folders(values.get("under", ()))})
         return cls({name: _address_text(value) for name, value in values.items()}, query)
 
     @contextmanager
@@ -101,9 +102,19 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
+_Years = Annotated[
+    list[Annotated[int, Field(ge=MINYEAR, le=MAXYEAR)]],
+    BeforeValidator(_without_empty),
+    Field(max_length=_MAX_VALUES),
+]
 _Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
-_Country = Annotated[
-    _Text, Query(description="Photos taken in this country, or of its landmarks, in any case.")
+_Landmarks = Annotated[
+    _Texts,
+    Query(description="A landmark by slug or name, in any case. May be repeated: photos of any of them."),
+]
+_Countries = Annotated[
+    _Texts,
+    Query(description="Photos taken in this country, or of its landmarks, in any case. May be repeated."),
 ]
 _Near = Annotated[
     _Text,
@@ -123,6 +134,10 @@ _Box = Annotated[
 _Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
 _Job = Annotated[_Number, Query(description="All photos of this job, by its number.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
+_Folders = Annotated[_Texts, Query(description="Photos in this folder, by its whole path. May be repeated.")]
+_Year = Annotated[
+    _Years, Query(description="Photos taken in this year, by the camera's clock. May be repeated.")
+]
 _Verdict = Annotated[
     _Text,
     Query(
@@ -137,8 +152,8 @@ _Before = Annotated[_Text, Query(description="Taken before this time.")]
 
 
 def query_params(
-    landmark: _Landmark = None,
-    country: _Country = None,
+    landmark: _Landmarks = [],  # noqa: B006 - FastAPI copies it
+    country: _Countries = [],  # noqa: B006
     near: _Near = None,
     radius_km: _Radius = None,
     box: _Box = None,
@@ -152,13 +167,17 @@ def query_params(
     job: _Job = None,
     min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
     verdict: _Verdict = None,
-    camera: _Camera = [],  # noqa: B006 - FastAPI copies it
-    under: _Under = None,
+    camera: _Camera = [],  # noqa: B006
+    under: _Folders = [],  # noqa: B006
+    year: _Year = [],  # noqa: B006
     taken_after: _After = None,
     taken_before: _Before = None,
     model: Annotated[_Text, Query(description="Photos last classified by this registered model.")] = None,
     unknown: Annotated[_Flag, Query(description="Classified photos without an accepted landmark.")] = False,
-    untagged: Annotated[_Flag, Query(description="Photos that no model has classified yet.")] = False,
+    untagged: Annotated[
+        _Flag, Query(description="Photos that no model has classified yet, without those that fail.")
+    ] = False,
+    failed: Annotated[_Flag, Query(description="Photos that cannot be classified: they fail.")] = False,
     dismissed: Annotated[_Flag, Query(description="Photos that were put away as not a landmark.")] = False,
     any_rank: Annotated[_Flag, Query(description="Every classified photo, with its whole top-k.")] = False,
     sort: Annotated[
@@ -180,11 +199,13 @@ def query_params(
         verdict=verdict,
         camera=camera,
         under=under,
+        year=year,
         taken_after=taken_after,
         taken_before=taken_before,
         model=model,
         unknown=unknown,
         untagged=untagged,
+        failed=failed,
         dismissed=dismissed,
         any_rank=any_rank,
         sort=sort,
@@ -213,18 +234,17 @@ def verdict_query_params(
     )
 
 
-def _parse_folder(folder: str | None) -> tuple[Path, ...]:
-    if folder is None:
-        return ()
-    if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
-        reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
-        raise QueryInvalid(reason=reason)
-    return (parse_path(folder),)
+def _parse_folders(folders: str | Sequence[str]) -> tuple[Path, ...]:
+    for folder in (folders := [folders] if isinstance(folders, str) else folders):
+        if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
+            reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+            raise QueryInvalid(reason=reason)
+    return tuple(map(parse_path, folders))
 
 
-def _address_text(value: str | float | bool | Sequence[str]) -> str | tuple[str, ...]:
+def _address_text(value: str | float | bool | Sequence[str | int]) -> str | tuple[str, ...]:
     if isinstance(value, list | tuple):
-        return tuple(value)
+        return tuple(map(str, value))
     if value is True:
         return "1"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,13 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import Field
 
 from tagger.catalog.cameras import camera_model
 from tagger.catalog.landmarks import all_landmarks
 from tagger.errors import QueryInvalid
-from tagger.query.facets import Facet, FacetName, FacetValue
+from tagger.photos.object_paths import parse_path
+from tagger.query import PhotoQuery
+from tagger.query.facets import MOST_READ, Facet, FacetName, FacetValue, count_folders
+from tagger.web.http.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -31,15 +35,32 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
+_DEEPEST = 4
+"""Folders that are deeper in others are not set in further."""
+_FOLDERS = "folders"
+"""The option of the page for open folders; the query has none for it."""
+
+OpenFolders = Annotated[list[Annotated[str, Field(max_length=4096)]], Query(max_length=100)]
+
+
 @dataclass(frozen=True)
 class Choice:
-    """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted. `depth` of folders in folders."""
+    """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted."""
 
     value: str
     name: str
     photos: str
     is_checked: bool
+    has_folders: bool = False
+
+
+@dataclass(frozen=True)
+class FolderChoice(Choice):
+    """A folder in a tree: `depth` says in how many folders of the tree it is. `toggle`: the address that opens or closes it, if it can be."""
+
     depth: int = 0
+    is_open: bool = False
+    toggle: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,24 +80,27 @@ class ChoiceGroup:
 
 @router.get("/photos/filter")
 def show_filter(
-    request: Request, state: State, params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)]
+    request: Request,
+    state: State,
+    params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
+    folders: OpenFolders = [],  # noqa: B006 - FastAPI copies it
 ) -> HTMLResponse:
-    """Show the filters of a query, with the number of photos of each choice."""
+    """Show the filters of a query, with the number of photos of each choice. `folders`: those whose folders are choices, too."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
-    groups: Sequence[ChoiceGroup] = ()
-    problem = ""
+    panel, problem = FilterPanel(), ""
     try:
-        check_options(request)
+        check_options(request, _FOLDERS)
         if isinstance(params, QueryInvalid):
             raise params
-        groups = tuple(_groups(state, params))
+        panel = _panel(state, params, folders)
     except QUERY_ERRORS as error:
         problem = page_text(error)
     return render(
         request,
         "filter.html",
         400 if problem else 200,
-        groups=groups,
+        panel=panel,
+        folders=folders,
         problem=problem,
         options=form.options,
         year=year_of(form),
@@ -85,31 +109,52 @@ def show_filter(
     )
 
 
-def _groups(state: AppState, params: QueryParams) -> Iterator[ChoiceGroup]:
+@dataclass(frozen=True)
+class FilterPanel:
+    """The filters of a query. `counted`: of how many of the newest photos the choices are counted, as text; empty if of all."""
+
+    groups: tuple[ChoiceGroup, ...] = ()
+    counted: str = ""
+
+
+def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) -> FilterPanel:
     """Count the choices; exact copies are one photo, as in the grid."""
-    counted = replace(params.as_timeline().query, sort=None)
+    counted = _with_year(replace(params.as_timeline().query, sort=None), year_of(params))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
-    query = params.query
+        if open_folders:
+            paths = [parse_path(folder) for folder in open_folders]
+            facets["folder"] = count_folders(state.database, counted, state.settings.roots, paths)
+    is_exact = all(facet.exact for facet in facets.values())
+    tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
+    groups = (*_groups(state, counted, facets), tree.group(facets["folder"]))
+    return FilterPanel(groups, "" if is_exact else number_text(MOST_READ))
+
+
+def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:
+    """The query with its dates as the year that they stand for."""
+    if year is None:
+        return query
+    return replace(query, year=(*query.year, int(year)), taken_after=None, taken_before=None)
+
+
+def _groups(state: AppState, query: PhotoQuery, facets: Mapping[FacetName, Facet]) -> Iterator[ChoiceGroup]:
     with state.database.read() as connection:
         cameras = [camera_model(connection, name) for name in query.camera]
-        landmarks = {landmark.slug: landmark.all_names for landmark in all_landmarks(connection)}
-    slug = next(
-        (slug for slug, names in landmarks.items() if query.landmark in (slug, *names)), query.landmark
-    )
+        slugs = {
+            name: each.slug for each in all_landmarks(connection) for name in (*each.all_names, each.slug)
+        }
     which = next((name for name in WHICH if getattr(query, name)), None)
-    year = year_of(params)
-    folders = [str(folder) for folder in query.under]
     is_place = bool(query.country or query.near or query.box or query.position or query.verdict or query.job)
-    yield _group(facets["landmark"], "landmark", "Landmark", [slug])
-    yield _group(facets["country"], "country", "Country", [query.country])
-    yield _group(facets["year"], "year", "Year", [year])
+    chosen = [slugs.get(name, name) for name in query.landmark]
+    yield _group(facets["landmark"], "landmark", "Landmark", chosen, several=True)
+    yield _group(facets["country"], "country", "Country", query.country, several=True)
+    yield _group(facets["year"], "year", "Year", map(str, query.year), several=True)
     yield _group(facets["camera"], "camera", "Camera", cameras, several=True)
     yield _group(facets["position"], "position", "Position", [query.position], POSITIONS)
     all_name = "All of these" if is_place else "With a landmark"
     yield _group(facets["outcome"], "which", "Which photos", [which], WHICH, all_name)
     yield _group(facets["verdict"], "verdict", "Verdict", [query.verdict], VERDICTS)
-    yield _folders(_group(facets["folder"], "under", "Folder", folders))
 
 
 def _group(
@@ -127,7 +172,9 @@ def _group(
     for each in facet.values:
         is_checked = any(texts.pop(text, None) for text in {each.value.casefold(), each.name.casefold()})
         name = (names or {}).get(each.value, each.name)
-        choices.append(Choice(each.value, name, _number(each, exact=facet.exact), is_checked))
+        choices.append(
+            Choice(each.value, name, _number(each, exact=facet.exact), is_checked, each.has_folders)
+        )
     without_photos = [
         Choice(text, (names or {}).get(text, text), "0" if facet.exact else "", True)
         for text in texts.values()
@@ -136,19 +183,40 @@ def _group(
 
 
 def _number(value: FacetValue, *, exact: bool) -> str:
-    return f"{value.photos:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") + ("" if exact else "+")
+    return number_text(value.photos) + ("" if exact else "+")
 
 
-def _folders(group: ChoiceGroup) -> ChoiceGroup:
-    """The folders as a tree: each below the one that it is in."""
-    paths = sorted(group.choices, key=lambda choice: choice.value.split("/"))
-    least = min((choice.value.count("/") for choice in paths), default=0)
-    tree = (
-        replace(
-            choice,
-            name=PurePath(choice.value).name or choice.name,
-            depth=min(choice.value.count("/") - least, 4),
+@dataclass(frozen=True)
+class _FolderTree:
+    """The folders as a tree, each below the one that it is in. Those with a chosen or open folder in them are open."""
+
+    params: QueryParams
+    chosen: Sequence[str]
+    open_folders: Sequence[str]
+
+    def group(self, facet: Facet) -> ChoiceGroup:
+        """The choices, in the order of the tree."""
+        group = _group(facet, "under", "Folder", self.chosen, several=True)
+        choices = sorted(group.choices, key=lambda choice: choice.value.split("/"))
+        values = [choice.value for choice in choices]
+        tree = (
+            self._choice(choice, sum(_is_in(choice.value, value) for value in values)) for choice in choices
         )
-        for choice in paths
-    )
-    return replace(group, choices=tuple(tree))
+        return replace(group, choices=tuple(tree))
+
+    def _choice(self, choice: Choice, depth: int) -> FolderChoice:
+        within = [folder for folder in self.open_folders if _is_in(folder, choice.value, or_same=True)]
+        is_held_open = any(_is_in(folder, choice.value, or_same=True) for folder in self.chosen)
+        others = [folder for folder in self.open_folders if folder not in within]
+        opened = others if within else [*self.open_folders, choice.value]
+        address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
+        return FolderChoice(
+            **vars(choice) | {"name": PurePath(choice.value).name or choice.name},
+            depth=min(depth, _DEEPEST),
+            is_open=bool(within) or is_held_open,
+            toggle=address if choice.has_folders and not is_held_open else "",
+        )
+
+
+def _is_in(folder: str, other: str, *, or_same: bool = False) -> bool:
+    return folder.startswith(other.rstrip("/") + "/") or (or_same and folder == other)

@@ -18,6 +18,7 @@ WHICH = {
     "any_rank": "All classified",
     "unknown": "Unknown",
     "untagged": "Not classified",
+    "failed": "Failed",
     "dismissed": "Not a landmark",
 }
 """Choices of the form beside photos with a landmark, by query option."""
@@ -53,20 +54,21 @@ _CHIP_TEXTS = {
     "job": "job {}",
     "min_score": "score from {}",
     "under": "in {}",
+    "year": "{}",
     "taken_after": "from {}",
     "taken_before": "before {}",
     "model": "classified by {}",
     "unknown": "unknown",
     "untagged": "not classified yet",
+    "failed": "failed",
     "dismissed": "not a landmark",
     "any_rank": "all classified",
 }
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _OPTIONS = tuple(inspect.signature(query_params).parameters)
-_REPEATED = ("camera",)
+_REPEATED = ("landmark", "country", "year", "camera", "under")
 _DATES = ("taken_after", "taken_before")
-YEAR_DIGITS = 4
-_PAGE_OPTIONS = ("after", "which", "year")
+_PAGE_OPTIONS = ("after", "which")
 
 
 @wraps(query_params)
@@ -89,12 +91,12 @@ def raw_params(request: Request) -> QueryParams:
     return QueryParams(options, PhotoQuery())
 
 
-def check_options(request: Request) -> None:
+def check_options(request: Request, *more: str) -> None:
     """Raises:
-    QueryInvalid: the address has an unknown option.
+    QueryInvalid: the address has an option that no query has, nor the page: `more`.
     """
     for name in request.query_params:
-        if name not in (*_OPTIONS, *_PAGE_OPTIONS):
+        if name not in (*_OPTIONS, *_PAGE_OPTIONS, *more):
             raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(_OPTIONS)}")
 
 
@@ -103,10 +105,9 @@ def score_choices(score: str | None) -> list[str]:
     return sorted({*_SCORES, *([score] if score else ())}, key=float)
 
 
-def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Link]:
-    """Return the active filters, each linked to the query without it."""
+def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
+    """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
-
     year = year_of(params)
 
     def text(option: str, value: str) -> str:
@@ -114,6 +115,8 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Lin
             return f"{value}, within {params.options['radius_km']} km"
         if option == "min_score":
             return percent(float(value))
+        if option == "trip":
+            return trip_name or value
         texts = {"position": POSITIONS, "verdict": VERDICTS, "landmark": names}
         return texts.get(option, {}).get(value, value)
 
@@ -133,14 +136,6 @@ def year_of(params: QueryParams) -> str | None:
         return None
     is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
     return str(first.year) if is_whole else None
-
-
-def options_of_form(which: str | None, year: str | None) -> dict[str, object]:
-    """Return the query options that two fields of the filter panel stand for."""
-    options: dict[str, object] = {which: 1} if which in WHICH else {}
-    if year and year.isdecimal() and len(year) == YEAR_DIGITS:
-        options |= {"taken_after": f"{year}-01-01", "taken_before": f"{int(year) + 1}-01-01"}
-    return options
 
 
 def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:

@@ -31,10 +31,8 @@ Text = Annotated[str, Query(max_length=200)]
 
 
 @router.get("/library")
-def show_library(
-    request: Request, state: State, overview: Overview, country: Text = "", q: Text = ""
-) -> HTMLResponse:
-    """Show landmarks as cards, filtered by country and name."""
+def show_library(request: Request, state: State, overview: Overview, country: Text = "") -> HTMLResponse:
+    """Show landmarks as cards, filtered by country."""
     counts = overview.counts()
     covers = overview.covers()
     landmarks = counts if counts is not None else _uncounted(state.database)
@@ -42,14 +40,13 @@ def show_library(
         count for count in landmarks if count.photos or (counts is None and count.landmark in (covers or {}))
     ]
     is_empty = not with_photos and counts is not None
-    cards = _cards(_filter(with_photos, country, q), covers or {}, is_counted=counts is not None)
+    cards = _cards(_filter(with_photos, country, ""), covers or {}, is_counted=counts is not None)
     return render(
         request,
         "library.html",
         cards=cards,
-        countries=_country_links(with_photos, country, q),
+        countries=_country_links(with_photos, country),
         country=country,
-        typed=q,
         pending=_pending_text(counts, covers),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
@@ -71,7 +68,7 @@ def search(
     landmarks = counts if counts is not None else _uncounted(state.database)
     matches = _filter(landmarks, "", q) if q.strip() else []
     with_photos = [count for count in matches if count.photos or counts is None]
-    countries = _country_links(landmarks, "", "")
+    countries = _country_links(landmarks, "")
     return render(
         request,
         "search.html",
@@ -90,9 +87,9 @@ def download_links(params: QueryParams, path: str) -> tuple[Link, ...]:
     return tuple(Link(name, params.address(path + suffix)) for name, suffix in FORMATS)
 
 
-def country_address(country: str, typed: str = "") -> str:
+def country_address(country: str) -> str:
     """Return the address of the library filtered by country."""
-    return QueryParams.of(country=country).address("/library", q=typed or None)
+    return QueryParams.of(country=country).address("/library")
 
 
 def _pending_text(counts: object, covers: object) -> str:
@@ -134,7 +131,7 @@ def _search_text(count: LandmarkCount) -> str:
     return " ".join(normalize_name(part) for part in parts if part)
 
 
-def _country_links(counts: Sequence[LandmarkCount], selected: str, typed: str) -> list[Link]:
+def _country_links(counts: Sequence[LandmarkCount], selected: str) -> list[Link]:
     numbers: dict[str, int] = {}
     for count in counts:
         if count.country:
@@ -142,7 +139,7 @@ def _country_links(counts: Sequence[LandmarkCount], selected: str, typed: str) -
     return [
         Link(
             name,
-            country_address(name, typed),
+            country_address(name),
             numbers[name],
             normalize_name(name) == normalize_name(selected),
         )

@@ -211,9 +211,9 @@ def _grid_context(state: AppState, params: QueryParams, photo_id: int) -> GridCo
 def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
     filters = params.options.keys() - {"sort"}
     order = QueryParams({name: text for name, text in params.options.items() if name == "sort"}, params.query)
-    if filters == {"landmark"}:
+    if filters == {"landmark"} and len(params.query.landmark) == 1:
         with state.database.read() as connection:
-            landmark = find_landmark(connection, params.text("landmark") or "")
+            landmark = find_landmark(connection, params.query.landmark[0])
         return landmark.display_name, order.address(landmark_address(landmark.slug))
     if filters == {"unknown"}:
         return "Unknown", order.address("/unknown")

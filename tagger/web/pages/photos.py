@@ -22,17 +22,18 @@ from tagger.errors import (
     QueryInvalid,
     TripNotFound,
 )
-from tagger.query import LandmarkCount, PhotoQuery, find_tagged_page
+from tagger.query import LandmarkCount, PhotoQuery, find_tagged, find_tagged_page
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_photos
+from tagger.query.trip_summaries import trip_summary
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import (
+    WHICH,
     check_options,
     filter_chips,
-    options_of_form,
     params_or_error,
     raw_params,
 )
@@ -129,12 +130,11 @@ def show_photos(
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
-    year: Annotated[str | None, Query(max_length=20)] = None,
 ) -> Response:
-    """Show the photos of a query. The `which` of the filter panel stands for one of four query options, its `year` for two dates."""
+    """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
-    if which is not None or year is not None:
-        return RedirectResponse(form.address("/photos", **options_of_form(which, year)), 303)
+    if which is not None:
+        return RedirectResponse(form.address("/photos", **({which: 1} if which in WHICH else {})), 303)
 
     def find() -> PhotoGrid:
         check_options(request)
@@ -151,10 +151,20 @@ def show_photos(
         status,
         grid=grid,
         problem=problem,
-        chips=filter_chips(form, landmarks),
+        chips=filter_chips(form, landmarks, _trip_name(state, params)),
         filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
     )
+
+
+def _trip_name(state: AppState, params: QueryParams | QueryInvalid) -> str | None:
+    """Return the name and dates of the query's trip, if there is one."""
+    if isinstance(params, QueryInvalid) or params.query.trip is None:
+        return None
+    try:
+        return trip_summary(state.database, params.query.trip).title
+    except TripNotFound:
+        return None
 
 
 @router.get("/unknown")
@@ -163,15 +173,22 @@ def show_unknown(
 ) -> HTMLResponse:
     """Show classified photos without an accepted landmark, those with the best guesses first."""
     look_alikes = overview.look_alikes(wait_s=0)
+    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown")
     return render(
         request,
         "unknown.html",
-        grid=photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown"),
+        grid=grid,
+        has_classified=bool(grid.tiles) or _has_classified(state),
         unknown=overview.unknown(),
         groups=None if look_alikes is None else len(look_alikes.groups),
         dismissed=QueryParams.of(dismissed=True).address("/photos"),
         has_photos=has_photos(state.database),
     )
+
+
+def _has_classified(state: AppState) -> bool:
+    found = find_tagged(state.database, PhotoQuery(any_rank=True, limit=1), state.settings.roots)
+    return next(found, None) is not None
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
@@ -199,10 +216,10 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
 
 
 def _sorts(query: PhotoQuery) -> dict[str, str]:
-    """The orders of photos. By score only those of a landmark, or unknown ones: the scores of different landmarks are hard to compare."""
+    """The orders of photos. By score only those of one landmark, or unknown ones: the scores of different landmarks are hard to compare."""
     if query.unknown:
         return {"score": "Best guess first", **SORTS}
-    return SORTS if query.landmark is None else {**SORTS, "score": "By score"}
+    return {**SORTS, "score": "By score"} if len(query.landmark) == 1 else SORTS
 
 
 def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:

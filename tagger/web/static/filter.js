@@ -95,7 +95,8 @@ function listen(element) {
     const link = event.target.closest("a");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    show(addressOf(link), { isAnew: true });
+    if ("folder" in link.dataset) toggleFolder(link);
+    else show(addressOf(link), { isAnew: true });
   });
 }
 
@@ -104,13 +105,28 @@ function formAddress() {
   return options.length ? `${form.getAttribute("action")}?${new URLSearchParams(options)}` : form.getAttribute("action");
 }
 
+/** The address of the panel for the photos that are shown, with the same folders open. */
+function panelAddress() {
+  const address = new URL(opener().href);
+  for (const { value } of form.querySelectorAll("[data-open-folder]")) address.searchParams.append("folders", value);
+  return addressOf(address);
+}
+
+async function toggleFolder(link) {
+  try {
+    await refresh(undefined, false, link.href);
+  } catch (error) {
+    toast(`The folder could not be opened: ${error.message}. Try again.`, { tone: "bad" });
+  }
+}
+
 /** Counts the choices again. What has the focus keeps it, and what is typed stays unless the panel is filled `isAnew`. */
-async function refresh(signal, isAnew) {
+async function refresh(signal, isAnew, address = form && panelAddress()) {
   if (!form) return;
-  const { page } = await fetchPage(opener().href, signal);
+  const { page } = await fetchPage(address, signal);
   const counted = page.getElementById("filter-form");
   if (!form || !counted) return;
-  const { name, value } = document.activeElement ?? {};
+  const { name, value, dataset } = document.activeElement ?? {};
   const hadFocus = form.contains(document.activeElement);
   for (const group of form.querySelectorAll("[data-group]")) {
     const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
@@ -121,6 +137,8 @@ async function refresh(signal, isAnew) {
   form.replaceChildren(...counted.childNodes);
   for (const list of form.querySelectorAll(".filter-choices")) list.scrollTop = places.get(list.getAttribute("aria-labelledby")) ?? 0;
   if (!hadFocus) return;
+  const folder = dataset?.folder && [...form.querySelectorAll("[data-folder]")].find((link) => link.dataset.folder === dataset.folder);
+  if (folder) return folder.focus({ preventScroll: true });
   const controls = [...form.elements].filter((control) => control.name === name);
   const same = controls.find((control) => control.value === value) ?? controls.find((control) => control.checked) ?? form.elements[0];
   same?.focus({ preventScroll: true });

@@ -20,8 +20,9 @@ class Selection {
   constructor(list) {
     this.list = list;
     const query = new URLSearchParams(list.dataset.options);
-    this.landmark = query.get("landmark"); // null in other grids, where a dialog asks for it
-    this.kind = ["landmark", "unknown", "dismissed"].find((option) => query.has(option)) ?? "other";
+    const landmarks = query.getAll("landmark");
+    this.landmark = landmarks.length === 1 ? landmarks[0] : null; // in other grids, a dialog asks for it
+    this.kind = this.landmark ? "landmark" : (["unknown", "dismissed"].find((option) => query.has(option)) ?? "other");
     this.marks = new Marks(REMOVING[this.kind]);
     this.order = new Map(); // photo numbers by position, of tiles drawn so far
     this.selected = new Set();
@@ -93,7 +94,7 @@ class Selection {
     this.undoButton = button("Undo", () => this.undo(), "button--quiet");
     const actions = document.createElement("div");
     actions.className = "row action-bar-act";
-    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset);
+    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits));
     actions.append(...this.actions.map(([, element]) => element), this.menu);
     this.allButton = button("Select all", () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, button("Done", () => this.setOn(false), "button--quiet"));
@@ -151,6 +152,7 @@ class Selection {
       if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
     }
     this.menu.hidden = this.isBusy || !count;
+    this.menu.showLimits(count);
     this.undoButton.hidden = !this.undoable?.changed.length;
     this.undoButton.disabled = this.isBusy;
     this.allButton.disabled = this.isBusy;

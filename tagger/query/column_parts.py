@@ -1,0 +1,61 @@
+"""Parts of columns, as SQL of either database: the year and the month of a time, the first folder of a path."""
+
+from typing import Any
+
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Text
+
+
+class year_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
+    """The year of a time, as text."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(year_of)
+def _compile_year(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY')"
+
+
+@compiles(year_of, "sqlite")
+def _compile_year_sqlite(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 4)"
+
+
+class first_part(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
+    """A relative path up to its first slash, without it; empty for a file that is in no folder."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(first_part)
+def _compile_first(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
+    path = compiler.process(element.clauses, **options)
+    return f"CASE WHEN strpos({path}, '/') > 0 THEN split_part({path}, '/', 1) ELSE '' END"
+
+
+@compiles(first_part, "sqlite")
+def _compile_first_sqlite(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
+    path = compiler.process(element.clauses, **options)
+    return f"substr({path}, 1, max(instr({path}, '/') - 1, 0))"
+
+
+class month_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
+    """The month of a time, like `2024-06`."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(month_of)
+def _compile_month(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY-MM')"
+
+
+@compiles(month_of, "sqlite")
+def _compile_month_sqlite(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 7)"
