@@ -74,6 +74,11 @@ def camera_model(connection: Connection, name: str) -> str:
     return next((model for model, of_model in models.items() if set(of_model) == ids), name)
 
 
+def camera_name(connection: Connection, camera_id: int | None) -> str | None:
+    """The name of a camera with its serial number; None of one that stands for a folder."""
+    return connection.scalar(select(cameras.c.name).where(cameras.c.id == camera_id, is_named()))
+
+
 def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
     """The ids of the cameras with this make and model, or of the one with this serial number, too. Case does not matter.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from tagger.catalog.cameras import camera_name
 from tagger.catalog.raw_pairs import files_of
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, display_language
@@ -83,13 +84,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class PhotoDetails:
-    """A photo with its whole top-k, and what its position follows from.
+    """A photo with its whole top-k, and what its position follows from. `camera`: the one that the file names, with the serial number.
 
     `raw_files` are the paths of its further files, `copies` those of photos with the same image.
     """
 
     photo: TaggedPhoto
     evidence: PositionEvidence | None
+    camera: str | None
     size_bytes: int
     gone_since: datetime | None
     latitude: float | None
@@ -183,6 +185,7 @@ def _details(
     return PhotoDetails(
         photo=names.photo(connection, row, photo_tags, photo_tags),
         evidence=position_evidence(connection, names, row.id),
+        camera=camera_name(connection, photo.camera_id),
         size_bytes=photo.size_bytes,
         gone_since=photo.gone_since,
         latitude=photo.latitude,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tagger.query.tagged_photos import Tag
     from tagger.query.trip_summaries import TripSummary
 
-PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
+PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed")
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
@@ -49,6 +49,7 @@ def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
         "width": photo.width,
         "height": photo.height,
         "taken_at": photo.taken_at and photo.taken_at.isoformat(),
+        "dismissed": photo.is_dismissed,
         "files": photo.files,
         "position": photo.position and vars(photo.position),
         "tags": [_tag_document(tag) for tag in photo.tags],

@@ -21,7 +21,18 @@ from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-PHOTO_KEYS = ["path", "outcome", "digest", "width", "height", "taken_at", "files", "position", "tags"]
+PHOTO_KEYS = [
+    "path",
+    "outcome",
+    "digest",
+    "width",
+    "height",
+    "taken_at",
+    "dismissed",
+    "files",
+    "position",
+    "tags",
+]
 TAG_KEYS = [
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
@@ -57,6 +68,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
         "width": 640,
         "height": 480,
         "taken_at": "2024-05-06T07:08:09",
+        "dismissed": False,
         "files": 1,
         "position": None,
         "tags": [
@@ -225,9 +237,53 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert (document["model"], document["top_k"], document["threshold"]) == ("tiny", 5, 0.5)
     assert document["copies"] == [str(known.root / "copy.jpg")]
     assert document["verdicts"][0]["verdict"] == "confirmed"
+    assert (document["camera"], document["dismissed"]) == (None, False)
     text = tagger("show", known.root / "paris/a.jpg").text
+    assert "camera:" not in text
     assert "Eiffel Tower" in text
     assert "confirmed by ada" in text
+
+
+def test_show_tells_the_camera_with_its_serial_number(tagger: CommandRunner, known: StoredPhotos) -> None:
+    path = known.photo("shot.jpg", camera_id=known.camera("Canon", "Canon EOS 5D", "0570"))
+    assert "camera:     Canon EOS 5D (0570)\n" in tagger("show", path).text
+    assert tagger("show", path, "--json").json["camera"] == "Canon EOS 5D (0570)"
+    known.photo("plain.jpg", camera_id=known.camera())
+    assert tagger("show", known.root / "plain.jpg", "--json").json["camera"] is None
+
+
+def test_a_photo_that_was_put_away_says_so_in_json_and_csv(
+    tagger: CommandRunner, known: StoredPhotos
+) -> None:
+    known.photo("cat.jpg", (EIFFEL, 0.1, False), digest="cat")
+    known.dismiss("cat")
+    found = {
+        Path(each["path"]).name: each["dismissed"] for each in tagger("query", "--any-rank", "--json").json
+    }
+    assert (found["cat.jpg"], found["a.jpg"]) == (True, False)
+    rows = csv.DictReader(io.StringIO(tagger("query", "--dismissed", "--format", "csv").text))
+    assert [row["dismissed"] for row in rows] == ["true"]
+
+
+def test_repeated_options_find_the_photos_of_any_of_their_values(
+    tagger: CommandRunner, known: StoredPhotos
+) -> None:
+    def names(*words: str) -> set[str]:
+        return {Path(path).name for path in tagger("query", *words, "--format", "paths").text.splitlines()}
+
+    either = names("--landmark", EIFFEL) | names("--landmark", VERSAILLES)
+    assert names("--landmark", EIFFEL, "--landmark", VERSAILLES) == either
+    assert len(either) > 1
+    assert names("--country", "france", "--country", "Germany") >= either
+    assert names("--year", "2024", "--year", "1999") == names("--year", "2024") == {"a.jpg"}
+    assert tagger("query", "--year", "0").code == 2
+    assert tagger("query", "--country", "france", "--country", "Nowhere").code == 1
+    known.photo(
+        "broken.jpg", classified=False, failure_kind="damaged", failure_text="It ends.", failure_attempts=1
+    )
+    assert names("--failed") == {"broken.jpg"}
+    assert "broken.jpg" not in names("--untagged")
+    assert tagger("query", "--failed", "--untagged").code == 2
 
 
 def test_show_tells_since_when_a_photo_is_gone(tagger: CommandRunner, known: StoredPhotos) -> None:

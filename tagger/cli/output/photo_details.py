@@ -24,6 +24,7 @@ def print_details(details: PhotoDetails) -> None:
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
         ("taken", photo.taken_at),
+        ("camera", details.camera and printable(details.camera)),
         ("position", photo.position and _position(photo.position)),
         ("follows", details.evidence and _evidence(details.evidence)),
         ("classified", classified),

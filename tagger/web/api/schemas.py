@@ -17,7 +17,7 @@ from tagger.trips.names import VisitedPlace
 
 @dataclass
 class Photo:
-    """A photo and its tags. `outcome` respects verdicts, and is null before classification."""
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark."""
 
     id: int
     path: str
@@ -26,6 +26,7 @@ class Photo:
     width: int | None
     height: int | None
     taken_at: datetime | None
+    dismissed: bool
     files: int
     position: Position | None
     tags: list[Tag]
@@ -60,7 +61,8 @@ class FacetValue:
 class Facet:
     """The choices of a filter. `exact` is false if a choice may have more photos than its number says.
 
-    A `year` stands for `taken_after` and `taken_before`, an `outcome` is the name of an option, and a `folder` is a value of `under`.
+    An `outcome` is the name of an option, and a `folder` is a value of `under`. Of `position`, `outcome` and `verdict`, a query has one
+    choice; the other options may be repeated: photos of any of the choices.
     """
 
     facet: Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
@@ -200,6 +202,7 @@ class PhotoDetails(Photo):
     """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
 
     evidence: PositionEvidence | None
+    camera: str | None
     size_bytes: int
     gone_since: datetime | None
     latitude: float | None
