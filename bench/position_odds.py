@@ -19,8 +19,9 @@ import numpy as np
 
 from bench.processes import TAGGER, run, tagger_environment
 from bench.report import print_heading, print_table
+from tagger.catalog.landmark_reaches import farthest_km
 from tagger.positions.estimation import Floats, distances_m
-from tagger.positions.odds import REACHES_KM, is_accepted, position_odds
+from tagger.positions.odds import is_accepted, position_odds
 
 GPS_ERROR_KM = 0.03
 WRONG_POSITIONS = 0.002
@@ -185,7 +186,7 @@ def _positions(places: Sequence[Place], random: np.random.Generator) -> tuple[Fl
     near = NEAR_MEDIAN_KM * np.exp(NEAR_DEVIATION * random.standard_normal(count))
     inside = AREA_KM * np.sqrt(random.random(count))
     is_point = np.array([place.extent == "point" for place in places])
-    farthest = np.array([REACHES_KM.get(place.extent, REACHES_KM["area"])[2] for place in places])
+    farthest = np.array([farthest_km(place.extent) for place in places])
     from_afar = np.exp(random.random(count) * np.log(farthest))
     is_afar = random.random(count) < SEEN_FROM_AFAR
     kilometres = np.where(is_afar, from_afar, np.where(is_point, near, inside)) + GPS_ERROR_KM

@@ -4,10 +4,11 @@ By Bayes' rule, the odds of a tag are those of its score times P(distance | righ
 where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from tagger.catalog.landmark_reaches import REACHES_KM, UNKNOWN_EXTENT
 from tagger.positions.estimation import Floats
 
 MOST = 5.0
@@ -19,26 +20,18 @@ SURE_SCORE = 0.99
 LEAST_SCORE = 0.5
 """A tag with a lower score is not accepted wherever the photo was taken, if its score alone is not enough."""
 
-REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
-    "point": (1.0, 3.0, 100.0, 400.0),
-    "area": (5.0, 15.0, 300.0, 6000.0),
-    "line": (5.0, 15.0, 1000.0, 10_000.0),
-    "multi": (5.0, 15.0, 1000.0, 10_000.0),
-}
-"""By extent: up to the first distance from its coordinates, the odds are MOST. Between the second and the third one, they are 1: a
-tower, or a mountain, is seen from afar. From the fourth one on, they are LEAST. Between these, their logarithm is proportional to
-that of the distance. Coordinates of what is no point are those of its centre, and it may be large."""
-
 
 def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
-    """P(distance | right) / P(distance | wrong) of N photos and landmarks. An unknown extent counts as an area.
+    """P(distance | right) / P(distance | wrong) of N photos and landmarks.
 
+    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third one, and LEAST from
+    the fourth one on. Between these, their logarithm is proportional to that of the distance.
     A photo is as near to the landmark, and as far from it, as the error of its position allows. Only what both say counts.
     """
     nearest = np.maximum(distance_km - error_km, 0.0)
     farthest = distance_km + error_km
     odds = np.ones(len(distance_km))
-    of_extent = np.array([extent if extent in REACHES_KM else "area" for extent in extents])
+    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
     for extent in REACHES_KM:
         chosen = of_extent == extent
         least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)

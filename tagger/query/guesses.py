@@ -15,11 +15,11 @@ def is_guess(scores: Sequence[float]) -> bool:
 
 
 def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
-    """The guess among a photo's effective tags, best first; None if one is accepted, or if a verdict or the position spoke against it."""
+    """The guess among a photo's effective tags, best first; None if one is accepted, or if a verdict spoke against it."""
     if any(tag.accepted for tag in tags):
         return None
     predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
     if not is_guess([tag.score for tag in predicted]):
         return None
     best = predicted[0]
-    return best if best.verdict is None and best.position_odds is None else None
+    return best if best.verdict is None else None

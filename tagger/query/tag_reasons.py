@@ -1,10 +1,13 @@
-"""Why a tag is accepted, or not, although its score says otherwise: the photo's position, in words."""
+"""Why a tag is accepted, or not, although its score says otherwise: the photo's position, in words. And why a guess is refused."""
 
 from typing import Any
 
 from sqlalchemy import Row
 
+from tagger.catalog.landmark_reaches import farthest_km
+from tagger.catalog.landmarks import Landmark
 from tagger.database.enums import PositionSource
+from tagger.geo import distance_km
 
 _SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
 
@@ -17,6 +20,19 @@ def tag_reason(tag: Row[Any], source: str | None) -> str | None:
     if source in _SOURCES:
         return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
     return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"
+
+
+def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any]) -> str | None:
+    """Why the best prediction for a photo is no guess: it was taken elsewhere, by what a GPS receiver measured. None: it is one."""
+    if tag.position_odds is not None:
+        by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
+        return f"{distance_text(tag.distance_m)} away by {by}"
+    if photo.source not in _SOURCES or landmark.latitude is None or landmark.longitude is None:
+        return None
+    distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
+    if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
+        return None
+    return f"{distance_text(distance * 1000)} away by {_SOURCES[PositionSource(photo.source)]}"
 
 
 def distance_text(metres: float) -> str:

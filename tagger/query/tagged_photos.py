@@ -16,7 +16,7 @@ from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, effective_tags, model_labels, models, photos, positions
 from tagger.query.guesses import best_guess
-from tagger.query.tag_reasons import tag_reason
+from tagger.query.tag_reasons import guess_refusal, tag_reason
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class TaggedPhoto:
 
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
-    `guess`: what an unknown photo perhaps shows. `is_dismissed`: a person put it away as not a landmark.
+    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km away by GPS`. `is_dismissed`: a person put it away as not a landmark.
     """
 
     id: int
@@ -94,6 +94,7 @@ class TaggedPhoto:
     files: int = 1
     similarity: float | None = None
     guess: Tag | None = None
+    refusal: str | None = None
     is_dismissed: bool = False
 
 
@@ -182,6 +183,9 @@ class NameCache:
             position=_position(row),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source),
+            refusal=None
+            if guess is None
+            else guess_refusal(guess, self.landmark(connection, guess.landmark_id), row),
             is_dismissed=bool(row.is_dismissed),
         )
 

@@ -83,6 +83,26 @@ def test_their_number_is_in_the_heading_and_in_the_navigation(
     assert re.findall(r'nav-count">(\d+)', nav) == ["4"]
 
 
+def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_everywhere(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.position("unknown-2.jpg", 35.68, 139.76, "Japan", "neighbour")
+    assert GUESS in client.get("/unknown").text  # an estimate is no evidence
+    library.file("tokyo.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
+    library.position("tokyo.jpg", 35.68, 139.76, "Japan", "camera")
+    library.file("track.jpg", (EIFFEL, 0.57, False), data=picture((3, 2, 1)))
+    library.position("track.jpg", 48.5, 2.29, "France", "track")
+    page = client.get("/unknown").text
+    words = r"Not Eiffel Tower: 9,7\d\d km away by GPS"
+    assert len(re.findall(words, page)) == 1
+    assert re.search(words, client.get("/photos/7").text)
+    (shown,) = [
+        each for each in client.get("/api/timeline/photos?unknown=1").json()["photos"] if each["id"] == 7
+    ]
+    assert re.fullmatch(words, shown["guess"])
+    assert "Perhaps Eiffel Tower" in client.get("/photos/8").text  # it may be seen from there
+
+
 def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -151,7 +171,7 @@ def test_a_photo_that_is_put_away_over_the_grid_is_marked(browser: Browser, addr
 def test_the_names_in_the_bar_of_a_phone_do_not_touch(browser: Browser, address: str, screen: Screen) -> None:
     with open_page(browser, f"{address}/unknown", screen=screen) as page:
         boxes = [name.bounding_box() for name in page.locator(".site-nav a > span:not(.nav-count)").all()]
-        assert len(boxes) == 7
+        assert len(boxes) == 8
         assert all(box is not None for box in boxes)
         for left, right in pairwise(boxes):
             assert left["x"] + left["width"] + 2 <= right["x"]  # type: ignore[index]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tagger.places.classifiers import ACCEPTED_SCORE
 from tagger.query import PhotoDetails
 from tagger.query.details import Verdict
-from tagger.query.tagged_photos import Tag
+from tagger.query.tagged_photos import Tag, TaggedPhoto
 from tagger.web.headlines import headline
 from tagger.web.pages.tiles import landmark_address
 
@@ -66,9 +66,10 @@ class LandmarkRow:
         return not self.is_prominent and self.state == "predicted" and is_low
 
 
-def photo_headline(rows: Sequence[LandmarkRow], guess: Tag | None) -> str:
+def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
     """Return what a classified photo shows, in words."""
-    return headline([row.name for row in rows if row.is_accepted], guess.name if guess else None)
+    guess = photo.guess.name if photo.guess else None
+    return headline([row.name for row in rows if row.is_accepted], guess, photo.refusal)
 
 
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:

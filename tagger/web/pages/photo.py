@@ -156,7 +156,7 @@ def _render(
         details=details,
         file=PurePath(details.photo.path).name,
         folder=str(parse_path(details.photo.path).parent),
-        headline=NOT_A_LANDMARK if details.dismissal else photo_headline(rows, details.photo.guess),
+        headline=NOT_A_LANDMARK if details.dismissal else photo_headline(rows, details.photo),
         rows=[row for row in rows if not row.is_unlikely],
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],

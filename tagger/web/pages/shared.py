@@ -96,7 +96,7 @@ def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
 def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
     """The tile of a photo: without scores, guesses and verdicts, which are not for visitors."""
     tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
-    unscored = replace(photo, files=1, tags=tags, guess=None, is_dismissed=False)
+    unscored = replace(photo, files=1, tags=tags, guess=None, refusal=None, is_dismissed=False)
     tile = photo_tile(unscored, QueryParams({}, share.query))
     address = _photo_address(share, photo)
     small, large = (f"{address}/thumbnail?size={side_px}" for side_px in (256, 512))

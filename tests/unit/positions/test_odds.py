@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger.catalog.landmark_reaches import REACHES_KM
 from tagger.positions.odds import (
     LEAST,
     LEAST_SCORE,
     MOST,
-    REACHES_KM,
     SURE_SCORE,
     is_accepted,
     position_odds,
