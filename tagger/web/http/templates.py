@@ -10,10 +10,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tagger.access.grants import Grant
+from tagger.shares.links import MOST_PHOTOS as MOST_SHARED
+from tagger.web.http.form_fields import MOST_PHOTOS
 from tagger.web.http.number_format import duration, percent, share, size
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 STATIC = Path(__file__).parents[1] / "static"
+MOST_FILES = 2000
+"""Photos that are downloaded at once."""
 
 
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
@@ -51,6 +55,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.globals["asset"] = asset
+    templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
     return templates

@@ -14,12 +14,11 @@ from tagger.query.photos_by_id import photos_by_id
 from tagger.query.stored_photos import stored_photos
 from tagger.web.http.form_fields import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
+from tagger.web.http.templates import MOST_FILES
 from tagger.web.media.photo_archive import archive_parts
 from tagger.web.state import State
 
 router = APIRouter(include_in_schema=False)
-
-MOST_FILES = 2000
 
 
 class ExportFormat(StrEnum):

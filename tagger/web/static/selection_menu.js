@@ -1,9 +1,13 @@
 // The menu of the bar for selected photos: what can be done with them beside verdicts.
 
+import { number } from "./grid_tiles.js";
 import { openShare } from "./share.js";
 
-/** Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata. */
-export function createSelectionMenu(photos, mayWrite) {
+/**
+ * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata.
+ * `limits`: how many photos the server takes at once. `showLimits(count)` disables what is not for so many photos.
+ */
+export function createSelectionMenu(photos, mayWrite, limits) {
   const menu = document.createElement("details");
   menu.className = "menu selection-menu";
   const summary = document.createElement("summary");
@@ -11,20 +15,21 @@ export function createSelectionMenu(photos, mayWrite) {
   summary.textContent = "More";
   const items = document.createElement("div");
   items.append(
-    createItem("Share…", () => openShare({ photos: photos() }, "Photos")),
-    createItem("Export as CSV", () => send("/photos/export", photos(), { format: "csv" })),
-    createItem("Export as JSON", () => send("/photos/export", photos(), { format: "json" })),
-    createItem("Download the photos (ZIP)", () => send("/photos/export", photos(), { format: "zip" })),
+    createItem("Share…", limits.share, () => openShare({ photos: photos() }, "Photos")),
+    createItem("Export as CSV", limits.list, () => send("/photos/export", photos(), { format: "csv" })),
+    createItem("Export as JSON", limits.list, () => send("/photos/export", photos(), { format: "json" })),
+    createItem("Download the photos (ZIP)", limits.files, () => send("/photos/export", photos(), { format: "zip" })),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
   if (mayWrite) {
     items.append(
-      createItem("Write metadata…", () => send("/photos/metadata", photos(), { action: "write" })),
-      createItem("Undo metadata…", () => send("/photos/metadata", photos(), { action: "undo" })),
+      createItem("Write metadata…", limits.list, () => send("/photos/metadata", photos(), { action: "write" })),
+      createItem("Undo metadata…", limits.list, () => send("/photos/metadata", photos(), { action: "undo" })),
     );
   }
   menu.append(summary, items);
-  items.addEventListener("click", () => (menu.open = false));
+  items.addEventListener("click", ({ target }) => target.closest("[aria-disabled]") || (menu.open = false));
+  menu.showLimits = (count) => [...items.children].forEach((item) => showLimit(item, count));
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
     event.stopPropagation(); // the photos stay selected
@@ -35,12 +40,24 @@ export function createSelectionMenu(photos, mayWrite) {
   return menu;
 }
 
-function createItem(text, run) {
+function createItem(text, limit, run) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = text;
-  button.addEventListener("click", run);
+  button.limit = limit;
+  button.addEventListener("click", () => button.hasAttribute("aria-disabled") || run());
   return button;
+}
+
+/** An item that is not for so many photos says so. It keeps the focus, so that the reason can be read. */
+function showLimit(button, count) {
+  button.querySelector("small")?.remove();
+  button.removeAttribute("aria-disabled");
+  if (count <= button.limit) return;
+  button.setAttribute("aria-disabled", "true");
+  const reason = document.createElement("small");
+  reason.textContent = ` ${number(button.limit)} photos at most`;
+  button.append(reason);
 }
 
 /** Sends a form, as a button of the page would: the answer is a download or the next page. */
