@@ -38,14 +38,22 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
     if not is_right(password, stored) or row is None or stored is None:
         return None
     renewed = hash_password(password) if is_outdated(stored) else stored
+    current: str | None = renewed
     with database.write() as connection:
         forget_attempts(connection, name, network)
         if renewed != stored:
-            _renew_hash(connection, row.id, stored, renewed)
-    return user_of(row), renewed
+            current = _renew_hash(connection, row.id, stored, renewed)
+    # Another sign-in at the same time may have renewed it, with another salt.
+    if current is None or (current != renewed and not is_right(password, current)):
+        return None
+    return user_of(row), current
 
 
-def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str) -> None:
-    """Store the hash with the parameters of this version, unless the password was changed in the meantime."""
-    is_same = (users.c.id == user_id, users.c.password_hash == stored)
-    connection.execute(update(users).where(*is_same).values(password_hash=renewed))
+def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str) -> str | None:
+    """Store the hash with the parameters of this version, if it is still `stored`. Returns the hash that there is then."""
+    of_user = users.c.id == user_id
+    unchanged = update(users).where(of_user, users.c.password_hash == stored)
+    if connection.execute(unchanged.values(password_hash=renewed)).rowcount:
+        return renewed
+    current: str | None = connection.scalar(select(users.c.password_hash).where(of_user))
+    return current

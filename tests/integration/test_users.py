@@ -1,5 +1,7 @@
 """People and their passwords: who may sign in, when sessions end, and how many wrong passwords there may be."""
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import argon2
@@ -232,6 +234,40 @@ def test_a_hash_with_old_parameters_is_renewed(database: Database, monkeypatch: 
     assert stored is not None
     assert argon2.extract_parameters(stored).time_cost == 2
     signed_in(database)
+
+
+def test_sign_ins_at_the_same_time_renew_an_old_hash_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_user(database, "ada", Role.VIEWER, PASSWORD)
+    stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
+    both_have_read = threading.Barrier(2)
+
+    def is_outdated_for_both(stored: str) -> bool:
+        both_have_read.wait(60)
+        return passwords.is_outdated(stored)
+
+    monkeypatch.setattr("tagger.access.sign_in.is_outdated", is_outdated_for_both)
+    in_threads([lambda: signed_in(database)] * 2)
+    assert count(database, page_sessions) == 2
+
+
+@pytest.mark.parametrize("change", [set_password, lambda database, name, _: remove_user(database, name)])
+def test_an_old_hash_that_is_replaced_during_the_sign_in_starts_no_session(
+    database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, str, str], object]
+) -> None:
+    add_user(database, "ada", Role.VIEWER, PASSWORD)
+    stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
+
+    def is_outdated_and_changed(stored: str) -> bool:
+        change(database, "ada", "another long password")
+        return passwords.is_outdated(stored)
+
+    monkeypatch.setattr("tagger.access.sign_in.is_outdated", is_outdated_and_changed)
+    assert sign_in_user(database, "ada", PASSWORD, HOME) is None
+    assert count(database, page_sessions) == 0
 
 
 def test_generated_passwords_are_accepted_and_differ() -> None:
