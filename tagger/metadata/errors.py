@@ -31,6 +31,8 @@ class RefusalKind(StrEnum):
     """The new file failed the comparison with the original."""
     BUCKET = "bucket"
     """The photo is an object in a bucket."""
+    SIDECAR = "sidecar"
+    """The sidecar may belong to another photo as well: `a.jpg.xmp` beside `a.jpg` and `a.jpg.cr3`."""
     READ_ONLY = "read-only"
     """The file or its folder is write-protected."""
 

@@ -251,7 +251,12 @@ def _plan_sidecars(
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
     # An undo also records a sidecar that was deleted already.
-    paths = sidecar_paths(request.path, request.root, may_create=may_create or not request.tag_fields)
+    paths = sidecar_paths(
+        request.path,
+        request.root,
+        may_create=may_create or not request.tag_fields,
+        adds=bool(request.tag_fields),
+    )
     photo_data = _tagged_photo(request) if request.tag_fields and paths else None
     return tuple(
         plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data, root=request.root)

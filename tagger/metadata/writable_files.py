@@ -11,7 +11,7 @@ from tagger.metadata.objects.replacement import (
     prepare_object,
     read_object_for_writing,
 )
-from tagger.metadata.objects.sidecars import existing_object_sidecars
+from tagger.metadata.objects.sidecars import object_sidecar_paths
 from tagger.photos.files import PhotoVersion, stored_time_ns
 from tagger.photos.object_paths import ObjectPath
 
@@ -36,19 +36,21 @@ def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]
     Raises:
         WriteRefused, WriteFailed: the folder or bucket cannot be listed.
     """
-    if isinstance(photo, ObjectPath):
-        return existing_object_sidecars(photo)
-    return sidecars.existing_sidecars(photo, root)
+    return sidecar_paths(photo, root, may_create=False)
 
 
-def sidecar_paths(photo: Path, root: Path | None = None, *, may_create: bool = True) -> tuple[Path, ...]:
-    """The sidecars to write: the existing ones, else a new `photo.jpg.xmp`.
+def sidecar_paths(
+    photo: Path, root: Path | None = None, *, may_create: bool = True, adds: bool = False
+) -> tuple[Path, ...]:
+    """The sidecars to write: the existing ones, else a new `photo.jpg.xmp`. `adds`: values will be added to them.
 
     Raises:
-        WriteRefused, WriteFailed: as `existing_sidecars`.
+        WriteRefused: the folder cannot be read, or values would be added to what may be the sidecar of another photo.
+        WriteFailed: the folder or bucket cannot be listed.
     """
-    existing = existing_sidecars(photo, root)
-    return existing or ((photo.with_name(photo.name + ".xmp"),) if may_create else ())
+    if isinstance(photo, ObjectPath):
+        return object_sidecar_paths(photo, may_create=may_create, adds=adds)
+    return sidecars.sidecar_paths(photo, root, may_create=may_create, adds=adds)
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:

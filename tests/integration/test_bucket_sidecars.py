@@ -141,3 +141,19 @@ def test_a_job_that_dies_after_a_write_is_resumed(photos: WrittenBucket, bucket:
     assert all(row.complete for row in photos.undo_rows)
     photos.undo()
     assert (photos.objects(), photos.undo_rows) == (before, [])
+
+
+def test_an_object_named_after_another_leaves_it_its_sidecar(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    bucket.put("a.jpg.cr3", photos.draw("b.jpg", 1))
+    bucket.client.delete_object(Bucket=bucket.name, Key="b.jpg")
+    bucket.put("a.jpg.xmp", OWNERS)
+    photos.tag_bucket()
+    before = photos.objects()
+    assert photos.write(SIDECAR) == {"a.jpg": "refused", "a.jpg.cr3": "written"}
+    assert photos.refusal("a.jpg")[0] == "sidecar"
+    after = photos.objects()
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"a.jpg.cr3.xmp"}
+    photos.undo()
+    assert photos.objects() == before

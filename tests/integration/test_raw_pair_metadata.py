@@ -102,3 +102,50 @@ def test_a_rejected_tag_is_removed_from_both(folder: PairFolder) -> None:
         data = folder.files()[name]
         assert b"Brandenburg" in data
         assert b"Eiffel" not in data
+
+
+@pytest.mark.parametrize("existing", [None, OWN_SIDECAR])
+@pytest.mark.parametrize("options", [SIDECAR, EMBED])
+def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(
+    database: Database, tmp_path: Path, options: MetadataOptions, existing: bytes | None
+) -> None:
+    folder = PairFolder(database, tmp_path)
+    folder.draw("a.jpg", 1)
+    folder.draw_raw("a.jpg.cr3", 0)
+    if existing is not None:
+        (folder.folder / "a.jpg.xmp").write_bytes(existing)
+    folder.tag()
+    before = folder.files()
+    outcomes = folder.write(options)
+    after = folder.files()
+    assert b"Brandenburg" not in after["a.jpg.cr3.xmp"]
+    # Embedding needs no sidecar, if there is none that would hide what is in the photo.
+    refused = "refused" if options == SIDECAR or existing else "written"
+    assert outcomes == {"a.jpg": refused, "a.jpg.cr3": "refused" if options == EMBED else "written"}
+    if refused == "refused":
+        assert {name: after[name] for name in before} == before
+        _outcome, reason, text = folder.reasons(folder.latest().job)["a.jpg"]
+        assert reason == "sidecar"
+        assert "a.jpg.xmp may also be that of a.jpg.cr3" in str(text)
+    folder.undo()
+    assert folder.files() == before
+
+
+def test_a_sidecar_from_before_the_raw_file_came_is_undone_and_gets_nothing_more(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = PairFolder(database, tmp_path)
+    folder.draw("a.jpg", 1)
+    folder.tag()
+    before = folder.files()
+    folder.write(SIDECAR)
+    written = folder.files()
+    folder.draw_raw("a.jpg.cr3", 0)
+    raw = {"a.jpg.cr3": (folder.folder / "a.jpg.cr3").read_bytes()}
+    folder.tag()
+    folder.judge("a.jpg", "eiffel-tower", VerdictKind.CONFIRMED)
+    assert folder.write(SIDECAR) == {"a.jpg": "refused", "a.jpg.cr3": "written"}
+    after = folder.files()
+    assert {name: after[name] for name in written} == written
+    folder.undo()
+    assert folder.files() == before | raw

@@ -5,10 +5,12 @@ digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's p
 
 import itertools
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.files.os_errors import translated_os_errors
-from tagger.photos.folder_walk import is_raw_name
+from tagger.photos.folder_walk import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 from tagger.photos.folders import OpenFolder, open_folder
 
 SIDECAR_MAX_BYTES = 16 * 2**20
@@ -17,26 +19,56 @@ SIDECAR_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product(
 """`.xmp` in every case, the usual one first."""
 
 
-def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
+def sidecar_paths(
+    photo: Path, root: Path | None = None, *, may_create: bool = False, adds: bool = False
+) -> tuple[Path, ...]:
     """The sidecars that the photo has; the first is the one to write. No link to a folder is followed below `root`.
 
+    With `may_create`, a new one if it has none. `adds`: values will be added to them.
     `photo.xmp` counts only if the folder has no other file with this stem: beside `photo.cr3` it belongs to the RAW file. A RAW
-    file shares it with other RAW files only.
+    file shares it with other RAW files only, and with the file whose name it has: beside `photo.jpg`, `photo.jpg.xmp` is not the
+    sidecar of `photo.jpg.cr3`.
 
     Raises:
-        WriteRefused, WriteFailed: the folder cannot be read.
+        WriteRefused: the folder cannot be read, or values would be added to what may be the sidecar of another photo.
+        WriteFailed: the folder cannot be read.
     """
+    own = (new_sidecar_name(photo),) if may_create else ()
     with translated_os_errors(photo):
         try:
             folder = open_folder(photo.parent, root)
         except FileNotFoundError:
-            return ()
+            return tuple(map(photo.with_name, own))
         with folder:
             sidecars = _files_in_any_case(folder, photo.name)
             stem_sidecars = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
             if stem_sidecars and not _shares_stem(folder, photo):
                 sidecars += stem_sidecars
-    return tuple(photo.with_name(name) for name in sidecars)
+            sidecars = sidecars or own
+            if adds:
+                refuse_shared(photo, sidecars, _raw_files_named_after(folder, photo))
+    return tuple(map(photo.with_name, sidecars))
+
+
+def new_sidecar_name(photo: Path) -> str:
+    """The name of a sidecar that is created."""
+    return f"{photo.name}.xmp"
+
+
+def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse to add values to `photo.jpg.xmp` if one of the `names` is that of a RAW file `photo.jpg.cr3`: programs that name
+    sidecars without the extension would take them for that file's.
+
+    Raises:
+        WriteRefused: there is one.
+    """
+    own = new_sidecar_name(photo)
+    if not any(sidecar.lower() == own.lower() for sidecar in sidecars):
+        return
+    for name in names:
+        if is_raw_name(name) and _stem(name) == photo.name.lower():
+            reason = f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. Rename one of the two photos, then write again."
+            raise WriteRefused(RefusalKind.SIDECAR, reason)
 
 
 def is_sidecar_name(name: str) -> bool:
@@ -47,14 +79,18 @@ def is_sidecar_name(name: str) -> bool:
 def shares_sidecar(photo: Path, name: str) -> bool:
     """Whether `photo.xmp` may belong to the file `name` of the photo's folder, too: it has the photo's stem in any case.
 
-    RAW files often use another case.
+    RAW files often use another case. A file whose whole name is the stem has this sidecar, too: `a.jpg` beside `a.jpg.cr3`.
     """
-    return (
-        os.path.splitext(name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
-        and name != photo.name
-        and not is_sidecar_name(name)
-        and (is_raw_name(name) or not is_raw_name(photo.name))
-    )
+    if name == photo.name or is_sidecar_name(name):
+        return False
+    stem = photo.stem.lower()
+    if "." in stem and name.lower() == stem:
+        return True
+    return _stem(name) == stem and (is_raw_name(name) or not is_raw_name(photo.name))
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].lower()  # noqa: PTH122 - a Path for each is slow
 
 
 def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
@@ -78,3 +114,9 @@ def _shares_stem(folder: OpenFolder, photo: Path) -> bool:
         shares_sidecar(photo, entry.name) and not entry.is_dir(follow_symlinks=False)
         for entry in folder.entries()
     )
+
+
+def _raw_files_named_after(folder: OpenFolder, photo: Path) -> Iterator[str]:
+    """The RAW files `photo.jpg.cr3` of the folder; each is checked by name, as sidecars are."""
+    for extension in sorted(RAW_EXTENSIONS | DEVELOPED_EXTENSIONS):
+        yield from filter(folder.exists, (photo.name + extension, photo.name + extension.upper()))

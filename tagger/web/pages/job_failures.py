@@ -48,6 +48,7 @@ REFUSAL_TEXTS: Mapping[str, str] = {
     RefusalKind.CHANGED: "changed meanwhile",
     RefusalKind.BUSY: "in use",
     RefusalKind.CHECK: "check failed",
+    RefusalKind.SIDECAR: "sidecar of two photos",
     RefusalKind.READ_ONLY: "read-only",
 }
 TRANSIENT_KINDS = frozenset(

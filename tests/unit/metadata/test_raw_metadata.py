@@ -6,13 +6,12 @@ import pytest
 from support.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.files.sidecars import existing_sidecars
 from tagger.metadata.formats import can_embed
 from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.inspection import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.writable_files import existing_sidecars, sidecar_paths
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.metadata.writable_files import existing_sidecars, sidecar_paths
 
 
 @pytest.fixture
@@ -68,6 +68,36 @@ def test_folder_with_the_photos_stem_is_ignored(photo: Path, tmp_path: Path) -> 
     (tmp_path / "photo").mkdir()
     adobe = create_file(tmp_path, "photo.xmp")
     assert sidecar_paths(photo)[0] == adobe
+
+
+@pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
+def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
+    name: str, photo: Path, tmp_path: Path
+) -> None:
+    other = create_file(tmp_path, name)
+    sidecar = create_file(tmp_path, f"{other.stem}.xmp")
+    assert existing_sidecars(other) == ()
+    assert sidecar_paths(other, adds=True) == (tmp_path / f"{name}.xmp",)
+    assert existing_sidecars(photo) == ((sidecar,) if sidecar.stem == photo.name else ())
+
+
+@pytest.mark.parametrize("has_sidecar", [False, True])
+def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(
+    has_sidecar: bool, photo: Path, tmp_path: Path
+) -> None:
+    sidecar = tmp_path / "photo.jpg.xmp"
+    if has_sidecar:
+        create_file(tmp_path, sidecar.name)
+    assert sidecar_paths(photo, adds=True) == (sidecar,)
+    create_file(tmp_path, "photo.jpg.CR3")
+    assert sidecar_paths(photo) == (sidecar,)  # to remove values
+    with pytest.raises(WriteRefused, match=r"photo\.jpg\.CR3.*Rename one") as refused:
+        sidecar_paths(photo, adds=True)
+    assert refused.value.kind is RefusalKind.SIDECAR
+    if not has_sidecar:
+        assert sidecar_paths(photo, may_create=False, adds=True) == ()
+        adobe = create_file(tmp_path, "photo.xmp")
+        assert sidecar_paths(photo, adds=True) == (adobe,)
 
 
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
