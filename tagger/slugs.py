@@ -1,4 +1,4 @@
-"""Slugs: the ASCII identifiers of landmarks, derived from their names by one rule."""
+"""Slugs: the ASCII identifiers of landmarks, derived from their names by one rule; and what is no part of a name."""
 
 import re
 import unicodedata
@@ -20,6 +20,13 @@ _UNDECOMPOSED = str.maketrans(
     }
 )
 """Latin letters that Unicode does not decompose into one of a to z and an accent."""
+
+
+INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
+
+The joiners of emoji and of Persian and Indian scripts are none of them.
+"""
 
 
 def slug_of_name(name: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import get_args
 from tagger.errors import LandmarkInvalid
 from tagger.inference.artifact import Extent
 from tagger.languages import LANGUAGE_PATTERN
-from tagger.slugs import SLUG_PATTERN, digest_slug, slug_of_name
+from tagger.slugs import INVISIBLE, SLUG_PATTERN, digest_slug, slug_of_name
 
 MAX_TEXT = 200
 """Characters of a name, country, region or city."""
@@ -16,11 +16,6 @@ MAX_ALIASES = 100
 EXTENTS: tuple[str, ...] = get_args(Extent)
 
 _CONTROLS = {"Cc", "Zl", "Zp"}
-_INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
-
-The joiners of emoji and of Persian and Indian scripts are none of them.
-"""
 
 
 def clean_text(text: str, field: str) -> str:
@@ -35,7 +30,7 @@ def clean_text(text: str, field: str) -> str:
         raise LandmarkInvalid(reason=f"{field}: it is not UTF-8")
     if len(text) > MAX_TEXT:
         raise LandmarkInvalid(reason=f"{field}: it has {len(text)} characters, more than {MAX_TEXT}")
-    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())
+    return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
 
 
 def clean_name(text: str, field: str = "name") -> str:

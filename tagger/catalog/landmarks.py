@@ -22,6 +22,7 @@ from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.geo import distance_km
 from tagger.languages import name_in_language
+from tagger.slugs import INVISIBLE
 
 if TYPE_CHECKING:
     from tagger.inference.artifact import Label, Manifest
@@ -282,7 +283,7 @@ def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def normalize_name(name: str) -> str:
-    """The form in which names are compared: without case and accents; space, hyphen and underscore are equal.
+    """The form in which names are compared: without case, accents and invisible marks; any spaces, hyphens and underscores are equal.
 
     A name of which nothing is left, like an accent alone, equals only itself.
     """
@@ -291,7 +292,7 @@ def normalize_name(name: str) -> str:
 
 
 def _without_accents(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
+    decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 

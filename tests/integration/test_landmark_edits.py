@@ -74,6 +74,36 @@ def test_an_own_landmark_is_found_and_listed_without_photos(database: Database) 
     assert (entry.action, entry.subject, entry.details["city"]) == ("landmark-add", "frauenkirche", "Dresden")
 
 
+SPELLINGS = (
+    "Old\u00a0Town Hall",
+    "  old   TOWN  hall ",
+    "Old\u202fTown\u2009Hall",
+    "Old\u3000Town\u2007Hall",
+    "Old-Town_Hall",
+    "Old Town\u200b Hall\ufeff",
+    "\u200eOld Town Hall\u200f",
+)
+"""One name: with the spaces and marks that come with copied texts."""
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spaces_of_any_kind_and_number_are_the_same_name(database: Database, spelling: str) -> None:
+    added = add(database, "Old Town Hall")
+    assert find(database, spelling) == added
+    with pytest.raises(LandmarkExists, match="old-town-hall"):
+        add(database, spelling)
+    with database.write() as connection, pytest.raises(LandmarkInvalid, match="old-town-hall"):
+        edit_landmark(connection, EIFFEL, {"add_aliases": [spelling]})
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS[:4])
+def test_a_name_is_stored_with_plain_spaces(database: Database, spelling: str) -> None:
+    added = add(database, spelling, city=spelling)
+    assert (added.slug, added.name.casefold()) == ("old-town-hall", "old town hall")
+    assert added.city == added.name
+    assert find(database, "Old Town Hall") == added
+
+
 def test_a_dry_run_adds_nothing_and_says_the_same(database: Database) -> None:
     before = len(list_entries(database, AuditFilter(), 100))
     planned = add(database, "Frauenkirche", dry_run=True)
