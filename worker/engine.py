@@ -22,7 +22,7 @@ from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
 from tagger.ledger.jobs import TRACE
 from tagger.metrics import DEVICE_MEMORY
-from tagger.processing.claimed_chunk import ChunkEnd
+from tagger.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
@@ -60,7 +60,7 @@ class Engine:
         rate = None if per_second is None else PhotoRate(per_second)
         if self.device == "cuda":
             DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
-        self.executor = ChunkExecutor(self.database, settings, rate)
+        self.executor = ChunkExecutor(self.database, settings, rate, SLICE_S)
         # Loaded before the first message: a model that cannot run stops the worker at its start.
         # The database may be locked just now, by a worker that starts as well.
         self.executor.with_retry(

@@ -5,6 +5,7 @@ Shared by everything that processes chunks: classification_chunk and metadata_ch
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TypeVar
@@ -27,12 +28,20 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SLICE_S = 15.0
+"""How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker: a slow one would
+hold up the end of the job, and interactive jobs."""
+
 
 class ChunkEnd(Enum):
-    """Why processing of a chunk ended. Only DONE means that every item has an outcome."""
+    """Why processing of a chunk ended. Only DONE means that every item has an outcome.
+
+    SLICE_OVER: the time for one claim was over, and the rest was released.
+    """
 
     DONE = "done"
     RELEASED = "released"
+    SLICE_OVER = "time slice over"
     LOST = "lost"
     WAITING = "waiting"
 
@@ -44,7 +53,8 @@ StoredBatch = Sequence[StoredOutcome]
 class ClaimedChunk:
     """One claimed chunk until it is done, released or lost.
 
-    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos.
+    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos. `slice_s`: see
+    SLICE_S; None: the chunk is kept until it is done.
     """
 
     def __init__(
@@ -59,6 +69,7 @@ class ClaimedChunk:
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
         rate: PhotoRate | None = None,
+        slice_s: float | None = None,
     ) -> None:
         self.database = database
         self.settings = settings
@@ -69,6 +80,9 @@ class ClaimedChunk:
         self._waits = waits
         self._rate = rate
         self._on_stored = on_stored
+        self._slice_s = slice_s
+        self._slice_ends_at: float | None = None
+        """None before a photo is stored: each claim makes progress."""
         self._lock = threading.Lock()
         self.unstored = 0
         """How many results wait to be stored."""
@@ -76,6 +90,11 @@ class ClaimedChunk:
     @property
     def must_stop(self) -> bool:
         return self.stop.is_set() or self.lease_lost.is_set()
+
+    @property
+    def is_slice_over(self) -> bool:
+        """Whether the time for this claim is over, and its open items should be released."""
+        return self._slice_ends_at is not None and time.monotonic() >= self._slice_ends_at
 
     @property
     def numbers(self) -> tuple[int, int]:
@@ -100,7 +119,9 @@ class ClaimedChunk:
             self.unstored += by
 
     def report(self, stored: StoredBatch) -> None:
-        """Count stored photos and call `on_stored`."""
+        """Count stored photos, begin the time slice with the first ones, and call `on_stored`."""
+        if stored and self._slice_ends_at is None and self._slice_s is not None:
+            self._slice_ends_at = time.monotonic() + self._slice_s
         for photo in stored:
             self.count(photo.item, photo.outcome)
         self._on_stored(stored)

@@ -78,6 +78,8 @@ class _ChunkClassifier:
             items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
             if not items:
                 return ChunkEnd.DONE
+            if self._chunk.is_slice_over:
+                return ChunkEnd.SLICE_OVER
             roots = self._chunk.roots()
             if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
                 self._chunk.wait_for_root(unavailable[0])
@@ -189,12 +191,12 @@ class _ChunkClassifier:
 
     def _submit(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
         for item in items:
-            if self._must_stop() or not self._chunk.wait_for_turn(self._must_stop_waiting_for_turn):
+            if self._must_end_pass() or not self._chunk.wait_for_turn(self._must_stop_waiting_for_turn):
                 break
             source = roots[item.root_id].source
             request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
             self._results.pending[request] = item
-            if not self._loaded.pipeline.submit(request, self._must_stop):
+            if not self._loaded.pipeline.submit(request, self._must_end_pass):
                 del self._results.pending[request]
                 break
             self._results.receive(wait=False)
@@ -202,8 +204,9 @@ class _ChunkClassifier:
     def _wait_for_results(self) -> None:
         deadline: float | None = None
         while self._results.pending:
-            if self._must_stop():
+            if self._must_end_pass():
                 self._withdraw()
+            if self._must_stop():
                 deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
                 if time.monotonic() > deadline:
                     unread = len(self._results.pending)
@@ -219,15 +222,19 @@ class _ChunkClassifier:
     def _must_stop(self) -> bool:
         return self._chunk.must_stop or self._results.is_root_unavailable
 
+    def _must_end_pass(self) -> bool:
+        """Whether no more photos are read now. Unlike `_must_stop`, the results of those that are being read are awaited."""
+        return self._must_stop() or self._chunk.is_slice_over
+
     def _must_stop_waiting(self) -> bool:
         """As `_must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
         self._chunk.on_progress()
         return self._must_stop()
 
     def _must_stop_waiting_for_turn(self) -> bool:
-        """As `_must_stop_waiting`; stores what arrives meanwhile."""
+        """As `_must_stop_waiting`, or whether the time slice is over; stores what arrives meanwhile."""
         self._results.receive(wait=False)
-        return self._must_stop_waiting()
+        return self._must_stop_waiting() or self._chunk.is_slice_over
 
 
 def _read_photo(reader: Reader, source: PhotoSource, path: str) -> Reader:

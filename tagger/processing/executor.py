@@ -37,12 +37,22 @@ T = TypeVar("T")
 
 
 class ChunkExecutor:
-    """Executes chunks, several at a time, until `stop` is set. One per process."""
+    """Executes chunks, several at a time, until `stop` is set. One per process.
 
-    def __init__(self, database: Database, settings: Settings, rate: PhotoRate | None = None) -> None:
+    `slice_s`: how long it keeps a chunk (see claimed_chunk); None if no other process could take the rest.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        rate: PhotoRate | None = None,
+        slice_s: float | None = None,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._rate = rate
+        self._slice_s = slice_s
         self._leases = LeaseRenewer(database)
         self._chunks: set[ClaimedChunk] = set()
         """The chunks that are being executed."""
@@ -76,6 +86,8 @@ class ChunkExecutor:
                 lease_lost=lease_lost,
                 waits=self._waits,
                 rate=self._rate,
+                # An isolated chunk has the process for itself, with child processes that are slow to start.
+                slice_s=None if needs_isolation(claim) else self._slice_s,
                 on_progress=record_progress,
                 on_stored=on_stored,
             )
@@ -90,7 +102,7 @@ class ChunkExecutor:
                 raise
             finally:
                 self._chunks.remove(chunk)
-            if end in {ChunkEnd.RELEASED, ChunkEnd.WAITING}:
+            if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
                 self._release(chunk)
         self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
         if end is ChunkEnd.LOST:

@@ -1,16 +1,19 @@
 """Workers that wait: they store and release what they have, stay alive, and go on."""
 
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from sqlalchemy import select
 from support.artifacts import large_artifact
-from support.commands import Terminal, draw, draw_many
+from support.commands import Terminal, draw, draw_many, stop
 from support.servers import RedisServer
 
 from tagger.database.enums import JobState
+from tagger.database.tables import chunks
 
 PHOTOS = 100
 LARGE_MODEL_BYTES = 400_000_000
@@ -51,6 +54,26 @@ def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_la
     assert terminal.progress(job).failed == 0
     log = terminal.log.read_text()
     assert log.index("This worker waits: on battery") < log.index("This worker goes on")
+
+
+def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", PHOTOS)
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "1"}
+    terminal.inject(values="tagger.processing.claimed_chunk.SLICE_S=1")
+    with terminal.workers(1, "--photos-per-second", "0.5", "-v"):
+        job = int(terminal.run("enqueue", "photos").stdout)
+        # It has both chunks of 32 photos, and needs two minutes for them.
+        terminal.wait_until(lambda: terminal.progress(job).done > 0)
+        fast = terminal.start("worker", "-v")
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        stop(fast)
+    progress, log = terminal.progress(job), terminal.log.read_text()
+    assert (progress.done, progress.failed) == (PHOTOS, 0)
+    for photos in ("photos 1 to 32", "photos 33 to 64"):
+        ends = re.findall(rf"{photos}: (time slice over|done)", log)
+        assert (ends[0], ends[-1]) == ("time slice over", "done")
+    with terminal.database() as database, database.read() as connection:
+        assert set(connection.scalars(select(chunks.c.attempts))) == {1}
 
 
 def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: Terminal) -> None:

@@ -37,6 +37,7 @@ from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
+from tagger.processing.executor import ChunkExecutor
 
 
 @pytest.fixture
@@ -389,6 +390,22 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
     assert set(folder.outcomes(job).values()) == {"written"}
     folder.undo()
     assert (folder.files(), folder.undo_rows) == (before, [])
+
+
+def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: WrittenFolder) -> None:
+    draw_photos(folder, 12)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
+    ends, written = [], []
+    for _ in range(3):
+        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        assert claimed is not None
+        ends.append(executor.execute(claimed))
+        written.append(folder.progress(job).written)
+    executor.close()
+    assert ends == [ChunkEnd.SLICE_OVER, ChunkEnd.SLICE_OVER, ChunkEnd.DONE]
+    assert written == [4, 8, 12]
 
 
 def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(

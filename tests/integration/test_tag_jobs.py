@@ -4,8 +4,10 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +358,42 @@ def test_each_photo_waits_for_its_turn_and_a_chunk_that_waits_can_be_stopped(fol
     assert 0 <= stored[0] <= 10
     assert stored[1] == 20
     assert 1000 - rate.turns == 20 - stored[0]
+
+
+def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_progress(
+    folder: TaggedFolder,
+) -> None:
+    class TenAtOnce(PhotoRate):
+        """Hands out ten turns to each claim, and no more while the claim may wait."""
+
+        turns = 0
+
+        def wait(self, count: int, give_up: Callable[[], bool]) -> bool:
+            self.turns -= count
+            while self.turns < 0:
+                if give_up():
+                    return False
+                time.sleep(0.01)
+            return True
+
+    for number in range(32):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record(runner=Runner.WORKERS)
+    rate = TenAtOnce(1.0)
+    executor = ChunkExecutor(folder.database, folder.settings, rate, slice_s=0.0)
+    ends, stored = [], [0]
+    while not folder.progress(job).is_over and len(ends) < 32:
+        rate.turns = 10
+        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        assert claimed is not None
+        assert claimed.attempts == 1
+        ends.append(executor.execute(claimed))
+        stored.append(folder.progress(job).tagged)
+    executor.close()
+    assert ends == [*[ChunkEnd.SLICE_OVER] * (len(ends) - 1), ChunkEnd.DONE]
+    assert len(ends) >= 4
+    assert all(0 < after - before <= 10 for before, after in pairwise(stored))
+    assert stored[-1] == 32
 
 
 def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(
