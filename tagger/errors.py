@@ -218,6 +218,10 @@ class SchemaOutdated(TaggerError):
     """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 
 
+class UpgradeBlocked(TaggerError):
+    """The schema of the database {url} was not upgraded: another transaction uses its tables, and does not end. The longest is the first row of `SELECT pid, query FROM pg_stat_activity ORDER BY xact_start`. End it, then run `tagger db upgrade` again."""
+
+
 class SchemaNewer(TaggerError):
     """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
 

@@ -1,17 +1,25 @@
 """The version of the schema: reading it, upgrading it by Alembic, refusing other versions."""
 
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
-from tagger.errors import SchemaNewer, SchemaOutdated
+from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 
 SCHEMA_REVISION = "0021"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
+LOCK_S = 5.0
+"""How long migrations wait for a lock of PostgreSQL. Whoever uses the table meanwhile waits behind them."""
+LOCK_TRIES = 20
+LOCK_PAUSE_S = 3.0
+
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
+_LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
 def upgrade_database(url: str) -> str:
@@ -20,6 +28,7 @@ def upgrade_database(url: str) -> str:
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
         SchemaNewer: a newer version of this program created it.
+        UpgradeBlocked: another transaction does not end.
     """
     engine = create_database_engine(url)
     with unavailable_on_error(engine):
@@ -76,23 +85,49 @@ def _stored_revision(connection: Connection) -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations in one transaction. A lock lets one process at a time upgrade."""
+    """Run the migrations in one transaction. A lock lets one process at a time upgrade.
+
+    Workers may run. Where a worker and a migration wait for each other's locks, or a dump holds one, the transaction is rolled
+    back and tried again.
+
+    Raises:
+        SchemaNewer: a newer version of this program created it.
+        UpgradeBlocked: all LOCK_TRIES failed.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            with (
+                engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
+                connection.begin(),
+            ):
+                _migrate(connection, revision)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
+                raise
+        else:
+            return
+        time.sleep(LOCK_PAUSE_S)
+    raise UpgradeBlocked(url=redact(engine.url))
+
+
+def _migrate(connection: Connection, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        limit = text("SELECT set_config('lock_timeout', :milliseconds, true)")
+        connection.execute(limit, {"milliseconds": f"{LOCK_S * 1000:.0f}"})
+    current = _stored_revision(connection)
+    if current is not None and current not in supported_revisions():
+        raise SchemaNewer(url=redact(connection.engine.url), revision=current)
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
-    with engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        current = _stored_revision(connection)
-        if current is not None and current not in supported_revisions():
-            raise SchemaNewer(url=redact(engine.url), revision=current)
-        config.attributes["connection"] = connection
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+    config.attributes["connection"] = connection
+    if revision == "base":
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
 
 
 def supported_revisions() -> set[str]:

@@ -29,8 +29,11 @@ def test_running_workers_continue_after_a_schema_step(
     )
     draw_many(terminal.folder / "before", PHOTOS)
     draw_many(terminal.folder / "after", PHOTOS)
+    terminal.environment["TAGGER_BATCH_SIZE"] = "1"
+    terminal.inject(slow_pass_s="0.2", values="tagger.processing.chunk_results.STORE_PHOTOS=1")
     with terminal.workers(1):
-        assert terminal.json("enqueue", "--wait", "before")["tagged"] == 8
+        job = int(terminal.run("enqueue", "before").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).done > 0)
         with closing(psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True)) as connection:
             for statement in STEP:
                 connection.execute(statement.encode())
@@ -38,5 +41,7 @@ def test_running_workers_continue_after_a_schema_step(
         assert "newer" in refused.stderr
         # In this process the commands are those of the later version, as they expect its schema.
         monkeypatch.setattr(schema, "SCHEMA_REVISION", "9999")
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        assert (terminal.progress(job).tagged, terminal.progress(job).failed) == (8, 0)
         assert terminal.json("enqueue", "--wait", "after", "--again")["tagged"] == 8
     assert terminal.active_workers() == []

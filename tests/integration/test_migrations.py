@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +16,7 @@ from sqlalchemy import Engine, insert, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
 from sqlalchemy.exc import IntegrityError
 
+from tagger.database import schema
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import (
@@ -25,7 +28,7 @@ from tagger.database.schema import (
     upgrade_database,
 )
 from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts
-from tagger.errors import SchemaNewer, SchemaOutdated
+from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -58,6 +61,54 @@ def test_the_migrated_schema_matches_the_tables(engine: Engine) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, metadata)
     assert differences == []
+
+
+def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_url: str) -> None:
+    engine = create_database_engine(empty_postgres_url)
+    upgrade(engine, "0019")
+    with ThreadPoolExecutor(1) as pool, engine.connect() as worker:
+        worker.execute(text("SET deadlock_timeout = '1h'"))  # so that the server ends the migration
+        worker.execute(text("SELECT state FROM jobs"))
+        # It locks photos, for a reference to them, and then waits for jobs.
+        migration = pool.submit(upgrade, engine)
+        _wait_for_lock(engine, "jobs")
+        worker.execute(text("UPDATE photos SET size_bytes = 1"))
+        worker.commit()
+        migration.result(60)
+    assert schema_revision(engine) == SCHEMA_REVISION
+    engine.dispose()
+
+
+def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_S", 0.2)
+    monkeypatch.setattr(schema, "LOCK_PAUSE_S", 0.0)
+    monkeypatch.setattr(schema, "LOCK_TRIES", 3)
+    engine = create_database_engine(empty_postgres_url)
+    upgrade(engine, "0020")
+    with engine.connect() as dump:
+        dump.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
+        with pytest.raises(UpgradeBlocked, match="another transaction uses its tables"):
+            upgrade_database(empty_postgres_url)
+        assert schema_revision(engine) == "0020"
+        with engine.connect() as worker:
+            worker.execute(text("SET statement_timeout = '10s'"))
+            assert worker.scalar(text("SELECT count(*) FROM jobs")) == 0
+    upgrade(engine)
+    assert schema_revision(engine) == SCHEMA_REVISION
+    engine.dispose()
+
+
+def _wait_for_lock(engine: Engine, table: str) -> None:
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = CAST(:table AS regclass)")
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with engine.connect() as connection:
+            if connection.scalar(waits, {"table": table}):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nothing waits for {table}")
 
 
 def test_migrated_constraints_and_indexes_are_named_as_in_the_tables(

@@ -33,7 +33,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
     Every command upgrades an SQLite file by itself; only this command upgrades a database server. Before you
-    upgrade a server, back it up and stop the workers. Start the workers again afterwards.
+    upgrade a server, back it up. Workers may go on, and are restarted with the new version afterwards.
 
     Example: tagger db upgrade
     """
