@@ -1,0 +1,141 @@
+"""The tables of who may do what on the page, and who did: tokens, users, sessions, shares and the audit log."""
+
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, PrimaryKeyConstraint, Table, Text
+
+from tagger.database.enums import Role
+from tagger.database.tables.column_types import Id, UtcDateTime, metadata, one_of
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the token in commands"),
+    Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
+    Column("read_only", Boolean, nullable=False, doc="whether it allows to look and search, and no changes"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("expires_at", UtcDateTime, doc="when it becomes invalid; null: never"),
+    Column(
+        "last_used_at",
+        UtcDateTime,
+        doc="when it or one of its sessions was used last, to the minute; null: never",
+    ),
+    info={
+        "doc": "A token that gives access to the page, until it expires or is revoked. It is not exported."
+    },
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
+    Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
+    Column(
+        "password_hash",
+        Text,
+        doc="argon2id hash of the password; null: the person signs in at a reverse proxy only",
+    ),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the user was added"),
+    Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
+    one_of("role", Role),
+    info={"doc": "A person who signs in to the page by name. It is not exported."},
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("account", Text, nullable=False, doc="SHA-256 of the name, which may be unknown"),
+    Column("network", Text, nullable=False, doc="address of the client, of IPv6 its /64 network"),
+    Column("at", UtcDateTime, nullable=False, doc="when it was"),
+    Index(None, "account", "at"),
+    Index(None, "network", "at"),
+    Index(None, "at"),
+    info={
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. It is not exported."
+    },
+)
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("digest", Text, nullable=False, unique=True, doc="hash of the session id in the browser's cookie"),
+    Column(
+        "token_id",
+        Id,
+        ForeignKey("access_tokens.id", ondelete="CASCADE"),
+        doc="the token that the person signed in with; null: a password, or the token of the settings",
+    ),
+    Column(
+        "user_id",
+        Id,
+        ForeignKey("users.id", ondelete="CASCADE"),
+        doc="who signed in with a password; null: somebody with a token",
+    ),
+    Column("network", Text, doc="address of the client that signed in, of IPv6 its /64 network"),
+    Column("browser", Text, doc="what its browser says that it is (User-Agent)"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
+    Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
+    Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
+    Index(None, "token_id"),
+    Index(None, "user_id"),
+    info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key, by which commands name it"),
+    Column(
+        "digest", Text, nullable=False, unique=True, doc="SHA-256 of the link's token, which is not stored"
+    ),
+    Column("name", Text, nullable=False, doc="title that visitors see"),
+    Column(
+        "options",
+        JSON(none_as_null=True),
+        doc="options of the query that finds its photos; null: those of `share_photos`",
+    ),
+    Column("with_positions", Boolean, nullable=False, doc="whether visitors see where photos were taken"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("expires_at", UtcDateTime, doc="when it ends by itself; null: never"),
+    Column("revoked_at", UtcDateTime, doc="when somebody ended it; null: nobody did"),
+    info={
+        "doc": "A link with which anybody can see some photos. Kept for 90 days after its end. It is not exported."
+    },
+)
+
+share_photos = Table(
+    "share_photos",
+    metadata,
+    Column("share_id", Id, ForeignKey("shares.id", ondelete="CASCADE"), doc="the share"),
+    Column(
+        "photo_id", Id, ForeignKey("photos.id", ondelete="CASCADE"), doc="a photo that was selected for it"
+    ),
+    PrimaryKeyConstraint("share_id", "photo_id"),
+    Index(None, "photo_id"),
+    info={"doc": "The photos of a share that is a fixed selection. They are not exported."},
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key, in the order of writing"),
+    Column("at", UtcDateTime, nullable=False, doc="when it happened"),
+    Column(
+        "actor",
+        Text,
+        nullable=False,
+        doc="who did it: `cli` and the user, `web` and the name of the person or token, or `worker` and its machine",
+    ),
+    Column("action", Text, nullable=False, doc="what was done, like `job-create`"),
+    Column(
+        "subject", Text, doc="to what: the number of a job, or the name of a schedule, model, token or user"
+    ),
+    Column("details", JSON, nullable=False, doc="more about it, without secrets"),
+    Index(None, "at"),
+    Index(None, "action", "id"),
+    info={
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. It is not exported."
+    },
+)

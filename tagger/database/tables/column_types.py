@@ -1,0 +1,52 @@
+"""What the tables are made of: their metadata, and the types and constraints that their columns share."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Integer, MetaData, Text, TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+views = MetaData()
+"""The views: a migration creates them, `metadata.create_all` does not."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC. SQLite has no time zones and stores it as UTC text."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Ids have 64 bits on PostgreSQL. SQLite generates ids only for the type INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+# Paths compare by bytes on both databases: the scan merges them with a listing in that order.
+PathText = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    literals = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({literals})", name=column)
+
+
+def listed(values: type[StrEnum]) -> str:
+    """`tag`, `retry` or `undo`: the values of a column for its `doc`."""
+    *others, last = (f"`{value}`" for value in values)
+    return f"{', '.join(others)} or {last}"

@@ -1,0 +1,302 @@
+"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, and schedules."""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
+from tagger.database.tables.column_types import Id, UtcDateTime, listed, metadata, one_of
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
+    Column("ledger_id", Text, nullable=False, doc="random id of this database"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the database was created"),
+    Column(
+        "last_tick_at",
+        Float,
+        doc="when a worker last executed a tick of beat, in seconds since 1970; null: never",
+    ),
+    Column(
+        "max_gap_s",
+        Integer,
+        nullable=False,
+        server_default="7200",
+        doc="a photo's position is estimated between two others that are at most this far apart in time",
+    ),
+    Column(
+        "position_odds",
+        Boolean,
+        nullable=False,
+        server_default="1",
+        doc="whether photos' positions count when tags are accepted",
+    ),
+    info={
+        "doc": "The database's identity and the last tick of beat, in a single row. Messages carry its id, so that a worker of another database refuses them."
+    },
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True, doc="number of the job in commands"),
+    Column("kind", Text, nullable=False, doc=listed(JobKind)),
+    Column(
+        "options", JSON, nullable=False, doc="options of its kind, such as paths, filters and metadata fields"
+    ),
+    Column(
+        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classifies the photos"
+    ),
+    Column("top_k", Integer, nullable=False, doc="number of predictions to store for each photo"),
+    Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
+    Column(
+        "reprocess",
+        Boolean,
+        nullable=False,
+        doc="whether photos are classified again that this model has classified",
+    ),
+    Column("runner", Text, one_of("runner", Runner), nullable=False, doc=listed(Runner)),
+    Column("priority", Text, one_of("priority", Priority), nullable=False, doc=listed(Priority)),
+    Column("state", Text, one_of("state", JobState), nullable=False, doc=listed(JobState)),
+    Column("note", Text, doc="why the job waits or ended early, in words"),
+    Column(
+        "parent_id",
+        Id,
+        ForeignKey("jobs.id"),
+        doc="the job whose failed photos it retries or whose tags it writes",
+    ),
+    Column(
+        "total",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of items; grows while the job is scanning",
+    ),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the job was created"),
+    Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
+    Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
+    Column(
+        "items_removed",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of its items that were removed because the job is old, from the first on; its counts stay",
+    ),
+    Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
+    Column("owner_lease_until", Float, doc="end of the owner's lease, in seconds since 1970"),
+    Index(None, "state"),
+    Index(None, "parent_id"),
+    info={"doc": "A job: one request over many photos."},
+)
+
+job_items = Table(
+    "job_items",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, doc="the job"),
+    Column("position", Integer, nullable=False, doc="0, 1, 2, … without gaps"),
+    Column(
+        "photo_id",
+        Id,
+        ForeignKey("photos.id", ondelete="SET NULL"),
+        doc="the photo; null: removed from the database",
+    ),
+    Column("outcome", Text, one_of("outcome", Outcome), doc=f"{listed(Outcome)}; null: open"),
+    Column(
+        "reason",
+        Text,
+        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept the changes of other programs",
+    ),
+    Column("error_text", Text, doc="the failure or refusal in words"),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="how often a worker tried to process it",
+    ),
+    PrimaryKeyConstraint("job_id", "position"),
+    Index(None, "photo_id"),
+    sqlite_with_rowid=False,
+    info={"doc": "One photo of a job."},
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, doc="the job"),
+    Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
+    Column("first", Integer, nullable=False, doc="positions of its first and last item"),
+    Column("last", Integer, nullable=False, doc="positions of its first and last item"),
+    Column("token", Text, doc="secret of the last claim; only its holder stores outcomes"),
+    Column("claimed_at", Float, doc="when it was claimed last, in seconds since 1970"),
+    Column(
+        "lease_until", Float, doc="end of the claim unless renewed, in seconds since 1970; null: not claimed"
+    ),
+    Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of claims, without those given back",
+    ),
+    Column("sent_at", Float, doc="when its message was sent to Redis, in seconds since 1970; null: not sent"),
+    Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
+    *(
+        Column(
+            outcome.value,
+            Integer,
+            nullable=False,
+            server_default="0",
+            doc="number of items with this outcome",
+        )
+        for outcome in Outcome
+    ),
+    PrimaryKeyConstraint("job_id", "chunk"),
+    info={
+        "doc": "A range of a job's items, processed by one worker at a time. A job's counts are sums over its chunks."
+    },
+)
+Index(
+    "ix_chunks_open",
+    chunks.c.job_id,
+    chunks.c.chunk,
+    postgresql_where=chunks.c.done.is_(False),
+    sqlite_where=chunks.c.done.is_(False),
+)
+
+metadata_writes = Table(
+    "metadata_writes",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column(
+        "photo_id",
+        Id,
+        ForeignKey("photos.id", ondelete="SET NULL"),
+        doc="the photo; null: removed from the database",
+    ),
+    Column(
+        "job_id",
+        Id,
+        ForeignKey("jobs.id", ondelete="SET NULL"),
+        doc="the job that wrote it; null: removed from the database",
+    ),
+    Column("image_digest", Text, nullable=False, doc="`contents.digest` of the photo when it was written"),
+    Column(
+        "target",
+        Text,
+        one_of("target", Target),
+        nullable=False,
+        doc="`sidecar` (a file beside the photo) or `embed` (the photo itself)",
+    ),
+    Column("file", Text, nullable=False, doc="name of the written file, in the photo's folder"),
+    Column("written_digest", Text, nullable=False, doc="BLAKE3 digest of the whole file after the write"),
+    Column(
+        "base_digest", Text, doc="BLAKE3 digest of the file without the written tags; null: there was no file"
+    ),
+    Column("undo", LargeBinary, doc="the replaced bytes and their offsets; null: there was no file"),
+    Column("landmarks", JSON, nullable=False, doc="slugs of the written landmarks"),
+    Column("written_at", UtcDateTime, nullable=False, doc="when the file was written"),
+    Column(
+        "complete",
+        Boolean,
+        nullable=False,
+        doc="false: the write began; the file's digest shows whether it was done",
+    ),
+    Index(None, "photo_id"),
+    Index(None, "image_digest"),
+    Index(None, "written_digest"),
+    Index(None, "job_id"),
+    info={"doc": "A file into which tags were written, with what undoes the write exactly."},
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True, doc="name of the worker"),
+    Column("device", Text, nullable=False, doc="device that runs the model"),
+    Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
+    Column("heartbeat_at", Float, nullable=False, doc="last sign of life, in seconds since 1970"),
+    Column("waits_for", Text, doc="why it starts no work now, in words; null: it does not wait"),
+    Column("photos_per_second", Float, doc="photos that it stored in the last half minute, per second"),
+    info={"doc": "A worker that has not been shut down."},
+)
+
+backend_selections = Table(
+    "backend_selections",
+    metadata,
+    Column(
+        "key",
+        Text,
+        primary_key=True,
+        doc="what the selection depends on, as JSON: model, device, precision, hardware, options, versions",
+    ),
+    Column("model_digest", Text, nullable=False, doc="digest of the model file"),
+    Column("device", Text, nullable=False, doc="device that runs the model"),
+    Column("hardware", Text, nullable=False, doc="name of the GPU or processor"),
+    Column("engines", JSON, nullable=False, doc='list of engines with versions, like `["torch 2.11.0"]`'),
+    Column("backend", Text, nullable=False, doc="engine that runs the model: `torchscript` or `openvino`"),
+    Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
+    Column("decodes_jpegs", Boolean, nullable=False, doc="whether the device decodes JPEGs"),
+    Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
+    Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
+    info={"doc": "The fastest backend of a model on one kind of machine, which all such machines use."},
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the schedule in commands"),
+    Column("cron", Text, nullable=False, doc="when it runs, as a cron expression"),
+    Column("time_zone", Text, nullable=False, doc="time zone of the cron expression"),
+    Column(
+        "selection",
+        Text,
+        nullable=False,
+        doc="which photos: `untagged`, `outdated`, `failed`, `all` or `taught`",
+    ),
+    Column("options", JSON, nullable=False, doc="filters of the photos, and folders to scan first"),
+    Column("priority", Text, one_of("priority", Priority), nullable=False, doc=listed(Priority)),
+    Column("paused", Boolean, nullable=False, doc="whether it is paused"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
+    Column(
+        "until",
+        Text,
+        doc="time of day, like `06:00` in its time zone, at which a run is paused until the next one; null: never",
+    ),
+    Index(None, "next_due"),
+    info={"doc": "A backfill that runs at set times."},
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column(
+        "schedule_id", Id, ForeignKey("schedules.id", ondelete="CASCADE"), nullable=False, doc="the schedule"
+    ),
+    Column("due_at", UtcDateTime, nullable=False, doc="when the run was due"),
+    Column("started_at", UtcDateTime, nullable=False, doc="when it was started"),
+    Column(
+        "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"
+    ),
+    Column("note", Text, doc="why the run was not started or failed"),
+    Column(
+        "paused_at", UtcDateTime, doc="when its job was paused because its time was over; null: it was not"
+    ),
+    PrimaryKeyConstraint("schedule_id", "due_at"),
+    info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
+)

@@ -1,0 +1,206 @@
+"""The tables of photos: roots → photos → contents, with the cameras that took them."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    or_,
+)
+
+from tagger.database.enums import ClockSource
+from tagger.database.path_parts import name_of
+from tagger.database.tables.column_types import Id, PathText, UtcDateTime, listed, metadata, one_of
+from tagger.photo_origin import PhotoOrigin
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
+    Column("location", PathText, nullable=False, doc="absolute path of the folder, or address of the prefix"),
+    Column(
+        "location_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="exact bytes of the path if it is not UTF-8, else empty",
+    ),
+    Column(
+        "endpoint", Text, doc="URL of the server at which a bucket of S3 was scanned, without credentials"
+    ),
+    UniqueConstraint("location", "location_bytes"),
+    info={
+        "doc": "An outermost folder that was enqueued. Settings can map it to another folder on each machine."
+    },
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column(
+        "digest",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="digest of the image data and orientation, without other metadata",
+    ),
+    Column("width", Integer, doc="size in pixels, as displayed"),
+    Column("height", Integer, doc="size in pixels, as displayed"),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey("models.id"),
+        doc="the model that classified it last; null: never classified",
+    ),
+    Column("top_k", Integer, doc="largest number of tags in that classification"),
+    Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
+    Column("outcome", Text, doc="`tagged` or `unknown`: whether one of its `tags` is accepted"),
+    Column("classified_at", UtcDateTime, doc="when it was classified last"),
+    Index(None, "model_id"),
+    Index(None, "outcome", "id"),
+    info={"doc": "An image, known by its digest. Copies of a photo share it, and with it tags and verdicts."},
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column(
+        "key",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="make, model and serial number; for photos that name no camera, their root and folder",
+    ),
+    Column("name", Text, nullable=False, doc="name of the camera, or path of the folder"),
+    Column(
+        "clock_offset_s",
+        Integer,
+        doc="how far its clock is ahead of UTC, for photos that do not say; null: unknown",
+    ),
+    Column(
+        "clock_source",
+        Text,
+        one_of("clock_source", ClockSource),
+        doc=f"{listed(ClockSource)}: who says so; null: unknown",
+    ),
+    Column(
+        "companions_id",
+        Id,
+        ForeignKey("cameras.id", name="fk_cameras_companions_id"),
+        doc="the first of the cameras that are used together with it, or it itself; null: there are none",
+    ),
+    info={
+        "doc": "A camera. Photos of one camera lie on one line of time. Photos of a folder that name no camera count as those of one."
+    },
+)
+
+photos = Table(
+    "photos",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("root_id", Id, ForeignKey("roots.id"), nullable=False, doc="the root"),
+    Column("path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"),
+    Column(
+        "path_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="exact bytes of the path if it is not UTF-8, else empty",
+    ),
+    Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
+    Column(
+        "mtime_ns",
+        BigInteger,
+        nullable=False,
+        doc="modification time of the file, nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
+    ),
+    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column("latitude", Float, doc="the camera's GPS position, degrees"),
+    Column("longitude", Float, doc="the camera's GPS position, degrees"),
+    Column("gps_error_m", Float, doc="error of the GPS position that the camera states, in metres"),
+    Column(
+        "utc_offset_s", Integer, doc="how far the camera's local time is ahead of UTC, if the photo says it"
+    ),
+    Column(
+        "origin",
+        Text,
+        doc=f"{listed(PhotoOrigin)}: no camera took it as it is; null: a camera took it",
+    ),
+    Column(
+        "camera_id",
+        Id,
+        ForeignKey("cameras.id", name="fk_photos_camera_id"),
+        doc="the camera; null: not read yet",
+    ),
+    Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
+    Column(
+        "primary_id",
+        Id,
+        ForeignKey("photos.id", name="fk_photos_primary_id"),
+        doc="of a RAW file: the JPEG or HEIC of the same name, with which it is one photo; that row has the image, the facts and "
+        "the failure of both; null: the file is a photo of its own",
+    ),
+    Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
+    Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
+    Column("classified_mtime_ns", BigInteger, doc="modification time of the file when it was classified"),
+    Column(
+        "failure_kind",
+        Text,
+        doc="kind of failure: why it cannot be classified; null: no failure",
+    ),
+    Column("failure_text", Text, doc="the failure in words, with a remedy"),
+    Column("failure_job_id", Id, doc="the job that failed last"),
+    Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
+    UniqueConstraint("root_id", "path", "path_bytes"),
+    Index(None, "content_id", "gone_since"),
+    Index(None, "taken_at"),
+    Index(None, "camera_id", "taken_at"),
+    info={
+        "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
+    },
+)
+Index(
+    "ix_photos_failing",
+    photos.c.id,
+    postgresql_where=photos.c.failure_kind.is_not(None),
+    sqlite_where=photos.c.failure_kind.is_not(None),
+)
+
+Index("ix_photos_name", name_of(photos.c.path))
+
+Index(
+    "ix_photos_primary_id",
+    photos.c.primary_id,
+    postgresql_where=photos.c.primary_id.is_not(None),
+    sqlite_where=photos.c.primary_id.is_not(None),
+)
+
+PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
+"""Photos that exist, each once. Conditions on contents need not exclude RAW files with a JPEG: these have none."""
+
+UNTAGGED = and_(
+    PRESENT,
+    photos.c.failure_kind.is_(None),
+    or_(
+        photos.c.content_id.is_(None),
+        photos.c.classified_mtime_ns.is_(None),
+        photos.c.classified_mtime_ns != photos.c.mtime_ns,
+        photos.c.classified_size_bytes != photos.c.size_bytes,
+    ),
+)
+"""Photos whose current file no model has classified, without those that failed. A partial index holds them."""
+Index("ix_photos_untagged", photos.c.id, postgresql_where=UNTAGGED, sqlite_where=UNTAGGED)
+
+NO_FAILURE: dict[str, None] = dict.fromkeys(
+    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")
+)
+"""The values that clear a photo's failure."""

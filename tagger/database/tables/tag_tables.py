@@ -1,0 +1,253 @@
+"""The tables of what images show: tags of models, embeddings and taught tags, verdicts, and the view of all of them."""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Float,
+    ForeignKey,
+    FromClause,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    and_,
+    false,
+    literal_column,
+    true,
+)
+
+from tagger.database.tables.column_types import Id, UtcDateTime, metadata, views
+from tagger.database.tables.landmark_tables import landmarks, models
+from tagger.database.tables.photo_tables import contents
+
+_POSITION_ODDS = (
+    "by how much the photo's position makes the landmark likelier (above 1) or less likely, if `accepted` follows from it; "
+    "null: it follows from the score alone"
+)
+_DISTANCE = "from the photo's position to the landmark, in metres, if `position_odds` is set"
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
+    Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
+    Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="whether the score reaches the threshold, unless `position_odds` says otherwise",
+    ),
+    Column(
+        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classified the image"
+    ),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
+    PrimaryKeyConstraint("content_id", "rank"),
+    Index(None, "landmark_id", "content_id", "accepted"),
+    sqlite_with_rowid=False,
+    info={
+        "doc": "A landmark among the best predictions for an image, from its last classification. The view `effective_tags` applies the verdicts."
+    },
+)
+
+_ACCEPTED = tags.c.accepted == true()
+Index(
+    "ix_tags_accepted_score",
+    tags.c.score,
+    tags.c.content_id,
+    postgresql_where=_ACCEPTED,
+    sqlite_where=_ACCEPTED,
+)
+
+
+def is_candidate(tag: FromClause) -> ColumnElement[bool]:
+    """Whether a row of `tags` is the best prediction for its image and not accepted. A partial index has these by score."""
+    return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
+
+
+Index(
+    "ix_tags_candidate_score",
+    tags.c.score,
+    tags.c.content_id,
+    postgresql_where=is_candidate(tags),
+    sqlite_where=is_candidate(tags),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        doc="the image",
+    ),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
+    Column(
+        "taught_version",
+        Integer,
+        nullable=False,
+        doc="`models.taught_version` when the image was compared with the taught landmarks",
+    ),
+    Column(
+        "data",
+        LargeBinary,
+        nullable=False,
+        doc="lowest and highest value (float32), then 4 bits for each dimension, between these two",
+    ),
+    Index(None, "model_id", "taught_version"),
+    info={
+        "doc": "The embedding of an image: what a model sees in it, as numbers. Landmarks are taught, and photos compared, with embeddings of one model."
+    },
+)
+
+classifiers = Table(
+    "classifiers",
+    metadata,
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the taught landmark",
+    ),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey("models.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the model of the embeddings",
+    ),
+    Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
+    Column("examples", Integer, nullable=False, doc="number of confirmed images that it was learned from"),
+    Column("rejected", Integer, nullable=False, doc="number of rejected images that it was learned from"),
+    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
+    Column("data", LargeBinary, nullable=False, doc="what was learned: weights of the dimensions (float32)"),
+    Column(
+        "applied",
+        Boolean,
+        nullable=False,
+        doc="whether all images with an embedding were compared with it since it was learned",
+    ),
+    Column("learned_at", UtcDateTime, nullable=False, doc="when it was learned"),
+    PrimaryKeyConstraint("landmark_id", "model_id"),
+    Index(None, "model_id"),
+    info={"doc": "What was learned of a taught landmark from verdicts, for the embeddings of one model."},
+)
+
+taught_tags = Table(
+    "taught_tags",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the taught landmark",
+    ),
+    Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="true: a tag; false: a suggestion to confirm or reject, or refused by its position",
+    ),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
+    PrimaryKeyConstraint("content_id", "landmark_id"),
+    Index(None, "landmark_id", "content_id", "accepted"),
+    sqlite_with_rowid=False,
+    info={
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts, and replaced when they change."
+    },
+)
+for _table in (tags, taught_tags):
+    Index(
+        f"ix_{_table.name}_position_odds",
+        _table.c.content_id,
+        postgresql_where=_table.c.position_odds.is_not(None),
+        sqlite_where=_table.c.position_odds.is_not(None),
+    )
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
+    Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
+    Column(
+        "verdict",
+        Text,
+        CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
+        nullable=False,
+        doc="`confirmed` or `rejected`",
+    ),
+    Column("given_by", Text, doc="name of the person"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when the verdict was given"),
+    PrimaryKeyConstraint("content_id", "landmark_id"),
+    Index(None, "landmark_id", "content_id"),
+    info={
+        "doc": "A person's decision about a landmark on an image. It applies to every copy and to later models."
+    },
+)
+
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id"),
+        primary_key=True,
+        autoincrement=False,
+        doc="the image",
+    ),
+    Column("given_by", Text, doc="name of the person"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when the image was put away"),
+    info={
+        "doc": "An image that a person put away as not a landmark. It applies to every copy and to later models. A confirmed landmark deletes it."
+    },
+)
+
+effective_tags = Table(
+    "effective_tags",
+    views,
+    Column("content_id", Id, ForeignKey(contents.c.id), nullable=False, doc="the image"),
+    Column("landmark_id", Id, ForeignKey(landmarks.c.id), nullable=False, doc="the landmark"),
+    Column("rank", Integer, doc="rank of the tag; null: not among the best predictions of the model"),
+    Column("score", Float, doc="score of the tag; null: only confirmed"),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey(models.c.id),
+        doc="the model of the tag or of the embedding; null like the score",
+    ),
+    Column(
+        "source",
+        Text,
+        nullable=False,
+        doc="where the tag comes from: `model`, `taught` (a landmark that people taught) or `verdict` (only confirmed)",
+    ),
+    Column("verdict", Text, doc="`confirmed` or `rejected`; null: no verdict"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="true if confirmed, false if rejected or if the image was put away as not a landmark, else whether the score, or score and "
+        "position, reach the threshold",
+    ),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
+    info={
+        "doc": "A landmark of an image. This view joins tags and taught tags with verdicts and dismissals: a rejected tag is never accepted, a confirmed one always."
+    },
+)

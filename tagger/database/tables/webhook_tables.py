@@ -1,0 +1,39 @@
+"""The table of events for the receiver of webhooks."""
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, Table, Text
+
+from tagger.database.tables.column_types import Id, UtcDateTime, metadata
+
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("message_id", Text, nullable=False, unique=True, doc="the header `webhook-id`"),
+    Column(
+        "subject",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="the event and what it is about, like `job.finished/7`: the same event is recorded once",
+    ),
+    Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
+    Column("data", JSON, nullable=False, doc="facts of the event"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the event happened"),
+    Column("attempts", Integer, nullable=False, server_default="0", doc="how often it was sent"),
+    Column(
+        "next_attempt_at",
+        Float,
+        doc="when it is sent next, in seconds since 1970; null: it was delivered or given up",
+    ),
+    Column("delivered_at", UtcDateTime, doc="when the receiver accepted it; null: not yet, or given up"),
+    Column("problem", Text, doc="why the last attempt failed, in words"),
+    info={
+        "doc": "An event for the receiver of `TAGGER_WEBHOOK_URL`, written in the transaction of the event."
+    },
+)
+Index(
+    "ix_webhook_messages_pending",
+    webhook_messages.c.next_attempt_at,
+    postgresql_where=webhook_messages.c.next_attempt_at.is_not(None),
+    sqlite_where=webhook_messages.c.next_attempt_at.is_not(None),
+)
