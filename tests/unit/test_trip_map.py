@@ -43,6 +43,8 @@ def test_photos_of_one_spot_are_one_dot() -> None:
     assert (dot.text, dot.address) == ("Arles, 5 photos, 2019-05-03", "/photos/1")
     assert (dot.x, dot.y) == (WIDTH / 2, HEIGHT / 2)
     assert trip_map.lines == ()
+    assert trip_map.land  # its own map would be empty
+    assert trip_map.scale_bar is None
 
 
 def test_only_estimates_are_marked() -> None:

@@ -1,7 +1,10 @@
 """Accessibility of every view: axe, keyboard, zoom, narrow phones, reduced motion."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
@@ -107,6 +110,13 @@ def assert_fits(page: Page, path: str, size: ViewportSize) -> None:
     assert page.evaluate("innerWidth") == size["width"]
     assert page.evaluate(OUTSIDE_THE_SCREEN) == [], path
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+
+def test_each_id_is_once_in_a_page(address: str) -> None:
+    for path in VIEWS:
+        with urlopen(address + path) as response:
+            ids = Counter(re.findall(r'\sid="([^"]+)"', response.read().decode()))
+        assert [name for name, count in ids.items() if count > 1] == [], path
 
 
 @pytest.mark.parametrize(

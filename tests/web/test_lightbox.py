@@ -77,6 +77,19 @@ def test_a_photo_opens_over_the_grid_and_leads_back_to_it(browser: Browser, addr
         assert page.title().startswith("Eiffel Tower · landmark")
 
 
+def test_the_number_of_photos_is_added_once_it_is_known(browser: Browser, address: str) -> None:
+    with open_page(browser, address, base=address) as page:
+        held: list[Route] = []
+        page.route("**/api/timeline?*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its handlers
+        page.goto("/photos?any_rank=1")
+        place = page.locator("#lightbox [data-place]")
+        page.locator('[data-photo="2"] a').click()
+        expect(place).to_have_text("2 · photo-1.jpg")
+        for route in held:
+            route.continue_()
+        expect(place).to_have_text(f"2 of {PHOTOS} · photo-1.jpg")
+
+
 def test_a_reload_opens_the_photos_page_and_back_the_grid_at_the_photo(
     browser: Browser, address: str
 ) -> None:

@@ -85,6 +85,14 @@ def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world() -> None:
     assert not box.contains(11, 0)
 
 
+def test_the_map_of_one_spot_shows_the_land_around_it() -> None:
+    for longitude in (2.3, 179.99, -179.99):
+        box = trip_bounds([point(1, 48.86, longitude), point(2, 48.861, longitude + 0.001)])
+        assert box.contains(48.86, longitude)
+        assert 7 < box.north - box.south < 9
+        assert 7 < (box.east - box.west) % 360 < 9
+
+
 def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, library: LibraryPhotos) -> None:
     (way,) = client.get(f"/trips/{TRIP}/path").json()["coordinates"]
     assert way[0] == [2.33, 48.86]

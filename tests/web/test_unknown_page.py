@@ -74,6 +74,26 @@ def test_the_nearest_to_a_landmark_come_first_with_their_guess(
     )
 
 
+def test_the_names_in_the_header_have_one_line_in_every_window(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    for n in range(20):  # two digits to review
+        library.photo(f"review-{n}.jpg", (GATE, 0.7, True))
+    with open_page(browser, f"{address}/unknown") as page:
+        for width in (768, 1024, 1152, 1279, 1280, 1439, 1440):
+            page.set_viewport_size({"width": width, "height": 700})
+            heights = [
+                name.bounding_box()["height"]
+                for name in page.locator(".site-nav span").all()
+                if name.is_visible()
+            ]  # type: ignore[index]
+            assert max(heights) < 30, width
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            tools = page.locator(".site-tools").bounding_box()
+            nav = page.locator(".site-nav").bounding_box()
+            assert nav["x"] + nav["width"] <= tools["x"], width  # type: ignore[index]
+
+
 def test_their_number_is_in_the_heading_and_in_the_navigation(
     client: TestClient, library: LibraryPhotos
 ) -> None:

@@ -14,7 +14,7 @@ from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.photos import printable_path
 from tagger.web.api.status import Status
-from tagger.web.http.number_format import percent, share
+from tagger.web.http.number_format import number_text, percent, share
 
 MAX_FOLDERS = 2
 _THIN = "\u202f"
@@ -27,7 +27,10 @@ KIND_TEXTS = {
     JobKind.UNDO: "Undo metadata changes",
 }
 PRIORITY_TEXTS = {Priority.BULK: "normal", Priority.INTERACTIVE: "high"}
-QUEUE_TEXTS = {Priority.BULK: "Queued, normal priority", Priority.INTERACTIVE: "Queued, high priority"}
+QUEUE_TEXTS = {
+    Priority.BULK: "In the queue, normal priority",
+    Priority.INTERACTIVE: "In the queue, high priority",
+}
 STATE_COLOURS = {
     JobState.RUNNING: "sure",
     JobState.SCANNING: "sure",
@@ -145,11 +148,6 @@ def live_document(status: Status) -> dict[str, Any]:
     return document | {"version": page_version(status)}
 
 
-def number_text(count: int) -> str:
-    """`12 345`."""
-    return f"{count:,}".replace(",", _THIN)
-
-
 def photo_count(count: int) -> str:
     """`1 photo`, `12 photos`."""
     return f"{number_text(count)} photo{'' if count == 1 else 's'}"
@@ -157,7 +155,7 @@ def photo_count(count: int) -> str:
 
 def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
     """Return what a worker does, how fast, and why it starts no work now."""
-    progress = f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else ""
+    progress = "working" if chunks else ""
     rate = f"{photos_per_second:.1f} photos/s" if chunks and photos_per_second else ""
     waits = f"waits: {waits_for}" if waits_for else ""
     return ", ".join(filter(None, (progress, rate, waits))) or "idle"

@@ -27,6 +27,7 @@ from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import start_retry, waiting_reason
 from tagger.web.api.status import JOBS_SHOWN, Status, one_job, read_status
+from tagger.web.http.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view
@@ -36,7 +37,6 @@ from tagger.web.pages.job_views import (
     backfill_text,
     job_view,
     last_tick_text,
-    number_text,
     page_version,
     photo_count,
     time_text,

@@ -10,6 +10,10 @@ from tagger.query.trip_path import PathPoint
 
 _DECIMALS = 5
 """About a metre."""
+_SPOT_DEGREES = 0.02
+"""Photos of one spot are within about two kilometres."""
+_AROUND_DEGREES = 4.0
+"""A map of one spot shows the land this far around it: streets are not drawn."""
 
 
 def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
@@ -30,8 +34,26 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
     ]
 
 
+def is_one_spot(path: Sequence[PathPoint]) -> bool:
+    """Whether all photos of a path are near each other."""
+    bounds = _least_bounds(path)
+    return max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) < _SPOT_DEGREES
+
+
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
-    """The least box around the photos of a path, which may cross 180°."""
+    """The part of the world that the map of a trip shows: the least box around its photos, or that around one spot. It may cross 180°."""
+    bounds = _least_bounds(path)
+    if not is_one_spot(path):
+        return bounds
+    return BoundingBox(
+        max(bounds.south - _AROUND_DEGREES, -85.0),
+        _turned(bounds.west - _AROUND_DEGREES),
+        min(bounds.north + _AROUND_DEGREES, 85.0),
+        _turned(bounds.east + _AROUND_DEGREES),
+    )
+
+
+def _least_bounds(path: Sequence[PathPoint]) -> BoundingBox:
     latitudes = [point.latitude for point in path]
     origin = path[0].longitude
     easts = [_turned(point.longitude - origin) for point in path]

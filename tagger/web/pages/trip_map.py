@@ -1,7 +1,7 @@
 """The map of a trip: its path as a line, its photos as dots, on a drawing with its own scale.
 
 A trip of up to some hundred kilometres has a map of its own, without land: the outlines of the world map are too coarse. A longer
-one is drawn on a part of the world map.
+one is drawn on a part of the world map. So is one of a single spot, whose own map would be empty: with the land around it.
 """
 
 import math
@@ -13,6 +13,7 @@ from tagger.geo import distance_km
 from tagger.query.trip_path import PathPoint
 from tagger.trips.names import VisitedPlace
 from tagger.web.pages import world_map
+from tagger.web.pages.live_trip import is_one_spot
 
 WIDTH, HEIGHT, MARGIN = 640.0, 400.0, 56.0
 _LOCAL_DEGREES = 6.0
@@ -21,6 +22,8 @@ _LEAST_KM = 2.0
 """Width of the smallest map: photos of one square are a few dots, not a path."""
 _LEAST_UNITS = 20.0
 """The same on the world map."""
+_AROUND_UNITS = 110.0
+"""Width of the world map around a single spot: that shows the coasts and borders of its part of a continent."""
 _CELLS = (80, 56, 40, 28, 20, 14)
 _MOST_DOTS = 60
 _MOST_LABELS = 6
@@ -114,6 +117,8 @@ def _projection(path: Sequence[PathPoint]) -> _Projection:
     middle = origin + (max(easts) + min(easts)) / 2
     if max(north - south, max(easts) - min(easts)) > _LOCAL_DEGREES:
         return _fitted(path, world_map.position, _LEAST_UNITS, has_land=True)
+    if is_one_spot(path):
+        return _fitted(path, world_map.position, _AROUND_UNITS, has_land=True)
     narrowing = math.cos(math.radians((north + south) / 2))
     km_per_degree = distance_km(0, 0, 1, 0)
 

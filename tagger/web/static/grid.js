@@ -43,6 +43,8 @@ class PhotoGrid {
     if (!this.photos.total || this.closing.signal.aborted) return;
     this.setStatus("");
     this.countInHeading();
+    this.list.dataset.total = this.photos.total;
+    this.list.dispatchEvent(new CustomEvent("counted", { bubbles: true }));
     const first = this.photos.chunks[0];
     const store = this.list.dataset.start ? () => {} : await this.load(first, () => this.start());
     if (!store || this.closing.signal.aborted) return; // the photos of the page itself stay

@@ -47,6 +47,7 @@ function show(state) {
   }
   for (const worker of state.workers) {
     setText(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);
+    setText(document.querySelector(`[data-worker-chunks="${CSS.escape(worker.name)}"]`), String(worker.chunks));
   }
   for (const [name, depth] of Object.entries(state.queues)) {
     if (depth !== null) setText(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
@@ -60,9 +61,11 @@ function show(state) {
 async function reload() {
   if (isReloading) return;
   isReloading = true;
+  const wasOpen = document.getElementById("worker-details")?.open;
   try {
     const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers,#last-tick" } : { select: "#live" };
     await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
+    if (wasOpen) document.getElementById("worker-details")?.setAttribute("open", "");
   } catch {
     // The notice about the lost connection is shown.
   } finally {

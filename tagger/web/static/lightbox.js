@@ -207,6 +207,8 @@ function moveTo(at) {
   show();
 }
 
+document.addEventListener("counted", ({ target }) => target === grid && list && drawTitle(list.at(index)));
+
 // ----- controls -----
 
 document.addEventListener("click", (event) => {

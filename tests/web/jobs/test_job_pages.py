@@ -290,12 +290,12 @@ def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
     [
         (0, None, None, "idle"),
         (0, None, 12.5, "idle"),
-        (1, None, None, "1 chunk in progress"),
-        (2, None, 12.5, "2 chunks in progress, 12.5 photos/s"),
-        (1, "on battery", 0.0, "1 chunk in progress, waits: on battery"),
+        (1, None, None, "working"),
+        (2, None, 12.5, "working, 12.5 photos/s"),
+        (1, "on battery", 0.0, "working, waits: on battery"),
     ],
 )
-def test_a_worker_shows_its_chunks_its_rate_and_why_it_waits(
+def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits(
     chunks: int, waits_for: str | None, photos_per_second: float | None, text: str
 ) -> None:
     assert worker_text(chunks, waits_for, photos_per_second) == text
