@@ -5,12 +5,13 @@
 For each number of photos it starts PostgreSQL and Redis with their default settings, records that many photos without files,
 and has simulated workers process them twice: messages, claims, leases, stores and sweepers are the real ones, and predictions and
 embeddings follow from the photos' numbers, so nothing is read, decoded or classified. It then measures the queries of
-`bench.queries` and the views of `bench.page`. Everything shares the cores of this machine.
+`bench.queries` and the views of `bench.page`. Everything shares the cores of this machine. The tables are printed after each
+number of photos, with those before it.
 """
 
 import argparse
 
-from bench.fleet.measurement import measure_fleet
+from bench.fleet.measurement import FleetCosts, measure_fleet
 from bench.fleet.report import print_costs
 from bench.report import print_heading
 
@@ -23,8 +24,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="rounds of queries and views [20]")
     args = parser.parse_args()
     print_heading("Fleet")
-    counts = map(int, args.photos.split(","))
-    print_costs([measure_fleet(count, args.workers, args.rounds) for count in counts])
+    fleets: list[FleetCosts] = []
+    for count in map(int, args.photos.split(",")):
+        fleets.append(FleetCosts(count))
+        try:
+            measure_fleet(fleets[-1], args.workers, args.rounds)
+        finally:  # hours of measurements are not lost because a page does not respond
+            if fleets[-1].query_ms:
+                print_costs(fleets)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,8 @@ class FleetCosts:
     view_ms: dict[str, float] = field(default_factory=dict)
 
 
-def measure_fleet(count: int, workers: int, rounds: int) -> FleetCosts:
-    """Measure a new library with servers of its own."""
-    costs = FleetCosts(count)
+def measure_fleet(costs: FleetCosts, workers: int, rounds: int) -> None:
+    """Measure a new library with servers of its own, and add its costs."""
     with (
         TemporaryDirectory(prefix="tagger-bench-") as name,
         PostgresServer(settings=()) as postgres,
@@ -67,11 +66,10 @@ def measure_fleet(count: int, workers: int, rounds: int) -> FleetCosts:
         folder.mkdir()
         (folder / "a file").touch()  # an empty folder would count as an unmounted disk
         with closing(open_database(postgres.url)) as database:
-            _run_jobs(database, Servers(postgres, redis), ListedFolder(folder, count), workers, costs)
+            _run_jobs(database, Servers(postgres, redis), ListedFolder(folder, costs.photos), workers, costs)
             _measure_queries(database, folder, rounds, costs)
             landmarks = tuple(landmark_counts(database))
-        _measure_views(Library(postgres.url, folder, count, (), (), landmarks), rounds, costs)
-    return costs
+        _measure_views(Library(postgres.url, folder, costs.photos, (), (), landmarks), rounds, costs)
 
 
 def _run_jobs(

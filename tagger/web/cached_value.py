@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 from tagger.database.errors import DatabaseError
 
@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 COST_FACTOR = 20.0
 """A value stays fresh for at least this many times its query's duration, so that refreshing takes at most 5 % of the time."""
+
+CLOSE_S = 5.0
+"""How long a server that stops waits for queries: those of a large library take minutes."""
 
 
 class CachedValue(Generic[T]):
@@ -43,12 +46,12 @@ class CachedValue(Generic[T]):
         thread.join(wait_s)
         return self._value
 
-    def close(self) -> None:
-        """Wait for the thread, if there is one."""
+    def close(self, wait_s: float = CLOSE_S) -> None:
+        """Wait for the thread, if there is one. The end of the process ends a query that takes longer."""
         with self._lock:
             thread = self._thread
         if thread is not None:
-            thread.join()
+            thread.join(wait_s)
 
     def _refresh(self) -> None:
         start_s = time.monotonic()
@@ -58,3 +61,10 @@ class CachedValue(Generic[T]):
             log.exception("cannot refresh the library overview; trying again later")
         now_s = time.monotonic()
         self._stale_at_s = now_s + max(self._ttl_s, COST_FACTOR * (now_s - start_s))
+
+
+def close_all(values: Iterable[CachedValue[Any]]) -> None:
+    """Close the values, in CLOSE_S for all of them."""
+    until_s = time.monotonic() + CLOSE_S
+    for value in values:
+        value.close(max(until_s - time.monotonic(), 0.0))

@@ -21,7 +21,7 @@ from tagger.search.suggestions import (
     suggest,
     trip_names,
 )
-from tagger.web.cached_value import CachedValue
+from tagger.web.cached_value import CachedValue, close_all
 
 FIRST_WAIT_S = 0.4
 """How long the first search waits for a list. Without it, a search finds nothing of that kind."""
@@ -68,9 +68,8 @@ class SearchLists:
         return self._cities.get(self._wait_s("cities"))
 
     def close(self) -> None:
-        """Wait for queries that are running."""
-        for value in (self._cities, self._folders):
-            value.close()
+        """Wait a moment for queries that are running."""
+        close_all((self._cities, self._folders))
 
     def _names(self) -> Sequence[Names]:
         landmarks = self._landmarks(self._wait_s("landmarks"))

@@ -27,9 +27,9 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.covers import find_covers
 from tagger.settings import Settings
-from tagger.web import state
+from tagger.web import cached_value, state
 from tagger.web.app import create_app
-from tagger.web.cached_value import CachedValue
+from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.access import AccessPolicy
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
@@ -626,6 +626,22 @@ def test_slow_counts_do_not_delay_the_page_and_appear_later() -> None:
     may_end.set()
     cached.close()
     assert cached.get(0.0) is True
+
+
+def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cached_value, "CLOSE_S", 0.1)
+    may_end = threading.Event()
+    values = [CachedValue(lambda: may_end.wait(30), 1000.0) for _ in range(2)]
+    for value in values:
+        value.get(0.0)
+    close_all(values)
+    assert not any(value.has_value for value in values)
+    may_end.set()
+    for value in values:
+        value.close(30)
+    assert all(value.has_value for value in values)
 
 
 def test_old_counts_are_shown_while_new_ones_are_computed() -> None:

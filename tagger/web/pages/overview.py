@@ -16,7 +16,7 @@ from tagger.query.covers import Cover, find_covers
 from tagger.query.position_cells import PositionCell, position_cells
 from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
-from tagger.web.cached_value import CachedValue
+from tagger.web.cached_value import CachedValue, close_all
 
 WAIT_S = 0.4
 """How long a page waits for a refresh."""
@@ -71,7 +71,7 @@ class LibraryOverview:
         return self._look_alikes.get(usual_s if wait_s is None else wait_s)
 
     def close(self) -> None:
-        """Wait for queries that are running."""
+        """Wait a moment for queries that are running."""
         values = (
             self._counts,
             self._covers,
@@ -80,8 +80,7 @@ class LibraryOverview:
             self._unknown,
             self._to_review,
         )
-        for value in (*values, self._look_alikes):
-            value.close()
+        close_all((*values, self._look_alikes))
 
 
 def library_overview(request: Request) -> LibraryOverview:
