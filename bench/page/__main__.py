@@ -1,4 +1,4 @@
-"""Measures the web page of a large library: response times, CPU time and memory, uploads, thumbnails, and a browser.
+"""Measures the web page of a large library: response times, CPU time and memory, uploads, thumbnails, and browsers.
 
     python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser,lightbox] [--rounds 5]
 
@@ -12,12 +12,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.models import SHIPPED
 from bench.options import names_of
-from bench.page import chromium, lightbox, thumbnails, uploads, views
+from bench.page import interactions, lightbox, scrolling, thumbnails, uploads, views
+from bench.page.browsers import open_browsers
+from bench.page.chromium import WINDOW
 from bench.page.library import Library, make_library, prepare_uploads
 from bench.report import heading, note, table
 from tests.support.large_library import JOBS
@@ -25,6 +27,9 @@ from tests.support.large_library import JOBS
 OUT = Path("build") / "page"
 LIGHTBOX_STEPS = 10
 """Photos to step through in a round."""
+DROPPED = 5
+"""Photos to drop in a round."""
+NO_BROWSER = "Not measured: neither Chromium nor Firefox is installed."
 Section = tuple[str, object]
 """The results of a part as Markdown and as JSON."""
 
@@ -94,25 +99,33 @@ def _thumbnails(library: Library, options: Options) -> Section:
 
 
 def _browser(library: Library, options: Options) -> Section:
-    if missing := chromium.missing_requirement():
-        return f"### Chromium\n\nNot measured: {missing}.\n", None
-    timing = chromium.measure_browser(library, options.rounds, options.screens, options.settings)
-    window = "{width} x {height}".format(**chromium.WINDOW)
+    with open_browsers() as browsers:
+        if not browsers:
+            return f"### Browsers\n\n{NO_BROWSER}\n", None
+        times_ms = interactions.measure_interactions(
+            library, browsers, options.uploads[:DROPPED], options.rounds, options.settings
+        )
+        scrolled = scrolling.measure_scrolling(library, browsers, options.screens, options.settings)
+        versions = {name: browser.version for name, browser in browsers.items()}
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
     text = [
-        f"### Chromium {timing.version}, {window}\n",
-        table(chromium.PAINT_COLUMNS, timing.paint_rows()),
-        table(chromium.SCROLL_COLUMNS, [each.row() for each in timing.scrolling]),
+        f"### {named}, {WINDOW['width']} x {WINDOW['height']}\n",
+        table(interactions.COLUMNS, interactions.rows(times_ms)),
+        table(scrolling.COLUMNS, [each.row() for each in scrolled]),
     ]
-    return "\n".join(text), timing.as_json()
+    values = {"versions": versions, "times_ms": times_ms, "scrolling": [asdict(each) for each in scrolled]}
+    return "\n".join(text), values
 
 
 def _lightbox(library: Library, options: Options) -> Section:
-    if missing := chromium.missing_requirement():
-        return f"### Lightbox\n\nNot measured: {missing}.\n", None
-    results = lightbox.measure_lightbox(library, LIGHTBOX_STEPS * options.rounds, options.settings)
+    steps = LIGHTBOX_STEPS * options.rounds
+    with open_browsers() as browsers:
+        if not browsers:
+            return f"### Lightbox\n\n{NO_BROWSER}\n", None
+        results = lightbox.measure_lightbox(library, browsers, steps, options.settings)
     text = "### Lightbox: from the key to the painted photo\n\n"
     text += table(lightbox.COLUMNS, [each.row() for each in results])
-    return text, {each.name: each.times_ms for each in results}
+    return text, [asdict(each) for each in results]
 
 
 PARTS: dict[str, Callable[[Library, Options], Section]] = {

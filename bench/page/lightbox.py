@@ -1,4 +1,4 @@
-"""The lightbox in a real Chromium: the time from a key press until the next photo is painted.
+"""The lightbox in a browser: the time from a key press until the next photo is painted.
 
 Measured in the page, since a key press through the driver takes some milliseconds of its own. A photo is preloaded if its
 preview was loaded before the key was pressed; otherwise the filmstrip is clicked far enough away.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from bench.page.chromium import browser_process, browser_window
+from bench.page.browsers import Browser, wait_until_quiet
 from bench.page.library import Library
 from bench.report import note, value_range
 
@@ -17,11 +17,12 @@ TARGET_MS = 100.0
 """A response within this time seems immediate."""
 FAR = 6
 """Photos so far away in the filmstrip are not preloaded."""
-COLUMNS = ("the next photo", "photos", "median ms", "range", f"longer than {TARGET_MS:.0f} ms")
+COLUMNS = ("the next photo", "browser", "photos", "median ms", "range", f"longer than {TARGET_MS:.0f} ms")
 
 _OPEN = """async () => {
     performance.setResourceTimingBufferSize(100_000);
     document.querySelector("[data-grid] [data-photo] > a").click();
+    while (!document.querySelector("#lightbox [data-stage] img")) await new Promise(requestAnimationFrame);
 }"""
 _STEPS = """async ([count, far]) => {
     const frame = () => new Promise(requestAnimationFrame);
@@ -59,27 +60,31 @@ class Steps:
     """Times from an action to the painted photo."""
 
     name: str
+    browser: str
     times_ms: list[float]
 
     def row(self) -> list[object]:
         times = self.times_ms
         slow = sum(time_ms > TARGET_MS for time_ms in times)
-        return [self.name, len(times), median(times), value_range(times), slow]
+        return [self.name, self.browser, len(times), median(times), value_range(times), slow]
 
 
-def measure_lightbox(library: Library, count: int, settings: Mapping[str, str]) -> list[Steps]:
+def measure_lightbox(
+    library: Library, browsers: Mapping[str, Browser], count: int, settings: Mapping[str, str]
+) -> list[Steps]:
     """Measure steps to photos that are not preloaded, the first time and once more, and to photos that are."""
     results = []
-    with library.new_server(dict(settings)) as server, browser_process() as browser:
-        for name, far in (
-            ("created by the server", FAR),
-            ("cached by the server", FAR),
-            ("preloaded", 0),
-        ):
-            note(f"the lightbox: {name}")
-            with browser_window(browser, server, GRID_PATH) as page:
-                page.evaluate(_OPEN)
-                page.wait_for_selector("#lightbox [data-stage] img")
-                page.wait_for_load_state("networkidle")
-                results.append(Steps(name, page.evaluate(_STEPS, [count, far])))
+    for browser_name, browser in browsers.items():
+        with library.new_server(dict(settings)) as server:
+            for name, far in (
+                ("created by the server", FAR),
+                ("cached by the server", FAR),
+                ("preloaded", 0),
+            ):
+                note(f"the lightbox in {browser_name}: {name}")
+                with browser.window(server.url + GRID_PATH) as window:
+                    wait_until_quiet(window)
+                    window.evaluate(_OPEN)
+                    wait_until_quiet(window)
+                    results.append(Steps(name, browser_name, window.evaluate(_STEPS, [count, far])))
     return results

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,8 @@ from bench.compare.photo_sets import BATCH, warm_up_photos
 from bench.compare.programs import find_program
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
 from bench.page import __main__ as page
-from bench.page import views
-from bench.page.chromium import missing_requirement
+from bench.page import chromium, firefox, views
+from bench.page.interactions import interactions
 from bench.photos import photos_in
 from tagger.query import PhotoQuery, find_tagged
 
@@ -224,22 +225,36 @@ def test_page_measures_uploads_and_thumbnails(tmp_path: Path) -> None:
     assert served["rounds"][0]["kib"] == created["rounds"][0]["kib"] > 0
 
 
-@pytest.mark.skipif(missing_requirement() is not None, reason=str(missing_requirement()))
-def test_page_scrolls_a_grid_and_counts_its_nodes(tmp_path: Path) -> None:
-    _run_page(tmp_path, "browser")
+def test_page_measures_each_installed_browser(tmp_path: Path) -> None:
+    if (installed := _browsers()) == set():
+        pytest.skip("neither Chromium nor Firefox is installed")
+    output = _run_page(tmp_path, "browser").stdout
     values = _report_json(tmp_path)["browser"]
-    assert all(each > 0 for rounds in values["first_contentful_paint_ms"].values() for each in rounds)
-    idle, *scrolling = values["scrolling"]
-    assert idle["screens"] == 0
-    for each in scrolling:
-        assert each["screens"] >= 4
-        assert idle["start_nodes"] < each["max_nodes"] < NODES
+    assert set(values["versions"]) == installed
+    assert len(values["times_ms"]) == len(interactions([]))
+    for name, by_browser in values["times_ms"].items():
+        assert set(by_browser) == installed
+        assert name in output
+        for times_ms in by_browser.values():
+            assert all(each > 0 for each in times_ms)
+            assert times_ms or "map" in name  # which needs WebGL
+    for browser in installed:
+        idle, *scrolling = (each for each in values["scrolling"] if each["browser"] == browser)
+        assert idle["screens"] == 0
+        for each in scrolling:
+            assert each["screens"] >= 4
+            assert idle["start_nodes"] < each["max_nodes"] < NODES
 
 
-def test_page_without_chromium_measures_the_rest(tmp_path: Path) -> None:
+def test_page_without_browsers_measures_the_rest(tmp_path: Path) -> None:
     output = _run_page(tmp_path, "browser", {**os.environ, "PATH": str(tmp_path)}).stdout
-    assert "Not measured: there is no Chromium on this machine." in output
+    assert "Not measured: neither Chromium nor Firefox is installed." in output
     assert _report_json(tmp_path)["browser"] is None
+
+
+def _browsers() -> set[str]:
+    programs = {"Chromium": chromium.PROGRAMS, "Firefox": firefox.PROGRAMS}
+    return {name for name, names in programs.items() if any(map(shutil.which, names))}
 
 
 def test_reading_from_a_bucket_is_measured_next_to_the_disk() -> None:
