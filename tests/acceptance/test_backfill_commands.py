@@ -90,6 +90,7 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
     with terminal.database() as database, database.write() as connection:
         past = datetime.now(UTC) - timedelta(hours=1)
         connection.execute(update(schedules).values(next_due=past))
+    terminal.inject(tick_s="2")
     clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
     try:
         with terminal.workers(1):

@@ -148,8 +148,8 @@ def test_jobs_of_one_priority_share_the_workers_and_an_interactive_one_overtakes
     sqlite_terminal: Terminal,
 ) -> None:
     terminal = sqlite_terminal
-    draw_many(terminal.folder / "a", 2000)
-    draw_many(terminal.folder / "b", 2000)
+    draw_many(terminal.folder / "a", 1000)
+    draw_many(terminal.folder / "b", 1000)
     draw_many(terminal.folder / "urgent", 20)
     terminal.environment |= {"TAGGER_THREADS": "1"}
     with terminal.workers(2) as workers, terminal.frozen(workers):
@@ -161,9 +161,9 @@ def test_jobs_of_one_priority_share_the_workers_and_an_interactive_one_overtakes
         terminal.wait_until(lambda: terminal.progress(urgent).is_over, every_s=0.01)
         assert not terminal.progress(first).is_over
         terminal.wait_until(lambda: terminal.progress(first).is_over, every_s=0.01)
-        assert terminal.progress(second).done > 500
+        assert terminal.progress(second).done > 250
         terminal.wait_until(lambda: terminal.progress(second).is_over)
-    assert [terminal.progress(job).done for job in (first, second, urgent)] == [2000, 2000, 20]
+    assert [terminal.progress(job).done for job in (first, second, urgent)] == [1000, 1000, 20]
 
 
 class Screen:

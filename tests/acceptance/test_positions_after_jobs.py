@@ -20,6 +20,7 @@ def test_photos_of_a_finished_job_are_located(
         with terminal.database() as database, database.read() as connection:
             return list(connection.scalars(select(positions.c.source)))
 
+    terminal.inject(values="worker.sweeper.SWEEP_S=1")
     with terminal.workers(1):
         terminal.run("enqueue", "photos", "--wait")
         terminal.wait_until(lambda: sources() == ["landmark"])

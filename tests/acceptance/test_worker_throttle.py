@@ -16,7 +16,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import chunks
 
 PHOTOS = 100
-LARGE_MODEL_BYTES = 400_000_000
+LARGE_MODEL_BYTES = 200_000_000
 """Of parameters in float32. A CPU with bfloat16 has half of that in memory."""
 
 
@@ -30,9 +30,10 @@ def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_la
 ) -> None:
     draw_many(terminal.folder / "photos", PHOTOS)
     draw(terminal.folder / "later" / "a.jpg")
-    on_battery = tmp_path / "on-battery"
+    on_battery, slow = tmp_path / "on-battery", tmp_path / "slow"
+    slow.touch()
     terminal.environment |= {"TAGGER_BATCH_SIZE": "1", "TAGGER_THREADS": "1"}
-    terminal.inject(slow_pass_s="0.15", battery_while=on_battery)
+    terminal.inject(slow_pass_s="0.15", slow_while=slow, battery_while=on_battery)
     with terminal.workers(1, "--pause-on-battery", "--nice", "7") as (worker,):
         job = int(terminal.run("enqueue", "photos").stdout)
         terminal.wait_until(lambda: terminal.progress(job).done > 0)
@@ -48,6 +49,7 @@ def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_la
         if sys.platform == "linux":
             assert process.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
         on_battery.unlink()
+        slow.unlink()
         terminal.wait_until(lambda: terminal.progress(job).is_over and terminal.progress(later).is_over)
         assert worker.poll() is None
     assert (terminal.progress(job).done, terminal.progress(later).done) == (PHOTOS, 1)
@@ -105,8 +107,8 @@ def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_ag
     terminal: Terminal,
 ) -> None:
     large_artifact(terminal.folder / "tiny.pt", LARGE_MODEL_BYTES)
-    terminal.environment["TAGGER_BACKEND"] = "torchscript"
     draw_many(terminal.folder / "photos", 3)
+    terminal.inject(values="worker.model_unloader.CHECK_S=0.5")
     with terminal.workers(1, "--unload-after", "0.1") as (worker,):
         process = psutil.Process(worker.pid)
         loaded = process.memory_info().rss

@@ -69,7 +69,7 @@ def scenario_on_postgres(
 def new_scenario(
     folder: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
 ) -> FaultScenario:
-    """Slow workers with the intervals of `durations`, and photos for them."""
+    """Workers with the intervals of `durations` that are slow until the fault is over, and photos for them."""
     terminal = Terminal(
         folder / "terminal",
         {
@@ -79,5 +79,8 @@ def new_scenario(
             "TAGGER_THREADS": "1",
         },
     )
-    terminal.inject(slow_pass_s="0.15", **({"values": durations.values} if durations.values else {}))
-    return FaultScenario(terminal)
+    slow = folder / "slow"
+    slow.touch()
+    values = {"values": durations.values} if durations.values else {}
+    terminal.inject(slow_pass_s="0.15", slow_while=slow, **values)
+    return FaultScenario(terminal, slow)

@@ -17,7 +17,7 @@ def test_repeated_messages_are_processed_once(scenario: FaultScenario, redis_ser
     job = scenario.enqueue()
     _send_all(scenario, redis_server, job)
     with scenario.terminal.workers(2):
-        scenario.assert_complete(job)
+        scenario.assert_complete(job, slowly=True)
         _wait_until_queues_are_empty(scenario, redis_server)
     assert set(scenario.attempts(job)) == {1}
 

@@ -99,7 +99,7 @@ def test_clocks_that_are_apart_take_no_chunk_from_a_worker_that_works(
     ):
         job = scenario.enqueue()
         scenario.terminal.wait_until(lambda: len(claimants(scenario)) == 2, every_s=0.05)
-        scenario.assert_complete(job)
+        scenario.assert_complete(job, slowly=True)
     assert scenario.attempts(job) == [1] * PHOTOS
 
 
@@ -145,7 +145,7 @@ def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postg
     link.symlink_to(mounted, target_is_directory=True)
     away = moved(scenario.folder)
     with machine(scenario, {"TAGGER_ROOTS": json.dumps({"photos": str(link)})}):
-        scenario.assert_complete(job)  # although the folder that was enqueued does not exist
+        scenario.assert_complete(job, slowly=True)  # although the folder that was enqueued does not exist
         away.rename(scenario.folder)
         with machine(scenario, {}):
             again = scenario.enqueue("--again")
@@ -161,7 +161,7 @@ def test_a_machine_without_the_photos_does_not_keep_another_from_them(
     missing = json.dumps({"photos": str(scenario.terminal.folder / "unmounted")})
     with machine(scenario, {"TAGGER_ROOTS": missing}), machine(scenario, {}):
         job = scenario.enqueue()
-        scenario.assert_complete(job)
+        scenario.assert_complete(job, slowly=True)
     assert gone_or_failing(scenario) == 0
 
 

@@ -16,10 +16,11 @@ END_S = 200.0
 
 
 class FaultScenario:
-    """Jobs over one folder of distinct photos, enqueued from one terminal."""
+    """Jobs over one folder of distinct photos, enqueued from one terminal. Workers are slow while the file `slow` exists."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, slow: Path) -> None:
         self.terminal = terminal
+        self._slow = slow
         self.folder = terminal.folder / "photos"
         draw_many(self.folder, PHOTOS)
 
@@ -35,8 +36,13 @@ class FaultScenario:
         self.terminal.wait_until(lambda: self.stored(job) > more_than)
         assert self.stored(job) < PHOTOS, "the job finished before the fault"
 
-    def assert_complete(self, *jobs: int, within_s: float = END_S) -> None:
-        """Wait for the jobs; check that each photo has one outcome, the same as without a fault."""
+    def assert_complete(self, *jobs: int, within_s: float = END_S, slowly: bool = False) -> None:
+        """Wait for the jobs; check that each photo has one outcome, the same as without a fault.
+
+        From now on workers are fast, unless the fault is still to come: `slowly`.
+        """
+        if not slowly:
+            self._slow.unlink(missing_ok=True)
         for job in jobs:
             self.terminal.wait_until(
                 lambda job=job: self.terminal.progress(job).is_over, within_s, every_s=0.2

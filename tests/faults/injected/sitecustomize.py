@@ -14,7 +14,9 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
-    INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer
+    INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
+    INJECT_SLOW_WHILE=FILE        … while the file exists
+    INJECT_TICK_S=SECONDS         beat sends a tick this often
     INJECT_CLOCK_AHEAD_S=SECONDS  its clock is this much ahead, or behind if negative
     INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
     INJECT_BATTERY_WHILE=FILE     the machine runs on battery while the file exists
@@ -181,6 +183,16 @@ def set_clock_ahead(by_s: float) -> None:
     importlib.import_module("datetime").datetime = ShiftedDatetime  # type: ignore[attr-defined]
 
 
+def slow_pass(seconds: float, flag: Path | None) -> None:
+    if flag is None or flag.exists():
+        time.sleep(seconds)
+
+
+def tick_every(seconds: float) -> None:
+    schedule = importlib.import_module("worker.celery_config").CELERY_SETTINGS["beat_schedule"]
+    schedule["tick"]["schedule"] = seconds
+
+
 def full_while(flag: Path) -> None:
     connections: list[sqlite3.Connection] = []
     original = sqlite3.dbapi2.connect
@@ -239,6 +251,8 @@ def main() -> None:
         set_clock_ahead(float(faults["CLOCK_AHEAD_S"]))
     if "VALUES" in faults:
         set_values(faults["VALUES"].split())
+    if "TICK_S" in faults:
+        tick_every(float(faults["TICK_S"]))
     if "KILL_ON_OPEN" in faults:
         on_open(faults["KILL_ON_OPEN"], kill)
     if "FAULT_ON_OPEN" in faults:
@@ -253,12 +267,9 @@ def main() -> None:
     if "WITHOUT_LAYERS" in faults:
         without_layers(faults["WITHOUT_LAYERS"].split())
     if "SLOW_PASS_S" in faults:
-        around(
-            "tagger.inference.model",
-            "Model",
-            "outputs",
-            before=partial(time.sleep, float(faults["SLOW_PASS_S"])),
-        )
+        flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
+        slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
+        around("tagger.inference.model", "Model", "outputs", before=slow)
     if "KILL_AT" in faults:
         at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
     if "FAULT_AT" in faults:
