@@ -101,12 +101,15 @@ def test_small_real_photos_keep_their_pixels(test_data: Path) -> None:
     assert looked_at > 50
 
 
-def test_exiftool_sees_no_other_change_in_previews_and_maker_notes(test_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)], ids=["a third", "all"])
+def test_exiftool_sees_no_other_change_in_previews_and_maker_notes(
+    test_data: Path, tmp_path: Path, every: int
+) -> None:
     if shutil.which("exiftool") is None:
         pytest.skip(
             "exiftool, a second opinion on metadata, is not installed (Debian: libimage-exiftool-perl)"
         )
-    for name, data in _numbered(real_photos(test_data)):
+    for name, data in _numbered(real_photos(test_data))[::every]:
         new = with_xmp(data)
         if new is not None:
             for folder, content in (("before", data), ("after", new)):
@@ -114,7 +117,7 @@ def test_exiftool_sees_no_other_change_in_previews_and_maker_notes(test_data: Pa
                 (tmp_path / folder / name).write_bytes(content)
     before, after = _fields(tmp_path / "before"), _fields(tmp_path / "after")
     assert before.keys() == after.keys()
-    assert len(before) > 150
+    assert len(before) > 150 / every
     for name, fields in before.items():
         assert (name, after[name]) == (name, fields)
 
