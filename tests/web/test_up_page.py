@@ -22,7 +22,15 @@ WITHOUT_EXTRA = (
     "import sys; sys.modules['uvicorn'] = None; sys.argv = ['tagger', 'up']; "
     "from tagger.cli.main import main; main()"
 )
-FAILING_PAGE = "import os, sys\nif '--fd' in sys.orig_argv:\n    os.write(2, b'it does not come up\\n')\n    os._exit(1)\n"
+FAILING_PAGE = """
+import os, sys
+if "--fd" in sys.orig_argv:
+    os.write(2, b"it does not come up\\n")
+    os._exit(1)
+if "up" in sys.orig_argv:
+    from tagger.cli import supervisor
+    supervisor.RESTART_PAUSES_S = (0.1, 0.2, 0.3, 0.4)
+"""
 
 
 @pytest.fixture
@@ -143,4 +151,4 @@ def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp
         )
         with pytest.raises(httpx.ConnectError):
             responds(address)
-        assert len(terminal.active_workers()) == 1
+        terminal.wait_until(lambda: len(terminal.active_workers()) == 1)
