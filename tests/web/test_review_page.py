@@ -82,6 +82,7 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         wait_for_verdicts(page, {**expected, f"5 {EIFFEL}": "rejected"})
         page.get_by_role("link", name="Review it").click()
         expect_question(page, 1, 2, total=1)
+        page.wait_for_load_state()  # the script of the new page listens to keys by then
         page.keyboard.press("c")
         expect(page.get_by_role("heading", name="Nothing left to review")).to_be_visible()
 
