@@ -40,6 +40,8 @@ PHONE = Screen(390, 844, touch=True)
 DESKTOP = Screen(1440, 900)
 WINDOW = Screen(1040, 650)
 """The smallest window with the layout of desktops: Chromium spends much of its time on drawing."""
+MOVES = """() => document.getAnimations().some(
+  (each) => each.playState === "running" && each.effect.getTiming().iterations !== Infinity)"""
 VIOLATIONS_ONLY = {"resultTypes": ["violations"]}
 """Options of axe: it describes only violations, which takes far less time."""
 
@@ -102,14 +104,21 @@ def open_page(
 
 
 def axe_findings(page: Page) -> list[str]:
-    """The accessibility violations that axe finds in the page's current state, one line each."""
+    """The accessibility violations that axe finds once nothing fades or moves any more, one line each."""
+    finish_animations(page)
     return _lines(Axe().run(page, options=VIOLATIONS_ONLY).response["violations"])
 
 
 def colour_findings(page: Page) -> list[str]:
     """The same for contrast only, after `axe_findings` has loaded axe into the page: another theme differs in colours."""
+    finish_animations(page)
     options = {**VIOLATIONS_ONLY, "runOnly": ["color-contrast"]}
     return _lines(page.evaluate("(options) => axe.run(document, options)", options)["violations"])
+
+
+def finish_animations(page: Page) -> None:
+    """Wait for fading elements to reach their final contrast."""
+    page.wait_for_function(f"() => !({MOVES})()")
 
 
 def _lines(violations: Any) -> list[str]:

@@ -94,13 +94,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def finish_animations(page: Page) -> None:
-    """Wait for fading elements to reach their final contrast."""
-    page.wait_for_function(
-        "() => document.getAnimations().every((each) => each.playState !== 'running' || each.effect.getTiming().iterations === Infinity)"
-    )
-
-
 def assert_fits(page: Page, path: str, size: ViewportSize) -> None:
     """Check that nothing of the page is outside a window of this size, with everything unfolded too."""
     page.set_viewport_size(size)
@@ -132,10 +125,8 @@ def test_axe_finds_nothing_in_either_theme_and_nothing_needs_scrolling_sideways(
                 file = {"name": "tower.png", "mimeType": "image/png", "buffer": photo()}
                 page.set_input_files("#photo", files=[file])
                 expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
-            finish_animations(page)
             assert axe_findings(page) == [], path
             page.emulate_media(color_scheme="dark")
-            finish_animations(page)
             assert colour_findings(page) == [], path
             page.emulate_media(color_scheme="light")
             assert_fits(page, path, NARROWEST if screen.touch else ENLARGED_TWICE)
@@ -148,8 +139,13 @@ def wait_for_map(page: Page) -> None:
         page.locator(".map-cluster").first.wait_for(timeout=120_000)
 
 
-def test_the_keyboard_reaches_everything_and_its_focus_is_visible(browser: Browser, address: str) -> None:
+def test_the_keyboard_reaches_everything_and_views_fit_a_window_enlarged_twice_and_stand_still(
+    browser: Browser, address: str
+) -> None:
+    """The focus is visible; with reduced motion, nothing moves."""
     with open_page(browser, address, base=address) as page:
+        page.emulate_media(reduced_motion="no-preference")
+        assert page.evaluate(MOVING) != []
         for path in VIEWS:
             page.goto(path)
             page.wait_for_function(GRID_DRAWN)
@@ -170,17 +166,8 @@ def test_the_keyboard_reaches_everything_and_its_focus_is_visible(browser: Brows
             assert [
                 page.locator(f"[data-tested='{n}']").evaluate("(each) => each.outerHTML") for n in missed
             ] == [], path
-
-
-def test_views_fit_a_window_enlarged_twice_and_do_not_move_with_reduced_motion(
-    browser: Browser, address: str
-) -> None:
-    with open_page(browser, address, base=address) as page:
-        page.emulate_media(reduced_motion="no-preference")
-        assert page.evaluate(MOVING) != []
-        page.emulate_media(reduced_motion="reduce")
-        for path in VIEWS:
-            page.goto(path)
+            page.emulate_media(reduced_motion="reduce")
             assert page.evaluate(MOVING) == [], path
             assert_fits(page, path, ENLARGED_TWICE)
             page.set_viewport_size({"width": WINDOW.width, "height": WINDOW.height})
+            page.emulate_media(reduced_motion="no-preference")

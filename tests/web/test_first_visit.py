@@ -45,7 +45,9 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
 
 
-@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    "screen", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"]
+)
 def test_the_first_visit_of_a_view_loads_less_than_a_megabyte_and_maps_alone_the_map(
     browser: Browser, address: str, screen: Screen
 ) -> None:

@@ -263,7 +263,6 @@ def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) 
 def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: str) -> None:
     with open_page(browser, address, screen=PHONE, dark=True) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
-        page.wait_for_timeout(600)  # fading elements reach their contrast
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
