@@ -67,6 +67,25 @@ def test_a_selection_never_expires_if_asked(
     assert "2 selected photos" in tagger("share", "list").text
 
 
+def test_any_query_is_shared_and_named_by_what_visitors_may_read(
+    tagger: CommandRunner, library: StoredPhotos
+) -> None:
+    library.photo("late.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 5, 1))  # noqa: DTZ001 - local time
+    for options, name, text in (
+        (
+            ("--country", "france", "--year", "2024", "--year", "2023"),
+            "France, 2023, 2024",
+            "country france, year 2024, year 2023",
+        ),
+        (("--under", "photos", "--dismissed"), "Photos", f"under {library.root}, dismissed"),
+        (("--untagged",), "Photos", "untagged"),
+    ):
+        assert tagger("share", "add", *options).code == 0
+        listed = tagger("share", "list", "--json").json[0]
+        assert listed["name"] == name
+        assert text in tagger("audit", "--json").json["entries"][0]["details"]["photos"]
+
+
 def test_an_exported_library_shares_nothing(
     tagger: CommandRunner, library: StoredPhotos, tmp_path: Path
 ) -> None:

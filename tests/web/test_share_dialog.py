@@ -81,6 +81,59 @@ def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database
     assert "Paris" in share.name
 
 
+@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+def test_a_filter_is_shared_and_follows_its_query(
+    browser: Browser, address: str, web_database: Database, screen: Screen
+) -> None:
+    dates = "year=2019"
+    with open_page(browser, f"{address}/photos?sort=name&{dates}", screen=screen) as page:
+        grid = page.locator("[data-grid][data-drawn]")
+        grid.wait_for()
+        page.get_by_role("button", name="Share", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Share this filter")
+        expect(dialog.get_by_label("Title for visitors")).to_have_value("2019")
+        expect(dialog).to_contain_text("the photos of this filter (2019)")
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        link = link_made_on(page)
+        assert page.request.get(link).text().count("data-photo=") == 1
+        expect(dialog.get_by_role("listitem")).to_have_count(1)
+        page.keyboard.press("Escape")
+        # The filter changes without a new page.
+        page.goto(f"{address}/photos?{dates}&any_rank=1&country=France")
+        grid.wait_for()
+        page.get_by_role("link", name="Remove filter all classified").click()
+        expect(page).to_have_url(f"{address}/photos?country=France&{dates}")
+        page.get_by_role("button", name="Share", exact=True).click()
+        expect(dialog.get_by_label("Title for visitors")).to_have_value("France, 2019")
+        expect(dialog.get_by_role("heading", name="Links so far")).to_be_hidden()
+        link_made_on(page)
+        expect(dialog.get_by_role("listitem")).to_have_count(1)
+        dialog.get_by_role("button", name="All links").click()
+        expect(dialog.get_by_role("heading", name="All links")).to_be_focused()
+        expect(dialog.get_by_role("listitem")).to_have_count(2)
+        assert axe_findings(page) == []
+        dialog.get_by_role("button", name="Revoke the link 1").click()
+        expect(dialog).to_contain_text("2019: revoked")
+        assert page.request.get(link).status == 410
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="Remove filter France").click()
+        expect(page).to_have_url(f"{address}/photos?{dates}")
+        page.get_by_role("link", name="Remove filter 2019").click()
+        expect(page).to_have_url(f"{address}/photos")
+        expect(page.get_by_role("button", name="Share", exact=True)).to_have_count(0)
+    second, first = list_shares(web_database)
+    days = {"year": [2019]}
+    assert (first.state, first.options) == (ShareState.REVOKED, days)
+    assert (second.state, second.options) == (ShareState.ACTIVE, {"country": "France", **days})
+
+
+def test_the_photos_of_a_job_are_not_shared(client: TestClient, library: LibraryPhotos) -> None:
+    assert "data-share=" in client.get(f"/photos?landmark={EIFFEL}").text
+    assert "data-share=" not in client.get("/photos").text
+    assert "data-share=" not in client.get("/photos?job=1").text
+
+
 def test_selected_photos_are_shared_with_the_keyboard(
     browser: Browser, address: str, web_database: Database
 ) -> None:
@@ -113,23 +166,68 @@ def test_selected_photos_are_shared_with_the_keyboard(
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("options", "body", "status"),
     [
-        ({}, 422),
-        ({"landmark": EIFFEL, "photos": [1]}, 422),
-        ({"photos": []}, 400),
-        ({"photos": [10**6]}, 404),
-        ({"landmark": "atlantis"}, 404),
-        ({"trip": "2001-01-01-rome"}, 404),
-        ({"landmark": EIFFEL, "expires_days": 0}, 422),
-        ({"landmark": EIFFEL, "name": "a\nb"}, 422),
+        ("", {}, 400),
+        ("sort=oldest&distinct=1", {}, 400),
+        (f"landmark={EIFFEL}", {"photos": [1]}, 400),
+        ("", {"photos": []}, 400),
+        ("", {"photos": [10**6]}, 404),
+        ("landmark=atlantis", {}, 404),
+        ("trip=2001-01-01-rome", {}, 404),
+        ("country=Atlantis", {}, 404),
+        ("model=lost", {}, 400),
+        ("job=1", {}, 400),
+        ("under=relative", {}, 400),
+        ("unknown=1&untagged=1", {}, 400),
+        ("min_score=2", {}, 422),
+        ("share=1", {}, 422),
+        ("limit=1", {}, 422),
+        (f"landmark={EIFFEL}", {"landmark": EIFFEL}, 422),
+        (f"landmark={EIFFEL}", {"expires_days": 0}, 422),
+        (f"landmark={EIFFEL}", {"name": "a\nb"}, 422),
     ],
 )
 def test_what_cannot_be_shared_is_refused(
-    client: TestClient, library: LibraryPhotos, web_database: Database, body: dict[str, object], status: int
+    client: TestClient,
+    library: LibraryPhotos,
+    web_database: Database,
+    options: str,
+    body: dict[str, object],
+    status: int,
 ) -> None:
-    assert client.post("/api/shares", json=body).status_code == status
+    assert client.post(f"/api/shares?{options}", json=body).status_code == status
     assert list_shares(web_database) == []
+
+
+def test_the_shares_of_a_query_are_those_of_exactly_this_one(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    queries = (f"landmark={EIFFEL}", "country=France", "country=France&taken_after=2019-01-01")
+    made = [client.post(f"/api/shares?{query}&sort=name", json={}).json()["id"] for query in queries]
+    made.append(client.post("/api/shares", json={"photos": [1]}).json()["id"])
+    for query, number in zip((*queries, "selection=1"), made, strict=True):
+        assert [share["id"] for share in client.get(f"/api/shares?{query}").json()] == [number]
+    assert [share["id"] for share in client.get("/api/shares").json()] == made[::-1]
+    assert client.get("/api/shares?country=Germany").json() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (f"landmark={EIFFEL}&min_score=0.5", "Eiffel Tower"),
+        (f"trip={TRIP}&country=france", "Paris, 3\N{EN DASH}5 May 2019, France"),
+        ("country=FRANCE&year=2020&year=2019", "France, 2019, 2020"),
+        ("year=2019&under=/secret&year=2018&under=/other", "2018, 2019"),
+        ("year=2016&year=2017&year=2018&year=2019&country=France", "France"),
+        ("taken_after=2019-02-01&taken_before=2020-02-01", "Photos"),
+        ("any_rank=1", "Photos"),
+    ],
+)
+def test_a_share_without_a_title_is_named_by_its_query_without_folders(
+    client: TestClient, library: LibraryPhotos, options: str, name: str
+) -> None:
+    assert client.post(f"/api/shares?{options}", json={"name": " "}).json()["name"] == name
 
 
 def test_an_unknown_share_cannot_be_revoked(client: TestClient) -> None:

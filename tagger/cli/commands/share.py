@@ -29,6 +29,8 @@ LOCAL_URL = "http://127.0.0.1:8080"
 Unknown = Annotated[
     bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
 ]
+Untagged = Annotated[bool, typer.Option("--untagged", help="Photos that no model has classified.")]
+Dismissed = Annotated[bool, typer.Option("--dismissed", help="Photos that were put away as not a landmark.")]
 AnyRank = Annotated[
     bool, typer.Option("--any-rank", help="All classified photos, with an accepted tag or not.")
 ]
@@ -49,7 +51,8 @@ WithPositions = Annotated[
 Title = Annotated[
     str | None,
     typer.Option(
-        "--name", help="Title that visitors see. (default: that of the landmark or trip, or Photos)"
+        "--name",
+        help="Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
     ),
 ]
 
@@ -59,6 +62,8 @@ Title = Annotated[
 def add(
     query_options: QueryOptions,
     unknown: Unknown = False,
+    untagged: Untagged = False,
+    dismissed: Dismissed = False,
     any_rank: AnyRank = False,
     selection: Selection = None,
     expires: Expires = "30d",
@@ -75,13 +80,15 @@ def add(
 
     tagger share add --landmark eiffel-tower --expires 7d
 
+    tagger share add --country France --year 2024
+
     tagger share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
     from tagger.shares.documents import share_document
     from tagger.shares.links import NewShare, add_share
     from tagger.shares.names import share_name
 
-    query = query_options.parse(unknown=unknown, any_rank=any_rank)
+    query = query_options.parse(unknown=unknown, untagged=untagged, dismissed=dismissed, any_rank=any_rank)
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
     session = open_session()
     photos = _photos(session, query, selection or ())

@@ -27,6 +27,7 @@ from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_photos
 from tagger.query.trip_summaries import trip_summary
+from tagger.shares.names import share_name
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -143,6 +144,8 @@ def show_photos(
         return photo_grid(state, params, after, "/photos")
 
     grid, problem, status = _grid_or_problem(find)
+    share = _share_options(form) if grid and grid.tiles else ""
+    trip_name = _trip_name(state, params)
     with state.database.read() as connection:
         landmarks = all_landmarks(connection)
     return render(
@@ -151,7 +154,9 @@ def show_photos(
         status,
         grid=grid,
         problem=problem,
-        chips=filter_chips(form, landmarks, _trip_name(state, params)),
+        chips=filter_chips(form, landmarks, trip_name),
+        share=share,
+        share_name=share and (trip_name or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
     )
@@ -244,6 +249,13 @@ def _grid_or_problem(find: Callable[[], PhotoGrid]) -> tuple[PhotoGrid | None, s
         return find(), "", 200
     except QUERY_ERRORS as error:
         return None, page_text(error), 400
+
+
+def _share_options(params: QueryParams) -> str:
+    """The options of the query as its share has them; empty for all photos with a landmark, and for those of a job."""
+    if params.query.job is not None:
+        return ""
+    return params.address("", sort=None, distinct=None).removeprefix("?")
 
 
 def _photo_count(counts: Sequence[LandmarkCount], slug: str) -> int:

@@ -10,33 +10,41 @@ const form = dialog && part("new");
 const link = document.getElementById("share-link");
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
-let subject = null; // what is shared: { landmark }, { trip } or { photos }
+let subject = null; // what is shared: the options of a query in an address, or the numbers of photos
+let listing = null; // the latest request for links
 
-/** Opens the dialog for a landmark or trip, or for photos by number; `name` is what visitors read. */
-export function openShare(shared, name) {
+/** Opens the dialog for { query } or { photos }; `name` is what visitors read, `filter` the query in words if that says more. */
+export function openShare(shared, name, filter = "") {
   subject = shared;
   form.reset();
   form.hidden = false;
   form.elements.name.value = name;
-  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : `Share ${name}`;
-  part("what").textContent = shared.photos
-    ? "A link shows these photos to people who do not sign in. The link keeps showing these photos, even if their tags change."
-    : "A link shows these photos to people who do not sign in. New photos appear; rejected ones disappear.";
+  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : filter ? "Share this filter" : `Share ${name}`;
+  part("what").textContent = `A link shows ${filter ? `the photos of this filter (${filter})` : "these photos"} to people who do not sign in. ${
+    shared.photos
+      ? "The link keeps showing these photos, even if their tags change."
+      : `New photos${filter ? " that match" : ""} appear; rejected ones disappear.`
+  }`;
+  part("all").hidden = false;
+  part("existing-title").textContent = "Links so far";
   for (const name_ of ["made", "problem", "existing"]) part(name_).hidden = true;
   part("status").textContent = "";
   dialog.showModal();
   form.elements.name.focus();
-  listLinks();
+  listLinks(addressOf(shared));
 }
+
+/** The address of the links that there are for this. */
+const addressOf = ({ photos, query }) => `/api/shares?${photos ? "selection=1" : query}`;
 
 async function makeLink() {
   const { name, expires, positions } = form.elements;
-  const body = { ...subject, name: name.value, expires_days: expires.value ? Number(expires.value) : null, with_positions: positions.checked };
+  const body = { photos: subject.photos, name: name.value, expires_days: expires.value ? Number(expires.value) : null, with_positions: positions.checked };
   const button = form.querySelector("button");
   button.disabled = true;
   try {
-    showLink((await requestJson("/api/shares", { method: "POST", body })).link);
-    listLinks();
+    showLink((await requestJson(subject.query ? addressOf(subject) : "/api/shares", { method: "POST", body })).link);
+    listLinks(part("all").hidden ? "/api/shares" : addressOf(subject));
   } catch (error) {
     showProblem(error.message);
   } finally {
@@ -68,14 +76,14 @@ async function copyLink() {
 
 // ----- links that there are -----
 
-async function listLinks() {
-  const shown = subject;
-  const query = new URLSearchParams(subject.photos ? { selection: "1" } : subject);
-  const shares = await requestJson(`/api/shares?${query}`).catch(() => []);
-  if (subject !== shown) return; // the dialog was opened for something else meanwhile
+async function listLinks(address) {
+  const own = (listing = {});
+  const shares = await requestJson(address).catch(() => []);
+  if (listing !== own) return false; // others were asked for meanwhile
   const active = shares.filter((share) => share.state === "active");
   part("existing").hidden = !active.length;
   part("existing").querySelector("ul").replaceChildren(...active.map(createItem));
+  return true;
 }
 
 function createItem(share) {
@@ -107,8 +115,22 @@ async function revoke(share, item, button) {
   }
 }
 
-form?.addEventListener("submit", (event) => (event.preventDefault(), makeLink()));
-if (dialog) part("copy").addEventListener("click", copyLink);
-for (const button of document.querySelectorAll("[data-share]:is(button)")) {
-  button.addEventListener("click", () => openShare(JSON.parse(button.dataset.share), button.dataset.shareName));
+async function listAll() {
+  part("all").hidden = true;
+  if (!(await listLinks("/api/shares"))) return;
+  part("existing").hidden = false;
+  const isEmpty = !part("existing").querySelector("li");
+  part("existing-title").textContent = isEmpty ? "There are no links" : "All links";
+  part("existing-title").focus();
 }
+
+form?.addEventListener("submit", (event) => (event.preventDefault(), makeLink()));
+if (dialog) {
+  part("copy").addEventListener("click", copyLink);
+  part("all").addEventListener("click", listAll);
+}
+// A filter that changes brings another button.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-share]");
+  if (button) openShare({ query: button.dataset.share }, button.dataset.shareName, button.dataset.shareFilter);
+});
