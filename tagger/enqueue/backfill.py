@@ -28,7 +28,7 @@ from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import path_from_json, path_to_json
 from tagger.places.comparison import outdated
 from tagger.places.learning import changed_landmarks, embedding_of, learn_landmarks
-from tagger.query.filters import path_ranges
+from tagger.query.path_ranges import path_ranges
 from tagger.settings import Settings
 
 

@@ -13,7 +13,8 @@ from tagger.database.enums import Outcome, PositionSource, Target
 from tagger.database.tables import contents, jobs, metadata_writes, photos, positions
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
-from tagger.query.filters import is_confirmed_or_taught, path_ranges, taken_in
+from tagger.query.path_ranges import path_ranges
+from tagger.query.photo_conditions import is_confirmed_or_taught, taken_in
 
 PAGE = 1000
 

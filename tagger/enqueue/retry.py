@@ -19,7 +19,7 @@ from tagger.ledger.failures import FailureFilter, failure_conditions
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
-from tagger.query.filters import path_ranges
+from tagger.query.path_ranges import path_ranges
 from tagger.settings import Settings
 
 

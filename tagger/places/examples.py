@@ -14,7 +14,7 @@ from tagger.database.tables import PRESENT, embeddings, photos
 from tagger.errors import PhotoNotFound
 from tagger.photos.object_paths import absolute_path
 from tagger.query.details import photo_id_in
-from tagger.query.filters import path_ranges
+from tagger.query.path_ranges import path_ranges
 from tagger.query.tagged_photos import NameCache, select_photos
 
 

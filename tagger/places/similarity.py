@@ -20,8 +20,8 @@ from tagger.database.tables import contents, embeddings, photos
 from tagger.inference.artifact import read_background
 from tagger.places.embeddings import Embeddings, restore
 from tagger.places.learning import embedding_of
-from tagger.query.filters import path_ranges
 from tagger.query.index_scan import off_index
+from tagger.query.path_ranges import path_ranges
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 
 PAGE = 2000

@@ -32,7 +32,7 @@ from tagger.errors import QueryOptionInvalid
 from tagger.photos import path_text
 from tagger.query.areas import Area
 from tagger.query.column_parts import first_part, year_of
-from tagger.query.filters import Adding, ResolvedQuery, ScanRole
+from tagger.query.filters import AddedOption, ResolvedQuery, ScanRole
 from tagger.query.index_scan import Condition
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
 from tagger.query.plans import ids_of_scans, scan_plans, scans_size, smallest_plan
@@ -258,20 +258,20 @@ class _FacetCounts:
 
     # ----- queries -----
 
-    def _resolved(self, query: PhotoQuery, adding: Adding | None = None) -> ResolvedQuery:
+    def _resolved(self, query: PhotoQuery, added: AddedOption | None = None) -> ResolvedQuery:
         # Only sorted results are selected in SQL alone. Copies are counted by their unit.
         exact = replace(query, sort="newest", distinct=False)
-        return replace(ResolvedQuery.resolve(self.connection, exact, self.root_paths), adding=adding)
+        return replace(ResolvedQuery.resolve(self.connection, exact, self.root_paths), added=added)
 
-    def _matches(self, query: PhotoQuery, adding: Adding | None = None) -> _Matches:
+    def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
-        resolved = self._resolved(query, adding)
+        resolved = self._resolved(query, added)
         plans = tuple(scan_plans(resolved))
         scans = plans[smallest_plan(self.connection, plans)].scans
         exact = scans_size(self.connection, scans, self.most_read) < self.most_read
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
         among = photos.c.id.in_(ids_of_scans(scans)) if exact else photos.c.id > newest
-        is_once = query.distinct and not resolved.has_place_options
+        is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
         columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")
         selected = select_photos().with_only_columns(

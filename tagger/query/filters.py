@@ -3,15 +3,12 @@
 Knows nothing of how photos are read (see index_scan and find).
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
+from sqlalchemy import Connection, Row, and_, false, or_, select, true
 
 from tagger.catalog.cameras import find_cameras
 from tagger.catalog.dismissals import is_dismissed
@@ -23,34 +20,33 @@ from tagger.catalog.landmarks import (
     landmarks_near,
     landmarks_within,
 )
-from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.catalog.roots import RootPaths
 from tagger.database.enums import Outcome
 from tagger.database.tables import (
     PRESENT,
     contents,
-    job_items,
     jobs,
     models,
     photos,
-    positions,
-    share_photos,
-    tags,
-    taught_tags,
-    verdicts,
 )
 from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
-from tagger.photos import path_text
-from tagger.photos.folder_walk import is_raw_name
-from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
-from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, year_limits
+from tagger.query.options import PhotoQuery
+from tagger.query.path_ranges import PathRange, path_ranges
+from tagger.query.photo_conditions import (
+    has_landmark_of,
+    has_position_of,
+    has_tag_score,
+    has_verdict_of,
+    is_confirmed_or_taught,
+    is_of_job,
+    is_shared,
+    taken_in,
+)
 from tagger.query.tag_conditions import has_tag, is_first_copy
 from tagger.trips.find import find_trip, is_of_trip
 from tagger.trips.grouping import Trip
-
-_FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
-_AFTER_SLASH = chr(ord("/") + 1)
 
 
 @dataclass(frozen=True)
@@ -61,13 +57,16 @@ class ScanRole:
     area: Area | None = None
 
 
-Adding = Literal["landmark", "place"]
-"""An option of a landmark, or of a position or an area."""
+AddedOption = Literal["landmark", "place"]
+"""A kind of option that a facet adds to a query, with each of its values: a landmark; or a position or an area."""
 
 
 @dataclass(frozen=True)
 class ResolvedQuery:
-    """A query with ids instead of names. It selects all photos that it can have once an option that is being added has a value."""
+    """A query with ids instead of names.
+
+    With an `added` option, it selects all photos that the query can have with any value of that option: facets count these by value.
+    """
 
     query: PhotoQuery
     landmark_ids: tuple[int, ...]
@@ -76,7 +75,7 @@ class ResolvedQuery:
     ranges: "tuple[PathRange, ...]"
     trip: Trip | None = None
     camera_ids: tuple[int, ...] = ()
-    adding: Adding | None = None
+    added: AddedOption | None = None
 
     @classmethod
     def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
@@ -110,9 +109,9 @@ class ResolvedQuery:
         if role.landmark_id is None:
             yield self._has_outcome()
             if self.query.min_score is not None:
-                yield _has_score(self.query.min_score)
+                yield has_tag_score(self.query.min_score)
         if self.landmark_ids and role.landmark_id not in self.landmark_ids:
-            yield _has_landmark(self.landmark_ids)
+            yield has_landmark_of(self.landmark_ids)
 
     def _exact_tag_conditions(self) -> Iterator[Condition]:
         """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
@@ -136,12 +135,12 @@ class ResolvedQuery:
         yield from self._file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
-        if query.distinct and not self.has_place_options:
+        if query.distinct and not self.copies_may_differ:
             yield is_first_copy(self._file_conditions())
 
     def _shows(self, landmarks: Sequence[int]) -> Condition:
         if self.query.sort is None:
-            return _has_landmark(landmarks)
+            return has_landmark_of(landmarks)
         ids = [id_ for id_ in landmarks if not self.landmark_ids or id_ in self.landmark_ids]
         return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
@@ -153,9 +152,9 @@ class ResolvedQuery:
 
     def _membership_conditions(self) -> Iterator[Condition]:
         if self.query.position is not None:
-            yield _has_position(self.query.position)
+            yield has_position_of(self.query.position)
         if self.query.verdict is not None:
-            yield _has_verdict(self.query.verdict)
+            yield has_verdict_of(self.query.verdict)
         if self.trip is not None:
             yield is_of_trip(self.trip)
         if self.query.job is not None:
@@ -208,20 +207,20 @@ class ResolvedQuery:
     @property
     def _selects_untagged(self) -> bool:
         """Whether the query asks for photos of a position, an area, a trip, a job, a share or a verdict, and for no tags."""
-        return (self.has_place_options or self.query.verdict is not None) and not self._has_tag_options
+        return (self.copies_may_differ or self.query.verdict is not None) and not self._has_tag_options
 
     @property
-    def has_place_options(self) -> bool:
+    def copies_may_differ(self) -> bool:
         """Whether exact copies may differ in what the query asks for."""
         query = self.query
-        if self.adding == "place":
+        if self.added == "place":
             return True
         options = (query.position, query.trip, query.job, query.share)
         return any(option is not None for option in options) or bool(self.areas)
 
     @property
     def _has_tag_options(self) -> bool:
-        return self.adding == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+        return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
 
     def _has_outcome(self) -> Condition:
         if self.query.untagged or self.query.failed:
@@ -261,77 +260,6 @@ def _is_in(area: Area, row: Row[Any], matching: Sequence[Row[Any]]) -> bool:
     if area.contains(row):
         return True
     return area.counts_landmarks(row) and any(tag.landmark_id in area.landmarks for tag in matching)
-
-
-@dataclass(frozen=True, order=True)
-class PathRange:
-    """Paths of a root from `low` to before `high`, as text that compares by bytes; if both are empty, the whole root."""
-
-    root_id: int
-    low: str = ""
-    high: str = ""
-
-    @property
-    def condition(self) -> Condition:
-        """For the scan along paths, which uses the index."""
-        return self._inside(photos.c.root_id)
-
-    @property
-    def filter(self) -> Condition:
-        """For other scans."""
-        return self._inside(off_index(photos.c.root_id))
-
-    def contains(self, other: "PathRange") -> bool:
-        """Whether this range includes `other`, which does not start before this one."""
-        return self.root_id == other.root_id and (
-            not self.high or (other.low != "" and other.low < self.high)
-        )
-
-    def _inside(self, root_id: ColumnElement[int]) -> Condition:
-        inside = root_id == self.root_id
-        return and_(inside, photos.c.path >= self.low, photos.c.path < self.high) if self.high else inside
-
-
-def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: RootPaths) -> list[PathRange]:
-    """The ranges of paths below `folders`; the ranges do not overlap."""
-    roots = list_roots(connection, root_paths)
-    named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
-    candidates = sorted(named | set(_primary_ranges(connection, named)))
-    ranges: list[PathRange] = []
-    for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
-        if not (ranges and ranges[-1].contains(candidate)):
-            ranges.append(candidate)
-    return ranges
-
-
-def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
-    """The ranges of the photos of RAW files that are named."""
-    primary = photos.alias("primary")
-    query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)
-    for range_ in ranges:
-        if is_raw_name(range_.low):
-            path = connection.scalar(query.where(range_.condition))
-            if path is not None:
-                yield PathRange(range_.root_id, path, path + _FIRST_CHARACTER)
-
-
-def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
-    # The folder may be named through a link. Roots are stored resolved, but settings may map them to a link.
-    for path in _spellings(folder):
-        if root.folder.is_relative_to(path):
-            yield PathRange(root.id)
-        elif path.is_relative_to(root.folder):
-            # The text of a name that is not UTF-8 has escapes; a folder's text is still a prefix of its photos' texts.
-            text, _ = path_text(path.relative_to(root.folder))
-            yield PathRange(root.id, text, text + _FIRST_CHARACTER)
-            yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
-
-
-def _spellings(folder: Path) -> set[Path]:
-    path = parse_path(folder)
-    if isinstance(path, ObjectPath):
-        return {path}
-    return {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}  # noqa: PTH100 - keeps links, drops ..
 
 
 def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:
@@ -377,85 +305,6 @@ def _model_id(connection: Connection, name: str) -> int:
     return int(model_id)
 
 
-def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
-    """Whether the time is in a year."""
-    first, end = year_limits(year)
-    return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
-
-
-def is_confirmed_or_taught() -> Condition:
-    """Whether the photo has an accepted tag beside those of its model: a confirmed landmark, or a taught one."""
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
-    )
-    taught = exists().where(taught_tags.c.content_id == photos.c.content_id, taught_tags.c.accepted == true())
-    return or_(confirmed, taught)
-
-
 def _check_job(connection: Connection, job: int) -> None:
     if connection.scalar(select(jobs.c.id).where(jobs.c.id == job)) is None:
         raise JobNotFound(job=job)
-
-
-def is_of_job(job: int) -> Condition:
-    """Whether the photo is one of the job."""
-    return photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
-
-
-def is_shared(share_id: int) -> Condition:
-    """Whether the photo was selected for the share."""
-    selected = select(share_photos.c.photo_id).where(share_photos.c.share_id == share_id)
-    return photos.c.id.in_(selected)
-
-
-def _has_position(option: PositionOption) -> Condition:
-    stored = positions.alias()  # photos are selected with their positions
-    of_photo = exists().where(stored.c.photo_id == photos.c.id)
-    match option:
-        case "none":
-            return ~of_photo
-        case "any":
-            return of_photo
-        case source:
-            return of_photo.where(stored.c.source == source)
-
-
-def _has_verdict(option: VerdictOption) -> Condition:
-    given = exists().where(verdicts.c.content_id == photos.c.content_id)
-    match option:
-        case "none":
-            return ~given & ~is_dismissed(photos.c.content_id)
-        case "any":
-            return given
-        case "corrected":
-            other = verdicts.alias()
-            rejected = exists().where(
-                other.c.content_id == photos.c.content_id, other.c.verdict == "rejected"
-            )
-            return given.where(verdicts.c.verdict == "confirmed") & rejected
-        case verdict:
-            return given.where(verdicts.c.verdict == verdict)
-
-
-def _has_landmark(landmark_ids: Sequence[int]) -> Condition:
-    tagged, taught = (
-        exists().where(table.c.content_id == photos.c.content_id, table.c.landmark_id.in_(landmark_ids))
-        for table in (tags, taught_tags)
-    )
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id,
-        verdicts.c.landmark_id.in_(landmark_ids),
-        verdicts.c.verdict == "confirmed",
-    )
-    return or_(tagged, taught, confirmed)
-
-
-def _has_score(min_score: float) -> Condition:
-    scored, taught = (
-        exists().where(table.c.content_id == photos.c.content_id, table.c.score >= min_score)
-        for table in (tags, taught_tags)
-    )
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
-    )
-    return or_(scored, taught, confirmed)

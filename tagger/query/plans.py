@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, false, select, union_all
 from tagger.database.enums import Outcome
 from tagger.database.tables import photos
 from tagger.query.areas import Area
-from tagger.query.filters import ResolvedQuery, is_of_job, is_shared, taken_in
+from tagger.query.filters import ResolvedQuery
 from tagger.query.index_scan import (
     Condition,
     ContentScan,
@@ -27,6 +27,7 @@ from tagger.query.index_scan import (
     verdict_source,
 )
 from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import is_of_job, is_shared, taken_in
 from tagger.query.sorted_scan import candidate_scans, sorted_scans
 
 SCAN_SIZE_LIMITS = (5_000, 20_000)

@@ -12,8 +12,10 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.query import PhotoQuery
-from tagger.query.filters import PathRange, landmark_slugs, path_ranges, taken_in
+from tagger.query.filters import landmark_slugs
 from tagger.query.index_scan import Condition
+from tagger.query.path_ranges import PathRange, path_ranges
+from tagger.query.photo_conditions import taken_in
 from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.verdicts.store import NOT_A_LANDMARK, VerdictKind
 

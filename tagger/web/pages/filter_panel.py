@@ -27,7 +27,7 @@ from tagger.web.pages.filters import (
     params_or_error,
     raw_params,
     score_choices,
-    year_of,
+    whole_year,
 )
 from tagger.web.pages.photos import QUERY_ERRORS
 from tagger.web.state import AppState, State
@@ -103,7 +103,7 @@ def show_filter(
         folders=folders,
         problem=problem,
         options=form.options,
-        year=year_of(form),
+        year=whole_year(form),
         scores=score_choices(form.text("min_score")),
         back=form.address("/photos"),
     )
@@ -119,7 +119,7 @@ class FilterPanel:
 
 def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) -> FilterPanel:
     """Count the choices; exact copies are one photo, as in the grid."""
-    counted = _with_year(replace(params.as_timeline().query, sort=None), year_of(params))
+    counted = _with_year(replace(params.as_timeline().query, sort=None), whole_year(params))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
         if open_folders:

@@ -108,7 +108,7 @@ def score_choices(score: str | None) -> list[str]:
 def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
     """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
-    year = year_of(params)
+    year = whole_year(params)
 
     def text(option: str, value: str) -> str:
         if option == "near" and "radius_km" in params.options:
@@ -129,7 +129,7 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: 
     ] + ([Link(year, params.address("/photos", **dict.fromkeys(_DATES)))] if year else [])
 
 
-def year_of(params: QueryParams) -> str | None:
+def whole_year(params: QueryParams) -> str | None:
     """Return the year that the dates of a query stand for, as text."""
     first, end = params.query.taken_after, params.query.taken_before
     if first is None or end is None or end.year != first.year + 1:
