@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import Row, Select, exists, select
 
-from tagger.catalog.roots import RootPaths, list_roots
+from tagger.catalog.raw_pairs import files_of
+from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound
@@ -30,14 +32,27 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
     PhotoIdNotFound: no photo has that number.
     """
     with database.read() as connection:
-        row = connection.execute(
-            select(photos, contents.c.digest)
-            .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
-            .where(photos.c.id == photo_id)
-        ).one_or_none()
+        row = connection.execute(_select().where(photos.c.id == photo_id)).one_or_none()
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
-        root = next(root for root in list_roots(connection, root_paths) if root.id == row.root_id)
+        return _stored(row, list_roots(connection, root_paths))
+
+
+def stored_raw_files(database: Database, photo_id: int, root_paths: RootPaths) -> list[StoredPhoto]:
+    """The RAW files that are joined with the photo, by path."""
+    with database.read() as connection:
+        rows = connection.execute(_select().where(files_of([photo_id])).order_by(photos.c.path)).all()
+        roots = list_roots(connection, root_paths) if rows else []
+        return [_stored(row, roots) for row in rows]
+
+
+def _select() -> Select[Any]:
+    joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
+    return select(photos, contents.c.digest).select_from(joined)
+
+
+def _stored(row: Row[Any], roots: Iterable[Root]) -> StoredPhoto:
+    root = next(root for root in roots if root.id == row.root_id)
     return StoredPhoto(
         id=row.id,
         root=root.folder,

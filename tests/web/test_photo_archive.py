@@ -19,7 +19,7 @@ from tagger.query.stored_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.http import auth
 from tagger.web.media import photo_archive
-from tagger.web.media.photo_archive import archive_parts
+from tagger.web.media.photo_archive import ArchivedPhoto, archive_parts
 from tagger.web.media.photo_files import BLOCK_BYTES, OpenFile
 
 SIZE_BYTES = 3 * BLOCK_BYTES
@@ -54,7 +54,8 @@ def archive_of(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, io.BytesIO | 
     monkeypatch.setattr(photo_archive, "open_stored", lambda photo: opened[photo.id])
     root = Path("/photos")
     photos = (StoredPhoto(n, root, root / name, SIZE_BYTES, 0, None) for n, (name, *_) in enumerate(files))
-    return ZipFile(io.BytesIO(b"".join(archive_parts(photos))))
+    archived = (ArchivedPhoto([photo]) for photo in photos)
+    return ZipFile(io.BytesIO(b"".join(archive_parts(archived))))
 
 
 def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:

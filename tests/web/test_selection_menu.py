@@ -9,11 +9,13 @@ from zipfile import ZipFile
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
+from tagger.database.tables import photos
 from tagger.settings import Settings
 from tagger.web.http.templates import environment
 
@@ -139,6 +141,36 @@ def test_the_archive_has_the_files_and_names_those_that_are_not_there(
         assert b"IMG_1.jpg: The file no longer exists" in archive.read("missing.txt")
 
 
+def test_raw_files_and_sidecars_are_in_the_archive_on_request(
+    client: TestClient, library: LibraryPhotos, web_database: Database
+) -> None:
+    for folder in ("a", "b"):
+        for name in ("IMG_0.CR3", "IMG_0.CR3.xmp", "IMG_0.jpg.xmp", "IMG_0.xmp"):
+            (library.root / folder / name).write_bytes(f"{folder}/{name}".encode())
+    number = library.number("b/IMG_0.CR3", classified=False)
+    with web_database.write() as connection:
+        connection.execute(update(photos).where(photos.c.id == number).values(primary_id=3))
+    (library.root / "a" / "IMG_1.jpg.xmp").symlink_to("/etc/hostname")
+
+    def archive(format_: str) -> ZipFile:
+        form = {"photo": "1,3,2", "format": format_}
+        return ZipFile(io.BytesIO(client.post("/photos/export", data=form, headers=FORM).content))
+
+    with archive("zip") as plain:
+        assert plain.namelist() == ["IMG_0.jpg", "IMG_0 (2).jpg", "IMG_1.jpg"]
+    with archive("zip-all") as whole:
+        assert whole.testzip() is None
+        # No scan has joined a/IMG_0.CR3 with its JPEG.
+        assert whole.namelist() == [
+            *("IMG_0.jpg", "IMG_0.jpg.xmp"),
+            *("IMG_0 (2).jpg", "IMG_0 (2).CR3", "IMG_0 (2).jpg.xmp", "IMG_0 (2).CR3.xmp", "IMG_0 (2).xmp"),
+            *("IMG_1.jpg", "missing.txt"),
+        ]
+        for name in ("CR3", "jpg.xmp", "CR3.xmp", "xmp"):
+            assert whole.read(f"IMG_0 (2).{name}") == f"b/IMG_0.{name}".encode()
+        assert whole.read("missing.txt").startswith(b"IMG_1.jpg.xmp: ")
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -149,6 +181,7 @@ def test_the_archive_has_the_files_and_names_those_that_are_not_there(
         {"photo": "-1", "format": "csv"},
         {"photo": ",".join(map(str, range(1, 10_002))), "format": "csv"},
         {"photo": ",".join(map(str, range(1, 2_002))), "format": "zip"},
+        {"photo": ",".join(map(str, range(1, 2_002))), "format": "zip-all"},
     ],
     ids=lambda data: json.dumps(data)[:40],
 )

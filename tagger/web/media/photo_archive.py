@@ -1,7 +1,8 @@
 """The files of photos as one ZIP archive, made while it is sent: of any size, in the memory of one block."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -21,8 +22,16 @@ _LATER_S = 2**33
 """After the last time, and a year that `datetime` knows."""
 
 
-def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
-    """Yield the archive, with each photo's file under its own name. Photos are not compressed: their formats are.
+@dataclass(frozen=True)
+class ArchivedPhoto:
+    """A photo to archive: its own file first, then others of it. `problem`: why others may be left out."""
+
+    files: Sequence[StoredPhoto]
+    problem: str | None = None
+
+
+def archive_parts(photos: Iterable[ArchivedPhoto]) -> Iterator[bytes]:
+    """Yield the archive, with each file under its own name. Photos are not compressed: their formats are.
 
     A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
     """
@@ -30,16 +39,29 @@ def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
     names, missing = _Names(), list[str]()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for photo in photos:
-            name = _entry_name(photo)
-            try:
-                with (file := open_stored(photo)).file:
-                    name = names.unique(name)
-                    yield from _file_parts(file, name, archive, sink)
-            except (PhotoUnavailable, _FileIncomplete) as error:
-                missing.append(f"{name}: {error}\n")
+            yield from _photo_parts(photo, names, archive, sink, missing)
         if missing:
             archive.writestr(names.unique(MISSING), "".join(missing))
     yield sink.take()
+
+
+def _photo_parts(
+    photo: ArchivedPhoto, names: "_Names", archive: ZipFile, sink: "_Sink", missing: list[str]
+) -> Iterator[bytes]:
+    """Write the files of a photo, whose names get the same number: `a (2).jpg` and `a (2).cr3`."""
+    own_names = [_entry_name(file) for file in photo.files]
+    entry_names: list[str] = []
+    for index, file in enumerate(photo.files):
+        name = own_names[index]
+        try:
+            with (opened := open_stored(file)).file:
+                entry_names = entry_names or names.unique_together(own_names)
+                name = entry_names[index]
+                yield from _file_parts(opened, name, archive, sink)
+        except (PhotoUnavailable, _FileIncomplete) as error:
+            missing.append(f"{name}: {error}\n")
+    if photo.problem is not None:
+        missing.append(f"{own_names[0]}: {photo.problem}\n")
 
 
 class _FileIncomplete(Exception):
@@ -93,6 +115,20 @@ class _Names:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+
+    def unique_together(self, names: Sequence[str]) -> list[str]:
+        """Names for the files of a photo, whose own is the first: `a.jpg`, `a.cr3`, then `a (2).jpg`, `a (2).cr3`."""
+        stem = names[0].rpartition(".")[0] or names[0]
+        endings = [name[len(stem) :] for name in names if name.lower().startswith(stem.lower())]
+        number, numbered = 1, stem
+        while any((numbered + ending).lower() in self._used for ending in endings):
+            number += 1
+            numbered = f"{stem} ({number})"
+        return [self.unique(self._with_stem(name, stem, numbered)) for name in names]
+
+    @staticmethod
+    def _with_stem(name: str, stem: str, new: str) -> str:
+        return new + name[len(stem) :] if name.lower().startswith(stem.lower()) and new != stem else name
 
     def unique(self, name: str) -> str:
         stem, dot, suffix = name.rpartition(".")

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 
 from tagger.query.documents import json_list_parts, photo_csv_parts, photo_document
 from tagger.query.photos_by_id import photos_by_id
-from tagger.query.stored_photos import stored_photos
 from tagger.web.http.form_fields import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES
+from tagger.web.media.archived_photos import archived_photos
 from tagger.web.media.photo_archive import archive_parts
 from tagger.web.state import State
 
@@ -27,6 +27,8 @@ class ExportFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     ZIP = "zip"
+    ZIP_ALL = "zip-all"
+    """With RAW files and sidecars."""
 
 
 class ExportForm(BaseModel):
@@ -43,11 +45,12 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
     """Download the selected photos."""
     photo_ids = list(dict.fromkeys(form.photo))
     roots = state.settings.roots
-    if form.format is ExportFormat.ZIP:
+    if form.format in (ExportFormat.ZIP, ExportFormat.ZIP_ALL):
         if len(photo_ids) > MOST_FILES:
             text = f"Select at most {MOST_FILES} photos to download them at once."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        files = stored_photos(state.database, photo_ids, roots)
+        whole = form.format is ExportFormat.ZIP_ALL
+        files = archived_photos(state.database, photo_ids, roots, whole=whole)
         return stream_download(archive_parts(files), "application/zip", "photos.zip", request)
     photos = photos_by_id(state.database, photo_ids, roots)
     if form.format is ExportFormat.CSV:

@@ -19,6 +19,7 @@ export function createSelectionMenu(photos, mayWrite, limits) {
     createItem("Export as CSV", limits.list, () => send("/photos/export", photos(), { format: "csv" })),
     createItem("Export as JSON", limits.list, () => send("/photos/export", photos(), { format: "json" })),
     createItem("Download the photos (ZIP)", limits.files, () => send("/photos/export", photos(), { format: "zip" })),
+    createItem("Download with RAW and sidecars (ZIP)", limits.files, () => send("/photos/export", photos(), { format: "zip-all" })),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
   if (mayWrite) {

@@ -1,0 +1,36 @@
+"""The files of selected photos for an archive: their own, and on request their RAW files and sidecars."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.writable_files import existing_sidecars
+from tagger.query.stored_photos import StoredPhoto, stored_photos, stored_raw_files
+from tagger.web.media.photo_archive import ArchivedPhoto
+
+
+def archived_photos(
+    database: Database, photo_ids: Iterable[int], root_paths: RootPaths, *, whole: bool
+) -> Iterator[ArchivedPhoto]:
+    """Yield the photos, each as it is when it is its turn. `whole`: with RAW files and sidecars."""
+    for photo in stored_photos(database, photo_ids, root_paths):
+        if whole:
+            yield _with_other_files([photo, *stored_raw_files(database, photo.id, root_paths)])
+        else:
+            yield ArchivedPhoto([photo])
+
+
+def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
+    sidecars: list[StoredPhoto] = []
+    problem = None
+    for file in files:
+        try:
+            paths = existing_sidecars(file.path, file.root)
+        except (WriteRefused, WriteFailed) as error:
+            problem = error.text
+        else:
+            # A scan does not know them, so that nothing is compared with what it found.
+            sidecars += [replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None) for path in paths]
+    return ArchivedPhoto([*files, *sidecars], problem)
