@@ -58,6 +58,10 @@ class WebhookNotSet(TaggerError):
     """Nobody receives webhooks. Set TAGGER_WEBHOOK_URL and TAGGER_WEBHOOK_SECRET."""
 
 
+class ProviderNotSet(TaggerError):
+    """People sign in at no provider. Set TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL."""
+
+
 class ModelRefused(TaggerError):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
 

@@ -15,7 +15,7 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
@@ -26,7 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from tagger.addresses import BUCKET_SCHEMES
+from tagger.addresses import BUCKET_SCHEMES, is_loopback
 from tagger.errors import SettingsInvalid
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CONFIG_NAME = "tagger.toml"
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
+_CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _WEBHOOK = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
 MIN_WEBHOOK_SECRET, MAX_WEBHOOK_SECRET = 24, 64
@@ -83,6 +84,13 @@ def _daily_window(text: str) -> str:
 def _endpoint(url: str) -> str:
     if not _ENDPOINT.fullmatch(url):
         raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
+    return url
+
+
+def _issuer(url: str) -> str:
+    host = urlsplit(_endpoint(url)).hostname or ""
+    if url.startswith("http:") and not is_loopback(host):
+        raise ValueError("it must be https://…, because whoever changes its answers can sign in as anybody")
     return url
 
 
@@ -201,15 +209,25 @@ class Settings(BaseSettings):
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Other clients' are ignored. Default: people sign in to the page."""
     web_user_role: Annotated[
-        Literal["viewer", "editor", "none"], BeforeValidator(lambda value: value or "none")
-    ] = "viewer"
-    """Role of a person whom `TAGGER_WEB_USER_HEADER` names for the first time. `none` refuses all but those whom `tagger user add` added."""
+        Literal["viewer", "editor", "none"] | None, BeforeValidator(lambda value: value or "none")
+    ] = None
+    """Role of a person whom `TAGGER_WEB_USER_HEADER` names, or the provider of `TAGGER_WEB_OIDC_ISSUER` signs in, for the first time. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the page's map, like `https://tiles.example/{z}/{x}/{y}.png`, which browsers load from there; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
     """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and in answers of the API are paths without a host; `tagger share add` prints them with `http://127.0.0.1:8080`, and the page with its own address."""
+    web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+    """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
+    web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
+    """Name under which the page is registered at the provider. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
+    web_oidc_client_secret: Annotated[str, Field(min_length=1)] | None = Field(
+        None, repr=False, validate_default=True
+    )
+    """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
+    web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
+    """Claim in which the provider gives people their role, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: roles are those of `tagger user`."""
     webhook_url: Annotated[str, AfterValidator(_webhook)] | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
     webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(
@@ -238,6 +256,19 @@ class Settings(BaseSettings):
         if header is not None and not info.data.get("web_trusted_proxies", True):
             raise ValueError("name the proxy in web_trusted_proxies, too: nobody else may send it")
         return header
+
+    @field_validator("web_oidc_client_id", "web_oidc_client_secret")
+    @classmethod
+    def _require_registration(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("web_oidc_issuer") is None:
+            return value
+        if value is None:
+            raise ValueError(
+                "the provider of web_oidc_issuer gives it to you when you register the page there"
+            )
+        if info.data.get("web_url", True) is None:
+            raise ValueError("set web_url too: people come back from the provider to that address")
+        return value
 
     @field_validator("webhook_secret")
     @classmethod
@@ -329,7 +360,7 @@ def _reason(error: ValidationError) -> str:
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"there is no setting {name}"
-    is_secret = name.endswith(("_url", "_token", "_secret"))  # a URL may contain a password
+    is_secret = name.endswith(("_url", "_issuer", "_token", "_secret"))  # a URL may contain a password
     value = "" if is_secret else f" is {first['input']!r}"
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
     return f"{name} (TAGGER_{name.upper()}){value}: {message}"

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from tagger.access.grants import USE_RECORDED_S, Grant, Role
 from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
@@ -76,16 +76,34 @@ def start_user_session(database: Database, user: User, password_hash: str, origi
 
     Returns the value of the cookie; None if the person was removed or got another password in the meantime.
     """
+    return _start_session_of(database, user, users.c.password_hash == password_hash, origin)
+
+
+def start_identity_session(
+    database: Database, user: User, issuer: str, subject: str, origin: Origin
+) -> str | None:
+    """Start a session for a person whom the provider has signed in as this subject.
+
+    Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
+    """
+    is_linked = and_(users.c.issuer == issuer, users.c.subject == subject)
+    return _start_session_of(database, user, is_linked, origin, issuer=issuer)
+
+
+def _start_session_of(
+    database: Database, user: User, is_unchanged: ColumnElement[bool], origin: Origin, **details: object
+) -> str | None:
     session = secrets.token_urlsafe(32)
-    expires_at = datetime.now(UTC) + timedelta(seconds=SESSION_S)
+    now = datetime.now(UTC)
     with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
-        stored = select(users.c.password_hash).where(users.c.id == user.id).with_for_update()
-        if connection.scalar(stored) != password_hash:
+        query = select(users.c.role).where(users.c.id == user.id, is_unchanged).with_for_update()
+        role = connection.scalar(query)
+        if role is None:
             return None
-        used = update(users).where(users.c.id == user.id).values(last_used_at=datetime.now(UTC))
-        connection.execute(used)
+        connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=now))
+        expires_at = now + timedelta(seconds=SESSION_S)
         _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
-        record_action(connection, AuditAction.SIGN_IN, user.name, role=user.role)
+        record_action(connection, AuditAction.SIGN_IN, user.name, role=role, **details)
     return session
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from tagger.access.attempts import forget_attempts
 from tagger.access.passwords import check_password, hash_password
+from tagger.access.subjects import check_subject
 from tagger.access.tokens import SETTINGS_TOKEN
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -37,7 +38,10 @@ class UserNotFound(TaggerError):
 
 @dataclass(frozen=True)
 class User:
-    """A person without the password's hash. `last_used_at` is None if the person never used the page."""
+    """A person without the password's hash. `last_used_at` is None if the person never used the page.
+
+    `issuer` and `subject`: of the provider at which they sign in, and what it calls them; None: at none.
+    """
 
     id: int
     name: str
@@ -45,24 +49,45 @@ class User:
     has_password: bool
     created_at: datetime
     last_used_at: datetime | None
+    issuer: str | None = None
+    subject: str | None = None
 
 
-def add_user(database: Database, name: str, role: Role, password: str | None) -> User:
-    """Add a person. Without a password, they sign in at a reverse proxy only.
+def add_user(
+    database: Database,
+    name: str,
+    role: Role,
+    password: str | None,
+    *,
+    issuer: str | None = None,
+    subject: str | None = None,
+) -> User:
+    """Add a person. Without a password, they sign in at a reverse proxy only, or at the provider as this subject.
 
     Raises:
         UserNameInvalid, UserExists, UserNameTaken: the name cannot be used.
         PasswordRefused: the password is too weak.
+        SubjectInvalid, SubjectTaken: the subject cannot be linked.
     """
     name = _checked_name(name)
     password_hash = None if password is None else _checked_hash(password, name)
     with database.write() as connection:
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
             raise UserExists(name=name)
-        return insert_user(connection, name, role, password_hash)
+        if issuer is not None and subject is not None:
+            check_subject(connection, issuer, subject)
+        return insert_user(connection, name, role, password_hash, issuer=issuer, subject=subject)
 
 
-def insert_user(connection: Connection, name: str, role: Role, password_hash: str | None) -> User:
+def insert_user(
+    connection: Connection,
+    name: str,
+    role: Role,
+    password_hash: str | None,
+    *,
+    issuer: str | None = None,
+    subject: str | None = None,
+) -> User:
     """Insert a person whose name is valid and free.
 
     Raises:
@@ -74,16 +99,25 @@ def insert_user(connection: Connection, name: str, role: Role, password_hash: st
         "name": name,
         "role": role,
         "password_hash": password_hash,
+        "issuer": issuer,
+        "subject": subject,
         "created_at": datetime.now(UTC),
     }
     row = connection.execute(insert(users).values(values).returning(users)).one()
-    record_action(connection, AuditAction.USER_ADD, name, role=role)
+    record_action(connection, AuditAction.USER_ADD, name, role=role, issuer=issuer, identity=subject)
     return user_of(row)
 
 
 def has_users(database: Database) -> bool:
     with database.read() as connection:
         return bool(connection.scalar(select(exists().select_from(users))))
+
+
+def has_passwords(database: Database) -> bool:
+    """Whether somebody signs in with a name and a password."""
+    with database.read() as connection:
+        query = exists().where(users.c.password_hash.is_not(None))
+        return bool(connection.scalar(select(query)))
 
 
 def find_user(database: Database, user_id: int) -> User | None:
@@ -111,7 +145,7 @@ def remove_user(database: Database, name: str) -> int:
         UserNotFound: there is no such person.
     """
     with database.write() as connection:
-        row = _lock_user(connection, name)
+        row = lock_user(connection, name)
         count = end_sessions(connection, row.id)
         connection.execute(delete(users).where(users.c.id == row.id))
         forget_attempts(connection, row.name)
@@ -129,7 +163,7 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
     name = normalize_name(name)
     password_hash = _checked_hash(password, name)
     with database.write() as connection:
-        row = _lock_user(connection, name)
+        row = lock_user(connection, name)
         connection.execute(update(users).where(users.c.id == row.id).values(password_hash=password_hash))
         count = end_sessions(connection, row.id, kept_session)
         forget_attempts(connection, row.name)
@@ -144,7 +178,7 @@ def set_role(database: Database, name: str, role: Role) -> int:
         UserNotFound: there is no such person.
     """
     with database.write() as connection:
-        row = _lock_user(connection, name)
+        row = lock_user(connection, name)
         connection.execute(update(users).where(users.c.id == row.id).values(role=role))
         count = end_sessions(connection, row.id)
         record_action(connection, AuditAction.USER_ROLE, row.name, role=role, before=row.role, sessions=count)
@@ -176,6 +210,8 @@ def user_of(row: Row[tuple[object, ...]]) -> User:
         has_password=row.password_hash is not None,
         created_at=row.created_at,
         last_used_at=row.last_used_at,
+        issuer=row.issuer,
+        subject=row.subject,
     )
 
 
@@ -191,7 +227,12 @@ def _checked_hash(password: str, name: str) -> str:
     return hash_password(password)
 
 
-def _lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+    """The row of a person, which nobody else changes until the end of the transaction.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
     query = select(users).where(users.c.name == normalize_name(name)).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:

@@ -9,9 +9,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -98,7 +100,7 @@ def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPC
 
 def _connect(host: str, port: int, until: float) -> socket.socket:
     """Connect to one of the host's addresses. Each may take its share of the time that is left: some may not answer."""
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = _resolve(host, port, until)
     problem: OSError = TimeoutError()
     for n, (family, kind, protocol, _, address) in enumerate(addresses):
         connected = socket.socket(family, kind, protocol)
@@ -112,6 +114,26 @@ def _connect(host: str, port: int, until: float) -> socket.socket:
             connected.settimeout(_remaining_s(until))
             return connected
     raise problem
+
+
+def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
+    """The host's addresses. In a thread, which is left behind if it hangs: the system's resolver has no time limit."""
+    found: Future[list[tuple[Any, ...]]] = Future()
+
+    def resolve() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised in the other thread
+            found.set_exception(error)
+
+    started_at = time.monotonic()
+    threading.Thread(target=resolve, name="resolver", daemon=True).start()
+    try:
+        return found.result(max(0.0, until - started_at))
+    except TimeoutError as error:
+        if found.done():  # the resolver's own error
+            raise
+        raise NoAnswer(f"its name was not resolved within {until - started_at:.0f} s") from error
 
 
 def _remaining_s(until: float) -> float:
@@ -129,6 +151,8 @@ def _reason(error: Exception) -> str:
         return f"its certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or 'the connection was closed'}"
+    if isinstance(error, UnicodeError):
+        return "its name is not valid"
     if isinstance(error, OSError):
         return f"no connection: {error.strerror or type(error).__name__}"
     return f"its answer is not HTTP: {type(error).__name__}"

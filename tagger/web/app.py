@@ -8,6 +8,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
+from tagger.oidc.registration import registration_of
 from tagger.settings import Settings
 from tagger.shares.photos import SharedPhotos
 from tagger.web import api, pages
@@ -20,9 +21,10 @@ from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
+from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import STATIC
 from tagger.web.http.visitor_limiter import VisitorLimiter
-from tagger.web.pages import account, admin, sign_in
+from tagger.web.pages import account, admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.look_alikes import look_alikes_of
 from tagger.web.pages.overview import LibraryOverview
@@ -94,12 +96,24 @@ def create_app(
         for router in (sign_in.router, account.router, admin.router):
             _add_routes(app, router)
         app.state.authenticator = authenticator
+        _add_single_sign_on(app, settings, database, authenticator)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL)
     app.add_middleware(HeadRequests)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
+
+
+def _add_single_sign_on(
+    app: FastAPI, settings: Settings, database: Database, authenticator: Authenticator
+) -> None:
+    """Let people sign in at the provider of the settings, if these name one."""
+    registration = registration_of(settings)
+    app.state.single_sign_on = None
+    if registration is not None:
+        _add_routes(app, single_sign_on.router)
+        app.state.single_sign_on = SingleSignOn(database, registration, authenticator.recorder)
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:

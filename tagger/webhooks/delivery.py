@@ -74,7 +74,7 @@ def deliver(receiver: Receiver, message: Message) -> Answer:
     """Send the message once.
 
     Raises:
-        NotDelivered: there was no answer within TIMEOUT_S, or none that is HTTP.
+        NotDelivered: the host's name was not resolved or there was no answer within TIMEOUT_S, or none that is HTTP.
     """
     body = _body(receiver, message)
     headers = _headers(urlsplit(receiver.url)) | signature_headers(

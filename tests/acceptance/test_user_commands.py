@@ -89,3 +89,31 @@ def test_a_terminal_asks_twice_and_shows_nothing(tagger: CommandRunner, tmp_path
         assert process.wait(60) == 0
     os.close(controller)
     assert [user["name"] for user in tagger("user", "list", "--json").json] == ["ada"]
+
+
+def test_a_person_is_linked_to_a_provider_and_unlinked(
+    tagger: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger("user", "add", "ada", "--no-password")
+    assert "TAGGER_WEB_OIDC_ISSUER" in tagger("user", "link", "ada", "248289761001").err
+    for name, value in {
+        "TAGGER_WEB_URL": "https://photos.example",
+        "TAGGER_WEB_OIDC_ISSUER": "https://sso.example",
+        "TAGGER_WEB_OIDC_CLIENT_ID": "tagger",
+        "TAGGER_WEB_OIDC_CLIENT_SECRET": "geheim",
+    }.items():
+        monkeypatch.setenv(name, value)
+    linked = tagger("user", "link", "Ada", "248289761001")
+    assert linked.err == "Ada signs in with https://sso.example now, 0 sessions ended\n"
+    (listed,) = tagger("user", "list", "--json").json
+    assert (listed["issuer"], listed["subject"]) == ("https://sso.example", "248289761001")
+    assert "248289761001" in tagger("user", "list").text
+    assert tagger("user", "add", "bob", "--subject", "7").err.startswith("bob is added as viewer")
+    taken = tagger("user", "link", "bob", "248289761001")
+    assert (taken.code, "is linked to ada already" in taken.err) == (1, True)
+    assert tagger("user", "unlink", "ada", "--json").json == {"name": "ada", "sessions": 0}
+    assert tagger("user", "list", "--json").json[0]["subject"] is None
+    entries = tagger("audit", "--action", "user-link", "--json").json["entries"]
+    assert [(entry["subject"], entry["details"]["identity"]) for entry in entries] == [
+        ("ada", "248289761001")
+    ]

@@ -135,7 +135,7 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         )
 
 
-@pytest.mark.parametrize("package", ["uvicorn", "argon2"])
+@pytest.mark.parametrize("package", ["uvicorn", "argon2", "joserfc"])
 def test_missing_extra_is_named(terminal: Terminal, package: str) -> None:
     program = f"import sys; sys.modules['{package}'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
     process = subprocess.run(

@@ -94,6 +94,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.environment import check_extras, check_folders, check_permissions
+    from tagger.cli.doctor.single_sign_on import check_single_sign_on
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
@@ -101,6 +102,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     permission_group = CheckGroup("permissions", lambda: check_permissions(settings))
     device_group = CheckGroup("device", lambda: _check_device(settings))
     sandbox_group = CheckGroup("sandbox", lambda: _check_sandbox(settings))
+    sign_on_group = CheckGroup("single sign-on", lambda: check_single_sign_on(settings))
     database_findings = database_group.findings()
     model_group = CheckGroup("model", lambda: _check_models(settings, database_checks))
     redis_group = CheckGroup("redis", lambda: _check_redis(settings, database_checks))
@@ -112,6 +114,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from sandbox_group.findings()
     yield from check_extras(settings)
     yield from redis_group.findings()
+    yield from sign_on_group.findings()
     yield from _check_contents(settings, database_checks)
 
 
@@ -166,6 +169,7 @@ def _secrets(settings: Settings) -> list[str]:
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])
         passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))
+    passwords.add(settings.web_oidc_client_secret or "")
     decoded = [text for password in passwords for text in (password, unquote(password))]
     return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]
 

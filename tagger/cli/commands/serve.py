@@ -65,12 +65,12 @@ def serve(
         closing(_listener(host, port, fd)) as listener,
     ):
         by_name = has_users(database)
-        requires_sign_in = by_name or settings.web_user_header is not None
+        requires_sign_in = by_name or bool(settings.web_user_header or settings.web_oidc_issuer)
         policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
         )  # only `tagger up` has --fd
-        _print_address(policy, is_generated=settings.web_token is None, by_name=by_name)
+        _print_address(policy, settings, by_name=by_name)
         handle_own_signals()
         with suppress(KeyboardInterrupt):
             server_for(app).run(sockets=[listener])
@@ -87,6 +87,7 @@ def check_extra() -> None:
         import argon2  # noqa: F401
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
+        import joserfc  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -157,19 +158,21 @@ def access_policy(
         settings.web_upload_bytes,
         tuple(settings.web_trusted_proxies),
         settings.web_user_header,
-        None if settings.web_user_role == "none" else Role(settings.web_user_role),
+        None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
     )
 
 
-def _print_address(policy: AccessPolicy, *, is_generated: bool, by_name: bool) -> None:
+def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -> None:
     host = _network_address() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if policy.token is None:
         return
+    if settings.web_oidc_issuer is not None:
+        console.info(f"people sign in with {settings.web_oidc_issuer}, at {settings.web_url}")
     if by_name:
         console.info("sign in with a name and password of `tagger user`, or with a token")
-    elif is_generated:
+    elif settings.web_token is None:
         sys.stderr.write(
             f"token to sign in, valid until the command stops: {policy.token}\n"
             "to set a permanent token of at least 16 characters, use TAGGER_WEB_TOKEN\n"

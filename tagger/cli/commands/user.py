@@ -12,11 +12,13 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
+from tagger.errors import ProviderNotSet
 
 if TYPE_CHECKING:
     from tagger.access.users import User
+    from tagger.settings import Settings
 
 user_app = typer.Typer(
     help="Let people sign in to the page by name and password, each with a role.",
@@ -44,9 +46,17 @@ def add(
     no_password: Annotated[
         bool,
         typer.Option(
-            "--no-password", help="Without a password: the person signs in at a reverse proxy only."
+            "--no-password",
+            help="Without a password: the person signs in at a reverse proxy, or is linked later.",
         ),
     ] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject",
+            help="Without a password: the person signs in at the provider of TAGGER_WEB_OIDC_ISSUER, which calls them so.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add a person. The password is asked for twice, or read from standard input.
@@ -57,12 +67,16 @@ def add(
     """
     from tagger.access.users import add_user, has_users
 
-    if generate and no_password:
-        raise typer.BadParameter("use one of --generate and --no-password", param_hint="--no-password")
-    database = open_session().database
+    if generate and (no_password or subject):
+        raise typer.BadParameter(
+            "use one of --generate, --no-password and --subject", param_hint="--generate"
+        )
+    settings = load_settings()
+    issuer = None if subject is None else _issuer(settings)
+    database = open_session(settings).database
     is_first = not has_users(database)
-    password = None if no_password else _new_password(generate=generate)
-    user = add_user(database, name, role, password)
+    password = None if no_password or subject else _new_password(generate=generate)
+    user = add_user(database, name, role, password, issuer=issuer, subject=subject)
     _write(user.name, password if generate else None, {"role": user.role}, json=json)
     if not json:
         console.info(f"{user.name} is added as {user.role}")
@@ -89,12 +103,13 @@ def list_(json: Json = False) -> None:
             user.name,
             user.role,
             "yes" if user.has_password else "no",
+            user.subject or "",
             local_time(user.created_at),
             "never" if user.last_used_at is None else local_time(user.last_used_at),
         ]
         for user in users
     )
-    write_table(("Name", "Role", "Password", "Added", "Last used"), rows)
+    write_table(("Name", "Role", "Password", "Subject", "Added", "Last used"), rows)
     if not users:
         console.info("there is no user; add one with: tagger user add NAME")
 
@@ -143,6 +158,46 @@ def role(
 
     sessions = set_role(open_session().database, name, role)
     _report(name, f"is {role} now", sessions, json=json)
+
+
+@user_app.command("link")
+def link(
+    name: Name,
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="What the provider calls the person, and nobody else.")
+    ],
+    json: Json = False,
+) -> None:
+    """Let a person sign in at the provider of TAGGER_WEB_OIDC_ISSUER. Ends the person's sessions.
+
+    The page shows their subject to people whom it refuses; `tagger audit --action sign-in-refused` lists it.
+
+    Example: tagger user link ada 248289761001
+    """
+    from tagger.access.identities import link_user
+
+    settings = load_settings()
+    issuer = _issuer(settings)
+    sessions = link_user(open_session(settings).database, name, issuer, subject)
+    _report(name, f"signs in with {issuer} now", sessions, json=json)
+
+
+@user_app.command("unlink")
+def unlink(name: Name, json: Json = False) -> None:
+    """Let a person sign in at no provider any more. Ends the person's sessions.
+
+    Example: tagger user unlink ada
+    """
+    from tagger.access.identities import unlink_user
+
+    sessions = unlink_user(open_session().database, name)
+    _report(name, "signs in at no provider any more", sessions, json=json)
+
+
+def _issuer(settings: Settings) -> str:
+    if settings.web_oidc_issuer is None:
+        raise ProviderNotSet
+    return settings.web_oidc_issuer
 
 
 def _new_password(*, generate: bool) -> str:

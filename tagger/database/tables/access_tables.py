@@ -33,11 +33,14 @@ users = Table(
     Column(
         "password_hash",
         Text,
-        doc="argon2id hash of the password; null: the person signs in at a reverse proxy only",
+        doc="argon2id hash of the password; null: the person signs in at a reverse proxy or a provider only",
     ),
+    Column("issuer", Text, doc="OpenID Connect provider at which the person signs in; null: at none"),
+    Column("subject", Text, doc="what the provider calls the person, for ever; null like `issuer`"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the user was added"),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
+    Index(None, "issuer", "subject", unique=True),
     info={"doc": "A person who signs in to the page by name. It is not exported."},
 )
 
@@ -65,13 +68,13 @@ page_sessions = Table(
         "token_id",
         Id,
         ForeignKey("access_tokens.id", ondelete="CASCADE"),
-        doc="the token that the person signed in with; null: a password, or the token of the settings",
+        doc="the token that the person signed in with; null: a password, a provider, or the token of the settings",
     ),
     Column(
         "user_id",
         Id,
         ForeignKey("users.id", ondelete="CASCADE"),
-        doc="who signed in with a password; null: somebody with a token",
+        doc="who signed in with a password or at a provider; null: somebody with a token",
     ),
     Column("network", Text, doc="address of the client that signed in, of IPv6 its /64 network"),
     Column("browser", Text, doc="what its browser says that it is (User-Agent)"),

@@ -29,7 +29,7 @@ from tagger.access.sessions import (
 )
 from tagger.access.sign_in import sign_in_user
 from tagger.access.tokens import token_digest
-from tagger.access.users import find_user_by_name, has_users, normalize_name
+from tagger.access.users import find_user_by_name, has_passwords, normalize_name
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -130,8 +130,10 @@ class AccessRecorder:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
 
-    def record_refusal(self, client: Client, what: str = "token", name: str | None = None) -> None:
-        """Log a wrong token or password, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
+    def record_refusal(
+        self, client: Client, what: str = "token", name: str | None = None, **details: object
+    ) -> None:
+        """Log a wrong token, password or identity, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
         with self._lock:
             now = self._clock()
@@ -142,7 +144,7 @@ class AccessRecorder:
                 return
             self._times.append(now)
             unrecorded, self._unrecorded = self._unrecorded, 0
-        self._write(object(), partial(self._write_refusal, client, unrecorded, name))
+        self._write(object(), partial(self._write_refusal, client, unrecorded, name, details))
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless that waits to be written already."""
@@ -180,7 +182,9 @@ class AccessRecorder:
             with self._lock:
                 del self._waiting[key]
 
-    def _write_refusal(self, client: Client, unrecorded: int, name: str | None) -> None:
+    def _write_refusal(
+        self, client: Client, unrecorded: int, name: str | None, details: dict[str, object]
+    ) -> None:
         # Not any name that was entered: people type passwords into the wrong field.
         user = None if name is None else find_user_by_name(self._database, name)
         with self._database.acting_as(Actor("web", client.address or None)).write() as connection:
@@ -189,6 +193,7 @@ class AccessRecorder:
                 AuditAction.SIGN_IN_REFUSED,
                 user and user.name,
                 unrecorded_before=unrecorded or None,
+                **details,
             )
 
 
@@ -203,7 +208,7 @@ class Authenticator:
         self._new_user_role = new_user_role
         self._limiter = AttemptLimiter()
         self._sign_ins = AttemptLimiter(MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns)
-        self._recorder = AccessRecorder(database)
+        self.recorder = AccessRecorder(database)
 
     def authenticate(self, headers: Headers, client: Client) -> Grant | None:
         """Return what the token or the session of the request allows; None if it has neither.
@@ -240,8 +245,8 @@ class Authenticator:
         return token_grant(self._database, secret.strip(), self._token) is not None
 
     def asks_for_name(self) -> bool:
-        """Return whether people may sign in by name."""
-        return has_users(self._database)
+        """Return whether people sign in with a name and a password."""
+        return has_passwords(self._database)
 
     def sign_in_user(self, name: str, password: str, client: Client, browser: str | None) -> str | None:
         """Start a session for a person and return the cookie's value; None if the name or the password is wrong.
@@ -254,7 +259,7 @@ class Authenticator:
         self._sign_ins.check(key)
         session = sign_in_user(self._database, name, password, _origin(client, browser))
         if session is None:
-            self._recorder.record_refusal(client, "password", name)
+            self.recorder.record_refusal(client, "password", name)
         else:
             self._sign_ins.record(key)
         return session
@@ -285,15 +290,15 @@ class Authenticator:
     def record_use(self, grant: Grant) -> None:
         """Record in the background that a token or session was used, if the last record is old."""
         if grant.needs_record:
-            self._recorder.record_use(grant)
+            self.recorder.record_use(grant)
 
     def close(self) -> None:
         """Write what is to be recorded, since the server stops."""
-        self._recorder.close()
+        self.recorder.close()
 
     def _refuse(self, client: Client) -> None:
         self._limiter.record(client.network)
-        self._recorder.record_refusal(client)
+        self.recorder.record_refusal(client)
 
     def _session(self, headers: Headers) -> str:
         # `or ""`: some cookies have no name or no value.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tagger import errors
-from tagger.access import users
+from tagger.access import subjects, users
 from tagger.errors import TaggerError
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -22,6 +22,8 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.PhotoNotClassified: "The photo {path} is not classified{why}. Start a job for its folder, then try again.",
     errors.ScheduleExists: "The schedule {name} exists already. Choose another name, or remove that one first.",
     errors.ScheduleNotFound: "There is no schedule {name}. The schedules are: {names}.",
+    subjects.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",
+    subjects.SubjectTaken: "The subject {subject} is linked to {name} already. Empty it there first if that is wrong.",
     users.UserExists: "There is already somebody with the name {name}. Choose another name.",
     errors.TripNotFound: "There is no trip {trip}. A trip gets a new name where more photos change its first day.",
 }

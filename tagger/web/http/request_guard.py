@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.access.grants import Grant
 from tagger.database.errors import DatabaseError
 from tagger.errors import DatabaseConnectionLost
+from tagger.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import Authenticator, TooManyAttempts, UserRefused, actor_of
 from tagger.web.http.body_limits import (
@@ -48,6 +49,7 @@ RETRY_AFTER_S = 5
 # Forms of any site can send these types without asking the browser; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _SNS_HEADER = "x-amz-sns-message-type"
+_SIGN_IN_PATHS = frozenset({"/sign-in", START_PATH, CALLBACK_PATH})
 _UPLOAD_PATHS = frozenset({"/", "/api/predict"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _database_limiter = CapacityLimiter(8)
@@ -273,7 +275,7 @@ def _content_type(headers: Headers) -> str:
 
 def _is_public(path: str) -> bool:
     """Return whether the path needs no authentication: the sign-in page and its files."""
-    return path == "/sign-in" or path.startswith("/static/")
+    return path in _SIGN_IN_PATHS or path.startswith("/static/")
 
 
 def _address(scope: Scope) -> str:

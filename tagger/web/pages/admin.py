@@ -7,6 +7,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.access.identities import link_user, unlink_user
 from tagger.access.open_sessions import end_open_session, list_sessions
 from tagger.access.passwords import generate_password
 from tagger.access.users import add_user, list_users, remove_user, set_password, set_role
@@ -14,6 +15,7 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
 from tagger.web.http.page_texts import page_text
+from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
 from tagger.web.pages.browser_names import browser_name
 from tagger.web.pages.sign_in import HASH_LIMITER
@@ -23,6 +25,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
+Subject = Annotated[str, Form(max_length=1000)]
 
 
 @router.get("/admin/users")
@@ -32,8 +35,17 @@ def show_users(request: Request, state: State) -> HTMLResponse:
 
 
 @router.post("/admin/users/add")
-async def add(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
-    """Add a person with a generated password, which the answer shows once."""
+async def add(
+    request: Request, state: State, name: Name, role: Annotated[Role, Form()], subject: Subject = ""
+) -> Response:
+    """Add a person with a generated password, which the answer shows once, or one who signs in at the provider."""
+
+    def add_with_subject() -> Response:
+        try:
+            add_user(state.database, name, role, None, issuer=_issuer(request), subject=subject.strip())
+        except TaggerError as error:
+            return _render_users(request, state, problem=page_text(error), typed=name)
+        return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
 
     def add_with_password() -> Response:
         password = generate_password()
@@ -43,7 +55,10 @@ async def add(request: Request, state: State, name: Name, role: Annotated[Role, 
             return _render_users(request, state, problem=page_text(error), typed=name)
         return _render_users(request, state, shown=(user.name, password))
 
-    return await to_thread.run_sync(add_with_password, limiter=HASH_LIMITER)
+    has_subject = subject.strip() != "" and _issuer(request) is not None
+    return await to_thread.run_sync(
+        add_with_subject if has_subject else add_with_password, limiter=HASH_LIMITER
+    )
 
 
 @router.post("/admin/users/password")
@@ -59,6 +74,20 @@ async def renew_password(request: Request, state: State, name: Name) -> Response
         return _render_users(request, state, shown=(name, password))
 
     return await to_thread.run_sync(renew, limiter=HASH_LIMITER)
+
+
+@router.post("/admin/users/link")
+def link(request: Request, state: State, name: Name, subject: Subject = "") -> Response:
+    """Let a person sign in at the provider as this subject; without one, no more."""
+    issuer = _issuer(request)
+    try:
+        if subject.strip() and issuer is not None:
+            link_user(state.database, name, issuer, subject.strip())
+        else:
+            unlink_user(state.database, name)
+    except TaggerError as error:
+        return _render_users(request, state, problem=page_text(error))
+    return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
 
 
 @router.post("/admin/users/role")
@@ -113,6 +142,11 @@ def show_audit_log(
     )
 
 
+def _issuer(request: Request) -> str | None:
+    sign_on: SingleSignOn | None = request.app.state.single_sign_on
+    return None if sign_on is None else sign_on.registration.issuer
+
+
 def _render_users(
     request: Request,
     state: AppState,
@@ -122,12 +156,14 @@ def _render_users(
     shown: tuple[str, str] | None = None,
 ) -> HTMLResponse:
     """`shown`: a name and its new password."""
+    sign_on: SingleSignOn | None = request.app.state.single_sign_on
     page = render(
         request,
         "users.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
         users=list_users(state.database),
         sessions=list_sessions(state.database),
+        provider=sign_on and sign_on.registration,
         roles=Role,
         browser_name=browser_name,
         problem=problem,

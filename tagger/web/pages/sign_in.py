@@ -13,6 +13,7 @@ from tagger.access.sessions import SESSION_S
 from tagger.web.http.auth import Authenticator, TooManyAttempts
 from tagger.web.http.forwarded import Client
 from tagger.web.http.secure_cookies import is_by_https
+from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
 
 router = APIRouter(include_in_schema=False)
@@ -39,7 +40,7 @@ class SignInForm:
 
 @router.get("/sign-in")
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
-    return _show_form(request, SignInForm("", "", "", _local_address(next)))
+    return _show_form(request, SignInForm("", "", "", local_address(next)))
 
 
 @router.post("/sign-in")
@@ -51,7 +52,7 @@ async def sign_in(
     next: Annotated[str, Form(max_length=8192)] = "/",  # noqa: A002
 ) -> Response:
     """Start a session if the name and the password, or the token, are right."""
-    form = SignInForm(name, password, token.strip(), _local_address(next))
+    form = SignInForm(name, password, token.strip(), local_address(next))
     return await to_thread.run_sync(_sign_in, request, form, limiter=HASH_LIMITER)
 
 
@@ -88,6 +89,7 @@ def _show_form(
     request: Request, form: SignInForm, problem: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> Response:
     authenticator: Authenticator = request.app.state.authenticator
+    sign_on: SingleSignOn | None = request.app.state.single_sign_on
     return render(
         request,
         "sign_in.html",
@@ -97,6 +99,7 @@ def _show_form(
         problem=problem,
         by_name=authenticator.asks_for_name(),
         with_token=bool(form.token),
+        provider=sign_on and sign_on.registration,
     )
 
 
@@ -111,7 +114,7 @@ def sign_out(request: Request) -> Response:
     return response
 
 
-def _local_address(address: str) -> str:
+def local_address(address: str) -> str:
     """Return the address if it is a page of this server, else the start page."""
     is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
     return address if is_local and len(address) <= MAX_NEXT_LENGTH else "/"

@@ -1,0 +1,32 @@
+"""Checks of single sign-on: whether the provider answers, and whether its keys can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tagger.cli.doctor.findings import ok, wrong
+from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable
+from tagger.oidc.provider import Provider
+from tagger.oidc.registration import registration_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.cli.doctor.findings import Finding
+    from tagger.settings import Settings
+
+
+def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
+    """No finding where people sign in to the page itself."""
+    registration = registration_of(settings)
+    if registration is None:
+        return
+    provider = Provider(registration)
+    try:
+        provider.configuration()
+        provider.keys()
+    except (ProviderUnavailable, ProviderMisconfigured) as error:
+        found = f"{registration.issuer}: {error.values['reason']}"
+        yield wrong("single sign-on", found, "check TAGGER_WEB_OIDC_ISSUER, and the provider's log")
+    else:
+        yield ok("single sign-on", f"{registration.issuer} answers")

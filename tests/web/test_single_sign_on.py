@@ -1,0 +1,603 @@
+"""Signing in at an OpenID Connect provider: a real page, a real provider, and what both must not believe."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import argon2
+import httpx2 as httpx
+import pytest
+from flask import Response
+from support.oidc_provider import (
+    ADA,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    CONFIGURATION,
+    Claims,
+    OidcProvider,
+    new_key,
+    token_with_mac,
+    unsigned_token,
+)
+from support.page_server import TOKEN
+from support.single_sign_on import Visitor, parameters
+
+from tagger.access import passwords
+from tagger.access.grants import Role
+from tagger.access.identities import link_user, unlink_user
+from tagger.access.tokens import add_token
+from tagger.access.users import add_user, find_user_by_name, list_users, remove_user, set_role
+from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.errors import SettingsInvalid
+from tagger.oidc import provider as provider_module
+from tagger.settings import load_settings
+from tagger.web.http import single_sign_on
+
+PASSWORD = "correct horse battery"
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(autouse=True)
+def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real hashes that take little time and memory."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._hash_of_nobody.cache_clear()
+
+
+def entries(database: Database, action: AuditAction, *, count: int = 1) -> list[AuditEntry]:
+    """The entries of this action, newest first. A refusal is written in the background."""
+    until = time.monotonic() + 30
+    while len(found := list_entries(database, AuditFilter((action,)), 10)) < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return list(found)
+
+
+def refused(visitor: Visitor, answer: httpx.Response, status: int, text: str) -> None:
+    assert (answer.status_code, text in answer.text) == (status, True), answer.text
+    assert "Sign in again" in answer.text
+    assert visitor.status() == 401
+
+
+# --- who has access
+
+
+def test_somebody_new_gets_the_role_of_the_settings(
+    visit: Visit, web_database: Database, provider: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    page = visitor.sign_in("/library?country=France&sort=name")
+    assert page.status_code == 200
+    assert 'content="0; url=/library?country=France&amp;sort=name"' in page.text
+    session, forgotten = page.headers.get_list("set-cookie")
+    assert session.startswith("tagger_session_")
+    assert all(part in session for part in ("HttpOnly", "SameSite=strict", "Max-Age=604800"))
+    assert forgotten.startswith("tagger_sign_in_")
+    assert "Max-Age=0" in forgotten
+    assert visitor.status() == 200
+    (user,) = list_users(web_database)
+    assert (user.name, user.role, user.has_password) == ("ada", Role.VIEWER, False)
+    assert (user.issuer, user.subject) == (provider.issuer, ADA["sub"])
+    (signed_in,) = entries(web_database, AuditAction.SIGN_IN)
+    assert (signed_in.actor, signed_in.subject) == ("web ada", "ada")
+    assert signed_in.details == {"address": "127.0.0.1", "role": "viewer", "issuer": provider.issuer}
+    (added,) = entries(web_database, AuditAction.USER_ADD)
+    assert added.actor == "web ada"
+    assert CLIENT_SECRET not in caplog.text + page.text
+
+
+def test_the_name_at_the_provider_may_change_and_the_person_stays(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit(web_user_role="editor")
+    visitor.sign_in()
+    provider.person = {"sub": ADA["sub"], "preferred_username": "lovelace"}
+    assert visitor.sign_in().status_code == 200
+    assert [(user.name, user.role) for user in list_users(web_database)] == [("ada", Role.EDITOR)]
+
+
+def test_nobody_has_access_by_default_until_an_admin_links_them(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit()
+    refused(visitor, visitor.sign_in(), 403, f'<code class="subject">{ADA["sub"]}</code>')
+    assert list_users(web_database) == []
+    (entry,) = entries(web_database, AuditAction.SIGN_IN_REFUSED)
+    expected = {"reason": "IdentityUnknown", "identity": ADA["sub"], "called": "Ada"}
+    assert entry.details == {"address": "127.0.0.1", "issuer": provider.issuer} | expected
+    add_user(web_database, "countess", Role.ADMIN, None)
+    link_user(web_database, "countess", provider.issuer, ADA["sub"])
+    assert visitor.sign_in().status_code == 200
+    assert visitor.client.get("/admin/users").status_code == 200
+    provider.person = {"sub": "another"}
+    assert visitor.sign_in().status_code == 403
+
+
+@pytest.mark.parametrize("taken_by", ["password", "proxy", "provider", "token"])
+def test_a_name_that_somebody_has_is_never_taken_over(
+    visit: Visit, web_database: Database, provider: OidcProvider, taken_by: str
+) -> None:
+    if taken_by == "token":
+        add_token(web_database, "ada")
+    else:
+        add_user(web_database, "ada", Role.ADMIN, PASSWORD if taken_by == "password" else None)
+    if taken_by == "provider":
+        link_user(web_database, "ada", provider.issuer, "somebody else")
+    before = list_users(web_database)
+    visitor = visit(web_user_role="viewer")
+    refused(visitor, visitor.sign_in(), 403, "ada is somebody else here")
+    assert list_users(web_database) == before
+    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["reason"] == "IdentityNameTaken"
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        (
+            {"preferred_username": "a b", "email": "Ada@Example.org", "email_verified": True},
+            "ada@example.org",
+        ),
+        ({"email": "ada@example.org"}, "s-1"),
+        ({"email": "ada@example.org", "email_verified": "true"}, "s-1"),
+        ({"preferred_username": ["ada"], "email": 7}, "s-1"),
+        ({"preferred_username": "TAGGER_WEB_TOKEN"}, "s-1"),
+    ],
+)
+def test_a_name_is_one_that_the_provider_vouches_for(
+    visit: Visit, web_database: Database, provider: OidcProvider, claims: Claims, name: str
+) -> None:
+    provider.person = {"sub": "S-1"} | claims
+    assert visit(web_user_role="viewer").sign_in().status_code == 200
+    assert [user.name for user in list_users(web_database)] == [name]
+
+
+def test_a_mail_address_links_nobody(visit: Visit, web_database: Database, provider: OidcProvider) -> None:
+    add_user(web_database, "ada@example.org", Role.ADMIN, PASSWORD)
+    provider.person = {"sub": "eve", "email": "ada@example.org", "email_verified": True}
+    visitor = visit(web_user_role="viewer")
+    refused(visitor, visitor.sign_in(), 403, "somebody else here")
+
+
+@pytest.mark.parametrize("how", ["remove", "unlink", "role", "sign-out"])
+def test_a_session_ends_as_those_of_passwords_do(
+    visit: Visit, web_database: Database, how: str, provider: OidcProvider
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    visitor.sign_in()
+    assert visitor.status() == 200
+    if how == "sign-out":
+        visitor.client.post("/sign-out", headers={"origin": str(visitor.client.base_url)})
+    else:
+        change = {
+            "remove": lambda: remove_user(web_database, "ada"),
+            "unlink": lambda: unlink_user(web_database, "ada"),
+            "role": lambda: set_role(web_database, "ada", Role.EDITOR),
+        }[how]
+        assert change() == 1
+    assert visitor.status() == 401
+
+
+# --- roles of the provider
+
+
+def test_the_role_follows_the_provider(visit: Visit, web_database: Database, provider: OidcProvider) -> None:
+    visitor = visit(web_oidc_role_claim="groups")
+    groups: list[str] = ["staff", "tagger-viewer", "tagger-editor"]
+    provider.person = ADA | {"groups": groups}
+    visitor.sign_in()
+    assert list_users(web_database)[0].role is Role.EDITOR
+    assert "groups" in provider.scopes
+    provider.person = ADA | {"groups": "tagger-viewer"}
+    other = Visitor(str(visitor.client.base_url))
+    other.sign_in()
+    assert (other.status(), visitor.status()) == (200, 401)
+    assert list_users(web_database)[0].role is Role.VIEWER
+    for without in ({"groups": ["admin", "editor"]}, {"groups": {"tagger-admin": 1}}, {}):
+        provider.person = ADA | without
+        answer = visitor.sign_in()
+        refused(visitor, answer, 403, "tagger-admin, tagger-editor, tagger-viewer")
+    other.client.close()
+
+
+def test_claims_that_are_told_elsewhere_only_are_asked_for(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    provider.person = {"sub": ADA["sub"]}
+    provider.userinfo = ADA | {"roles": ["tagger-admin"]}
+    visitor = visit(web_oidc_role_claim="roles")
+    assert visitor.sign_in().status_code == 200
+    assert [(user.name, user.role) for user in list_users(web_database)] == [("ada", Role.ADMIN)]
+    provider.userinfo = {"sub": "somebody else", "roles": ["tagger-admin"]}
+    assert "speaks of two people" in visitor.sign_in().text
+
+
+# --- ID tokens
+
+HOUR = 3600
+FORGED: dict[str, tuple[Callable[[OidcProvider, Claims], str], str]] = {
+    "nonce of another request": (
+        lambda p, c: p.signed(c | {"nonce": "x" * 43}),
+        "nonce is not the expected one",
+    ),
+    "no nonce": (lambda p, c: p.signed(without(c, "nonce")), "missing claim"),
+    "nonces": (lambda p, c: p.signed(c | {"nonce": [c["nonce"]]}), "nonce is not the expected one"),
+    "another audience": (lambda p, c: p.signed(c | {"aud": "another-page"}), "aud is not the expected one"),
+    "no audience": (lambda p, c: p.signed(without(c, "aud")), "missing claim"),
+    "two audiences": (
+        lambda p, c: p.signed(c | {"aud": [CLIENT_ID, "another-page"]}),
+        "azp is not the expected one",
+    ),
+    "given to another": (lambda p, c: p.signed(c | {"azp": "another-page"}), "azp is not the expected one"),
+    "another issuer": (
+        lambda p, c: p.signed(c | {"iss": "https://evil.example"}),
+        "iss is not the expected one",
+    ),
+    "expired": (lambda p, c: p.signed(c | {"exp": int(time.time()) - HOUR}), "expired"),
+    "never ends": (lambda p, c: p.signed(without(c, "exp")), "missing claim"),
+    "from the future": (lambda p, c: p.signed(c | {"iat": int(time.time()) + HOUR}), "future"),
+    "not yet valid": (lambda p, c: p.signed(c | {"nbf": int(time.time()) + HOUR}), "future"),
+    "no subject": (lambda p, c: p.signed(without(c, "sub")), "missing claim"),
+    "empty subject": (lambda p, c: p.signed(c | {"sub": ""}), "sub is not the expected one"),
+    "long subject": (lambda p, c: p.signed(c | {"sub": "s" * 256}), "sub is not the expected one"),
+    "number as subject": (lambda p, c: p.signed(c | {"sub": 7}), "sub is not the expected one"),
+    "alg none": (lambda _, c: unsigned_token(c), "unsupported algorithm"),
+    "alg nOnE": (lambda _, c: unsigned_token(c, {"alg": "nOnE"}), "unsupported algorithm"),
+    "alg of a list": (lambda _, c: unsigned_token(c, {"alg": ["RS256"]}), "not accepted"),
+    "no signature": (lambda p, c: p.signed(c).rpartition(".")[0] + ".", "bad signature"),
+    "public key as secret": (
+        lambda p, c: token_with_mac(c, p.key.as_pem(private=False), p.key.kid or ""),
+        "unsupported algorithm",
+    ),
+    "key of somebody else": (lambda p, c: p.signed(c, key=new_key(p.key.kid or "")), "bad signature"),
+    "unknown key": (lambda p, c: p.signed(c, key=new_key("second")), "invalid key id"),
+    "no token": (lambda p, c: "no token", "not accepted"),
+    "claims are a list": (lambda p, c: with_payload(p, b"[]"), "not accepted"),
+    "deep claims": (lambda p, c: with_payload(p, b"[" * 90_000), "not accepted"),
+    "huge": (lambda p, c: p.signed(c | {"more": "x" * 140_000}), "exceeded size"),
+}
+
+
+def without(claims: Claims, name: str) -> Claims:
+    return {other: value for other, value in claims.items() if other != name}
+
+
+def with_payload(provider: OidcProvider, payload: bytes) -> str:
+    from joserfc.jws import serialize_compact
+
+    header = {"alg": "RS256", "kid": provider.key.kid or ""}
+    return serialize_compact(header, payload, provider.key, ["RS256"])
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_an_id_token_that_is_not_for_this_request_signs_nobody_in(
+    visit: Visit, web_database: Database, provider: OidcProvider, kind: str
+) -> None:
+    make, text = FORGED[kind]
+    visitor = visit(web_user_role="editor")
+    provider.id_token = lambda claims: make(provider, claims)
+    answer = visitor.sign_in()
+    assert answer.status_code in {403, 502}
+    refused(visitor, answer, answer.status_code, text)
+    assert list_users(web_database) == []
+    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["issuer"] == provider.issuer
+    provider.id_token = provider.signed
+    assert visitor.sign_in().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c | {"aud": CLIENT_ID},
+        lambda c: c | {"aud": [CLIENT_ID, "account"], "azp": CLIENT_ID},
+        lambda c: c | {"exp": int(time.time()) - 30},
+    ],
+    ids=["one audience", "several audiences", "clocks differ a little"],
+)
+def test_what_providers_do_differently_is_accepted(
+    visit: Visit, provider: OidcProvider, change: Callable[[Claims], Claims]
+) -> None:
+    provider.id_token = lambda claims: provider.signed(change(claims))
+    assert visit(web_user_role="viewer").sign_in().status_code == 200
+
+
+def test_a_new_key_is_fetched_and_unknown_ones_not_again_and_again(
+    visit: Visit, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    visitor.sign_in()
+    provider.key = new_key("second")
+    for _ in range(3):
+        assert visitor.sign_in().status_code == 403
+    assert provider.requests["/keys"] == 1, "the first fetch is not a minute old"
+    monkeypatch.setattr(provider_module, "RENEWAL_S", 0.0)
+    provider.published_key = provider.key
+    assert visitor.sign_in().status_code == 200
+    assert provider.requests["/keys"] == 2
+
+
+# --- the way there and back
+
+
+def test_the_request_has_what_protects_it(visit: Visit, provider: OidcProvider) -> None:
+    begun = visit().begin()
+    asked = parameters(begun.headers["location"])
+    assert begun.headers["location"].startswith(f"{provider.issuer}/authorize?theme=dark&response_type=code&")
+    assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile email")
+    cookie = begun.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/sign-in/oidc", "Max-Age=600"))
+    secrets = {asked["state"], asked["nonce"], asked["code_challenge"]}
+    assert len(secrets) == 3
+    assert not any(secret in cookie for secret in secrets)
+    assert CLIENT_SECRET not in begun.headers["location"]
+
+
+def test_an_answer_counts_once_and_in_the_browser_that_asked(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    other = Visitor(str(visitor.client.base_url))
+    back = visitor.at_provider(visitor.begin())
+    kept = dict(visitor.client.cookies)
+    refused(other, other.client.get(back), 400, "began in another browser")
+    other.begin()
+    refused(other, other.client.get(back), 400, "began in another browser")
+    assert provider.requests["/token"] == 0, "the code of somebody else is not used"
+    assert visitor.client.get(back).status_code == 200
+    visitor.client.cookies.clear()
+    refused(visitor, visitor.client.get(back), 400, "is completed already")
+    visitor.client.cookies.update(kept)
+    refused(visitor, visitor.client.get(back), 403, "invalid_grant")
+    other.client.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"state": ""}, {"state": "x"}, {"state": "é"}, {"code": "x"}, {"code": ""}, {"iss": "evil"}]
+)
+def test_a_changed_answer_signs_nobody_in(
+    visit: Visit, web_database: Database, changes: dict[str, str], provider: OidcProvider
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    answer = parameters(visitor.at_provider(visitor.begin())) | changes
+    page = visitor.client.get("/sign-in/oidc/callback", params=answer)
+    assert page.status_code in {400, 403, 502}
+    assert visitor.status() == 401
+    assert list_users(web_database) == []
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/\n/evil"],
+)
+def test_signing_in_leads_to_a_page_of_this_server(
+    visit: Visit, provider: OidcProvider, foreign: str
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    page = visitor.sign_in(foreign)
+    assert 'content="0; url=/"' in page.text
+    assert "evil" not in page.text
+    back = visitor.at_provider(visitor.begin())
+    (name,) = [name for name in visitor.client.cookies if name.startswith("tagger_sign_in_")]
+    secret = visitor.client.cookies[name].partition(".")[0]
+    visitor.client.cookies.clear()
+    forged = {"cookie": f"{name}={secret}.{'%2F%2Fevil.example'}"}
+    page = visitor.client.get(back, headers=forged)
+    assert page.status_code == 200
+    assert "evil" not in page.text
+
+
+def test_a_long_address_to_continue_at_fits_the_cookie(visit: Visit, provider: OidcProvider) -> None:
+    visitor = visit(web_user_role="viewer")
+    assert 'content="0; url=/"' in visitor.sign_in(f"/library?q={'é' * 1000}").text
+
+
+def test_refusing_at_the_provider_is_told(visit: Visit, provider: OidcProvider) -> None:
+    provider.person = None
+    visitor = visit(web_user_role="viewer")
+    refused(visitor, visitor.sign_in(), 403, "access_denied")
+
+
+def test_an_error_text_of_the_provider_is_text(visit: Visit, provider: OidcProvider) -> None:
+    visitor = visit()
+    state = parameters(visitor.begin().headers["location"])["state"]
+    told = {"state": state, "error": "server_error", "error_description": f"<script>\n{'x' * 1000}"}
+    page = visitor.client.get("/sign-in/oidc/callback", params=told)
+    refused(visitor, page, 403, "&lt;script&gt; ")
+    assert "x" * 400 not in page.text
+
+
+def test_failures_are_limited_by_address(
+    visit: Visit, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_sign_on, "MAX_FAILURES", 3)
+    visitor = visit()
+    for _ in range(3):
+        assert visitor.sign_in().status_code == 403
+    asked = provider.requests["/token"]
+    page = visitor.sign_in()
+    assert (page.status_code, page.headers["retry-after"]) == (429, "60")
+    assert provider.requests["/token"] == asked
+
+
+# --- a provider that does not work
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (lambda: Response("x" * 2**20), "more than 256 KiB"),
+        (lambda: Response(json.dumps(["issuer"])), "not a JSON object"),
+        (lambda: Response("[" * 200_000), "not a JSON object"),
+        (lambda: Response("<h1>Welcome</h1>"), "not a JSON object"),
+        (lambda: Response("", 500), "answers with 500"),
+        (lambda: Response("", 302, {"location": "http://127.0.0.1:1/"}), "redirects are not followed"),
+    ],
+    ids=["huge", "list", "deep", "page", "error", "redirect"],
+)
+def test_a_configuration_that_is_none_is_told(
+    visit: Visit,
+    provider: OidcProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[], Response],
+    text: str,
+) -> None:
+    monkeypatch.setattr(provider_module, "RETRY_S", 600.0)
+    provider.answers[CONFIGURATION] = answer
+    visitor = visit()
+    refused(visitor, visitor.begin(), 503, text)
+    visitor.begin()
+    assert provider.requests[CONFIGURATION] == 1, "everybody is told the same for some seconds"
+
+
+@pytest.mark.parametrize("path", [CONFIGURATION, "/keys", "/token"])
+def test_a_provider_that_hangs_keeps_nobody_waiting(
+    visit: Visit, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(provider_module, "TIMEOUT_S", 4.0)
+    provider.answers[path] = provider.hang
+    visitor = visit(web_user_role="viewer")
+    page = visitor.begin()
+    if path != CONFIGURATION:
+        page = visitor.client.get(visitor.at_provider(page))
+    refused(visitor, page, 503, "no answer within 4 s")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"issuer": "https://other.example"}, "calls itself https://other.example"),
+        ({"token_endpoint": "http://evil.example/token"}, "token_endpoint is not an https address"),
+        ({"jwks_uri": "file:///etc/passwd"}, "jwks_uri is not an https address"),
+        ({"authorization_endpoint": None}, "authorization_endpoint is not an https address"),
+        ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint is not"),
+    ],
+)
+def test_a_configuration_of_another_provider_is_refused(
+    visit: Visit, provider: OidcProvider, changes: Claims, text: str
+) -> None:
+    provider.configuration = changes
+    visitor = visit()
+    refused(visitor, visitor.begin(), 502, text)
+
+
+def test_a_wrong_secret_is_told_and_not_shown(
+    visit: Visit, provider: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.client.secret = "another"
+    visitor = visit(web_user_role="viewer")
+    page = visitor.sign_in()
+    refused(visitor, page, 502, "invalid_client")
+    assert CLIENT_SECRET not in page.text + caplog.text
+    assert "nobody can sign in at the provider" in caplog.text
+
+
+def test_the_secret_is_sent_as_the_provider_takes_it(visit: Visit, provider: OidcProvider) -> None:
+    provider.client.method = "client_secret_post"
+    assert visit(web_user_role="viewer").sign_in().status_code == 200
+
+
+@pytest.mark.parametrize("tokens", [{}, {"id_token": 7}, {"access_token": "x", "token_type": "Bearer"}])
+def test_an_answer_without_an_id_token_is_told(
+    visit: Visit, provider: OidcProvider, tokens: dict[str, Any]
+) -> None:
+    provider.answers["/token"] = lambda: Response(json.dumps(tokens))
+    visitor = visit(web_user_role="viewer")
+    refused(visitor, visitor.sign_in(), 502, "it gives no ID token")
+
+
+# --- the page to sign in, and settings
+
+
+def test_the_page_offers_the_provider_first(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit()
+    address = str(visitor.client.base_url).rstrip("/")
+    page = visitor.client.get("/sign-in?next=/library?a=1%26b=2").text
+    assert f'href="{address}/sign-in/oidc?next=/library%3Fa%3D1%26b%3D2"' in page
+    assert f"Sign in with {provider.issuer.removeprefix('http://')}" in page
+    assert 'name="password"' not in page
+    add_user(web_database, "bob", Role.VIEWER, PASSWORD)
+    page = visitor.client.get("/sign-in").text
+    assert page.index("Sign in with localhost") < page.index('name="password"') < page.index('name="token"')
+    form = {"name": "bob", "password": PASSWORD}
+    assert visitor.client.post("/sign-in", data=form, headers={"origin": address}).status_code == 303
+    assert find_user_by_name(web_database, "bob") is not None
+
+
+def test_the_way_is_no_part_of_pages_without_a_provider(client_with_token: Any) -> None:
+    for path in ("/sign-in/oidc", "/sign-in/oidc/callback?code=x&state=y"):
+        assert client_with_token.get(path).status_code == 404
+    assert TOKEN not in client_with_token.get("/sign-in").text
+
+
+REGISTRATION = {
+    "TAGGER_WEB_URL": "https://photos.example",
+    "TAGGER_WEB_OIDC_ISSUER": "https://sso.example/realms/home",
+    "TAGGER_WEB_OIDC_CLIENT_ID": "tagger",
+    "TAGGER_WEB_OIDC_CLIENT_SECRET": "geheim",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"TAGGER_WEB_OIDC_ISSUER": "http://sso.example"}, "https"),
+        ({"TAGGER_WEB_OIDC_ISSUER": "https://ada:geheim@sso.example"}, "without user"),
+        ({"TAGGER_WEB_OIDC_CLIENT_ID": None}, "register the page"),
+        ({"TAGGER_WEB_OIDC_CLIENT_SECRET": None}, "register the page"),
+        ({"TAGGER_WEB_OIDC_CLIENT_SECRET": ""}, "TAGGER_WEB_OIDC_CLIENT_SECRET"),
+        ({"TAGGER_WEB_URL": None}, "web_url"),
+        ({"TAGGER_WEB_OIDC_ROLE_CLAIM": "a b"}, "web_oidc_role_claim"),
+        ({"TAGGER_WEB_USER_ROLE": "admin"}, "viewer"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str | None], problem: str
+) -> None:
+    for name, value in (REGISTRATION | changes).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=problem) as raised:
+        load_settings()
+    assert "geheim" not in str(raised.value)
+
+
+def test_the_secret_is_no_part_of_what_settings_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in REGISTRATION.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert "geheim" not in repr(settings)
+    assert settings.web_oidc_client_secret == "geheim"
+
+
+def test_an_admin_adds_and_links_people_on_the_page(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    admin = visit()
+    address = str(admin.client.base_url).rstrip("/")
+
+    def post(path: str, **form: str) -> httpx.Response:
+        return admin.client.post(path, data=form, headers={"origin": address})
+
+    assert post("/sign-in", token=TOKEN).status_code == 303
+    assert post("/admin/users/add", name="ada", role="editor", subject=f" {ADA['sub']} ").status_code == 303
+    (ada,) = list_users(web_database)
+    assert (ada.subject, ada.issuer, ada.has_password) == (ADA["sub"], provider.issuer, False)
+    visitor = Visitor(address)
+    assert visitor.sign_in().status_code == 200
+    assert f"linked to {provider.issuer}" in admin.client.get("/admin/users").text
+    page = post("/admin/users/add", name="bob", role="viewer", subject=ADA["sub"])
+    assert (page.status_code, "is linked to ada already" in page.text) == (422, True)
+    add_user(web_database, "bob", Role.VIEWER, PASSWORD)
+    assert post("/admin/users/link", name="bob", subject="é").status_code == 422
+    assert post("/admin/users/link", name="ada", subject="").status_code == 303
+    assert visitor.status() == 401
+    assert post("/admin/users/link", name="bob", subject=ADA["sub"]).status_code == 303
+    assert [(user.name, user.subject) for user in list_users(web_database)] == [
+        ("ada", None),
+        ("bob", ADA["sub"]),
+    ]
+    visitor.client.close()
