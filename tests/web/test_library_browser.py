@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
@@ -280,6 +280,25 @@ def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str)
             arg=tile["photo"],
         )
         expect(page.locator(f'[data-photo="{tile["photo"]}"]')).to_be_in_viewport()
+
+
+def test_a_tile_moves_calmly_until_its_thumbnail_is_there(browser: Browser, address: str) -> None:
+    held: list[Route] = []
+    shade = "getComputedStyle(document.querySelector('[data-grid] > .photo-tile'), '::after')"
+    with open_page(browser, "about:blank") as page:
+        page.route("**/thumbnail?*", lambda route: held.append(route))  # noqa: PLW0108 - a handler needs attributes
+        page.goto(f"{address}/photos?sort=name", wait_until="domcontentloaded")
+        page.wait_for_function(DRAWN)
+        loading = page.locator("[data-grid] > .photo-tile[data-loading]")
+        expect(loading).to_have_count(4)
+        assert page.evaluate(f"{shade}.animationName") == "breathe"
+        page.emulate_media(reduced_motion="reduce")
+        assert page.evaluate(f"{shade}.animationIterationCount") == "1"
+        assert axe_findings(page) == []
+        for route in held:
+            route.continue_()
+        expect(loading).to_have_count(0)
+        assert page.evaluate(f"{shade}.content") == "none"
 
 
 def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:

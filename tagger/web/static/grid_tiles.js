@@ -47,13 +47,20 @@ export function fillTile(tile, photo, source) {
   tile.photo = photo;
 }
 
-/** Requests the thumbnail of a tile, unless it was requested. */
+/** Requests the thumbnail of a tile, unless it was requested, and marks the tile until it is there. */
 export function loadImage(tile, priority) {
-  const { photo } = tile;
   const image = tile.querySelector("img");
-  if (!photo || !image || image.hasAttribute("src")) return;
+  if (!image) return;
+  requestImage(tile, image, priority);
+  if (image.complete || image.onload) return;
+  tile.dataset.loading = "";
+  image.onload = image.onerror = () => delete tile.dataset.loading;
+}
+
+function requestImage({ photo, box }, image, priority) {
+  if (!photo || image.hasAttribute("src")) return;
   image.fetchPriority = priority;
-  image.sizes = `${Math.ceil(tile.box.width)}px`;
+  image.sizes = `${Math.ceil(box.width)}px`;
   image.srcset = [SMALL_PX, LARGE_PX].map((px) => `${thumbnailAddress(photo, px)} ${thumbnailWidth(photo, px)}w`).join(", ");
   image.src = thumbnailAddress(photo, SMALL_PX);
 }
@@ -64,6 +71,8 @@ export function stopImage(tile) {
   if (!image || image.complete) return;
   image.removeAttribute("srcset");
   image.removeAttribute("src");
+  image.onload = image.onerror = null;
+  delete tile.dataset.loading;
 }
 
 /** Words on a photo. A screen reader hears them after its name. */
