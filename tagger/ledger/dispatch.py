@@ -156,19 +156,19 @@ def release_expired(database: Database) -> int:
 def reset_lost_messages(database: Database, in_redis: int) -> int:
     """Mark as unsent what Redis has lost: more chunks wait than the `in_redis` messages there. Returns their number.
 
-    Queues are first in, first out, so the messages sent first are the lost ones. A wrong guess costs one message.
+    Queues are first in, first out, so the messages sent first are the lost ones; those of the last LOST_AFTER_S are counted, but
+    not sent again. A wrong guess costs one message.
     """
-    sent: tuple[ColumnElement[bool], ...] = (*IS_WAITING, chunks.c.sent_at < db_now() - LOST_AFTER_S)
     joined = jobs.join(chunks, chunks.c.job_id == jobs.c.id)
     with database.read() as connection:
-        sent = (*sent, in_window(window_size(connection)))
+        sent = (*IS_WAITING, chunks.c.sent_at.is_not(None), in_window(window_size(connection)))
         waiting = connection.scalar(select(func.count()).select_from(joined).where(*sent)) or 0
         if waiting <= in_redis:
             return 0
         oldest = (
             select(chunks.c.job_id, chunks.c.chunk)
             .select_from(joined)
-            .where(*sent)
+            .where(*sent, chunks.c.sent_at < db_now() - LOST_AFTER_S)
             .order_by(chunks.c.sent_at, chunks.c.job_id, chunks.c.chunk)
             .limit(waiting - in_redis)
         )

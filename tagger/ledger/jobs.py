@@ -214,10 +214,12 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
 
 
 def done_jobs(database: Database) -> list[int]:
-    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just after that."""
-    query = select(jobs.c.id).where(
-        jobs.c.runner == Runner.WORKERS, _is_recorded(), ~_has_open_chunk(jobs.c.id)
-    )
+    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just after that.
+
+    Paused ones are left out: whoever resumes them finishes them. Imported jobs are paused, and must begin nothing by themselves.
+    """
+    of_workers = (jobs.c.runner == Runner.WORKERS, jobs.c.state != JobState.PAUSED)
+    query = select(jobs.c.id).where(*of_workers, _is_recorded(), ~_has_open_chunk(jobs.c.id))
     with database.read() as connection:
         return list(connection.scalars(query))
 
@@ -305,6 +307,17 @@ def record_error(database: Database, job_id: int, error: str) -> None:
         connection.execute(
             update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE)).values(note=error)
         )
+
+
+def end_local_job(connection: Connection, job_id: int, note: str) -> None:
+    """End the job of a command that ends: finish it if it is done, and cancel it otherwise.
+
+    A job whose tags were to be written next is cancelled, too: there is nobody left to write them.
+    """
+    options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
+    if WRITE not in options:
+        finish_if_done(connection, job_id)
+    cancel_job(connection, job_id, note)
 
 
 def cancel_job(connection: Connection, job_id: int, note: str) -> None:

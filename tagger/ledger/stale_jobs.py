@@ -12,7 +12,7 @@ from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
-from tagger.ledger.jobs import OPEN_STATES, cancel_job, done_jobs, finish_if_done, lock_open_chunks
+from tagger.ledger.jobs import OPEN_STATES, done_jobs, end_local_job, finish_if_done, lock_open_chunks
 from tagger.ledger.ownership import LEASE_S, UNFILLED
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int]
         with database.write() as connection, lock_timeout(connection, LOCK_S):
             recover(connection, job_id)
     except LockTimedOut:
-        log.warning("Job %d is stale, but another process has locked it", job_id)
+        log.warning("Job %d waits to be recovered: another process has locked it", job_id)
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
@@ -55,7 +55,7 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
     if job is None:
         return
     if job.runner == Runner.LOCAL:
-        cancel_job(connection, job_id, "its process ended; run the same command again to continue")
+        end_local_job(connection, job_id, "its process ended; run the same command again to continue")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.
         connection.execute(

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.jobs import cancel_job, job_kind, job_model_id
+from tagger.ledger.jobs import end_local_job, job_kind, job_model_id
 from tagger.ledger.ownership import job_heartbeat, process_name
 from tagger.pipeline.profile import Profile, Profiler
 from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
@@ -50,7 +50,7 @@ def run_job(
         wait(runs, STOP_S)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
         with database.write() as connection:
-            cancel_job(connection, job_id, f"{reason}; run the same command again to go on")
+            end_local_job(connection, job_id, f"{reason}; run the same command again to go on")
         if not is_interrupted:
             _close(executor, pool)
         raise

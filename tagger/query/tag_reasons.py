@@ -8,6 +8,7 @@ from tagger.catalog.landmark_reaches import farthest_km
 from tagger.catalog.landmarks import Landmark
 from tagger.database.enums import PositionSource
 from tagger.geo import distance_km
+from tagger.photo_origin import PhotoOrigin
 
 _SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
 
@@ -22,12 +23,17 @@ def tag_reason(tag: Row[Any], source: str | None) -> str | None:
     return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"
 
 
-def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any]) -> str | None:
-    """Why the best prediction for a photo is no guess: it was taken elsewhere, by what a GPS receiver measured. None: it is one."""
+def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
+    """Why the best prediction for a photo is no guess: it was taken elsewhere, by what a GPS receiver measured. None: it is one.
+
+    `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
+    """
     if tag.position_odds is not None:
         by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
         return f"{distance_text(tag.distance_m)} away by {by}"
-    if photo.source not in _SOURCES or landmark.latitude is None or landmark.longitude is None:
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _SOURCES:
+        return None
+    if landmark.latitude is None or landmark.longitude is None:
         return None
     distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
     if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):

@@ -14,7 +14,7 @@ from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
-from tagger.database.tables import contents, effective_tags, model_labels, models, photos, positions
+from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
 from tagger.query.guesses import best_guess
 from tagger.query.tag_reasons import guess_refusal, tag_reason
 
@@ -122,6 +122,7 @@ def select_photos() -> Select[Any]:
         photos.c.path_bytes,
         photos.c.taken_at,
         photos.c.failure_kind,
+        photos.c.origin,
         photos.c.content_id,
         contents.c.digest,
         contents.c.width,
@@ -185,7 +186,9 @@ class NameCache:
             guess=None if guess is None else self._tag(connection, guess, row.source),
             refusal=None
             if guess is None
-            else guess_refusal(guess, self.landmark(connection, guess.landmark_id), row),
+            else guess_refusal(
+                guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
+            ),
             is_dismissed=bool(row.is_dismissed),
         )
 
@@ -238,6 +241,7 @@ class NameCache:
         self._landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
         self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
         self._labels_of: dict[int, dict[int, str]] = {}
+        self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 
 
 def _position(row: Row[Any]) -> Position | None:

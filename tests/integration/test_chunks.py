@@ -24,6 +24,7 @@ from tagger.ledger.chunks import (
     store_outcomes,
 )
 from tagger.ledger.dispatch import release_expired
+from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
@@ -204,6 +205,35 @@ def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger: Ledg
     recover_stale_jobs(ledger.database)
     states = [ledger.progress(each).state for each in (job, open_job, scanning)]
     assert states == [JobState.FINISHED, JobState.QUEUED, JobState.SCANNING]
+
+
+def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger: LedgerBuilder) -> None:
+    job = ledger.job(5)
+    claim = ledger.claim(job)
+    pause(ledger.database, job)
+    with ledger.database.write() as connection:
+        store_outcomes(connection, claim, _all_tagged(claim))
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is JobState.PAUSED
+    resume(ledger.database, job)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("options", "state"), [({}, JobState.FINISHED), ({"write": "embed"}, JobState.CANCELLED)]
+)
+def test_a_local_job_whose_process_died_after_the_last_outcome_is_finished_unless_it_would_write(
+    ledger: LedgerBuilder, options: dict[str, str], state: JobState
+) -> None:
+    job = ledger.job(5, runner=Runner.LOCAL)
+    claim = claim_next_chunk(ledger.database, job, "w")
+    assert claim is not None
+    with ledger.database.write() as connection:
+        store_outcomes(connection, claim, _all_tagged(claim))
+        connection.execute(update(jobs).where(jobs.c.id == job).values(options=options))
+    ledger.owner_died(job)
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is state
 
 
 def _all_tagged(claim: Claim) -> list[ItemOutcome]:

@@ -105,6 +105,16 @@ def test_a_lost_message_that_was_sent_again_is_not_lost(
     assert names(ledger, job) == []
 
 
+def test_a_lost_message_is_found_while_others_are_sent_and_taken(ledger: LedgerBuilder) -> None:
+    lost = ledger.job(5, priority=Priority.INTERACTIVE)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    age_messages(ledger)
+    ledger.job(4000)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    assert reset_lost_messages(ledger.database, in_redis=LEAST_WINDOW) == 1
+    assert names(ledger) == [(lost, 0)]
+
+
 def test_messages_are_sent_in_pages(ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "SEND_PAGE", 3)
     job = ledger.job(448)

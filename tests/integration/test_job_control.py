@@ -172,7 +172,7 @@ def test_a_stale_job_that_is_locked_is_recovered_later(
     with ledger.database.write() as other:
         other.execute(select(jobs).with_for_update())
         recover_stale_jobs(ledger.database)
-    assert f"Job {job} is stale, but another process has locked it" in caplog.text
+    assert f"Job {job} waits to be recovered: another process has locked it" in caplog.text
     assert ledger.progress(job).state is JobState.SCANNING
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.FINISHED

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
+from tagger.database.tables import ledgers, photos
+from tagger.photo_origin import PhotoOrigin
 from tagger.settings import Settings
 from tagger.verdicts import dismiss_photos
 
@@ -121,6 +124,22 @@ def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_
     ]
     assert re.fullmatch(words, shown["guess"])
     assert "Perhaps Eiffel Tower" in client.get("/photos/8").text  # it may be seen from there
+
+
+def test_a_guess_is_not_refused_by_positions_that_do_not_count(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for name, origin in (("shot.png", PhotoOrigin.SCREENSHOT), ("tokyo.jpg", None)):
+        library.file(name, (EIFFEL, 0.56, False), data=picture((name.encode()[0], 2, 3)))
+        library.position(name, 35.68, 139.76, "Japan", "camera")
+        with library.database.write() as connection:
+            of_name = photos.c.path.endswith(name)
+            connection.execute(update(photos).where(of_name).values(origin=origin))
+    shown = client.get("/unknown").text
+    assert shown.count("Not Eiffel Tower:") == 1
+    with library.database.write() as connection:
+        connection.execute(update(ledgers).values(position_odds=False))
+    assert "Not Eiffel Tower:" not in client.get("/unknown").text
 
 
 def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
