@@ -3,6 +3,7 @@
 Names and mail addresses are never compared: at many providers, people choose them, and could choose those of somebody else.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,19 @@ def sign_in_identity(database: Database, identity: Identity, new_role: Role | No
     if session is None:  # removed or linked to another subject in the meantime
         raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
     return session
+
+
+def withdraw_role(database: Database, identity: Identity, origin: Origin) -> None:
+    """End the sessions of a person to whom the provider gives no role any more, and leave them that of a viewer. Others are left alone."""
+    user = _find(database, identity)
+    if user is None:
+        return
+    acting = database.acting_as(_actor(user.name, origin))
+    if user.role is not Role.VIEWER:
+        with suppress(UserNotFound):  # removed in the meantime
+            set_role(acting, user.name, Role.VIEWER)
+    with acting.write() as connection:
+        end_sessions(connection, user.id)
 
 
 def link_user(database: Database, name: str, issuer: str, subject: str) -> int:

@@ -25,7 +25,7 @@ class UserNameInvalid(TaggerError):
 
 
 class UserExists(TaggerError):
-    """There is already a user {name}. Choose another name, or set a password with `tagger user password {name}`."""
+    """There is already a user {name}. Choose another name. If it is the same person, `tagger user list` shows where they sign in, and `tagger user password {name}` sets a password."""
 
 
 class UserNameTaken(TaggerError):

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from joserfc.errors import ExpiredTokenError, InvalidClaimError, InvalidKeyIdError, JoseError
+from joserfc.errors import (
+    BadSignatureError,
+    ExpiredTokenError,
+    InvalidClaimError,
+    InvalidKeyIdError,
+    JoseError,
+)
 from joserfc.jwk import JWKRegistry, Key, KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry, decode
@@ -51,16 +57,16 @@ def _signed_claims(provider: Provider, id_token: str) -> dict[str, Any]:
     # Some providers have headers of their own, which mean nothing here. Critical ones are refused all the same.
     registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
     try:
-        token = decode(id_token, _key_set(provider.keys()), registry=registry)
-    except InvalidKeyIdError:  # the provider has a new key
-        token = decode(id_token, _key_set(provider.keys(renewed=True)), registry=registry)
+        token = decode(id_token, usable_keys(provider.keys()), registry=registry)
+    except (InvalidKeyIdError, BadSignatureError):  # the provider may have a new key, also of the same name
+        token = decode(id_token, usable_keys(provider.keys(renewed=True)), registry=registry)
     claims: Any = token.claims  # of whatever type the JSON has
     if not isinstance(claims, dict):
         raise TypeError
     return claims
 
 
-def _key_set(document: Mapping[str, Any]) -> KeySet:
+def usable_keys(document: Mapping[str, Any]) -> KeySet:
     """The keys that can verify signatures. Others are left out: one that nobody knows must not keep everybody out."""
     keys: list[Key] = []
     for described in document["keys"]:

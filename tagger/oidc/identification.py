@@ -9,7 +9,6 @@ from tagger.oidc.authorization import AuthorizationRequest
 from tagger.oidc.errors import (
     IdentityRefused,
     ProviderMisconfigured,
-    RoleMissing,
     SignInDenied,
     SignInExpired,
 )
@@ -18,12 +17,14 @@ from tagger.oidc.provider import Provider
 ROLES = {f"tagger-{role}": role for role in (Role.ADMIN, Role.EDITOR, Role.VIEWER)}
 """What the claim of roles may have, the highest first."""
 _NAME = "preferred_username"
-_OF_CLIENT = {"invalid_client", "unauthorized_client", "invalid_request", "unsupported_grant_type"}
+_OF_CLIENT = ("invalid_client", "unauthorized_client", "unsupported_grant_type")
 """Errors of the token endpoint that the settings cause, not the code."""
 
 
 def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[str, str]) -> Identity:
     """Return whom the provider has signed in. `answer`: the parameters with which the browser came back.
+
+    The identity has no role if the provider gives none, or if the settings name no claim of roles.
 
     Raises:
         SignInFailed: nobody, or the provider's answer is not accepted.
@@ -35,8 +36,10 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
         raise IdentityRefused(issuer=registration.issuer, reason="it is the answer of another provider")
     if "error" in answer:
         raise SignInDenied(issuer=registration.issuer, reason=_told(answer))
-    claims = _claims(provider, request, answer.get("code", ""))
-    role = None if registration.role_claim is None else _role(provider, claims, registration.role_claim)
+    if not answer.get("code"):
+        raise SignInDenied(issuer=registration.issuer, reason="it has sent no code")
+    claims = _claims(provider, request, answer["code"])
+    role = None if registration.role_claim is None else _role(claims, registration.role_claim)
     return Identity(registration.issuer, claims["sub"], _names(claims), role)
 
 
@@ -83,13 +86,10 @@ def _told(answer: Mapping[str, str]) -> str:
     return "".join(character if character.isprintable() else " " for character in text)[:300] or "no reason"
 
 
-def _role(provider: Provider, claims: Mapping[str, Any], claim: str) -> Role:
+def _role(claims: Mapping[str, Any], claim: str) -> Role | None:
     value = claims.get(claim)
     given = value if isinstance(value, list) else [value]
-    for name, role in ROLES.items():
-        if name in given:
-            return role
-    raise RoleMissing(issuer=provider.registration.issuer, claim=claim, roles=", ".join(ROLES))
+    return next((role for name, role in ROLES.items() if name in given), None)
 
 
 def _names(claims: Mapping[str, Any]) -> tuple[str, ...]:

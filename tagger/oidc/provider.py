@@ -115,9 +115,13 @@ class Provider:
 
     def _address(self, document: Mapping[str, Any], name: str) -> str:
         address = document.get(name)
-        if not isinstance(address, str) or not is_trusted_address(address):
+        if not isinstance(address, str) or not is_trusted_address(address) or self._is_elsewhere(address):
             self._misconfigured(f"its {name} is not an https address")
         return address
+
+    def _is_elsewhere(self, address: str) -> bool:
+        """Whether a provider of the network names a service of this machine, which would get the client's secret."""
+        return address.startswith("http:") and not self.registration.issuer.startswith("http:")
 
     def _fetch(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         answer = self._ask("GET", url, headers or {"accept": "application/json"})

@@ -10,6 +10,8 @@ from tagger.errors import QueryOptionInvalid
 from tagger.trips.grouping import TripMoment
 
 DEFAULT_RADIUS_KM = 10.0
+MAX_NAMES = 100
+"""Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
 
 PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "none"]
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
@@ -161,8 +163,8 @@ def parse_query(
         QueryOptionInvalid: an option has an invalid value, or contradicts another one.
     """
     query = PhotoQuery(
-        landmark=_names(landmark),
-        country=_names(country),
+        landmark=_names("landmark", landmark),
+        country=_names("country", country),
         near=parse_near(near, radius_km),
         box=None if box is None else parse_box(box),
         position=_parse_position_option(position),
@@ -189,8 +191,12 @@ def parse_query(
     return query
 
 
-def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+def _names(option: str, names: str | Iterable[str] | None) -> tuple[str, ...]:
+    given = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+    if len(given) > MAX_NAMES:
+        reason = f"has {len(given)} values, and {MAX_NAMES} are possible"
+        raise QueryOptionInvalid(option=option, reason=reason)
+    return given
 
 
 def _parse_years(years: Iterable[int]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryInvalid, QueryOptionInvalid
-from tagger.query.options import BoundingBox, Near, PhotoQuery, parse_query
+from tagger.query.options import MAX_NAMES, BoundingBox, Near, PhotoQuery, parse_query
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
@@ -93,3 +93,13 @@ def test_invalid_options_are_refused_for_the_same_reason_everywhere(
 def test_folders_and_limit_are_part_of_the_query() -> None:
     folders = [Path("2024"), Path("/photos")]
     assert parse_query(under=folders, limit=3) == PhotoQuery(under=tuple(folders), limit=3)
+
+
+def test_more_names_than_a_database_can_look_for_are_refused() -> None:
+    names = [f"name {number}" for number in range(MAX_NAMES + 1)]
+    query = parse_query(landmark=names[1:], country=names[1:])
+    assert query.landmark == query.country == tuple(names[1:])
+    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
+        parse_query(landmark=names)
+    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
+        parse_query(country=names)

@@ -32,7 +32,12 @@ from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.oidc import provider as provider_module
+from tagger.oidc.errors import ProviderMisconfigured
+from tagger.oidc.id_tokens import usable_keys
+from tagger.oidc.provider import Provider
+from tagger.oidc.registration import Registration
 from tagger.settings import load_settings
+from tagger.system.http_exchange import HttpAnswer
 from tagger.web.http import single_sign_on
 
 PASSWORD = "correct horse battery"
@@ -199,6 +204,22 @@ def test_the_role_follows_the_provider(visit: Visit, web_database: Database, pro
         provider.person = ADA | without
         answer = visitor.sign_in()
         refused(visitor, answer, 403, "tagger-admin, tagger-editor, tagger-viewer")
+        assert other.status() == 401, "the sessions of somebody without a role have ended"
+    other.client.close()
+
+
+def test_who_loses_the_role_at_the_provider_keeps_no_rights_here(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit(web_oidc_role_claim="groups")
+    provider.person = ADA | {"groups": ["tagger-admin"]}
+    visitor.sign_in()
+    provider.person = ADA
+    other = Visitor(str(visitor.client.base_url))
+    other.sign_in()
+    assert (visitor.status(), other.status()) == (401, 401)
+    assert list_users(web_database)[0].role is Role.VIEWER
+    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["identity"] == ADA["sub"]
     other.client.close()
 
 
@@ -318,7 +339,56 @@ def test_a_new_key_is_fetched_and_unknown_ones_not_again_and_again(
     assert provider.requests["/keys"] == 2
 
 
+def test_a_new_key_of_the_old_name_is_fetched(
+    visit: Visit, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit(web_user_role="viewer")
+    visitor.sign_in()
+    monkeypatch.setattr(provider_module, "RENEWAL_S", 0.0)
+    provider.key = provider.published_key = new_key(provider.key.kid or "")
+    assert visitor.sign_in().status_code == 200
+
+
+def test_keys_that_verify_nothing_are_not_usable() -> None:
+    assert usable_keys({"keys": [{"kty": "oct", "k": "AA"}, {"kty": "RSA"}]}).keys == []
+
+
+def test_a_provider_of_the_network_cannot_name_a_service_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issuer = "https://id.example"
+    names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    document = {"issuer": issuer} | {name: f"{issuer}/{name}" for name in names}
+    answers = [document | {"token_endpoint": "http://127.0.0.1:6379/"}, document]
+    monkeypatch.setattr(
+        provider_module,
+        "exchange",
+        lambda *_args, **_kwargs: HttpAnswer(200, json.dumps(answers.pop(0)).encode(), late=False),
+    )
+    registration = Registration(issuer, "id", "secret", "https://page.example")
+    with pytest.raises(ProviderMisconfigured, match="token_endpoint"):
+        Provider(registration).configuration()
+    assert Provider(registration).configuration().token_endpoint == f"{issuer}/token_endpoint"
+
+
 # --- the way there and back
+
+
+def test_an_answer_without_a_code_is_nobodys_and_asks_nobody(visit: Visit, provider: OidcProvider) -> None:
+    visitor = visit(web_user_role="viewer")
+    address = visitor.at_provider(visitor.begin())
+    state = parameters(address)["state"]
+    answer = visitor.client.get("/sign-in/oidc/callback", params={"state": state})
+    refused(visitor, answer, 403, "has sent no code")
+    assert provider.requests["/token"] == 0
+
+
+def test_the_answer_for_another_window_does_not_end_the_sign_in_of_this_one(visit: Visit) -> None:
+    visitor = visit(web_user_role="viewer")
+    earlier = visitor.at_provider(visitor.begin())
+    later = visitor.at_provider(visitor.begin())
+    assert visitor.client.get(earlier).status_code == 400
+    assert visitor.client.get(later).status_code == 200
 
 
 def test_the_request_has_what_protects_it(visit: Visit, provider: OidcProvider) -> None:

@@ -24,9 +24,25 @@ def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
     provider = Provider(registration)
     try:
         provider.configuration()
-        provider.keys()
+        has_keys = _has_keys(provider)
     except (ProviderUnavailable, ProviderMisconfigured) as error:
         found = f"{registration.issuer}: {error.values['reason']}"
         yield wrong("single sign-on", found, "check TAGGER_WEB_OIDC_ISSUER, and the provider's log")
     else:
-        yield ok("single sign-on", f"{registration.issuer} answers")
+        if has_keys:
+            yield ok("single sign-on", f"{registration.issuer} answers")
+        else:
+            yield wrong(
+                "single sign-on",
+                f"{registration.issuer} has no key that can be used",
+                "check the provider's keys",
+            )
+
+
+def _has_keys(provider: Provider) -> bool:
+    from tagger.oidc.id_tokens import usable_keys  # joserfc is imported only where there is a provider
+
+    try:
+        return len(usable_keys(provider.keys()).keys) > 0
+    except (KeyError, TypeError, AttributeError):  # not a list of keys
+        return False

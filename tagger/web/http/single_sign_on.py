@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping
 
-from tagger.access.identities import Identity, SignInFailed, sign_in_identity
+from tagger.access.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
 from tagger.access.sessions import Origin
 from tagger.database.connection import Database
 from tagger.oidc.authorization import AuthorizationRequest, authorization_url
-from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, SignInExpired
-from tagger.oidc.identification import identify
+from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleMissing, SignInExpired
+from tagger.oidc.identification import ROLES, identify
 from tagger.oidc.provider import Provider
 from tagger.oidc.registration import Registration
 from tagger.web.http.auth import (
@@ -78,6 +78,7 @@ class SingleSignOn:
             key = f"{identity.issuer} {identity.subject}"
             self._sign_ins.check(key)
             origin = Origin(client.address or None, client.network, browser and browser[:MAX_BROWSER_LENGTH])
+            self._check_role(identity, origin)
             session = sign_in_identity(self._database, identity, self.registration.new_role, origin)
         except SignInExpired:  # it has asked nobody
             raise
@@ -87,6 +88,12 @@ class SingleSignOn:
             raise
         self._sign_ins.record(key)
         return session
+
+    def _check_role(self, identity: Identity, origin: Origin) -> None:
+        claim = self.registration.role_claim
+        if claim is not None and identity.role is None:
+            withdraw_role(self._database, identity, origin)
+            raise RoleMissing(issuer=identity.issuer, claim=claim, roles=", ".join(ROLES))
 
     def _record(self, error: SignInFailed, identity: Identity | None, client: Client) -> None:
         if isinstance(error, ProviderUnavailable | ProviderMisconfigured):

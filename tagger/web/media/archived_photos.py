@@ -7,6 +7,7 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.writable_files import existing_sidecars
+from tagger.photos.object_paths import ObjectPath
 from tagger.query.stored_photos import StoredPhoto, stored_photos, stored_raw_files
 from tagger.web.media.photo_archive import ArchivedPhoto
 
@@ -31,6 +32,9 @@ def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
         except (WriteRefused, WriteFailed) as error:
             problem = error.text
         else:
-            # A scan does not know them, so that nothing is compared with what it found.
-            sidecars += [replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None) for path in paths]
+            # A scan does not know them, so that nothing is compared with what it found. A link may lead to any file.
+            files_alone = [path for path in paths if isinstance(path, ObjectPath) or not path.is_symlink()]
+            sidecars += [
+                replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None) for path in files_alone
+            ]
     return ArchivedPhoto([*files, *sidecars], problem)

@@ -95,6 +95,8 @@ def _complete(request: Request) -> Response:
     answer = {name: value for name, value in request.query_params.multi_items() if value}
     try:
         session = sign_on.complete(pending.request, answer, client, request.headers.get("user-agent"))
+    except SignInExpired as error:  # another window may be on its way with the request that the cookie has
+        return _failure(request, error, pending.next)
     except SignInFailed as error:
         return _without_request(sign_on, _failure(request, error, pending.next))
     except TooManyAttempts as error:
