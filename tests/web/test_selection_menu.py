@@ -150,7 +150,7 @@ def test_raw_files_and_sidecars_are_in_the_archive_on_request(
     number = library.number("b/IMG_0.CR3", classified=False)
     with web_database.write() as connection:
         connection.execute(update(photos).where(photos.c.id == number).values(primary_id=3))
-    (library.root / "a" / "IMG_1.jpg.xmp").symlink_to("/etc/hostname")
+    (library.root / "a" / "IMG_1.jpg.xmp").symlink_to(library.root / "b" / "IMG_1.jpg")  # of somebody else
 
     def archive(format_: str) -> ZipFile:
         form = {"photo": "1,3,2", "format": format_}
@@ -168,7 +168,7 @@ def test_raw_files_and_sidecars_are_in_the_archive_on_request(
         ]
         for name in ("CR3", "jpg.xmp", "CR3.xmp", "xmp"):
             assert whole.read(f"IMG_0 (2).{name}") == f"b/IMG_0.{name}".encode()
-        assert whole.read("missing.txt").startswith(b"IMG_1.jpg.xmp: ")
+        assert whole.read("missing.txt").startswith(b"IMG_1.jpg: The sidecar IMG_1.jpg.xmp is a link")
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
         except (WriteRefused, WriteFailed) as error:
             problem = error.text
         else:
-            # A scan does not know them, so that nothing is compared with what it found. A link may lead to any file.
-            files_alone = [path for path in paths if isinstance(path, ObjectPath) or not path.is_symlink()]
-            sidecars += [
-                replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None) for path in files_alone
-            ]
+            for path in paths:
+                if not isinstance(path, ObjectPath) and path.is_symlink():
+                    problem = f"The sidecar {path.name} is a link, which may lead to any file."
+                else:
+                    # A scan does not know it, so that nothing is compared with what it found.
+                    sidecars.append(replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None))
     return ArchivedPhoto([*files, *sidecars], problem)
