@@ -31,6 +31,8 @@ TOKEN = "shown-to-nobody-at-all"
 MOST_RELOADS = 300
 MOST_PICTURES = 60
 SCREENS = {"": DESKTOP, "-phone": PHONE}
+GRID_DRAWN = "() => !document.querySelector('[data-grid]') || document.querySelector('[data-grid][data-drawn]') !== null"
+"""The script has justified the rows."""
 IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
   const box = image.getBoundingClientRect();
   return image.complete || box.bottom < 0 || box.top > innerHeight || !box.width;
@@ -202,6 +204,7 @@ def _answer_without_error(route: Route) -> None:
 
 
 def _save_screenshot(page: Page, path: Path) -> None:
+    page.wait_for_function(GRID_DRAWN)
     page.wait_for_function(IMAGES_LOADED)
     png = path.with_suffix(".png")
     page.screenshot(path=png, animations="disabled", caret="hide")
