@@ -14,7 +14,7 @@ from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import conditional_writes
-from tagger.metadata.objects.sidecars import existing_object_sidecars
+from tagger.metadata.objects.sidecars import object_sidecar_paths
 from tagger.photos import key_listing, object_store
 from tagger.photos.object_paths import parse_path
 from tagger.processing import metadata_chunk
@@ -202,4 +202,4 @@ def test_names_of_sidecars(
         for name in ("IMG_1.jpg", *others):
             bucket.put(prefix + name, b"content")
         photo = parse_path(f"{bucket.address}/{prefix}IMG_1.jpg")
-        assert existing_object_sidecars(photo) == tuple(photo.with_name(name) for name in expected)  # type: ignore[arg-type]
+        assert object_sidecar_paths(photo) == tuple(photo.with_name(name) for name in expected)  # type: ignore[arg-type]
