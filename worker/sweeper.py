@@ -23,6 +23,8 @@ from tagger.database.enums import Priority
 from tagger.database.errors import DatabaseError
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
+    SentMessage,
+    missing_messages,
     release_expired,
     reset_lost_messages,
     resume_suspended_jobs,
@@ -86,6 +88,8 @@ class Sweeper:
         self.takes_messages = False
         """Whether the worker took messages at the last sweep: Redis accepted them, and the worker did not wait."""
         self._redis_refuses = False
+        self._missing_messages: frozenset[SentMessage] = frozenset()
+        """Messages that were not in Redis at the last sweep: those that are still missing at the next one are lost."""
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._began_at = self._heartbeat_at = time.monotonic()
@@ -224,7 +228,10 @@ class Sweeper:
         """Mark as unsent the messages that Redis has lost, if the depths of all queues are known."""
         if len(depths) < len(QUEUES):
             return
-        lost = reset_lost_messages(self._database, in_redis=sum(depths))
+        missing = missing_messages(self._database, in_redis=sum(depths))
+        lost = missing & self._missing_messages
+        self._missing_messages = missing
         if lost:
-            MESSAGES_LOST.inc(lost)
-            log.warning("messages that Redis lost and that are sent again: %d", lost)
+            reset_lost_messages(self._database, lost)
+            MESSAGES_LOST.inc(len(lost))
+            log.warning("messages that Redis lost and that are sent again: %d", len(lost))

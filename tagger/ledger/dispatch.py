@@ -18,8 +18,6 @@ from tagger.ledger.chunks import ChunkName
 from tagger.ledger.jobs import CLAIMABLE
 
 SEND_PAGE = 1000
-LOST_AFTER_S = 15.0
-"""A younger message may still be on its way to a worker."""
 WORKER_TIMEOUT_S = 30.0
 """A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""
 LEAST_WINDOW = 8
@@ -45,6 +43,14 @@ class WaitingChunk:
 
     name: ChunkName
     priority: Priority
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """A chunk that waits, and when its message was sent."""
+
+    name: ChunkName
+    sent_at: float
 
 
 def unsent_chunks(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
@@ -102,7 +108,7 @@ def mark_sent(database: Database, due: Sequence[WaitingChunk]) -> list[WaitingCh
     """Record that the messages are sent now. Returns those that the caller has to send.
 
     Many processes find the same messages due, for example all workers of a fleet when they start: each message is sent by
-    the one that marks it. The message of a process that ends before it sent it is sent by `reset_lost_messages`.
+    the one that marks it. A message that this process does not send, because it ends, is lost (see `missing_messages`).
     """
     by_job: dict[int, list[int]] = {}
     for waiting in due:
@@ -129,12 +135,11 @@ def _set_sent_at(
     connection: Connection,
     names: Iterable[ChunkName],
     sent_at: ColumnElement[Any] | None,
-    *conditions: ColumnElement[bool],
 ) -> None:
-    """Set it for chunks that nobody has claimed, and for which the conditions still hold."""
+    """Set it for chunks that nobody has claimed."""
     rows = [{"job": name.job_id, "number": name.chunk} for name in sorted(names, key=astuple)]
     of_row = (chunks.c.job_id == bindparam("job"), chunks.c.chunk == bindparam("number"))
-    statement = update(chunks).where(*of_row, chunks.c.lease_until.is_(None), *conditions)
+    statement = update(chunks).where(*of_row, chunks.c.lease_until.is_(None))
     if rows:
         connection.execute(statement.values(sent_at=sent_at), rows)
 
@@ -153,30 +158,38 @@ def release_expired(database: Database) -> int:
     return released.rowcount
 
 
-def reset_lost_messages(database: Database, in_redis: int) -> int:
-    """Mark as unsent what Redis has lost: more chunks wait than the `in_redis` messages there. Returns their number.
+def missing_messages(database: Database, in_redis: int) -> frozenset[SentMessage]:
+    """The messages that are not in Redis, if more chunks wait than the `in_redis` messages there.
 
-    Queues are first in, first out, so the messages sent first are the lost ones; those of the last LOST_AFTER_S are counted, but
-    not sent again. A wrong guess costs one message.
+    Queues are first in, first out, so the messages that were sent first are missing. Among them are those that workers took a
+    moment ago and are about to claim: a message that is still missing seconds later is lost.
     """
     joined = jobs.join(chunks, chunks.c.job_id == jobs.c.id)
     with database.read() as connection:
         sent = (*IS_WAITING, chunks.c.sent_at.is_not(None), in_window(window_size(connection)))
         waiting = connection.scalar(select(func.count()).select_from(joined).where(*sent)) or 0
         if waiting <= in_redis:
-            return 0
+            return frozenset()
         oldest = (
-            select(chunks.c.job_id, chunks.c.chunk)
+            select(chunks.c.job_id, chunks.c.chunk, chunks.c.sent_at)
             .select_from(joined)
-            .where(*sent, chunks.c.sent_at < db_now() - LOST_AFTER_S)
+            .where(*sent)
             .order_by(chunks.c.sent_at, chunks.c.job_id, chunks.c.chunk)
             .limit(waiting - in_redis)
         )
-        lost = connection.execute(oldest).all()
-    with database.write() as connection:
-        names = [ChunkName(row.job_id, row.chunk) for row in lost]
-        _set_sent_at(connection, names, None, chunks.c.sent_at < db_now() - LOST_AFTER_S)
-    return len(lost)
+        rows = connection.execute(oldest).all()
+    return frozenset(SentMessage(ChunkName(row.job_id, row.chunk), row.sent_at) for row in rows)
+
+
+def reset_lost_messages(database: Database, lost: Iterable[SentMessage]) -> None:
+    """Mark the messages as unsent, except those of chunks that were claimed or sent again since. A wrong guess costs one message."""
+    ordered = sorted(lost, key=lambda message: astuple(message.name))
+    rows = [{"job": each.name.job_id, "number": each.name.chunk, "sent": each.sent_at} for each in ordered]
+    of_row = (chunks.c.job_id == bindparam("job"), chunks.c.chunk == bindparam("number"))
+    unchanged = (chunks.c.sent_at == bindparam("sent"), chunks.c.lease_until.is_(None))
+    if rows:
+        with database.write() as connection:
+            connection.execute(update(chunks).where(*of_row, *unchanged).values(sent_at=None), rows)
 
 
 def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:

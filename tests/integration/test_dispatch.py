@@ -1,10 +1,9 @@
 """Which messages are due, and which ones Redis has lost."""
 
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
@@ -17,6 +16,7 @@ from tagger.ledger.dispatch import (
     LEAST_WINDOW,
     chunks_at_once,
     mark_sent,
+    missing_messages,
     release_expired,
     reset_lost_messages,
     resume_suspended_jobs,
@@ -36,10 +36,11 @@ def names(ledger: LedgerBuilder, job: int | None = None) -> list[tuple[int, int]
     return [(waiting.name.job_id, waiting.name.chunk) for waiting in unsent_chunks(ledger.database, job)]
 
 
-def age_messages(ledger: LedgerBuilder) -> None:
-    with ledger.database.write() as connection:
-        old = chunks.c.sent_at - 2 * dispatch.LOST_AFTER_S
-        connection.execute(update(chunks).values(sent_at=old))
+def missing(ledger: LedgerBuilder, in_redis: int) -> list[tuple[int, int]]:
+    """Find the missing messages, and mark them as lost."""
+    messages = missing_messages(ledger.database, in_redis)
+    reset_lost_messages(ledger.database, messages)
+    return sorted((message.name.job_id, message.name.chunk) for message in messages)
 
 
 def test_interactive_jobs_come_first_and_bulk_jobs_alternate(ledger: LedgerBuilder) -> None:
@@ -86,32 +87,33 @@ def test_one_of_many_processes_sends_a_message(ledger: LedgerBuilder) -> None:
     assert mark_sent(ledger.database, due) == []
 
 
-def test_a_lost_message_that_was_sent_again_is_not_lost(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_message_that_was_sent_again_is_not_lost(ledger: LedgerBuilder) -> None:
     job = ledger.job(100)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    age_messages(ledger)
-    write = ledger.database.write
-
-    def send_again_first() -> AbstractContextManager[Connection]:
-        monkeypatch.setattr(ledger.database, "write", write)
-        reset_lost_messages(ledger.database, in_redis=0)
-        mark_sent(ledger.database, unsent_chunks(ledger.database))
-        return write()
-
-    monkeypatch.setattr(ledger.database, "write", send_again_first)
-    reset_lost_messages(ledger.database, in_redis=0)
+    lost = missing_messages(ledger.database, in_redis=0)
+    reset_lost_messages(ledger.database, lost)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    reset_lost_messages(ledger.database, lost)
     assert names(ledger, job) == []
+
+
+def test_a_message_whose_chunk_was_claimed_is_not_lost(ledger: LedgerBuilder) -> None:
+    job = ledger.job(5)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    taken = missing_messages(ledger.database, in_redis=0)
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    reset_lost_messages(ledger.database, taken)
+    with ledger.database.read() as connection:
+        assert connection.scalar(select(chunks.c.sent_at)) is not None
 
 
 def test_a_lost_message_is_found_while_others_are_sent_and_taken(ledger: LedgerBuilder) -> None:
     lost = ledger.job(5, priority=Priority.INTERACTIVE)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    age_messages(ledger)
     ledger.job(4000)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    assert reset_lost_messages(ledger.database, in_redis=LEAST_WINDOW) == 1
+    assert missing(ledger, in_redis=LEAST_WINDOW) == [(lost, 0)]
     assert names(ledger) == [(lost, 0)]
 
 
@@ -167,36 +169,31 @@ def test_messages_beyond_the_window_are_not_counted_as_lost(ledger: LedgerBuilde
     with ledger.database.write() as connection:
         connection.execute(update(chunks).where(chunks.c.chunk >= LEAST_WINDOW).values(sent_at=0.0))
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    age_messages(ledger)
     # Sent while more workers were active and the window was wider.
-    assert reset_lost_messages(ledger.database, in_redis=LEAST_WINDOW) == 0
+    assert missing(ledger, in_redis=LEAST_WINDOW) == []
     assert names(ledger, job) == []
 
 
 def test_all_waiting_chunks_are_sent_again_after_a_flush(ledger: LedgerBuilder) -> None:
     job = ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    age_messages(ledger)
     assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
-    assert reset_lost_messages(ledger.database, in_redis=0) == 5
+    assert len(missing(ledger, in_redis=0)) == 5
     assert names(ledger) == [(job, number) for number in range(1, 6)]
 
 
 def test_the_oldest_messages_are_sent_again_after_a_partial_loss(ledger: LedgerBuilder) -> None:
     job = ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    age_messages(ledger)
-    assert reset_lost_messages(ledger.database, in_redis=4) == 2
+    assert missing(ledger, in_redis=4) == [(job, 0), (job, 1)]
     assert names(ledger) == [(job, 0), (job, 1)]
 
 
-def test_recent_and_present_messages_are_not_counted_as_lost(ledger: LedgerBuilder) -> None:
+def test_messages_in_redis_are_not_missing(ledger: LedgerBuilder) -> None:
     ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    assert reset_lost_messages(ledger.database, in_redis=0) == 0
-    age_messages(ledger)
-    assert reset_lost_messages(ledger.database, in_redis=6) == 0
-    assert reset_lost_messages(ledger.database, in_redis=60) == 0
+    assert missing(ledger, in_redis=6) == []
+    assert missing(ledger, in_redis=60) == []
     assert names(ledger) == []
 
 

@@ -6,18 +6,22 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
+import redis
 from celery.worker import state
 from kombu.utils.imports import symbol_by_name
 from support.ledgers import LedgerBuilder
 from support.servers import REFUSALS, RedisServer
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
+from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
 from worker import consumer, redis_monitor
 from worker.broker import Broker
 from worker.celery_app import make_app
+from worker.celery_config import QUEUES
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
@@ -160,3 +164,33 @@ def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
     assert [worker.waits_for for worker in list_workers(database)] == [None]
     assert not any(record.exc_info for record in caplog.records)
     assert all(record.levelno <= logging.WARNING for record in caplog.records)
+
+
+def test_a_message_that_redis_lost_is_sent_again_by_the_second_sweep_that_misses_it(
+    sweeper: Sweeper, redis_server: RedisServer, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    LedgerBuilder(database).job(5)
+    queue = QUEUES[Priority.BULK]
+    sweeper.sweep()
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.llen(queue) == 1
+        client.flushdb()
+        sweeper.sweep()
+        assert client.llen(queue) == 0
+        sweeper.sweep()
+        assert client.llen(queue) == 1
+    assert "messages that Redis lost and that are sent again: 1" in caplog.messages
+
+
+def test_a_message_that_a_worker_took_and_has_not_claimed_yet_is_not_lost(
+    sweeper: Sweeper, redis_server: RedisServer, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = LedgerBuilder(database).job(100)
+    sweeper.sweep()
+    with redis.Redis.from_url(redis_server.url) as client:
+        for chunk in range(2):
+            assert client.rpop(QUEUES[Priority.BULK]) is not None
+            sweeper.sweep()
+            assert claim_chunk(database, ChunkName(job, chunk), Runner.WORKERS, "w") is not None
+        sweeper.sweep()
+    assert not any("lost" in message for message in caplog.messages)
