@@ -13,6 +13,7 @@ from unittest.mock import patch
 from bench.fleet.jobs import JobCosts, Servers, run_job
 from bench.fleet.photos import ListedFolder
 from bench.fleet.storage import TableSize, table_sizes, total_bytes, vacuum
+from bench.fleet.stored_photos import store_photos
 from bench.page.library import Library
 from bench.page.views import request_complete, views_of
 from bench.queries import filters
@@ -30,17 +31,16 @@ from tagger.ledger.progress import list_jobs
 from tagger.positions.update import SmallUpdates
 from tagger.query import find_tagged, landmark_counts
 from tagger.settings import load_settings
-from tests.support.large_library import add_older_model
+from tests.support.large_library import ROOT, add_older_model
 from tests.support.servers import PostgresServer, RedisServer
-
-ROOT_NAME = "photos"
 
 
 @dataclass
 class FleetCosts:
-    """What a library of `photos` costs. Times are of one thread of this process, unless a job's workers are named."""
+    """What `photos` cost in a library that has `stored` others. Times are of one thread of this process, unless a job's workers are named."""
 
     photos: int
+    stored: int = 0
     recording_s: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, JobCosts] = field(default_factory=dict)
     locating_s: float = 0.0
@@ -53,6 +53,11 @@ class FleetCosts:
     query_ms: dict[str, float] = field(default_factory=dict)
     view_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def library(self) -> int:
+        """The number of all photos."""
+        return self.stored + self.photos
+
 
 def measure_fleet(costs: FleetCosts, workers: int, rounds: int) -> None:
     """Measure a new library with servers of its own, and add its costs."""
@@ -61,15 +66,33 @@ def measure_fleet(costs: FleetCosts, workers: int, rounds: int) -> None:
         PostgresServer(settings=()) as postgres,
         RedisServer() as redis,
     ):
-        upgrade_database(postgres.url)
-        folder = Path(name) / ROOT_NAME
-        folder.mkdir()
-        (folder / "a file").touch()  # an empty folder would count as an unmounted disk
+        root = _new_root(Path(name) / ROOT.name)
+        listed = _new_root(Path(name) / "new") if costs.stored else root
+        _prepare(postgres.url, costs.stored)
         with closing(open_database(postgres.url)) as database:
-            _run_jobs(database, Servers(postgres, redis), ListedFolder(folder, costs.photos), workers, costs)
-            _measure_queries(database, folder, rounds, costs)
+            _run_jobs(database, Servers(postgres, redis), ListedFolder(listed, costs.photos), workers, costs)
+            _measure_queries(database, ROOT if costs.stored else root, rounds, costs)
             landmarks = tuple(landmark_counts(database))
-        _measure_views(Library(postgres.url, folder, costs.photos, (), (), landmarks), rounds, costs)
+        _measure_views(Library(postgres.url, root, costs.library, (), (), landmarks), rounds, costs)
+
+
+def _new_root(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "a file").touch()  # an empty folder would count as an unmounted disk
+    return folder
+
+
+def _prepare(url: str, stored: int) -> None:
+    """Make the database, with its stored photos and two models."""
+    if stored:
+        note(f"storing {stored} photos")
+        store_photos(url, stored)
+        return
+    upgrade_database(url)
+    with closing(open_database(url)) as database:
+        model = resolve_model(database, None)
+        with database.write() as connection:
+            add_older_model(connection, model.id)
 
 
 def _run_jobs(
@@ -83,7 +106,7 @@ def _run_jobs(
         return record_tag_job(database, new, selection, {})[0]
 
     def record_all() -> int:
-        backfill = Backfill(BackfillScope.ALL)
+        backfill = Backfill(BackfillScope.ALL, under=(source.folder,))
         new = backfill_job(database, settings, backfill, Priority.BULK)
         return record_backfill(database, backfill, new, {})[0]
 
@@ -118,9 +141,7 @@ def _recorded(costs: FleetCosts, name: str, record: Callable[[], int]) -> int:
 
 def _measure_queries(database: Database, root: Path, rounds: int, costs: FleetCosts) -> None:
     note(f"{costs.photos} photos: queries")
-    model = resolve_model(database, None)
-    with database.write() as connection:
-        add_older_model(connection, model.id)
+    with database.read() as connection:
         landmarks = all_landmarks(connection)
     rng, times_ms = Random(0), dict[str, list[float]]()
     for _ in range(rounds):

@@ -54,7 +54,7 @@ class Model:
         number = int(path[-14:-4])
         embedding = np.random.default_rng(number).standard_normal(self._dimension, np.float32)
         return Classified(
-            digest=f"1-{number:064x}",
+            digest=f"1-f{number:063x}",  # no number of a stored photo begins so
             version=PhotoVersion(_SIZE_BYTES + number, _MTIME_NS + number),
             facts=_facts(number),
             width=4000,

@@ -16,10 +16,11 @@ def print_costs(fleets: Sequence[FleetCosts]) -> None:
     """Print the tables."""
     last = fleets[-1]
     print(
-        "*exponent*: from the last number of photos but one to the last; 1 means that a cost grows as the number does, 0 that it "
+        "*exponent*: from the last library but one to the last; 1 means that a cost grows as the number does, 0 that it "
         "does not grow.\n"
     )
-    _print_growth(fleets, "seconds for all photos", _seconds(last))
+    photos = f"{last.photos:,}" if last.stored else "all"
+    _print_growth(fleets, f"seconds for {photos} photos", _seconds(last))
     _print_growth(
         fleets,
         "photos classified per second",
@@ -55,13 +56,13 @@ def _print_growth(fleets: Sequence[FleetCosts], title: str, costs: Mapping[str, 
     for name, cost in costs.items():
         values = [cost(fleet) for fleet in fleets]
         rows.append([name, *values, _exponent(fleets, values)])
-    print_table((title, *(f"{fleet.photos:,}" for fleet in fleets), "exponent"), rows)
+    print_table((title, *(f"{fleet.library:,}" for fleet in fleets), "exponent"), rows)
 
 
 def _exponent(fleets: Sequence[FleetCosts], values: Sequence[float]) -> str:
     if len(values) < 2 or min(values[-2:]) <= 0:
         return ""
-    growth = math.log(values[-1] / values[-2]) / math.log(fleets[-1].photos / fleets[-2].photos)
+    growth = math.log(values[-1] / values[-2]) / math.log(fleets[-1].library / fleets[-2].library)
     return f"{growth:.2f}"
 
 
@@ -80,12 +81,12 @@ def _seconds(last: FleetCosts) -> dict[str, Cost]:
 
 def _bytes(last: FleetCosts) -> dict[str, Cost]:
     costs: dict[str, Cost] = {}
-    for name in sorted(name for name, size in last.sizes.items() if size.rows > last.photos):
+    for name in sorted(name for name, size in last.sizes.items() if size.rows > last.library):
         costs[f"`{name}`"] = partial(_rows_bytes, name)
         costs[f"indexes of `{name}`"] = partial(_index_bytes, name)
-    costs["all tables after the first job"] = lambda fleet: fleet.classified_bytes / fleet.photos
+    costs["all tables after the first job"] = lambda fleet: fleet.classified_bytes / fleet.library
     costs["added by classifying again"] = lambda fleet: fleet.again_bytes / fleet.photos
-    costs["all tables after the vacuum"] = lambda fleet: fleet.vacuumed_bytes / fleet.photos
+    costs["all tables after the vacuum"] = lambda fleet: fleet.vacuumed_bytes / fleet.library
     costs["dead rows before the vacuum"] = lambda fleet: fleet.dead_rows / fleet.photos
     return costs
 
@@ -103,11 +104,11 @@ def _step_ms(name: str, part: float, job: JobCosts) -> float:
 
 
 def _rows_bytes(name: str, fleet: FleetCosts) -> float:
-    return fleet.sizes[name].rows / fleet.photos
+    return fleet.sizes[name].rows / fleet.library
 
 
 def _index_bytes(name: str, fleet: FleetCosts) -> float:
-    return fleet.sizes[name].indexes / fleet.photos
+    return fleet.sizes[name].indexes / fleet.library
 
 
 def _query_ms(name: str, fleet: FleetCosts) -> float:

@@ -53,9 +53,10 @@ def _run(
     )
 
 
-def test_fleet_classifies_every_photo_twice_and_prints_how_costs_grow() -> None:
-    done = _run("fleet", "--photos", "400,800", "--workers", "2", "--rounds", "1")
+def test_fleet_classifies_photos_twice_and_prints_how_costs_grow_with_the_library() -> None:
+    done = _run("fleet", "--photos", "400", "--stored", "0,800", "--workers", "2", "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "| seconds for 400 photos | 400 | 1,200 | exponent |" in done.stdout
     for name in (
         "recording a scan of new photos",
         "classifying all again",
