@@ -65,23 +65,25 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
 
 def read_photos(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     """The rows of the photos with these conditions, in order of their local times."""
-    query: Select[Any] = (
-        select(
-            photos.c.id,
-            photos.c.content_id,
-            photos.c.taken_at,
-            photos.c.utc_offset_s,
-            photos.c.latitude,
-            photos.c.longitude,
-            photos.c.gps_error_m,
-            photos.c.origin,
-            cameras.c.clock_offset_s,
-        )
-        .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
-        .where(*conditions)
-        .order_by(photos.c.taken_at, photos.c.id)
-    )
+    query = select_photos(*conditions).order_by(photos.c.taken_at, photos.c.id)
     return connection.execute(query).all()
+
+
+def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """What photos with these conditions say about their times and places, with the clocks of their cameras."""
+    columns = (
+        photos.c.id,
+        photos.c.content_id,
+        photos.c.taken_at,
+        photos.c.utc_offset_s,
+        photos.c.latitude,
+        photos.c.longitude,
+        photos.c.gps_error_m,
+        photos.c.origin,
+        cameras.c.clock_offset_s,
+        cameras.c.clock_source,
+    )
+    return select(*columns).outerjoin(cameras, cameras.c.id == photos.c.camera_id).where(*conditions)
 
 
 def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> list[Shot]:

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Row, Select, or_, select
 from tagger.catalog.camera_times import clock_seconds, is_clock_time
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among
-from tagger.database.tables import cameras, photos, tracks
+from tagger.database.tables import photos, tracks
 from tagger.photo_origin import PhotoOrigin
 from tagger.positions.estimation import Sequence as Line
 from tagger.positions.estimation import contradicted
-from tagger.positions.evidence import TRUST, gps_error_m, read_photos, shots_of
+from tagger.positions.evidence import TRUST, gps_error_m, read_photos, select_photos, shots_of
 from tagger.positions.track_fixes import locate_on_tracks
 
 _CLOCK_YEARS = range(1990, 9999)
@@ -74,25 +74,11 @@ def contradicted_photos(
 
 
 def _photos(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
-    query: Select[Any] = (
-        select(
-            photos.c.id,
-            photos.c.content_id,
-            photos.c.taken_at,
-            photos.c.utc_offset_s,
-            photos.c.latitude,
-            photos.c.longitude,
-            photos.c.gps_error_m,
-            photos.c.origin,
-            cameras.c.clock_offset_s,
-            cameras.c.clock_source,
-        )
-        .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
-        .where(or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT))
-    )
+    is_no_screenshot = or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT)
+    query = select_photos(is_no_screenshot, among(connection, photos.c.content_id, content_ids))
     if connection.execute(select(tracks.c.id).limit(1)).first() is None:
         query = query.where(photos.c.latitude.is_not(None))
-    return connection.execute(query.where(among(connection, photos.c.content_id, content_ids))).all()
+    return connection.execute(query).all()
 
 
 def _on_tracks(connection: Connection, rows: Sequence[Row[Any]]) -> list[MeasuredPosition]:
