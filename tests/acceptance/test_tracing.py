@@ -1,16 +1,16 @@
 """Traces of a real worker, at a real receiver of OTLP."""
 
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy import select
 from support.commands import Terminal, draw_many
+from support.http_servers import running
 from support.servers import RedisServer
 
 from tagger.database.tables import jobs
@@ -43,22 +43,18 @@ class TraceReceiver:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._running = ExitStack()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._running.enter_context(running(self._server))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def __exit__(self, *_error: object) -> None:
+        self._running.close()
 
     def _take(self, body: bytes) -> None:
         self.bodies += body

@@ -1,11 +1,12 @@
 """A real HTTP server for one file, with the faults of servers and networks."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support.http_servers import running
 
 
 @dataclass
@@ -50,14 +51,8 @@ def serving(content: bytes) -> Iterator[FileServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     file.url = f"http://127.0.0.1:{server.server_port}/landmark_images.zip"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(server):
         yield file
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _answer(handler: BaseHTTPRequestHandler, file: FileServer) -> None:

@@ -10,9 +10,9 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
-from types import TracebackType
 from typing import Any, Self
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -23,6 +23,7 @@ from authlib.oidc.core import OpenIDCode
 from flask import Flask, Response, jsonify, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from support.http_servers import running
 from werkzeug.serving import make_server
 
 CLIENT_ID = "landmark-tagger"
@@ -120,23 +121,19 @@ class OidcProvider:
         self.codes: dict[str, Code] = {}
         self.nonces: set[str] = set()
         self._server = make_server("127.0.0.1", 0, self._application(), threaded=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._running = ExitStack()
 
     @property
     def issuer(self) -> str:
         return f"http://localhost:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._running.enter_context(running(self._server))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._running.close()
 
     def hang(self) -> Response:
         self.released.wait(60)

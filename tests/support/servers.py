@@ -212,11 +212,16 @@ class PostgresServer(Server):
         return start_child([*command, *options], user=self._user)
 
     def _connection_error(self) -> Exception | None:
-        try:
-            psycopg.connect(self.url, connect_timeout=5).close()
-        except psycopg.OperationalError as error:
-            return error
-        return None
+        return postgres_error(self.url)
+
+
+def postgres_error(url: str) -> Exception | None:
+    """The error of an attempt to connect; None if the server answers."""
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return error
+    return None
 
 
 def _initialise(data: Path) -> tuple[str | None, Path]:

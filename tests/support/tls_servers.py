@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import trustme
 from redis import Redis
-from support.servers import PostgresServer, RedisServer, Server, free_port, start_child
+from support.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
 USER = "nobody"
@@ -173,8 +173,4 @@ class TlsPostgresServer(Server):
         return start_child([str(self._programs / "postgres"), "-D", str(self._data), *options], user=USER)
 
     def _connection_error(self) -> Exception | None:
-        try:
-            psycopg.connect(self._superuser_url, connect_timeout=5).close()
-        except psycopg.OperationalError as error:
-            return error
-        return None
+        return postgres_error(self._superuser_url)

@@ -6,12 +6,15 @@ import hmac
 import json
 import ssl
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
+from support.http_servers import running
+
 SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
+OTHER_SECRET = f"whsec_{base64.b64encode(bytes(range(32, 64))).decode()}"
 
 
 @dataclass
@@ -61,30 +64,26 @@ class WebhookReceiver:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
         self._scheme = "http" if tls is None else "https"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._running = ExitStack()
 
     @property
     def url(self) -> str:
         return f"{self._scheme}://localhost:{self._server.server_port}/hook?team=7"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._running.enter_context(running(self._server))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         for event in (self.behaviour.hangs, self.behaviour.drips):
             if event is not None:
                 event.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._running.close()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         behaviour = self.behaviour
         if behaviour.hangs is not None:
-            behaviour.hangs.wait(60)
+            behaviour.hangs.wait(300)
             return
         if behaviour.drips is not None:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")

@@ -1,6 +1,5 @@
 """Malicious photos and names in Chromium: no script runs, no element is injected."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.artifacts import tiny_artifact
 from support.browser import open_page, serving
+from support.http_servers import running
 from support.library_photos import LibraryPhotos, picture
 from support.page_server import photo, settings_in
 
@@ -196,14 +196,8 @@ def evil_page(folder: Path, address: str) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with running(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_forms_of_another_site_change_nothing(browser: Browser, address: str, tmp_path: Path) -> None:
