@@ -55,7 +55,11 @@ class SettingsInvalid(TaggerError):
 
 
 class WebhookNotSet(TaggerError):
-    """Nobody receives webhooks. Set TAGGER_WEBHOOK_URL and TAGGER_WEBHOOK_SECRET."""
+    """Nobody receives webhooks. Set TAGGER_WEBHOOK_URL and TAGGER_WEBHOOK_SECRET, or TAGGER_WEBHOOKS."""
+
+
+class ReceiverNotFound(TaggerError):
+    """No receiver of webhooks is called {name}. The settings name {names}; TAGGER_WEBHOOKS adds others."""
 
 
 class ProviderNotSet(TaggerError):

@@ -42,9 +42,11 @@ WORKER_WAITS = Gauge(
     "tagger_worker_waits", "1 while the worker waits for its window, power or a lower load, else 0."
 )
 WEBHOOK_EVENTS = Gauge(
-    "tagger_webhook_events", "Events that the receiver has not accepted, by state.", ["state"]
+    "tagger_webhook_events", "Events that a receiver has not accepted, by state.", ["receiver", "state"]
 )
-WEBHOOK_ATTEMPTS = Counter("tagger_webhook_attempts", "Attempts to deliver events, by result.", ["result"])
+WEBHOOK_ATTEMPTS = Counter(
+    "tagger_webhook_attempts", "Attempts to deliver events, by result.", ["receiver", "result"]
+)
 DEVICE_MEMORY = Gauge(
     "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
 )

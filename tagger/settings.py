@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import sys
-from base64 import b64decode
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -31,6 +30,16 @@ from tagger.errors import SettingsInvalid
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.times_of_day import DailyWindow
+from tagger.webhook_receivers import (
+    DEFAULT_RECEIVER,
+    MAX_RECEIVERS,
+    ReceiverName,
+    ReceiverSettings,
+    Subscriptions,
+    WebhookSecret,
+    WebhookUrl,
+    is_receiver_name,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +48,6 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
 _CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
-_WEBHOOK = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
-MIN_WEBHOOK_SECRET, MAX_WEBHOOK_SECRET = 24, 64
-"""Bytes of a secret, as the specification of Standard Webhooks has it."""
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
 
@@ -92,24 +98,6 @@ def _issuer(url: str) -> str:
     if url.startswith("http:") and not is_loopback(host):
         raise ValueError("it must be https://…, because whoever changes its answers can sign in as anybody")
     return url
-
-
-def _webhook(url: str) -> str:
-    if not _WEBHOOK.fullmatch(url):
-        raise ValueError("it must be like https://HOST/PATH")
-    return url
-
-
-def _webhook_secret(secret: str) -> str:
-    try:
-        size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith("whsec_") or not MIN_WEBHOOK_SECRET <= size <= MAX_WEBHOOK_SECRET:
-        raise ValueError(
-            "it must be whsec_ and 24 to 64 bytes in Base64: echo whsec_$(openssl rand -base64 32)"
-        )
-    return secret
 
 
 def _tiles(url: str) -> str:
@@ -228,12 +216,14 @@ class Settings(BaseSettings):
     """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
     web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
     """Claim in which the provider gives people their role, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: roles are those of `tagger user`."""
-    webhook_url: Annotated[str, AfterValidator(_webhook)] | None = Field(None, repr=False)
+    webhook_url: WebhookUrl | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
-    webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(
-        None, repr=False, validate_default=True
-    )
+    webhook_secret: WebhookSecret | None = Field(None, repr=False, validate_default=True)
     """Secret that signs webhooks, like `whsec_…` with 24 to 64 bytes in Base64. Needed with `TAGGER_WEBHOOK_URL`."""
+    webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
+        default_factory=dict, repr=False
+    )
+    """Several receivers of events, as a JSON object of names of your choice: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. Without `events`, a receiver gets all. The receiver of `TAGGER_WEBHOOK_URL`, if there is one, is called `default`."""
     webhook_failure_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of failed photos above which a finished job is reported as `job.failures`, too."""
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
@@ -246,9 +236,17 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
 
     @property
-    def failure_threshold(self) -> float | None:
-        """The part of a job's photos that may fail before it has an event of its own; None: nobody receives events."""
-        return None if self.webhook_url is None else self.webhook_failure_share
+    def receivers(self) -> dict[str, ReceiverSettings]:
+        """The receivers of webhooks, by name."""
+        if self.webhook_url is None or self.webhook_secret is None:
+            return self.webhooks
+        receiver = ReceiverSettings(url=self.webhook_url, secret=self.webhook_secret)
+        return {DEFAULT_RECEIVER: receiver} | self.webhooks
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Which receivers get which events."""
+        return Subscriptions.of(self.receivers, self.webhook_failure_share)
 
     @field_validator("web_user_header")
     @classmethod
@@ -276,6 +274,17 @@ class Settings(BaseSettings):
         if secret is None and info.data.get("webhook_url") is not None:
             raise ValueError("webhooks need it: echo whsec_$(openssl rand -base64 32)")
         return secret
+
+    @field_validator("webhooks")
+    @classmethod
+    def _require_one_default(
+        cls, webhooks: dict[str, ReceiverSettings], info: ValidationInfo
+    ) -> dict[str, ReceiverSettings]:
+        if DEFAULT_RECEIVER in webhooks and info.data.get("webhook_url") is not None:
+            raise ValueError(
+                f"the receiver of webhook_url is called {DEFAULT_RECEIVER}; choose another name for this one"
+            )
+        return webhooks
 
     @classmethod
     def settings_customise_sources(
@@ -357,13 +366,20 @@ def load_settings(**options: Any) -> Settings:
 
 def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
+    name, *path = map(str, first["loc"])
+    if first["type"] == "extra_forbidden" and not path:
         return f"there is no setting {name}"
-    is_secret = name.endswith(("_url", "_issuer", "_token", "_secret"))  # a URL may contain a password
+    # A URL may contain a password.
+    is_secret = name == "webhooks" or name.endswith(("_url", "_issuer", "_token", "_secret"))
     value = "" if is_secret else f" is {first['input']!r}"
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
-    return f"{name} (TAGGER_{name.upper()}){value}: {message}"
+    return f"{_place(name, path)} (TAGGER_{name.upper()}){value}: {message}"
+
+
+def _place(name: str, path: list[str]) -> str:
+    """The setting, or its part that names a receiver of webhooks. What is no name may be an address with a password."""
+    is_named = name == "webhooks" and path and is_receiver_name(path[0])
+    return ".".join([name, *path]) if is_named else name
 
 
 def config_file() -> Path:

@@ -27,7 +27,7 @@ from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
 from tagger.tracing import link_to, span
-from tagger.webhooks.delivery import receiver_of
+from tagger.webhooks.delivery import receivers_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.model_unloader import ModelUnloader
@@ -36,7 +36,7 @@ from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
 from worker.watchdog import STALL_S, Watchdog
-from worker.webhook_thread import WebhookThread
+from worker.webhook_threads import WebhookThreads
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Engine:
             settings.effective_database_url,
             actor,
             raw_pairs=settings.raw_pairs,
-            failure_threshold=settings.failure_threshold,
+            subscriptions=settings.subscriptions,
         )
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second
@@ -75,7 +75,7 @@ class Engine:
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
         self._unloader = ModelUnloader(self.executor.models, settings.worker_unload_after_minutes)
-        self._webhooks = WebhookThread(self.database, receiver_of(settings))
+        self._webhooks = WebhookThreads(self.database, receivers_of(settings))
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:

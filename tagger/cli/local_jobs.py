@@ -43,12 +43,10 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
 
 def send_webhooks(database: Database, settings: Settings) -> None:
     """Send all events that are due after a local job: perhaps no worker ever runs that would."""
-    from tagger.webhooks.delivery import receiver_of
-    from tagger.webhooks.sending import send_due
+    from tagger.webhooks.delivery import receivers_of
+    from tagger.webhooks.sending import send_due_to_all
 
-    receiver = receiver_of(settings)
-    if receiver is not None:
-        send_due(database, receiver)
+    send_due_to_all(database, receivers_of(settings))
 
 
 def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:

@@ -46,7 +46,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
         settings.effective_database_url,
         language=settings.language,
         raw_pairs=settings.raw_pairs,
-        failure_threshold=settings.failure_threshold,
+        subscriptions=settings.subscriptions,
     )
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)

@@ -17,6 +17,7 @@ from tagger.database.schema import require_current_schema
 from tagger.database.statements import PreparedQuery
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
+from tagger.webhook_receivers import Subscriptions
 
 
 def open_database(
@@ -25,13 +26,13 @@ def open_database(
     *,
     language: str | None = None,
     raw_pairs: bool = True,
-    failure_threshold: float | None = None,
+    subscriptions: Subscriptions | None = None,
 ) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `failure_threshold`: the part of a job's
-    photos that may fail before it has an event of its own; None: no events are recorded for webhooks.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `subscriptions`: which receivers of webhooks
+    get which events; None: no events are recorded.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -49,7 +50,7 @@ def open_database(
         actor or command_line_actor(),
         language,
         raw_pairs=raw_pairs,
-        failure_threshold=failure_threshold,
+        subscriptions=subscriptions,
     )
 
 
@@ -59,15 +60,10 @@ def display_language(connection: Connection) -> str | None:
     return language
 
 
-def records_events(connection: Connection) -> bool:
-    """Whether events are recorded for webhooks."""
-    return failure_threshold(connection) is not None
-
-
-def failure_threshold(connection: Connection) -> float | None:
-    """The part of a job's photos that may fail before it has an event of its own; None: no events are recorded."""
-    threshold: float | None = connection.get_execution_options().get("tagger_failure_threshold")
-    return threshold
+def subscriptions_of(connection: Connection) -> Subscriptions:
+    """Which receivers of webhooks get which events."""
+    subscriptions: Subscriptions | None = connection.get_execution_options().get("tagger_subscriptions")
+    return subscriptions or Subscriptions()
 
 
 class Database:
@@ -81,10 +77,10 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
-        failure_threshold: float | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self._engine = engine
-        self._failure_threshold = failure_threshold
+        self._subscriptions = subscriptions
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -136,7 +132,7 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
-            "tagger_failure_threshold": self._failure_threshold,
+            "tagger_subscriptions": self._subscriptions,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

@@ -1,6 +1,6 @@
 """Jobs, workers, failures and schedules as JSON, the same from the command line and the API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,11 @@ def last_tick_document(tick: LastTick | None) -> dict[str, Any] | None:
     return None if tick is None else vars(tick) | {"at": tick.at and tick.at.isoformat()}
 
 
-def webhooks_document(counts: MessageCounts) -> dict[str, int]:
-    """How many events are not delivered to the receiver of webhooks."""
-    return {"pending": counts.pending, "given_up": counts.given_up}
+def webhooks_document(counts: Mapping[str, MessageCounts]) -> dict[str, Any]:
+    """How many events are not delivered to receivers of webhooks, together and to each that has not accepted all."""
+    numbers = {name: {"pending": each.pending, "given_up": each.given_up} for name, each in counts.items()}
+    sums = {state: sum(each[state] for each in numbers.values()) for state in ("pending", "given_up")}
+    return {**sums, "receivers": numbers}
 
 
 def failure_document(path: Path, photo: FailingPhoto) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, failure_threshold
+from tagger.database.connection import Database, subscriptions_of
 from tagger.database.enums import (
     CLASSIFICATION_KINDS,
     METADATA_KINDS,
@@ -36,7 +36,8 @@ from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
 from tagger.tracing import current_traceparent, span
-from tagger.webhooks.events import Event, record_event
+from tagger.webhook_receivers import Event
+from tagger.webhooks.events import has_receivers, record_event
 
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see enqueue.metadata_options)."""
@@ -238,8 +239,7 @@ def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
     """Record the end of a job for webhooks, with its counts."""
-    threshold = failure_threshold(connection)
-    if threshold is None:
+    if not has_receivers(connection, Event.JOB_FINISHED, Event.JOB_FAILURES):
         return
     sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
     counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
@@ -253,7 +253,7 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
         "finished_at": job.finished_at.isoformat(),
     }
     record_event(connection, Event.JOB_FINISHED, job.id, data)
-    if counts.failed > threshold * job.total:
+    if counts.failed > subscriptions_of(connection).failure_threshold * job.total:
         record_event(connection, Event.JOB_FAILURES, job.id, data)
 
 

@@ -42,7 +42,7 @@ class _Chunk(ClaimedChunk):
 def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     settings = Settings(**config["settings"])
     claim = _claim(config["claim"])
-    database = open_database(settings.effective_database_url, failure_threshold=settings.failure_threshold)
+    database = open_database(settings.effective_database_url, subscriptions=settings.subscriptions)
     waits = DatabaseWaits(lambda: 0)
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, exists, select, true
 
-from tagger.database.connection import records_events
 from tagger.database.tables import landmarks, tags, taught_tags, verdicts
-from tagger.webhooks.events import Event, record_event
+from tagger.webhook_receivers import Event
+from tagger.webhooks.events import has_receivers, record_event
 
 
 class LandmarkEvents:
@@ -16,8 +16,8 @@ class LandmarkEvents:
         self._known: set[int] = set()
 
     def before(self, connection: Connection, content_ids: Collection[int]) -> set[int] | None:
-        """The accepted landmarks of these contents, before their tags are replaced. None: nobody receives events."""
-        if not records_events(connection):
+        """The accepted landmarks of these contents, before their tags are replaced. None: nobody receives such events."""
+        if not has_receivers(connection, Event.LANDMARK_FOUND):
             return None
         query = select(tags.c.landmark_id).where(
             tags.c.content_id.in_(content_ids), tags.c.accepted == true()

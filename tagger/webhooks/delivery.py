@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from tagger.settings import Settings
 from tagger.system.http_exchange import NoAnswer, exchange
-from tagger.webhooks.events import Event
+from tagger.webhook_receivers import Event
 from tagger.webhooks.messages import Message
 
 TIMEOUT_S = 15.0
@@ -23,18 +23,21 @@ TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 4096
 GONE = 410
 """The receiver wants no more messages."""
+TEST = "test"
+"""The type of a message that is no event, but tries a receiver."""
 
 
 @dataclass(frozen=True)
 class Receiver:
     """Where messages go. `web_url`: the address of the page, for links."""
 
+    name: str
     url: str
     secret: str
     web_url: str
 
     @property
-    def name(self) -> str:
+    def address(self) -> str:
         """The address without user, password and path, which can be secrets."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -63,11 +66,12 @@ class NotDelivered(Exception):
     """The receiver did not answer; the text says why."""
 
 
-def receiver_of(settings: Settings) -> Receiver | None:
-    """The receiver of the settings; None if they name none."""
-    if settings.webhook_url is None or settings.webhook_secret is None:
-        return None
-    return Receiver(settings.webhook_url, settings.webhook_secret, settings.web_url or "")
+def receivers_of(settings: Settings) -> list[Receiver]:
+    """The receivers that the settings name."""
+    return [
+        Receiver(name, receiver.url, receiver.secret, settings.web_url or "")
+        for name, receiver in settings.receivers.items()
+    ]
 
 
 def deliver(receiver: Receiver, message: Message) -> Answer:

@@ -6,40 +6,39 @@ Their facts name jobs, photos and landmarks by number and name, never by path: t
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from tagger.database.connection import records_events
+from tagger.database.connection import subscriptions_of
 from tagger.database.statements import insert_missing
 from tagger.database.tables import webhook_messages
+from tagger.webhook_receivers import Event
 
 
-class Event(StrEnum):
-    """`job.failures` follows `job.finished` if more photos failed than the settings expect. `test` is sent by a command."""
-
-    JOB_FINISHED = "job.finished"
-    JOB_FAILURES = "job.failures"
-    LANDMARK_FOUND = "landmark.found"
-    TEST = "test"
+def has_receivers(connection: Connection, *events: Event) -> bool:
+    """Whether anybody receives one of these events."""
+    return any(map(subscriptions_of(connection).to, events))
 
 
 def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, object]) -> None:
-    """Record an event for the receiver, if there is one. The same event of the same subject is recorded once.
+    """Record an event, once for each of its receivers. The same event of the same subject is recorded once.
 
     PostgreSQL lets a transaction wait for another that records the same event: record several in order of their subjects.
     """
-    if not records_events(connection):
-        return
-    row = {
-        "message_id": new_message_id(),
-        "subject": f"{event}/{subject}",
-        "event": event,
-        "data": dict(data),
-        "created_at": datetime.now(UTC),
-        "next_attempt_at": 0.0,
-    }
-    insert_missing(connection, webhook_messages, [row])
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "message_id": new_message_id(),
+            "receiver": receiver,
+            "subject": f"{event}/{subject}",
+            "event": event,
+            "data": dict(data),
+            "created_at": now,
+            "next_attempt_at": 0.0,
+        }
+        for receiver in subscriptions_of(connection).to(event)
+    ]
+    insert_missing(connection, webhook_messages, rows)
 
 
 def new_message_id() -> str:

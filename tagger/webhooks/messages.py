@@ -1,10 +1,11 @@
 """Stored messages: claimed for an attempt, delivered, tried again with growing pauses, given up, removed.
 
+Each message is for one receiver, so that one that is away does not delay what others get.
 All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
 sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,10 +42,11 @@ class Message:
 class StoredMessage:
     """A message that is not delivered.
 
-    `subject`: the event and what it is about. `next_attempt_at`: None if it was given up. `problem`: why the last attempt failed.
+    `receiver`: its name. `subject`: the event and what it is about. `next_attempt_at`: None if it was given up. `problem`: why the last attempt failed.
     """
 
     id: str
+    receiver: str
     subject: str
     at: datetime
     attempts: int
@@ -54,16 +56,17 @@ class StoredMessage:
 
 @dataclass(frozen=True)
 class MessageCounts:
-    """How many messages wait for an attempt, and how many were given up. `problem`: of the last failed attempt."""
+    """How many messages to one receiver wait for an attempt, and how many were given up. `problem`: of the last failed attempt."""
 
-    pending: int
-    given_up: int
-    problem: str | None
+    pending: int = 0
+    given_up: int = 0
+    problem: str | None = None
 
 
-def claim_due(database: Database) -> Message | None:
-    """Claim the message that is due longest; None if none is."""
-    due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now(), ~_is_old())
+def claim_due(database: Database, receiver: str) -> Message | None:
+    """Claim the message to this receiver that is due longest; None if none is."""
+    is_due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now(), ~_is_old())
+    due = and_(webhook_messages.c.receiver == receiver, is_due)
     oldest = (
         select(webhook_messages.c.id)
         .where(due)
@@ -113,12 +116,12 @@ def _update(database: Database, message: Message, values: dict[str, Any]) -> Non
         connection.execute(update(webhook_messages).where(is_claimed).values(values))
 
 
-def retry_messages(database: Database) -> int:
-    """Send all that is not delivered as soon as possible, with all attempts ahead. Returns how many these are."""
+def retry_messages(database: Database, receivers: Collection[str]) -> int:
+    """Send all that is not delivered to these as soon as possible, with all attempts ahead. Returns how many these are."""
     with database.write() as connection:
         return connection.execute(
             update(webhook_messages)
-            .where(webhook_messages.c.delivered_at.is_(None))
+            .where(webhook_messages.c.receiver.in_(receivers), webhook_messages.c.delivered_at.is_(None))
             .values(next_attempt_at=db_now(), attempts=0)
         ).rowcount
 
@@ -134,6 +137,7 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
         for row in connection.execute(query):
             yield StoredMessage(
                 row.message_id,
+                row.receiver,
                 row.subject,
                 row.created_at,
                 row.attempts,
@@ -142,23 +146,29 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
             )
 
 
-def count_messages(database: Database) -> MessageCounts:
-    """How many messages are not delivered."""
-    counts = [func.count().filter(condition) for condition in (_IS_PENDING, _IS_GIVEN_UP)]
-    is_undelivered = webhook_messages.c.delivered_at.is_(None)
-    problems = (
-        select(webhook_messages.c.problem)
-        .where(is_undelivered, webhook_messages.c.problem.is_not(None))
-        .order_by(webhook_messages.c.id.desc())
-        .limit(1)
+def count_messages(database: Database) -> dict[str, MessageCounts]:
+    """How many messages are not delivered, by receiver, in order of their names. Receivers that have all are missing."""
+    message = webhook_messages.c
+    columns = (
+        func.count().filter(_IS_PENDING).label("pending"),
+        func.count().filter(_IS_GIVEN_UP).label("given_up"),
+        func.max(message.id).filter(message.problem.is_not(None)).label("last_failed"),
     )
+    counts = (
+        select(message.receiver, *columns)
+        .where(message.delivered_at.is_(None))
+        .group_by(message.receiver)
+        .subquery()
+    )
+    last_failed = counts.outerjoin(webhook_messages, message.id == counts.c.last_failed)
+    query = select(counts, message.problem).select_from(last_failed).order_by(counts.c.receiver)
     with database.read() as connection:
-        row = connection.execute(select(*counts).select_from(webhook_messages).where(is_undelivered)).one()
-        return MessageCounts(row[0], row[1], connection.scalar(problems))
+        rows = connection.execute(query).all()
+    return {row.receiver: MessageCounts(row.pending, row.given_up, row.problem) for row in rows}
 
 
 def remove_old_messages(database: Database) -> None:
-    """Remove some of the messages that are KEPT_DAYS old. For one that still waits, there was no receiver for so long."""
+    """Remove some of the messages that are KEPT_DAYS old. For one that still waits, there was no such receiver for so long."""
     old = select(webhook_messages.c.id).where(_is_old()).limit(MAX_REMOVED)
     with database.read() as connection:
         ids = connection.scalars(old).all()

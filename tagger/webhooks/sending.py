@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tagger.database.connection import Database
 from tagger.metrics import WEBHOOK_ATTEMPTS
@@ -15,14 +16,24 @@ ROUND_S = 30.0
 """How long a round goes on. The next one continues."""
 
 
-def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], bool] = lambda: False) -> int:
-    """Send what is due, for at most ROUND_S and one more attempt; returns the number of delivered messages.
+def send_due_to_all(database: Database, receivers: Sequence[Receiver]) -> None:
+    """Send each receiver what is due, to all at the same time: one that hangs delays no other."""
+    if receivers:
+        with ThreadPoolExecutor(len(receivers), "webhooks") as pool:
+            list(pool.map(lambda receiver: send_due(database, receiver), receivers))
 
-    A round ends with the first failure: the receiver is probably away, and the others would fail as well.
+
+def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], bool] = lambda: False) -> int:
+    """Send one receiver what is due, for at most ROUND_S and one more attempt; returns the number of delivered messages.
+
+    A round ends with the first failure: the receiver is probably away, and other messages would fail as well.
     """
     delivered = 0
     until = time.monotonic() + ROUND_S
-    while time.monotonic() < until and not must_stop() and (message := claim_due(database)) is not None:
+    while time.monotonic() < until and not must_stop():
+        message = claim_due(database, receiver.name)
+        if message is None:
+            break
         if not _send(database, receiver, message):
             return delivered
         delivered += 1
@@ -39,10 +50,12 @@ def _send(database: Database, receiver: Receiver, message: Message) -> bool:
     else:
         if answer.is_accepted:
             store_delivery(database, message)
-            WEBHOOK_ATTEMPTS.labels("delivered").inc()
+            WEBHOOK_ATTEMPTS.labels(receiver.name, "delivered").inc()
             return True
         problem, is_final = answer.problem, answer.status == GONE
-    log.warning("The webhook at %s did not take %s: %s", receiver.name, message.event, problem)
+    log.warning(
+        "The receiver %s at %s did not take %s: %s", receiver.name, receiver.address, message.event, problem
+    )
     store_failure(database, message, problem, final=is_final)
-    WEBHOOK_ATTEMPTS.labels("failed").inc()
+    WEBHOOK_ATTEMPTS.labels(receiver.name, "failed").inc()
     return False

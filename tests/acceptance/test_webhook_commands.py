@@ -1,5 +1,7 @@
 """Webhooks as a user sees them: events of workers and of `tagger tag`, and the commands about them."""
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
 from support.servers import RedisServer
-from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
+from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 
 @pytest.fixture
@@ -61,12 +63,12 @@ def test_workers_send_what_a_receiver_refused_once_it_is_back(
     terminal.run("tag", "photos")
     pending = terminal.json("status")["webhooks"]["pending"]
     assert pending > 1
-    assert "events pending" in terminal.run("status").stdout
+    assert "events pending for default" in terminal.run("status").stdout
     listed = terminal.json("webhook", "list")
     assert "it answered with 503" in {each["problem"] for each in listed}
     times = ("at", "next_attempt_at")
     assert all(0 <= _seconds_between(*(each[name] for name in times)) < 3600 for each in listed)
-    found = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhooks"]
+    found = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhook default"]
     assert [each["state"] for each in found] == ["note"]
     receiver.behaviour = Behaviour()
     receiver.received.clear()
@@ -93,14 +95,108 @@ def test_a_test_event_shows_the_answer(
     monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", SECRET)
     output = tagger("webhook", "test")
     name = receiver.url.partition("/hook")[0]
-    assert (output.code, output.text) == (0, f"{name}: accepted with 200\nthanks\n")
+    assert (output.code, output.text) == (0, f"default ({name}): accepted with 200\nthanks\n")
     assert is_signed(receiver.received[0])
     assert receiver.received[0].document["type"] == "test"
     receiver.behaviour = Behaviour(status=404, body=b"\x1b[2Jno such hook")
     output = tagger("webhook", "test")
     assert (output.code, "it answered with 404" in output.text, "\x1b" in output.text) == (1, True, False)
-    answer = tagger("webhook", "test", "--json").json
-    assert (answer["accepted"], answer["status"], answer["receiver"]) == (False, 404, name)
+    (answer,) = tagger("webhook", "test", "--json").json
+    assert (answer["accepted"], answer["status"], answer["address"]) == (False, 404, name)
+
+
+@pytest.fixture
+def two_receivers(terminal: Terminal) -> Iterator[tuple[WebhookReceiver, WebhookReceiver]]:
+    """A chat that gets new landmarks alone, and a monitor that gets everything else."""
+    del terminal.environment["TAGGER_WEBHOOK_URL"], terminal.environment["TAGGER_WEBHOOK_SECRET"]
+    with WebhookReceiver() as chat, WebhookReceiver() as monitor:
+        receivers = {
+            "chat": {"url": chat.url, "secret": SECRET, "events": ["landmark.found"]},
+            "monitor": {
+                "url": monitor.url.replace("//", "//ada:geheimnis@"),
+                "secret": OTHER_SECRET,
+                "events": ["job.finished", "job.failures"],
+            },
+        }
+        terminal.environment["TAGGER_WEBHOOKS"] = json.dumps(receivers)
+        yield chat, monitor
+
+
+def test_each_of_two_receivers_gets_the_events_that_it_wants(
+    terminal: Terminal, two_receivers: tuple[WebhookReceiver, WebhookReceiver]
+) -> None:
+    chat, monitor = two_receivers
+    monitor.behaviour = Behaviour(status=503)
+    draw(terminal.folder / "photos" / "a.jpg")
+    terminal.run("tag", "photos")
+    assert set(events(chat)) == {"landmark.found"}
+    assert all(map(is_signed, chat.received))
+    assert events(monitor) == ["job.finished"]
+    assert is_signed(monitor.received[0], OTHER_SECRET)
+    one_pending = {"pending": 1, "given_up": 0}
+    assert terminal.json("status")["webhooks"] == {**one_pending, "receivers": {"monitor": one_pending}}
+    assert "webhooks: 1 event pending for monitor" in terminal.run("status").stdout
+    assert [each["receiver"] for each in terminal.json("webhook", "list")] == ["monitor"]
+    listed = terminal.json("doctor")["checks"]
+    checks = {each["name"]: each for each in listed if each["name"].startswith("webhook")}
+    assert {name: each["state"] for name, each in checks.items()} == {
+        "webhook chat": "ok",
+        "webhook monitor": "note",
+    }
+    assert "geheimnis" not in str(listed)
+
+
+def test_commands_try_and_retry_one_receiver_or_all(
+    terminal: Terminal, two_receivers: tuple[WebhookReceiver, WebhookReceiver]
+) -> None:
+    chat, monitor = two_receivers
+    monitor.behaviour = Behaviour(status=410)
+    answers = terminal.json("webhook", "test", code=1)
+    assert [(each["receiver"], each["accepted"]) for each in answers] == [("chat", True), ("monitor", False)]
+    assert [each["receiver"] for each in terminal.json("webhook", "test", "chat")] == ["chat"]
+    assert (len(chat.received), len(monitor.received)) == (2, 1)
+    draw(terminal.folder / "photos" / "a.jpg")
+    terminal.run("tag", "photos")
+    given_up = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhook monitor"]
+    assert "1 event given up: it answered with 410" in given_up[0]["found"]
+    assert "tagger webhook retry monitor" in given_up[0]["remedy"]
+    assert terminal.json("webhook", "retry", "chat")["events"] == 0
+    assert terminal.json("webhook", "retry", "monitor")["events"] == 1
+    unknown = terminal.run("webhook", "retry", "chta", code=1).stderr
+    assert "No receiver of webhooks is called chta. The settings name chat, monitor" in unknown
+
+
+def test_a_receiver_that_hangs_does_not_delay_what_workers_send_to_another(
+    terminal: Terminal, two_receivers: tuple[WebhookReceiver, WebhookReceiver]
+) -> None:
+    chat, monitor = two_receivers
+    hanging = threading.Event()
+    monitor.behaviour = Behaviour(hangs=hanging)
+    terminal.inject(values="tagger.webhooks.delivery.TIMEOUT_S=300")
+    draw(terminal.folder / "photos" / "a.jpg")
+    with terminal.workers(1):
+        terminal.json("enqueue", "--wait", "photos")
+        terminal.wait_until(lambda: monitor.received)
+        terminal.json("enqueue", "--wait", "--again", "photos")
+        draw(terminal.folder / "others" / "b.jpg", 1)
+        terminal.json("enqueue", "--wait", "others")
+        terminal.wait_until(lambda: "chat" not in terminal.json("status")["webhooks"]["receivers"])
+        assert set(events(chat)) == {"landmark.found"}
+        assert terminal.json("status")["webhooks"]["receivers"]["monitor"]["pending"] == 3
+        hanging.set()
+
+
+def test_events_of_a_receiver_that_is_no_longer_set_are_shown(
+    terminal: Terminal, receiver: WebhookReceiver
+) -> None:
+    receiver.behaviour = Behaviour(status=503)
+    draw(terminal.folder / "photos" / "a.jpg")
+    terminal.run("tag", "photos")
+    pending = terminal.json("status")["webhooks"]["pending"]
+    del terminal.environment["TAGGER_WEBHOOK_URL"]
+    found = [each for each in terminal.json("doctor")["checks"] if each["name"].startswith("webhook")]
+    (check,) = found
+    assert f"{pending} events not delivered, and the settings here name no such receiver" in check["found"]
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -73,9 +73,11 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
 
 def test_metrics_count_the_events_of_webhooks_and_the_attempts_to_deliver_them(terminal: Terminal) -> None:
     port = free_port()
-    terminal.inject(values="worker.webhook_thread.COUNT_S=0")
-    pending, given_up = (("tagger_webhook_events", state) for state in ("pending", "given_up"))
-    delivered, failed = (("tagger_webhook_attempts_total", result) for result in ("delivered", "failed"))
+    terminal.inject(values="worker.webhook_threads.COUNT_S=0")
+    pending, given_up = (("tagger_webhook_events", "default", state) for state in ("pending", "given_up"))
+    delivered, failed = (
+        ("tagger_webhook_attempts_total", "default", result) for result in ("delivered", "failed")
+    )
     with WebhookReceiver() as receiver:
         receiver.behaviour = Behaviour(status=500)
         terminal.environment |= {

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,8 +28,10 @@ from tagger.database.schema import (
     upgrade,
     upgrade_database,
 )
-from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts
+from tagger.database.statements import insert_missing
+from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts, webhook_messages
 from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
+from tagger.webhooks.messages import Message, MessageCounts, claim_due, count_messages
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -98,6 +101,26 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
     engine.dispose()
+
+
+def test_events_that_wait_stay_those_of_the_only_receiver(engine: Engine, empty_database_url: str) -> None:
+    upgrade(engine, "0022")
+    now = datetime.now(UTC)
+    facts = {"event": "job.finished", "data": {"job": 7}, "created_at": now, "attempts": 3}
+    waiting = {"message_id": "msg_1", "subject": "job.finished/7", "next_attempt_at": 0.0, **facts}
+    given_up = waiting | {"message_id": "msg_2", "subject": "job.finished/6", "next_attempt_at": None}
+    with engine.begin() as connection:
+        connection.execute(insert(webhook_messages), [waiting, given_up])  # names no receiver
+    upgrade(engine)
+    with closing(open_database(empty_database_url)) as database:
+        assert count_messages(database) == {"default": MessageCounts(pending=1, given_up=1)}
+        message = claim_due(database, "default")
+        assert message == Message("msg_1", "job.finished", now, {"job": 7}, attempts=4)
+        later = waiting | {"message_id": "msg_3", "subject": "job.finished/8"}
+        with database.write() as connection:  # as a worker of the version before does
+            insert_missing(connection, webhook_messages, [later])
+        assert count_messages(database)["default"].pending == 2
+    upgrade(engine, "base")
 
 
 def _wait_for_lock(engine: Engine, table: str) -> None:

@@ -4,9 +4,10 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,32 +15,44 @@ import pytest
 import trustme
 from sqlalchemy import select, update
 from support.ledgers import LedgerBuilder
-from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
+from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Outcome
 from tagger.database.statements import db_now
 from tagger.database.tables import webhook_messages
 from tagger.ledger.job_control import cancel
+from tagger.webhook_receivers import Event, ReceiverSettings, Subscriptions
 from tagger.webhooks import delivery
 from tagger.webhooks.delivery import NotDelivered, Receiver, deliver
-from tagger.webhooks.events import Event, record_event
+from tagger.webhooks.events import record_event
 from tagger.webhooks.messages import (
     PAUSES_S,
+    MessageCounts,
     claim_due,
     count_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
 )
-from tagger.webhooks.sending import send_due
+from tagger.webhooks.sending import send_due, send_due_to_all
+
+
+@contextmanager
+def subscribed(database_url: str, **events: set[Event]) -> Iterator[Database]:
+    """The database, open for a process whose settings name these receivers and their events."""
+    receivers = {
+        name: ReceiverSettings(url="https://hooks.example", secret=SECRET, events=frozenset(types))
+        for name, types in events.items()
+    }
+    with closing(open_database(database_url, subscriptions=Subscriptions.of(receivers, 0.5))) as opened:
+        yield opened
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = open_database(database_url, failure_threshold=0.5)
-    yield opened
-    opened.close()
+    with subscribed(database_url, default=set(Event)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -48,8 +61,12 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield receiver
 
 
-def target(receiver: WebhookReceiver) -> Receiver:
-    return Receiver(receiver.url, SECRET, "https://photos.example")
+def target(receiver: WebhookReceiver, name: str = "default", secret: str = SECRET) -> Receiver:
+    return Receiver(name, receiver.url, secret, "https://photos.example")
+
+
+def counts_of(database: Database, name: str = "default") -> MessageCounts:
+    return count_messages(database).get(name, MessageCounts())
 
 
 def record(database: Database, *subjects: object) -> None:
@@ -93,7 +110,7 @@ def test_a_finished_job_is_delivered_once_and_signed(database: Database, receive
     facts = {name: request.document["data"][name] for name in ("job", "state", "total", "tagged", "failed")}
     assert facts == {"job": job, "state": "finished", "total": 4, "tagged": 3, "failed": 1}
     assert request.document["links"] == {"job": f"https://photos.example/jobs/{job}"}
-    assert count_messages(database).pending == 0
+    assert counts_of(database).pending == 0
 
 
 def test_many_failures_are_an_event_of_their_own(database: Database) -> None:
@@ -124,6 +141,89 @@ def test_nothing_is_recorded_without_a_receiver(database_url: str) -> None:
     opened.close()
 
 
+def test_each_receiver_gets_its_events_signed_with_its_secret(database_url: str) -> None:
+    failures = {Event.JOB_FAILURES}
+    with (
+        WebhookReceiver() as chat,
+        WebhookReceiver() as monitoring,
+        subscribed(database_url, chat=failures, monitoring=set(Event)) as database,
+    ):
+        ledger = LedgerBuilder(database)
+        fine, bad = ledger.job(4), ledger.job(4)
+        finish(ledger, fine, failed=0)
+        finish(ledger, bad, failed=4)
+        send_due_to_all(
+            database, [target(chat, "chat"), target(monitoring, "monitoring", secret=OTHER_SECRET)]
+        )
+        assert [each.document["type"] for each in chat.received] == ["job.failures"]
+        assert [(each.document["type"], each.document["data"]["job"]) for each in monitoring.received] == [
+            ("job.finished", fine),
+            ("job.finished", bad),
+            ("job.failures", bad),
+        ]
+        assert [is_signed(each) for each in chat.received] == [True]
+        assert all(is_signed(each, OTHER_SECRET) for each in monitoring.received)
+        ids = [each.document["id"] for each in (*chat.received, *monitoring.received)]
+        assert len(set(ids)) == 4, "the id of a message is of one delivery"
+        assert count_messages(database) == {}
+
+
+def test_an_event_that_nobody_receives_is_not_recorded(database_url: str) -> None:
+    with subscribed(database_url, chat={Event.LANDMARK_FOUND}) as database:
+        ledger = LedgerBuilder(database)
+        finish(ledger, ledger.job(4), failed=4)
+        assert recorded(database) == []
+
+
+def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
+    with (
+        WebhookReceiver() as away,
+        WebhookReceiver() as fine,
+        subscribed(database_url, away=set(Event), fine=set(Event)) as database,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        record(database, 1, 2, 3)
+        hanging = threading.Event()
+        away.behaviour = Behaviour(hangs=hanging)
+        round_ = pool.submit(send_due_to_all, database, [target(away, "away"), target(fine, "fine")])
+        try:
+            wait_for(lambda: len(fine.received) == 3)
+            assert not round_.done(), "the other one has not answered yet"
+        finally:
+            hanging.set()
+        round_.result(60)
+        assert counts_of(database, "fine") == MessageCounts()
+        assert (counts_of(database, "away").pending, len(away.received)) == (3, 1)
+        assert {message.receiver for message in undelivered_messages(database)} == {"away"}
+
+
+def test_messages_are_given_up_and_retried_for_each_receiver(database_url: str) -> None:
+    with (
+        WebhookReceiver() as gone,
+        WebhookReceiver() as away,
+        subscribed(database_url, gone=set(Event), away=set(Event)) as database,
+    ):
+        record(database, 1)
+        gone.behaviour, away.behaviour = Behaviour(status=410), Behaviour(status=503)
+        receivers = [target(gone, "gone"), target(away, "away")]
+        send_due_to_all(database, receivers)
+        counts = count_messages(database)
+        assert counts["gone"] == MessageCounts(given_up=1, problem="it answered with 410")
+        assert counts["away"] == MessageCounts(pending=1, problem="it answered with 503")
+        gone.behaviour = away.behaviour = Behaviour()
+        assert retry_messages(database, ["gone"]) == 1
+        send_due_to_all(database, receivers)
+        assert count_messages(database) == {"away": counts["away"]}, "its pause is not over"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def test_an_event_of_a_transaction_that_is_rolled_back_is_not_sent(
     database: Database, receiver: WebhookReceiver
 ) -> None:
@@ -138,6 +238,7 @@ def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     database: Database, receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.behaviour = Behaviour(status=500)
+    address = receiver.url.partition("/hook")[0]
     record(database, 1)
     pauses: list[float] = []
     for _ in range(len(PAUSES_S) + 1):
@@ -150,12 +251,12 @@ def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     assert pauses == pytest.approx(PAUSES_S, abs=4)
     assert len(receiver.received) == len(PAUSES_S) + 1
     assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
-    assert count_messages(database).given_up == 1
+    assert counts_of(database).given_up == 1
     (message,) = undelivered_messages(database)
     assert (message.next_attempt_at, message.problem) == (None, "it answered with 500")
-    assert "did not take job.finished: it answered with 500" in caplog.text
+    assert f"The receiver default at {address} did not take job.finished: it answered with 500" in caplog.text
     receiver.behaviour = Behaviour(status=204, body=b"")
-    assert retry_messages(database) == 1
+    assert retry_messages(database, ["default"]) == 1
     assert send_due(database, target(receiver)) == 1
     assert list(undelivered_messages(database)) == []
 
@@ -164,7 +265,7 @@ def test_a_receiver_that_is_gone_gets_no_more(database: Database, receiver: Webh
     receiver.behaviour = Behaviour(status=410)
     record(database, 1)
     send_due(database, target(receiver))
-    assert count_messages(database).given_up == 1
+    assert counts_of(database).given_up == 1
 
 
 def test_a_redirect_is_not_followed(database: Database, receiver: WebhookReceiver) -> None:
@@ -195,7 +296,7 @@ def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
 ) -> None:
     monkeypatch.setattr(delivery, "TIMEOUT_S", 6.0)
     record(database, 1)
-    message = claim_due(database)
+    message = claim_due(database, "default")
     assert message is not None
     resolve = socket.getaddrinfo
     with silent_address() as silent:
@@ -228,7 +329,7 @@ def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
 
 def test_a_name_that_no_host_can_have_is_a_problem(database: Database) -> None:
     record(database, 1)
-    assert send_due(database, Receiver("http://hooks..example/", SECRET, "")) == 0
+    assert send_due(database, Receiver("default", "http://hooks..example/", SECRET, "")) == 0
     (message,) = undelivered_messages(database)
     assert message.problem == "its name is not valid"
 
@@ -246,7 +347,7 @@ def silent_address() -> Iterator[list[Any]]:
 def test_a_huge_answer_is_read_in_part(receiver: WebhookReceiver, database: Database) -> None:
     receiver.behaviour = Behaviour(body=b"x" * 50_000_000)
     record(database, 1)
-    message = claim_due(database)
+    message = claim_due(database, "default")
     assert message is not None
     answer = deliver(target(receiver), message)
     assert (answer.status, len(answer.text)) == (200, delivery.MAX_ANSWER_BYTES)
@@ -279,8 +380,8 @@ def test_an_unreachable_receiver_is_named_without_its_secrets(
         port = receiver.url.split(":")[2].partition("/")[0]
     record(database, 1)
     caplog.set_level(logging.DEBUG)
-    send_due(database, Receiver(f"http://ada:geheim@localhost:{port}/token-geheim", SECRET, ""))
-    assert f"http://localhost:{port} did not take" in caplog.text
+    send_due(database, Receiver("default", f"http://ada:geheim@localhost:{port}/token-geheim", SECRET, ""))
+    assert f"default at http://localhost:{port} did not take" in caplog.text
     (message,) = undelivered_messages(database)
     assert str(message.problem).startswith("no connection: ")
     assert "geheim" not in caplog.text + str(message.problem)
@@ -290,22 +391,22 @@ def test_what_is_no_http_is_a_problem(database: Database, receiver: WebhookRecei
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     record(database, 1)
-    message = claim_due(database)
+    message = claim_due(database, "default")
     assert message is not None
     with (
         WebhookReceiver(context) as encrypted,
         pytest.raises(NotDelivered, match=r"no answer|not HTTP|no connection"),
     ):
-        deliver(Receiver(encrypted.url.replace("https", "http"), SECRET, ""), message)
+        deliver(Receiver("default", encrypted.url.replace("https", "http"), SECRET, ""), message)
     with pytest.raises(NotDelivered, match="TLS failed"):
-        deliver(Receiver(receiver.url.replace("http", "https"), SECRET, ""), message)
+        deliver(Receiver("default", receiver.url.replace("http", "https"), SECRET, ""), message)
 
 
 def test_user_and_password_of_the_address_are_sent_as_basic_authentication(
     database: Database, receiver: WebhookReceiver
 ) -> None:
     record(database, 1)
-    send_due(database, Receiver(receiver.url.replace("//", "//ada:p%40ss@"), SECRET, ""))
+    send_due(database, Receiver("default", receiver.url.replace("//", "//ada:p%40ss@"), SECRET, ""))
     assert receiver.received[0].headers["authorization"] == "Basic YWRhOnBAc3M="
     assert receiver.received[0].document["links"] == {"job": "/jobs/1"}
 
@@ -322,9 +423,9 @@ def test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing(
     database: Database, receiver: WebhookReceiver
 ) -> None:
     record(database, 1)
-    lost = claim_due(database)
+    lost = claim_due(database, "default")
     assert lost is not None
-    assert claim_due(database) is None, "it is claimed"
+    assert claim_due(database, "default") is None, "it is claimed"
     make_due(database)  # as after its claim has ended
     receiver.behaviour = Behaviour(status=500)
     send_due(database, target(receiver))

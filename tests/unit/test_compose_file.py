@@ -3,13 +3,16 @@
 import json
 import re
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 from jsonschema.validators import validator_for
 from support.command_words import check_command
+from support.webhook_receiver import SECRET
 
 from tagger.settings import Settings, load_settings
 
@@ -90,6 +93,15 @@ def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_settings()
     assert loaded.web_folders == [Path("/photos")]
     assert loaded.web_write == "none"
+
+
+def test_settings_of_webhooks_are_valid_as_the_page_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DEPLOY.parent / "docs" / "how-to" / "run-in-containers.md").read_text()
+    (line,) = re.findall(r"`(TAGGER_WEBHOOKS=[^`]*)`", page)
+    values = dotenv_values(stream=StringIO(line.replace("whsec_…", SECRET)))
+    monkeypatch.setenv("TAGGER_WEBHOOKS", str(values["TAGGER_WEBHOOKS"]))
+    assert load_settings().receivers["chat"].secret == SECRET
+    assert all("env_file" in SERVICES[name] for name in OWN)
 
 
 def test_commands_and_health_checks_exist() -> None:

@@ -118,6 +118,12 @@ def test_settings_exist_and_are_valid(
                 assert Settings().language == "de"
 
 
+def test_all_processes_have_the_settings_of_the_secret(manifests: list[dict[str, Any]]) -> None:
+    deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    sources = [container["envFrom"] for each in deployments for container in _containers(each)]
+    assert sources == [[{"secretRef": {"name": "tagger"}}]] * 4
+
+
 def test_schema_is_upgraded_before_pods_change_as_its_owner(manifests: list[dict[str, Any]]) -> None:
     job = _named(manifests, "Job", "rel-migration")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"

@@ -56,7 +56,7 @@ def test_alerts_and_dashboard_use_metrics_that_workers_serve() -> None:
 
 
 def test_labels_in_alerts_and_dashboard_are_those_of_the_metrics() -> None:
-    known = {"job", "instance", "outcome", "kind", "stage", "queue", "state", "result"}
+    known = {"job", "instance", "outcome", "kind", "stage", "queue", "state", "result", "receiver"}
     used = {
         label.strip()
         for expression in expressions()

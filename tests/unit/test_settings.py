@@ -1,5 +1,6 @@
 """Where settings come from: the user's configuration folder or a named file, never the working directory."""
 
+import json
 import logging
 from pathlib import Path
 from urllib.parse import quote
@@ -7,7 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from tagger.errors import SettingsInvalid
-from tagger.settings import load_settings
+from tagger.settings import Settings, load_settings
+from tagger.webhook_receivers import Event
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,63 @@ def test_names_servers_and_absolute_paths_are_kept(
     (folder / "mine.toml").write_text(f'{name} = "{value}"\n')
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
     assert getattr(load_settings(), name) == value
+
+
+CHAT = {"url": "https://hooks.example/geheim", "secret": f"whsec_{'A' * 32}", "events": ["job.failures"]}
+
+
+def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = folder / "settings.toml"
+    config.write_text(f'[webhooks.monitor]\nurl = "http://127.0.0.1:9"\nsecret = "{CHAT["secret"]}"\n')
+    monkeypatch.setenv("TAGGER_CONFIG", str(config))
+    monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps({"chat": CHAT}))
+    assert load_settings().receivers.keys() == {"chat", "monitor"}
+    monkeypatch.setenv("TAGGER_WEBHOOK_URL", "https://hooks.example/one")
+    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", str(CHAT["secret"]))
+    settings = load_settings()
+    assert {event: settings.subscriptions.to(event) for event in Event} == {
+        Event.JOB_FINISHED: ["default", "monitor"],
+        Event.JOB_FAILURES: ["chat", "default", "monitor"],
+        Event.LANDMARK_FOUND: ["default", "monitor"],
+    }
+    assert "geheim" not in repr(settings) + repr(settings.receivers)
+    assert Settings(**settings.model_dump(mode="json")) == settings, "as other processes get them"
+
+
+@pytest.mark.parametrize(
+    ("receivers", "reason"),
+    [
+        ({"chat": CHAT | {"secret": "geheim"}}, r"webhooks\.chat\.secret .* it must be whsec_"),
+        ({"chat": CHAT | {"url": "geheim"}}, r"webhooks\.chat\.url .* it must be like https://"),
+        ({"chat": CHAT | {"events": ["job.done"]}}, r"webhooks\.chat\.events\.0 .*'landmark\.found'"),
+        ({"chat": CHAT | {"events": []}}, r"webhooks\.chat\.events .* at least 1"),
+        ({"chat": CHAT | {"evnts": []}}, r"webhooks\.chat\.evnts .* not permitted"),
+        ({"chat": {"url": CHAT["url"]}}, r"webhooks\.chat\.secret .* required"),
+        ({"https://hooks.example/geheim": CHAT}, r"^Invalid setting: webhooks \(.*names of receivers"),
+        ({"https://hooks.example/geheim": "geheim"}, r"^Invalid setting: webhooks \(.*names of receivers"),
+        ({"default": CHAT}, "is called default"),
+        ({f"chat-{number}": CHAT for number in range(17)}, "at most 16"),
+        (["geheim"], "valid dictionary"),
+    ],
+)
+def test_invalid_receivers_are_refused_without_their_secrets(
+    receivers: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_WEBHOOK_URL", "https://hooks.example/one")
+    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", str(CHAT["secret"]))
+    monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps(receivers))
+    with pytest.raises(SettingsInvalid, match=reason) as refused:
+        load_settings()
+    assert "geheim" not in str(refused.value)
+    assert "(TAGGER_WEBHOOKS)" in str(refused.value)
+
+
+def test_receivers_that_are_no_json_are_refused_without_their_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAGGER_WEBHOOKS", "{'chat': 'geheim'}")
+    with pytest.raises(SettingsInvalid, match="webhooks") as refused:
+        load_settings()
+    assert "geheim" not in str(refused.value)

@@ -1,14 +1,17 @@
 """deploy/systemd: units that systemd accepts, and that expose little."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from support.command_words import check_command
+from support.webhook_receiver import SECRET
 
-from tagger.settings import Settings
+from tagger.settings import Settings, load_settings
+from tagger.webhook_receivers import Event
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")
@@ -48,6 +51,15 @@ def test_settings_of_the_units_exist() -> None:
     names = {name for text in texts for name in re.findall(r"\bTAGGER_(\w+)=", text)}
     assert {"DATABASE_URL", "REDIS_URL", "DATA_FOLDER"} <= names
     assert {name.lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_examples_of_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (UNITS / "tagger.env").read_text().replace("whsec_BASE64", SECRET)
+    for name, value in re.findall(r"^#?(TAGGER_\w+)=(.+)$", text, re.MULTILINE):
+        monkeypatch.setenv(name, shlex.split(value)[0])
+    settings = load_settings()
+    assert settings.roots == {"Pictures": Path("/mnt/nas/pictures")}
+    assert settings.receivers["chat"].events == {Event.JOB_FAILURES}
 
 
 def test_commands_of_the_units_exist() -> None:

@@ -117,7 +117,7 @@ def _overview_document(
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
-    webhooks: MessageCounts,
+    webhooks: Mapping[str, MessageCounts],
 ) -> dict[str, object]:
     from tagger.database.statements import current_time
     from tagger.enqueue.documents import (

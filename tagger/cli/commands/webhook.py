@@ -1,9 +1,9 @@
-"""`tagger webhook …`: try the receiver of events, and what it has not accepted."""
+"""`tagger webhook …`: try the receivers of events, and what they have not accepted."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,38 +14,42 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
-    from tagger.webhooks.delivery import Answer, Receiver
+    from collections.abc import Sequence
+
+    from tagger.settings import Settings
+    from tagger.webhooks.delivery import Receiver
     from tagger.webhooks.messages import StoredMessage
 
 webhook_app = typer.Typer(
-    help="Try the receiver of TAGGER_WEBHOOK_URL, and list and retry what it has not accepted.",
+    help="Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
     no_args_is_help=True,
 )
 
+Name = Annotated[
+    str | None,
+    typer.Argument(help="Name of a receiver in TAGGER_WEBHOOKS. (default: all)", metavar="RECEIVER"),
+]
+
 
 @webhook_app.command("test")
-def send_test(json: Json = False) -> None:
-    """Send an event of type test, and print the answer. Exits with 1 if the receiver does not accept it.
+def send_test(receiver: Name = None, json: Json = False) -> None:
+    """Send an event of type test, and print the answers. Exits with 1 if a receiver does not accept it.
 
     Example: tagger webhook test
     """
-    from tagger.webhooks.delivery import NotDelivered
-
-    receiver = _receiver()
-    try:
-        answer, problem = _send(receiver), None
-    except NotDelivered as error:
-        answer, problem = None, str(error)
-    if answer is not None and not answer.is_accepted:
-        problem = answer.problem
+    documents = []
+    for each in _receivers(load_settings(), receiver):
+        document = _try(each)
+        documents.append(document)
+        if not json:
+            found = document["problem"] or f"accepted with {document['status']}"
+            typer.echo(f"{each.name} ({each.address}): {found}")
+            if document["text"]:
+                typer.echo(printable(document["text"]))
     if json:
-        shown = {"status": answer and answer.status, "text": answer and answer.text}
-        write_json({"receiver": receiver.name, "accepted": problem is None, **shown, "problem": problem})
-    else:
-        typer.echo(f"{receiver.name}: {problem or f'accepted with {answer and answer.status}'}")
-        if answer is not None and answer.text:
-            typer.echo(printable(answer.text))
-    raise typer.Exit(console.DONE if problem is None else console.NOT_DONE)
+        write_json(documents)
+    all_accepted = all(document["accepted"] for document in documents)
+    raise typer.Exit(console.DONE if all_accepted else console.NOT_DONE)
 
 
 @webhook_app.command("list")
@@ -63,6 +67,7 @@ def list_(json: Json = False) -> None:
     rows = (
         [
             local_time(message.at),
+            message.receiver,
             message.subject,
             message.attempts,
             "given up" if message.next_attempt_at is None else local_time(message.next_attempt_at),
@@ -70,45 +75,62 @@ def list_(json: Json = False) -> None:
         ]
         for message in messages
     )
-    write_table(("Time", "Event", "Attempts", "Next attempt", "Problem"), rows)
+    write_table(("Time", "Receiver", "Event", "Attempts", "Next attempt", "Problem"), rows)
     if not messages:
         console.info("all events are delivered")
 
 
 @webhook_app.command("retry")
-def retry(json: Json = False) -> None:
+def retry(receiver: Name = None, json: Json = False) -> None:
     """Send the events that are not delivered again, also those that were given up. Workers send them within seconds.
 
     Example: tagger webhook retry
     """
     from tagger.webhooks.messages import retry_messages
 
-    _receiver()
-    count = retry_messages(open_session().database)
+    settings = load_settings()
+    names = [each.name for each in _receivers(settings, receiver)]
+    count = retry_messages(open_session(settings).database, names)
     if json:
         write_json({"events": count})
     else:
         console.info(f"{count_of(count, 'event')} will be sent by the workers")
 
 
-def _receiver() -> Receiver:
-    from tagger.errors import WebhookNotSet
-    from tagger.webhooks.delivery import receiver_of
+def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
+    """The receiver of this name, or all."""
+    from tagger.errors import ReceiverNotFound, WebhookNotSet
+    from tagger.webhooks.delivery import receivers_of
 
-    receiver = receiver_of(load_settings())
-    if receiver is None:
+    receivers = receivers_of(settings)
+    if not receivers:
         raise WebhookNotSet
-    return receiver
+    found = [each for each in receivers if name in {None, each.name}]
+    if not found:
+        raise ReceiverNotFound(name=name, names=", ".join(each.name for each in receivers))
+    return found
 
 
-def _send(receiver: Receiver) -> Answer:
+def _try(receiver: Receiver) -> dict[str, Any]:
+    """Send an event of type test; returns the answer, or why there is none."""
     from datetime import UTC, datetime
 
-    from tagger.webhooks.delivery import deliver
-    from tagger.webhooks.events import Event, new_message_id
+    from tagger.webhooks.delivery import TEST, NotDelivered, deliver
+    from tagger.webhooks.events import new_message_id
     from tagger.webhooks.messages import Message
 
-    return deliver(receiver, Message(new_message_id(), Event.TEST, datetime.now(UTC), {}))
+    document = {"receiver": receiver.name, "address": receiver.address}
+    try:
+        answer = deliver(receiver, Message(new_message_id(), TEST, datetime.now(UTC), {}))
+    except NotDelivered as error:
+        return document | {"accepted": False, "status": None, "text": None, "problem": str(error)}
+    problem = None if answer.is_accepted else answer.problem
+    return document | {
+        "accepted": answer.is_accepted,
+        "status": answer.status,
+        "text": answer.text,
+        "problem": problem,
+    }
 
 
 def _document(message: StoredMessage) -> dict[str, Any]:

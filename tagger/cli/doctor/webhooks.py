@@ -1,4 +1,4 @@
-"""Checks of webhooks: whether the receiver accepts the events, and who can read them on their way."""
+"""Checks of webhooks: whether each receiver accepts its events, and who can read them on their way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from tagger.addresses import is_loopback
 from tagger.cli.doctor.findings import note, ok
 from tagger.cli.output.job_text import count_of
-from tagger.webhooks.messages import count_messages
+from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,17 +21,26 @@ if TYPE_CHECKING:
 def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
     """No finding where nobody receives webhooks and none is left."""
     counts = count_messages(database)
+    for name, receiver in settings.receivers.items():
+        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
+        address = urlsplit(receiver.url)
+        if address.scheme == "http" and not is_loopback(str(address.hostname)):
+            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
+    for name, left in counts.items():
+        events = count_of(left.pending + left.given_up, "event")
+        yield note(
+            f"webhook {name}",
+            f"{events} not delivered, and the settings here name no such receiver",
+            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
+        )
+
+
+def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
     reason = f": {counts.problem}" if counts.problem else ""
     if counts.given_up:
-        found = f"{count_of(counts.given_up, 'event')} given up{reason}"
-        yield note("webhooks", found, "tagger webhook test; when it succeeds, tagger webhook retry")
-    elif counts.pending:
-        sender = "" if settings.webhook_url else ", and TAGGER_WEBHOOK_URL is not set here"
-        found = f"{count_of(counts.pending, 'event')} not delivered yet{sender}{reason}"
-        yield note("webhooks", found, "tagger webhook list")
-    elif settings.webhook_url is not None:
-        yield ok("webhooks", "all events are delivered")
-    if settings.webhook_url is not None:
-        address = urlsplit(settings.webhook_url)
-        if address.scheme == "http" and not is_loopback(str(address.hostname)):
-            yield note("webhooks", "events are sent unencrypted", "use https in TAGGER_WEBHOOK_URL")
+        remedy = f"tagger webhook test {name}; when it succeeds, tagger webhook retry {name}"
+        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
+    if counts.pending:
+        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
+        return note(f"webhook {name}", found, "tagger webhook list")
+    return ok(f"webhook {name}", "all events are delivered")

@@ -133,12 +133,16 @@ def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
     return lines
 
 
-def webhook_lines(counts: MessageCounts) -> list[str]:
-    """How many events the receiver of webhooks has not accepted; no line if it has all."""
-    if not counts.pending and not counts.given_up:
-        return []
-    given_up = f", {counts.given_up} given up; list them with: tagger webhook list" if counts.given_up else ""
-    return [f"webhooks: {count_of(counts.pending, 'event')} pending{given_up}"]
+def webhook_lines(counts: Mapping[str, MessageCounts]) -> list[str]:
+    """How many events each receiver of webhooks has not accepted; no line for one that has all."""
+    return [
+        f"webhooks: {count_of(each.pending, 'event')} pending for {name}{_given_up(each)}"
+        for name, each in counts.items()
+    ]
+
+
+def _given_up(counts: MessageCounts) -> str:
+    return f", {counts.given_up} given up; list them with: tagger webhook list" if counts.given_up else ""
 
 
 def tick_lines(last_tick: LastTick | None) -> list[str]:

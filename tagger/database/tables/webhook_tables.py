@@ -1,6 +1,6 @@
-"""The table of events for the receiver of webhooks."""
+"""The table of events for the receivers of webhooks."""
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, Table, Text
+from sqlalchemy import JSON, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
 from tagger.database.tables.column_types import Id, UtcDateTime, metadata
 
@@ -13,8 +13,7 @@ webhook_messages = Table(
         "subject",
         Text,
         nullable=False,
-        unique=True,
-        doc="the event and what it is about, like `job.finished/7`: the same event is recorded once",
+        doc="the event and what it is about, like `job.finished/7`: the same event is recorded once for each receiver",
     ),
     Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
     Column("data", JSON, nullable=False, doc="facts of the event"),
@@ -27,12 +26,19 @@ webhook_messages = Table(
     ),
     Column("delivered_at", UtcDateTime, doc="when the receiver accepted it; null: not yet, or given up"),
     Column("problem", Text, doc="why the last attempt failed, in words"),
-    info={
-        "doc": "An event for the receiver of `TAGGER_WEBHOOK_URL`, written in the transaction of the event."
-    },
+    Column(
+        "receiver",
+        Text,
+        nullable=False,
+        server_default="default",
+        doc="the name of the receiver in `TAGGER_WEBHOOKS`; `default`: that of `TAGGER_WEBHOOK_URL`",
+    ),
+    UniqueConstraint("receiver", "subject"),
+    info={"doc": "An event for a receiver of webhooks, written in the transaction of the event."},
 )
 Index(
     "ix_webhook_messages_pending",
+    webhook_messages.c.receiver,
     webhook_messages.c.next_attempt_at,
     postgresql_where=webhook_messages.c.next_attempt_at.is_not(None),
     sqlite_where=webhook_messages.c.next_attempt_at.is_not(None),

@@ -449,11 +449,20 @@ class WithdrawnVerdicts:
 
 
 @dataclass
-class Webhooks:
-    """How many events the receiver of webhooks has not accepted yet, and how many were given up."""
+class UndeliveredEvents:
+    """How many events a receiver of webhooks has not accepted yet, and how many were given up."""
 
     pending: int
     given_up: int
+
+
+@dataclass
+class Webhooks:
+    """The sums of all receivers of webhooks, and each that has not accepted all, by its name."""
+
+    pending: int
+    given_up: int
+    receivers: dict[str, UndeliveredEvents]
 
 
 @dataclass

@@ -35,7 +35,7 @@ class Status:
     workers: Sequence[WorkerStatus]
     queues: Mapping[str, int | None]
     last_tick: LastTick | None
-    webhooks: MessageCounts
+    webhooks: Mapping[str, MessageCounts]
     problem: str | None
     now: datetime
 
