@@ -1,6 +1,6 @@
 """How many photos each choice of a filter leaves, together with all other filters of a query; reads only.
 
-A choice has the same number as a query with it. Where a query reads too many photos, only the newest are counted: there are more.
+A choice has the same number as a query with it. Where a query reads too many photos, only those that were added last are counted: there are more.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ from tagger.query.tag_conditions import shown_landmarks
 from tagger.query.tagged_photos import select_photos
 
 MOST_READ = 50_000
-"""A query that reads more photos is counted among as many of the newest ones."""
+"""A query that reads more photos is counted among as many that were added last."""
 MOST_VALUES = 200
 """Choices of a facet, the most frequent ones."""
 

@@ -98,9 +98,8 @@ def assert_fits(page: Page, path: str, size: ViewportSize) -> None:
     """Check that nothing of the page is outside a window of this size, with everything unfolded too."""
     page.set_viewport_size(size)
     page.wait_for_function(
-        "() => document.documentElement.scrollWidth <= innerWidth"
+        "(width) => innerWidth === width && document.documentElement.scrollWidth <= width", arg=size["width"]
     )  # parts may still be loading
-    assert page.evaluate("innerWidth") == size["width"]
     assert page.evaluate(OUTSIDE_THE_SCREEN) == [], path
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 

@@ -468,6 +468,18 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
 
 
+@pytest.mark.parametrize("path", ["/photos?min_score=0.5", f"/landmarks/{EIFFEL}", "/unknown"])
+def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str, path: str) -> None:
+    with open_page(browser, address + path, screen=PHONE) as page:
+        expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
+        boxes = [each.bounding_box() for each in page.locator(".page-tools > :visible").all()]
+        middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+        assert len(middles) >= 4 - ("unknown" in path)
+        assert max(middles) - min(middles) < 2
+        page.get_by_role("group").filter(has_text="Order").locator("summary").click()
+        expect(page.get_by_role("link", name="Oldest first")).to_be_visible()
+
+
 def test_filters_work_without_script(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?sort=name", script=False) as page:
         page.get_by_role("link", name="Filter", exact=True).click()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
-from sqlalchemy import event, update
+from sqlalchemy import event, insert, update
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.large_library import ROOT, make_library
@@ -22,7 +22,7 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
-from tagger.database.tables import landmarks
+from tagger.database.tables import landmarks, photos
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.covers import find_covers
@@ -31,6 +31,7 @@ from tagger.web import cached_value, state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.access import AccessPolicy
+from tagger.web.pages import overview
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
@@ -38,6 +39,12 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
     return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait for their numbers."""
+    monkeypatch.setattr(overview, "WAIT_S", 60.0)
 
 
 def covers_of(page: str) -> list[str]:
@@ -136,6 +143,21 @@ def test_search_folds_accents_and_case_and_knows_cities_and_countries(
     page = client.get("/search", params={"q": typed}).text
     assert sorted(covers_of(page)) == found
     assert found or "No results for" in page
+
+
+def test_results_of_a_search_are_under_headings_and_the_box_has_what_was_typed(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("Germany/a.jpg", (GATE, 0.9, True), taken_at=datetime(2026, 1, 2))
+    page = client.get("/search?q=germany").text
+    assert re.findall(r"<h2[^>]*>([^<]*)<", page) == [
+        "Places, dates, trips and folders",
+        "Countries",
+        "Landmarks",
+    ]
+    assert re.search(r'id="search" name="q"[^>]* value="germany"', page)
+    assert 'name="best"' not in page  # the form shows results, also where one matches best
+    assert 'name="best"' in client.get("/library").text
 
 
 def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
@@ -347,7 +369,7 @@ def toggle(panel: str, folder: str) -> str:
     return unescape(address)
 
 
-def test_the_panel_says_that_only_the_newest_photos_are_counted(
+def test_the_panel_says_of_how_many_photos_its_numbers_are(
     client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
@@ -355,7 +377,57 @@ def test_the_panel_says_that_only_the_newest_photos_are_counted(
     count = facets.count_facets
     monkeypatch.setattr(state, "count_facets", lambda *query: count(*query, most_read=1))
     panel = client.get("/photos/filter?any_rank=1").text
-    assert "is of the newest 50\u202f000 photos alone" in panel
+    assert "is of the 50\u202f000 photos that were added last" in panel
+
+
+@pytest.mark.usefixtures("counted")
+def test_photos_leads_to_those_that_are_not_classified(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", classified=False)
+    library.photo("c.jpg", classified=False)
+    library.photo("d.jpg", classified=False, failure_kind="damaged")
+    page = client.get("/photos?any_rank=1").text
+    assert tiles_of(page) == [1]
+    waiting = client.get(address_of(page, "2 photos are not classified yet")).text
+    failed = client.get(address_of(page, "1 photo failed")).text
+    assert (sorted(tiles_of(waiting)), tiles_of(failed)) == ([2, 3], [4])
+    assert "data-unclassified" not in waiting + failed
+    nothing = client.get("/photos?min_score=0.99").text
+    assert "No matching photos" in nothing
+    assert address_of(nothing, "1 photo failed") == "/photos?failed=1"
+
+
+@pytest.mark.usefixtures("counted")
+def test_before_a_photo_is_classified_photos_says_so(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", classified=False)
+    page = client.get("/photos?any_rank=1").text
+    assert "No photo is classified yet" in page
+    assert address_of(page, "1 photo is not classified yet") == "/photos?untagged=1"
+
+
+@pytest.mark.usefixtures("counted")
+def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    row = {"root_id": library.root_id, "path_bytes": b"", "size_bytes": 1000, "mtime_ns": 1}
+    with library.database.write() as connection:
+        connection.execute(insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
+    assert "More than 999 photos are not classified yet" in client.get("/photos?any_rank=1").text
+
+
+@pytest.mark.usefixtures("counted")
+def test_all_classified_photos_are_no_filter(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
+    page = client.get("/photos?any_rank=1&sort=oldest").text
+    assert "Remove filter" not in page
+    assert "data-unclassified" not in page
+    assert address_of(client.get("/photos").text, "all classified photos") == "/photos?any_rank=1"
+    one = client.get("/photos?any_rank=1&min_score=0.5").text
+    assert address_of(one, "Remove filter score from 50") == "/photos?any_rank=1"
+    assert "Clear all" not in one
+    two = client.get("/photos?any_rank=1&min_score=0.5&year=2026").text
+    assert address_of(two, "Clear all") == "/photos?any_rank=1"
+    assert "all classified" not in two
 
 
 def test_the_filter_of_a_trip_has_its_name(client: TestClient, library: LibraryPhotos) -> None:

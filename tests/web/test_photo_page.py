@@ -299,6 +299,8 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
         ("/photos", "photos", "page"),
         ("/photos/1", "photos", "true"),
         ("/photos/1?unknown=1&within=1", "unknown", "true"),
+        ("/photos/1?unknown=1&sort=newest&within=1", "unknown", "true"),
+        (f"/photos/1?landmark={EIFFEL}&sort=oldest&within=1", "library", "true"),
         (f"/landmarks/{EIFFEL}", "library", "true"),
         ("/search", "library", "true"),
         ("/trips", "trips", "page"),

@@ -47,10 +47,10 @@ def test_copies_are_named(client: TestClient, library: LibraryPhotos) -> None:
 def test_what_was_written_into_metadata_is_named(client: TestClient, folder: WrittenFolder) -> None:
     folder.draw("a.jpg")
     folder.tag()
-    assert "no metadata" in page_of(client, folder, "a.jpg")
+    assert "no tags written" in page_of(client, folder, "a.jpg")
     assert folder.write(SIDECAR) == {"a.jpg": "written"}
     page = page_of(client, folder, "a.jpg")
-    assert "no metadata" not in page
+    assert "no tags written" not in page
     assert "a.jpg.xmp</bdi> (sidecar, " in page or "a.xmp</bdi> (sidecar, " in page
 
 
@@ -59,11 +59,11 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     job = folder.record(runner=Runner.WORKERS)
     page = page_of(client, folder, "a.jpg")
     assert "Not classified yet" in page
-    assert f'<a href="/jobs/{job}">Job {job}</a> has yet to classify it' in page
+    assert f'<a href="/jobs/{job}">Job {job}</a> will classify it' in page
     assert "data-name-another" not in page  # it is not classified yet
     folder.work(job)
     page = page_of(client, folder, "a.jpg")
-    assert "has yet to classify it" not in page
+    assert "will classify it" not in page
     assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
     again = folder.record_to_write(None, runner=Runner.WORKERS, reprocess=True)
     page = page_of(client, folder, "a.jpg")
@@ -101,7 +101,7 @@ def test_a_missing_file_is_reported(client: TestClient, library: LibraryPhotos) 
     (library.root / "a.jpg").unlink()
     assert "The file no longer exists" in client.get(f"/photos/{number}").text
     library.gone("a.jpg")
-    assert "<dt>Gone</dt><dd>since 2026-03-01" in client.get(f"/photos/{number}").text
+    assert "<dt>Gone</dt><dd>since 1 March 2026<" in client.get(f"/photos/{number}").text
 
 
 def test_an_unknown_photo_is_described_as_such(client: TestClient, library: LibraryPhotos) -> None:

@@ -94,6 +94,17 @@ def test_enter_opens_what_is_selected_or_matches_best(browser: Browser, address:
         expect(page.get_by_role("link", name="Eiffel Tower").first).to_be_visible()
 
 
+def test_all_results_are_below_the_suggestions(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/library") as page:
+        type_text(page, "berlin")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="All results")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search?q=berlin")
+        expect(page.locator("#search")).to_have_value("berlin")
+        expect(page.get_by_role("link", name="Brandenburg Gate").first).to_be_visible()
+
+
 def test_a_suggestion_is_clicked(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/map", screen=PHONE) as page:
         type_text(page, "paris may 2019")

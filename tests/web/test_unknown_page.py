@@ -157,6 +157,15 @@ def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
     assert [photo["id"] for photo in listed if photo["dismissed"]] == [2]
 
 
+def test_there_is_no_way_to_look_alikes_if_there_are_none(client: TestClient, library: LibraryPhotos) -> None:
+    for _ in range(60):  # the model is loaded first
+        client.get("/unknown/look-alikes")  # waits a second for the comparison
+        if "look-alikes" not in (page := client.get("/unknown").text):
+            break
+    assert "look-alikes" not in page
+    assert "No look-alikes" in client.get("/unknown/look-alikes").text
+
+
 def select(page: Page, *photos: int) -> None:
     page.locator("[data-grid][data-drawn]").wait_for()
     page.get_by_role("button", name="Select", exact=True).click()

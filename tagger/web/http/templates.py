@@ -13,6 +13,7 @@ from tagger.access.grants import Grant
 from tagger.shares.links import MOST_PHOTOS as MOST_SHARED
 from tagger.web.http.form_fields import MOST_PHOTOS
 from tagger.web.http.number_format import duration, percent, share, size
+from tagger.web.http.time_format import day_text, moment_text
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 STATIC = Path(__file__).parents[1] / "static"
@@ -58,6 +59,7 @@ def environment() -> Environment:
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
+    templates.filters |= {"day": day_text, "moment": moment_text}
     return templates
 
 

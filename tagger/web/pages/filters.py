@@ -62,7 +62,6 @@ _CHIP_TEXTS = {
     "untagged": "not classified yet",
     "failed": "failed",
     "dismissed": "not a landmark",
-    "any_rank": "all classified",
 }
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _OPTIONS = tuple(inspect.signature(query_params).parameters)
@@ -106,7 +105,7 @@ def score_choices(score: str | None) -> list[str]:
 
 
 def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
-    """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
+    """Return the active filters, each linked to the query without it; `any_rank` is none. `trip_name`: of the query's trip, if there is one."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
     year = whole_year(params)
 

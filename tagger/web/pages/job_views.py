@@ -162,8 +162,8 @@ def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | N
 
 
 def last_tick_text(last_tick: LastTick) -> str:
-    """Return when the last tick was."""
-    return "No tick yet" if last_tick.at is None else f"Last tick: {time_text(last_tick.at)}"
+    """Return when schedules were checked last."""
+    return "Not checked yet" if last_tick.at is None else f"Last checked: {time_text(last_tick.at)}"
 
 
 def time_text(time: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tagger.places.classifiers import ACCEPTED_SCORE
 from tagger.query import PhotoDetails
@@ -40,7 +41,7 @@ class LandmarkRow:
     is_taught: bool = False
     reason: str | None = None
     by: str | None = None
-    at: str | None = None
+    at: datetime | None = None
 
     @property
     def state_text(self) -> str:
@@ -96,7 +97,7 @@ def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | Non
         is_taught=tag.source == "taught",
         reason=tag.reason,
         by=verdict.given_by if verdict else None,
-        at=_time_text(verdict) if verdict else None,
+        at=verdict.given_at if verdict else None,
     )
 
 
@@ -109,9 +110,5 @@ def _verdict_row(key: int, verdict: Verdict) -> LandmarkRow:
         score=None,
         state=verdict.verdict,
         by=verdict.given_by,
-        at=_time_text(verdict),
+        at=verdict.given_at,
     )
-
-
-def _time_text(verdict: Verdict) -> str:
-    return f"{verdict.given_at:%Y-%m-%d %H:%M} UTC"

@@ -23,7 +23,7 @@ from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-FORMATS = (("JSON", ""), ("CSV", ".csv"), ("GeoJSON", ".geojson"), ("NDJSON", ".ndjson"))
+FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
 
 _SHOWN_APART = (Kind.LANDMARK, Kind.COUNTRY)
 

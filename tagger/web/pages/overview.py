@@ -4,6 +4,7 @@ These queries take longer the larger the library is. Pages therefore show cached
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -27,6 +28,14 @@ COVERS_TTL_S = 60.0
 LOOK_ALIKES_TTL_S = 300.0
 
 
+@dataclass(frozen=True)
+class UnclassifiedPhotos:
+    """How many photos no model has classified: those that `wait`, and those that `failed`; each counted up to `COUNT_LIMIT`."""
+
+    wait: int
+    failed: int
+
+
 class LibraryOverview:
     """Counts, covers and position cells of one database. Created once per server."""
 
@@ -38,6 +47,7 @@ class LibraryOverview:
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S)
         unknown = PhotoQuery(unknown=True, sort="score", distinct=True)
         self._unknown = CachedValue(lambda: count_photos(database, unknown, COUNT_LIMIT), COUNTS_TTL_S)
+        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S)
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S)
 
     def counts(self, wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
@@ -65,6 +75,10 @@ class LibraryOverview:
         """Return the number of unknown photos, exact copies once, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
         return self._unknown.get(WAIT_S)
 
+    def unclassified(self) -> UnclassifiedPhotos | None:
+        """Return how many photos are not classified; None while they are counted for the first time."""
+        return self._unclassified.get(WAIT_S)
+
     def look_alikes(self, wait_s: float | None = None) -> LookAlikes | None:
         """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
         usual_s = WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S
@@ -78,9 +92,16 @@ class LibraryOverview:
             self._trips,
             self._position_cells,
             self._unknown,
+            self._unclassified,
             self._to_review,
         )
         close_all((*values, self._look_alikes))
+
+
+def _count_unclassified(database: Database) -> UnclassifiedPhotos:
+    waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
+    failed = PhotoQuery(failed=True, sort="newest", distinct=True)
+    return UnclassifiedPhotos(*(count_photos(database, query, COUNT_LIMIT) for query in (waiting, failed)))
 
 
 def library_overview(request: Request) -> LibraryOverview:

@@ -128,6 +128,7 @@ def show_landmark(
 def show_photos(
     request: Request,
     state: State,
+    overview: Overview,
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
@@ -155,11 +156,19 @@ def show_photos(
         grid=grid,
         problem=problem,
         chips=filter_chips(form, landmarks, trip_name),
+        view=_view_name(form),
+        unclassified=overview.unclassified(),
         share=share,
         share_name=share and (trip_name or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
     )
+
+
+def _view_name(params: QueryParams) -> str:
+    """Which photos a page without filters shows: `classified` ones, or those with a `landmark`; empty with filters."""
+    filters = params.options.keys() - {"sort"}
+    return "" if filters - {"any_rank"} else "classified" if filters else "landmark"
 
 
 def _trip_name(state: AppState, params: QueryParams | QueryInvalid) -> str | None:

@@ -3,7 +3,6 @@
 from calendar import month_name as month_names
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from tagger.query.timeline import count_copies
 from tagger.web.headlines import guess_text
 from tagger.web.http.number_format import percent
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.time_format import moment_text
 from tagger.web.media.thumbnails import thumbnail_size
 
 USUAL_SIZE = (4000, 3000)
@@ -70,7 +70,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     tag = next((tag for tag in photo.tags if tag.accepted), None)
     name = "" if tag is None else tag.name
     score = "" if tag is None or tag.score is None else percent(tag.score)
-    taken = "" if photo.taken_at is None else _time_text(photo.taken_at)
+    taken = "" if photo.taken_at is None else moment_text(photo.taken_at)
     file = PurePath(photo.path).name + (f", {photo.files} files" if photo.files > 1 else "")
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     return PhotoTile(
@@ -100,11 +100,6 @@ def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: Query
 def month_name(month: str) -> str:
     """`June 2024` for `2024-06`."""
     return f"{month_names[int(month[5:])]} {int(month[:4])}" if month else "No date"
-
-
-def _time_text(time: datetime) -> str:
-    """`3 June 2024, 14:05`."""
-    return f"{time.day} {month_names[time.month]} {time.year}, {time:%H:%M}"
 
 
 def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool) -> LandmarkCard:

@@ -173,7 +173,7 @@ function replaceResults(page, isBack) {
   }
   document.title = page.title;
   markOpener();
-  if (hadFocus) (document.querySelector('[data-results="chips"] a') ?? opener()).focus({ preventScroll: true });
+  if (hadFocus) (document.querySelector('[data-results="chips"] .chips a') ?? opener()).focus({ preventScroll: true });
   if (!isBack && scrollY > document.querySelector("[data-filtered]").offsetTop) scrollTo(0, 0);
   document.dispatchEvent(new CustomEvent("results"));
 }
@@ -182,7 +182,7 @@ function replaceResults(page, isBack) {
 
 document.addEventListener("click", (event) => {
   if (event.button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const link = event.target.closest('[data-filter-open], [data-results="chips"] a.chip');
+  const link = event.target.closest('[data-filter-open], [data-results="chips"] .chips a');
   if (!link) return;
   event.preventDefault();
   if (!("filterOpen" in link.dataset)) show(addressOf(link), { isAnew: true });

@@ -11,6 +11,7 @@ const input = form?.querySelector("#search");
 const panel = form?.querySelector("[data-panel]");
 const list = form?.querySelector("[role=listbox]");
 const status = form?.querySelector("[data-status]");
+const all = form?.querySelector("[data-all]");
 
 let found = [];
 let active = -1; // the index of the option that Enter opens; -1: none, and the form is sent
@@ -58,6 +59,8 @@ function draw() {
     if (each.kind !== found[index - 1]?.kind) list.append(createGroup(each.kind));
     list.lastElementChild.append(createOption(each, index));
   }
+  all.hidden = found.length === 0;
+  all.href = `/search?q=${encodeURIComponent(input.value)}`;
   const isSimilar = found.length > 0 && found.every(({ similar, kind }) => similar || kind === "file");
   status.classList.toggle("visually-hidden", found.length > 0 && !isSimilar);
   status.textContent = found.length === 0 ? "Nothing found" : isSimilar ? "No such name. Similar ones:" : `${found.length} suggestions`;

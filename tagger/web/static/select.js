@@ -82,7 +82,9 @@ class Selection {
     document.querySelector(".page-tools")?.prepend(this.switch);
     const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
     this.isAlone = name !== undefined;
-    this.question = name ? `: ${name}?` : "";
+    this.question = document.createElement("span");
+    this.question.className = "action-bar-question";
+    this.question.textContent = name ? `: ${name}?` : "";
     this.bar = document.createElement("div");
     this.bar.className = "action-bar";
     this.bar.hidden = true;
@@ -146,7 +148,8 @@ class Selection {
 
   show(text = null) {
     const count = this.selected.size;
-    this.count.textContent = text ?? (count ? `${photoCount(count)} selected${this.question}` : this.hint());
+    if (text === null && count) this.count.replaceChildren(`${photoCount(count)} selected`, this.question);
+    else this.count.textContent = text ?? this.hint();
     for (const [label, element] of this.actions) {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${count}` : label;

@@ -117,12 +117,12 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
     client: TestClient, web_database: Database
 ) -> None:
     assert client.get("/api/status").json()["last_tick"] is None
-    assert " tick" not in client.get("/jobs").text
+    assert "data-last-tick" not in client.get("/jobs").text
     client.post("/api/schedules", json={"name": "nightly", "cron": "0 3 * * *", "what": "untagged"})
-    assert "No tick yet" in client.get("/jobs").text
+    assert "Not checked yet" in client.get("/jobs").text
     record_tick(web_database)
     on_time = client.get("/jobs").text
-    assert "Last tick: " in on_time
+    assert "Last checked: " in on_time
     assert "Schedules do not run" not in on_time
     assert client.get("/api/status").json()["last_tick"]["is_late"] is False
     with web_database.write() as connection:
