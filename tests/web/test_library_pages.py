@@ -160,6 +160,15 @@ def test_results_of_a_search_are_under_headings_and_the_box_has_what_was_typed(
     assert 'name="best"' in client.get("/library").text
 
 
+@pytest.mark.usefixtures("counted")
+def test_countries_of_a_search_are_those_with_photos(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    found = re.findall(
+        r'href="/library\?country=(\w+)"[^>]*>\w+ <span class="count">(\d+)<', client.get("/search?q=an").text
+    )
+    assert found == [("France", "1")]  # the model has landmarks in other countries, such as Germany
+
+
 def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True))

@@ -68,7 +68,7 @@ def search(
     landmarks = counts if counts is not None else _uncounted(state.database)
     matches = _filter(landmarks, "", q) if q.strip() else []
     with_photos = [count for count in matches if count.photos or counts is None]
-    countries = _country_links(landmarks, "")
+    countries = _country_links([each for each in landmarks if each.photos or counts is None], "")
     return render(
         request,
         "search.html",
