@@ -45,6 +45,7 @@ MOST_VALUES = 200
 """Choices of a facet, the most frequent ones."""
 
 FacetName = Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
+FACETS: tuple[FacetName, ...] = get_args(FacetName)
 OUTCOMES = ("any_rank", "unknown", "untagged", "failed", "dismissed")
 """Options that select photos by outcome; at most one of them is set."""
 
@@ -72,16 +73,21 @@ class Facet:
 
 
 def count_facets(
-    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None, *, most_read: int = MOST_READ
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None = None,
+    *,
+    names: Sequence[FacetName] = FACETS,
+    most_read: int = MOST_READ,
 ) -> list[Facet]:
-    """The facets of `query`. Near a position, photos a little further away count too, as in `timeline_sections`.
+    """The facets of `query` with these names. Near a position, photos a little further away count too, as in `timeline_sections`.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
     """
     with database.read() as connection:
         counts = _FacetCounts(connection, replace(query, limit=None), root_paths or {}, most_read)
-        return [counts.facet(name) for name in get_args(FacetName)]
+        return [counts.facet(name) for name in names]
 
 
 def count_folders(

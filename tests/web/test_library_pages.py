@@ -389,6 +389,21 @@ def test_the_panel_says_of_how_many_photos_its_numbers_are(
     assert "is of the 50\u202f000 photos that were added last" in panel
 
 
+def test_among_all_classified_photos_a_landmark_is_one_that_was_accepted(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
+    library.photo("b.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
+    panel = client.get("/photos/filter?any_rank=1").text
+    assert choices_of(panel, "landmark") == {"Eiffel Tower": "1"}
+    assert choices_of(panel, "country") == {"France": "1"}
+    for option in ({"landmark": EIFFEL}, {"country": "France"}):
+        sent = client.get("/photos", params={**option, "which": "any_rank"})
+        assert tiles_of(client.get(sent.headers["location"]).text) == [1]
+    everything = client.get(f"/photos?landmark={GATE}&any_rank=1").text
+    assert sorted(tiles_of(everything)) == [1, 2]  # by its address, as in `tagger query`
+
+
 @pytest.mark.usefixtures("counted")
 def test_photos_leads_to_those_that_are_not_classified(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))

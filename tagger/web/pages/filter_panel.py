@@ -14,7 +14,7 @@ from tagger.catalog.landmarks import all_landmarks
 from tagger.errors import QueryInvalid
 from tagger.photos.object_paths import parse_path
 from tagger.query import PhotoQuery
-from tagger.query.facets import MOST_READ, Facet, FacetName, FacetValue, count_folders
+from tagger.query.facets import MOST_READ, Facet, FacetName, FacetValue, count_facets, count_folders
 from tagger.web.http.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
@@ -122,6 +122,8 @@ def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) ->
     counted = _with_year(replace(params.as_timeline().query, sort=None), whole_year(params))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
+        if counted.any_rank and not (counted.landmark or counted.country):
+            facets |= _accepted_facets(state, counted)
         if open_folders:
             paths = [parse_path(folder) for folder in open_folders]
             facets["folder"] = count_folders(state.database, counted, state.settings.roots, paths)
@@ -129,6 +131,13 @@ def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) ->
     tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
     groups = (*_groups(state, counted, facets), tree.group(facets["folder"]))
     return FilterPanel(groups, "" if is_exact else number_text(MOST_READ))
+
+
+def _accepted_facets(state: AppState, query: PhotoQuery) -> dict[FacetName, Facet]:
+    """Landmarks and countries as they are chosen among all classified photos: by accepted tags, and by no other candidates."""
+    accepted = replace(query, any_rank=False)
+    counted = count_facets(state.database, accepted, state.settings.roots, names=("landmark", "country"))
+    return {facet.facet: facet for facet in counted}
 
 
 def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:

@@ -136,7 +136,7 @@ def show_photos(
     """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     if which is not None:
-        return RedirectResponse(form.address("/photos", **({which: 1} if which in WHICH else {})), 303)
+        return RedirectResponse(form.address("/photos", **_chosen_outcome(which, form)), 303)
 
     def find() -> PhotoGrid:
         check_options(request)
@@ -163,6 +163,12 @@ def show_photos(
         filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
     )
+
+
+def _chosen_outcome(which: str, params: QueryParams) -> dict[str, object]:
+    """The query option of the form's choice. Landmarks and countries are those of accepted tags: candidates of any rank are none that a person means."""
+    is_implied = which == "any_rank" and bool(params.options.keys() & {"landmark", "country"})
+    return {which: 1} if which in WHICH and not is_implied else {}
 
 
 def _view_name(params: QueryParams) -> str:
