@@ -21,11 +21,12 @@ BASE = "localhost/tagger-base"
 BASE_PACKAGES = "ca-certificates,python3,python3-venv"
 
 _RUN = """
-set -e
+set -ef
 mount --rbind "$ROOT" "$ROOT"
 mount -t tmpfs -o mode=1777 tmpfs "$ROOT/tmp"
 mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
+mount --bind /etc/hosts "$ROOT/etc/hosts"
 for mount in $MOUNTS; do mount --bind "${mount%%:*}" "$ROOT/${mount#*:}"; done
 mount -o remount,bind,ro "$ROOT/photos"
 mount -o remount,bind,ro "$ROOT"
@@ -102,13 +103,14 @@ class Container:
         mounts: Mapping[str, Path],
         settings: Mapping[str, str],
     ) -> None:
-        self._image = image
+        self.settings = settings
         data.mkdir()
         os.chown(data, *image.user)
         data.chmod(0o700)
         places = {"data": data, "photos": photos, **mounts}
         for place in places:
             (image.root / place).mkdir(parents=True, exist_ok=True)
+        (image.root / "etc/hosts").touch()
         user, group = map(str, image.user)
         environment = [*image.config["Env"], *(f"{name}={value}" for name, value in settings.items())]
         assert not any(" " in entry for entry in environment)
