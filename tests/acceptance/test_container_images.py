@@ -130,6 +130,12 @@ def test_the_bill_of_materials_lists_the_packages_of_the_lock(image: Image) -> N
         )
 
 
+def test_the_image_has_the_size_that_the_page_says(image: Image) -> None:
+    page = (PROJECT / "docs" / "how-to" / "run-in-containers.md").read_text()
+    (size,) = re.findall(r"^\| `cpu` with torch's CUDA build.*?\| ([\d.]+) GB", page, re.MULTILINE)
+    assert image.size_bytes == pytest.approx(float(size) * 1e9, rel=0.03)
+
+
 @contextmanager
 def _service(container: Container, words: list[str], folder: Path) -> Iterator[None]:
     """A program that runs until SIGTERM, which it ends on with 0, as the first process of its container."""
