@@ -6,14 +6,14 @@ A photo's position decides whether it is inside. Landmarks count too, where that
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from sqlalchemy import Connection, Row, func, or_, select
 
 from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, landmarks_within, normalize_name
 from tagger.database.tables import positions
 from tagger.geo import distance_km
-from tagger.query.box_scan import Box, BoxScan
+from tagger.query.box_scan import Box, BoxScan, Strips
 from tagger.query.index_scan import Condition, IndexScan, PhotoScan, off_index
 from tagger.query.options import BoundingBox, Near, PhotoQuery
 
@@ -24,6 +24,11 @@ class Area(Protocol):
     @property
     def landmarks(self) -> tuple[int, ...]:
         """The ids of the landmarks inside."""
+        ...
+
+    @property
+    def counts_located(self) -> bool:
+        """Whether landmarks count for photos with a position elsewhere, too."""
         ...
 
     @property
@@ -56,6 +61,7 @@ class Circle:
 
     near: Near
     landmarks: tuple[int, ...]
+    counts_located: ClassVar[bool] = False
 
     @classmethod
     def resolve(cls, connection: Connection, near: Near) -> Self:
@@ -65,11 +71,11 @@ class Circle:
 
     @property
     def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(self._box),)
+        return (BoxScan(self._box, self._strips),)
 
     @property
     def has_position(self) -> Condition:
-        return self._box.condition
+        return self._strips.condition
 
     @property
     def landmarks_count(self) -> Condition:
@@ -89,6 +95,10 @@ class Circle:
     def _box(self) -> Box:
         return Box.around(self.near.latitude, self.near.longitude, self.near.radius_km)
 
+    @property
+    def _strips(self) -> Strips:
+        return Strips.of_circle(self.near.latitude, self.near.longitude, self.near.radius_km)
+
 
 @dataclass(frozen=True)
 class Rectangle:
@@ -96,6 +106,7 @@ class Rectangle:
 
     bounds: BoundingBox
     landmarks: tuple[int, ...]
+    counts_located: ClassVar[bool] = False
 
     @classmethod
     def resolve(cls, connection: Connection, bounds: BoundingBox) -> Self:
@@ -128,6 +139,7 @@ class Country:
 
     names: tuple[str, ...]
     landmarks: tuple[int, ...]
+    counts_located: ClassVar[bool] = True
 
     @classmethod
     def resolve(cls, connection: Connection, countries: Sequence[str]) -> Self:

@@ -273,7 +273,7 @@ class _FacetCounts:
         """The photos of a query, to which an option of this kind will be added."""
         resolved = self._resolved(query, added)
         plans = tuple(scan_plans(resolved))
-        scans = plans[smallest_plan(self.connection, plans)].scans
+        scans = plans[smallest_plan(self.connection, plans)].unordered
         exact = scans_size(self.connection, scans, self.most_read) < self.most_read
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
         among = photos.c.id.in_(ids_of_scans(scans)) if exact else photos.c.id > newest

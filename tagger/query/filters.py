@@ -35,12 +35,12 @@ from tagger.query.index_scan import Condition, off_index
 from tagger.query.options import PhotoQuery
 from tagger.query.path_ranges import PathRange, path_ranges
 from tagger.query.photo_conditions import (
-    has_landmark_of,
     has_position_of,
     has_tag_score,
     has_verdict_of,
     is_confirmed_or_taught,
     is_of_job,
+    is_rejected_once,
     is_shared,
     taken_in,
 )
@@ -111,7 +111,7 @@ class ResolvedQuery:
             if self.query.min_score is not None:
                 yield has_tag_score(self.query.min_score)
         if self.landmark_ids and role.landmark_id not in self.landmark_ids:
-            yield has_landmark_of(self.landmark_ids)
+            yield self._shows(self.landmark_ids)
 
     def _exact_tag_conditions(self) -> Iterator[Condition]:
         """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
@@ -139,8 +139,6 @@ class ResolvedQuery:
             yield is_first_copy(self._file_conditions())
 
     def _shows(self, landmarks: Sequence[int]) -> Condition:
-        if self.query.sort is None:
-            return has_landmark_of(landmarks)
         ids = [id_ for id_ in landmarks if not self.landmark_ids or id_ in self.landmark_ids]
         return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
@@ -222,6 +220,23 @@ class ResolvedQuery:
     def _has_tag_options(self) -> bool:
         return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
 
+    def landmarks_of(self, area: Area) -> tuple[int, ...]:
+        """The landmarks in the area whose photos can match although their positions are elsewhere, or not known."""
+        query = self.query
+        is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
+        needs_position = query.position not in (None, "none")
+        if (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located):
+            return ()
+        return tuple(id_ for id_ in area.landmarks if not self.landmark_ids or id_ in self.landmark_ids)
+
+    def is_elsewhere(self, row: Row[Any], role: ScanRole) -> bool:
+        """Whether the position of a photo alone says that it does not match, or that another scan returns it."""
+        return any(
+            not area.contains(row)
+            and ((area is role.area and role.landmark_id is None) or not area.counts_landmarks(row))
+            for area in self.areas
+        )
+
     def _has_outcome(self) -> Condition:
         if self.query.untagged or self.query.failed:
             kind = photos.c.failure_kind
@@ -229,9 +244,11 @@ class ResolvedQuery:
             return and_(PRESENT, off_index(contents.c.outcome).is_(None), fails)
         if self.query.dismissed:
             return true()
+        if self.query.unknown:
+            return or_(off_index(contents.c.outcome) == Outcome.UNKNOWN, is_rejected_once())
         selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
         is_unclassified_too = selects_each or self.has_verdict
-        if is_unclassified_too and self._selects_untagged and not (self.query.any_rank or self.query.unknown):
+        if is_unclassified_too and self._selects_untagged and not self.query.any_rank:
             return true()
         if not self.needs_accepted_tag:
             return off_index(contents.c.outcome).is_not(None)

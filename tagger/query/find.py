@@ -4,7 +4,7 @@ A query reads the smallest index scans that return every match, filters in SQL w
 the effective tags of each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,13 +17,15 @@ from tagger.errors import CursorInvalid
 from tagger.query.filters import ResolvedQuery, ScanRole
 from tagger.query.index_scan import IndexScan, Key, PageRequest, ScanPage
 from tagger.query.options import PhotoQuery
-from tagger.query.plans import ScanPlan, scan_plans, smallest_plan, sorted_plan
+from tagger.query.plans import ScanPlan, landmark_scans, scan_plans, smallest_plan, sorted_plan
 from tagger.query.sorted_scan import SortedScan
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
 SMALLEST_PAGE = 50
 """Rows read at a time. The first page is smaller if the query has a small limit."""
+FEW_MATCH = 8
+"""So many times larger pages are read where few of the rows match: each page costs statements, too."""
 MOST_ROWS = 10_000
 """Rows read for one page of a result. If few of them match, the page ends before it is full."""
 
@@ -162,12 +164,29 @@ class Search:
         """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""
         scans = self._scans(begin)
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
-        for number in numbers:
+        for number in self._with_photos(self.plans[begin.plan], numbers):
             after = begin.after if number == begin.scan else None
             is_last = number == numbers[-1]
             next_scan = None if is_last else ScanPosition(begin.plan, number + numbers.step, None)
             here = ScanPosition(begin.plan, number, after)
             yield from self._scan_pages(scans[number], here, next_scan, limit, backwards=backwards)
+
+    def _with_photos(self, plan: ScanPlan, numbers: Sequence[int]) -> Iterator[int]:
+        """The numbers without those of landmarks in an area that have no photo that matches: most, of which each would take statements."""
+        landmarks = {number: plan.scans[number].landmark_id for number in numbers} if plan.area else {}
+        with_photos: Collection[int] | None = None
+        for number in numbers:
+            landmark_id = landmarks.get(number)
+            if landmark_id is not None:
+                if with_photos is None:
+                    conditions = self.query.conditions(ScanRole(landmark_id, plan.area))
+                    rest = [id_ for id_ in landmarks.values() if id_ is not None]
+                    with self.database.read() as connection:
+                        scans = landmark_scans(self.query.query)
+                        with_photos = scans.with_photos(connection, rest, conditions)
+                if landmark_id not in with_photos:
+                    continue
+            yield number
 
     def _scan_pages(
         self,
@@ -193,7 +212,8 @@ class Search:
                 yield FilteredPage(matches, rows, next_scan)
                 return
             yield FilteredPage(matches, rows, ScanPosition(begin.plan, begin.scan, page.after))
-            after, rows = page.after, min(PAGE, 2 * rows)
+            after = page.after
+            rows = min(2 * rows, PAGE) if 4 * len(matches) > rows else min(4 * rows, FEW_MATCH * PAGE)
 
     def _scans(self, begin: ScanPosition) -> Sequence[IndexScan]:
         if begin.plan >= len(self.plans) or (begin.scan and begin.scan >= len(self.plans[begin.plan].scans)):
@@ -206,9 +226,10 @@ class Search:
     def _matches(
         self, connection: Connection, page: ScanPage, role: ScanRole
     ) -> list[tuple[Row[Any], TaggedPhoto]]:
-        tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
+        rows = [row for row in page.photos if not self.query.is_elsewhere(row, role)]
+        tags_of = tag_rows(connection, {row.content_id for row in rows if row.content_id is not None})
         matches = []
-        for row in page.photos:
+        for row in rows:
             photo_tags = tags_of.get(row.content_id, ())
             selected = self.query.select_tags(row, photo_tags, role)
             if selected is not None:

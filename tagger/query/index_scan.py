@@ -4,11 +4,10 @@ A scan may return photos that do not match the query, but never misses one that 
 costs no more than the rows it reads. Knows nothing of query options (see filters).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from itertools import chain
 from operator import add
 from typing import Any, Protocol
 
@@ -18,9 +17,9 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Table,
     exists,
     func,
+    literal,
     select,
     true,
     tuple_,
@@ -115,15 +114,16 @@ class ContentSource:
 class ContentScan:
     """The contents of all `sources`, block by block, and the photos of each block in the order of their ids.
 
-    A key is a block number and a photo id.
+    A key is a block number and a photo id. `of_matches`: few of the contents have a photo that matches, so the others are left out
+    where the sources are read.
     """
 
     sources: tuple[ContentSource, ...]
     landmark_id: int | None = None
+    of_matches: bool = False
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
-        block = None if request.after is None else request.after[0]
-        ids, next_block = self._content_ids(connection, block, request.rows, backwards=request.backwards)
+        ids, next_block = self._content_ids(connection, request)
         order = (photos.c.content_id // BLOCK, photos.c.id)
         query = request.select(order).where(photos.c.content_id.in_(ids))
         found = connection.execute(query).all() if ids else ()
@@ -155,28 +155,36 @@ class ContentScan:
     def accepts(self, key: Key) -> bool:
         return len(key) == 2 and all(is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
 
-    def _content_ids(
-        self, connection: Connection, block: int | None, rows: int, *, backwards: bool
-    ) -> tuple[Sequence[int], int | None]:
-        """About `rows` ids from all sources, in whole blocks starting with `block`; and the block to continue with."""
-        count = max(rows, BLOCK)
-        ids: set[int] = set()
-        for source in self.sources:
-            column = source.content_id
-            query = select(column).distinct().where(*source.conditions, *source.row_conditions)
-            if block is not None:
-                query = query.where(column < (block + 1) * BLOCK if backwards else column >= block * BLOCK)
-            ids.update(
-                connection.scalars(query.order_by(column.desc() if backwards else column).limit(count))
-            )
-        nearest = sorted(ids, reverse=backwards)[:count]
+    def _content_ids(self, connection: Connection, request: PageRequest) -> tuple[Sequence[int], int | None]:
+        """About `rows` ids from all sources, in whole blocks starting with that of the key; and the block to continue with."""
+        count = max(request.rows, BLOCK)
+        nearest = connection.scalars(self._nearest(request, count)).all()
         if len(nearest) < count:
             return nearest, None
         last_block = nearest[-1] // BLOCK
         whole_blocks = [number for number in nearest if number // BLOCK != last_block]
         if whole_blocks:
             return whole_blocks, last_block
-        return nearest, last_block + (-1 if backwards else 1)  # all ids are of one block, which is full
+        following = last_block + (-1 if request.backwards else 1)
+        return nearest, following  # all ids are of one block, which is full
+
+    def _nearest(self, request: PageRequest, count: int) -> Select[Any]:
+        """The next ids of all sources, each once and in order: one statement, since most sources have few or none."""
+        parts = [select(self._next_of(source, request, count).subquery().c.id) for source in self.sources]
+        found = union(*parts).subquery()
+        return (
+            select(found.c.id).order_by(found.c.id.desc() if request.backwards else found.c.id).limit(count)
+        )
+
+    def _next_of(self, source: ContentSource, request: PageRequest, count: int) -> Select[Any]:
+        column = source.content_id
+        query = select(column.label("id")).distinct().where(*source.conditions, *source.row_conditions)
+        if self.of_matches:
+            query = query.where(has_photo(column, request.conditions))
+        if request.after is not None:
+            first = request.after[0] * BLOCK
+            query = query.where(column < first + BLOCK if request.backwards else column >= first)
+        return query.order_by(column.desc() if request.backwards else column).limit(count)
 
 
 @dataclass(frozen=True)
@@ -216,46 +224,10 @@ class PhotoScan:
         )
 
 
-def landmark_scan(
-    landmark_ids: Sequence[int],
-    *,
-    any_rank: bool,
-    min_score: float | None = None,
-    of_photos: Condition | None = None,
-) -> ContentScan:
-    """Contents with a tag of one of the landmarks, accepted or (with `any_rank`) not; and contents for which it is confirmed.
-
-    `of_photos`: of photos with this condition, which may be on their positions.
-    """
-
-    def source(
-        table: Table,
-        landmark_id: int,
-        conditions: Sequence[Condition],
-        row_conditions: Sequence[Condition] = (),
-    ) -> ContentSource:
-        indexed = (table.c.landmark_id == landmark_id, *conditions)
-        of_content = () if of_photos is None else (_has_photo(table.c.content_id, of_photos),)
-        return ContentSource(table.c.content_id, indexed, (*row_conditions, *of_content))
-
-    def tagged(table: Table, landmark_id: int) -> ContentSource:
-        accepted = () if any_rank else (table.c.accepted == true(),)
-        return source(
-            table, landmark_id, accepted, () if min_score is None else (table.c.score >= min_score,)
-        )
-
-    def of_landmark(landmark_id: int) -> Iterator[ContentSource]:
-        yield tagged(tags, landmark_id)
-        yield tagged(taught_tags, landmark_id)
-        yield source(verdicts, landmark_id, (verdicts.c.verdict == "confirmed",))
-
-    sources = tuple(chain.from_iterable(map(of_landmark, landmark_ids)))
-    return ContentScan(sources, landmark_ids[0] if len(landmark_ids) == 1 else None)
-
-
-def _has_photo(content_id: ColumnElement[int], condition: Condition) -> Condition:
-    located = photos.outerjoin(positions, positions.c.photo_id == photos.c.id)
-    return exists().select_from(located).where(photos.c.content_id == content_id, condition)
+def has_photo(content_id: ColumnElement[int], conditions: Sequence[Condition]) -> Condition:
+    """Whether the content has a photo with these conditions, which may be on its position."""
+    of_content = select_photos().with_only_columns(literal(1), maintain_column_froms=True)
+    return of_content.where(photos.c.content_id == content_id, *conditions).exists()
 
 
 def outcome_source(

@@ -1,6 +1,5 @@
 """Conditions in SQL on a photo: its tags, position and verdicts, and what it belongs to."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, true
@@ -24,6 +23,11 @@ def is_confirmed_or_taught() -> Condition:
     )
     taught = exists().where(taught_tags.c.content_id == photos.c.content_id, taught_tags.c.accepted == true())
     return or_(confirmed, taught)
+
+
+def is_rejected_once() -> Condition:
+    """Whether a landmark was rejected on the photo, so that it may have lost all that its model accepted."""
+    return exists().where(verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "rejected")
 
 
 def is_of_job(job: int) -> Condition:
@@ -64,19 +68,6 @@ def has_verdict_of(option: VerdictOption) -> Condition:
             return given.where(verdicts.c.verdict == "confirmed") & rejected
         case verdict:
             return given.where(verdicts.c.verdict == verdict)
-
-
-def has_landmark_of(landmark_ids: Sequence[int]) -> Condition:
-    tagged, taught = (
-        exists().where(table.c.content_id == photos.c.content_id, table.c.landmark_id.in_(landmark_ids))
-        for table in (tags, taught_tags)
-    )
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id,
-        verdicts.c.landmark_id.in_(landmark_ids),
-        verdicts.c.verdict == "confirmed",
-    )
-    return or_(tagged, taught, confirmed)
 
 
 def has_tag_score(min_score: float) -> Condition:

@@ -19,13 +19,13 @@ from tagger.query.index_scan import (
     PhotoScan,
     camera_scans,
     dismissal_source,
-    landmark_scan,
     model_source,
     outcome_source,
     score_source,
     taught_source,
     verdict_source,
 )
+from tagger.query.landmark_scan import LandmarkScans
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import is_of_job, is_shared, taken_in
 from tagger.query.sorted_scan import candidate_scans, sorted_scans
@@ -39,10 +39,18 @@ FEWEST_TO_WALK = 20_000
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """Scans that together return every match. `area`: they return the photos of this area, by position and by landmark."""
+    """Scans that together return every match. `area`: they return the photos of this area, by position and by landmark.
+
+    `unordered`: fewer scans that return the same photos, to count or to sort these.
+    """
 
     scans: tuple[IndexScan, ...]
     area: Area | None = None
+    fewer_scans: tuple[IndexScan, ...] | None = None
+
+    @property
+    def unordered(self) -> tuple[IndexScan, ...]:
+        return self.scans if self.fewer_scans is None else self.fewer_scans
 
 
 def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
@@ -51,7 +59,7 @@ def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
     for limit in SCAN_SIZE_LIMITS:
         if len(smallest) == 1:
             break
-        sizes = {number: scans_size(connection, plans[number].scans, limit) for number in smallest}
+        sizes = {number: scans_size(connection, plans[number].unordered, limit) for number in smallest}
         least = min(sizes.values())
         smallest = [number for number, size in sizes.items() if size == least]
     return smallest[0]
@@ -79,7 +87,7 @@ def sorted_plan(
     A result that other scans find in fewer than `fewest_to_walk` rows is sorted; a larger one is read along the index of its order.
     """
     plans = tuple(scan_plans(resolved))
-    scans = plans[smallest_plan(connection, plans)].scans
+    scans = plans[smallest_plan(connection, plans)].unordered
     by_score = resolved.query.sort == "score"
     fewest = FEWEST_TO_WALK if fewest_to_walk is None else fewest_to_walk
     has_index = not by_score or resolved.query.unknown
@@ -112,10 +120,9 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan((PhotoScan((photos.c.id,), (is_shared(query.share),)),))
         return
     if resolved.landmark_ids:
-        yield ScanPlan((_landmark_scan(query, resolved.landmark_ids),))
+        yield ScanPlan((landmark_scans(query).of(resolved.landmark_ids),))
     for area in resolved.areas:
-        by_landmark = (_landmark_scan(query, (each,), area.landmarks_count) for each in area.landmarks)
-        yield ScanPlan((*area.scans, *by_landmark), area)
+        yield _area_plan(resolved, area)
     yield from _file_plans(resolved)
     if resolved.model_id is not None:
         yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
@@ -145,12 +152,17 @@ def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan((PhotoScan(by_date, _taken(query)),))
 
 
-def _landmark_scan(
-    query: PhotoQuery, landmark_ids: Sequence[int], of_photos: Condition | None = None
-) -> ContentScan:
-    return landmark_scan(
-        landmark_ids, any_rank=query.any_rank, min_score=query.min_score, of_photos=of_photos
-    )
+def _area_plan(resolved: ResolvedQuery, area: Area) -> ScanPlan:
+    """The photos with a position in the area; then those of each landmark, which count where the position is not known."""
+    landmark_ids, of_landmarks = resolved.landmarks_of(area), landmark_scans(resolved.query)
+    by_landmark = (of_landmarks.of((each,), of_matches=True) for each in landmark_ids)
+    together = (of_landmarks.of_many(landmark_ids, area.landmarks_count),) if landmark_ids else ()
+    return ScanPlan((*area.scans, *by_landmark), area, (*area.scans, *together))
+
+
+def landmark_scans(query: PhotoQuery) -> LandmarkScans:
+    """The scans of landmarks for the tags that the query is about."""
+    return LandmarkScans(any_rank=query.any_rank, min_score=query.min_score)
 
 
 def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:

@@ -1,17 +1,20 @@
 """Photos by where they were taken: by their positions, and by their landmarks where they have none; on both databases."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.database.tables import landmarks
 from tagger.errors import CountryNotFound
 from tagger.query import Near, PhotoQuery, find_tagged
 from tagger.query.areas import position_countries
@@ -151,6 +154,58 @@ def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -
     result = give_verdict_by_query(library.database, named, VerdictKind.REJECTED, "ada", {})
     assert (result.photos, result.tags) == (1, 1)
     assert found(library, country="France") == {"paris.jpg": [EIFFEL]}
+
+
+def test_unknown_photos_near_are_found_without_reading_the_tagged_ones(library: StoredPhotos) -> None:
+    for n in range(20):
+        library.photo(f"tagged {n}.jpg", (EIFFEL, 0.9, True))
+        library.position(f"tagged {n}.jpg", 48.86, 2.29)
+        library.photo(f"corner {n}.jpg")
+        library.position(f"corner {n}.jpg", 48.8735, 2.3175)  # of the box, 2.4 km from the centre
+    library.photo("unknown.jpg")
+    library.position("unknown.jpg", 48.86, 2.29)
+    library.photo("rejected.jpg", (EIFFEL, 0.9, True))
+    library.position("rejected.jpg", 48.86, 2.29)
+    library.verdict("digest of rejected.jpg", EIFFEL, "rejected")
+    with statements(library) as texts:
+        assert found(library, near=AT_EIFFEL, unknown=True) == {"unknown.jpg": [], "rejected.jpg": []}
+    (of_tags,) = (values for text, values in texts if "effective_tags" in text)
+    assert len(of_tags) == 2  # the photos whose tags were read
+
+
+def test_landmarks_without_photos_that_match_take_no_statement(library: StoredPhotos) -> None:
+    slugs = [f"place-{n}" for n in range(30)]
+    with library.database.write() as connection:
+        for slug in slugs:
+            values = {"slug": slug, "name": slug, "country": "Peru", "latitude": -13.2, "longitude": -72.5}
+            query = insert(landmarks).values(values).returning(landmarks.c.id)
+            library.landmark_ids[slug] = connection.execute(query).scalar_one()
+    for n, slug in enumerate(slugs):
+        library.photo(f"{n}.jpg", (slug, 0.9, True))
+        library.position(f"{n}.jpg", 48.9, 2.3, "France", "track" if n in (9, 10) else "camera")
+    on_tracks = {"9.jpg": ["place-9"], "10.jpg": ["place-10"]}
+    for options, expected in (
+        ({"country": "Peru", "position": "track"}, on_tracks),
+        ({"near": Near(-13.2, -72.5, 5.0)}, {}),
+    ):
+        with statements(library) as texts:
+            assert found(library, **options) == expected
+        assert len(texts) < 25, options  # and three for each landmark without
+
+
+@contextmanager
+def statements(library: StoredPhotos) -> Iterator[list[tuple[str, Any]]]:
+    """The statements of the block, with their parameters."""
+    texts: list[tuple[str, Any]] = []
+
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        texts.append((statement, parameters))
+
+    event.listen(library.database._engine, "before_cursor_execute", record)
+    try:
+        yield texts
+    finally:
+        event.remove(library.database._engine, "before_cursor_execute", record)
 
 
 def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhotos) -> None:
