@@ -468,6 +468,20 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
 
 
+def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library.photo("new.jpg", classified=False)
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos?untagged=1") as page:
+        page.locator("[data-grid][data-drawn]").wait_for()
+        page.keyboard.press("Control+a")
+        page.get_by_role("button", name="Name landmark…").click()
+        page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
+        page.get_by_role("button", name="Eiffel Tower").first.click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
+
+
 @pytest.mark.parametrize("path", ["/photos?min_score=0.5", f"/landmarks/{EIFFEL}", "/unknown"])
 def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str, path: str) -> None:
     with open_page(browser, address + path, screen=PHONE) as page:

@@ -482,6 +482,21 @@ def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> N
     assert page.count("Remove filter") == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("taken_after=2026-01-31", "from 31 January 2026"),
+        ("taken_before=2026-02-01", "before 1 February 2026"),
+        ("taken_after=2026-01-31T12:30", "from 2026-01-31T12:30"),
+        ("taken_after=soon", "from soon"),
+    ],
+)
+def test_a_date_is_a_chip_in_words(client: TestClient, library: LibraryPhotos, typed: str, text: str) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    chips = re.findall(r"Remove filter </span>([^<]*)<", client.get(f"/photos?{typed}").text)
+    assert chips == [text]
+
+
 def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = client.get("/photos/filter?min_score=0.42").text

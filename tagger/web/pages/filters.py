@@ -12,6 +12,7 @@ from tagger.errors import QueryInvalid
 from tagger.query import PhotoQuery
 from tagger.web.http.number_format import percent
 from tagger.web.http.query_params import QueryParams, query_params
+from tagger.web.http.time_format import day_text
 from tagger.web.pages.tiles import Link
 
 WHICH = {
@@ -116,6 +117,8 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: 
             return percent(float(value))
         if option == "trip":
             return trip_name or value
+        if option in _DATES:
+            return _date_text(value)
         texts = {"position": POSITIONS, "verdict": VERDICTS, "landmark": names}
         return texts.get(option, {}).get(value, value)
 
@@ -126,6 +129,15 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: 
         for value, rest in _without_each(option, values)
         if not (year and option in _DATES)
     ] + ([Link(year, params.address("/photos", **dict.fromkeys(_DATES)))] if year else [])
+
+
+def _date_text(value: str) -> str:
+    """The day in words; a time of day, and what is no date, as typed."""
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
 
 
 def whole_year(params: QueryParams) -> str | None:

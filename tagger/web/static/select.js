@@ -273,7 +273,7 @@ class Selection {
     for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
     if (failure) return toast(`${photoCount(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
-    const because = skipped ? `; ${photoCount(skipped)} skipped because ${change.skippedBecause}` : "";
+    const because = skipped ? `; ${photoCount(skipped)} skipped: ${change.skippedBecause}` : "";
     const isWorthLearning = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const action = isWorthLearning ? learnAction(change.landmark, change.name) : null;
     toast(`${photoCount(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });

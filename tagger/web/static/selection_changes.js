@@ -7,7 +7,7 @@ export class VerdictChange {
   constructor(verdict, { landmark, name }, isAlone) {
     Object.assign(this, { verdict, landmark, name, isAlone });
     this.done = verdict;
-    this.skippedBecause = "they are not classified";
+    this.skippedBecause = "not classified yet";
   }
 
   /** The text of the button that confirms the change. */
@@ -51,7 +51,7 @@ export class DismissalChange {
     this.method = isWithdrawal ? "DELETE" : "POST";
     this.verdict = isWithdrawal ? "restored" : "dismissed";
     this.done = isWithdrawal ? "brought back" : "put away as not a landmark";
-    this.skippedBecause = "they are not classified, or a landmark is confirmed on them";
+    this.skippedBecause = "not classified yet, or with a confirmed landmark";
   }
 
   action(photos) {
