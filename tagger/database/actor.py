@@ -18,6 +18,21 @@ class Actor:
     is_person: bool = False
 
 
+def schedule_author(name: str) -> str:
+    """The author of jobs that a schedule starts."""
+    return f"schedule {name}"
+
+
+def author_text(author: str | None) -> str:
+    """Who that is, for people: `ada` for `web ada`. Empty if it is not known, and for the page without a name."""
+    door, _, name = (author or "").partition(" ")
+    if not name:
+        return ""
+    if door == "web":
+        return name
+    return f"{name} (command)" if door == "cli" else f"{door} {name}"
+
+
 def command_line_actor() -> Actor:
     """The user who runs this process, and its machine."""
     return Actor(f"cli {_system_user()}@{socket.gethostname()}")

@@ -86,7 +86,7 @@ def record_action(
     now = datetime.now(UTC)
     row = {
         "at": now,
-        "actor": _actor(connection).name,
+        "actor": actor_of(connection).name,
         "action": action,
         # The name of a file may have bytes that are not UTF-8, which PostgreSQL does not store.
         "subject": None if subject is None else str(subject).encode(errors="backslashreplace").decode(),
@@ -105,14 +105,15 @@ def update_details(connection: Connection, entry: int, **details: object) -> Non
     connection.execute(update(audit_log).where(audit_log.c.id == entry).values(values))
 
 
-def _actor(connection: Connection) -> Actor:
+def actor_of(connection: Connection) -> Actor:
+    """Who makes the changes of the transaction."""
     actor: Actor = connection.get_execution_options()["tagger_actor"]
     return actor
 
 
 def _stored_details(connection: Connection, details: dict[str, object]) -> dict[str, object]:
     """The details that are not None, with the actor's address."""
-    details = {"address": _actor(connection).address} | details
+    details = {"address": actor_of(connection).address} | details
     return {name: value for name, value in details.items() if value is not None}
 
 

@@ -8,12 +8,13 @@ time was over (see schedule_windows).
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
+from tagger.database.actor import schedule_author
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.statements import current_time, insert_missing
@@ -85,7 +86,8 @@ def run_due_schedules(
         ).all()
     for row in due:
         try:
-            run = _run(database, settings, row, latest_due(row.cron, row.time_zone, now), on_progress)
+            due_at = latest_due(row.cron, row.time_zone, now)
+            run = _run(database, settings, row, due_at, on_progress, schedule_author(row.name))
         except RunInterrupted:
             return
         except TaggerError as error:
@@ -117,12 +119,17 @@ def run_now(
 
 
 def _run(
-    database: Database, settings: Settings, row: Row[Any], due: datetime, on_progress: ProgressCallback
+    database: Database,
+    settings: Settings,
+    row: Row[Any],
+    due: datetime,
+    on_progress: ProgressCallback,
+    author: str | None = None,
 ) -> ScheduleRun | None:
-    """Start one run; None as for `_insert_run`."""
+    """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
     resume_paused_runs(database, row.id)
     backfill = schedule_backfill(row)
-    new = backfill_job(database, settings, backfill, Priority(row.priority))
+    new = replace(backfill_job(database, settings, backfill, Priority(row.priority)), author=author)
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
         return run

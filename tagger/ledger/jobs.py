@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database, subscriptions_of
 from tagger.database.enums import (
     CLASSIFICATION_KINDS,
@@ -63,6 +63,8 @@ class NewJob:
     options: dict[str, object] | None = None
     parent_id: int | None = None
     """The job whose failed photos this one retries, or whose tags it writes."""
+    author: str | None = None
+    """Who started it; None: who makes the transaction."""
 
 
 def create_job(database: Database, new: NewJob) -> int:
@@ -96,6 +98,7 @@ def _insert_job(
         "priority": new.priority,
         "state": JobState.SCANNING,
         "created_at": current_time(connection),
+        "author": new.author or actor_of(connection).name,
         "owner": process_name(),
         "owner_lease_until": db_now() + LEASE_S,
     }
@@ -268,6 +271,7 @@ def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
         kind=JobKind.WRITE,
         options={WRITE: parent.options[WRITE]},
         parent_id=parent.id,
+        author=parent.author,
     )
     job_id = insert_job(connection, new)
     if new.runner is Runner.WORKERS:

@@ -31,6 +31,7 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         "model": "m",
         "note": None,
         "write_job": None,
+        "author": None,
     }
     times = {"created_at": datetime.now(UTC), "started_at": None, "finished_at": None}
     rates = {"photos_per_second": 0.0, "eta_seconds": None}

@@ -279,6 +279,10 @@ def test_jobs_are_recorded_with_the_token(client_at: ClientAt, web_database: Dat
     assert {of_schedule.actor, of_request.actor} == {"web phone"}
     assert of_request.subject == str(started.json()["job"])
     assert (of_request.details["kind"], of_schedule.details["schedule"]) == ("backfill", "nightly")
+    job = of_request.subject
+    assert client.get(f"/api/jobs/{job}", headers=bearer(secret)).json()["author"] == "web phone"
+    assert "<dt>Started by</dt><dd>phone</dd>" in client.get(f"/jobs/{job}", headers=bearer(secret)).text
+    assert client.get("/jobs", headers=bearer(secret)).text.count(", by phone") == 2
 
 
 def test_without_a_token_the_actor_is_the_page(client: TestClient, web_database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tagger.cli.output.formats import printable
 from tagger.cli.output.job_rate import duration_text
 
 if TYPE_CHECKING:
@@ -50,14 +51,18 @@ def job_summary(progress: JobProgress) -> str:
 
 
 def job_lines(progress: JobProgress) -> list[str]:
-    """Everything about one job: its counts, model, runner, related jobs and note."""
+    """Everything about one job: its counts, model, runner, author, related jobs and note."""
+    from tagger.database.actor import author_text
+
     remainder = ""
     if not progress.is_over:
         eta = f", about {duration_text(progress.eta_seconds)} left" if progress.eta_seconds else ""
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
+    author = author_text(progress.author)
+    started = f", started by {printable(author)}" if author else ""
     lines = [
         job_summary(progress) + remainder,
-        f"  model {progress.model}, {progress.priority}, runner {progress.runner}{_relation(progress)}",
+        f"  model {progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     return [*lines, f"  {progress.note}"] if progress.note else lines
 

@@ -103,6 +103,7 @@ shares = Table(
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
     Column("expires_at", UtcDateTime, doc="when it ends by itself; null: never"),
     Column("revoked_at", UtcDateTime, doc="when somebody ended it; null: nobody did"),
+    Column("author", Text, doc="who made it, like the actor of `audit_log`; null: not known"),
     info={
         "doc": "A link with which anybody can see some photos. Kept for 90 days after its end. It is not exported."
     },

@@ -94,6 +94,11 @@ jobs = Table(
         server_default="0",
         doc="number of its items that were removed because the job is old, from the first on; its counts stay",
     ),
+    Column(
+        "author",
+        Text,
+        doc="who started it, like the actor of `audit_log`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: not known",
+    ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease, in seconds since 1970"),
     Index(None, "state"),

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from tagger.database.actor import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
 from tagger.enqueue.backfill import Backfill, backfill_from_options
 from tagger.enqueue.tag_jobs import tag_job_paths
@@ -70,7 +71,10 @@ class LiveFields:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created."""
+    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created.
+
+    `author`: who started it; empty if nobody knows.
+    """
 
     number: int
     title: str
@@ -89,6 +93,7 @@ class JobView:
     parent: int | None
     write_job: int | None
     failures: int
+    author: str
     live: LiveFields
 
 
@@ -112,6 +117,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         parent=job.parent,
         write_job=job.write_job,
         failures=job.failed + job.refused,
+        author=author_text(job.author),
         live=_live_fields(job),
     )
 

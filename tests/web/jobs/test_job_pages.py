@@ -106,6 +106,19 @@ def test_a_job_that_is_over_says_how_long_it_took(client: TestClient, jobs: JobC
     assert re.search(r"in \d+\u202f(s|min)", client.get("/jobs").text)
 
 
+def test_a_job_of_a_command_says_so_on_the_page_and_in_the_terminal(
+    client: TestClient, terminal: Terminal, folder: Path
+) -> None:
+    draw_many(folder, 1)
+    terminal.run("tag", folder)
+    author = terminal.json("status", "1")["author"]
+    assert author.startswith("cli ")
+    words = f"{author.removeprefix('cli ')} (command)"
+    assert f"started by {words}" in terminal.run("status", "1").stdout
+    assert f"<dt>Started by</dt><dd>{words}</dd>" in client.get("/jobs/1").text
+    assert f", by {words}" in client.get("/jobs").text
+
+
 @pytest.mark.parametrize(
     ("has_own_worker", "text"), [(True, "The worker is starting"), (False, "No worker is running")]
 )
