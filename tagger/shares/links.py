@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from tagger.access.tokens import token_digest
 from tagger.catalog.roots import RootPaths
-from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import photos, share_photos, shares
@@ -55,7 +55,10 @@ class NewShare:
 
 @dataclass(frozen=True)
 class Share:
-    """A share without its link. `document` is its query, as it is stored; None for a fixed selection of `photos` photos."""
+    """A share without its link. `document` is its query, as it is stored; None for a fixed selection of `photos` photos.
+
+    `author`: who made it, as in the audit log; None: it is not known.
+    """
 
     id: int
     name: str
@@ -65,6 +68,7 @@ class Share:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    author: str | None
 
     @property
     def state(self) -> ShareState:
@@ -134,6 +138,7 @@ def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths
         "with_positions": new.with_positions,
         "created_at": datetime.now(UTC),
         "expires_at": new.expires_at,
+        "author": actor_of(connection).name,
     }
     share_id = connection.execute(insert(shares).values(values).returning(shares.c.id)).scalar_one()
     if not isinstance(new.photos, PhotoQuery):
@@ -145,6 +150,19 @@ def list_shares(database: Database) -> Sequence[Share]:
     """All shares, the newest first; those that ended within 90 days too."""
     with database.read() as connection:
         return [_share(row) for row in connection.execute(_select().order_by(shares.c.id.desc()))]
+
+
+def get_share(database: Database, share_id: int) -> Share:
+    """The share with this number, also one that has ended.
+
+    Raises:
+        ShareNotFound: there is no such share.
+    """
+    with database.read() as connection:
+        row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
+    if row is None:
+        raise ShareNotFound(share=share_id)
+    return _share(row)
 
 
 def revoke_share(database: Database, share_id: int) -> Share:
@@ -220,4 +238,5 @@ def _share(row: Row[Any]) -> Share:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        author=row.author,
     )

@@ -80,7 +80,9 @@ def document_text(document: Mapping[str, Any]) -> str:
     parts = []
     for name, value in query_options(document).items():
         words = name.replace("_", " ")
-        if name == "under":
+        if name == "any_rank":
+            parts.append("all classified photos")
+        elif name == "under":
             parts += [f"under {path_from_json(folder)}" for folder in value]
         elif isinstance(value, list):
             parts += [f"{words} {each}" for each in value]

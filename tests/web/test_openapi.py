@@ -97,6 +97,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     ),
     "a new share": (schemas.NewShare, lambda client, _: client.post("/api/shares", json={"photos": [1]})),
     "shares": (list[schemas.Share], lambda client, _: client.get("/api/shares?selection=1")),
+    "a share": (schemas.Share, lambda client, _: client.get("/api/shares/1")),
     "a revoked share": (schemas.Share, lambda client, _: client.delete("/api/shares/1")),
     "a look": (
         schemas.Prediction,

@@ -1,18 +1,24 @@
 """Making and revoking links on the page: of a landmark, a trip, and selected photos."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
+from support.large_library import make_library
 from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.page_server import TOKEN
 from support.trip_photos import TRIP, add_trip
 
+from tagger.access.tokens import add_token
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.shares.links import ShareState, list_shares
+
+ClientOf = Callable[..., TestClient]
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
@@ -54,7 +60,8 @@ def test_a_landmark_is_shared_and_the_link_revoked(
         link = link_made_on(page)
         assert link.startswith(f"{address}/s/")
         expect(dialog).to_contain_text("It works only on this computer")
-        expect(dialog.get_by_role("listitem")).to_contain_text("Our tower: for ever, with positions")
+        expect(dialog.get_by_role("listitem")).to_contain_text(f"Our tower: landmark {EIFFEL}")
+        expect(dialog.get_by_role("listitem")).to_contain_text("6 photos, for ever, with positions")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.get_by_role("button", name="Copy the link").click()
@@ -69,6 +76,74 @@ def test_a_landmark_is_shared_and_the_link_revoked(
         expect(dialog).to_be_hidden()
     (share,) = list_shares(web_database)
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
+
+
+@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+def test_the_whole_library_is_shared_after_another_question(
+    browser: Browser, address: str, web_database: Database, screen: Screen
+) -> None:
+    with open_page(browser, f"{address}/photos?any_rank=1", screen=screen) as page:
+        page.locator("[data-grid][data-drawn]").wait_for()
+        sections = page.request.get(f"{address}/api/timeline?any_rank=1").json()
+        photos = f"{sum(section['photos'] for section in sections)} photos"
+        page.get_by_role("button", name="Share", exact=True).click()
+        dialog = page.get_by_role("dialog", name=f"Share all {photos}?")
+        expect(dialog).to_contain_text(f"all classified photos to people who do not sign in: {photos} now")
+        dialog.get_by_role("button", name="Make a link").click()
+        expect(dialog).to_contain_text(f"Share all {photos}? Everybody who has the link sees each of them.")
+        expect(dialog.get_by_role("button", name="Back")).to_be_focused()
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("button", name="Make a link")).to_be_focused()
+        page.keyboard.press("Enter")
+        assert list_shares(web_database) == []
+        dialog.get_by_role("button", name="Make the link").click()
+        expect(page.get_by_role("button", name="Copy the link")).to_be_focused()
+        expect(dialog.get_by_role("listitem")).to_contain_text("Photos: all classified photos")
+        expect(dialog.get_by_role("listitem")).to_contain_text(f"{photos}, until")
+        assert axe_findings(page) == []
+    (share,) = list_shares(web_database)
+    assert share.options == {"any_rank": True}
+
+
+def test_a_thousand_photos_of_a_filter_are_shared_after_another_question(
+    browser: Browser, web_settings: Settings, tmp_path: Path
+) -> None:
+    database = make_library(f"sqlite:///{tmp_path / 'large.sqlite'}", 4000)
+    large = web_settings.model_copy(
+        update={"database_url": f"sqlite:///{tmp_path / 'large.sqlite'}", "model": None}
+    )
+    thumbnail = picture(kind="PNG")
+    with serving(large) as url, open_page(browser, "about:blank") as page:
+        page.route("**/thumbnail?*", lambda route: route.fulfill(content_type="image/png", body=thumbnail))
+        page.goto(f"{url}/photos?any_rank=1&position=any")
+        page.locator("[data-grid][data-drawn]").wait_for()
+        page.get_by_role("button", name="Share", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Share this filter")
+        expect(dialog).to_contain_text(re.compile("do not sign in: [23]\u202f[0-9]{3} photos now"))
+        dialog.get_by_role("button", name="Make a link").click()
+        expect(dialog).to_contain_text(re.compile("Share [23]\u202f[0-9]{3} photos[?] Everybody"))
+        assert list_shares(database) == []
+    database.close()
+
+
+def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos) -> None:
+    client = client_of("0.0.0.0", TOKEN)
+    _, secret = add_token(library.database, "phone")
+    bearer = {"authorization": f"Bearer {secret}"}
+    made = client.post(f"/api/shares?landmark={EIFFEL}", json={"expires_days": 7}, headers=bearer).json()
+    (listed,) = client.get("/api/shares", headers=bearer).json()
+    assert (listed["author"], listed["description"], listed["photos"]) == (
+        "web phone",
+        f"landmark {EIFFEL}",
+        None,
+    )
+    found = client.get(f"/api/shares/{made['id']}", headers=bearer).json()
+    assert found == listed | {"photos": 6}
+    client.delete(f"/api/shares/{made['id']}", headers=bearer)
+    assert client.get(f"/api/shares/{made['id']}", headers=bearer).json()["photos"] == 0
+    assert client.get("/api/shares/99", headers=bearer).status_code == 404
 
 
 def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database) -> None:

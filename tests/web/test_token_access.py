@@ -49,7 +49,13 @@ READ_ONLY_MAY_POST = {
     "/account/password",
     "/account/sessions/end",
 }
-READ_ONLY_MAY_NOT_GET = {"/api/folders", "/api/shares", "/jobs/new", "/jobs/schedules/new"}
+READ_ONLY_MAY_NOT_GET = {
+    "/api/folders",
+    "/api/shares",
+    "/api/shares/1",
+    "/jobs/new",
+    "/jobs/schedules/new",
+}
 
 ClientAt = Callable[..., TestClient]
 

@@ -118,6 +118,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger share list
     """
+    from tagger.database.actor import author_text
     from tagger.shares.documents import share_document
     from tagger.shares.links import list_shares
 
@@ -133,10 +134,11 @@ def list_(json: Json = False) -> None:
             "yes" if share.with_positions else "no",
             local_time(share.created_at),
             _end(share),
+            printable(author_text(share.author)),
         ]
         for share in shares
     )
-    write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires"), rows)
+    write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"), rows)
     if not shares:
         console.info("there is no share; add one with: tagger share add --landmark NAME")
 

@@ -419,14 +419,20 @@ class DismissedPhotos:
 
 @dataclass
 class Share:
-    """A share without its link. `options` are those of its query; a fixed selection has none, but a number of `photos`."""
+    """A share without its link. `options` are those of its query, `description` says them in words.
+
+    `photos`: the number of photos of a fixed selection; of a query, that of now if one share is asked for, else null. `author`: who
+    made it, as in the audit log.
+    """
 
     id: int
     name: str
     state: Literal["active", "expired", "revoked"]
     options: dict[str, Any] | None
+    description: str
     photos: int | None
     with_positions: bool
+    author: str | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None

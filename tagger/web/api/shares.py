@@ -16,7 +16,9 @@ from tagger.shares.links import (
     MOST_PHOTOS,
     NewShare,
     Share,
+    ShareState,
     add_share,
+    get_share,
     list_shares,
     revoke_share,
 )
@@ -34,6 +36,7 @@ router = api_router("shares")
 LONGEST_DAYS = 3660
 
 Params = Annotated[QueryParams, Depends(query_params)]
+ShareNumber = Annotated[int, Path(ge=1, lt=2**63, description="The number of a share.")]
 
 
 class ShareRequest(BaseModel):
@@ -79,10 +82,17 @@ def shares(
     return [share_document(share) for share in list_shares(state.database) if matches(share)]
 
 
+@router.get("/shares/{share_id}", response_model=schemas.Share)
+def share(state: State, share_id: ShareNumber) -> dict[str, Any]:
+    """Return a share, with the number of photos that visitors see now: 0 once it has ended."""
+    found = get_share(state.database, share_id)
+    is_active = found.state is ShareState.ACTIVE
+    sections = state.section_counts.get(found.query) if is_active else ()
+    return share_document(found) | {"photos": sum(section.photos for section in sections)}
+
+
 @router.delete("/shares/{share_id}", response_model=schemas.Share)
-def revoke(
-    state: State, share_id: Annotated[int, Path(ge=1, lt=2**63, description="The number of a share.")]
-) -> dict[str, Any]:
+def revoke(state: State, share_id: ShareNumber) -> dict[str, Any]:
     """End a share at once, for everybody who has its link."""
     return share_document(revoke_share(state.database, share_id))
 

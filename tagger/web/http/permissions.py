@@ -7,6 +7,7 @@ _VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password"
 """What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
 _VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new", "/jobs/schedules/new"})
 """What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos."""
+_HIDDEN_BELOW = "/api/shares/"
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
 _READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
@@ -19,5 +20,8 @@ def refusal(grant: Grant, method: str, path: str) -> str | None:
         return _NO_ADMIN
     if grant.role is not Role.VIEWER:
         return None
-    is_allowed = path not in _VIEWER_HIDDEN if method in SAFE_METHODS else path in _VIEWER_POSTS
+    if method not in SAFE_METHODS:
+        is_allowed = path in _VIEWER_POSTS
+    else:
+        is_allowed = path not in _VIEWER_HIDDEN and not path.startswith(_HIDDEN_BELOW)
     return None if is_allowed else _READ_ONLY

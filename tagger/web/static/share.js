@@ -10,24 +10,25 @@ const form = dialog && part("new");
 const link = document.getElementById("share-link");
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
+const ASK_FROM = 1000; // so many photos are shared only after another question
+
 let subject = null; // what is shared: the options of a query in an address, or the numbers of photos
+let counted = null; // becomes their number; null if it is not known
 let listing = null; // the latest request for links
 
 /** Opens the dialog for { query } or { photos }; `name` is what visitors read, `filter` the query in words if that says more. */
 export function openShare(shared, name, filter = "") {
-  subject = shared;
+  const own = (subject = { ...shared, filter, isAll: shared.query === "any_rank=1" });
+  counted = shared.photos ? Promise.resolve(shared.photos.length) : countPhotos(shared.query);
   form.reset();
   form.hidden = false;
   form.elements.name.value = name;
-  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : filter ? "Share this filter" : `Share ${name}`;
-  part("what").textContent = `A link shows ${filter ? `the photos of this filter (${filter})` : "these photos"} to people who do not sign in. ${
-    shared.photos
-      ? "The link keeps showing these photos, even if their tags change."
-      : `New photos${filter ? " that match" : ""} appear; rejected ones disappear.`
-  }`;
+  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : own.isAll ? "Share all photos" : filter ? "Share this filter" : `Share ${name}`;
+  describe(own, null);
+  counted.then((count) => subject === own && describe(own, count));
   part("all").hidden = false;
   part("existing-title").textContent = "Links so far";
-  for (const name_ of ["made", "problem", "existing"]) part(name_).hidden = true;
+  for (const name_ of ["made", "sure", "problem", "existing"]) part(name_).hidden = true;
   part("status").textContent = "";
   dialog.showModal();
   form.elements.name.focus();
@@ -37,18 +38,52 @@ export function openShare(shared, name, filter = "") {
 /** The address of the links that there are for this. */
 const addressOf = ({ photos, query }) => `/api/shares?${photos ? "selection=1" : query}`;
 
+/** As many as visitors see: exact copies are one photo. */
+const countPhotos = (query) => requestJson(`/api/timeline?${query}`).then((sections) => sections.reduce((sum, { photos }) => sum + photos, 0), () => null);
+
+function describe({ photos, filter, isAll }, count) {
+  const what = isAll ? "all classified photos" : filter ? `the photos of this filter (${filter})` : "these photos";
+  const now = photos || count === null ? "" : `: ${photoCount(count)} now`;
+  const later = photos ? "The link keeps showing these photos, even if their tags change." : `New photos${filter && !isAll ? " that match" : ""} appear; rejected ones disappear.`;
+  part("what").textContent = `A link shows ${what} to people who do not sign in${now}. ${later}`;
+  if (isAll && count !== null) part("title").textContent = `Share all ${photoCount(count)}?`;
+}
+
+/** Asks once more before much is shared. */
+async function askOrMake() {
+  const own = subject;
+  const button = form.querySelector("button");
+  button.disabled = true;
+  const count = await counted;
+  button.disabled = false;
+  if (subject !== own) return;
+  if (count !== null && count < ASK_FROM && !own.isAll) return makeLink();
+  const which = count === null ? "these photos? They could not be counted." : `${own.isAll ? "all " : ""}${photoCount(count)}?`;
+  part("question").textContent = `Share ${which} Everybody who has the link sees each of them.`;
+  form.hidden = true;
+  part("sure").hidden = false;
+  part("back").focus();
+}
+
+function goBack() {
+  part("sure").hidden = true;
+  form.hidden = false;
+  form.querySelector("button").focus();
+}
+
 async function makeLink() {
   const { name, expires, positions } = form.elements;
   const body = { photos: subject.photos, name: name.value, expires_days: expires.value ? Number(expires.value) : null, with_positions: positions.checked };
-  const button = form.querySelector("button");
-  button.disabled = true;
+  const buttons = [form.querySelector("button"), part("confirm")];
+  for (const button of buttons) button.disabled = true;
   try {
     showLink((await requestJson(subject.query ? addressOf(subject) : "/api/shares", { method: "POST", body })).link);
     listLinks(part("all").hidden ? "/api/shares" : addressOf(subject));
   } catch (error) {
+    goBack();
     showProblem(error.message);
   } finally {
-    button.disabled = false;
+    for (const button of buttons) button.disabled = false;
   }
 }
 
@@ -56,7 +91,7 @@ function showLink(address) {
   const url = new URL(address, location.origin);
   link.value = url.href;
   part("local").hidden = !LOCAL.has(url.hostname);
-  form.hidden = true;
+  form.hidden = part("sure").hidden = true;
   part("made").hidden = false;
   part("copy").textContent = "Copy the link";
   part("copy").focus();
@@ -81,22 +116,39 @@ async function listLinks(address) {
   const shares = await requestJson(address).catch(() => []);
   if (listing !== own) return false; // others were asked for meanwhile
   const active = shares.filter((share) => share.state === "active");
+  const items = active.map((share) => [share, createItem(share)]);
   part("existing").hidden = !active.length;
-  part("existing").querySelector("ul").replaceChildren(...active.map(createItem));
+  part("existing").querySelector("ul").replaceChildren(...items.map(([, item]) => item));
+  countListed(own, items);
   return true;
+}
+
+/** Says how many photos each link shows, one after the other: to count a large library takes a while. */
+async function countListed(own, items) {
+  for (const [share, item] of items) {
+    if (share.photos !== null) continue;
+    const found = await requestJson(`/api/shares/${share.id}`).catch(() => null);
+    if (listing !== own || !dialog.open) return;
+    if (found) item.querySelector("[data-share-count]").textContent = `${photoCount(found.photos)}, `;
+  }
 }
 
 function createItem(share) {
   const item = document.createElement("li");
-  const words = document.createElement("span");
+  const [words, title, about, count] = ["span", "span", "span", "span"].map((name) => document.createElement(name));
   const end = share.expires_at ? `until ${share.expires_at.slice(0, 10)}` : "for ever";
-  const photos = share.photos === null ? "" : `${photoCount(share.photos)}, `;
-  words.textContent = `${share.name}: ${photos}${end}${share.with_positions ? ", with positions" : ""}`;
+  const author = share.author?.replace(/^(web|cli) /, "");
+  const details = `${end}${share.with_positions ? ", with positions" : ""}${author && author !== "web" ? `, by ${author}` : ""}`;
+  title.textContent = `${share.name}: ${share.description}`;
+  count.dataset.shareCount = "";
+  about.className = "soft";
+  about.append(count, details);
+  words.append(title, about);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button button--small button--danger";
   button.textContent = "Revoke";
-  button.setAttribute("aria-label", `Revoke the link ${share.id}: ${words.textContent}`);
+  button.setAttribute("aria-label", `Revoke the link ${share.id}: ${title.textContent}, ${details}`);
   button.addEventListener("click", () => revoke(share, item, button));
   item.append(words, button);
   return item;
@@ -124,9 +176,11 @@ async function listAll() {
   part("existing-title").focus();
 }
 
-form?.addEventListener("submit", (event) => (event.preventDefault(), makeLink()));
+form?.addEventListener("submit", (event) => (event.preventDefault(), askOrMake()));
 if (dialog) {
   part("copy").addEventListener("click", copyLink);
+  part("confirm").addEventListener("click", makeLink);
+  part("back").addEventListener("click", goBack);
   part("all").addEventListener("click", listAll);
 }
 // A filter that changes brings another button.
