@@ -3,7 +3,6 @@
 Names and mail addresses are never compared: at many providers, people choose them, and could choose those of somebody else.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +15,12 @@ from tagger.access.subjects import check_subject
 from tagger.access.users import (
     User,
     UserNameTaken,
-    UserNotFound,
+    change_role,
     end_sessions,
     insert_user,
     is_valid_name,
     lock_user,
     normalize_name,
-    set_role,
     user_of,
 )
 from tagger.database.actor import Actor
@@ -77,12 +75,13 @@ def withdraw_role(database: Database, identity: Identity, origin: Origin) -> Non
     user = _find(database, identity)
     if user is None:
         return
-    acting = database.acting_as(_actor(user.name, origin))
-    if user.role is not Role.VIEWER:
-        with suppress(UserNotFound):  # removed in the meantime
-            set_role(acting, user.name, Role.VIEWER)
-    with acting.write() as connection:
-        end_sessions(connection, user.id)
+    with database.acting_as(_actor(user.recorded_name, origin)).write() as connection:
+        row = _lock(connection, user)
+        if row is None:  # removed or linked to another subject in the meantime
+            return
+        if row.role != Role.VIEWER:
+            change_role(connection, row, Role.VIEWER)
+        end_sessions(connection, row.id)
 
 
 def link_user(database: Database, name: str, issuer: str, subject: str) -> int:
@@ -117,12 +116,24 @@ def _set_identity(
     record_action(
         connection,
         action,
-        row.name,
+        user_of(row).recorded_name,
         issuer=issuer or row.issuer,
         identity=subject or row.subject,
         sessions=count,
     )
     return count
+
+
+def _lock(connection: Connection, user: User) -> Row[Any] | None:
+    """The row of this person and nobody else, who has the same identity as before; None: there is none any more."""
+    is_same = (
+        users.c.id == user.id,
+        users.c.name == user.name,
+        users.c.name_number == user.name_number,
+        users.c.issuer == user.issuer,
+        users.c.subject == user.subject,
+    )
+    return connection.execute(select(users).where(*is_same).with_for_update()).one_or_none()
 
 
 def _find(database: Database, identity: Identity) -> User | None:
@@ -140,7 +151,10 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
         raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
     try:
         with database.acting_as(_actor(name, origin)).write() as connection:
-            return insert_user(connection, name, role, None, issuer=identity.issuer, subject=identity.subject)
+            issuer, subject = identity.issuer, identity.subject
+            return insert_user(
+                connection, name, role, None, issuer=issuer, subject=subject, by_themselves=True
+            )
     except (IntegrityError, UserNameTaken):
         user = _find(database, identity)  # another request may have just added them
         if user is None:
@@ -150,10 +164,11 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
 
 def _follow_role(database: Database, user: User, identity: Identity, origin: Origin) -> None:
     """Give the person the role that the provider gives, which ends the sessions with the other one."""
-    try:
-        set_role(database.acting_as(_actor(user.name, origin)), user.name, identity.role or user.role)
-    except UserNotFound:
-        raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject) from None
+    with database.acting_as(_actor(user.recorded_name, origin)).write() as connection:
+        row = _lock(connection, user)
+        if row is None:
+            raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
+        change_role(connection, row, identity.role or user.role)
 
 
 def _actor(name: str, origin: Origin) -> Actor:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select
 
+from tagger.access.names import recorded_name
 from tagger.access.tokens import SETTINGS_TOKEN
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -50,14 +51,17 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
     """End a session; with `user_id`, only one of that person. Returns whether there was one."""
     of_person = () if user_id is None else (page_sessions.c.user_id == user_id,)
     with database.write() as connection:
-        name = connection.scalar(
-            select(func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN))
+        row = connection.execute(
+            select(
+                func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name"),
+                func.coalesce(access_tokens.c.name_number, users.c.name_number, 1).label("number"),
+            )
             .select_from(page_sessions)
             .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
             .outerjoin(users, users.c.id == page_sessions.c.user_id)
             .where(page_sessions.c.id == session_id)
-        )
+        ).one_or_none()
         ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == session_id, *of_person))
-        if ended.rowcount:
-            record_action(connection, AuditAction.SESSION_END, name)
+        if ended.rowcount and row is not None:
+            record_action(connection, AuditAction.SESSION_END, recorded_name(row.name, row.number))
     return bool(ended.rowcount)

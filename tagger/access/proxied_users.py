@@ -22,7 +22,9 @@ def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant
         return None
     user = find_user_by_name(database, name) or _add(database, name, new_role)
     return (
-        None if user is None else Grant(user.name, user.role, user_id=user.id, last_used_at=user.last_used_at)
+        None
+        if user is None
+        else Grant(user.recorded_name, user.role, user_id=user.id, last_used_at=user.last_used_at)
     )
 
 
@@ -31,7 +33,7 @@ def _add(database: Database, name: str, role: Role | None) -> User | None:
         return None
     try:
         with database.write() as connection:
-            return insert_user(connection, name, role, None)
+            return insert_user(connection, name, role, None, by_themselves=True)
     except IntegrityError:  # another request has just added them
         return find_user_by_name(database, name)
     except UserNameTaken:

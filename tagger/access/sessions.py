@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from tagger.access.grants import USE_RECORDED_S, Grant, Role
+from tagger.access.names import recorded_name
 from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
 from tagger.access.users import User
 from tagger.database.actor import Actor
@@ -87,7 +88,7 @@ def start_identity_session(
     Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
     """
     is_linked = and_(users.c.issuer == issuer, users.c.subject == subject)
-    return _start_session_of(database, user, is_linked, origin, issuer=issuer)
+    return _start_session_of(database, user, is_linked, origin, issuer=issuer, identity=subject)
 
 
 def _start_session_of(
@@ -95,7 +96,7 @@ def _start_session_of(
 ) -> str | None:
     session = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
-    with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
+    with database.acting_as(Actor(f"web {user.recorded_name}", origin.address)).write() as connection:
         query = select(users.c.role).where(users.c.id == user.id, is_unchanged).with_for_update()
         role = connection.scalar(query)
         if role is None:
@@ -103,7 +104,7 @@ def _start_session_of(
         connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=now))
         expires_at = now + timedelta(seconds=SESSION_S)
         _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
-        record_action(connection, AuditAction.SIGN_IN, user.name, role=role, **details)
+        record_action(connection, AuditAction.SIGN_IN, user.recorded_name, role=role, **details)
     return session
 
 
@@ -117,6 +118,7 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
         select(
             page_sessions,
             func.coalesce(access_tokens.c.name, users.c.name).label("name"),
+            func.coalesce(access_tokens.c.name_number, users.c.name_number).label("name_number"),
             access_tokens.c.read_only,
             users.c.role,
             access_tokens.c.expires_at.label("token_expires_at"),
@@ -132,7 +134,8 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     if row.name is None:
         return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
     role = _role(row.read_only) if row.user_id is None else Role(row.role)
-    return Grant(row.name, role, row.token_id, row.user_id, row.id, row.last_used_at)
+    name = recorded_name(row.name, row.name_number)
+    return Grant(name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
 def end_session(database: Database, grant: Grant) -> None:
@@ -157,7 +160,7 @@ def record_use(database: Database, grant: Grant) -> None:
 
 
 def _grant(token: AccessToken) -> Grant:
-    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+    return Grant(token.recorded_name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
 
 
 def _role(read_only: bool) -> Role:

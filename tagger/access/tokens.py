@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Row, delete, insert, select
 
+from tagger.access.names import give_name, recorded_name
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import access_tokens, page_sessions, users
@@ -49,6 +50,13 @@ class AccessToken:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    name_number: int = 1
+    """How many people and tokens have had the name, with this one."""
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in the audit log and on verdicts."""
+        return recorded_name(self.name, self.name_number)
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -65,7 +73,7 @@ def add_token(
     if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
         raise TokenNameInvalid(name=repr(name))
     secret = _PREFIX + secrets.token_urlsafe(32)
-    values = {
+    values: dict[str, object] = {
         "name": name,
         "digest": token_digest(secret),
         "read_only": read_only,
@@ -77,10 +85,14 @@ def add_token(
             raise TokenExists(name=name)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
             raise TokenNameTaken(name=name)
+        values["name_number"] = give_name(connection, name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
+        token = _token(row)
         expires = None if expires_at is None else expires_at.isoformat()
-        record_action(connection, AuditAction.TOKEN_ADD, name, read_only=read_only, expires_at=expires)
-    return _token(row), secret
+        record_action(
+            connection, AuditAction.TOKEN_ADD, token.recorded_name, read_only=read_only, expires_at=expires
+        )
+    return token, secret
 
 
 def list_tokens(database: Database) -> Sequence[AccessToken]:
@@ -98,15 +110,15 @@ def revoke_token(database: Database, name: str) -> int:
         TokenNotFound: there is no such token.
     """
     with database.write() as connection:
-        query = select(access_tokens.c.id).where(access_tokens.c.name == name).with_for_update()
-        token_id = connection.scalar(query)
-        if token_id is None:
+        query = select(access_tokens).where(access_tokens.c.name == name).with_for_update()
+        row = connection.execute(query).one_or_none()
+        if row is None:
             names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
             raise TokenNotFound(name=name, names=", ".join(names) or "none")
-        of_token = page_sessions.c.token_id == token_id
+        of_token = page_sessions.c.token_id == row.id
         count = connection.execute(delete(page_sessions).where(of_token)).rowcount
-        connection.execute(delete(access_tokens).where(access_tokens.c.id == token_id))
-        record_action(connection, AuditAction.TOKEN_REVOKE, name, sessions=count)
+        connection.execute(delete(access_tokens).where(access_tokens.c.id == row.id))
+        record_action(connection, AuditAction.TOKEN_REVOKE, _token(row).recorded_name, sessions=count)
     return count
 
 
@@ -134,4 +146,5 @@ def _token(row: Row[tuple[object, ...]]) -> AccessToken:
         created_at=row.created_at,
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
+        name_number=row.name_number,
     )

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from tagger.access.attempts import forget_attempts
+from tagger.access.names import full_name, give_name, parse_name, recorded_name
 from tagger.access.passwords import check_password, hash_password
 from tagger.access.subjects import check_subject
 from tagger.access.tokens import SETTINGS_TOKEN
-from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
@@ -51,6 +52,18 @@ class User:
     last_used_at: datetime | None
     issuer: str | None = None
     subject: str | None = None
+    name_number: int = 1
+    """How many people and tokens have had the name, with this one."""
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in the audit log and on verdicts."""
+        return recorded_name(self.name, self.name_number)
+
+    @property
+    def full_name(self) -> str:
+        """What names this person for ever, in place of the name that somebody else may have later."""
+        return full_name(self.name, self.name_number)
 
 
 def add_user(
@@ -87,16 +100,19 @@ def insert_user(
     *,
     issuer: str | None = None,
     subject: str | None = None,
+    by_themselves: bool = False,
 ) -> User:
-    """Insert a person whose name is valid and free.
+    """Insert a person whose name is valid and free. `by_themselves`: nobody adds them, they sign in for the first time.
 
     Raises:
         UserNameTaken: there is a token of this name.
     """
     if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
         raise UserNameTaken(name=name)
+    number = give_name(connection, name)
     values = {
         "name": name,
+        "name_number": number,
         "role": role,
         "password_hash": password_hash,
         "issuer": issuer,
@@ -104,8 +120,13 @@ def insert_user(
         "created_at": datetime.now(UTC),
     }
     row = connection.execute(insert(users).values(values).returning(users)).one()
-    record_action(connection, AuditAction.USER_ADD, name, role=role, issuer=issuer, identity=subject)
-    return user_of(row)
+    user = user_of(row)
+    if by_themselves:
+        act_as(connection, replace(actor_of(connection), name=f"web {user.recorded_name}", is_person=True))
+    record_action(
+        connection, AuditAction.USER_ADD, user.recorded_name, role=role, issuer=issuer, identity=subject
+    )
+    return user
 
 
 def has_users(database: Database) -> bool:
@@ -149,7 +170,7 @@ def remove_user(database: Database, name: str) -> int:
         count = end_sessions(connection, row.id)
         connection.execute(delete(users).where(users.c.id == row.id))
         forget_attempts(connection, row.name)
-        record_action(connection, AuditAction.USER_REMOVE, row.name, sessions=count)
+        record_action(connection, AuditAction.USER_REMOVE, _recorded(row), sessions=count)
     return count
 
 
@@ -160,14 +181,13 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
         UserNotFound: there is no such person.
         PasswordRefused: the password is too weak.
     """
-    name = normalize_name(name)
-    password_hash = _checked_hash(password, name)
+    password_hash = _checked_hash(password, parse_name(normalize_name(name))[0])
     with database.write() as connection:
         row = lock_user(connection, name)
         connection.execute(update(users).where(users.c.id == row.id).values(password_hash=password_hash))
         count = end_sessions(connection, row.id, kept_session)
         forget_attempts(connection, row.name)
-        record_action(connection, AuditAction.USER_PASSWORD, row.name, sessions=count)
+        record_action(connection, AuditAction.USER_PASSWORD, _recorded(row), sessions=count)
     return count
 
 
@@ -178,10 +198,16 @@ def set_role(database: Database, name: str, role: Role) -> int:
         UserNotFound: there is no such person.
     """
     with database.write() as connection:
-        row = lock_user(connection, name)
-        connection.execute(update(users).where(users.c.id == row.id).values(role=role))
-        count = end_sessions(connection, row.id)
-        record_action(connection, AuditAction.USER_ROLE, row.name, role=role, before=row.role, sessions=count)
+        return change_role(connection, lock_user(connection, name), role)
+
+
+def change_role(connection: Connection, row: Row[tuple[object, ...]], role: Role) -> int:
+    """Give a person whose row is locked another role, which ends their sessions; returns how many there were."""
+    connection.execute(update(users).where(users.c.id == row.id).values(role=role))
+    count = end_sessions(connection, row.id)
+    record_action(
+        connection, AuditAction.USER_ROLE, _recorded(row), role=role, before=row.role, sessions=count
+    )
     return count
 
 
@@ -212,7 +238,12 @@ def user_of(row: Row[tuple[object, ...]]) -> User:
         last_used_at=row.last_used_at,
         issuer=row.issuer,
         subject=row.subject,
+        name_number=row.name_number,
     )
+
+
+def _recorded(row: Row[tuple[object, ...]]) -> str:
+    return user_of(row).recorded_name
 
 
 def _checked_name(name: str) -> str:
@@ -230,12 +261,14 @@ def _checked_hash(password: str, name: str) -> str:
 def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
     """The row of a person, which nobody else changes until the end of the transaction.
 
+    `name`: with its number (`ada#1`), it is not somebody else who has the name now.
+
     Raises:
         UserNotFound: there is no such person.
     """
-    query = select(users).where(users.c.name == normalize_name(name)).with_for_update()
-    row = connection.execute(query).one_or_none()
-    if row is None:
+    plain, number = parse_name(normalize_name(name))
+    row = connection.execute(select(users).where(users.c.name == plain).with_for_update()).one_or_none()
+    if row is None or number not in {None, row.name_number}:
         names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
         raise UserNotFound(name=name, names=", ".join(names) or "none")
     return row

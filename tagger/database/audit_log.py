@@ -99,6 +99,11 @@ def record_action(
     return entry
 
 
+def act_as(connection: Connection, actor: Actor) -> None:
+    """Let the further changes of the transaction be this actor's, whom it has just added."""
+    connection.execution_options(tagger_actor=actor)
+
+
 def update_details(connection: Connection, entry: int, **details: object) -> None:
     """Replace the details of an action that takes several transactions."""
     values = {"details": _stored_details(connection, details)}

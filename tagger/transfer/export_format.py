@@ -12,6 +12,7 @@ from sqlalchemy import Column, DateTime, LargeBinary, Table
 
 from tagger.database.tables import (
     UtcDateTime,
+    access_names,
     access_tokens,
     audit_log,
     backend_selections,
@@ -35,6 +36,7 @@ Converter = Callable[[Any], Any]
 LOCAL_TABLES = (
     workers,
     backend_selections,
+    access_names,
     access_tokens,
     users,
     page_sessions,

@@ -36,6 +36,20 @@ def test_people_are_added_listed_changed_and_removed(tagger: CommandRunner) -> N
     assert actions == ["user-remove", "user-password", "user-role", "user-add"]
 
 
+def test_a_newcomer_has_a_number_where_changes_are_recorded(tagger: CommandRunner) -> None:
+    tagger("user", "add", "ada", "--no-password")
+    tagger("user", "remove", "ada")
+    tagger("user", "add", "ada", "--no-password")
+    (listed,) = tagger("user", "list", "--json").json
+    assert (listed["name"], listed["recorded_name"]) == ("ada", "ada#2")
+    assert "ada#2" in tagger("user", "list").text
+    assert "There is no user ada#1" in tagger("user", "role", "ada#1", "admin").err
+    assert tagger("user", "role", "ada#2", "admin").code == 0
+    assert tagger("user", "role", "ada", "viewer").code == 0
+    subjects = [entry["subject"] for entry in tagger("audit", "--json").json["entries"]]
+    assert subjects == ["ada#2", "ada#2", "ada#2", "ada", "ada"]
+
+
 def test_a_generated_password_is_printed_once_and_opens_the_page(
     tagger: CommandRunner, sqlite_database: Database
 ) -> None:

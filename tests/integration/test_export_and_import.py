@@ -389,6 +389,7 @@ def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> No
     local = {
         "workers",
         "backend_selections",
+        "access_names",
         "access_tokens",
         "users",
         "page_sessions",

@@ -88,7 +88,8 @@ def test_somebody_new_gets_the_role_of_the_settings(
     assert (user.issuer, user.subject) == (provider.issuer, ADA["sub"])
     (signed_in,) = entries(web_database, AuditAction.SIGN_IN)
     assert (signed_in.actor, signed_in.subject) == ("web ada", "ada")
-    assert signed_in.details == {"address": "127.0.0.1", "role": "viewer", "issuer": provider.issuer}
+    expected = {"role": "viewer", "issuer": provider.issuer, "identity": ADA["sub"]}
+    assert signed_in.details == {"address": "127.0.0.1"} | expected
     (added,) = entries(web_database, AuditAction.USER_ADD)
     assert added.actor == "web ada"
     assert CLIENT_SECRET not in caplog.text + page.text

@@ -47,6 +47,7 @@ from tagger.database.tables.job_tables import (
 )
 from tagger.database.tables.webhook_tables import webhook_messages
 from tagger.database.tables.access_tables import (
+    access_names,
     access_tokens,
     audit_log,
     page_sessions,
@@ -61,6 +62,7 @@ __all__ = [
     "PRESENT",
     "UNTAGGED",
     "UtcDateTime",
+    "access_names",
     "access_tokens",
     "audit_log",
     "backend_selections",

@@ -1,15 +1,34 @@
 """The tables of who may do what on the page, and who did: tokens, users, sessions, shares and the audit log."""
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, PrimaryKeyConstraint, Table, Text
 
 from tagger.database.enums import Role
 from tagger.database.tables.column_types import Id, UtcDateTime, metadata, one_of
+
+access_names = Table(
+    "access_names",
+    metadata,
+    Column("name", Text, primary_key=True, doc="the name"),
+    Column(
+        "given", Integer, nullable=False, doc="how many people and tokens have had it, one after the other"
+    ),
+    info={
+        "doc": "Names of people and tokens, also of those who are gone: a newcomer with the same name is recorded as somebody else. It is not exported."
+    },
+)
 
 access_tokens = Table(
     "access_tokens",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name of the token in commands"),
+    Column(
+        "name_number",
+        Integer,
+        nullable=False,
+        server_default="1",
+        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
+    ),
     Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
     Column("read_only", Boolean, nullable=False, doc="whether it allows to look and search, and no changes"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
@@ -29,6 +48,13 @@ users = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
+    Column(
+        "name_number",
+        Integer,
+        nullable=False,
+        server_default="1",
+        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
+    ),
     Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
     Column(
         "password_hash",

@@ -191,7 +191,7 @@ class AccessRecorder:
             record_action(
                 connection,
                 AuditAction.SIGN_IN_REFUSED,
-                user and user.name,
+                user and user.recorded_name,
                 unrecorded_before=unrecorded or None,
                 **details,
             )

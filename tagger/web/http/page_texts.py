@@ -25,6 +25,7 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     subjects.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",
     subjects.SubjectTaken: "The subject {subject} is linked to {name} already. Empty it there first if that is wrong.",
     users.UserExists: "There is already somebody with the name {name}. Choose another name.",
+    users.UserNotFound: "There is no {name} any more. Open this page again, and see who is there.",
     errors.TripNotFound: "There is no trip {trip}. A trip gets a new name where more photos change its first day.",
 }
 

@@ -58,17 +58,18 @@ def end_session(request: Request, state: State, session: Annotated[int, Form(ge=
 def _change_password(request: Request, state: AppState, current: str, new: str, again: str) -> Response:
     grant: Grant = request.state.grant
     client: Client = request.state.client
-    if grant.user_id is None:
+    user = None if grant.user_id is None else find_user(state.database, grant.user_id)
+    if user is None:
         problem = "A token has no password. Sign in by name to change yours."
         return _render(request, state, problem=problem, status=HTTPStatus.FORBIDDEN)
     if new != again:
         problem = "The two new passwords differ. Enter the same twice."
         return _render(request, state, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
-        if check_user(state.database, grant.name, current, client.network) is None:
+        if check_user(state.database, user.name, current, client.network) is None:
             problem = "The current password is wrong."
             return _render(request, state, problem=problem, status=HTTPStatus.FORBIDDEN)
-        set_password(state.database, grant.name, new, kept_session=grant.session_id)
+        set_password(state.database, user.full_name, new, kept_session=grant.session_id)
     except AttemptsUsedUp as error:
         page = _render(request, state, problem=str(error), status=HTTPStatus.TOO_MANY_REQUESTS)
         page.headers["retry-after"] = str(error.retry_after_s)
@@ -93,7 +94,7 @@ def _render(
         "account.html",
         status,
         grant=grant,
-        has_password=user is not None and user.has_password,
+        user=user,
         sessions=[] if user is None else list_sessions(state.database, user.id),
         browser_name=browser_name,
         done=done,

@@ -25,6 +25,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
+"""The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
 Subject = Annotated[str, Form(max_length=1000)]
 
 
@@ -71,7 +72,7 @@ async def renew_password(request: Request, state: State, name: Name) -> Response
             set_password(state.database, name, password)
         except TaggerError as error:
             return _render_users(request, state, problem=page_text(error))
-        return _render_users(request, state, shown=(name, password))
+        return _render_users(request, state, shown=(name.partition("#")[0], password))
 
     return await to_thread.run_sync(renew, limiter=HASH_LIMITER)
 

@@ -1,0 +1,205 @@
+"""A name that somebody had before, on both databases: the newcomer is recorded as somebody else, and gets nothing that was meant for the other."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select, text
+from support.page_server import TOKEN
+from support.threads import in_threads
+
+from tagger.access import identities
+from tagger.access.grants import Role
+from tagger.access.identities import Identity, IdentityUnknown, sign_in_identity, withdraw_role
+from tagger.access.names import parse_name
+from tagger.access.open_sessions import end_open_session, list_sessions
+from tagger.access.proxied_users import proxied_grant
+from tagger.access.sessions import Origin, session_grant, start_session, token_grant
+from tagger.access.tokens import add_token, list_tokens, revoke_token
+from tagger.access.users import (
+    User,
+    UserNotFound,
+    add_user,
+    find_user_by_name,
+    list_users,
+    remove_user,
+    set_password,
+    set_role,
+)
+from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
+from tagger.database.connection import Database, open_database
+from tagger.database.engine import create_database_engine
+from tagger.database.schema import upgrade
+from tagger.database.tables import access_names
+
+ISSUER = "https://sso.example"
+ADA = Identity(ISSUER, "1", ("ada",))
+EVE = Identity(ISSUER, "2", ("ada",))
+HOME = Origin("203.0.113.7", "203.0.113.7", "Firefox")
+
+
+def entries(database: Database, *actions: AuditAction) -> list[AuditEntry]:
+    """Oldest first."""
+    return list(reversed(list_entries(database, AuditFilter(actions), 100)))
+
+
+def person(database: Database, name: str = "ada") -> User:
+    user = find_user_by_name(database, name)
+    assert user is not None
+    return user
+
+
+def test_each_person_and_token_of_a_name_is_recorded_as_another(database: Database) -> None:
+    add_user(database, "ada", Role.VIEWER, None)
+    remove_user(database, "ada")
+    assert add_user(database, "Ada", Role.VIEWER, None).recorded_name == "ada#2"
+    remove_user(database, "ada")
+    token, secret = add_token(database, "ada")
+    grant = token_grant(database, secret, TOKEN)
+    assert grant is not None
+    assert (token.name, grant.name) == ("ada", "ada#3")
+    assert start_session(database, secret, TOKEN, HOME) is not None
+    (session,) = list_sessions(database)
+    end_open_session(database, session.id)
+    revoke_token(database, "ada")
+    add_user(database, "bob", Role.VIEWER, None)
+    assert [(entry.action, entry.subject) for entry in entries(database)] == [
+        ("user-add", "ada"),
+        ("user-remove", "ada"),
+        ("user-add", "ada#2"),
+        ("user-remove", "ada#2"),
+        ("token-add", "ada#3"),
+        ("sign-in", "ada#3"),
+        ("session-end", "ada#3"),
+        ("token-revoke", "ada#3"),
+        ("user-add", "bob"),
+    ]
+    (signed_in,) = entries(database, AuditAction.SIGN_IN)
+    assert signed_in.actor == "web ada#3"
+
+
+def test_somebody_new_at_the_provider_is_not_the_one_who_was_removed(database: Database) -> None:
+    sign_in_identity(database, ADA, Role.VIEWER, HOME)
+    remove_user(database, "ada")
+    session = sign_in_identity(database, EVE, Role.VIEWER, HOME)
+    grant = session_grant(database, session, TOKEN)
+    assert grant is not None
+    assert grant.name == "ada#2"
+    first, second = entries(database, AuditAction.SIGN_IN)
+    assert (first.actor, first.details["identity"]) == ("web ada", "1")
+    assert (second.actor, second.subject, second.details["identity"]) == ("web ada#2", "ada#2", "2")
+    assert [entry.actor for entry in entries(database, AuditAction.USER_ADD)] == ["web ada", "web ada#2"]
+
+
+def test_somebody_new_at_the_proxy_is_not_the_one_who_was_removed(database: Database) -> None:
+    first = proxied_grant(database, "ada", Role.VIEWER)
+    remove_user(database, "ada")
+    second = proxied_grant(database, "ada", Role.VIEWER)
+    assert first is not None
+    assert second is not None
+    assert (first.name, second.name) == ("ada", "ada#2")
+    assert entries(database, AuditAction.USER_ADD)[1].actor == "web ada#2"
+
+
+def test_a_first_visit_in_several_requests_takes_one_number(database: Database) -> None:
+    in_threads([lambda: proxied_grant(database, "ada", Role.VIEWER)] * 6)
+    with database.read() as connection:
+        assert connection.execute(select(access_names.c.name, access_names.c.given)).all() == [("ada", 1)]
+    assert person(database).recorded_name == "ada"
+
+
+def test_a_full_name_is_one_person_for_ever(database: Database) -> None:
+    first = add_user(database, "ada", Role.VIEWER, None)
+    assert first.full_name == "ada#1"
+    remove_user(database, "ada")
+    second = add_user(database, "ada", Role.VIEWER, None)
+    for change in (
+        lambda: set_role(database, first.full_name, Role.ADMIN),
+        lambda: set_password(database, first.full_name, "correct horse battery"),
+        lambda: remove_user(database, first.full_name),
+    ):
+        with pytest.raises(UserNotFound, match="ada#1"):
+            change()
+    assert list_users(database) == [second]
+    set_role(database, "ADA#2", Role.EDITOR)
+    assert person(database).role is Role.EDITOR
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("ada", ("ada", None)),
+        ("ada#2", ("ada", 2)),
+        ("ada#", ("ada", 0)),
+        ("ada#x", ("ada", 0)),
+        ("ada#-1", ("ada", 0)),
+        ("ada#²", ("ada", 0)),
+        ("ada#99999999999999999999", ("ada", 0)),
+    ],
+)
+def test_names_with_numbers(name: str, parts: tuple[str, int | None]) -> None:
+    assert parse_name(name) == parts
+
+
+@pytest.fixture
+def replaced_meanwhile(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ada was found, she is removed, and somebody else of this name is added."""
+    found = identities._find
+
+    def find_and_replace(of: Database, identity: Identity) -> User | None:
+        user = found(of, identity)
+        if user is not None and user.name_number == 1:
+            remove_user(database, "ada")
+            add_user(database, "ada", Role.EDITOR, "correct horse battery")
+        return user
+
+    monkeypatch.setattr(identities, "_find", find_and_replace)
+
+
+def test_a_role_of_the_provider_is_not_for_a_newcomer_of_this_name(
+    database: Database, request: pytest.FixtureRequest
+) -> None:
+    sign_in_identity(database, ADA, Role.VIEWER, HOME)
+    request.getfixturevalue("replaced_meanwhile")
+    with pytest.raises(IdentityUnknown):
+        sign_in_identity(database, Identity(ISSUER, "1", ("ada",), Role.ADMIN), None, HOME)
+    assert (person(database).recorded_name, person(database).role) == ("ada#2", Role.EDITOR)
+    assert entries(database, AuditAction.USER_ROLE) == []
+
+
+def test_a_role_that_the_provider_withdraws_is_not_that_of_a_newcomer_of_this_name(
+    database: Database, request: pytest.FixtureRequest
+) -> None:
+    sign_in_identity(database, ADA, Role.ADMIN, HOME)
+    request.getfixturevalue("replaced_meanwhile")
+    withdraw_role(database, ADA, HOME)
+    assert (person(database).recorded_name, person(database).role) == ("ada#2", Role.EDITOR)
+    assert entries(database, AuditAction.USER_ROLE) == []
+
+
+def test_an_upgrade_knows_the_names_of_those_who_are_gone(empty_database_url: str) -> None:
+    engine = create_database_engine(empty_database_url)
+    upgrade(engine, "0024")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    removed = [("user-remove", "ada"), ("token-revoke", "ada"), ("user-remove", "eve"), ("user-add", "bob")]
+    with engine.connect() as connection, connection.begin():
+        for action, subject in removed:
+            connection.execute(
+                text(
+                    "INSERT INTO audit_log (at, actor, action, subject, details) VALUES (:at, 'cli', :action, :subject, '{}')"
+                ),
+                {"at": now, "action": action, "subject": subject},
+            )
+        for name in ("ada", "bob"):
+            statement = text("INSERT INTO users (name, role, created_at) VALUES (:name, 'viewer', :at)")
+            connection.execute(statement, {"name": name, "at": now})
+        statement = text(
+            "INSERT INTO access_tokens (name, digest, read_only, created_at) VALUES ('phone', 'd', true, :at)"
+        )
+        connection.execute(statement, {"at": now})
+    upgrade(engine)
+    engine.dispose()
+    database = open_database(empty_database_url)
+    assert [user.recorded_name for user in list_users(database)] == ["ada#3", "bob"]
+    assert [token.recorded_name for token in list_tokens(database)] == ["phone"]
+    assert add_user(database, "eve", Role.VIEWER, None).recorded_name == "eve#2"
+    database.close()
