@@ -16,7 +16,8 @@ from tagger.web.api.event_batches import EventBatches
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import AttemptLimiter, Authenticator
+from tagger.web.http.attempt_limiter import AttemptLimiter
+from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits

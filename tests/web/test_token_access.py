@@ -18,6 +18,7 @@ from support.job_runs import process_job
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN, photo
 
+from tagger.access.grants import Grant, Role
 from tagger.access.tokens import add_token, list_tokens, revoke_token
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
@@ -25,18 +26,14 @@ from tagger.database.engine import BUSY_TIMEOUT_S
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
-from tagger.web.http import auth
+from tagger.web.http import access_recorder, auth
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import (
-    ATTEMPT_WINDOW_S,
-    MAX_ATTEMPTS,
-    MAX_RECORDED,
-    RECORD_WINDOW_S,
-    SIGN_IN_WINDOW_S,
-    AccessRecorder,
-)
+from tagger.web.http.access_recorder import AccessRecorder
+from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS
+from tagger.web.http.auth import SIGN_IN_WINDOW_S
 from tagger.web.http.forwarded import Client
 from tagger.web.http.permissions import SAFE_METHODS
+from tagger.web.http.refusal_budget import MAX_OF_ACCOUNT, MAX_OF_ALL, MAX_OF_SOURCE, WINDOW_S
 from tagger.web.pages import sign_in as sign_in_page
 
 WRONG = "a-wrong-token-of-16"
@@ -195,7 +192,7 @@ def test_wrong_tokens_are_logged_and_recorded_with_their_address(
         sign_in(client, WRONG)
         status(client_at("2001:db8:0:1::7"), WRONG)
         finish_recording(client)
-    lines = [record.getMessage() for record in caplog.records if record.name == auth.__name__]
+    lines = [record.getMessage() for record in caplog.records if record.name == access_recorder.__name__]
     assert lines == ["wrong token from 198.51.100.9", "wrong token from 2001:db8:0:1::7"]
     recorded = entries(web_database, AuditAction.SIGN_IN_REFUSED)
     assert [entry.details["address"] for entry in recorded] == ["2001:db8:0:1::7", "198.51.100.9"]
@@ -205,14 +202,62 @@ def test_wrong_tokens_are_logged_and_recorded_with_their_address(
 def test_strangers_cannot_fill_the_audit_log(web_database: Database) -> None:
     now = [0.0]
     recorder = AccessRecorder(web_database, lambda: now[0])
-    for number in range(MAX_RECORDED + 20):
+    for number in range(MAX_OF_ALL + 20):
         recorder.record_refusal(Client(f"198.51.100.{number}"))
-    recorder.close()
-    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_RECORDED
-    now[0] = RECORD_WINDOW_S + 1.0
+    now[0] = WINDOW_S + 1.0
     recorder.record_refusal(Client("198.51.100.9"))
     recorder.close()
-    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded_before"] == 20
+    newest, summary, *others = entries(web_database, AuditAction.SIGN_IN_REFUSED)
+    assert newest.details == {"address": "198.51.100.9"}
+    assert len(others) == MAX_OF_ALL
+    counted = {name: summary.details[name] for name in ("unrecorded", "addresses", "kinds")}
+    assert counted == {"unrecorded": 20, "addresses": 20, "kinds": {"token": 20}}
+    assert (summary.actor, summary.subject) == ("web", None)
+
+
+def test_one_stranger_leaves_room_for_others(web_database: Database) -> None:
+    recorder = AccessRecorder(web_database)
+    noisy, other = Client("198.51.100.1"), Client("198.51.100.2")
+    for _ in range(500):
+        recorder.record_refusal(noisy)
+    recorder.record_refusal(other)
+    recorder.close()
+    recorded = [entry.details for entry in entries(web_database, AuditAction.SIGN_IN_REFUSED)]
+    assert recorded[0]["unrecorded"] == 500 - MAX_OF_SOURCE
+    assert recorded[1:] == [{"address": other.address}] + [{"address": noisy.address}] * MAX_OF_SOURCE
+
+
+def test_wrong_passwords_of_a_person_are_recorded_whatever_strangers_do(web_database: Database) -> None:
+    recorder = AccessRecorder(web_database)
+    for number in range(2 * MAX_OF_ALL):
+        recorder.record_refusal(Client(f"198.51.100.{number}"))
+        recorder.record_refusal(Client(f"198.51.100.{number}"), "password", None)
+        recorder.record_refusal(Client(f"198.51.100.{number}"), "identity", identity=f"s-{number}")
+        recorder.record_refusal(Client(f"198.51.100.{number}"), "password", "bob")
+    recorder.record_refusal(Client("203.0.113.7"), "password", "ada")
+    recorder.close()
+    summary, of_ada, *others = entries(web_database, AuditAction.SIGN_IN_REFUSED)
+    assert (of_ada.subject, of_ada.details) == ("ada", {"address": "203.0.113.7"})
+    assert sum(entry.subject == "bob" for entry in others) == MAX_OF_ACCOUNT
+    assert sum("identity" in entry.details for entry in others) == MAX_OF_ALL
+    assert len(others) == 2 * MAX_OF_ALL + MAX_OF_ACCOUNT
+    assert summary.details["unrecorded"] == 8 * MAX_OF_ALL - len(others)
+    assert summary.details["accounts"] == {"bob": 2 * MAX_OF_ALL - MAX_OF_ACCOUNT}
+
+
+def test_the_others_are_counted_while_nobody_else_is_refused(web_database: Database) -> None:
+    now = [0.0]
+    recorder = AccessRecorder(web_database, lambda: now[0])
+    for _ in range(MAX_OF_SOURCE + 1):
+        recorder.record_refusal(Client("198.51.100.1"))
+    for passed_s, recorded in ((WINDOW_S - 1.0, MAX_OF_SOURCE), (WINDOW_S + 1.0, MAX_OF_SOURCE + 1)):
+        now[0] = passed_s
+        recorder.record_use(Grant("ada", Role.VIEWER, user_id=1))
+        if (thread := recorder._thread) is not None:
+            thread.join(10)
+        assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == recorded
+    recorder.close()
+    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_OF_SOURCE + 1
 
 
 def test_a_guest_cannot_fill_the_audit_log_by_signing_in(

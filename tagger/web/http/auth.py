@@ -2,16 +2,13 @@
 
 Wrong tokens are counted by client address. An address with too many of them is refused for a while, also with the right
 token; all others go on, and so do sessions. There is no limit over all addresses, with which anybody could lock out
-everybody: only what is written about wrong tokens is limited. Sign-ins are counted by token.
+everybody: only what is written about wrong tokens is limited (see refusal_budget). Sign-ins are counted by token.
 Wrong passwords are counted in the database, see access.attempts.
 """
 
 import logging
-import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 
 from anyio import to_thread
 from starlette.datastructures import Headers
@@ -22,47 +19,30 @@ from tagger.access.proxied_users import proxied_grant
 from tagger.access.sessions import (
     Origin,
     end_session,
-    record_use,
     session_grant,
     start_session,
     token_grant,
 )
 from tagger.access.sign_in import sign_in_user
 from tagger.access.tokens import token_digest
-from tagger.access.users import find_user_by_name, has_passwords, normalize_name
+from tagger.access.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.database.actor import Actor
-from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
+from tagger.web.http.access_recorder import AccessRecorder
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client
 
 log = logging.getLogger(__name__)
 
 ANYBODY = "web"
 """The actor of requests without a token, where none is required."""
-MAX_ATTEMPTS = 5
-"""Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
-ATTEMPT_WINDOW_S = 60
 MAX_SIGN_INS = 100
 """Sign-ins with one token within `SIGN_IN_WINDOW_S`: a guest with more could push all other entries out of the audit log."""
 SIGN_IN_WINDOW_S = 3600
-MAX_ADDRESSES = 10_000
-MAX_RECORDED = 100
-"""Wrong tokens in the audit log within `RECORD_WINDOW_S`: with more, strangers could push out all other entries."""
-RECORD_WINDOW_S = 3600
 MAX_BROWSER_LENGTH = 300
-STOP_TIMEOUT_S = 10.0
 RECHECK_S = 30.0
 """How often an endless response checks whether its reader still has access."""
-
-
-class TooManyAttempts(Exception):
-    """Too many wrong tokens came from this address. Try again in a minute."""
-
-    retry_after_s = ATTEMPT_WINDOW_S
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
 
 
 class TooManySignIns(TooManyAttempts):
@@ -76,125 +56,6 @@ class UserRefused(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__((self.__doc__ or "").format(name=repr(name[:100])))
-
-
-class AttemptLimiter:
-    """Counts attempts by key within a time, such as wrong tokens by client address.
-
-    `error` is raised if a key has used up its `most` attempts.
-    """
-
-    def __init__(
-        self,
-        most: int = MAX_ATTEMPTS,
-        window_s: float = ATTEMPT_WINDOW_S,
-        error: type[TooManyAttempts] = TooManyAttempts,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._most = most
-        self._window_s = window_s
-        self._error = error
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def check(self, key: str) -> None:
-        """Raises:
-        TooManyAttempts: the key has used up its attempts.
-        """
-        with self._lock:
-            times = self._times.get(key, deque())
-            while times and times[0] < self._clock() - self._window_s:
-                times.popleft()
-            if len(times) >= self._most:
-                raise self._error
-
-    def record(self, key: str) -> None:
-        """Count an attempt."""
-        with self._lock:
-            self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
-            self._times.move_to_end(key)
-            while len(self._times) > MAX_ADDRESSES:
-                self._times.popitem(last=False)
-
-
-class AccessRecorder:
-    """Writes wrong tokens and last uses in a thread of its own: requests must not wait for the database's lock."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._times: deque[float] = deque()
-        self._unrecorded = 0
-        self._waiting: dict[object, Callable[[], None]] = {}
-        self._thread: threading.Thread | None = None
-
-    def record_refusal(
-        self, client: Client, what: str = "token", name: str | None = None, **details: object
-    ) -> None:
-        """Log a wrong token, password or identity, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
-        log.warning("wrong %s from %s", what, client.address or "an unknown address")
-        with self._lock:
-            now = self._clock()
-            while self._times and self._times[0] < now - RECORD_WINDOW_S:
-                self._times.popleft()
-            if len(self._times) >= MAX_RECORDED:
-                self._unrecorded += 1
-                return
-            self._times.append(now)
-            unrecorded, self._unrecorded = self._unrecorded, 0
-        self._write(object(), partial(self._write_refusal, client, unrecorded, name, details))
-
-    def record_use(self, grant: Grant) -> None:
-        """Record the last use of a token and session, unless that waits to be written already."""
-        self._write(
-            (grant.token_id, grant.user_id, grant.session_id), partial(record_use, self._database, grant)
-        )
-
-    def close(self) -> None:
-        """Write what waits, for at most `STOP_TIMEOUT_S`."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(STOP_TIMEOUT_S)
-
-    def _write(self, key: object, write: Callable[[], None]) -> None:
-        with self._lock:
-            self._waiting.setdefault(key, write)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="access-recorder", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._thread = None
-                    return
-                key, write = next(iter(self._waiting.items()))
-            try:
-                write()
-            except DatabaseError as error:
-                log.warning("the use of a token was not recorded: %s", type(error).__name__)
-            except Exception:
-                # The thread goes on: what waits must not be lost.
-                log.exception("unexpected error while the use of a token was recorded")
-            with self._lock:
-                del self._waiting[key]
-
-    def _write_refusal(
-        self, client: Client, unrecorded: int, name: str | None, details: dict[str, object]
-    ) -> None:
-        # Not any name that was entered: people type passwords into the wrong field.
-        user = None if name is None else find_user_by_name(self._database, name)
-        with self._database.acting_as(Actor("web", client.address or None)).write() as connection:
-            record_action(
-                connection,
-                AuditAction.SIGN_IN_REFUSED,
-                user and user.recorded_name,
-                unrecorded_before=unrecorded or None,
-                **details,
-            )
 
 
 class Authenticator:
@@ -259,10 +120,16 @@ class Authenticator:
         self._sign_ins.check(key)
         session = sign_in_user(self._database, name, password, _origin(client, browser))
         if session is None:
-            self.recorder.record_refusal(client, "password", name)
+            self.recorder.record_refusal(client, "password", self._account(name))
         else:
             self._sign_ins.record(key)
         return session
+
+    def _account(self, name: str) -> str | None:
+        """Whose name it is. Not any name that was entered: people type passwords into the wrong field."""
+        name = normalize_name(name)
+        user = find_user_by_name(self._database, name) if is_valid_name(name) else None
+        return None if user is None else user.recorded_name
 
     def sign_in(self, secret: str, client: Client, browser: str | None = None) -> str | None:
         """Start a session and return the cookie's value; None if the token is wrong.

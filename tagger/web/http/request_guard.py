@@ -20,7 +20,8 @@ from tagger.database.errors import DatabaseError
 from tagger.errors import DatabaseConnectionLost
 from tagger.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import Authenticator, TooManyAttempts, UserRefused, actor_of
+from tagger.web.http.attempt_limiter import TooManyAttempts
+from tagger.web.http.auth import Authenticator, UserRefused, actor_of
 from tagger.web.http.body_limits import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,

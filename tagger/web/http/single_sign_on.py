@@ -11,15 +11,9 @@ from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleM
 from tagger.oidc.identification import ROLES, identify
 from tagger.oidc.provider import Provider
 from tagger.oidc.registration import Registration
-from tagger.web.http.auth import (
-    MAX_BROWSER_LENGTH,
-    MAX_SIGN_INS,
-    SIGN_IN_WINDOW_S,
-    AccessRecorder,
-    AttemptLimiter,
-    TooManyAttempts,
-    TooManySignIns,
-)
+from tagger.web.http.access_recorder import AccessRecorder
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
+from tagger.web.http.auth import MAX_BROWSER_LENGTH, MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns
 from tagger.web.http.forwarded import Client
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from tagger.access.attempts import AttemptsUsedUp
 from tagger.access.sessions import SESSION_S
-from tagger.web.http.auth import Authenticator, TooManyAttempts
+from tagger.web.http.attempt_limiter import TooManyAttempts
+from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
 from tagger.web.http.secure_cookies import is_by_https
 from tagger.web.http.single_sign_on import SingleSignOn

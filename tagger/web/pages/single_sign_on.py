@@ -13,7 +13,8 @@ from tagger.access.sessions import SESSION_S
 from tagger.oidc.authorization import AuthorizationRequest
 from tagger.oidc.errors import ClocksDiffer, ProviderMisconfigured, ProviderUnavailable, SignInExpired
 from tagger.oidc.registration import CALLBACK_PATH, START_PATH
-from tagger.web.http.auth import Authenticator, TooManyAttempts
+from tagger.web.http.attempt_limiter import TooManyAttempts
+from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
