@@ -9,7 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, photo
 
+from tagger.access.tokens import add_token
 from tagger.addresses import is_loopback
+from tagger.database.connection import Database
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.limits import SMALL_BYTES
@@ -161,7 +163,29 @@ def test_cookie_is_not_the_token_and_out_of_reach_of_scripts_and_other_sites(
 def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_token: TestClient) -> None:
     origin = {"origin": "https://127.0.0.1:8080"}
     output = client_with_token.post("/sign-in", data={"token": TOKEN}, headers=origin).headers["set-cookie"]
-    assert "Secure" in output
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=strict"} <= set(output.split("; "))
+    assert output.startswith(f"__Host-{cookie_name(client_with_token)}=")
+    assert "domain" not in output.lower()
+    cookie = {"cookie": output.partition(";")[0]}
+    client_with_token.cookies.clear()
+    assert client_with_token.get("/api/openapi.json", headers=cookie).status_code == 200
+    signed_out = client_with_token.post("/sign-out", headers=cookie | origin)
+    assert "Secure" in next(line for line in signed_out.headers.get_list("set-cookie") if "__Host-" in line)
+    assert client_with_token.get("/api/openapi.json", headers=cookie).status_code == 401
+
+
+def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_one(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    name = cookie_name(client_with_token)
+    _, of_eve = add_token(web_database, "eve")
+    sessions = {}
+    for token in (TOKEN, of_eve):
+        sign_in(client_with_token, token)
+        sessions[token] = client_with_token.cookies[name]
+        client_with_token.cookies.clear()
+    both = {"cookie": f"{name}={sessions[of_eve]}; __Host-{name}={sessions[TOKEN]}"}
+    assert "TAGGER_WEB_TOKEN" in client_with_token.get("/account", headers=both).text
 
 
 def test_tampered_sessions_are_refused(client_with_token: TestClient) -> None:

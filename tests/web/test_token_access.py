@@ -172,6 +172,17 @@ def test_a_trusted_proxys_scheme_decides_over_cookie_and_origin(client_at: Clien
     assert "Secure" not in forged.headers["set-cookie"]
 
 
+def test_over_https_a_session_without_the_prefix_is_none(client_at: ClientAt) -> None:
+    """Somebody on the way could set it over http."""
+    proxy, direct = client_at("10.0.0.1"), client_at()
+    sign_in(direct)
+    ((name, value),) = direct.cookies.items()
+    https = {"x-forwarded-proto": "https"}
+    for cookie, status_code in ((f"{name}={value}", 401), (f"__Host-{name}={value}", 200)):
+        answer = proxy.get("/api/openapi.json", headers=https | {"cookie": cookie})
+        assert answer.status_code == status_code, cookie
+
+
 def test_a_proxy_that_is_not_trusted_is_reported_once(
     client_of: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from anyio import to_thread
 from starlette.datastructures import Headers
-from starlette.requests import Request, cookie_parser
+from starlette.requests import Request
 
 from tagger.access.grants import Grant, Role
 from tagger.access.proxied_users import proxied_grant
@@ -32,6 +32,7 @@ from tagger.database.errors import DatabaseError
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client
+from tagger.web.http.secure_cookies import session_cookies
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Authenticator:
 
     def __init__(self, database: Database, token: str, new_user_role: Role | None = None) -> None:
         self.cookie = f"tagger_session_{database.ledger_id[:8]}"
-        """All processes of the page share it, whatever their ports."""
+        """All processes of the page share it, whatever their ports. Over https it has a prefix (see secure_cookies)."""
         self._database = database
         self._token = token
         self._new_user_role = new_user_role
@@ -82,7 +83,7 @@ class Authenticator:
             return self._proxied_grant(client, client.user)
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            return session_grant(self._database, self._session(headers), self._token)
+            return self._session_grant(headers, client)
         self._limiter.check(client.network)
         grant = token_grant(self._database, secret.strip(), self._token)
         if grant is None:
@@ -102,7 +103,7 @@ class Authenticator:
             return proxied_grant(self._database, client.user, None) is not None
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            return session_grant(self._database, self._session(headers), self._token) is not None
+            return self._session_grant(headers, client) is not None
         return token_grant(self._database, secret.strip(), self._token) is not None
 
     def asks_for_name(self) -> bool:
@@ -150,9 +151,10 @@ class Authenticator:
 
     def sign_out(self, headers: Headers, client: Client) -> None:
         """End the session that the request carries, for every copy of its cookie."""
-        grant = session_grant(self._database, self._session(headers), self._token)
-        if grant is not None:
-            end_session(self._database.acting_as(actor_of(grant, client)), grant)
+        for session in session_cookies(headers, client, self.cookie):
+            grant = session_grant(self._database, session, self._token)
+            if grant is not None:
+                end_session(self._database.acting_as(actor_of(grant, client)), grant)
 
     def record_use(self, grant: Grant) -> None:
         """Record in the background that a token or session was used, if the last record is old."""
@@ -167,9 +169,9 @@ class Authenticator:
         self._limiter.record(client.network)
         self.recorder.record_refusal(client)
 
-    def _session(self, headers: Headers) -> str:
-        # `or ""`: some cookies have no name or no value.
-        return cookie_parser(headers.get("cookie", "")).get(self.cookie) or ""
+    def _session_grant(self, headers: Headers, client: Client) -> Grant | None:
+        sessions = session_cookies(headers, client, self.cookie)
+        return session_grant(self._database, sessions[0], self._token) if sessions else None
 
 
 async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,8 +1,44 @@
-"""Whether a cookie is sent over https alone. Also behind a proxy that is not trusted, whose headers say nothing."""
+"""Cookies that are sent over https alone. Also behind a proxy that is not trusted, whose headers say nothing."""
+
+from collections.abc import Sequence
 
 from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import Response
 
+from tagger.access.sessions import SESSION_S
 from tagger.web.http.forwarded import Client
+
+HOST_PREFIX = "__Host-"
+"""Of cookies that browsers take from this name over https alone: no neighbouring name, and nobody on the way, can set one."""
+
+
+def set_session_cookie(response: Response, name: str, session: str, *, by_https: bool) -> None:
+    """Let the browser send the session with all requests."""
+    response.set_cookie(
+        HOST_PREFIX + name if by_https else name,
+        session,
+        max_age=SESSION_S,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=by_https,
+    )
+
+
+def delete_session_cookie(response: Response, name: str) -> None:
+    """Let the browser forget the session, however it was set."""
+    response.delete_cookie(name, httponly=True, samesite="strict")
+    response.delete_cookie(HOST_PREFIX + name, httponly=True, samesite="strict", secure=True)
+
+
+def session_cookies(headers: Headers, client: Client, name: str) -> Sequence[str]:
+    """Return the sessions of a request, the one that counts first. Where a trusted proxy says that it came over https, none without the prefix."""
+    cookies = cookie_parser(headers.get("cookie", ""))
+    names = [HOST_PREFIX + name] if client.scheme == "https" else [HOST_PREFIX + name, name]
+    # Some cookies have no name or no value.
+    return [session for each in names if (session := cookies.get(each))]
 
 
 def is_by_https(request: Request, web_url: str | None = None) -> bool:

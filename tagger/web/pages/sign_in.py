@@ -9,11 +9,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tagger.access.attempts import AttemptsUsedUp
-from tagger.access.sessions import SESSION_S
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
-from tagger.web.http.secure_cookies import is_by_https
+from tagger.web.http.secure_cookies import delete_session_cookie, is_by_https, set_session_cookie
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
 
@@ -75,14 +74,7 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
         return _show_form(request, form, WRONG_PASSWORD if by_name else WRONG_TOKEN, HTTPStatus.FORBIDDEN)
     authenticator.sign_out(request.headers, client)  # the session that this browser had before
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
-    response.set_cookie(
-        authenticator.cookie,
-        session,
-        max_age=SESSION_S,
-        httponly=True,
-        samesite="strict",
-        secure=is_by_https(request),
-    )
+    set_session_cookie(response, authenticator.cookie, session, by_https=is_by_https(request))
     return response
 
 
@@ -111,7 +103,7 @@ def sign_out(request: Request) -> Response:
     authenticator.sign_out(request.headers, request.state.client)
     # Browsers keep thumbnails for a year, and who comes next could open them by their address.
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER, {"Clear-Site-Data": '"cache"'})
-    response.delete_cookie(authenticator.cookie, httponly=True, samesite="strict")
+    delete_session_cookie(response, authenticator.cookie)
     return response
 
 

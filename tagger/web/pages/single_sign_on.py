@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tagger.access.identities import IdentityNameTaken, IdentityUnknown, SignInFailed
-from tagger.access.sessions import SESSION_S
 from tagger.oidc.authorization import AuthorizationRequest
 from tagger.oidc.errors import ClocksDiffer, ProviderMisconfigured, ProviderUnavailable, SignInExpired
 from tagger.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
+from tagger.web.http.secure_cookies import set_session_cookie
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import local_address
@@ -109,14 +109,7 @@ def _complete(request: Request) -> Response:
     )  # the session that this browser had before, if it was sent
     # Not a redirect: browsers would not send the cookie with it, as the way began at another site.
     page = render(request, "signed_in.html", opened_from="/sign-in", next=pending.next)
-    page.set_cookie(
-        authenticator.cookie,
-        session,
-        max_age=SESSION_S,
-        httponly=True,
-        samesite="strict",
-        secure=_is_by_https(sign_on),
-    )
+    set_session_cookie(page, authenticator.cookie, session, by_https=_is_by_https(sign_on))
     return _without_request(sign_on, page)
 
 
