@@ -100,6 +100,12 @@ def _issuer(url: str) -> str:
     return url
 
 
+def _label(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("use one line of printable characters, without spaces around it")
+    return text
+
+
 def _tiles(url: str) -> str:
     if not _TILES.fullmatch(url) or not all(part in url for part in ("{z}", "{x}", "{y}")):
         raise ValueError("it must be like https://HOST/{z}/{x}/{y}.png")
@@ -216,6 +222,8 @@ class Settings(BaseSettings):
     """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
     web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
     """Claim in which the provider gives people their role, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: roles are those of `tagger user`."""
+    web_oidc_name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_label)] | None = None
+    """Name of the provider on the page, like `Contoso` for the button *Sign in with Contoso*. Default: its host."""
     webhook_url: WebhookUrl | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
     webhook_secret: WebhookSecret | None = Field(None, repr=False, validate_default=True)

@@ -24,11 +24,12 @@ class Registration:
     page_url: str
     role_claim: str | None = None
     new_role: Role | None = None
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        """The provider's name for people: its host."""
-        return urlsplit(self.issuer).netloc
+        """The provider's name for people: its label, else its host."""
+        return self.label or urlsplit(self.issuer).netloc
 
     @property
     def start_url(self) -> str:
@@ -56,4 +57,5 @@ def registration_of(settings: Settings) -> Registration | None:
         settings.web_url.rstrip("/"),
         settings.web_oidc_role_claim,
         None if role in {None, "none"} else Role(role),
+        settings.web_oidc_name,
     )

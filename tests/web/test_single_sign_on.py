@@ -598,6 +598,11 @@ def test_the_page_offers_the_provider_first(
     assert find_user_by_name(web_database, "bob") is not None
 
 
+def test_the_button_has_the_name_of_the_settings(visit: Visit) -> None:
+    page = visit(web_oidc_name="Contoso & Söhne").client.get("/sign-in").text
+    assert "Sign in with Contoso &amp; Söhne</a>" in page
+
+
 def test_the_way_is_no_part_of_pages_without_a_provider(client_with_token: Any) -> None:
     for path in ("/sign-in/oidc", "/sign-in/oidc/callback?code=x&state=y"):
         assert client_with_token.get(path).status_code == 404
@@ -622,6 +627,8 @@ REGISTRATION = {
         ({"TAGGER_WEB_OIDC_CLIENT_SECRET": ""}, "TAGGER_WEB_OIDC_CLIENT_SECRET"),
         ({"TAGGER_WEB_URL": None}, "web_url"),
         ({"TAGGER_WEB_OIDC_ROLE_CLAIM": "a b"}, "web_oidc_role_claim"),
+        ({"TAGGER_WEB_OIDC_NAME": " "}, "web_oidc_name"),
+        ({"TAGGER_WEB_OIDC_NAME": "a\nb"}, "web_oidc_name"),
         ({"TAGGER_WEB_USER_ROLE": "admin"}, "viewer"),
     ],
 )
