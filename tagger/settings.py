@@ -224,6 +224,8 @@ class Settings(BaseSettings):
     """Claim in which the provider gives people their role, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: roles are those of `tagger user`."""
     web_oidc_name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_label)] | None = None
     """Name of the provider on the page, like `Contoso` for the button *Sign in with Contoso*. Default: its host."""
+    web_oidc_sign_out: bool = True
+    """Whether people who sign out of the page are signed out at the provider too, if it offers that: of all programs that use it."""
     webhook_url: WebhookUrl | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
     webhook_secret: WebhookSecret | None = Field(None, repr=False, validate_default=True)

@@ -3,7 +3,7 @@
 Names and mail addresses are never compared: at many providers, people choose them, and could choose those of somebody else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -29,6 +29,9 @@ from tagger.database.connection import Database
 from tagger.database.tables import users
 from tagger.errors import TaggerError
 
+MAX_ID_TOKEN = 4096
+"""Of what is kept to sign a person out: it is sent in an address."""
+
 
 class SignInFailed(TaggerError):
     """Signing in failed. Sign in again."""
@@ -46,13 +49,14 @@ class IdentityNameTaken(SignInFailed):
 class Identity:
     """Somebody whom the provider has signed in.
 
-    `names`: what it calls them, best first. `role`: the one that it gives them; None: it gives none.
+    `names`: what it calls them, best first. `role`: the one that it gives them; None: it gives none. `id_token`: with which it said so.
     """
 
     issuer: str
     subject: str
     names: tuple[str, ...] = ()
     role: Role | None = None
+    id_token: str = field(default="", repr=False, compare=False)
 
 
 def sign_in_identity(database: Database, identity: Identity, new_role: Role | None, origin: Origin) -> str:
@@ -64,7 +68,8 @@ def sign_in_identity(database: Database, identity: Identity, new_role: Role | No
     user = _find(database, identity) or _add(database, identity, identity.role or new_role, origin)
     if identity.role not in {None, user.role}:
         _follow_role(database, user, identity, origin)
-    session = start_identity_session(database, user, identity.issuer, identity.subject, origin)
+    id_token = identity.id_token if len(identity.id_token) <= MAX_ID_TOKEN else ""
+    session = start_identity_session(database, user, identity.issuer, identity.subject, origin, id_token)
     if session is None:  # removed or linked to another subject in the meantime
         raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
     return session

@@ -81,18 +81,23 @@ def start_user_session(database: Database, user: User, password_hash: str, origi
 
 
 def start_identity_session(
-    database: Database, user: User, issuer: str, subject: str, origin: Origin
+    database: Database, user: User, issuer: str, subject: str, origin: Origin, id_token: str = ""
 ) -> str | None:
-    """Start a session for a person whom the provider has signed in as this subject.
+    """Start a session for a person whom the provider has signed in as this subject, with this ID token.
 
     Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
     """
     is_linked = and_(users.c.issuer == issuer, users.c.subject == subject)
-    return _start_session_of(database, user, is_linked, origin, issuer=issuer, identity=subject)
+    return _start_session_of(database, user, is_linked, origin, id_token, issuer=issuer, identity=subject)
 
 
 def _start_session_of(
-    database: Database, user: User, is_unchanged: ColumnElement[bool], origin: Origin, **details: object
+    database: Database,
+    user: User,
+    is_unchanged: ColumnElement[bool],
+    origin: Origin,
+    id_token: str | None = None,
+    **details: object,
 ) -> str | None:
     session = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
@@ -103,7 +108,8 @@ def _start_session_of(
             return None
         connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=now))
         expires_at = now + timedelta(seconds=SESSION_S)
-        _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
+        digest = _digest(session, None)
+        _insert_session(connection, digest, expires_at, origin, user_id=user.id, id_token=id_token)
         record_action(connection, AuditAction.SIGN_IN, user.recorded_name, role=role, **details)
     return session
 
@@ -138,12 +144,19 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     return Grant(name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
-def end_session(database: Database, grant: Grant) -> None:
-    """End the session for ever, in every browser that has its cookie."""
+def end_session(database: Database, grant: Grant) -> str | None:
+    """End the session for ever, in every browser that has its cookie.
+
+    Returns the ID token with which the provider signed the person in; None if it did not.
+    """
+    ended = delete(page_sessions).where(page_sessions.c.id == grant.session_id)
     with database.write() as connection:
-        ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == grant.session_id))
-        if ended.rowcount:
-            record_action(connection, AuditAction.SIGN_OUT, grant.name)
+        row = connection.execute(ended.returning(page_sessions.c.id_token)).one_or_none()
+        if row is None:
+            return None
+        record_action(connection, AuditAction.SIGN_OUT, grant.name)
+    id_token: str | None = row.id_token
+    return id_token
 
 
 def record_use(database: Database, grant: Grant) -> None:
@@ -182,6 +195,7 @@ def _insert_session(
     *,
     token_id: int | None = None,
     user_id: int | None = None,
+    id_token: str | None = None,
 ) -> None:
     now = datetime.now(UTC)
     _remove_old(connection, token_id, user_id, now)
@@ -194,6 +208,7 @@ def _insert_session(
         "created_at": now,
         "last_used_at": now,
         "expires_at": expires_at,
+        "id_token": id_token,
     }
     connection.execute(insert(page_sessions).values(values))
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 
-SCHEMA_REVISION = "0025"
+SCHEMA_REVISION = "0026"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 5.0

@@ -38,18 +38,18 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
         raise SignInDenied(issuer=registration.issuer, reason=_told(answer))
     if not answer.get("code"):
         raise SignInDenied(issuer=registration.issuer, reason="it has sent no code")
-    claims = _claims(provider, request, answer["code"])
+    tokens = _tokens(provider, request, answer["code"])
+    claims = _claims(provider, request, tokens)
     role = None if registration.role_claim is None else _role(claims, registration.role_claim)
-    return Identity(registration.issuer, claims["sub"], _names(claims), role)
+    return Identity(registration.issuer, claims["sub"], _names(claims), role, tokens["id_token"])
 
 
-def _claims(provider: Provider, request: AuthorizationRequest, code: str) -> dict[str, Any]:
+def _claims(provider: Provider, request: AuthorizationRequest, tokens: Mapping[str, Any]) -> dict[str, Any]:
     """The claims of the ID token, completed by what the provider tells at another address only."""
     # joserfc takes a while to import, and many installations need none of it.
     from tagger.oidc.id_tokens import verified_claims
 
     issuer, claim = provider.registration.issuer, provider.registration.role_claim
-    tokens = _tokens(provider, request, code)
     id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
     if not isinstance(id_token, str):
         raise ProviderMisconfigured(issuer=issuer, reason="it gives no ID token")

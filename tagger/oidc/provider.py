@@ -35,6 +35,7 @@ class Configuration:
     token_endpoint: str
     keys_url: str
     userinfo_endpoint: str | None
+    end_session_endpoint: str | None
     scopes: frozenset[str]
     by_form: bool
     """Whether it takes the client's secret in a form only, not as HTTP Basic authentication."""
@@ -106,6 +107,7 @@ class Provider:
             self._address(document, "token_endpoint"),
             self._address(document, "jwks_uri"),
             None if userinfo is None else self._address(document, "userinfo_endpoint"),
+            self._usable_address(document, "end_session_endpoint"),
             frozenset(str(scope) for scope in scopes) if isinstance(scopes, list) else frozenset(),
             isinstance(methods, list) and "client_secret_basic" not in methods,
         )
@@ -118,6 +120,14 @@ class Provider:
         if not isinstance(address, str) or not is_trusted_address(address) or self._is_elsewhere(address):
             self._misconfigured(f"its {name} is not an https address")
         return address
+
+    def _usable_address(self, document: Mapping[str, Any], name: str) -> str | None:
+        """An address that is not needed to sign in; None if it cannot be used."""
+        address = document.get(name)
+        is_usable = (
+            isinstance(address, str) and is_trusted_address(address) and not self._is_elsewhere(address)
+        )
+        return address if is_usable else None
 
     def _is_elsewhere(self, address: str) -> bool:
         """Whether a provider of the network names a service of this machine, which would get the client's secret."""

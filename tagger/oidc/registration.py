@@ -9,6 +9,7 @@ from tagger.settings import Settings
 START_PATH = "/sign-in/oidc"
 CALLBACK_PATH = "/sign-in/oidc/callback"
 """Where the provider sends people back to."""
+SIGNED_OUT_PATH = "/sign-in"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Registration:
     role_claim: str | None = None
     new_role: Role | None = None
     label: str | None = None
+    signs_out: bool = True
+    """Whether people are signed out at the provider too."""
 
     @property
     def name(self) -> str:
@@ -38,6 +41,11 @@ class Registration:
     @property
     def redirect_url(self) -> str:
         return self.page_url + CALLBACK_PATH
+
+    @property
+    def signed_out_url(self) -> str:
+        """Where people come back to who were signed out there."""
+        return self.page_url + SIGNED_OUT_PATH
 
 
 def registration_of(settings: Settings) -> Registration | None:
@@ -58,4 +66,5 @@ def registration_of(settings: Settings) -> Registration | None:
         settings.web_oidc_role_claim,
         None if role in {None, "none"} else Role(role),
         settings.web_oidc_name,
+        settings.web_oidc_sign_out,
     )

@@ -44,6 +44,7 @@ class Client:
     redirect_url: str
     secret: str = CLIENT_SECRET
     method: str = "client_secret_basic"
+    signed_out_url: str = ""
 
     def get_client_id(self) -> str:
         return CLIENT_ID
@@ -159,6 +160,7 @@ class OidcProvider:
             "/keys": lambda: jsonify(self._keys()),
             "/authorize": lambda: self._authorize(server),
             "/userinfo": lambda: jsonify(self.userinfo),
+            "/logout": self._sign_out,
         }.items():
             application.get(path, endpoint=path)(view)
         application.post("/token")(server.create_token_response)
@@ -177,9 +179,20 @@ class OidcProvider:
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
             "userinfo_endpoint": f"{self.issuer}/userinfo",
+            "end_session_endpoint": f"{self.issuer}/logout?theme=dark",
             "scopes_supported": ["openid", "profile", "email", "groups"],
             "token_endpoint_auth_methods_supported": [self.client.method],
         } | self.configuration
+
+    def _sign_out(self) -> Response:
+        """Sign out the person of the token, if it is one of this provider, and send the browser back to the registered address."""
+        hint = jwt.decode(request.args["id_token_hint"], self.key, ["RS256"]).claims
+        back = request.args["post_logout_redirect_uri"]
+        is_registered = (request.args["client_id"], back) == (CLIENT_ID, self.client.signed_out_url)
+        if not is_registered or self.person is None or hint["sub"] != self.person["sub"]:
+            return Response("refused", 400)
+        self.person = None
+        return Response(status=302, headers={"Location": back})
 
     def _authorize(self, server: AuthorizationServer) -> Response | str:
         if self.asks and "sure" not in request.args:

@@ -16,6 +16,7 @@ from tagger.settings import Settings
 def registered(settings: Settings, provider: OidcProvider, port: int, **changes: object) -> Settings:
     """The settings of a page at this port, which is registered at the provider."""
     provider.client.redirect_url = f"http://127.0.0.1:{port}/sign-in/oidc/callback"
+    provider.client.signed_out_url = f"http://127.0.0.1:{port}/sign-in"
     values = {
         "web_url": f"http://127.0.0.1:{port}",
         "web_oidc_issuer": provider.issuer,

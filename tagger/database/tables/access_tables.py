@@ -107,6 +107,11 @@ page_sessions = Table(
     Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
     Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
     Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
+    Column(
+        "id_token",
+        Text,
+        doc="what the provider said of the person at the sign-in, to sign them out there; empty: it is too long; null: they did not sign in there",
+    ),
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},

@@ -149,12 +149,18 @@ class Authenticator:
             self._sign_ins.record(digest)
         return session
 
-    def sign_out(self, headers: Headers, client: Client) -> None:
-        """End the session that the request carries, for every copy of its cookie."""
+    def sign_out(self, headers: Headers, client: Client) -> str | None:
+        """End the session that the request carries, for every copy of its cookie.
+
+        Return the ID token with which the provider signed the person in; None if it did not.
+        """
+        id_token = None
         for session in session_cookies(headers, client, self.cookie):
             grant = session_grant(self._database, session, self._token)
             if grant is not None:
-                end_session(self._database.acting_as(actor_of(grant, client)), grant)
+                ended = end_session(self._database.acting_as(actor_of(grant, client)), grant)
+                id_token = ended if id_token is None else id_token
+        return id_token
 
     def record_use(self, grant: Grant) -> None:
         """Record in the background that a token or session was used, if the last record is old."""

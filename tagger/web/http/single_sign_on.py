@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Mapping
 
+from anyio import CapacityLimiter
+
 from tagger.access.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
 from tagger.access.sessions import Origin
 from tagger.database.connection import Database
@@ -11,6 +13,7 @@ from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleM
 from tagger.oidc.identification import ROLES, identify
 from tagger.oidc.provider import Provider
 from tagger.oidc.registration import Registration
+from tagger.oidc.sign_out import sign_out_url
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import MAX_BROWSER_LENGTH, MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 MAX_FAILURES = 20
 """Failed sign-ins from one address within a minute. Each may ask the provider."""
 MAX_NAME_LENGTH = 100
+PROVIDER_LIMITER = CapacityLimiter(4)
+"""Threads that wait for the provider. Requests that wait for one take no thread from the pages."""
 
 
 class TooManyFailures(TooManyAttempts):
@@ -82,6 +87,16 @@ class SingleSignOn:
             raise
         self._sign_ins.record(key)
         return session
+
+    def sign_out_url(self, id_token: str) -> str | None:
+        """Return the address at which the provider signs the browser out; None: it does not, or the settings do not want it."""
+        if not self.registration.signs_out:
+            return None
+        try:
+            return sign_out_url(self._provider, id_token)
+        except SignInFailed as error:
+            log.warning("nobody can sign out at the provider: %s", error)
+            return None
 
     def _check_role(self, identity: Identity, origin: Origin) -> None:
         claim = self.registration.role_claim

@@ -13,7 +13,7 @@ from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
 from tagger.web.http.secure_cookies import delete_session_cookie, is_by_https, set_session_cookie
-from tagger.web.http.single_sign_on import SingleSignOn
+from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.http.templates import render
 
 router = APIRouter(include_in_schema=False)
@@ -97,12 +97,25 @@ def _show_form(
 
 
 @router.post("/sign-out")
-def sign_out(request: Request) -> Response:
-    """End the session, in this browser and for every copy of its cookie."""
+async def sign_out(request: Request) -> Response:
+    """End the session, in this browser and for every copy of its cookie, and at the provider if it began there."""
     authenticator: Authenticator = request.app.state.authenticator
-    authenticator.sign_out(request.headers, request.state.client)
+    sign_on: SingleSignOn | None = request.app.state.single_sign_on
+    id_token = await to_thread.run_sync(authenticator.sign_out, request.headers, request.state.client)
+    address = None
+    if id_token is not None and sign_on is not None:
+        address = await to_thread.run_sync(sign_on.sign_out_url, id_token, limiter=PROVIDER_LIMITER)
+    response: Response
+    if sign_on is None or address is None:
+        response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    else:
+        # Not a redirect: a form may lead to this server alone (Content-Security-Policy).
+        provider = sign_on.registration.name
+        response = render(
+            request, "signed_out.html", opened_from="/sign-in", address=address, provider=provider
+        )
     # Browsers keep thumbnails for a year, and who comes next could open them by their address.
-    response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER, {"Clear-Site-Data": '"cache"'})
+    response.headers["Clear-Site-Data"] = '"cache"'
     delete_session_cookie(response, authenticator.cookie)
     return response
 

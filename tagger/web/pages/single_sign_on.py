@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote, unquote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -16,7 +16,7 @@ from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
 from tagger.web.http.secure_cookies import set_session_cookie
-from tagger.web.http.single_sign_on import SingleSignOn
+from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import local_address
 
@@ -26,8 +26,6 @@ REQUEST_S = 600
 """How long a person may take at the provider."""
 MAX_NEXT_LENGTH = 2000
 """Of the address to continue at, in the cookie: browsers keep 4096 bytes of one."""
-PROVIDER_LIMITER = CapacityLimiter(4)
-"""Threads that wait for the provider. Requests that wait for one take no thread from the pages."""
 STATUS_OF_FAILURE = {
     ProviderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderMisconfigured: HTTPStatus.BAD_GATEWAY,

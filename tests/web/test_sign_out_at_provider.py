@@ -1,0 +1,115 @@
+"""Signing out at the provider of single sign-on: a real page and a real provider."""
+
+import re
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import argon2
+import httpx2 as httpx
+import pytest
+from playwright.sync_api import Browser, expect
+from sqlalchemy import select
+from support.browser import axe_findings, open_page
+from support.oidc_provider import ADA, CLIENT_ID, OidcProvider, claims_of
+from support.single_sign_on import Visitor, parameters
+
+from tagger.access import passwords
+from tagger.access.grants import Role
+from tagger.access.users import add_user
+from tagger.database.audit_log import AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.database.tables import page_sessions
+
+PASSWORD = "correct horse battery"
+Visit = Callable[..., Visitor]
+
+
+def sign_out(visitor: Visitor) -> httpx.Response:
+    origin = str(visitor.client.base_url).rstrip("/")
+    return visitor.client.post("/sign-out", headers={"origin": origin})
+
+
+def address_in(page: httpx.Response) -> str:
+    """Where the page leads."""
+    assert page.status_code == 200, page.text
+    (address,) = re.findall(r'content="0; url=([^"]+)"', page.text)
+    return unescape(address)
+
+
+def test_signing_out_ends_the_session_at_the_provider_too(
+    visit: Visit, web_database: Database, provider: OidcProvider
+) -> None:
+    visitor = visit(web_user_role="viewer", web_oidc_name="Contoso")
+    visitor.sign_in()
+    page = sign_out(visitor)
+    assert "Sign out at Contoso, too" in page.text
+    assert page.headers["clear-site-data"] == '"cache"'
+    assert visitor.status() == 401
+    address = address_in(page)
+    assert address.startswith(f"{provider.issuer}/logout?theme=dark&")
+    sent = parameters(address)
+    home = str(visitor.client.base_url).rstrip("/")
+    assert (sent["client_id"], sent["post_logout_redirect_uri"]) == (CLIENT_ID, f"{home}/sign-in")
+    assert claims_of(sent["id_token_hint"])["sub"] == ADA["sub"]
+    assert visitor.client.get(address).headers["location"] == f"{home}/sign-in"
+    assert provider.person is None
+    assert sent["id_token_hint"] not in str(list_entries(web_database, AuditFilter(), 50))
+
+
+@pytest.mark.parametrize(
+    ("configuration", "changes"),
+    [
+        ({"end_session_endpoint": None}, {}),
+        ({"end_session_endpoint": "http://sso.example/logout"}, {}),
+        ({"end_session_endpoint": ["x"]}, {}),
+        ({}, {"web_oidc_sign_out": False}),
+    ],
+)
+def test_without_a_way_to_sign_out_there_people_are_signed_out_here(
+    visit: Visit, provider: OidcProvider, configuration: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    provider.configuration = configuration
+    visitor = visit(web_user_role="viewer", **changes)
+    assert visitor.sign_in().status_code == 200
+    answer = sign_out(visitor)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert visitor.status() == 401
+
+
+def test_who_signed_in_with_a_password_is_not_led_to_the_provider(
+    visit: Visit, web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    add_user(web_database, "bob", Role.VIEWER, PASSWORD)
+    visitor = visit()
+    form = {"name": "bob", "password": PASSWORD}
+    origin = {"origin": str(visitor.client.base_url).rstrip("/")}
+    assert visitor.client.post("/sign-in", data=form, headers=origin).status_code == 303
+    assert sign_out(visitor).headers["location"] == "/sign-in"
+
+
+def test_a_long_id_token_is_not_kept(visit: Visit, web_database: Database, provider: OidcProvider) -> None:
+    provider.person = ADA | {"groups": ["x" * 50] * 100}
+    visitor = visit(web_user_role="viewer")
+    visitor.sign_in()
+    with web_database.read() as connection:
+        assert connection.scalar(select(page_sessions.c.id_token)) == ""
+    assert parameters(address_in(sign_out(visitor))).keys() == {
+        "theme",
+        "client_id",
+        "post_logout_redirect_uri",
+    }
+
+
+def test_a_browser_comes_back_signed_out(visit: Visit, provider: OidcProvider, browser: Browser) -> None:
+    address = str(visit(web_user_role="viewer").client.base_url).rstrip("/")
+    with open_page(browser, f"{address}/account") as page:
+        page.get_by_role("link", name="Sign in with localhost").click()
+        page.wait_for_url(f"{address}/account")
+        page.get_by_role("button", name="Sign out", exact=True).first.click()
+        page.wait_for_url(f"{address}/sign-in")
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert axe_findings(page) == []
+    assert provider.person is None
