@@ -2,12 +2,11 @@
 
 import signal
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 from support.buckets import SECRET, Bucket, Fault
-from support.commands import Terminal, draw
+from support.commands import Process, Terminal, draw
 from support.servers import RedisServer
 
 
@@ -179,7 +178,7 @@ def test_photos_are_changed_on_request_in_a_bucket_with_versioning(
 
 def test_a_command_that_is_killed_after_a_write_is_resumed(terminal: Terminal, bucket: Bucket) -> None:
     terminal.run("tag", bucket.address)
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Process] = []
     # The object is read before it is written, and read back after that.
     kill = Fault("tower.jpg.xmp", then=lambda: [process.kill() for process in processes])
     bucket.proxy.inject(Fault("tower.jpg.xmp"), kill)

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
-from support.commands import LABELS, Terminal, draw
+from support.commands import LABELS, Process, Terminal, draw
 from support.fault_durations import FaultDurations
 from support.ledger_invariants import job_violations, library_violations
 from support.servers import RedisServer
@@ -50,9 +49,7 @@ class Library:
         with self.terminal.database() as database:
             return {(chunk.job, chunk.chunk) for chunk in list_chunk_progress(database)}
 
-    def is_killed(
-        self, process: subprocess.Popen[bytes], *, written: range | None = None, within_s: float = 60
-    ) -> None:
+    def is_killed(self, process: Process, *, written: range | None = None, within_s: float = 60) -> None:
         """Kill the process once `written` photos are written; None: the injected fault kills it."""
         if written is not None:
             self.terminal.wait_until(

@@ -1,18 +1,17 @@
 """Photos that crash or hang the process that reads them: they fail alone."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from support.artifacts import tiny_artifact
-from support.commands import Terminal, draw, draw_many
+from support.commands import Process, Terminal, draw, draw_many
 from support.fault_scenario import FaultScenario, is_alive
 from support.ledger_invariants import job_violations, library_violations
 
 PHOTOS = 20
 
 
-def supervise(terminal: Terminal, job: int, worker: subprocess.Popen[bytes]) -> int:
+def supervise(terminal: Terminal, job: int, worker: Process) -> int:
     """Restart the worker when it dies, as a supervisor does, until the job is over. Returns the number of restarts."""
     starts = [worker]
 

@@ -7,13 +7,12 @@ import json
 import math
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import select
-from support.commands import WORKER_START_S, Terminal, stop
+from support.commands import WORKER_START_S, Process, Terminal, stop
 from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
 from support.servers import PostgresServer, RedisServer
 from support.tcp_proxy import TcpProxy
@@ -28,9 +27,7 @@ APART_S = 480
 
 
 @contextmanager
-def machine(
-    scenario: FaultScenario, settings: Mapping[str, str], **faults: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def machine(scenario: FaultScenario, settings: Mapping[str, str], **faults: str) -> Iterator[Process]:
     """A worker on a machine with these settings and faults, besides those of the scenario."""
     base = scenario.terminal
     own = Terminal(base.folder, base.environment | settings)
@@ -51,7 +48,7 @@ def claimants(scenario: FaultScenario) -> set[str]:
         return {chunk.worker for chunk in list_chunk_progress(database)}
 
 
-def silence_s(scenario: FaultScenario, process: subprocess.Popen[bytes]) -> float:
+def silence_s(scenario: FaultScenario, process: Process) -> float:
     """How old the heartbeat of a worker is."""
     name = f"tagger-{process.pid}@"
     ages = [

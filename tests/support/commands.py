@@ -18,6 +18,7 @@ from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import environment_of, run_command
+from support.forked_commands import ForkedProcess, fork_server
 from support.injection import injecting_path
 from support.job_runs import process_job
 
@@ -34,6 +35,9 @@ BIN = Path(sys.executable).parent
 WORKER_START_S = 60.0
 SERVICES = {"beat", "serve", "up", "worker"}
 """Commands that install signal handlers, start processes and end on a signal."""
+UNFORKED = {"beat", "up"}
+"""`beat` imports little; `up` starts its services with its own interpreter."""
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 class Terminal:
@@ -99,13 +103,19 @@ class Terminal:
         """Run a command with --json and return its document."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
-    def start(self, *arguments: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
-        """Start a real process in the background; its output goes to `log`."""
+    def start(self, *arguments: str | Path, program: str = "tagger") -> Process:
+        """Start a real process in the background, a forked one where that is the same; its output goes to `log`."""
+        args = [str(BIN / program), *map(str, arguments)]
+        environment = self.environment | self.injected
         with self.log.open("ab") as log:
+            if program == "tagger" and arguments[0] not in UNFORKED and fork_server().has(environment):
+                return fork_server().start(
+                    args, environment=environment, folder=self.folder, output=log.fileno()
+                )
             return subprocess.Popen(
-                [str(BIN / program), *arguments],
+                args,
                 cwd=self.folder,
-                env=self.environment | self.injected,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -117,7 +127,7 @@ class Terminal:
         return self.folder / "processes.log"
 
     @contextmanager
-    def workers(self, count: int = 1, *arguments: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    def workers(self, count: int = 1, *arguments: str) -> Iterator[list[Process]]:
         """Start Celery workers and wait until they are ready; stop those that still run with SIGTERM."""
         processes = [self.start("worker", *arguments) for _ in range(count)]
         try:
@@ -154,7 +164,7 @@ class Terminal:
             database.close()
 
     @contextmanager
-    def frozen(self, workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def frozen(self, workers: Sequence[Process]) -> Iterator[None]:
         """Pause the workers (SIGSTOP) inside the context, so that a job does not run ahead of the test."""
         with self.database() as database:
             for worker in workers:
@@ -165,9 +175,7 @@ class Terminal:
             for worker in workers:
                 worker.send_signal(signal.SIGCONT)
 
-    def freeze_with_a_lease(
-        self, worker: subprocess.Popen[bytes], database: Database, *, stored: int = 0
-    ) -> None:
+    def freeze_with_a_lease(self, worker: Process, database: Database, *, stored: int = 0) -> None:
         """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk of which it has stored `stored` photos or more."""
         unfinished = select(chunks.c.job_id).where(
             chunks.c.worker.startswith(f"tagger-{worker.pid}@"),
@@ -211,14 +219,14 @@ def _checked(result: subprocess.CompletedProcess[str], code: int) -> subprocess.
     return result
 
 
-def stop(process: subprocess.Popen[bytes]) -> int:
+def stop(process: Process) -> int:
     """Send SIGTERM; return the exit code."""
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     return process.wait(timeout=60)
 
 
-def _freeze(worker: subprocess.Popen[bytes], database: Database) -> bool:
+def _freeze(worker: Process, database: Database) -> bool:
     """Pause the process, unless it is in a transaction, which would block all other writers."""
     worker.send_signal(signal.SIGSTOP)
     if _has_open_transaction(database):

@@ -1,11 +1,10 @@
 """Jobs that workers process while something breaks. At the end, no photo is lost or counted twice."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from support.commands import Terminal, draw_many
+from support.commands import Process, Terminal, draw_many
 from support.ledger_invariants import job_violations, library_violations
 
 from tagger.database.tables import contents, job_items, tags
@@ -76,7 +75,7 @@ class FaultScenario:
         return self.terminal.log.read_text(errors="replace")
 
 
-def is_alive(process: subprocess.Popen[bytes]) -> bool:
+def is_alive(process: Process) -> bool:
     return process.poll() is None
 
 

@@ -1,18 +1,17 @@
 """`tagger watch` as a real process, and what it would tag in this one."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.commands import Terminal
+from support.commands import Process, Terminal
 
 from tagger.enqueue.selection import Selection
 
 
 @contextmanager
-def started(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(terminal: Terminal, *arguments: str) -> Iterator[Process]:
     process = terminal.start(*arguments)
     try:
         yield process

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from support.command_line import run_command
-from support.commands import Terminal
+from support.commands import Process, Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
@@ -28,7 +28,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 @contextlib.contextmanager
-def serving(terminal: Terminal, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def serving(terminal: Terminal, *arguments: str) -> Iterator[tuple[Process, str]]:
     """Start `tagger serve` at a free port; yield the process and its output until the page was there."""
     process = terminal.start("serve", "--port", "0", *arguments)
     try:

@@ -1,7 +1,6 @@
 """The pages of jobs in a browser: updated while a worker runs, usable without JavaScript, correct after failures."""
 
 import socket
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
-from support.commands import Terminal, draw, draw_many
+from support.commands import Process, Terminal, draw, draw_many
 from support.job_runs import process_job
 from support.page_server import served
 from support.web_jobs import JobClient
@@ -353,7 +352,7 @@ def test_two_browsers_control_one_job(
 
 
 @contextmanager
-def server(terminal: Terminal, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def server(terminal: Terminal, port: int) -> Iterator[Process]:
     process = terminal.start("serve", "--port", str(port))
     try:
         terminal.wait_until(lambda: responds(port))
