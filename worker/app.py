@@ -1,13 +1,26 @@
 """The app for `celery -A worker.app worker`, the only module that reads settings on import."""
 
+import logging
+from typing import Any
+
+from celery import signals
+
 from tagger.addresses import check_redis_url
 from tagger.inference.devices import quiet_threads
 from tagger.settings import load_settings
 from worker.broker import find_broker
 from worker.celery_app import make_app
+from worker.logs import set_up_logging
 
 quiet_threads()
 settings = load_settings()
 broker = find_broker(settings, start=True)
 check_redis_url(broker.url)
 app = make_app(broker.url)
+
+
+@signals.setup_logging.connect
+def _on_setup_logging(loglevel: int, **_: Any) -> None:
+    set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
+    # Celery warns at each lost connection. The monitor of Redis does that once a minute.
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)

@@ -8,4 +8,6 @@ from worker.app import app
 
 def run_beat(log_level: str) -> None:
     """Run until stopped."""
-    app.Beat(loglevel=log_level, quiet=True).run()
+    program = app.Beat(loglevel=log_level, quiet=True)
+    program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name
+    program.run()

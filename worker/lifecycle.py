@@ -13,7 +13,6 @@ from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
 from tagger.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
-from worker.logs import set_up_logging
 from worker.machine import lower_priority
 
 log = logging.getLogger(__name__)
@@ -22,14 +21,6 @@ STOP_S = 50.0
 """Less than the minute after which supervisors usually kill."""
 _stopping = threading.Event()
 """Whether the worker has received a signal to stop."""
-
-
-@signals.setup_logging.connect
-def _on_setup_logging(loglevel: int, **_: Any) -> None:
-    settings = load_settings()
-    set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
-    # Celery warns at each lost connection. The monitor of Redis does that once a minute.
-    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
 
 
 @signals.worker_init.connect

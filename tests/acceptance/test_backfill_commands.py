@@ -1,5 +1,6 @@
 """`tagger backfill`, `schedule` and `beat`, typed: what was never tagged gets tagged, by hand and by the clock."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
             terminal.wait_until(terminal.jobs)
             terminal.wait_until(lambda: terminal.progress(1).is_over)
             terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 0)
+            if sys.platform == "linux":
+                assert "libtorch" not in Path(f"/proc/{clocks[0].pid}/maps").read_text()
     finally:
         assert [stop(clock) for clock in clocks] == [0, 0]
     assert (terminal.progress(1).tagged, terminal.progress(1).unknown) == (16, 4)
