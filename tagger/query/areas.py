@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, landmarks_within, normalize_name
 from tagger.database.tables import positions
 from tagger.geo import distance_km
-from tagger.query.box_scan import Box, BoxScan, Strips
+from tagger.query.box_scan import Box, BoxScan
 from tagger.query.index_scan import Condition, IndexScan, PhotoScan, off_index
 from tagger.query.options import BoundingBox, Near, PhotoQuery
 
@@ -71,11 +71,11 @@ class Circle:
 
     @property
     def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(self._box, self._strips),)
+        return (BoxScan(self._box),)
 
     @property
     def has_position(self) -> Condition:
-        return self._strips.condition
+        return self._box.condition
 
     @property
     def landmarks_count(self) -> Condition:
@@ -94,10 +94,6 @@ class Circle:
     @property
     def _box(self) -> Box:
         return Box.around(self.near.latitude, self.near.longitude, self.near.radius_km)
-
-    @property
-    def _strips(self) -> Strips:
-        return Strips.of_circle(self.near.latitude, self.near.longitude, self.near.radius_km)
 
 
 @dataclass(frozen=True)

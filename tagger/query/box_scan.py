@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from math import asin, cos, degrees, pi, radians, sin, sqrt
+from math import asin, cos, degrees, pi, radians, sin
 from typing import Any, Self
 
 from sqlalchemy import Connection, Row, Select, or_, select, true
@@ -15,8 +14,6 @@ from tagger.query.options import BoundingBox
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
-STRIPS = 16
-"""A circle's strips cover a twelfth more than the circle, its box a quarter more."""
 _KEYS = (positions.c.latitude, positions.c.longitude, positions.c.photo_id)
 
 
@@ -56,42 +53,6 @@ class Box:
         return or_(*(column.between(west, east) for west, east in self.ranges)) if self.ranges else true()
 
 
-@dataclass(frozen=True)
-class Strips:
-    """Boxes one north of the other that cover a circle on the ground and little else."""
-
-    boxes: tuple[Box, ...]
-
-    @classmethod
-    def of_circle(cls, latitude: float, longitude: float, radius_km: float) -> Self:
-        """One box alone if a pole is in the circle."""
-        whole = Box.around(latitude, longitude, radius_km)
-        if not whole.ranges:
-            return cls((whole,))
-        edges = [whole.south + (whole.north - whole.south) * n / STRIPS for n in range(STRIPS + 1)]
-        widths = (_half_width(latitude, radius_km, *edge) for edge in pairwise(edges))
-        return cls(
-            tuple(
-                Box(south, north, tuple(_ranges(longitude - width, longitude + width)))
-                for (south, north), width in zip(pairwise(edges), widths, strict=True)
-            )
-        )
-
-    @property
-    def condition(self) -> Condition:
-        """For any scan."""
-        return or_(*(box.condition for box in self.boxes))
-
-
-def _half_width(latitude: float, radius_km: float, south: float, north: float) -> float:
-    """Degrees of longitude from the centre of a circle without a pole to its edge, where it is widest between two parallels."""
-    angle, phi = radius_km / EARTH_RADIUS_KM, radians(latitude)
-    widest = asin(max(-1.0, min(1.0, sin(phi) / cos(angle))))
-    other = min(max(widest, radians(south)), radians(north))
-    haversine = sin((angle + other - phi) / 2) * sin((angle - other + phi) / 2) / (cos(phi) * cos(other))
-    return degrees(2 * asin(sqrt(max(0.0, min(1.0, haversine))))) + _MARGIN
-
-
 def _ranges(west: float, east: float) -> Iterator[tuple[float, float]]:
     """The longitudes from `west` to `east`, of which one may lie beyond 180°."""
     for turn in (-360.0, 0.0, 360.0):
@@ -101,10 +62,9 @@ def _ranges(west: float, east: float) -> Iterator[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class BoxScan:
-    """Photos with a position in the box, or in these strips of it, from south to north, of the same latitude from west to east."""
+    """Photos with a position in the box, from south to north, of the same latitude from west to east."""
 
     box: Box
-    strips: Strips | None = None
     landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
@@ -135,5 +95,3 @@ class BoxScan:
         if request.after is None or not request.backwards:
             yield positions.c.latitude <= self.box.north
         yield self.box.has_longitude
-        if self.strips is not None:
-            yield self.strips.condition

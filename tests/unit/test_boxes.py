@@ -1,12 +1,12 @@
-"""A box, and strips of it, have every position of a circle; strips have little else."""
+"""A box has every position of its circle."""
 
-from math import asin, atan2, cos, degrees, pi, radians, sin
+from math import asin, atan2, cos, degrees, radians, sin
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagger.geo import EARTH_RADIUS_KM
-from tagger.query.box_scan import Box, Strips
+from tagger.query.box_scan import Box
 
 
 @given(
@@ -28,25 +28,6 @@ def test_a_box_has_every_position_of_its_circle(
     assert box.south <= other[0] <= box.north
     assert not box.ranges or any(west <= other[1] <= east for west, east in box.ranges)
     assert len(box.ranges) <= 2
-    assert any(_has(strip, *other) for strip in Strips.of_circle(latitude, longitude, radius_km).boxes)
-
-
-def test_the_strips_of_a_circle_cover_less_than_its_box() -> None:
-    circle = pi * 100.0**2
-    for latitude, longitude in ((0.0, 0.0), (48.9, 2.3), (-60.0, 179.9)):
-        assert _area_km2(Box.around(latitude, longitude, 100.0)) > 1.25 * circle
-        assert sum(map(_area_km2, Strips.of_circle(latitude, longitude, 100.0).boxes)) < 1.1 * circle
-
-
-def _has(box: Box, latitude: float, longitude: float) -> bool:
-    inside = not box.ranges or any(west <= longitude <= east for west, east in box.ranges)
-    return inside and box.south <= latitude <= box.north
-
-
-def _area_km2(box: Box) -> float:
-    width = sum(min(east, 180.0) - max(west, -180.0) for west, east in box.ranges)
-    height = sin(radians(box.north)) - sin(radians(box.south))
-    return EARTH_RADIUS_KM**2 * radians(width) * height
 
 
 def _destination(
