@@ -240,7 +240,8 @@ def test_photos_added_between_two_pages_repeat_no_photo(library: StoredPhotos) -
 def test_page_ends_before_it_is_full_if_few_rows_match(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = PhotoQuery(country="France", taken_after=datetime(2026, 1, 18))
+    in_short_pages(monkeypatch)
+    query = PhotoQuery(distinct=True)  # most of the photos are copies
     whole = [photo.id for photo in find_tagged(library.database, query)]
     for setting in ("SMALLEST_PAGE", "PAGE", "MOST_ROWS"):
         monkeypatch.setattr(find, setting, 2)
