@@ -62,12 +62,12 @@ def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Ter
     draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "1"}
     terminal.inject(values="tagger.processing.claimed_chunk.SLICE_S=1")
-    with terminal.workers(1, "--photos-per-second", "0.5", "-v"):
+    with terminal.workers(1, "--photos-per-second", "1", "-v"):
         job = int(terminal.run("enqueue", "photos").stdout)
-        # It has both chunks of 32 photos, and needs two minutes for them.
+        # It has both chunks of 32 photos, and needs a minute for them, and more for all.
         terminal.wait_until(lambda: terminal.progress(job).done > 0)
         fast = terminal.start("worker", "-v")
-        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        terminal.wait_until(lambda: terminal.progress(job).is_over, timeout_s=PHOTOS * 3 / 4)
         stop(fast)
     progress, log = terminal.progress(job), terminal.log.read_text()
     assert (progress.done, progress.failed) == (PHOTOS, 0)
