@@ -63,39 +63,38 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
     """Photos of all kinds: copies, taught and dismissed ones, from three cameras and five folders, in four years."""
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
-    with library.in_one_transaction():
-        cameras = [
-            library.camera(None, "Pixel 8"),
-            library.camera("Canon", "Canon EOS 5D", "1"),
-            library.camera(),
-        ]
-        folders = ("", "a/", "a/b/", "a/b/c/", "ab/", "a'%_/")
-        for n in range(48):
-            path = f"{folders[n % 6]}{n:02}.jpg"
-            tags = [(SLUGS[n % 3], 0.6 + n / 120, n % 4 > 0), (SLUGS[(n + 1) % 3], 0.55, n % 5 == 0)]
-            taken_at = datetime(2022 + n % 4, 1 + n % 12, 1) if n % 7 else None
-            library.photo(
-                path,
-                *tags,
-                digest=f"picture {n // 2 * 2 if n > 30 else n}",
-                classified=n % 11 > 0,
-                taken_at=taken_at,
-                camera_id=cameras[n // 2 % 3],
-            )
-            if n % 3:
-                country = ("France", "Germany", None)[n % 7 % 3]
-                library.position(path, 48.0 + n / 100, 2.0 + n % 5 * 3, country, SOURCES[n % 4])
-        for n, slug, verdict in (
-            (2, EIFFEL, "confirmed"),
-            (7, GATE, "rejected"),
-            (7, EIFFEL, "confirmed"),
-            (10, GATE, "rejected"),
-        ):
-            library.verdict(f"picture {n}", slug, verdict)
-        for path, digest in (("a/fails.jpg", None), ("ab/fails.jpg", None), ("a/b/fails.jpg", "picture 2")):
-            library.photo(path, (EIFFEL, 0.9, True), digest=digest, classified=digest is not None, **FAILURE)
-        library.dismiss("picture 13")
-        library.gone("a/25.jpg")
+    cameras = [
+        library.camera(None, "Pixel 8"),
+        library.camera("Canon", "Canon EOS 5D", "1"),
+        library.camera(),
+    ]
+    folders = ("", "a/", "a/b/", "a/b/c/", "ab/", "a'%_/")
+    for n in range(48):
+        path = f"{folders[n % 6]}{n:02}.jpg"
+        tags = [(SLUGS[n % 3], 0.6 + n / 120, n % 4 > 0), (SLUGS[(n + 1) % 3], 0.55, n % 5 == 0)]
+        taken_at = datetime(2022 + n % 4, 1 + n % 12, 1) if n % 7 else None
+        library.photo(
+            path,
+            *tags,
+            digest=f"picture {n // 2 * 2 if n > 30 else n}",
+            classified=n % 11 > 0,
+            taken_at=taken_at,
+            camera_id=cameras[n // 2 % 3],
+        )
+        if n % 3:
+            country = ("France", "Germany", None)[n % 7 % 3]
+            library.position(path, 48.0 + n / 100, 2.0 + n % 5 * 3, country, SOURCES[n % 4])
+    for n, slug, verdict in (
+        (2, EIFFEL, "confirmed"),
+        (7, GATE, "rejected"),
+        (7, EIFFEL, "confirmed"),
+        (10, GATE, "rejected"),
+    ):
+        library.verdict(f"picture {n}", slug, verdict)
+    for path, digest in (("a/fails.jpg", None), ("ab/fails.jpg", None), ("a/b/fails.jpg", "picture 2")):
+        library.photo(path, (EIFFEL, 0.9, True), digest=digest, classified=digest is not None, **FAILURE)
+    library.dismiss("picture 13")
+    library.gone("a/25.jpg")
     return library
 
 

@@ -182,16 +182,15 @@ def test_updates_in_any_order_end_like_a_complete_one(
         library.set_companions(1, 2)
     zones = [None, 7200, 7200, -36000] if are_companions else [None]
     minutes = np.sort(random.integers(0, 60 * 24 * 4, 40))
-    with library.in_one_transaction():
-        numbers = [
-            library.shot(
-                int(at),
-                camera=int(random.integers(1, 3)),
-                gps=(48 + float(random.random()), 2.0) if random.random() < 0.4 else None,
-                utc_offset_s=zones[random.integers(len(zones))],
-            )
-            for at in minutes
-        ]
+    numbers = [
+        library.shot(
+            int(at),
+            camera=int(random.integers(1, 3)),
+            gps=(48 + float(random.random()), 2.0) if random.random() < 0.4 else None,
+            utc_offset_s=zones[random.integers(len(zones))],
+        )
+        for at in minutes
+    ]
     for number in random.permutation(numbers)[:15]:
         _change(library.database, int(number), random)
         library.update()

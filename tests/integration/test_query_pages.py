@@ -52,17 +52,14 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
     """Forty photos, some of them copies, some with names that are not UTF-8."""
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
-    with library.in_one_transaction():
-        slugs = (EIFFEL, GATE, VERSAILLES)
-        for n in range(40):
-            tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
-            name: str | bytes = b"a/odd-\xff%d.jpg" % n if n % 10 == 0 else f"a/{n:02}.jpg"
-            taken_at = datetime(2026, 1, 1) + timedelta(days=n // 2) if n % 7 else None
-            library.photo(
-                name, *tags, digest=f"picture {n // 2 * 2}", classified=n % 11 > 0, taken_at=taken_at
-            )
-        library.verdict("picture 4", EIFFEL, "confirmed")
-        library.verdict("picture 14", VERSAILLES, "rejected")
+    slugs = (EIFFEL, GATE, VERSAILLES)
+    for n in range(40):
+        tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
+        name: str | bytes = b"a/odd-\xff%d.jpg" % n if n % 10 == 0 else f"a/{n:02}.jpg"
+        taken_at = datetime(2026, 1, 1) + timedelta(days=n // 2) if n % 7 else None
+        library.photo(name, *tags, digest=f"picture {n // 2 * 2}", classified=n % 11 > 0, taken_at=taken_at)
+    library.verdict("picture 4", EIFFEL, "confirmed")
+    library.verdict("picture 14", VERSAILLES, "rejected")
     return library
 
 
@@ -112,16 +109,13 @@ AREAS: dict[str, dict[str, object]] = {
 @pytest.fixture
 def located(library: StoredPhotos) -> StoredPhotos:
     """Some photos of the library with positions, several at the same one; none of unusual names."""
-    with library.in_one_transaction():
-        for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 31):
-            latitude, longitude, country = (
-                (48.86, 2.29, "France"),
-                (48.86, 2.3, "France"),
-                (42.5, 1.5, "Andorra"),
-            )[n % 3]
-            library.position(
-                f"a/{n:02}.jpg", latitude, longitude, country, "camera" if n % 2 else "neighbour"
-            )
+    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 31):
+        latitude, longitude, country = (
+            (48.86, 2.29, "France"),
+            (48.86, 2.3, "France"),
+            (42.5, 1.5, "Andorra"),
+        )[n % 3]
+        library.position(f"a/{n:02}.jpg", latitude, longitude, country, "camera" if n % 2 else "neighbour")
     return library
 
 

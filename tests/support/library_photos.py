@@ -41,9 +41,15 @@ class LibraryPhotos(StoredPhotos):
             path, *predictions, **{"digest": digest_photo(data), **self.state(file), **columns}
         )
 
+    def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **columns: Any) -> int:
+        """Create a photo without a file; return its id."""
+        self.photo(path, *predictions, **columns)
+        with self.database.read() as connection:
+            return int(connection.execute(photos.select().order_by(photos.c.id.desc())).first().id)  # type: ignore[union-attr]
+
     def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
         """Give a photo a taught tag."""
-        with self.write() as connection:
+        with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
             connection.execute(
                 insert(taught_tags).values(

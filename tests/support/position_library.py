@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.position_changes import record_photos
@@ -17,14 +17,14 @@ class PositionLibrary(StoredPhotos):
     """Photos of cameras, each `minutes` after noon."""
 
     def camera(self, key: str = "Canon", **clock: Any) -> int:
-        with self.write() as connection:
+        with self.database.write() as connection:
             values = {"key": key, "name": key, **clock}
             return int(
                 connection.execute(insert(cameras).values(values).returning(cameras.c.id)).scalar_one()
             )
 
     def set_companions(self, *camera_ids: int) -> None:
-        with self.write() as connection:
+        with self.database.write() as connection:
             group = update(cameras).where(cameras.c.id.in_(camera_ids))
             connection.execute(group.values(companions_id=min(camera_ids)))
 
@@ -36,16 +36,19 @@ class PositionLibrary(StoredPhotos):
         gps: tuple[float, float] | None = None,
         **columns: Any,
     ) -> int:
-        with self.write() as connection:
-            number = connection.scalar(select(func.count()).select_from(photos))
+        with self.database.read() as connection:
+            number = len(connection.execute(select(photos.c.id)).all())
         latitude, longitude = gps or (None, None)
-        photo_id = self.number(
+        self.photo(
             f"{number}.jpg",
             *predictions,
             taken_at=None if minutes is None else NOON + timedelta(minutes=minutes),
             **{"camera_id": camera, "latitude": latitude, "longitude": longitude, **columns},
         )
-        with self.write() as connection:
+        with self.database.write() as connection:
+            photo_id = int(
+                connection.execute(select(photos.c.id).order_by(photos.c.id.desc())).scalars().first() or 0
+            )
             record_photos(connection, [photo_id])
         return photo_id
 

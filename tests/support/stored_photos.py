@@ -1,13 +1,11 @@
 """Photos and tags inserted as rows, for tests of queries."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from tagger.catalog.cameras import camera_of, ensure_cameras
 from tagger.catalog.registered_models import RegisteredModel
@@ -26,7 +24,6 @@ class StoredPhotos:
         self.database = database
         self.root = root
         self.model = model
-        self._connection: Connection | None = None
         location, location_bytes = path_text(str(root))
         with database.write() as connection:
             values = {"name": root.name, "location": location, "location_bytes": location_bytes}
@@ -35,31 +32,7 @@ class StoredPhotos:
                 row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
             }
 
-    @contextmanager
-    def in_one_transaction(self) -> Iterator[None]:
-        """Insert the rows of the context in one transaction: one for each photo takes several times as long."""
-        with self.database.write() as connection:
-            self._connection = connection
-            try:
-                yield
-            finally:
-                self._connection = None
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction, or that of `in_one_transaction`."""
-        if self._connection is not None:
-            yield self._connection
-            return
-        with self.database.write() as connection:
-            yield connection
-
-    def photo(self, path: str | bytes, *predictions: tuple[str, float, bool], **columns: Any) -> str:
-        """Insert a photo as `number` does; return its absolute path."""
-        self.number(path, *predictions, **columns)
-        return str(self.root / os.fsdecode(path))
-
-    def number(
+    def photo(
         self,
         path: str | bytes,
         *predictions: tuple[str, float, bool],
@@ -68,8 +41,8 @@ class StoredPhotos:
         model: RegisteredModel | None = None,
         taken_at: datetime | None = None,
         **columns: Any,
-    ) -> int:
-        """Insert a photo with its predictions, best first: slug, score, accepted. Returns its id."""
+    ) -> str:
+        """Insert a photo with its predictions, best first: slug, score, accepted. Returns its absolute path."""
         text, raw = path_text(os.fsdecode(path))
         row = {
             "root_id": self.root_id,
@@ -80,28 +53,29 @@ class StoredPhotos:
             "taken_at": taken_at,
             **columns,
         }
-        with self.write() as connection:
+        with self.database.write() as connection:
             if classified:
                 row["content_id"] = self._content(
                     connection, digest or f"digest of {text}", predictions, model
                 )
-            return int(connection.execute(insert(photos).values(row).returning(photos.c.id)).scalar_one())
+            connection.execute(insert(photos).values(row))
+        return str(self.root / os.fsdecode(path))
 
     def camera(self, make: str | None = None, model: str | None = None, serial: str | None = None) -> int:
         """Insert the camera that a file names by this, or that of a folder; return its id."""
         found = camera_of(CameraFacts(make=make, model=model, serial=serial), self.root_id, "2026/a.jpg")
-        with self.write() as connection:
+        with self.database.write() as connection:
             return ensure_cameras(connection, [found])[found]
 
     def dismiss(self, digest: str) -> None:
         """Put the image with this digest away as not a landmark."""
-        with self.write() as connection:
+        with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
         """Insert a person's verdict on the image with this digest."""
-        with self.write() as connection:
+        with self.database.write() as connection:
             connection.execute(
                 insert(verdicts).values(
                     content_id=connection.scalar(select(contents.c.id).where(contents.c.digest == digest)),
@@ -123,14 +97,14 @@ class StoredPhotos:
         **evidence: int,
     ) -> None:
         """Insert the position of a photo."""
-        with self.write() as connection:
+        with self.database.write() as connection:
             photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
             place = {"latitude": latitude, "longitude": longitude, "country": country, "city": city}
             values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": evidence, **place}
             connection.execute(insert(positions).values(values))
 
     def gone(self, path: str) -> None:
-        with self.write() as connection:
+        with self.database.write() as connection:
             connection.execute(update(photos).where(photos.c.path == path).values(gone_since=CLASSIFIED_AT))
 
     def _content(
