@@ -21,6 +21,12 @@ EVERYTHING = (
     "workers.cpu.autoscaling.enabled=true",
     "web.ingress.enabled=true",
     "web.trustedProxies={10.0.0.0/8}",
+    "web.settings.TAGGER_WEB_USER_ROLE=viewer",
+    "web.oidc.issuer=https://sso.example.org/realms/home",
+    "web.oidc.clientId=landmark-tagger",
+    "web.oidc.secret=sign-on",
+    "web.oidc.name=Contoso",
+    "web.oidc.roleClaim=groups",
     "authoritySecret=authority",
     "ownerSecret=owner",
     "photos.volume.persistentVolumeClaim.claimName=photos",
@@ -113,7 +119,7 @@ def test_settings_exist_and_are_valid(
         for container in _containers(manifest):
             with monkeypatch.context() as environment:
                 for variable in container.get("env", ()):
-                    environment.setenv(variable["name"], variable["value"])
+                    environment.setenv(variable["name"], variable.get("value", "from a secret"))
                     assert variable["name"].removeprefix("TAGGER_").lower() in Settings.model_fields
                 assert Settings().language == "de"
 
@@ -122,6 +128,42 @@ def test_all_processes_have_the_settings_of_the_secret(manifests: list[dict[str,
     deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     sources = [container["envFrom"] for each in deployments for container in _containers(each)]
     assert sources == [[{"secretRef": {"name": "tagger"}}]] * 4
+
+
+def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
+    manifests: list[dict[str, Any]],
+) -> None:
+    variables = {
+        manifest["metadata"]["name"]: {each["name"]: each for each in container.get("env", ())}
+        for manifest in manifests
+        for container in _containers(manifest)
+    }
+    of_page = variables.pop("rel-web")
+    assert of_page["TAGGER_WEB_OIDC_CLIENT_SECRET"]["valueFrom"] == {
+        "secretKeyRef": {"name": "sign-on", "key": "client-secret"}
+    }
+    assert of_page["TAGGER_WEB_URL"]["value"] == "https://photos.example.org"
+    assert of_page["TAGGER_WEB_OIDC_NAME"]["value"] == "Contoso"
+    assert not any("OIDC" in name for others in variables.values() for name in others)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ((), "web.url"),
+        (("web.url=https://photos.example.org",), "web.oidc.clientId"),
+        (("web.url=https://photos.example.org", "web.oidc.clientId=x"), "web.oidc.secret"),
+    ],
+)
+def test_incomplete_single_sign_on_is_refused(helm: str, values: Sequence[str], problem: str) -> None:
+    sets = [
+        word for value in ("web.oidc.issuer=https://sso.example.org", *values) for word in ("--set", value)
+    ]
+    done = subprocess.run(
+        [helm, "template", "rel", CHART, *sets], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert problem in done.stderr
 
 
 def test_schema_is_upgraded_before_pods_change_as_its_owner(manifests: list[dict[str, Any]]) -> None:

@@ -53,6 +53,30 @@ env:
 {{- end }}
 {{- end }}
 
+{{/* The settings of single sign-on and of the page's address. The client secret is not among them. */}}
+{{- define "tagger.signOn" -}}
+{{- $web := .Values.web }}
+{{- $ofIngress := ternary (printf "https://%s" $web.ingress.host) "" $web.ingress.enabled }}
+{{- $url := coalesce $web.url (get .Values.settings "TAGGER_WEB_URL") $ofIngress }}
+{{- with $url }}
+TAGGER_WEB_URL: {{ . | quote }}
+{{- end }}
+{{- with $web.oidc }}
+{{- if .issuer }}
+{{- if not $url }}{{ fail "single sign-on: set web.url, or web.ingress" }}{{ end }}
+TAGGER_WEB_OIDC_ISSUER: {{ .issuer | quote }}
+TAGGER_WEB_OIDC_CLIENT_ID: {{ required "single sign-on: set web.oidc.clientId" .clientId | quote }}
+{{- if not .secret }}{{ fail "single sign-on: set web.oidc.secret" }}{{ end }}
+{{- with .name }}
+TAGGER_WEB_OIDC_NAME: {{ . | quote }}
+{{- end }}
+{{- with .roleClaim }}
+TAGGER_WEB_OIDC_ROLE_CLAIM: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Mounts and volumes; take a list of the root and whether photos are needed. */}}
 {{- define "tagger.mounts" -}}
 {{- $root := index . 0 -}}
