@@ -270,9 +270,9 @@ def test_a_schedule_is_added_paused_run_and_removed(
 def expect_live_ticks(page: Page, database: Database) -> None:
     """Expect that an open page shows new ticks, and that they are late."""
     last_tick = page.locator("#last-tick")
-    expect(last_tick).to_have_text("No tick yet")
+    expect(last_tick).to_have_text("Not checked yet")
     record_tick(database)
-    expect(last_tick).to_contain_text("Last tick: ")
+    expect(last_tick).to_contain_text("Last checked: ")
     with database.write() as connection:
         connection.execute(update(ledgers).values(last_tick_at=db_now() - 200))
     expect(last_tick).to_contain_text("Schedules do not run")
