@@ -9,6 +9,8 @@ from support.large_library import make_library
 from support.library_photos import picture
 from support.page_server import settings_in
 
+from tagger.web.http.number_format import number_text
+
 PHOTOS = 5000
 WIDE = Screen(2560, 1300)
 MOST_NODES = 500
@@ -48,7 +50,7 @@ def test_a_range_over_the_whole_grid_is_selected_by_a_click(browser: Browser, ad
         last = page.locator(f'[data-photo][aria-posinset="{total}"]')
         last.click(modifiers=["Shift"])
         chosen = page.locator('.action-bar [role="status"]')
-        expect(chosen).to_have_text(f"{total - 2} photos selected", timeout=60_000)
+        expect(chosen).to_have_text(f"{number_text(total - 2)} photos selected", timeout=60_000)
         ids = page.evaluate("fetch('/api/timeline/ids?any_rank=1&sort=name').then((answer) => answer.json())")
         assert len(set(ids["ids"])) == total
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(2400, 80)")
