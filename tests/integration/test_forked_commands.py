@@ -68,7 +68,8 @@ def program(terminal: Terminal, code: str) -> None:
     folder = terminal.folder / "program"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(code)
-    terminal.environment["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    paths = [str(folder), os.environ.get("PYTHONPATH")]
+    terminal.environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 
 def output(terminal: Terminal, process: Process, code: int = 0) -> str:
