@@ -188,6 +188,25 @@ def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_on
     assert "TAGGER_WEB_TOKEN" in client_with_token.get("/account", headers=both).text
 
 
+def test_signing_out_ends_every_session_of_the_browser(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    name = cookie_name(client_with_token)
+    sessions = []
+    for _ in range(2):
+        sign_in(client_with_token)
+        sessions.append(client_with_token.cookies[name])
+        client_with_token.cookies.clear()
+    both = {
+        "cookie": f"{name}={sessions[0]}; __Host-{name}={sessions[1]}",
+        "origin": "https://127.0.0.1:8080",
+    }
+    client_with_token.post("/sign-out", headers=both)
+    for session in sessions:
+        cookie = {"cookie": f"{name}={session}"}
+        assert client_with_token.get("/api/openapi.json", headers=cookie).status_code == 401
+
+
 def test_tampered_sessions_are_refused(client_with_token: TestClient) -> None:
     sign_in(client_with_token)
     name = cookie_name(client_with_token)

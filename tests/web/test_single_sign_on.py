@@ -459,6 +459,25 @@ def test_signing_in_leads_to_a_page_of_this_server(
     assert "evil" not in page.text
 
 
+def test_over_https_a_neighbouring_name_cannot_begin_the_way_for_somebody_else(visit: Visit) -> None:
+    visitor = visit(web_user_role="viewer", web_url="https://photos.example")
+    begun = visitor.begin()
+    cookie = begun.headers["set-cookie"]
+    assert cookie.startswith("__Host-tagger_sign_in_")
+    assert {"Secure", "Path=/", "HttpOnly", "SameSite=lax"} <= set(cookie.split("; "))
+    assert "domain" not in cookie.lower()
+    name, _, value = cookie.partition(";")[0].partition("=")
+    state = parameters(begun.headers["location"])["state"]
+    answer = {"state": state, "code": "of somebody else"}
+    visitor.client.cookies.clear()
+    plain = {"cookie": f"{name.removeprefix('__Host-')}={value}"}
+    expired = visitor.client.get("/sign-in/oidc/callback", params=answer, headers=plain)
+    assert expired.status_code == 400
+    used = visitor.client.get("/sign-in/oidc/callback", params=answer, headers={"cookie": f"{name}={value}"})
+    assert used.status_code == 403
+    assert "Secure" in used.headers["set-cookie"]
+
+
 def test_a_long_address_to_continue_at_fits_the_cookie(visit: Visit, provider: OidcProvider) -> None:
     visitor = visit(web_user_role="viewer")
     assert 'content="0; url=/"' in visitor.sign_in(f"/library?q={'é' * 1000}").text

@@ -32,7 +32,7 @@ from tagger.database.errors import DatabaseError
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client
-from tagger.web.http.secure_cookies import session_cookies
+from tagger.web.http.secure_cookies import sent_sessions, session_cookies
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Authenticator:
         Return the ID token with which the provider signed the person in; None if it did not.
         """
         id_token = None
-        for session in session_cookies(headers, client, self.cookie):
+        for session in sent_sessions(headers, self.cookie).values():
             grant = session_grant(self._database, session, self._token)
             if grant is not None:
                 ended = end_session(self._database.acting_as(actor_of(grant, client)), grant)

@@ -1,6 +1,6 @@
 """Cookies that are sent over https alone. Also behind a proxy that is not trusted, whose headers say nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -35,10 +35,15 @@ def delete_session_cookie(response: Response, name: str) -> None:
 
 def session_cookies(headers: Headers, client: Client, name: str) -> Sequence[str]:
     """Return the sessions of a request, the one that counts first. Where a trusted proxy says that it came over https, none without the prefix."""
+    sessions = sent_sessions(headers, name)
+    return [session for each, session in sessions.items() if client.scheme != "https" or each != name]
+
+
+def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
+    """Return all sessions of a request by the name of their cookie, the one that is sent over https alone first."""
     cookies = cookie_parser(headers.get("cookie", ""))
-    names = [HOST_PREFIX + name] if client.scheme == "https" else [HOST_PREFIX + name, name]
     # Some cookies have no name or no value.
-    return [session for each in names if (session := cookies.get(each))]
+    return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}
 
 
 def is_by_https(request: Request, web_url: str | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Literal, TypedDict
 from urllib.parse import quote, unquote
 
 from anyio import to_thread
@@ -15,7 +16,7 @@ from tagger.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client
-from tagger.web.http.secure_cookies import set_session_cookie
+from tagger.web.http.secure_cookies import HOST_PREFIX, set_session_cookie
 from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import local_address
@@ -33,6 +34,14 @@ STATUS_OF_FAILURE = {
     SignInExpired: HTTPStatus.BAD_REQUEST,
 }
 """All others are 403."""
+
+
+class _Cookie(TypedDict):
+    key: str
+    path: str
+    httponly: bool
+    samesite: Literal["lax"]
+    secure: bool
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,8 @@ def _begin(request: Request, next_address: str) -> Response:
     except SignInFailed as error:
         return _failure(request, error, next_address)
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    response.set_cookie(
-        sign_on.cookie,
-        PendingSignIn(authorization, next_address).cookie,
-        max_age=REQUEST_S,
-        path=START_PATH,
-        httponly=True,
-        # Not strict: the browser comes back from another site.
-        samesite="lax",
-        secure=_is_by_https(sign_on),
-    )
+    value = PendingSignIn(authorization, next_address).cookie
+    response.set_cookie(value=value, max_age=REQUEST_S, **_cookie(sign_on))
     return response
 
 
@@ -90,7 +91,7 @@ def _complete(request: Request) -> Response:
     sign_on: SingleSignOn = request.app.state.single_sign_on
     authenticator: Authenticator = request.app.state.authenticator
     client: Client = request.state.client
-    pending = PendingSignIn.of_cookie(request.cookies.get(sign_on.cookie, ""))
+    pending = PendingSignIn.of_cookie(request.cookies.get(_cookie(sign_on)["key"], ""))
     answer = {name: value for name, value in request.query_params.multi_items() if value}
     try:
         session = sign_on.complete(pending.request, answer, client, request.headers.get("user-agent"))
@@ -107,7 +108,8 @@ def _complete(request: Request) -> Response:
     )  # the session that this browser had before, if it was sent
     # Not a redirect: browsers would not send the cookie with it, as the way began at another site.
     page = render(request, "signed_in.html", opened_from="/sign-in", next=pending.next)
-    set_session_cookie(page, authenticator.cookie, session, by_https=_is_by_https(sign_on))
+    by_https = _is_by_https(sign_on) or client.scheme == "https"
+    set_session_cookie(page, authenticator.cookie, session, by_https=by_https)
     return _without_request(sign_on, page)
 
 
@@ -134,8 +136,20 @@ def _page(
 
 def _without_request(sign_on: SingleSignOn, response: Response) -> Response:
     """The response, which lets the browser forget the request: its answer counts once."""
-    response.delete_cookie(sign_on.cookie, path=START_PATH, httponly=True, samesite="lax")
+    response.delete_cookie(**_cookie(sign_on))
     return response
+
+
+def _cookie(sign_on: SingleSignOn) -> _Cookie:
+    """The cookie of the request. Over https no neighbouring name can set it, and so sign somebody in as somebody else."""
+    by_https = _is_by_https(sign_on)
+    return {
+        "key": HOST_PREFIX + sign_on.cookie if by_https else sign_on.cookie,
+        "path": "/" if by_https else START_PATH,
+        "httponly": True,
+        "samesite": "lax",  # not strict: the browser comes back from another site
+        "secure": by_https,
+    }
 
 
 def _is_by_https(sign_on: SingleSignOn) -> bool:
