@@ -248,7 +248,6 @@ class JobRow(_Row):
     started_at: values.Time | None
     finished_at: values.Time | None
     items_removed: values.Count
-    author: values.Text | None
     owner: values.Text | None
     owner_lease_until: values.Seconds | None
 

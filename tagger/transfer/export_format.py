@@ -17,6 +17,7 @@ from tagger.database.tables import (
     audit_log,
     backend_selections,
     chunks,
+    jobs,
     ledgers,
     metadata,
     page_sessions,
@@ -51,9 +52,10 @@ backends hold on one kind of machine."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),
+    jobs.name: ("author",),
     ledgers.name: ("last_tick_at",),
 }
-"""Columns that are not exported. Claims, messages and ticks belong to one database; an imported chunk waits to be sent."""
+"""Columns that are not exported. Claims, messages, ticks and authors belong to one database; an imported chunk waits to be sent."""
 
 
 def exported_tables() -> list[Table]:

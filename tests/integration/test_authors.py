@@ -95,11 +95,16 @@ def test_an_upgrade_takes_authors_over_from_the_audit_log(empty_database_url: st
         ("web ada", "schedule-add", "nightly", {}),
         ("web ada", "share-add", "Rome", {"share": 1}),
         ("web eve", "share-revoke", "Rome", {"share": 2}),
+        ("web ada", "job-create", "6", {"kind": "tag"}),
+        ("worker tagger-1@rack", "job-create", "7", {"kind": "write"}),
+        ("web eve", "job-create", "8", {"kind": "write"}),
+        ("web eve", "share-add", "Rome", {"share": 3}),
+        ("web bob", "share-add", "Rome", {"share": 3}),
     ]
     names = ("actor", "action", "subject", "details")
     job = (
-        "INSERT INTO jobs (id, kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, created_at) "
-        "VALUES (:id, 'tag', '{}', 1, 5, 0.5, false, 'workers', 'bulk', 'queued', '2026-01-01 00:00:00')"
+        "INSERT INTO jobs (id, kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, created_at, parent_id) "
+        "VALUES (:id, 'tag', '{}', 1, 5, 0.5, false, 'workers', 'bulk', 'queued', '2026-01-01 00:00:00', :parent)"
     )
     share = (
         "INSERT INTO shares (id, digest, name, with_positions, created_at) "
@@ -112,8 +117,11 @@ def test_an_upgrade_takes_authors_over_from_the_audit_log(empty_database_url: st
                 "VALUES (1, 'd', 'tiny', '{}', '2026-01-01 00:00:00', true, 0)"
             )
         )
-        connection.execute(text(job), [{"id": number} for number in range(1, 6)])
-        connection.execute(text(share), [{"id": number, "digest": str(number)} for number in (1, 2)])
+        parents = {7: 6, 8: 6}
+        connection.execute(
+            text(job), [{"id": number, "parent": parents.get(number)} for number in range(1, 9)]
+        )
+        connection.execute(text(share), [{"id": number, "digest": str(number)} for number in (1, 2, 3)])
         rows = [dict(zip(names, entry, strict=True)) | {"at": now} for entry in entries]
         connection.execute(insert(audit_log), rows)
     upgrade(engine)
@@ -121,5 +129,14 @@ def test_an_upgrade_takes_authors_over_from_the_audit_log(empty_database_url: st
         found = connection.execute(text("SELECT author FROM jobs ORDER BY id")).scalars().all()
         of_shares = connection.execute(text("SELECT author FROM shares ORDER BY id")).scalars().all()
     engine.dispose()
-    assert found == ["cli ada@laptop", "schedule nightly", "web bob", None, None]
-    assert of_shares == ["web ada", None]
+    assert found == [
+        "cli ada@laptop",
+        "schedule nightly",
+        "web bob",
+        None,
+        None,
+        "web ada",
+        "web ada",
+        "web eve",
+    ]
+    assert of_shares == ["web ada", None, "web bob"]
