@@ -38,6 +38,7 @@ from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
 from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
+from tagger.webhooks.messages import remove_old_messages
 from worker.broker import queue_depths
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
@@ -140,6 +141,7 @@ class Sweeper:
         self._resume_suspended()
         select_adopted_jobs(self._database)
         self._send()
+        remove_old_messages(self._database)  # also of receivers that nobody names any more
         if self._throttle.reason is None:
             self._locate()
             self._remove_old_items()

@@ -21,6 +21,7 @@ def send_due_to_all(database: Database, receivers: Sequence[Receiver]) -> None:
     if receivers:
         with ThreadPoolExecutor(len(receivers), "webhooks") as pool:
             list(pool.map(lambda receiver: send_due(database, receiver), receivers))
+        remove_old_messages(database)
 
 
 def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], bool] = lambda: False) -> int:
@@ -35,9 +36,8 @@ def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], boo
         if message is None:
             break
         if not _send(database, receiver, message):
-            return delivered
+            break
         delivered += 1
-    remove_old_messages(database)
     return delivered
 
 

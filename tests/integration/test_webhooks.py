@@ -15,6 +15,7 @@ import pytest
 import trustme
 from sqlalchemy import select, update
 from support.ledgers import LedgerBuilder
+from support.servers import RedisServer
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.database.connection import Database, open_database
@@ -22,6 +23,7 @@ from tagger.database.enums import Outcome
 from tagger.database.statements import db_now
 from tagger.database.tables import webhook_messages
 from tagger.ledger.job_control import cancel
+from tagger.settings import Settings
 from tagger.webhook_receivers import Event, ReceiverSettings, Subscriptions
 from tagger.webhooks import delivery
 from tagger.webhooks.delivery import NotDelivered, Receiver, deliver
@@ -36,6 +38,11 @@ from tagger.webhooks.messages import (
     undelivered_messages,
 )
 from tagger.webhooks.sending import send_due, send_due_to_all
+from worker.broker import Broker
+from worker.celery_app import make_app
+from worker.redis_monitor import RedisMonitor
+from worker.sweeper import Sweeper, WorkerIdentity
+from worker.throttle import Throttle
 
 
 @contextmanager
@@ -442,5 +449,21 @@ def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, 
         connection.execute(update(webhook_messages).where(~is_third).values(created_at=long_ago))
         is_first = webhook_messages.c.subject == "job.finished/1"
         connection.execute(update(webhook_messages).where(is_first).values(next_attempt_at=None))
-    assert send_due(database, target(receiver)) == 1
+    send_due_to_all(database, [target(receiver)])
+    assert len(receiver.received) == 1
     assert recorded(database) == ["job.finished/3"]
+
+
+def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
+    database: Database, redis_server: RedisServer
+) -> None:
+    record(database, 1, 2)
+    with database.write() as connection:
+        is_first = webhook_messages.c.subject == "job.finished/1"
+        long_ago = datetime.now(UTC) - timedelta(days=40)
+        connection.execute(update(webhook_messages).where(is_first).values(created_at=long_ago))
+    monitor = RedisMonitor(Broker(redis_server.url, embedded=False))
+    with closing(make_app(redis_server.url)) as app:
+        throttle = Throttle((), lambda: None)
+        Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle).sweep()
+    assert recorded(database) == ["job.finished/2"]
