@@ -245,7 +245,8 @@ class ResolvedQuery:
         if self.query.dismissed:
             return true()
         if self.query.unknown:
-            return or_(off_index(contents.c.outcome) == Outcome.UNKNOWN, is_rejected_once())
+            outcome = off_index(contents.c.outcome)
+            return and_(outcome.is_not(None), or_(outcome == Outcome.UNKNOWN, is_rejected_once()))
         selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
         is_unclassified_too = selects_each or self.has_verdict
         if is_unclassified_too and self._selects_untagged and not self.query.any_rank:

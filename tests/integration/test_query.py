@@ -494,3 +494,4 @@ def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library: Store
         connection.execute(update(contents).values(outcome=None, model_id=None))
     for sort in (None, "newest"):
         assert paths_of(library, verdict="rejected", sort=sort) == ["new.jpg"]
+        assert paths_of(library, unknown=True, sort=sort) == []

@@ -111,7 +111,7 @@ def show_filter(
 
 @dataclass(frozen=True)
 class FilterPanel:
-    """The filters of a query. `counted`: of how many of the newest photos the choices are counted, as text; empty if of all."""
+    """The filters of a query. `counted`: of how many of the photos added last the choices are counted, as text; empty if of all."""
 
     groups: tuple[ChoiceGroup, ...] = ()
     counted: str = ""
