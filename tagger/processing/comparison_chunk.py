@@ -24,6 +24,9 @@ NO_EMBEDDING = "its image has no embedding of the job's model"
 def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
     """Compare the photos of a chunk, and store their taught tags and outcomes in one transaction.
 
+    What is applied to all images is marked after it: of two chunks that are stored at once, neither sees the other's images in
+    its own transaction.
+
     Raises:
         LeaseLost: another worker took the chunk over.
     """
@@ -35,6 +38,7 @@ def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
     if not items:
         return ChunkEnd.DONE
     outcomes = chunk.with_retry(lambda: _store(chunk, items, taught))
+    chunk.with_retry(lambda: _mark_applied(chunk))
     results = zip(items, outcomes, strict=True)
     chunk.report([StoredOutcome(item, outcome, MetadataOutcome("")) for item, outcome in results])
     return ChunkEnd.DONE
@@ -45,8 +49,12 @@ def _store(chunk: ClaimedChunk, items: Sequence[OpenItem], taught: TaughtCache) 
     with chunk.database.write() as connection:
         outcomes = _outcomes(connection, claim, items, taught)
         store_outcomes(connection, claim, outcomes)
-        mark_applied(connection, claim.model_id)
     return outcomes
+
+
+def _mark_applied(chunk: ClaimedChunk) -> None:
+    with chunk.database.write() as connection:
+        mark_applied(connection, chunk.claim.model_id)
 
 
 def _outcomes(

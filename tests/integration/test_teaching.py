@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from tagger.places.learning import learn_landmarks
 from tagger.places.suggestions import find_suggestions
 from tagger.places.taught_tags import TaughtCache
 from tagger.places.teaching import TaughtState, taught_state, update_taught
+from tagger.processing import comparison_chunk
 from tagger.query import PhotoQuery, find_tagged
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 
@@ -149,6 +151,27 @@ def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Lib
     assert library.backfill(dry_run=True) == 0
     with library.database.read() as connection:
         assert connection.scalar(select(classifiers.c.applied)) == 1
+
+
+def test_what_chunks_that_are_stored_at_once_compared_is_applied(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library.database.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    library.confirm(library.landmark("Our church"), CHURCH, 0, 1, 2, 3)
+    learn_landmarks(library.database, library.model)
+    both = threading.Barrier(2)
+    store = comparison_chunk.store_outcomes
+
+    def store_together(*arguments: Any) -> None:
+        store(*arguments)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=5)  # the last of an odd number of chunks waits for none
+
+    monkeypatch.setattr(comparison_chunk, "store_outcomes", store_together)
+    library.backfill()
+    with library.database.read() as connection:
+        assert connection.scalar(select(classifiers.c.applied)) is True
 
 
 def test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from(library: Library) -> None:
