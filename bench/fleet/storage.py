@@ -1,10 +1,11 @@
 """What the tables of PostgreSQL occupy, and what vacuuming them takes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from tagger.database.connection import Database
 
@@ -35,11 +36,18 @@ def total_bytes(sizes: Mapping[str, TableSize]) -> int:
 
 def vacuum(url: str) -> tuple[float, int]:
     """Vacuum and analyse all tables; returns the seconds, and the dead rows before, as PostgreSQL estimates them."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with autocommitted(url) as connection:
         dead = int(connection.scalar(_DEAD) or 0)
         start = time.monotonic()
         connection.execute(text("VACUUM (ANALYZE)"))
         seconds = time.monotonic() - start
-    engine.dispose()
     return seconds, dead
+
+
+@contextmanager
+def autocommitted(url: str) -> Iterator[Connection]:
+    """A connection to PostgreSQL on which each statement is a transaction, as some commands need."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()

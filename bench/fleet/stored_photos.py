@@ -1,11 +1,11 @@
 """The photos that a library has before a fleet begins. PostgreSQL makes their rows: a job over so many photos would take hours."""
 
 import struct
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, text
 
+from bench.fleet.storage import autocommitted
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import open_database
 from tagger.database.schema import upgrade_database
@@ -31,14 +31,14 @@ _MD5_BYTES = 16
 def store_photos(url: str, count: int) -> None:
     """Fill an empty PostgreSQL database with the rows of `tests.support.large_library`, and an embedding of each image."""
     upgrade_database(url)
-    with _connected(url) as connection:
+    with autocommitted(url) as connection:
         indexes = connection.execute(_INDEXES).all()
         for index in indexes:
             connection.execute(text(f"DROP INDEX {index.name}"))
         for name, value in _LOADING.items():
             connection.execute(text(f"ALTER DATABASE {connection.engine.url.database} SET {name} = {value}"))
     make_library(url, count).close()
-    with _connected(url) as connection:  # with the settings above
+    with autocommitted(url) as connection:  # with the settings above
         _store_embeddings(connection, _dimension(url))
         connection.execute(_NEXT_ID)
         for index in indexes:
@@ -60,11 +60,3 @@ def _dimension(url: str) -> int:
     if embedding is None:
         raise SystemExit("the shipped model gives no embeddings")
     return embedding.dimension
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[Connection]:
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
