@@ -5,6 +5,17 @@ from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, Primar
 from tagger.database.enums import Role
 from tagger.database.tables.column_types import Id, UtcDateTime, metadata, one_of
 
+
+def _name_number() -> Column[int]:
+    return Column(
+        "name_number",
+        Integer,
+        nullable=False,
+        server_default="1",
+        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
+    )
+
+
 access_names = Table(
     "access_names",
     metadata,
@@ -22,13 +33,7 @@ access_tokens = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name of the token in commands"),
-    Column(
-        "name_number",
-        Integer,
-        nullable=False,
-        server_default="1",
-        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
-    ),
+    _name_number(),
     Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
     Column("read_only", Boolean, nullable=False, doc="whether it allows to look and search, and no changes"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
@@ -48,13 +53,7 @@ users = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
-    Column(
-        "name_number",
-        Integer,
-        nullable=False,
-        server_default="1",
-        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
-    ),
+    _name_number(),
     Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
     Column(
         "password_hash",
