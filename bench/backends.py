@@ -85,7 +85,7 @@ def main() -> None:
 def _decode(folder: Path, manifest: "Manifest") -> tuple["Images", "np.ndarray"]:
     """Return the photos of the model's labels, uint8 (N, size, size, 3), and the position of each photo's label."""
     from tagger.images import decode_photo
-    from tagger.photos import read_photo
+    from tagger.photos.files import read_photo
 
     positions = {label.label: position for position, label in enumerate(manifest.labels)}
     files = [file for file in photos_in(folder) if file.parent.name in positions]

@@ -5,6 +5,7 @@
 Eight photos of the folder are saved as JPEG, PNG and WebP in three sizes. *Ours* is `decode_photo`. The others are a decoder
 and Pillow's scaling, without orientation and colours: Pillow decoding the whole photo, torchvision, and simplejpeg and
 OpenCV if they are installed (this project does not depend on them), the latter two with their own scaled decoding of JPEGs.
+*simplejpeg, fast* has a faster transform and upsampling, which change the pixels.
 """
 
 import argparse
@@ -72,6 +73,7 @@ def _decoders(kind: str) -> dict[str, Decode]:
         decoders["OpenCV"] = _opencv(scaled=kind == "JPEG")
     if kind == "JPEG" and find_spec("simplejpeg"):
         decoders["simplejpeg"] = _simplejpeg()
+        decoders["simplejpeg, fast"] = _simplejpeg(fastdct=True, fastupsample=True)
     return decoders
 
 
@@ -117,12 +119,14 @@ def _opencv(*, scaled: bool) -> Decode:
     return decode
 
 
-def _simplejpeg() -> Decode:
+def _simplejpeg(**options: bool) -> Decode:
     import simplejpeg
 
     min_side = SIDE * 15 // 16
     return lambda data: _resized(
-        Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=min_side, min_width=min_side))
+        Image.fromarray(
+            simplejpeg.decode_jpeg(data, "RGB", min_height=min_side, min_width=min_side, **options)
+        )
     )
 
 

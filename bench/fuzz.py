@@ -33,7 +33,8 @@ from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Pixels, Resize, decode_photo
 from tagger.metadata.camera import camera_facts, short_text
-from tagger.photos import digest_photo, read_photo
+from tagger.photos.digest import digest_photo
+from tagger.photos.files import read_photo
 from tests.support.mutations import broken, with_other_metadata
 from tests.support.odd_photos import small_photos
 

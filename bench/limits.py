@@ -87,7 +87,8 @@ def measure(folder: Path, count: int, model: "Model", rounds: int) -> Steps:
     """Measure each step on `count` photos of a folder; medians of the rounds."""
     from tagger.images import decode_photo
     from tagger.metadata.camera import camera_facts
-    from tagger.photos import digest_photo, read_photo
+    from tagger.photos.digest import digest_photo
+    from tagger.photos.files import read_photo
 
     files = evenly_spread(photos_in(folder), count)
     note(f"{folder.name}: {len(files)} photos, step by step")

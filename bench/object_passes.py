@@ -23,8 +23,8 @@ from tagger.inference.artifact import read_manifest
 from tagger.inference.devices import core_count
 from tagger.inference.model import Model
 from tagger.inference.predictions import ImageOutput
-from tagger.photos import FolderProblem, FoundPhoto, PhotoBytes
-from tagger.photos.files import PhotoVersion
+from tagger.photos.files import PhotoBytes, PhotoVersion
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.mounts import MountState
 from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.pipeline import Pipeline

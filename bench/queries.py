@@ -31,7 +31,9 @@ from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.places.look_alikes import find_look_alikes
-from tagger.query import Near, PhotoQuery, find_tagged, landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import Near, PhotoQuery
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.search_lists import SearchLists
 from tests.support.large_library import JOBS, ROOT, make_library

@@ -20,7 +20,7 @@ from bench.outcomes import files_in
 from bench.report import note, print_heading, print_table
 from tagger.errors import PhotoFailed
 from tagger.images import Resize
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.photos.raw import is_raw, read_raw
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox

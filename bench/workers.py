@@ -16,7 +16,7 @@ from tagger.database.connection import Database, open_database
 from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.ledger.workers import list_workers
 from worker.broker import Broker
-from worker.embedded_redis import embedded_url
+from worker.embedded_socket import embedded_url
 
 READY_TIMEOUT_S = 120.0
 POLL_S = 0.1

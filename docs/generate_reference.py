@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import inspect
 import typing
 from collections.abc import Iterator
 from enum import Enum
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -149,11 +150,24 @@ def _default(parameter: Any) -> str:
 
 
 def _setting_rows() -> Iterator[str]:
+    meanings = _docstrings(Settings)
     for name, field in Settings.model_fields.items():
         yield (
             f"| `TAGGER_{name.upper()}` | {_cell(_type_name(field.annotation))} | {_cell(_setting_default(field))} "
-            f"| {_cell(field.description or '')} |\n"
+            f"| {_cell(meanings[name])} |\n"
         )
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """The strings below the attributes of a class. Pydantic would read them at each start of a program."""
+    definition: Any = ast.parse(inspect.getsource(model)).body[0]
+    return {
+        attribute.target.id: text.value.value
+        for attribute, text in pairwise(definition.body)
+        if isinstance(attribute, ast.AnnAssign) and isinstance(attribute.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(text.value.value, str)
+    }
 
 
 def _type_name(annotation: Any) -> str:
@@ -209,7 +223,7 @@ def _column_names(key: Any) -> str:
 
 def _condition(index: Index) -> str:
     """The rows that a partial index covers."""
-    condition = index.dialect_options["postgresql"]["where"]
+    condition = index.info.get("where")
     if condition is None:
         return ""
     sql = condition.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection and in the transaction of tagger.database.schema."""
+"""Runs migrations on the connection of tagger.database.schema: each in a transaction of its own, or all in the one that has begun."""
 
 from alembic import context
 
@@ -8,5 +8,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
+    transaction_per_migration=True,
 )
-context.run_migrations()
+with context.begin_transaction():
+    context.run_migrations()

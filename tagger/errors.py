@@ -227,7 +227,7 @@ class SchemaOutdated(TaggerError):
 
 
 class UpgradeBlocked(TaggerError):
-    """The schema of the database {url} was not upgraded: another transaction uses its tables, and does not end. The longest is the first row of `SELECT pid, query FROM pg_stat_activity ORDER BY xact_start`. End it, then run `tagger db upgrade` again."""
+    """The schema of the database {url} was not upgraded to the end: another transaction uses its tables, and does not end. Earlier steps of the upgrade are stored. The longest transaction is the first row of `SELECT pid, query FROM pg_stat_activity WHERE query NOT LIKE '%tagger db upgrade%' ORDER BY xact_start`. End it, then run `tagger db upgrade` again."""
 
 
 class SchemaNewer(TaggerError):

@@ -6,23 +6,28 @@ file named by `TAGGER_CONFIG`), default. No other module reads the environment.
 Settings can name a model, which is a program. So nothing is read from the working directory: it may be a download.
 """
 
+import json
 import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import quote, urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from tagger.addresses import BUCKET_SCHEMES, is_loopback
@@ -44,6 +49,7 @@ from tagger.webhook_receivers import (
 log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
+_PREFIX = "tagger_"
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
 _CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
@@ -112,16 +118,17 @@ def _tiles(url: str) -> str:
     return url
 
 
-class Settings(BaseSettings):
-    """All settings. Units end the names; None stands for the documented automatic choice."""
+class Settings(BaseModel):
+    """All settings. Units end the names; None stands for the documented automatic choice.
 
-    model_config = SettingsConfigDict(
-        env_prefix="TAGGER_",
+    The environment and the file add those that are not passed.
+    """
+
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        validate_default=True,
         hide_input_in_errors=True,  # addresses contain passwords
-        env_parse_none_str="none",
-        use_attribute_docstrings=True,
     )
 
     data_folder: Path = Field(default_factory=_data_folder)
@@ -296,31 +303,53 @@ class Settings(BaseSettings):
             )
         return webhooks
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _ConfigFile(settings_cls, config_file())
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_merge(_merge(options, _environment_values()), _file_values(config_file())))
 
 
-class _ConfigFile(TomlConfigSettingsSource):
-    """Reads tagger.toml. Relative paths in it are relative to its folder: in the working directory, they could name other files."""
+def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of both. Where both have a dictionary, it gets the values of both, too."""
+    merged = dict(others)
+    for name, value in preferred.items():
+        other = others.get(name)
+        merged[name] = _merge(value, other) if isinstance(value, dict) and isinstance(other, dict) else value
+    return merged
 
-    def _read_file(self, file_path: Any) -> dict[str, Any]:
-        file = Path(file_path).absolute()
-        folder = file.parent
-        for path in (folder, file):
-            if (problem := writable_by_all(path)) is not None:
-                raise SettingsInvalid(
-                    reason=f"{file_path} is not read, because {problem[0]}; run: {problem[1]}"
-                )
-        values = super()._read_file(file_path)
-        return {name: _absolute_value(name, value, folder) for name, value in values.items()}
+
+def _environment_values() -> dict[str, Any]:
+    """The settings of the environment, where case does not matter. Other variables are ignored; `tagger doctor` lists them."""
+    variables = {name.lower(): text for name, text in os.environ.items()}
+    texts = {name: variables[_PREFIX + name] for name in Settings.model_fields if _PREFIX + name in variables}
+    values = {name: _parse_variable(name, text) for name, text in texts.items()}
+    return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
+
+
+def _parse_variable(name: str, text: str) -> Any:
+    """The value of a variable; `null` in JSON is none. Text that is no JSON is returned as it is, since validation reports it."""
+    if text == "none":
+        return None
+    annotation = Settings.model_fields[name].annotation
+    if not any(get_origin(kind) in {list, dict} for kind in (annotation, *get_args(annotation))):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _file_values(file: Path) -> dict[str, Any]:
+    """The settings of tagger.toml. Relative paths in it are relative to its folder: in the working directory, they could name other files."""
+    if not file.is_file():
+        return {}
+    folder = file.absolute().parent
+    for path in (folder, file.absolute()):
+        if (problem := writable_by_all(path)) is not None:
+            raise SettingsInvalid(reason=f"{file} is not read, because {problem[0]}; run: {problem[1]}")
+    import tomllib
+
+    with file.open("rb") as opened:
+        values = {name.lower(): value for name, value in tomllib.load(opened).items()}
+    return {name: _absolute_value(name, value, folder) for name, value in values.items()}
 
 
 def _absolute_value(name: str, value: Any, folder: Path) -> Any:

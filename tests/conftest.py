@@ -3,18 +3,20 @@
 A test with the fixture `database` runs on SQLite and on PostgreSQL.
 """
 
+import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.compiled_statements import share_compiled_statements
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import create_sqlite_database, share_migrated_schema
 from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
 from support.injection import injecting_environment, injecting_path
+from support.long_forms import mark_long_forms
 from support.postgres_databases import PostgresDatabases
 from support.servers import RedisServer, postgres_server
 
@@ -41,6 +43,10 @@ os.environ["TAGGER_BACKEND"] = "torchscript"
 quiet_threads()
 
 share_compiled_statements()
+share_migrated_schema()
+
+# Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
+gc.disable()
 
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
@@ -54,8 +60,18 @@ test controls fully. A test that is listed often has a defect, or shows one.
 """
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order tests by folder. Those of a module run in one process (see support.ended_processes), which makes its fixtures once."""
+    mark_long_forms(items)
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.

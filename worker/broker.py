@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,9 +13,11 @@ from redis.retry import Retry
 
 from tagger.addresses import check_redis_url, redact_url
 from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
+from tagger.ledger.dispatch import TakenMessages
 from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS
-from worker.embedded_redis import embedded_url, start_embedded
+from worker.embedded_redis import start_embedded
+from worker.embedded_socket import embedded_url
 from worker.redis_sockets import socket_client
 
 if TYPE_CHECKING:
@@ -25,10 +28,14 @@ ABSENT_LIST = "tagger.absent"
 """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
 UNACKED = "unacked"
 """The hash in which Celery's transport stores messages that workers have not acknowledged."""
+UNACKED_INDEX = "unacked_index"
+"""The sorted set of the same messages, by the time at which they were taken."""
+_LATEST_S = 60.0
+"""A worker claims a chunk within this time, or it is dead."""
 KEY_TYPES = {
     **dict.fromkeys((TICK_QUEUE, *QUEUES.values(), DEAD_LETTERS), "list"),
     UNACKED: "hash",
-    "unacked_index": "zset",
+    UNACKED_INDEX: "zset",
     ABSENT_LIST: "none",
 }
 """The keys that workers use, and their types in Redis."""
@@ -132,3 +139,13 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
         if broker.embedded:
             return unknown, None  # it starts when it is needed
         return unknown, str(RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")))
+
+
+def taken_messages(broker: Broker) -> TakenMessages | None:
+    """The messages that workers have taken and not acknowledged; None if Redis does not answer."""
+    try:
+        with broker.client() as client:
+            latest = client.zcount(UNACKED_INDEX, time.time() - _LATEST_S, "+inf")
+            return TakenMessages(int(str(client.hlen(UNACKED))), int(str(latest)))
+    except (redis.RedisError, ValueError):
+        return None

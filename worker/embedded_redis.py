@@ -19,7 +19,8 @@ from pathlib import Path
 import redis
 
 from tagger.errors import EmbeddedRedisMissing, RedisUnavailable
-from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.permissions import create_private_file, make_private_folder
+from worker.embedded_socket import SOCKET_NAME, embedded_url, require_safe_folders, short_folder, socket_path
 from worker.redis_sockets import socket_client
 
 START_TIMEOUT_S = 20.0
@@ -27,19 +28,8 @@ IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
 """The limit in bytes is 107 on Linux and 103 on macOS."""
-SOCKET_NAME = "redis.sock"
 UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 """Commands that could make the server write files elsewhere, or load code."""
-
-
-def embedded_url(data_folder: Path) -> str:
-    """The address of the data folder's Redis, running or not.
-
-    Raises:
-        PermissionsUnsafe: other users can change its folder, and so take its place.
-    """
-    _require_safe_folders(data_folder)
-    return f"redis+socket://{_socket(data_folder)}"
 
 
 def start_embedded(data_folder: Path) -> str:
@@ -50,14 +40,14 @@ def start_embedded(data_folder: Path) -> str:
         PermissionsUnsafe: other users can change its folder.
     """
     folder = data_folder / "redis"
-    _require_safe_folders(data_folder)
-    if not _answers(_socket(data_folder)):
+    require_safe_folders(data_folder)
+    if not _answers(socket_path(data_folder)):
         make_private_folder(folder)
-        _require_safe_folders(data_folder)  # another user may have made them first
+        require_safe_folders(data_folder)  # another user may have made them first
         with _lock(folder / "start.lock"):
             _prepare_socket_folder(folder.absolute())
-            if not _answers(_socket(data_folder)):
-                _start(_socket(data_folder), folder)
+            if not _answers(socket_path(data_folder)):
+                _start(socket_path(data_folder), folder)
     return embedded_url(data_folder)
 
 
@@ -74,27 +64,8 @@ def watch(socket: Path, folder: Path) -> None:
             server.wait()
 
 
-def _require_safe_folders(data_folder: Path) -> None:
-    require_safe(data_folder)
-    require_safe(data_folder / "redis")
-
-
-def _socket(data_folder: Path) -> Path:
-    folder = data_folder.absolute() / "redis"
-    link = _short_folder(folder)
-    return (link.readlink() if link.is_symlink() else folder) / SOCKET_NAME
-
-
-def _short_folder(folder: Path) -> Path:
-    """A link to the folder of the socket, where the path of the usual one is too long.
-
-    Nobody else can have made that folder, because its name is random. Only this user can change the link.
-    """
-    return folder / "socket-folder"
-
-
 def _prepare_socket_folder(folder: Path) -> None:
-    link = _short_folder(folder)
+    link = short_folder(folder)
     is_too_long = len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_LIMIT
     if is_too_long and _is_private(link):
         return

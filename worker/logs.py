@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
-from tagger.photos import printable_path
+from tagger.photos.paths import printable_path
 
 FIELDS = ("job", "chunk", "photo", "kind", "path")
 """The optional fields of a log record."""

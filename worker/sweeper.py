@@ -1,7 +1,7 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
 It sends heartbeats, releases expired leases, recovers stale jobs, sends lost messages again, and resumes jobs whose root
-is available again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
+is available again. It counts the photos of landmarks again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
 that changes nothing the second time, or takes its work out of a queue.
 """
 
@@ -17,6 +17,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
@@ -39,7 +40,7 @@ from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_d
 from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.webhooks.messages import remove_old_messages
-from worker.broker import queue_depths
+from worker.broker import queue_depths, taken_messages
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
 from worker.redis_monitor import RedisMonitor
@@ -52,7 +53,6 @@ RATE_SWEEPS = 3
 """The rate of a worker is that of its latest sweeps, half a minute."""
 LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
-
 REMOVE_S = 2.0
 """How long a sweep removes items of old jobs."""
 
@@ -144,6 +144,7 @@ class Sweeper:
         remove_old_messages(self._database)  # also of receivers that nobody names any more
         if self._throttle.reason is None:
             self._locate()
+            self._count_photos()
             self._remove_old_items()
 
     def waits_for(self) -> str | None:
@@ -200,6 +201,10 @@ class Sweeper:
             if is_any_claimable(self._database) or not self._positions.update():
                 return
 
+    def _count_photos(self) -> None:
+        """Count the photos of landmarks again where they have changed. Every reader counts what is left."""
+        count_changed_blocks(self._database, COUNT_S)
+
     def _remove_old_items(self) -> None:
         """Remove items of old jobs for REMOVE_S, unless a job runs."""
         days = self._settings.keep_jobs_days
@@ -228,9 +233,10 @@ class Sweeper:
 
     def _reset_lost(self, depths: Sequence[int]) -> None:
         """Mark as unsent the messages that Redis has lost, if the depths of all queues are known."""
-        if len(depths) < len(QUEUES):
+        taken = taken_messages(self._redis.broker)
+        if len(depths) < len(QUEUES) or taken is None:
             return
-        missing = missing_messages(self._database, in_redis=sum(depths))
+        missing = missing_messages(self._database, sum(depths), taken)
         lost = missing & self._missing_messages
         self._missing_messages = missing
         if lost:

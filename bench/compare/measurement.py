@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy import insert, select
 
 from bench.compare.stored_tags import (
     PEER_QUERY,
@@ -26,6 +28,8 @@ from bench.peers import BROKER, DATABASE, MODEL
 from bench.process_tree import cpu_seconds, peak_memory
 from bench.processes import TAGGER, Usage, plain_environment, run, tagger_environment
 from bench.workers import redis_cpu_seconds, run_workers
+from tagger.database.connection import open_database
+from tagger.database.tables import backend_selections
 from tests.support.servers import RedisServer
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,7 +42,7 @@ MIN_COST = 0.001
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the photos of one measurement. `data_folder` contains the cached backend selections of this machine."""
+    """The model and the photos of one measurement. `data_folder` contains the backend selections of this machine, in a database without photos."""
 
     model: Path
     data_folder: Path
@@ -82,10 +86,18 @@ def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
 
 
 def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
-    """Let the tagger choose the fastest backend of this machine and cache the choice; the database is deleted."""
+    """Let the tagger choose the fastest backend of this machine, and keep of its database only the choices.
+
+    Otherwise each run would measure the backends again: that takes longer than many a set of photos, and may end differently.
+    """
     _run_tag(model, data_folder, [warm_up], settings)
+    url = f"sqlite:///{data_folder / TAGGER_DATABASE}"
+    with closing(open_database(url)) as database, database.read() as connection:
+        choices = [dict(row) for row in connection.execute(select(backend_selections)).mappings()]
     for file in data_folder.glob("*.sqlite*"):
         file.unlink()
+    with closing(open_database(url)) as database, database.write() as connection:
+        connection.execute(insert(backend_selections), choices)
 
 
 def reference_tags(workload: Workload) -> dict[str, str]:

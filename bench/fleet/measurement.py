@@ -29,7 +29,8 @@ from tagger.enqueue.selection import Selection
 from tagger.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.ledger.progress import list_jobs
 from tagger.positions.update import SmallUpdates
-from tagger.query import find_tagged, landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
 from tagger.settings import load_settings
 from tests.support.large_library import ROOT, add_older_model
 from tests.support.servers import PostgresServer, RedisServer

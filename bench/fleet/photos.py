@@ -13,8 +13,8 @@ from bench.queries import FIRST_TAKEN
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.inference.predictions import Prediction
 from tagger.metadata.camera import CameraFacts
-from tagger.photos import FoundPhoto
 from tagger.photos.files import PhotoVersion
+from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.source import FolderSource
 from tagger.pipeline.results import Classified
 
@@ -38,7 +38,7 @@ class ListedFolder(FolderSource):
         folders = [f"y{year}/m{month}" for year in YEARS for month in MONTHS]
         in_folder = -(-self.count // len(folders))
         for number in range(self.count):
-            path = self.folder / folders[number // in_folder] / f"IMG_{number:010}.jpg"
+            path = f"{self.folder}/{folders[number // in_folder]}/IMG_{number:010}.jpg"
             yield FoundPhoto(path, _SIZE_BYTES + number, _MTIME_NS + number)
 
 

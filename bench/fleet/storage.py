@@ -1,13 +1,13 @@
 """What the tables of PostgreSQL occupy, and what vacuuming them takes."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import text
 
 from tagger.database.connection import Database
+from tests.support.postgres_databases import autocommitted
 
 _SIZES = text("""
     SELECT relname, pg_table_size(oid) AS rows, pg_indexes_size(oid) AS indexes FROM pg_class
@@ -42,12 +42,3 @@ def vacuum(url: str) -> tuple[float, int]:
         connection.execute(text("VACUUM (ANALYZE)"))
         seconds = time.monotonic() - start
     return seconds, dead
-
-
-@contextmanager
-def autocommitted(url: str) -> Iterator[Connection]:
-    """A connection to PostgreSQL on which each statement is a transaction, as some commands need."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()

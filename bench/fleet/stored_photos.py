@@ -5,18 +5,19 @@ from contextlib import closing
 
 from sqlalchemy import Connection, text
 
-from bench.fleet.storage import autocommitted
+from tagger.catalog.kept_counts import recount_all
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import open_database
 from tagger.database.schema import upgrade_database
-from tests.support.large_library import make_library
+from tests.support.large_library import fill_library
+from tests.support.postgres_databases import autocommitted
 
 _LOADING = {
     "session_replication_role": "replica",
     "synchronous_commit": "off",
     "maintenance_work_mem": "'1GB'",
 }
-"""Settings of the sessions that load the rows, as `pg_restore` would: without checks of foreign keys, which the rows fulfil."""
+"""Settings of the sessions that load the rows, as `pg_restore` would: without triggers and checks of foreign keys, which the rows fulfil."""
 _INDEXES = text("""
     SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
     FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -24,6 +25,7 @@ _INDEXES = text("""
 _EMBEDDINGS = text("""
     INSERT INTO embeddings (content_id, model_id, taught_version, data)
     SELECT id, model_id, 0, :range || decode(repeat(md5(id::text), :times), 'hex') FROM contents""")
+_COUNTS = "landmark_block_counts, landmark_totals, month_block_counts, month_totals, changed_blocks"
 _NEXT_ID = text("SELECT setval(pg_get_serial_sequence('contents', 'id'), (SELECT max(id) FROM contents))")
 _MD5_BYTES = 16
 
@@ -37,7 +39,7 @@ def store_photos(url: str, count: int) -> None:
             connection.execute(text(f"DROP INDEX {index.name}"))
         for name, value in _LOADING.items():
             connection.execute(text(f"ALTER DATABASE {connection.engine.url.database} SET {name} = {value}"))
-    make_library(url, count).close()
+    fill_library(url, count)
     with autocommitted(url) as connection:  # with the settings above
         _store_embeddings(connection, _dimension(url))
         connection.execute(_NEXT_ID)
@@ -45,6 +47,10 @@ def store_photos(url: str, count: int) -> None:
             connection.execute(text(index.definition))
         connection.execute(text("VACUUM (ANALYZE)"))
         connection.execute(text(f"ALTER DATABASE {connection.engine.url.database} RESET ALL"))
+    with closing(open_database(url)) as database:
+        recount_all(database)
+    with autocommitted(url) as connection:
+        connection.execute(text(f"VACUUM (ANALYZE) {_COUNTS}"))
         connection.execute(text("CHECKPOINT"))
 
 

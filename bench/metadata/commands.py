@@ -19,7 +19,7 @@ from tagger.database.tables import job_items, metadata_writes
 from tagger.ledger.progress import list_jobs
 from tagger.metadata.formats import read_blocks
 from tagger.metadata.xmp import properties, written_landmarks
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 
 KILLS = 3
 POLL_S = 0.01

@@ -19,7 +19,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Outcome
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import contents, landmarks, photos, roots, tags
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 
 OWNERS_KEYWORD = "family"
 PER_FOLDER = 1000

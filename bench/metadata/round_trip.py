@@ -19,7 +19,7 @@ from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 
 LANDMARKS = (
     NamedLandmark(

@@ -1,6 +1,6 @@
 """Measures the web page of a large library: response times, CPU time and memory, uploads, thumbnails, and browsers.
 
-    python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser,lightbox] [--rounds 5]
+    python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser,lightbox,visits] [--rounds 5]
 
 Creates a SQLite database with so many photos (see tests/support/large_library.py), the first of them with real files, and sends
 requests to a real `tagger serve`. Photos to upload come from FOLDER, or are drawn. Prints Markdown, and writes it with all values
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.models import SHIPPED
 from bench.options import names_of
-from bench.page import interactions, lightbox, scrolling, thumbnails, uploads, views
+from bench.page import first_visits, interactions, lightbox, scrolling, thumbnails, uploads, views
 from bench.page.browsers import open_browsers
 from bench.page.chromium import WINDOW
 from bench.page.library import Library, make_library, prepare_uploads
@@ -128,12 +128,23 @@ def _lightbox(library: Library, options: Options) -> Section:
     return text, [asdict(each) for each in results]
 
 
+def _visits(library: Library, options: Options) -> Section:
+    with open_browsers() as browsers:
+        if not browsers:
+            return f"### First visits\n\n{NO_BROWSER}\n", None
+        visits = first_visits.measure_first_visits(library, browsers, options.settings)
+    text = "### First visits: bytes as they are sent\n\n"
+    text += table(first_visits.COLUMNS, [each.row() for each in visits])
+    return text, [asdict(each) for each in visits]
+
+
 PARTS: dict[str, Callable[[Library, Options], Section]] = {
     "views": _views,
     "uploads": _uploads,
     "thumbnails": _thumbnails,
     "browser": _browser,
     "lightbox": _lightbox,
+    "visits": _visits,
 }
 
 

@@ -20,8 +20,8 @@ from bench.photos import QUALITY, draw_image, evenly_spread, photos_in
 from bench.processes import tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
-from tagger.photos import digest_photo
-from tagger.query import LandmarkCount, landmark_counts
+from tagger.photos.digest import digest_photo
+from tagger.query.landmark_counts import LandmarkCount, landmark_counts
 from tests.support.large_library import ROOT
 from tests.support.large_library import make_library as make_rows
 

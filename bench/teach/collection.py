@@ -126,7 +126,7 @@ def _without(folder: Path, landmarks: list[str]) -> list[Path]:
 def _outputs(model: "Model", files: list[Path]) -> tuple[Values, Values]:
     """Embeddings (N, D) and scores (N, L)."""
     from tagger.images import decode_photo
-    from tagger.photos import read_photo
+    from tagger.photos.files import read_photo
 
     note(f"computing embeddings of {len(files)} photos")
     resize = model.manifest.input.resize

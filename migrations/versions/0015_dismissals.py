@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.concurrent_indexes import create_index_concurrently
+
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
@@ -75,6 +77,8 @@ WHERE v.verdict = 'confirmed'
 
 
 def upgrade() -> None:
+    is_candidate = f"rank = 1 AND accepted = {_literals()[1]}"
+    create_index_concurrently("ix_tags_candidate_score", "tags", ["score", "content_id"], is_candidate)
     op.create_table(
         "dismissals",
         sa.Column("content_id", ID, autoincrement=False, nullable=False),
@@ -82,14 +86,6 @@ def upgrade() -> None:
         sa.Column("given_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["content_id"], ["contents.id"], name=op.f("fk_dismissals_content_id")),
         sa.PrimaryKeyConstraint("content_id", name=op.f("pk_dismissals")),
-    )
-    is_candidate = sa.text(f"rank = 1 AND accepted = {_literals()[1]}")
-    op.create_index(
-        op.f("ix_tags_candidate_score"),
-        "tags",
-        ["score", "content_id"],
-        postgresql_where=is_candidate,
-        sqlite_where=is_candidate,
     )
     _replace_view(EFFECTIVE_TAGS)
 

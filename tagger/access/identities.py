@@ -49,14 +49,15 @@ class IdentityNameTaken(SignInFailed):
 class Identity:
     """Somebody whom the provider has signed in.
 
-    `names`: what it calls them, best first. `role`: the one that it gives them; None: it gives none. `id_token`: with which it said so.
+    `names`: what it calls them, best first. `role`: the one that it gives them; None: it gives none. `id_token`: with which it said so;
+    None: nothing will ask for it.
     """
 
     issuer: str
     subject: str
     names: tuple[str, ...] = ()
     role: Role | None = None
-    id_token: str = field(default="", repr=False, compare=False)
+    id_token: str | None = field(default=None, repr=False, compare=False)
 
 
 def sign_in_identity(database: Database, identity: Identity, new_role: Role | None, origin: Origin) -> str:
@@ -68,7 +69,9 @@ def sign_in_identity(database: Database, identity: Identity, new_role: Role | No
     user = _find(database, identity) or _add(database, identity, identity.role or new_role, origin)
     if identity.role not in {None, user.role}:
         _follow_role(database, user, identity, origin)
-    id_token = identity.id_token if len(identity.id_token) <= MAX_ID_TOKEN else ""
+    id_token = identity.id_token
+    if id_token is not None and len(id_token) > MAX_ID_TOKEN:
+        id_token = ""
     session = start_identity_session(database, user, identity.issuer, identity.subject, origin, id_token)
     if session is None:  # removed or linked to another subject in the meantime
         raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)

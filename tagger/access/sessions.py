@@ -6,7 +6,7 @@ A session is valid while it has a row: signing out deletes it, and revoking its 
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
@@ -36,6 +36,14 @@ class Origin:
 
 
 NOWHERE = Origin()
+
+
+@dataclass(frozen=True)
+class ProviderSession:
+    """That a session began at this provider. `id_token`: with which it signed the person in; empty: it is too long to be sent back."""
+
+    issuer: str
+    id_token: str = field(repr=False)
 
 
 def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
@@ -81,9 +89,11 @@ def start_user_session(database: Database, user: User, password_hash: str, origi
 
 
 def start_identity_session(
-    database: Database, user: User, issuer: str, subject: str, origin: Origin, id_token: str = ""
+    database: Database, user: User, issuer: str, subject: str, origin: Origin, id_token: str | None = None
 ) -> str | None:
-    """Start a session for a person whom the provider has signed in as this subject, with this ID token.
+    """Start a session for a person whom the provider has signed in as this subject.
+
+    `id_token`: with which the provider can sign the person out; empty: without one; None: it cannot.
 
     Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
     """
@@ -144,19 +154,24 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     return Grant(name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
-def end_session(database: Database, grant: Grant) -> str | None:
+def end_session(database: Database, grant: Grant) -> ProviderSession | None:
     """End the session for ever, in every browser that has its cookie.
 
-    Returns the ID token with which the provider signed the person in; None if it did not.
+    Returns what its provider needs to know to end its own; None: it began at none, or at one that ends none.
     """
     ended = delete(page_sessions).where(page_sessions.c.id == grant.session_id)
     with database.write() as connection:
-        row = connection.execute(ended.returning(page_sessions.c.id_token)).one_or_none()
+        row = connection.execute(
+            ended.returning(page_sessions.c.id_token, page_sessions.c.user_id)
+        ).one_or_none()
         if row is None:
             return None
         record_action(connection, AuditAction.SIGN_OUT, grant.name)
-    id_token: str | None = row.id_token
-    return id_token
+        if row.id_token is None:
+            return None
+        # That of the sign-in: who is linked to another provider loses their sessions.
+        issuer = connection.scalar(select(users.c.issuer).where(users.c.id == row.user_id))
+    return None if issuer is None else ProviderSession(issuer, row.id_token)
 
 
 def record_use(database: Database, grant: Grant) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Row, delete, insert, select
 
-from tagger.access.names import give_name, recorded_name
+from tagger.access.names import count_name, give_name, parse_name, recorded_name
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import access_tokens, page_sessions, users
@@ -106,18 +106,24 @@ def list_tokens(database: Database) -> Sequence[AccessToken]:
 def revoke_token(database: Database, name: str) -> int:
     """Delete a token, which ends its sessions; returns how many there were.
 
+    `name`: with its number (`phone#1`), it is not another one that has the name now.
+
     Raises:
         TokenNotFound: there is no such token.
     """
+    plain, number = parse_name(name)
     with database.write() as connection:
-        query = select(access_tokens).where(access_tokens.c.name == name).with_for_update()
+        query = select(access_tokens).where(access_tokens.c.name == plain).with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None:
+        if row is None or number not in {None, row.name_number}:
             names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
             raise TokenNotFound(name=name, names=", ".join(names) or "none")
         of_token = page_sessions.c.token_id == row.id
         count = connection.execute(delete(page_sessions).where(of_token)).rowcount
         connection.execute(delete(access_tokens).where(access_tokens.c.id == row.id))
+        count_name(
+            connection, row.name, row.name_number
+        )  # a process of a version before 0025 may have added it
         record_action(connection, AuditAction.TOKEN_REVOKE, _token(row).recorded_name, sessions=count)
     return count
 

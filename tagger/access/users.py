@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from tagger.access.attempts import forget_attempts
-from tagger.access.names import full_name, give_name, parse_name, recorded_name
+from tagger.access.names import count_name, full_name, give_name, parse_name, recorded_name
 from tagger.access.passwords import check_password, hash_password
 from tagger.access.subjects import check_subject
 from tagger.access.tokens import SETTINGS_TOKEN
@@ -169,6 +169,9 @@ def remove_user(database: Database, name: str) -> int:
         row = lock_user(connection, name)
         count = end_sessions(connection, row.id)
         connection.execute(delete(users).where(users.c.id == row.id))
+        count_name(
+            connection, row.name, row.name_number
+        )  # a process of a version before 0025 may have added them
         forget_attempts(connection, row.name)
         record_action(connection, AuditAction.USER_REMOVE, _recorded(row), sessions=count)
     return count

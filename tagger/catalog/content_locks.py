@@ -17,5 +17,5 @@ def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str,
 
 def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
     """Let others wait that change these images, such as workers that classify them again."""
-    query = select(contents.c.id).where(among(connection, contents.c.id, content_ids)).order_by(contents.c.id)
+    query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
     connection.execute(query.with_for_update(key_share=True))

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     FromClause,
@@ -22,7 +21,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
     select,
     true,
     update,
@@ -31,7 +29,7 @@ from sqlalchemy import (
 from tagger.catalog.dismissals import carry_dismissal, delete_dismissals
 from tagger.catalog.position_changes import record_contents, record_photos
 from tagger.catalog.roots import Root
-from tagger.database.statements import among, pages
+from tagger.database.statements import among, array, pages
 from tagger.database.tables import (
     NO_FAILURE,
     contents,
@@ -153,12 +151,12 @@ def _other_files(
         listed = func.json_each(json.dumps(stems)).table_valued("value")
         stem: ColumnElement[str] = listed.c.value
     else:
-        listed = func.unnest(literal(stems, ARRAY(Text))).table_valued("value").render_derived()
+        listed = func.unnest(array(stems, Text())).table_valued("value").render_derived()
         stem = collate(listed.c.value, "C")
     # "/" is the character after ".": the range has every file of the stem, and few others.
     in_range = (photos.c.path > stem.concat(".")) & (photos.c.path < stem.concat("/"))
     found_ids = [row.id for group in groups.values() for row in group]
-    is_other = photos.c.gone_since.is_(None) & ~among(connection, photos.c.id, found_ids)
+    is_other = photos.c.gone_since.is_(None) & ~among(photos.c.id, found_ids)
     of_stem = and_(photos.c.root_id == root.id, in_range, is_other)
     # Both joins make the database look up each stem. Without statistics, which a new database does not have, it would
     # compare each stem with each photo.

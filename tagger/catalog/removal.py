@@ -12,8 +12,8 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import contents, job_items, photos, roots
 from tagger.errors import PhotoNotFound
-from tagger.photos import path_text
 from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.paths import path_text
 
 PAGE = 1000
 

@@ -6,10 +6,10 @@ mistaken for one whose photos were deleted.
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,12 +27,13 @@ from sqlalchemy import (
 from tagger.catalog.cameras import move_folder_cameras
 from tagger.database.tables import PRESENT, photos, roots
 from tagger.errors import BucketUnavailable, ObjectAddressInvalid, RootUnavailable
-from tagger.photos import path_from_text, path_text
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.object_store import current_endpoint, note_endpoint
-from tagger.photos.objects import bucket_problem
-from tagger.photos.source import PhotoSource, open_source
+from tagger.photos.paths import path_from_text, path_text
+
+if TYPE_CHECKING:
+    from tagger.photos.source import PhotoSource
 
 MOVE_PAGE = 1000
 PARALLEL_CHECKS = 16
@@ -52,8 +53,10 @@ class Root:
     endpoint: str | None = None
 
     @property
-    def source(self) -> PhotoSource:
+    def source(self) -> "PhotoSource":
         """The source that reads the photos of this root."""
+        from tagger.photos.source import open_source
+
         return open_source(str(self.folder))
 
     @property
@@ -192,7 +195,8 @@ def is_unavailable(connection: Connection, root: Root, folder: Path | None = Non
 
     It is missing, does not answer, or is empty although photos are stored in it.
     """
-    mount = (open_source(str(folder)) if folder else root.source).mount_state()
+    source = replace(root, folder=folder).source if folder else root.source
+    mount = source.mount_state()
     return _is_unavailable(connection, root, folder or root.folder, mount)
 
 
@@ -201,6 +205,8 @@ def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootU
     count = count_root_photos(connection, root, folder)
     photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
+        from tagger.photos.objects import bucket_problem
+
         reason = bucket_problem(folder) or _EMPTY_BUCKET.format(photos_text, folder)
         return BucketUnavailable(folder=folder, reason=reason)
     return RootUnavailable(folder=folder, photos=photos_text)
@@ -217,6 +223,8 @@ def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> lis
 
 def mount_states(candidates: Sequence[Root]) -> list[MountState]:
     """Check the disks and shares of roots, in parallel."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         return list(pool.map(lambda root: root.source.mount_state(), candidates))
 

@@ -1,7 +1,8 @@
-"""Bring what follows from verdicts and photos up to date from a command: tags of taught landmarks, then positions."""
+"""Bring what follows from verdicts and photos up to date from a command: tags of taught landmarks, positions, then counts."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tagger.cli.output.progress import ProgressLine
@@ -22,10 +23,14 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
 
 def update_positions(session: Session) -> None:
-    """Bring the positions up to date."""
+    """Bring the positions up to date, and the numbers of photos of landmarks."""
+    from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
+    from tagger.database.errors import DatabaseError
     from tagger.positions import update
 
     with ProgressLine("locating photos") as line:
         update.update_positions(
             session.database, lambda done, total: line.show("locating photos", done, total)
         )
+    with suppress(DatabaseError):  # every reader counts what is left
+        count_changed_blocks(session.database, COUNT_S)

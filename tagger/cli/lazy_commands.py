@@ -1,11 +1,12 @@
 """Commands that are imported and built when they are used: for all of them, that takes longer than `tagger query` itself."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
 
@@ -14,11 +15,12 @@ class LazyCommands(Mapping[str, Any]):
     """The commands and groups of a program, by name.
 
     `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `jobs.retry` is a function, `database.db_app` the
-    Typer of a group. `classes` has the places of command classes, by name of the command.
+    Typer of a group. Each has its summary. `classes` has the places of command classes, by name of the command.
     """
 
-    def __init__(self, panels: Mapping[str, Sequence[str]], classes: Mapping[str, str]) -> None:
+    def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
         self._places = {_name(place): (place, panel) for panel, places in panels.items() for place in places}
+        self._summaries = {_name(place): text for places in panels.values() for place, text in places.items()}
         self._classes = classes
         self._built: dict[str, Any] = {}
 
@@ -32,6 +34,12 @@ class LazyCommands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def summary(self, name: str) -> TyperCommand | None:
+        """A command without options that has the name, panel and summary of the real one, which is not imported."""
+        if name not in self._places:
+            return None
+        return TyperCommand(name, help=self._summaries[name], rich_help_panel=self._places[name][1])
 
     def _build(self, name: str, place: str, panel: str) -> Any:
         found, program = _load(place), typer.Typer()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tagger.inference.devices import choose_device
 from tagger.inference.model import Model, load_model
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.photos.object_paths import parse_path
 from tagger.photos.source import read_named
 from tagger.pipeline.requests import OpenPhoto, open_bytes

@@ -1,5 +1,7 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted."""
 
+import gc
+
 from tagger.system.interruption import run_interruptible
 from tagger.system.standard_streams import open_closed_streams
 
@@ -7,7 +9,11 @@ from tagger.system.standard_streams import open_closed_streams
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
-    run_interruptible(_run, "no work is lost. Run the same command again to continue")
+    gc.set_threshold(2000)  # Python 3.13's default: imports make many objects and no garbage
+    try:
+        run_interruptible(_run, "no work is lost. Run the same command again to continue")
+    finally:
+        gc.freeze()  # Python would search all imported modules for cycles before it ends: a quarter of `tagger query`
 
 
 def _run() -> None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.enqueue.selection import Selection
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
     from tagger.settings import Settings
 
 
@@ -81,7 +81,7 @@ class QueryOptions:
         Raises:
             typer.BadParameter: an option has an invalid value, or contradicts another one.
         """
-        from tagger.query import parse_query
+        from tagger.query.options import parse_query
 
         with query_usage():
             return parse_query(

@@ -16,68 +16,72 @@ from tagger.cli.session import close_sessions
 from tagger.errors import DatabaseConnectionLost, DatabasePermissionMissing, SystemRefused, TaggerError
 
 COMMANDS = {
-    "Tagging": (
-        "tag.tag",
-        "tag.watch",
-        "tag.predict",
-        "tag.enqueue",
-        "tag.forget",
-        "services.worker",
-        "services.beat",
-        "services.up",
-    ),
-    "Jobs": (
-        "status.status",
-        "status.failures",
-        "jobs.retry",
-        "jobs.pause",
-        "jobs.resume",
-        "jobs.cancel",
-    ),
-    "Search": (
-        "query.query",
-        "query.landmarks",
-        "query.show",
-        "trips.trips",
-        "similar.similar",
-        "confirm.confirm",
-        "confirm.reject",
-        "dismiss.dismiss",
-        "verdicts.verdicts_app",
-    ),
-    "Places": (
-        "teach.teach",
-        "teach.suggestions",
-        "locate.locate",
-        "landmark.landmark_app",
-        "track.track_app",
-    ),
-    "Backfills": (
-        "backfill.backfill",
-        "schedule.schedule_app",
-    ),
-    "Metadata": ("metadata.metadata_app",),
-    "Models": ("model.model_app",),
-    "Maintenance": (
-        "doctor.doctor",
-        "serve.serve",
-        "audit.audit",
-        "database.export",
-        "database.import_",
-        "share.share_app",
-        "token.token_app",
-        "user.user_app",
-        "webhook.webhook_app",
-        "database.db_app",
-    ),
+    "Tagging": {
+        "tag.tag": "Tag photos in this process, without workers or Redis.",
+        "tag.watch": "Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.",
+        "tag.predict": "Predict the landmarks in photos, and store nothing.",
+        "tag.enqueue": "Record photos as a job for the workers, and print the number of the job.",
+        "tag.forget": "Remove photos from the database. The files stay.",
+        "services.worker": "Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.",
+        "services.beat": "Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.",
+        "services.up": "Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.",
+    },
+    "Jobs": {
+        "status.status": "Show the progress of jobs, the workers, the lengths of the queues and, for schedules, the last tick of beat.",
+        "status.failures": "List the photos that fail now: the kind of failure, what to do, and the number of attempts.",
+        "jobs.retry": "Classify failed photos again, in a new job for the workers, and print the number of the job.",
+        "jobs.pause": "Pause jobs. Batches that are in progress finish, and a scan continues to find photos.",
+        "jobs.resume": "Resume paused jobs.",
+        "jobs.cancel": "Cancel jobs permanently. Photos that are not done are cancelled; stored results stay.",
+    },
+    "Search": {
+        "query.query": "Search photos by landmark, position, folder and date, and print their accepted tags.",
+        "query.landmarks": "List the landmarks in your photos with the number of photos of each, most photos first.",
+        "query.show": "Print everything about one photo: its tags, verdicts, model, job, failure and copies.",
+        "trips.trips": "List trips: photos that were taken away from home, grouped by time and place, newest first.",
+        "similar.similar": "List the stored photos that resemble one of these most. Copies of these are left out.",
+        "confirm.confirm": "Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.",
+        "confirm.reject": "Reject a landmark for photos. No model can give them this tag again.",
+        "dismiss.dismiss": "Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.",
+        "verdicts.verdicts_app": "List verdicts, and copy them to another database.",
+    },
+    "Places": {
+        "teach.teach": "Teach a landmark from a few photos, and tag every photo that shows it.",
+        "teach.suggestions": "List photos that probably show a taught landmark, and have no verdict: the most probable ones first.",
+        "locate.locate": "Estimate where photos without GPS were taken, and count where positions come from.",
+        "landmark.landmark_app": "Add landmarks of your own, and change, name, merge and remove landmarks.",
+        "track.track_app": "List and remove the GPS tracks of `tagger locate --gpx`.",
+    },
+    "Backfills": {
+        "backfill.backfill": "Classify photos in the database again, in one job for the workers, and print the number of the job.",
+        "schedule.schedule_app": "Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
+    },
+    "Metadata": {
+        "metadata.metadata_app": "Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
+    },
+    "Models": {
+        "model.model_app": "Register models, and select the model in use.",
+    },
+    "Maintenance": {
+        "doctor.doctor": "Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.",
+        "serve.serve": "Serve the web page and the JSON API, until Ctrl-C or SIGTERM.",
+        "audit.audit": "List who signed in and who changed what, newest first.",
+        "database.export": "Export the whole database as lines of JSON: one consistent snapshot, while workers continue.",
+        "database.import_": "Import a file of `tagger export` into an empty database: all of it, or nothing.",
+        "share.share_app": "Share photos by links that need no sign-in, and revoke them.",
+        "token.token_app": "Give access to the page by named tokens, and revoke them.",
+        "user.user_app": "Let people sign in to the page by name and password, each with a role.",
+        "webhook.webhook_app": "Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
+        "database.db_app": "Upgrade, check, count and prune the database.",
+    },
 }
-"""The panels of the help, and the places of their commands in order."""
+"""The panels of the help: the places of their commands in order, each with the first paragraph of its own help."""
 CLASSES = {"teach": "teach.TeachCommand"}
 commands = LazyCommands(COMMANDS, CLASSES)
 
 
 class PanelGroup(TyperGroup):
-    """Has the commands in the order of COMMANDS, and imports only those that are asked for."""
+    """Lists the commands in the order of COMMANDS, by their summaries, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -85,6 +89,13 @@ class PanelGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's would build them all
         return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        return commands.summary(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, arguments = super().resolve_command(ctx, args)
+        return name, name and self.commands[name], arguments
 
 
 app = typer.Typer(

@@ -36,10 +36,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. Their traces are sent.
     """
     from tagger.database.connection import open_database
-    from tagger.ledger.ownership import process_name
-    from tagger.ledger.stale_jobs import recover_stale_jobs
     from tagger.photos.object_store import note_endpoints_on_demand
-    from tagger.tracing import start_tracing
 
     settings = settings or load_settings()
     database = open_database(
@@ -51,6 +48,10 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
+        from tagger.ledger.ownership import process_name
+        from tagger.ledger.stale_jobs import recover_stale_jobs
+        from tagger.tracing import start_tracing
+
         start_tracing(process_name())
         recover_stale_jobs(database)
     return Session(settings, database)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.enqueue.inference_options import InferenceOptions
     from tagger.enqueue.selection import Selection
-    from tagger.photos import FolderProblem, FoundPhoto
+    from tagger.photos.folder_walk import FolderProblem, FoundPhoto
     from tagger.photos.folder_watch import Changes, FolderWatch
     from tagger.photos.object_paths import ObjectPath
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import DataError, IntegrityError
+
+from tagger.database.statements import array_text
 
 
 def insert_in_bulk(
@@ -31,16 +33,17 @@ def insert_page(
     rows: Iterable[Sequence[Any]],
     *,
     skip_existing: bool = False,
-) -> None:
+    returning: str = "",
+) -> Sequence[Row[Any]]:
     """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
 
-    `skip_existing` leaves out rows whose natural key exists. On PostgreSQL, the columns are sent as arrays: unlike COPY, that
+    `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on PostgreSQL only. On PostgreSQL, the columns are sent as arrays: unlike COPY, that
     skips rows, is watched for silent connections, and raises SQLAlchemy's exceptions. A statement for each row costs the server
     several times as much.
     """
-    values = [tuple(row) for row in rows]
+    values = list(rows)
     if not values:
-        return
+        return []
     preparer = connection.dialect.identifier_preparer
     target = f"{preparer.format_table(table)} ({', '.join(map(preparer.quote, names))})"
     conflict = " ON CONFLICT DO NOTHING" if skip_existing else ""
@@ -49,10 +52,14 @@ def insert_page(
         types = [table.c[name].type.compile(connection.dialect).partition(" COLLATE ")[0] for name in names]
         arrays = ", ".join(f"%s::{kind}[]" for kind in types)
         statement = f"INSERT INTO {target} SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608 - names of columns
-        connection.exec_driver_sql(statement, tuple(map(list, zip(*values, strict=True))))
+        parameters = tuple(array_text(list(column)) for column in zip(*values, strict=True))
+        if returning:
+            return connection.exec_driver_sql(f"{statement} RETURNING {returning}", parameters).all()
+        connection.exec_driver_sql(statement, parameters)
     else:
         marks = ", ".join("?" * len(names))
         connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks}){conflict}", values)  # noqa: S608
+    return []
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -118,9 +118,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading: one consistent snapshot that no writer blocks."""
+        """A connection for reading, which no writer blocks. On PostgreSQL, each statement sees a newer state."""
         with self._engine.connect().execution_options(tagger_language=self._language) as connection:
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading, whose statements see one state of the database."""
+        with self.read() as connection:
+            if not self.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:

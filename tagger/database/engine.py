@@ -77,6 +77,13 @@ def parse_database_url(url: str) -> URL:
     return parsed
 
 
+_SET_PAGE_COST = """
+    SELECT set_config('random_page_cost', '1.1', false) FROM pg_settings
+    WHERE name = 'random_page_cost' AND source = 'default'"""
+"""PostgreSQL's default is for disks with heads: rather than look up ten thousand photos, it would read a table of ten million.
+A setting of the server, database or role counts."""
+
+
 def _postgresql_engine(url: URL) -> Engine:
     from tagger.database.postgresql_connection import WatchedConnection
 
@@ -98,6 +105,11 @@ def _postgresql_engine(url: URL) -> Engine:
         _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]
     ) -> WatchedConnection:
         return WatchedConnection.open(parameters)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.execute(_SET_PAGE_COST).close()
+        connection.commit()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:

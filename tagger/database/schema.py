@@ -1,24 +1,33 @@
 """The version of the schema: reading it, upgrading it by Alembic, refusing other versions."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
+from tagger.database.upgrade_waits import waits_reported
 from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 
-SCHEMA_REVISION = "0026"
+SCHEMA_REVISION = "0030"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 5.0
 """How long migrations wait for a lock of PostgreSQL. Whoever uses the table meanwhile waits behind them."""
 LOCK_TRIES = 20
 LOCK_PAUSE_S = 3.0
+_WAIT_S = 0.1
+"""Between two questions whether another process still upgrades."""
 
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
+_KEEP_LOCK = text("""
+    /* the lock of tagger db upgrade */ SELECT set_config(name, '0', true) FROM pg_settings
+    WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')""")
+"""The comment names this transaction in pg_stat_activity. PostgreSQL has `transaction_timeout` since version 17."""
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
@@ -85,20 +94,23 @@ def _stored_revision(connection: Connection) -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations in one transaction. A lock lets one process at a time upgrade.
+    """Run the migrations: on SQLite in one transaction, on PostgreSQL each in its own. One process at a time upgrades.
 
-    Workers may run. Where a worker and a migration wait for each other's locks, or a dump holds one, the transaction is rolled
+    Workers may run. Where a worker and a migration wait for each other's locks, or a dump holds one, the migration is rolled
     back and tried again.
 
     Raises:
         SchemaNewer: a newer version of this program created it.
         UpgradeBlocked: all LOCK_TRIES failed.
     """
+    is_server = engine.dialect.name == "postgresql"
     for _ in range(LOCK_TRIES):
         try:
             with (
+                _only_upgrade(engine) if is_server else nullcontext(),
+                waits_reported(engine) if is_server else nullcontext(),
                 engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
-                connection.begin(),
+                nullcontext() if is_server else connection.begin(),
             ):
                 _migrate(connection, revision)
         except OperationalError as error:
@@ -110,17 +122,31 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     raise UpgradeBlocked(url=redact(engine.url))
 
 
+@contextmanager
+def _only_upgrade(engine: Engine) -> Iterator[None]:
+    """Hold the lock of PostgreSQL that one upgrade at a time has.
+
+    It belongs to a transaction, because poolers give sessions to others. Who waits for it must not do so in a statement: an index
+    that is created concurrently waits for all statements that began before, and for all transactions that keep a snapshot.
+    """
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        while not connection.scalar(select(func.pg_try_advisory_xact_lock(_UPGRADE_LOCK))):
+            connection.rollback()
+            time.sleep(_WAIT_S)
+        connection.execute(_KEEP_LOCK)
+        yield
+
+
 def _migrate(connection: Connection, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        limit = text("SELECT set_config('lock_timeout', :milliseconds, true)")
-        connection.execute(limit, {"milliseconds": f"{LOCK_S * 1000:.0f}"})
     current = _stored_revision(connection)
     if current is not None and current not in supported_revisions():
         raise SchemaNewer(url=redact(connection.engine.url), revision=current)
+    if connection.dialect.name == "postgresql":
+        connection.rollback()  # Alembic begins a transaction for each migration
+        event.listen(connection, "begin", _limit_lock)
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection
@@ -128,6 +154,11 @@ def _migrate(connection: Connection, revision: str) -> None:
         command.downgrade(config, revision)
     else:
         command.upgrade(config, revision)
+
+
+def _limit_lock(connection: Connection) -> None:
+    """In this transaction, wait for a lock of PostgreSQL for LOCK_S. Without one, PostgreSQL ignores it."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
 
 
 def supported_revisions() -> set[str]:

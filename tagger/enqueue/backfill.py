@@ -25,7 +25,7 @@ from tagger.enqueue.selection import Selection, require_available_roots, select_
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
-from tagger.photos import path_from_json, path_to_json
+from tagger.photos.paths import path_from_json, path_to_json
 from tagger.places.comparison import outdated
 from tagger.places.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.query.path_ranges import path_ranges

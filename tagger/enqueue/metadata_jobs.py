@@ -24,7 +24,8 @@ from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
 from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.positions.update import update_positions
-from tagger.query import PhotoQuery, find_tagged
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
 

@@ -12,9 +12,11 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, PositionSource, Target
 from tagger.database.tables import contents, jobs, metadata_writes, photos, positions
 from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 from tagger.query.path_ranges import path_ranges
 from tagger.query.photo_conditions import is_confirmed_or_taught, taken_in
+from tagger.query.tagged_photos import TaggedPhoto
 
 PAGE = 1000
 

@@ -11,7 +11,7 @@ from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.photo_rows import present_photos, store_gone
 from tagger.enqueue.watched_folders import unseen_photos
 from tagger.errors import BucketUnavailable
-from tagger.photos import FoundPhoto
+from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import bucket_problem
 from tagger.photos.source import check_objects

@@ -1,6 +1,7 @@
 """Photos of a scan as rows of the database: which are new, changed, classified before, or no longer found."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,46 +12,52 @@ from tagger.catalog.raw_pairs import separate_files
 from tagger.catalog.roots import Root, is_unavailable, unavailable_error
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
+from tagger.database.statements import among
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.errors import FailureKind
-from tagger.photos import FoundPhoto, path_from_text
 from tagger.photos.files import PhotoVersion
+from tagger.photos.folder_walk import FoundPhoto
+from tagger.photos.paths import path_from_text
 from tagger.photos.source import PhotoSource
 
 PathKey = tuple[str, bytes]
 """The two path columns of a photo: text, and bytes if the name is not UTF-8."""
 
+_OF_PHOTO = (
+    "id",
+    "path",
+    "path_bytes",
+    "size_bytes",
+    "mtime_ns",
+    "gone_since",
+    "primary_id",
+    "classified_size_bytes",
+    "classified_mtime_ns",
+    "failure_kind",
+)
+_OF_IMAGE = ("model_id", "top_k", "threshold")
+_INSERTED = ", ".join((*_OF_PHOTO, *(f"NULL AS {name}" for name in _OF_IMAGE)))
+"""The columns of a row that was just inserted; it has no image yet."""
 
-def photo_rows(connection: Connection, root: Root, keys: Iterable[PathKey]) -> dict[PathKey, Any]:
+
+def photo_rows(connection: Connection, root: Root, keys: Collection[PathKey]) -> dict[PathKey, Any]:
     """The stored photos with these paths in the root. Their rows cannot be deleted until the transaction ends."""
-    of_root = (photos.c.root_id == root.id, photos.c.path.in_([path for path, _ in keys]))
-    return {(row.path, row.path_bytes): row for row in connection.execute(_rows(*of_root))}
+    of_root = (photos.c.root_id == root.id, among(photos.c.path, [path for path, _ in keys]))
+    rows = connection.execute(_rows(*of_root)).all() if keys else ()
+    return {(row.path, row.path_bytes): row for row in rows}
 
 
 def rows_by_id(connection: Connection, photo_ids: Collection[int]) -> dict[int, Any]:
     """The stored photos with these ids, like `photo_rows`."""
-    rows = connection.execute(_rows(photos.c.id.in_(photo_ids))) if photo_ids else ()
+    of_ids = among(photos.c.id, photo_ids)
+    rows = connection.execute(_rows(of_ids)).all() if photo_ids else ()
     return {row.id: row for row in rows}
 
 
 def _rows(*conditions: ColumnElement[bool]) -> Select[Any]:
     return (
-        select(
-            photos.c.id,
-            photos.c.path,
-            photos.c.path_bytes,
-            photos.c.size_bytes,
-            photos.c.mtime_ns,
-            photos.c.gone_since,
-            photos.c.primary_id,
-            photos.c.classified_size_bytes,
-            photos.c.classified_mtime_ns,
-            photos.c.failure_kind,
-            contents.c.model_id,
-            contents.c.top_k,
-            contents.c.threshold,
-        )
+        select(*(photos.c[name] for name in _OF_PHOTO), *(contents.c[name] for name in _OF_IMAGE))
         .outerjoin(contents, contents.c.id == photos.c.content_id)
         .where(*conditions)
         .order_by(photos.c.id)
@@ -59,9 +66,14 @@ def _rows(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def present_photos(
-    database: Database, root: Root, condition: ColumnElement[bool], page_size: int
+    database: Database,
+    root: Root,
+    condition: ColumnElement[bool],
+    page_size: int,
+    *,
+    without: AbstractSet[PathKey] = frozenset(),
 ) -> Iterator[Sequence[Any]]:
-    """Pages of stored photos of the root that are not gone, in the order of their paths.
+    """Pages of stored photos of the root that are not gone, `without` those at these paths, in the order of their paths.
 
     Photos that a job did not find count as present: a scan decides whether they are gone.
     """
@@ -76,11 +88,18 @@ def present_photos(
     page = query
     while True:
         with database.read() as connection:
-            rows = connection.execute(page).all()
-        yield rows
+            rows = connection.execute(page.where(*_others(without))).all()
+        yield [row for row in rows if (row.path, row.path_bytes) not in without]
         if len(rows) < page_size:
             return
         page = query.where(key > (rows[-1].path, rows[-1].path_bytes))
+
+
+def _others(found: AbstractSet[PathKey]) -> Iterator[ColumnElement[bool]]:
+    """The condition that spares reading most of the rows at these paths. Names that are not UTF-8 can read the same as others."""
+    if found:
+        texts = [path for path, path_bytes in found if not path_bytes]
+        yield ~(among(photos.c.path, texts) & (photos.c.path_bytes == b""))
 
 
 def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
@@ -89,11 +108,15 @@ def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
     return sorted(ids[path] for path in source.missing(ids))
 
 
-def insert_photos(connection: Connection, root: Root, new: Iterable[tuple[PathKey, FoundPhoto]]) -> None:
-    """Add photos, except those that another process has added in the meantime."""
-    rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new)
+def insert_photos(
+    connection: Connection, root: Root, new: Mapping[PathKey, FoundPhoto]
+) -> dict[PathKey, Any]:
+    """Add photos, except those that another process has added in the meantime. Returns the rows of all, like `photo_rows`."""
+    rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
-    insert_page(connection, photos, names, rows, skip_existing=True)
+    inserted = insert_page(connection, photos, names, rows, skip_existing=True, returning=_INSERTED)
+    found = {(row.path, row.path_bytes): row for row in inserted}
+    return found | photo_rows(connection, root, [key for key in new if key not in found])
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
@@ -142,9 +165,10 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
     return not same_file or row.gone_since is not None
 
 
-def can_skip(row: Row[Any], version: PhotoVersion, inference: InferenceOptions) -> bool:
+def can_skip(row: Row[Any], version: PhotoVersion | FoundPhoto, inference: InferenceOptions) -> bool:
     """Whether this version of the file was classified with the same options before, so that the job skips it."""
-    same_file = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns) == version
+    classified = row.classified_size_bytes, row.classified_mtime_ns
+    same_file = classified == (version.size_bytes, version.mtime_ns)
     options = (inference.model_id, inference.top_k, inference.threshold)
     same_options = (row.model_id, row.top_k, row.threshold) == options
     return same_file and same_options and row.failure_kind is None and not inference.reprocess

@@ -43,18 +43,14 @@ from tagger.enqueue.selection import Selection
 from tagger.errors import FailureKind
 from tagger.ledger.items import NewItem, append_items, lock_scan
 from tagger.ledger.ownership import job_heartbeat
-from tagger.photos import (
-    FolderProblem,
-    FoundPhoto,
-    path_text,
-    printable_path,
-)
 from tagger.photos.files import PhotoVersion
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import path_text, printable_path
 from tagger.photos.raw_pairs import StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source
 
-PAGE = 1000
+PAGE = 2000
 LONGEST_PATH_BYTES = 2000
 """PostgreSQL cannot index longer paths."""
 NOTED_PROBLEMS = 3
@@ -105,8 +101,10 @@ class Scan:
         with job_heartbeat(self._database, self._job_id):
             for folder in selection.folders:
                 self._scan_source(open_source(str(folder)), selection, on_progress)
-            found = without_problems(find_named(sorted(selection.files, key=_parent)), self.report)
-            for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.path)):
+            found = without_problems(
+                find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
+            )
+            for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.location)):
                 groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
                 while page := list(islice(groups, PAGE)):
                     self._record(parse_path(parent), list(chain.from_iterable(page)))
@@ -120,9 +118,8 @@ class Scan:
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
             self._mark_unlisted(folder, page)
-            complete = [group for photo in page.photos for group in groups.add(photo)]
-            complete += groups.rest() if page.last is None else ()
-            self._record(folder, list(chain.from_iterable(complete)))
+            rest = groups.rest() if page.last is None else ()
+            self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
             on_progress(self.report.found)
 
     def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
@@ -131,21 +128,20 @@ class Scan:
             lock_scan(connection, self._job_id)
             root = lock_root(connection, folder, self._root_paths)
             store_endpoint(connection, root)
-            found = {_key(root.folder, photo): photo for photo in page}
+            found = dict(zip(_keys(root.folder, page), page, strict=True))
             rows = photo_rows(connection, root, found)
             new = [key for key in found if key not in rows]
             changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
             if new:
-                insert_photos(connection, root, ((key, found[key]) for key in new))
-                rows = photo_rows(connection, root, found)
+                rows |= insert_photos(connection, root, {key: found[key] for key in new})
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
             settling = [key for key in changed if rows[key].failure_kind == FailureKind.SETTLING]
             clear_settling(connection, (rows[key].id for key in settling))
             primary_ids = self._pair(connection, root, rows)
-            versions = {rows[key].id: photo.version for key, photo in found.items()}
-            photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in versions)
+            files = {rows[key].id: photo for key, photo in found.items()}
+            photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
             if self._inference is not None:
-                items = _items(connection, photo_ids, rows.values(), versions, self._inference)
+                items = _items(connection, photo_ids, rows.values(), files, self._inference)
                 append_items(connection, self._job_id, items)
         self.report.found += len(photo_ids)
         self.report.new += sum(rows[key].id in photo_ids for key in new)
@@ -169,7 +165,7 @@ def _items(
     connection: Connection,
     photo_ids: Collection[int],
     found_rows: Iterable[Any],
-    versions: Mapping[int, PhotoVersion],
+    files: Mapping[int, FoundPhoto],
     inference: InferenceOptions,
 ) -> list[NewItem]:
     """The items of photos. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
@@ -178,7 +174,7 @@ def _items(
     items = []
     for photo_id in photo_ids:
         row = rows[photo_id]
-        version = versions.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
+        version = files.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
         items.append(NewItem(photo_id, skipped=can_skip(row, version, inference)))
     return items
 
@@ -191,7 +187,7 @@ def preview_scan(
     for photo, row, is_joined in stored_photos(database, selection, root_paths):
         if not is_joined:
             found += 1
-            skipped += row is not None and can_skip(row, photo.version, inference)
+            skipped += row is not None and can_skip(row, photo, inference)
     return found, skipped
 
 
@@ -204,11 +200,11 @@ def stored_photos(
         PathNotFound: as `stored_pages`.
     """
     entries = chain.from_iterable(stored_pages(database, selection, root_paths))
-    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: str(entry[0].path))
+    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
     for group in groups.of(entries):
-        joined = primary_files([str(photo.path) for photo, _ in group]) if database.raw_pairs else {}
+        joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
         for photo, row in group:
-            yield photo, row, str(photo.path) in joined
+            yield photo, row, photo.location in joined
 
 
 def stored_pages(
@@ -240,14 +236,14 @@ def with_rows(
         root = find_root(connection, folder, root_paths)
         if root is None:
             return [(photo, None) for photo in page]
-        found = {_key(root.folder, photo): photo for photo in page}
+        found = dict(zip(_keys(root.folder, page), page, strict=True))
         rows = photo_rows(connection, root, found)
         return [(photo, rows.get(key)) for key, photo in found.items()]
 
 
 @dataclass(frozen=True)
 class ListedPage:
-    """Photos of a folder, and the range of paths that they cover, relative to it: from `first` to `last` or the end."""
+    """Photos of a folder, and the range of paths that they cover, relative to it: after `first`, to `last` or the end."""
 
     photos: list[FoundPhoto]
     first: str
@@ -261,11 +257,16 @@ def without_problems(
     for entry in entries:
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
-        elif len(os.fsencode(str(entry.path))) > LONGEST_PATH_BYTES:
+        elif _is_too_long(entry.location):
             text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
             report.problems.append(FolderProblem(entry.path, text))
         else:
             yield entry
+
+
+def _is_too_long(path: str) -> bool:
+    # A character has up to four bytes.
+    return len(path) * 4 > LONGEST_PATH_BYTES and len(os.fsencode(path)) > LONGEST_PATH_BYTES
 
 
 def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
@@ -276,7 +277,7 @@ def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPa
         if len(page) < PAGE:
             yield ListedPage(page, first, None)
             return
-        last = _key(folder, page[-1])[0]
+        ((last, _),) = _keys(folder, page[-1:])
         yield ListedPage(page, first, last)
         first = last
 
@@ -287,9 +288,8 @@ def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage
     Returns how many are gone.
     """
     source, count = root.source, 0
-    found = {_key(root.folder, photo) for photo in page.photos}
-    for rows in present_photos(database, root, _covered(root, folder, page), PAGE):
-        missing = [row for row in rows if (row.path, row.path_bytes) not in found]
+    found = set(_keys(root.folder, page.photos))
+    for missing in present_photos(database, root, _covered(root, folder, page), PAGE, without=found):
         gone = gone_ids(source, missing)
         if gone:
             store_gone(database, root, folder, gone)
@@ -299,18 +299,19 @@ def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage
 
 def _covered(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
     prefix = path_prefix(root, folder)
-    covered = photos_below(root, folder) & (photos.c.path >= prefix + page.first)
+    covered = photos_below(root, folder) & (photos.c.path > prefix + page.first)
     return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
 
 
-def _key(folder: Path, photo: FoundPhoto) -> PathKey:
-    # The same as relative_to for a photo in the folder, ten times as fast.
-    return path_text(str(photo.path)[len(str(folder)) :].lstrip("/"))
+def _keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:
+    # The same as relative_to for photos in the folder, ten times as fast.
+    length = len(str(folder))
+    return [path_text(photo.location[length:].lstrip("/")) for photo in page]
 
 
 def _path_of(photo: FoundPhoto) -> str:
-    return str(photo.path)
+    return photo.location
 
 
-def _parent(file: Path) -> str:
-    return os.path.dirname(str(file))  # noqa: PTH120 - comparing paths by their parts takes longer
+def _parent(location: str) -> str:
+    return os.path.dirname(location)  # noqa: PTH120 - comparing paths by their parts takes longer

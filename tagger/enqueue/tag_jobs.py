@@ -14,8 +14,8 @@ from tagger.enqueue.selection import Selection, require_available_roots
 from tagger.errors import BucketUnwritable
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
-from tagger.photos import path_from_json, path_to_json
 from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import path_from_json, path_to_json
 from tagger.settings import Settings
 
 PATHS = "paths"

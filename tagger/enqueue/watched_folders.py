@@ -23,7 +23,7 @@ from tagger.enqueue.scan import (
 from tagger.enqueue.selection import Selection
 from tagger.errors import FailureKind
 from tagger.ledger.items import photos_in_open_jobs
-from tagger.photos import FolderProblem, FoundPhoto
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.raw_pairs import StemGroups, primary_files
 
 PAGE = 1000
@@ -141,7 +141,7 @@ def _is_unseen(
         return True
     if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs
-    return is_joined or (row.failure_kind is None and not can_skip(row, photo.version, inference))
+    return is_joined or (row.failure_kind is None and not can_skip(row, photo, inference))
 
 
 def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:

@@ -6,26 +6,38 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, Table, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.stored_rows import stored_rows
 from tagger.database.tables import metadata
+from tagger.integrity.count_checks import count_problems
 from tagger.integrity.cross_checks import PROBLEMS_SHOWN, cross_problems
 from tagger.integrity.rows import ROWS, describe_error, row_columns, row_validator
+
+NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
 
 
 def check_database(database: Database) -> Iterator[str]:
     """Yield a line per problem: a damaged file, invalid values, missing rows, counts that do not match."""
+    are_valid = True
     with database.read() as connection:
-        yield from connection_problems(connection)
+        for problem in connection_problems(connection):
+            are_valid = are_valid and problem != NOT_CHECKED
+            yield problem
+    if are_valid:
+        yield from count_problems(database)
 
 
 def connection_problems(connection: Connection) -> Iterator[str]:
     """The problems that the connection's transaction sees."""
-    if connection.dialect.name == "sqlite":
-        yield from _file_problems(connection)
     are_valid = True
+    if connection.dialect.name == "sqlite":
+        for problem in _file_problems(connection):
+            are_valid = False
+            yield problem
+        if are_valid:  # a damaged file cannot be searched for them
+            yield from _missing_rows(connection)
     for table in metadata.sorted_tables:
         if table.name in ROWS:
             for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
@@ -34,13 +46,21 @@ def connection_problems(connection: Connection) -> Iterator[str]:
     if are_valid:
         yield from cross_problems(connection)
     else:
-        yield "because of these values, the counts of jobs, outcomes and labels were not checked"
+        yield NOT_CHECKED
 
 
 def _file_problems(connection: Connection) -> Iterator[str]:
-    for line in connection.scalars(text(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")).all():
-        if line != "ok":
-            yield f"the file is damaged: {line}"
+    try:
+        for line in connection.scalars(text(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")):
+            if line != "ok":
+                yield f"the file is damaged: {line}"
+    except OperationalError:  # it is locked, or cannot be read now
+        raise
+    except DatabaseError as error:  # SQLite could not go on after the lines before
+        yield f"the file is damaged: {error.orig}"
+
+
+def _missing_rows(connection: Connection) -> Iterator[str]:
     # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them.
     for row in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(PROBLEMS_SHOWN):
         yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"

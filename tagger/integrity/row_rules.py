@@ -20,8 +20,8 @@ from tagger.enqueue.schedules import backfill_from_schedule
 from tagger.errors import ScheduleInvalid
 from tagger.inference.artifact import Manifest
 from tagger.integrity.values import LONGEST_CRON
-from tagger.photos import path_from_json, path_from_text, path_text, path_to_json
 from tagger.photos.object_paths import is_object_address
+from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json
 
 Row = Mapping[str, Any]
 

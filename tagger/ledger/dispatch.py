@@ -35,6 +35,12 @@ IS_WAITING = (
     jobs.c.state.in_(CLAIMABLE),
 )
 """The conditions, on chunks joined with jobs, that a chunk waits for a worker."""
+IS_CLAIMED = (
+    chunks.c.done.is_(False),
+    chunks.c.lease_until.is_not(None),
+    jobs.c.runner == Runner.WORKERS,
+)
+"""The conditions that a worker processes a chunk."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class SentMessage:
 
     name: ChunkName
     sent_at: float
+
+
+@dataclass(frozen=True)
+class TakenMessages:
+    """Messages that workers have taken and not acknowledged: all, and those of the last minute. Those of a dead worker stay for ten."""
+
+    all: int = 0
+    latest: int = 0
 
 
 def unsent_chunks(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
@@ -116,7 +130,7 @@ def mark_sent(database: Database, due: Sequence[WaitingChunk]) -> list[WaitingCh
     marked: set[ChunkName] = set()
     with database.write() as connection:
         for job_id, due_numbers in sorted(by_job.items()):
-            named = (chunks.c.job_id == job_id, among(connection, chunks.c.chunk, due_numbers))
+            named = (chunks.c.job_id == job_id, among(chunks.c.chunk, due_numbers))
             unmarked = (chunks.c.sent_at.is_(None), chunks.c.lease_until.is_(None))
             query = select(chunks.c.chunk).where(*named, *unmarked).order_by(chunks.c.chunk)
             numbers = connection.scalars(query.with_for_update(skip_locked=True)).all()
@@ -158,15 +172,20 @@ def release_expired(database: Database) -> int:
     return released.rowcount
 
 
-def missing_messages(database: Database, in_redis: int) -> frozenset[SentMessage]:
-    """The messages that are not in Redis, if more chunks wait than the `in_redis` messages there.
+def missing_messages(database: Database, queued: int, taken: TakenMessages) -> frozenset[SentMessage]:
+    """The messages that are not in Redis, if more chunks wait than messages there.
 
-    Queues are first in, first out, so the messages that were sent first are missing. Among them are those that workers took a
-    moment ago and are about to claim: a message that is still missing seconds later is lost.
+    Those that workers have taken stay there until the photos are stored: the latest of those beyond the claimed chunks are about
+    to be claimed. Queues are first in, first out, so the messages that were sent first are missing. The numbers are read
+    one after the other: a message that is still missing seconds later is lost.
     """
     joined = jobs.join(chunks, chunks.c.job_id == jobs.c.id)
     with database.read() as connection:
-        sent = (*IS_WAITING, chunks.c.sent_at.is_not(None), in_window(window_size(connection)))
+        in_windows = in_window(window_size(connection))
+        processed = select(func.count()).select_from(joined).where(*IS_CLAIMED, in_windows)
+        claimed = connection.scalar(processed) or 0
+        in_redis = queued + max(min(taken.all - claimed, taken.latest), 0)
+        sent = (*IS_WAITING, chunks.c.sent_at.is_not(None), in_windows)
         waiting = connection.scalar(select(func.count()).select_from(joined).where(*sent)) or 0
         if waiting <= in_redis:
             return frozenset()

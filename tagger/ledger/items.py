@@ -1,9 +1,9 @@
 """Items: the photos of a job, in chunks. A scan appends them; retries and backfills select them in SQL."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, insert, literal, select, update
 
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
@@ -26,8 +26,7 @@ PAGE = 20_000
 Condition = ColumnElement[bool]
 
 
-@dataclass(frozen=True)
-class NewItem:
+class NewItem(NamedTuple):
     """A photo of a job. `skipped`: the job's model has classified it already."""
 
     photo_id: int
@@ -153,19 +152,31 @@ def _add_page(
         .order_by(photos.c.id)
         .limit(PAGE)
         .with_for_update(read=True, key_share=True, of=photos)  # no photo is deleted before it is an item
-        .subquery()
     )
-    # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
-    number = func.row_number().over(order_by=(page.c.root_id, page.c.id))
-    rows = select(literal(job_id), literal(position - 1) + number, page.c.id)
-    connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
     last = 0
     added = 0
-    for count, latest in _counts_by_root(connection, job_id, position):
+    for count, latest in _insert_items(connection, job_id, position, page):
         append_chunks(connection, job_id, position + added, [False] * count)
         added += count
         last = max(last, latest)
     return added, last
+
+
+def _insert_items(
+    connection: Connection, job_id: int, position: int, page: Select[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Insert the photos of a query for ids and roots. Returns for each root the number of items, and their last photo's id."""
+    selected = page.subquery() if connection.dialect.name == "sqlite" else page.cte()
+    # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
+    number = func.row_number().over(order_by=(selected.c.root_id, selected.c.id))
+    rows = select(literal(job_id), literal(position - 1) + number, selected.c.id)
+    items = insert(job_items).from_select(["job_id", "position", "photo_id"], rows)
+    if connection.dialect.name == "sqlite":  # no statement returns what another one selects
+        connection.execute(items)
+        return _counts_by_root(connection, job_id, position)
+    counts = select(func.count(), func.max(selected.c.id)).group_by(selected.c.root_id)
+    query = counts.order_by(selected.c.root_id).add_cte(items.cte())
+    return [(row[0], row[1]) for row in connection.execute(query)]
 
 
 def _counts_by_root(connection: Connection, job_id: int, position: int) -> list[tuple[int, int]]:

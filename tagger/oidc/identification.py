@@ -13,6 +13,7 @@ from tagger.oidc.errors import (
     SignInExpired,
 )
 from tagger.oidc.provider import Provider
+from tagger.oidc.sign_out import signs_out
 
 ROLES = {f"tagger-{role}": role for role in (Role.ADMIN, Role.EDITOR, Role.VIEWER)}
 """What the claim of roles may have, the highest first."""
@@ -41,7 +42,8 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
     tokens = _tokens(provider, request, answer["code"])
     claims = _claims(provider, request, tokens)
     role = None if registration.role_claim is None else _role(claims, registration.role_claim)
-    return Identity(registration.issuer, claims["sub"], _names(claims), role, tokens["id_token"])
+    id_token = tokens["id_token"] if signs_out(provider) else None
+    return Identity(registration.issuer, claims["sub"], _names(claims), role, id_token)
 
 
 def _claims(provider: Provider, request: AuthorizationRequest, tokens: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tagger.errors import PathNotFound
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
+from tagger.photos.object_paths import parse_path
 from tagger.photos.paths import path_text
 
 RAW_EXTENSIONS = frozenset(
@@ -52,11 +53,16 @@ HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 
 @dataclass(frozen=True)
 class FoundPhoto:
-    """A photo with its absolute path, size and modification time. A broken link has size and time 0 and fails when it is read."""
+    """A photo with its location, size and modification time. A broken link has size and time 0 and fails when it is read."""
 
-    path: Path
+    location: str
+    """Its absolute path, or its address in a bucket. Text: a `Path` for each of a million photos takes seconds."""
     size_bytes: int
     mtime_ns: int
+
+    @property
+    def path(self) -> Path:
+        return parse_path(self.location)
 
     @property
     def version(self) -> PhotoVersion:
@@ -269,8 +275,8 @@ class _Walk:
 
 def _found(path: str, status: os.stat_result | None) -> FoundPhoto:
     if status is None:
-        return FoundPhoto(Path(path), 0, 0)
-    return FoundPhoto(Path(path), status.st_size, stored_time_ns(status))
+        return FoundPhoto(path, 0, 0)
+    return FoundPhoto(path, status.st_size, stored_time_ns(status))
 
 
 def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:

@@ -8,7 +8,6 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from configparser import ConfigParser, Error
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -267,6 +266,8 @@ class _ProfileKeys:
 
     @staticmethod
     def _value(file: Path, section: str, name: str) -> str | None:
+        from configparser import ConfigParser, Error
+
         parser = ConfigParser(interpolation=None)
         try:
             parser.read(file.expanduser(), "utf-8")

@@ -284,7 +284,7 @@ def _enters(path_filter: PathFilter, folder: str) -> bool:
 
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
     version = object_version(meta)
-    return FoundPhoto(path, version.size_bytes, version.mtime_ns)
+    return FoundPhoto(str(path), version.size_bytes, version.mtime_ns)
 
 
 def object_version(meta: "ObjectMeta") -> PhotoVersion:

@@ -12,15 +12,16 @@ from typing import Generic, TypeVar
 from tagger.photos.folder_walk import HEIC_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 
 _JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
-_PAIRED_EXTENSIONS = _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS
+_PAIRED = frozenset(extension[1:] for extension in _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
 
 T = TypeVar("T")
 
 
 def stem_of(path: str) -> str | None:
     """The path without its extension; None if no file of this extension is in a pair."""
-    stem, extension = _split(path)
-    return stem if extension in _PAIRED_EXTENSIONS else None
+    stem, _, extension = path.rpartition(".")
+    # Like os.path.splitext, several times as fast: a name that begins with its only dots has no extension.
+    return stem if extension.lower() in _PAIRED and stem.rpartition("/")[2].strip(".") else None
 
 
 def primary_files(paths: Collection[str]) -> Mapping[str, str]:
@@ -29,7 +30,7 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
         return {}
-    primary = min(others, key=lambda path: (_split(path)[1] not in _JPEG_EXTENSIONS, path))
+    primary = min(others, key=lambda path: (_extension(path) not in _JPEG_EXTENSIONS, path))
     return dict.fromkeys(raw_files, primary)
 
 
@@ -46,22 +47,22 @@ class StemGroups(Generic[T]):
 
     def of(self, photos: Iterable[T]) -> Iterator[list[T]]:
         """Yield the groups of these photos."""
-        for photo in photos:
-            yield from self.add(photo)
+        yield from self.add(photos)
         yield from self.rest()
 
-    def add(self, photo: T) -> Iterator[list[T]]:
-        """Yield the groups to which neither this photo nor a later one belongs, and the photo itself if nothing pairs with it."""
-        path = self._path_of(photo)
-        while self._open and not path.startswith(self._open[-1][0] + "."):
-            yield self._open.pop()[1]
-        stem = stem_of(path)
-        if stem is None:
-            yield [photo]
-        elif self._open and self._open[-1][0] == stem:
-            self._open[-1][1].append(photo)
-        else:
-            self._open.append((stem, [photo]))
+    def add(self, photos: Iterable[T]) -> Iterator[list[T]]:
+        """Yield the groups to which neither these photos nor later ones belong, and each photo with which nothing pairs."""
+        for photo in photos:
+            path = self._path_of(photo)
+            while self._open and not path.startswith(self._open[-1][0] + "."):
+                yield self._open.pop()[1]
+            stem = stem_of(path)
+            if stem is None:
+                yield [photo]
+            elif self._open and self._open[-1][0] == stem:
+                self._open[-1][1].append(photo)
+            else:
+                self._open.append((stem, [photo]))
 
     def rest(self) -> Iterator[list[T]]:
         """Yield the groups that are left after the last photo, or before one of another folder."""
@@ -69,6 +70,5 @@ class StemGroups(Generic[T]):
             yield self._open.pop()[1]
 
 
-def _split(path: str) -> tuple[str, str]:
-    stem, extension = os.path.splitext(path)  # noqa: PTH122 - creating a Path per name would dominate the time
-    return stem, extension.lower()
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - see folder_walk.is_photo_name

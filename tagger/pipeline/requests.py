@@ -13,8 +13,8 @@ from tagger.images.raw_development import is_developer_installed
 from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metrics import stage_timer
-from tagger.photos import PhotoBytes, digest_photo
-from tagger.photos.files import PhotoVersion
+from tagger.photos.digest import digest_photo
+from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result
 from tagger.tracing import TraceContext, current_trace

@@ -23,8 +23,8 @@ from tagger.metadata.capture_time import LARGEST_OFFSET_S, LEAST_OFFSET_S
 from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.metrics import stage_timer
 from tagger.photo_origin import PhotoOrigin
-from tagger.photos import PhotoBytes
 from tagger.photos.digest import DIGEST_VERSION
+from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, InvalidReply, RunningChild, minimal_environment
 from tagger.pipeline.failures import decoding_timeout_text

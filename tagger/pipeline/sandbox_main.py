@@ -13,7 +13,7 @@ from tagger.images.formats import load_readers
 from tagger.images.memory import MEMORY_BUDGET, trim_memory
 from tagger.images.raw_development import RAW_DEVELOPER
 from tagger.metadata.camera import camera_facts
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.pipeline.confinement import confine, is_due, limit_cpu
 from tagger.pipeline.memory_limit import limit_memory

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.pipeline.failures import timeout_text

@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, select, true, update
 
 from tagger.catalog.position_changes import record_contents
 from tagger.catalog.tag_acceptance import is_refused_by_position
+from tagger.database.bulk_insert import insert_page
 from tagger.database.tables import classifiers, models, tags, taught_tags
 from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier
 from tagger.places.embeddings import Embeddings
@@ -115,18 +116,13 @@ def insert_taught_tags(
 ) -> None:
     """Insert taught tags of contents, by content id."""
     rows = [
-        {
-            "content_id": content_id,
-            "landmark_id": tag.landmark_id,
-            "score": tag.score,
-            "accepted": tag.accepted,
-            "model_id": model_id,
-        }
+        (content_id, tag.landmark_id, tag.score, tag.accepted, model_id)
         for content_id in sorted(tags)
         for tag in tags[content_id]
     ]
     if rows:
-        connection.execute(insert(taught_tags), rows)
+        names = ("content_id", "landmark_id", "score", "accepted", "model_id")
+        insert_page(connection, taught_tags, names, rows)
         record_contents(connection, [content_id for content_id in tags if tags[content_id]])
 
 

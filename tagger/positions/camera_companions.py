@@ -155,4 +155,4 @@ def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapp
         if group is not None and any(group == groups.get(other) for other in changed)
     }
     if affected:
-        record_matching_photos(connection, among(connection, photos.c.camera_id, sorted(affected)))
+        record_matching_photos(connection, among(photos.c.camera_id, sorted(affected)))

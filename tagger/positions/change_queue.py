@@ -51,7 +51,7 @@ def expand_images(connection: Connection, limit: int, after: int = 0) -> int | N
     if not rows:
         return None
     images = {row.content_id for row in rows}
-    record_matching_photos(connection, among(connection, photos.c.content_id, images))
+    record_matching_photos(connection, among(photos.c.content_id, images))
     return int(max(row.id for row in rows))
 
 
@@ -76,9 +76,9 @@ def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
     """
     lock_positions(connection)
     columns = (position_changes.c.photo_id, position_changes.c.camera_id, position_changes.c.taken_at)
-    taken = delete(position_changes).where(among(connection, position_changes.c.id, ids)).returning(*columns)
+    taken = delete(position_changes).where(among(position_changes.c.id, ids)).returning(*columns)
     rows = connection.execute(taken).all()
-    is_changed = among(connection, photos.c.id, {row.photo_id for row in rows})
+    is_changed = among(photos.c.id, {row.photo_id for row in rows})
     query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
     now = {photo_id: (camera_id, taken_at) for photo_id, camera_id, taken_at in connection.execute(query)}
     return [

@@ -62,7 +62,7 @@ def contradicted_photos(
     columns = (photos.c.id, photos.c.camera_id, photos.c.taken_at)
     query: Select[Any] = select(*columns).order_by(photos.c.taken_at)
     by_camera: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(query.where(among(connection, photos.c.id, ids))):
+    for row in connection.execute(query.where(among(photos.c.id, ids))):
         if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in _CLOCK_YEARS:
             by_camera.setdefault(row.camera_id, []).append(row)
     return {
@@ -75,7 +75,7 @@ def contradicted_photos(
 
 def _photos(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
     is_no_screenshot = or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT)
-    query = select_photos(is_no_screenshot, among(connection, photos.c.content_id, content_ids))
+    query = select_photos(is_no_screenshot, among(photos.c.content_id, content_ids))
     if connection.execute(select(tracks.c.id).limit(1)).first() is None:
         query = query.where(photos.c.latitude.is_not(None))
     return connection.execute(query).all()

@@ -19,8 +19,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import PhotoFailed
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.photos import path_from_text
 from tagger.photos.files import PhotoVersion
+from tagger.photos.paths import path_from_text
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.timed_reads import read_in_time
 

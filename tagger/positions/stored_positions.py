@@ -25,7 +25,7 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], nam
     different = sorted(photo_id for photo_id in fixes if facts.get(photo_id) != stored.get(photo_id))
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
-        connection.execute(delete(positions).where(among(connection, positions.c.photo_id, old)))
+        connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
     new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
     if new:
         places = names.find((latitude, longitude) for _, latitude, longitude, *_ in new)
@@ -48,5 +48,5 @@ def _facts(fix: Fix) -> _Facts:
 def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Facts]:
     evidence = cast(positions.c.evidence, Text)
     query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS[:-1]), evidence)
-    rows = connection.execute(query.where(among(connection, positions.c.photo_id, photo_ids)))
+    rows = connection.execute(query.where(among(positions.c.photo_id, photo_ids)))
     return {photo_id: (*facts,) for photo_id, *facts in rows}

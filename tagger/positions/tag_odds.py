@@ -73,17 +73,15 @@ def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
     _store_outcomes(connection, content_ids)
-    copies = set(
-        connection.scalars(select(photos.c.id).where(among(connection, photos.c.content_id, content_ids)))
-    )
-    record_matching_photos(connection, among(connection, photos.c.id, copies - set(photo_ids)))
+    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
+    record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
 
 
 def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
     """Record these photos for the next update if some of their tags are not up to date any more."""
     content_ids = {change.content_id for change in _changes(connection, photo_ids)}
     if content_ids:
-        record_matching_photos(connection, among(connection, photos.c.content_id, content_ids))
+        record_matching_photos(connection, among(photos.c.content_id, content_ids))
 
 
 def count_turned(connection: Connection) -> tuple[int, int]:
@@ -121,7 +119,7 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     if not photo_ids:
         return []
-    of_photos = among(connection, photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
+    of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
     content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos)))
     measured = measured_positions(connection, content_ids) if settings.position_odds else []
     located = {position.content_id for position in measured}
@@ -134,7 +132,7 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
     """The ids of those images with a tag that a position has turned."""
     queries = (
         select(table.c.content_id).where(
-            among(connection, table.c.content_id, content_ids), table.c.position_odds.is_not(None)
+            among(table.c.content_id, content_ids), table.c.position_odds.is_not(None)
         )
         for table in (tags, taught_tags)
     )
@@ -176,7 +174,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             .join(contents, contents.c.id == table.c.content_id)
             .join(landmarks, landmarks.c.id == table.c.landmark_id)
             .where(
-                among(connection, table.c.content_id, content_ids),
+                among(table.c.content_id, content_ids),
                 or_(
                     table.c.accepted == true(),
                     table.c.score >= LEAST_SCORE,
@@ -265,6 +263,6 @@ def _store_outcomes(connection: Connection, content_ids: Collection[int]) -> Non
     is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
     connection.execute(
         update(contents)
-        .where(among(connection, contents.c.id, content_ids), contents.c.outcome.is_not(None))
+        .where(among(contents.c.id, content_ids), contents.c.outcome.is_not(None))
         .values(outcome=case((is_tagged, Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value))
     )

@@ -104,7 +104,9 @@ class ChunkExecutor:
                 self._chunks.remove(chunk)
             if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
                 self._release(chunk)
-        self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
+        # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
+        if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
+            self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
         if end is ChunkEnd.LOST:
             log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
         return end

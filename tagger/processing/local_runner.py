@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
+from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS
+from tagger.database.errors import DatabaseError
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import end_local_job, job_kind, job_model_id
 from tagger.ledger.ownership import job_heartbeat, process_name
@@ -15,6 +18,8 @@ from tagger.settings import Settings
 
 CONCURRENT_CHUNKS = 2
 """The next chunk is read while the last batches of one are stored."""
+COUNT_EVERY_S = 10.0
+"""Time between counts of photos while a job runs. Without them, readers would count all that it has changed."""
 STOP_S = 1.0
 """How long an interrupted job waits for reads, passes and writes in progress."""
 
@@ -40,9 +45,11 @@ def run_job(
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)
             ]
-            done, _ = wait(runs, return_when=FIRST_EXCEPTION)
-            for run in done:
-                run.result()
+            while wait(runs, COUNT_EVERY_S, FIRST_EXCEPTION).not_done and not _has_failed(runs):
+                _count_photos(database)
+            for run in runs:
+                if run.done():
+                    run.result()
             profile = profiler.profile()
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -53,9 +60,20 @@ def run_job(
             end_local_job(connection, job_id, f"{reason}; run the same command again to go on")
         if not is_interrupted:
             _close(executor, pool)
+        _count_photos(database)
         raise
     _close(executor, pool)
+    _count_photos(database)
     return profile
+
+
+def _has_failed(runs: list[Future[None]]) -> bool:
+    return any(run.done() and run.exception() for run in runs)
+
+
+def _count_photos(database: Database) -> None:
+    with suppress(DatabaseError):  # the next time counts the rest
+        count_changed_blocks(database, COUNT_S)
 
 
 def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:

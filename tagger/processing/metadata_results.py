@@ -11,7 +11,7 @@ from tagger.ledger.failures import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.metadata.writable_files import version_before
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
 from tagger.processing.open_items import OpenItem
 from tagger.processing.undo_log import (

@@ -11,8 +11,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, job_items, photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
-from tagger.photos import path_from_text
 from tagger.photos.files import PhotoVersion
+from tagger.photos.paths import path_from_text
 from tagger.pipeline.results import Failed, Result
 
 FORGOTTEN = "removed with `tagger forget`"

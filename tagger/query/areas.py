@@ -14,7 +14,7 @@ from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, landm
 from tagger.database.tables import positions
 from tagger.geo import distance_km
 from tagger.query.box_scan import Box, BoxScan
-from tagger.query.index_scan import Condition, IndexScan, PhotoScan, off_index
+from tagger.query.index_scan import Condition, IndexScan, off_index
 from tagger.query.options import BoundingBox, Near, PhotoQuery
 
 
@@ -22,7 +22,7 @@ class Area(Protocol):
     """The conditions are for photos that are selected with their positions."""
 
     @property
-    def landmarks(self) -> tuple[int, ...]:
+    def landmarks(self) -> frozenset[int]:
         """The ids of the landmarks inside."""
         ...
 
@@ -60,22 +60,22 @@ class Circle:
     """Photos with a position in the circle. For photos without a position, their landmarks count."""
 
     near: Near
-    landmarks: tuple[int, ...]
+    landmarks: frozenset[int]
     counts_located: ClassVar[bool] = False
 
     @classmethod
     def resolve(cls, connection: Connection, near: Near) -> Self:
         """Find the landmarks inside."""
         found = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
-        return cls(near, tuple(sorted(landmark.id for landmark in found)))
+        return cls(near, frozenset(landmark.id for landmark in found))
 
     @property
     def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(self._box),)
+        return (BoxScan(self.box),)
 
     @property
     def has_position(self) -> Condition:
-        return self._box.condition
+        return self.box.condition
 
     @property
     def landmarks_count(self) -> Condition:
@@ -92,7 +92,7 @@ class Circle:
         return row.source is None
 
     @property
-    def _box(self) -> Box:
+    def box(self) -> Box:
         return Box.around(self.near.latitude, self.near.longitude, self.near.radius_km)
 
 
@@ -101,22 +101,22 @@ class Rectangle:
     """Photos with a position in the box. For photos without a position, their landmarks count."""
 
     bounds: BoundingBox
-    landmarks: tuple[int, ...]
+    landmarks: frozenset[int]
     counts_located: ClassVar[bool] = False
 
     @classmethod
     def resolve(cls, connection: Connection, bounds: BoundingBox) -> Self:
         """Find the landmarks inside."""
         found = landmarks_within(connection, bounds.contains)
-        return cls(bounds, tuple(sorted(landmark.id for landmark in found)))
+        return cls(bounds, frozenset(landmark.id for landmark in found))
 
     @property
     def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(Box.of(self.bounds)),)
+        return (BoxScan(self.box),)
 
     @property
     def has_position(self) -> Condition:
-        return Box.of(self.bounds).condition
+        return self.box.condition
 
     @property
     def landmarks_count(self) -> Condition:
@@ -128,13 +128,17 @@ class Rectangle:
     def counts_landmarks(self, row: Row[Any]) -> bool:
         return row.source is None
 
+    @property
+    def box(self) -> Box:
+        return Box.of(self.bounds)
+
 
 @dataclass(frozen=True)
 class Country:
     """Photos with a position in one of these countries, and those of their landmarks. `names`: the countries in positions."""
 
     names: tuple[str, ...]
-    landmarks: tuple[int, ...]
+    landmarks: frozenset[int]
     counts_located: ClassVar[bool] = True
 
     @classmethod
@@ -146,12 +150,15 @@ class Country:
         found = [landmarks_in_country(connection, country, of_positions) for country in countries]
         normal = {normalize_name(country) for country in countries}
         names = (name for name in of_positions if normalize_name(name) in normal)
-        return cls(tuple(names), tuple(sorted({each.id for each in chain.from_iterable(found)})))
+        return cls(tuple(names), frozenset(each.id for each in chain.from_iterable(found)))
 
     @property
     def scans(self) -> Sequence[IndexScan]:
-        by_id = (positions.c.photo_id,)
-        return tuple(PhotoScan(by_id, (positions.c.country == name,)) for name in self.names)
+        return self.scans_in(None)
+
+    def scans_in(self, box: Box | None) -> Sequence[IndexScan]:
+        """The scans of photos whose positions are in the box, too; None: anywhere."""
+        return tuple(BoxScan(box, name) for name in self.names)
 
     @property
     def has_position(self) -> Condition:

@@ -26,8 +26,8 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoIdNotFound, PhotoNotFound
 from tagger.languages import name_in_language
-from tagger.photos import path_text
 from tagger.photos.object_paths import absolute_path
+from tagger.photos.paths import path_text
 from tagger.query.position_evidence import PositionEvidence, position_evidence
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from tagger.catalog.registered_models import RegisteredModel
     from tagger.errors import PhotoFailure
     from tagger.inference.predictions import Prediction
-    from tagger.query import LandmarkCount, PhotoDetails, TaggedPhoto
+    from tagger.query.details import PhotoDetails
+    from tagger.query.landmark_counts import LandmarkCount
     from tagger.query.position_cells import PositionCell
-    from tagger.query.tagged_photos import Tag
+    from tagger.query.tagged_photos import Tag, TaggedPhoto
     from tagger.query.trip_summaries import TripSummary
 
 PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed")

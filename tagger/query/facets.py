@@ -26,12 +26,13 @@ from sqlalchemy import (
 from tagger.catalog.cameras import camera_models
 from tagger.catalog.landmarks import all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.column_parts import first_part, year_of
 from tagger.database.connection import Database
+from tagger.database.statements import among
 from tagger.database.tables import landmarks, photos, positions
 from tagger.errors import QueryOptionInvalid
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from tagger.query.areas import Area
-from tagger.query.column_parts import first_part, year_of
 from tagger.query.filters import AddedOption, ResolvedQuery, ScanRole
 from tagger.query.index_scan import Condition
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
@@ -65,11 +66,17 @@ class FacetValue:
 
 @dataclass(frozen=True)
 class Facet:
-    """The choices of a filter that have photos: years and folders in order, others with most photos first."""
+    """The choices of a filter that have photos: years and folders in order, others with most photos first.
+
+    `more`: how many choices are left out.
+    `default`: of outcomes, the number of photos if none is chosen; None of others, and where a query needs one.
+    """
 
     facet: FacetName
     exact: bool
     values: tuple[FacetValue, ...]
+    default: int | None = None
+    more: int = 0
 
 
 def count_facets(
@@ -139,7 +146,11 @@ class _FacetCounts:
             exact, values = count[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
             return Facet(name, True, ())
-        return Facet(name, exact, tuple(values)[:MOST_VALUES])
+        default = self._counted(self._with_outcome(None)) if name == "outcome" else None
+        is_exact = exact and (default is None or default[0])
+        found = tuple(values)
+        more = max(0, len(found) - MOST_VALUES)
+        return Facet(name, is_exact, found[:MOST_VALUES], default and default[1], more)
 
     def _landmark(self) -> tuple[bool, Iterable[FacetValue]]:
         refuse_contradictions(replace(self.query, landmark=("any",)))
@@ -147,7 +158,7 @@ class _FacetCounts:
         pairs = self._landmark_pairs(matches).subquery()
         # A photo that is in an area by a landmark alone shows no other landmark there.
         located = (
-            or_(pairs.c.landmark_id.in_(area.landmarks), pairs.c[name]) for name, area in matches.areas
+            or_(among(pairs.c.landmark_id, area.landmarks), pairs.c[name]) for name, area in matches.areas
         )
         counts = self._counts(
             select(pairs.c.landmark_id, func.count(pairs.c.unit.distinct()))
@@ -201,11 +212,15 @@ class _FacetCounts:
         return matches.exact, _with_photos(get_args(PositionOption), counts)
 
     def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:
-        plain: dict[str, Any] = dict.fromkeys(OUTCOMES, False)
-        return self._alternatives({name: plain | {name: True} for name in OUTCOMES})
+        return self._alternatives({name: self._with_outcome(name) for name in OUTCOMES})
+
+    def _with_outcome(self, chosen: str | None) -> PhotoQuery:
+        options: dict[str, Any] = {name: name == chosen for name in OUTCOMES}
+        return replace(self.query, **options)
 
     def _verdict(self) -> tuple[bool, Iterable[FacetValue]]:
-        return self._alternatives({name: {"verdict": name} for name in get_args(VerdictOption)})
+        names: tuple[VerdictOption, ...] = get_args(VerdictOption)
+        return self._alternatives({name: replace(self.query, verdict=name) for name in names})
 
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
@@ -217,21 +232,20 @@ class _FacetCounts:
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
 
-    def _alternatives(
-        self, alternatives: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[bool, Iterable[FacetValue]]:
-        """Count the query with each of these options, except those that contradict others."""
-        counts, exact = {}, True
-        for name, options in alternatives.items():
-            query = replace(self.query, **options)
-            try:
-                refuse_contradictions(query)
-            except QueryOptionInvalid:
-                continue
-            matches = self._matches(query)
-            counts[name] = self._counts(select(null(), func.count(matches.rows.c.unit.distinct())))[None]
-            exact = exact and matches.exact
-        return exact, _with_photos(alternatives, counts)
+    def _alternatives(self, queries: Mapping[str, PhotoQuery]) -> tuple[bool, Iterable[FacetValue]]:
+        """Count the photos of each of these queries, except those with options that contradict each other."""
+        found = {name: counted for name, query in queries.items() if (counted := self._counted(query))}
+        counts = {name: count for name, (_, count) in found.items()}
+        return all(exact for exact, _ in found.values()), _with_photos(queries, counts)
+
+    def _counted(self, query: PhotoQuery) -> tuple[bool, int] | None:
+        """Whether the number of photos is exact, and the number; None if options of the query contradict each other."""
+        try:
+            refuse_contradictions(query)
+        except QueryOptionInvalid:
+            return None
+        matches = self._matches(query)
+        return matches.exact, self._counts(select(null(), func.count(matches.rows.c.unit.distinct())))[None]
 
     def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
         """The folders of a root whose sub-folders are choices: those of the query, open ones, and those that these are in."""

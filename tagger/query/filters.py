@@ -3,10 +3,10 @@
 Knows nothing of how photos are read (see index_scan and find).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import Connection, Row, and_, false, or_, select, true
 
@@ -45,8 +45,9 @@ from tagger.query.photo_conditions import (
     taken_in,
 )
 from tagger.query.tag_conditions import has_tag, is_first_copy
-from tagger.trips.find import find_trip, is_of_trip
-from tagger.trips.grouping import Trip
+
+if TYPE_CHECKING:
+    from tagger.trips.grouping import Trip
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class ResolvedQuery:
     areas: tuple[Area, ...]
     model_id: int | None
     ranges: "tuple[PathRange, ...]"
-    trip: Trip | None = None
+    trip: "Trip | None" = None
     camera_ids: tuple[int, ...] = ()
     added: AddedOption | None = None
 
@@ -138,8 +139,8 @@ class ResolvedQuery:
         if query.distinct and not self.copies_may_differ:
             yield is_first_copy(self._file_conditions())
 
-    def _shows(self, landmarks: Sequence[int]) -> Condition:
-        ids = [id_ for id_ in landmarks if not self.landmark_ids or id_ in self.landmark_ids]
+    def _shows(self, landmarks: Collection[int]) -> Condition:
+        ids = self._chosen(landmarks)
         return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
     def _dismissal_conditions(self) -> Iterator[Condition]:
@@ -154,6 +155,8 @@ class ResolvedQuery:
         if self.query.verdict is not None:
             yield has_verdict_of(self.query.verdict)
         if self.trip is not None:
+            from tagger.trips.find import is_of_trip
+
             yield is_of_trip(self.trip)
         if self.query.job is not None:
             yield is_of_job(self.query.job)
@@ -227,7 +230,13 @@ class ResolvedQuery:
         needs_position = query.position not in (None, "none")
         if (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located):
             return ()
-        return tuple(id_ for id_ in area.landmarks if not self.landmark_ids or id_ in self.landmark_ids)
+        return self._chosen(area.landmarks)
+
+    def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
+        """Those of the landmarks that the query names, in order; if it names none, all."""
+        return tuple(
+            sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
+        )
 
     def is_elsewhere(self, row: Row[Any], role: ScanRole) -> bool:
         """Whether the position of a photo alone says that it does not match, or that another scan returns it."""
@@ -269,8 +278,7 @@ class ResolvedQuery:
             return True
         if role.landmark_id is None:
             return role.area.contains(row)
-        ids = {tag.landmark_id for tag in matching}
-        first = next((landmark for landmark in role.area.landmarks if landmark in ids), None)
+        first = min(role.area.landmarks.intersection(tag.landmark_id for tag in matching), default=None)
         return first == role.landmark_id and not role.area.contains(row)
 
 
@@ -308,7 +316,9 @@ def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
     return [find(connection, name) for name in query.landmark]
 
 
-def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> Trip:
+def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
+    from tagger.trips.find import find_trip
+
     trip = find_trip(connection, trip_id)
     if query.trip_moment is not None and not trip.contains(query.trip_moment):
         raise TripNotFound(trip=trip_id)

@@ -4,9 +4,9 @@ A query reads the smallest index scans that return every match, filters in SQL w
 the effective tags of each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -164,29 +164,42 @@ class Search:
         """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""
         scans = self._scans(begin)
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
-        for number in self._with_photos(self.plans[begin.plan], numbers):
+        for number in self._scans_with_photos(begin, numbers):
             after = begin.after if number == begin.scan else None
             is_last = number == numbers[-1]
             next_scan = None if is_last else ScanPosition(begin.plan, number + numbers.step, None)
             here = ScanPosition(begin.plan, number, after)
             yield from self._scan_pages(scans[number], here, next_scan, limit, backwards=backwards)
 
-    def _with_photos(self, plan: ScanPlan, numbers: Sequence[int]) -> Iterator[int]:
-        """The numbers without those of landmarks in an area that have no photo that matches: most, of which each would take statements."""
-        landmarks = {number: plan.scans[number].landmark_id for number in numbers} if plan.area else {}
-        with_photos: Collection[int] | None = None
-        for number in numbers:
-            landmark_id = landmarks.get(number)
-            if landmark_id is not None:
-                if with_photos is None:
-                    conditions = self.query.conditions(ScanRole(landmark_id, plan.area))
-                    rest = [id_ for id_ in landmarks.values() if id_ is not None]
-                    with self.database.read() as connection:
-                        scans = landmark_scans(self.query.query)
-                        with_photos = scans.with_photos(connection, rest, conditions)
-                if landmark_id not in with_photos:
-                    continue
-            yield number
+    def _scans_with_photos(self, begin: ScanPosition, numbers: range) -> Iterator[int]:
+        """The numbers of the scans to read: of landmarks in an area only those with a photo that matches, since most have none."""
+        plan = self.plans[begin.plan]
+        if plan.area is None:
+            yield from numbers
+            return
+        for landmark, scans in groupby(numbers, lambda number: plan.scans[number].landmark_id is not None):
+            if not landmark:
+                yield from scans
+                continue
+            rest = list(scans)
+            if begin.after is not None and rest[0] == begin.scan:  # it had photos on the previous page
+                yield rest.pop(0)
+            yield from self._landmarks_with_photos(plan, rest, backwards=numbers.step < 0)
+
+    def _landmarks_with_photos(
+        self, plan: ScanPlan, numbers: Sequence[int], *, backwards: bool
+    ) -> Iterator[int]:
+        """Those of these scans that have a photo: first one, then twice as many at a time, so that a page tests few landmarks after its own."""
+        number_of = {plan.scans[number].landmark_id or 0: number for number in numbers}
+        scans = landmark_scans(self.query.query)
+        rest, count = list(number_of), 1
+        while rest:
+            conditions = self.query.conditions(ScanRole(rest[0], plan.area))
+            with self.database.read() as connection:
+                found = scans.with_photos(connection, rest, conditions, count, backwards=backwards)
+            yield from (number_of[landmark_id] for landmark_id in found)
+            rest = rest[rest.index(found[-1]) + 1 :] if len(found) == count else []
+            count *= 2
 
     def _scan_pages(
         self,

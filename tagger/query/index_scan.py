@@ -4,7 +4,7 @@ A scan may return photos that do not match the query, but never misses one that 
 costs no more than the rows it reads. Knows nothing of query options (see filters).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -29,13 +29,16 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from tagger.database.tables import contents, dismissals, photos, positions, tags, taught_tags, verdicts
+from tagger.database.statements import among
+from tagger.database.tables import contents, dismissals, photos, tags, taught_tags, verdicts
 from tagger.query.tagged_photos import select_photos
 
 Condition = ColumnElement[bool]
 Key = tuple[Any, ...]
 BLOCK = 64
 """A content scan reads blocks of this many consecutive content ids. Within a block, photos are in the order of their own ids."""
+CANDIDATES = 2
+"""Photos that PostgreSQL looks up for each row of a page: about every second one matches."""
 _LAST_ID = 2**63 - 1
 
 
@@ -81,7 +84,10 @@ class PageRequest:
 
     def select(self, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """The statement for photos from the key on, in this order."""
-        query = select_photos().where(*self.conditions)
+        return self.in_order(select_photos().where(*self.conditions), order)
+
+    def in_order(self, query: Select[Any], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """The query from the key on, in this order."""
         if self.after is not None:
             key, bound = tuple_(*order), tuple_(*self.after)
             query = query.where(key < bound if self.backwards else key > bound)
@@ -118,7 +124,7 @@ class ContentScan:
     where the sources are read.
     """
 
-    sources: tuple[ContentSource, ...]
+    sources: Iterable[ContentSource]
     landmark_id: int | None = None
     of_matches: bool = False
 
@@ -189,32 +195,26 @@ class ContentScan:
 
 @dataclass(frozen=True)
 class PhotoScan:
-    """Photos in the order of `keys`, which has an index; `keys` together are unique, and of one table, as are the conditions."""
+    """Photos in the order of `keys`, columns of `photos` that have an index and are unique together; the conditions are on `photos`, too."""
 
     keys: tuple[Column[Any], ...]
     conditions: tuple[Condition, ...] = ()
     landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
-        query = request.select(self.keys).where(*self.conditions).limit(request.rows)
-        found = connection.execute(query).all()
-        return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
+        return page_along_index(connection, request, photos.c.id, self.keys, self.conditions)
 
     def key(self, row: Row[Any]) -> Key:
-        return tuple(getattr(row, key.key or "") for key in self.keys)
+        return _key_of(row, self.keys)
 
     def contains(self, connection: Connection, row: Row[Any]) -> bool:
-        return bool(connection.scalar(select(exists().where(self._photo_id == row.id, *self.conditions))))
+        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
 
     def size(self, connection: Connection, limit: int) -> int:
         return count_rows(connection, select(self.keys[0]).where(*self.conditions), limit)
 
-    @property
-    def _photo_id(self) -> Column[int]:
-        return positions.c.photo_id if self.keys[0].table is positions else photos.c.id
-
     def photo_ids(self) -> Select[Any]:
-        return select(self._photo_id).where(*self.conditions)
+        return select(photos.c.id).where(*self.conditions)
 
     def accepts(self, key: Key) -> bool:
         types = [column.type.python_type for column in self.keys]
@@ -222,6 +222,39 @@ class PhotoScan:
             is_id(part) if type_ is int else isinstance(part, type_)
             for part, type_ in zip(key, types, strict=True)
         )
+
+
+def page_along_index(
+    connection: Connection,
+    request: PageRequest,
+    photo_id: Column[int],
+    keys: Sequence[Column[Any]],
+    conditions: Sequence[Condition],
+) -> ScanPage:
+    """A page of photos in the order of `keys`, columns of one index; the conditions are on the same table.
+
+    SQLite reads along the index, and checks each photo. PostgreSQL would not where it expects few photos, often wrongly: it is
+    asked for the keys of candidates alone, then for these photos. Its page may be short, and larger pages read more candidates.
+    """
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(request.select(keys).where(*conditions).limit(request.rows)).all()
+        return ScanPage(rows, _key_of(rows[-1], keys) if len(rows) == request.rows else None)
+    labelled = (key.label(f"key_{number}") for number, key in enumerate(keys))
+    candidates = request.in_order(select(photo_id.label("photo"), *labelled).where(*conditions), keys)
+    key_of = {
+        row.photo: tuple(row[1:]) for row in connection.execute(candidates.limit(CANDIDATES * request.rows))
+    }
+    photos_of = select_photos().where(among(photos.c.id, key_of), *request.conditions)
+    found = {row.id: row for row in connection.execute(photos_of)}
+    page = [found[photo] for photo in key_of if photo in found][: request.rows]
+    if len(page) == request.rows:
+        return ScanPage(page, key_of[page[-1].id])
+    is_last = len(key_of) < CANDIDATES * request.rows
+    return ScanPage(page, None if is_last else list(key_of.values())[-1])
+
+
+def _key_of(row: Row[Any], keys: Sequence[Column[Any]]) -> Key:
+    return tuple(getattr(row, key.key or "") for key in keys)
 
 
 def has_photo(content_id: ColumnElement[int], conditions: Sequence[Condition]) -> Condition:

@@ -6,6 +6,7 @@ from itertools import chain
 
 from sqlalchemy import ColumnElement, Connection, Table, exists, or_, select, true
 
+from tagger.database.statements import among
 from tagger.database.tables import landmarks, tags, taught_tags, verdicts
 from tagger.query.index_scan import Condition, ContentScan, ContentSource, has_photo
 
@@ -19,19 +20,28 @@ class LandmarkScans:
 
     def of(self, landmark_ids: Sequence[int], *, of_matches: bool = False) -> ContentScan:
         """Those of some landmarks, in order."""
-        sources = chain.from_iterable(self._sources(_equals(id_)) for id_ in landmark_ids)
+        sources = _SourcesInOrder(self, tuple(landmark_ids))
         return ContentScan(
-            tuple(sources), landmark_ids[0] if len(landmark_ids) == 1 else None, of_matches=of_matches
+            sources, landmark_ids[0] if len(landmark_ids) == 1 else None, of_matches=of_matches
         )
 
     def of_many(self, landmark_ids: Sequence[int], of_photos: Condition) -> ContentScan:
         """Those of any number of landmarks, of photos with a condition: to be counted or sorted, because no index has their order."""
-        return ContentScan(tuple(self._sources(lambda column: column.in_(landmark_ids), of_photos)))
+        return ContentScan(tuple(self._sources(lambda column: among(column, landmark_ids), of_photos)))
 
     def with_photos(
-        self, connection: Connection, landmark_ids: Collection[int], conditions: Sequence[Condition]
-    ) -> frozenset[int]:
-        """Those of the landmarks that have a photo with these conditions. Reads photos of each until one has."""
+        self,
+        connection: Connection,
+        landmark_ids: Collection[int],
+        conditions: Sequence[Condition],
+        count: int,
+        *,
+        backwards: bool,
+    ) -> Sequence[int]:
+        """The first landmarks, in the order of their ids, that have a photo with these conditions: at most `count`.
+
+        Reads photos of each landmark until one has, and nothing of those that follow the last.
+        """
         sources = self._sources(_equals(landmarks.c.id))
         found = (
             exists().where(
@@ -39,8 +49,13 @@ class LandmarkScans:
             )
             for source in sources
         )
-        query = select(landmarks.c.id).where(landmarks.c.id.in_(landmark_ids), or_(*found))
-        return frozenset(connection.scalars(query))
+        query = select(landmarks.c.id).where(among(landmarks.c.id, landmark_ids), or_(*found))
+        order = landmarks.c.id.desc() if backwards else landmarks.c.id
+        return connection.scalars(query.order_by(order).limit(count)).all()
+
+    def sources_of(self, landmark_id: int) -> Iterator[ContentSource]:
+        """The contents of one landmark."""
+        return self._sources(_equals(landmark_id))
 
     def _sources(
         self, is_landmark: Callable[[ColumnElement[int]], Condition], of_photos: Condition | None = None
@@ -58,6 +73,17 @@ class LandmarkScans:
                 table, accepted, () if self.min_score is None else (table.c.score >= self.min_score,)
             )
         yield source(verdicts, (verdicts.c.verdict == "confirmed",), ())
+
+
+@dataclass(frozen=True)
+class _SourcesInOrder:
+    """The sources of landmarks, made where they are read: an area has thousands of landmarks, most without a photo that matches."""
+
+    scans: LandmarkScans
+    landmark_ids: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[ContentSource]:
+        return chain.from_iterable(map(self.scans.sources_of, self.landmark_ids))
 
 
 def _equals(landmark_id: int | ColumnElement[int]) -> Callable[[ColumnElement[int]], Condition]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tagger.errors import QueryOptionInvalid
-from tagger.trips.grouping import TripMoment
+from tagger.trips.moment import TripMoment
 
 DEFAULT_RADIUS_KM = 10.0
 MAX_NAMES = 100

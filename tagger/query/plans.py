@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isqrt
 from typing import Any
 
-from sqlalchemy import Connection, Select, false, select, union_all
+from sqlalchemy import Connection, Select, false, func, select, union_all
 
 from tagger.database.enums import Outcome
-from tagger.database.tables import photos
-from tagger.query.areas import Area
+from tagger.database.tables import UNTAGGED, photos
+from tagger.query.areas import Area, Circle, Country, Rectangle
 from tagger.query.filters import ResolvedQuery
 from tagger.query.index_scan import (
     Condition,
@@ -30,11 +31,14 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import is_of_job, is_shared, taken_in
 from tagger.query.sorted_scan import candidate_scans, sorted_scans
 
-SCAN_SIZE_LIMITS = (5_000, 20_000)
+SCAN_SIZE_LIMITS = (5_000, 20_000, 100_000)
 """Scans are counted up to the first limit; if they are equally large, up to the next."""
 
 FEWEST_TO_WALK = 20_000
 """For pages: sorting more rows takes longer than reading as many along an index until a page is full."""
+WALKED_ROWS = 750
+"""Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
+this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,18 @@ def sorted_plan(
     plans = tuple(scan_plans(resolved))
     scans = plans[smallest_plan(connection, plans)].unordered
     by_score = resolved.query.sort == "score"
-    fewest = FEWEST_TO_WALK if fewest_to_walk is None else fewest_to_walk
+    fewest = fewest_to_walk or _fewest_to_walk(connection)
     has_index = not by_score or resolved.query.unknown
     is_small = not has_index or scans_size(connection, scans, fewest) < fewest
     if by_score and resolved.query.unknown:
         return ScanPlan(tuple(candidate_scans(ids_of_scans(scans), is_small=is_small)))
     among = ids_of_scans(scans) if is_small else None
     return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_ids, among, month)))
+
+
+def _fewest_to_walk(connection: Connection) -> int:
+    newest = connection.scalar(select(func.max(photos.c.id))) or 0  # about the number of photos
+    return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
 
 
 def ids_of_scans(scans: Sequence[IndexScan]) -> Select[Any]:
@@ -121,8 +130,7 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         return
     if resolved.landmark_ids:
         yield ScanPlan((landmark_scans(query).of(resolved.landmark_ids),))
-    for area in resolved.areas:
-        yield _area_plan(resolved, area)
+    yield from _area_plans(resolved)
     yield from _file_plans(resolved)
     if resolved.model_id is not None:
         yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
@@ -152,12 +160,23 @@ def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan((PhotoScan(by_date, _taken(query)),))
 
 
-def _area_plan(resolved: ResolvedQuery, area: Area) -> ScanPlan:
+def _area_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
+    """With a country and a circle or box: along the index of a country's positions, which alone has both."""
+    boxes = [area.box for area in resolved.areas if isinstance(area, Circle | Rectangle)]
+    countries = [area for area in resolved.areas if isinstance(area, Country)]
+    for country in countries:
+        yield _area_plan(resolved, country, country.scans_in(boxes[0] if boxes else None))
+    if not countries:
+        for area in resolved.areas:
+            yield _area_plan(resolved, area, area.scans)
+
+
+def _area_plan(resolved: ResolvedQuery, area: Area, scans: Sequence[IndexScan]) -> ScanPlan:
     """The photos with a position in the area; then those of each landmark, which count where the position is not known."""
     landmark_ids, of_landmarks = resolved.landmarks_of(area), landmark_scans(resolved.query)
     by_landmark = (of_landmarks.of((each,), of_matches=True) for each in landmark_ids)
     together = (of_landmarks.of_many(landmark_ids, area.landmarks_count),) if landmark_ids else ()
-    return ScanPlan((*area.scans, *by_landmark), area, (*area.scans, *together))
+    return ScanPlan((*scans, *by_landmark), area, (*scans, *together))
 
 
 def landmark_scans(query: PhotoQuery) -> LandmarkScans:
@@ -168,7 +187,7 @@ def landmark_scans(query: PhotoQuery) -> LandmarkScans:
 def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
     query = resolved.query
     if query.untagged:
-        without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
+        without_content = PhotoScan((photos.c.id,), (UNTAGGED, photos.c.content_id.is_(None)))
         return without_content, ContentScan((outcome_source(None),))
     if query.failed:
         return (PhotoScan((photos.c.id,), (photos.c.failure_kind.is_not(None),)),)

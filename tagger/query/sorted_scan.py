@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, true
 
 from tagger.database.tables import is_candidate, photos, tags, taught_tags
 from tagger.errors import QueryOptionInvalid
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.query.options import PhotoQuery
 from tagger.query.tag_conditions import is_rejected
+from tagger.query.tagged_photos import select_photos
 
 UNDATED = "none"
 """The month of photos without a date."""
@@ -52,8 +53,10 @@ class SortedScan:
 
     def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
         """The ids and keys alone of a page after `skip` photos."""
-        columns = (photos.c.id, *self._columns())
-        ids = self.statement(request).with_only_columns(*columns, maintain_column_froms=True)
+        statement = self.statement(request)
+        names = ("id", *(f"key_{number}" for number in range(len(self.keys))))
+        columns = (statement.selected_columns[name] for name in names)
+        ids = statement.with_only_columns(*columns, maintain_column_froms=True)
         return connection.execute(ids.offset(skip).limit(request.rows)).all()
 
     def count(self, connection: Connection, request: PageRequest) -> int:
@@ -70,14 +73,26 @@ class SortedScan:
 
     def statement(self, request: PageRequest) -> Select[Any]:
         """The query for photos of a page, in order, with their keys."""
-        order = self.keys if self.among is None else tuple(off_index(key) for key in self.keys)
-        query = replace(request, backwards=request.backwards != self.descending).select(order)
-        if self.among is not None:
-            query = query.where(photos.c.id.in_(self.among))
-        return query.add_columns(*self._columns()).where(*self.conditions)
+        in_order = replace(request, backwards=request.backwards != self.descending)
+        if self.among is None:
+            return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
+        return _lazily(self._ordered_ids(self.among, in_order), in_order)
 
-    def _columns(self) -> Iterator[ColumnElement[Any]]:
+    def _ordered_ids(self, among: Select[Any], request: PageRequest) -> Subquery:
+        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
+        keys = tuple(off_index(key) for key in self.keys)
+        ids = select(photos.c.id, *self._labelled_keys()).where(photos.c.id.in_(among), *self.conditions)
+        return request.in_order(ids, keys).offset(0).subquery("in_order")
+
+    def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
         return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
+
+
+def _lazily(ids: Subquery, request: PageRequest) -> Select[Any]:
+    """The photos with these ids that meet the request's conditions, checked in order until the page is full."""
+    photo_id, *keys = ids.c
+    found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
+    return found.order_by(*(key.desc() if request.backwards else key for key in keys))
 
 
 def sorted_scans(
@@ -106,22 +121,29 @@ def sorted_scans(
 def candidate_scans(among: Select[Any], *, is_small: bool) -> Iterator[SortedScan]:
     """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
 
-    If there are few, they are sorted. Otherwise an index has those with a candidate; those without one come last.
+    Those without a candidate come last. If there are few photos, they are sorted; otherwise an index has those with a candidate. The
+    scans and keys are the same, since the photos can become few or many between two pages.
     """
-    types = (float, int, int)
     # Under its own name: conditions of the query are about other tags of the photo.
     tag = tags.alias("candidate")
     candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected(tag))
+    has_candidate = exists().where(candidate)
+    types = (float, int, int)
     if is_small:
-        score = func.coalesce(select(tag.c.score).where(candidate).scalar_subquery(), 0.0)
-        yield SortedScan((score, photos.c.content_id, photos.c.id), types, descending=True, among=among)
-        return
-    by_score = (tag.c.score, tag.c.content_id, photos.c.id)
-    # With a range of scores, SQLite reads along their index rather than sort all photos.
-    along_index = (candidate, tag.c.score.between(0, 1))
-    yield SortedScan(by_score, types, descending=True, conditions=along_index)
-    without = (~exists().where(candidate),)
-    yield SortedScan((photos.c.id,), (int,), conditions=without, among=among)
+        score = select(tag.c.score).where(candidate).scalar_subquery()
+        yield SortedScan(
+            (score, photos.c.content_id, photos.c.id),
+            types,
+            descending=True,
+            conditions=(has_candidate,),
+            among=among,
+        )
+    else:
+        # With a range of scores, SQLite reads along their index rather than sort all photos.
+        along_index = (candidate, tag.c.score.between(0, 1))
+        keys = (tag.c.score, tag.c.content_id, photos.c.id)
+        yield SortedScan(keys, types, descending=True, conditions=along_index)
+    yield SortedScan((photos.c.id,), (int,), conditions=(~has_candidate,), among=among)
 
 
 def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:

@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, exists, select
 from tagger.catalog.raw_pairs import files_of
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.tables import contents, photos
+from tagger.database.tables import contents, dismissals, photos
 from tagger.errors import PhotoIdNotFound
 
 
@@ -76,3 +76,11 @@ def has_photos(database: Database) -> bool:
     """Return whether the database has any photo."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
+
+
+def has_dismissed_photos(database: Database) -> bool:
+    """Return whether any photo was put away as not a landmark."""
+    is_there = exists().where(photos.c.content_id == dismissals.c.content_id, photos.c.gone_since.is_(None))
+    with database.read() as connection:
+        query = select(dismissals.c.content_id).where(is_there).limit(1)
+        return connection.execute(query).first() is not None

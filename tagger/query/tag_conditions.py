@@ -3,7 +3,7 @@
 Rejected tags never count, confirmed ones always, as in `ResolvedQuery.select_tags`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,25 +21,34 @@ from sqlalchemy import (
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.catalog.dismissals import is_dismissed
+from tagger.database.statements import among
 from tagger.database.tables import photos, tags, taught_tags, verdicts
 from tagger.query.index_scan import Condition
 
 
 def has_tag(
-    landmark_ids: Sequence[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
+    landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
 ) -> Condition:
     """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed, accepted unless `any_rank`."""
 
     def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
         if landmark_ids is not None:
-            yield table.c.landmark_id.in_(landmark_ids)
+            yield _is_of(table, landmark_ids)
 
     matching = (
         exists().where(*of_photo(table), *_matches(table, min_score, any_rank=any_rank))
         for table in (tags, taught_tags)
     )
     return or_(*matching, exists().where(*of_photo(verdicts), verdicts.c.verdict == "confirmed"))
+
+
+def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
+    """Whether the landmark of a tag or verdict of a photo is one of these: as many as a query names, or thousands in an area."""
+    if len(landmark_ids) == 1:
+        return table.c.landmark_id.in_(landmark_ids)
+    # With the sum, no index serves: a photo has few tags, so these are read, not those of each landmark.
+    return among(table.c.landmark_id + 0, landmark_ids)
 
 
 def shown_landmarks(

@@ -1,21 +1,24 @@
 """Trips with what their photos show: numbers of photos, landmarks and a cover. Reads only."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, true
+from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
 
 from tagger.catalog.dismissals import is_dismissed
-from tagger.catalog.landmarks import Landmark, all_landmarks
+from tagger.catalog.landmarks import all_landmarks
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos, tags
 from tagger.query.covers import Cover
-from tagger.query.landmark_counts import photos_by_landmark
-from tagger.query.tag_conditions import is_rejected
+from tagger.query.tag_conditions import is_rejected, shown_landmarks
 from tagger.trips.find import find_trip, is_of_trip, list_trips
 from tagger.trips.grouping import Trip
 
+_TRIPS_AT_ONCE = 100
+"""In one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
 _NAMING_SHARE = 0.5
 """A landmark in this share of the photos of a trip without a night names it: `Mont-Saint-Michel, Avranches`."""
 
@@ -59,13 +62,17 @@ def trip_summaries(
 ) -> list[TripSummary]:
     """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
     with database.read() as connection:
-        landmarks = _landmarks(connection)
-        return [
-            _summary(connection, trip, landmarks)
+        trips = [
+            trip
             for trip in reversed(list_trips(connection))
             if (taken_after is None or trip.last >= taken_after)
             and (taken_before is None or trip.first < taken_before)
         ]
+    summaries = list[TripSummary]()
+    for first in range(0, len(trips), _TRIPS_AT_ONCE):
+        with database.read() as connection:
+            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
+    return summaries
 
 
 def trip_summary(database: Database, trip_id: str) -> TripSummary:
@@ -73,7 +80,8 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     TripNotFound: no trip has this id.
     """
     with database.read() as connection:
-        return _summary(connection, find_trip(connection, trip_id), _landmarks(connection))
+        (summary,) = _summaries(connection, [find_trip(connection, trip_id)])
+    return summary
 
 
 def trip_of_photo(
@@ -90,37 +98,86 @@ def trip_of_photo(
     return None
 
 
-def _landmarks(connection: Connection) -> Mapping[int, Landmark]:
-    return {landmark.id: landmark for landmark in all_landmarks(connection)}
-
-
-def _summary(connection: Connection, trip: Trip, landmarks: Mapping[int, Landmark]) -> TripSummary:
-    of_trip = is_of_trip(trip) & photos.c.gone_since.is_(None)
-    number = connection.scalar(select(func.count()).select_from(photos).where(of_trip)) or 0
-    return TripSummary(
-        trip=trip,
-        photos=number,
-        landmarks=tuple(_trip_landmarks(photos_by_landmark(connection, of_trip), landmarks)),
-        cover=_cover(connection, of_trip, number),
-    )
-
-
-def _trip_landmarks(numbers: Mapping[int, int], landmarks: Mapping[int, Landmark]) -> Sequence[TripLandmark]:
-    found = [
-        TripLandmark(landmarks[landmark_id].slug, landmarks[landmark_id].display_name, number)
-        for landmark_id, number in numbers.items()
+def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
+    rows = _photos_of(trips)
+    numbers = _photo_numbers(connection, rows)
+    shown = _landmark_numbers(connection, rows)
+    covers = _first_covers(connection, _best_photos(rows))
+    others = [index for index in range(len(trips)) if index not in covers]
+    if others:
+        middle = _first_covers(connection, _middle_photos(_photos_of([trips[index] for index in others])))
+        covers |= {others[index]: cover for index, cover in middle.items()}
+    return [
+        TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
+        for index, trip in enumerate(trips)
     ]
-    return sorted(found, key=lambda each: (-each.photos, each.landmark))
 
 
-def _cover(connection: Connection, of_trip: ColumnElement[bool], number: int) -> Cover | None:
-    """The photo with the best score of an accepted landmark; if there is none, the one in the middle."""
-    stored = select(photos.c.id, contents.c.digest).join(contents, contents.c.id == photos.c.content_id)
-    best = (
-        stored.join(tags, tags.c.content_id == photos.c.content_id)
-        .where(of_trip, tags.c.accepted == true(), ~is_rejected(tags), ~is_dismissed(tags.c.content_id))
-        .order_by(tags.c.score.desc(), photos.c.id)
+def _photos_of(trips: Sequence[Trip]) -> CTE:
+    """The photos whose files exist as rows of `trip`, its index in the sequence, `unit`, the photo's id, `content_id` and `taken_at`."""
+    return union_all(
+        *(
+            select(
+                literal(index, Integer).label("trip"),
+                photos.c.id.label("unit"),
+                photos.c.content_id,
+                photos.c.taken_at,
+            ).where(is_of_trip(trip), photos.c.gone_since.is_(None))
+            for index, trip in enumerate(trips)
+        )
+    ).cte("photos_of_trips")
+
+
+def _photo_numbers(connection: Connection, rows: CTE) -> dict[int, int]:
+    query = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
+    return {row.trip: row.photos for row in connection.execute(query)}
+
+
+def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripLandmark]]:
+    """By the trip's index, the landmarks in order of their numbers of photos."""
+    shown = shown_landmarks(rows, (rows.c.trip,), min_score=None, any_rank=False).subquery()
+    query = select(shown.c.trip, shown.c.landmark_id, func.count()).group_by(
+        shown.c.trip, shown.c.landmark_id
     )
-    middle = stored.where(of_trip).order_by(photos.c.taken_at, photos.c.id).offset(number // 2)
-    row = connection.execute(best.limit(1)).first() or connection.execute(middle.limit(1)).first()
-    return None if row is None else Cover(row.id, row.digest)
+    numbers = connection.execute(query).all()
+    landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
+    found = defaultdict[int, list[TripLandmark]](list)
+    for trip, landmark_id, number in numbers:
+        if landmark_id not in landmarks:
+            continue  # it was merged or removed since
+        landmark = landmarks[landmark_id]
+        found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
+    for each in found.values():
+        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+    return found
+
+
+def _best_photos(rows: CTE) -> Select[Any]:
+    """The photos with an accepted landmark, the best score of each trip at place 1."""
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(tags.c.score.desc(), rows.c.unit))
+    return (
+        select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
+        .join_from(rows, tags, tags.c.content_id == rows.c.content_id)
+        .where(tags.c.accepted == true(), ~is_rejected(tags), ~is_dismissed(tags.c.content_id))
+    )
+
+
+def _middle_photos(rows: CTE) -> Select[Any]:
+    """The classified photos, the one in the middle of each trip at place 1."""
+    is_classified = rows.c.content_id.is_not(None)
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
+    number = func.count().over(partition_by=rows.c.trip)
+    return select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place")).where(
+        is_classified
+    )
+
+
+def _first_covers(connection: Connection, ranked: Select[Any]) -> dict[int, Cover]:
+    """By the trip's index, the photo at place 1 of the trip."""
+    at = ranked.subquery()
+    query = (
+        select(at.c.trip, at.c.unit, contents.c.digest)
+        .join(contents, contents.c.id == at.c.content_id)
+        .where(at.c.place == 1)
+    )
+    return {row.trip: Cover(row.unit, row.digest) for row in connection.execute(query)}

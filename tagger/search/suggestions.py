@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tagger.query import LandmarkCount
 from tagger.query.city_counts import CityCount
 from tagger.query.file_names import NamedFile
 from tagger.query.folder_counts import FolderCount
+from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.trip_summaries import TripSummary
 from tagger.search.country_names import country_names
 from tagger.search.dates import parse_dates

@@ -1,4 +1,4 @@
-"""Shares as JSON, the same from the command line and the API."""
+"""Shares as JSON, for the command line and the API."""
 
 from typing import Any
 
@@ -6,7 +6,10 @@ from tagger.shares.links import Share
 
 
 def share_document(share: Share) -> dict[str, Any]:
-    """A share. `options` are those of its query, in words `description`, or null for a fixed selection, which has `photos` photos."""
+    """A share. `options` are those of its query, in words `description`, or null for a fixed selection, which has `photos` photos.
+
+    The API describes a query in the words of the page instead.
+    """
     times = {name: getattr(share, name) for name in ("created_at", "expires_at", "revoked_at")}
     return {
         "id": share.id,

@@ -20,8 +20,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
-from tagger.query import PhotoQuery
 from tagger.query.filters import ResolvedQuery
+from tagger.query.options import PhotoQuery
 from tagger.shares.queries import document_text, query_document, query_of_document, query_options
 
 MOST_PHOTOS = 20_000

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from tagger.catalog.landmarks import find_landmark, landmarks_in_country
 from tagger.database.connection import Database
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import trip_summary
 
 PHOTOS = "Photos"

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tagger.catalog.landmarks import find_landmark
-from tagger.photos import path_from_json, path_to_json
 from tagger.photos.object_paths import absolute_path
-from tagger.query import PhotoQuery, parse_query
+from tagger.photos.paths import path_from_json, path_to_json
+from tagger.query.options import PhotoQuery, parse_query
 from tagger.trips.find import find_trip
-from tagger.trips.grouping import TripMoment
+from tagger.trips.moment import TripMoment
 
 TRIP_MOMENT = "trip_moment"
 _NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")

@@ -37,7 +37,7 @@ def run_interruptible(program: Callable[[], None], advice: str) -> None:
     An interrupted program prints `advice` about how to continue, and exits with EXIT_CODE.
     """
     global _current  # noqa: PLW0603 - a process runs one program, and signals are those of the process
-    _current = _Interruption(advice)
+    _current = _Interruption(_interrupted(advice))
     try:
         _current.run(program)
     finally:
@@ -47,8 +47,21 @@ def run_interruptible(program: Callable[[], None], advice: str) -> None:
 
 def set_advice(advice: str) -> None:
     """Replace what the running program says about how to continue after an interruption."""
+    _set_message(_interrupted(advice))
+
+
+def announce_stop(advice: str) -> None:
+    """Let a signal be the usual end of the running program: it says that it stopped, then `advice`."""
+    _set_message(f"stopped; {advice}")
+
+
+def _set_message(message: str) -> None:
     if _current is not None:
-        _current.advice = advice
+        _current.message = message
+
+
+def _interrupted(advice: str) -> str:
+    return f"interrupted; {advice}"
 
 
 def handle_own_signals() -> None:
@@ -60,8 +73,8 @@ def handle_own_signals() -> None:
 class _Interruption:
     """The signals to one program."""
 
-    def __init__(self, advice: str) -> None:
-        self.advice = advice
+    def __init__(self, message: str) -> None:
+        self.message = message
         self._is_watching = True
         self._is_interrupted = False
         self._is_lost = False
@@ -132,11 +145,11 @@ class _Interruption:
         sys.exit(EXIT_CODE)
 
     def _announce(self, before: str = "") -> None:
-        """Print the advice, unless the other thread does."""
+        """Print the message, unless the other thread does."""
         if self._announcements.acquire(blocking=False):
             with suppress(OSError):
                 # Not to sys.stderr, which a progress bar may have replaced.
-                os.write(STDERR, f"{before}interrupted; {self.advice}\n".encode())
+                os.write(STDERR, f"{before}{self.message}\n".encode())
 
     # --- The other thread ---
 

@@ -14,7 +14,7 @@ from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import jobs, models, roots, schedules
 from tagger.ledger.jobs import OPEN_STATES, WRITE, cancel_job
 from tagger.ledger.ownership import UNFILLED
-from tagger.photos import path_from_text
+from tagger.photos.paths import path_from_text
 
 PAUSED_NOTE = "paused by the import"
 CANCELLED_NOTE = "its process did not move with the import; run the same command again to continue"

@@ -16,10 +16,15 @@ from tagger.database.tables import (
     access_tokens,
     audit_log,
     backend_selections,
+    changed_blocks,
     chunks,
     jobs,
+    landmark_block_counts,
+    landmark_totals,
     ledgers,
     metadata,
+    month_block_counts,
+    month_totals,
     page_sessions,
     share_photos,
     shares,
@@ -46,9 +51,14 @@ LOCAL_TABLES = (
     share_photos,
     audit_log,
     webhook_messages,
+    changed_blocks,
+    landmark_block_counts,
+    landmark_totals,
+    month_block_counts,
+    month_totals,
 )
 """Tables that are not exported: an imported file grants no access, does not tell who did what here, and sends nothing. Selected
-backends hold on one kind of machine."""
+backends hold on one kind of machine. Kept counts follow from the rows."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),

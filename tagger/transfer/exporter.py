@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -50,7 +49,7 @@ def export_database(
         hasher.update(line)
         out.write(line)
 
-    with _snapshot(database) as connection:
+    with database.snapshot() as connection:
         counts = {table.name: _count(connection, table) for table in exported_tables()}
         write(encode_line(_header(database, program, counts)))
         for table in exported_tables():
@@ -63,16 +62,6 @@ def export_database(
             report.rows.setdefault(table.name, 0)
     out.write(encode_line({"end": {"counts": report.rows, "sha256": hasher.hexdigest()}}))
     return report
-
-
-@contextmanager
-def _snapshot(database: Database) -> Iterator[Connection]:
-    """A connection whose transaction sees one state of the database."""
-    with database.read() as connection:
-        if not database.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with connection.begin():
-            yield connection
 
 
 def _count(connection: Connection, table: Table) -> int:

@@ -11,12 +11,13 @@ from typing import IO, Any
 
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
 
+from tagger.access.names import count_authors
 from tagger.catalog import shipped_model
 from tagger.catalog.landmarks import all_landmarks
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks, ledgers, model_labels, models
+from tagger.database.tables import dismissals, landmarks, ledgers, model_labels, models, verdicts
 from tagger.errors import DatabaseNotEmpty
 from tagger.inference.artifact import Manifest, read_manifest
 from tagger.integrity.cross_checks import cross_problems
@@ -72,6 +73,7 @@ def import_database(
                 _insert(connection, table, rows)
         if new_ledger:
             connection.execute(update(ledgers).values(ledger_id=str(uuid.uuid4())))
+        _count_authors(connection)
         inactive = deactivate(connection)
         for problem in _problems(connection):
             raise reader.refuse_content(problem)
@@ -92,6 +94,12 @@ def _problems(connection: Connection) -> Iterator[str]:
         shipped_model.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
+
+
+def _count_authors(connection: Connection) -> None:
+    """Whoever is added later with the name of an author is somebody else, as in the exported database."""
+    for table in (verdicts, dismissals):
+        count_authors(connection, connection.scalars(select(table.c.given_by).distinct()).all())
 
 
 def _allow_pauses(connection: Connection) -> None:

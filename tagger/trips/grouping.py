@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from tagger.slugs import slug_of_name
 from tagger.trips.homes import Homes
+from tagger.trips.moment import TripMoment
 from tagger.trips.names import VisitedPlace, format_dates, place_name, visited_places
 from tagger.trips.segments import Segment, are_near, camera_segments
 from tagger.trips.visits import Visit
@@ -30,14 +31,6 @@ class Span:
     camera_id: int
     first: datetime
     last: datetime
-
-
-@dataclass(frozen=True)
-class TripMoment:
-    """A camera and a time inside a trip. It tells the trip from another one that has its id later."""
-
-    camera_id: int
-    taken_at: datetime
 
 
 @dataclass(frozen=True)

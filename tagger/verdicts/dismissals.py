@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from tagger.catalog.position_changes import record_contents
+from tagger.database.statements import upsert
 from tagger.database.tables import dismissals, verdicts
 
 
@@ -39,8 +38,7 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
     written = sorted(latest.keys() - confirmed_contents(connection, latest))  # in one order: no deadlocks
     if not written:
         return
-    dialect = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = dialect(dismissals)
+    statement = upsert(connection, dismissals)
     values = {name: statement.excluded[name] for name in ("given_by", "given_at")}
     is_older = dismissals.c.given_at < statement.excluded.given_at
     rows = [

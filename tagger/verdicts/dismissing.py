@@ -19,8 +19,9 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
-from tagger.query import PhotoQuery, find_tagged
 from tagger.query.details import find_photo_id
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 from tagger.verdicts.dismissals import (
     NewDismissal,
     confirmed_contents,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from tagger.access.names import count_authors
 from tagger.catalog.content_locks import hold_contents
 from tagger.catalog.landmarks import landmark_ids_by_slug
 from tagger.database.audit_log import AuditAction, record_action, update_details
@@ -67,6 +68,7 @@ def import_verdicts(
             new, away = _count_page(connection, page, report, add=True)
             write_verdicts(connection, new, newer_only=True)
             write_dismissals(connection, away)
+            count_authors(connection, [*(verdict.by for verdict in new), *(each.by for each in away)])
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
             update_details(connection, audit_entry, added=report.added, replaced=report.replaced)

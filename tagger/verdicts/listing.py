@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, selec
 from tagger.catalog.landmarks import Landmark
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
+from tagger.database.statements import among
 from tagger.database.tables import contents, dismissals, photos, verdicts
-from tagger.query import PhotoQuery
 from tagger.query.filters import landmark_slugs
 from tagger.query.index_scan import Condition
+from tagger.query.options import PhotoQuery
 from tagger.query.path_ranges import PathRange, path_ranges
 from tagger.query.photo_conditions import taken_in
 from tagger.query.tagged_photos import NameCache, select_photos
@@ -153,7 +154,7 @@ def _select_verdicts(resolved: _ResolvedFilter) -> Select[Any]:
     if resolved.filter.kind is not None:
         query = query.where(verdicts.c.verdict == resolved.filter.kind)
     if resolved.landmark_ids is not None:
-        query = query.where(verdicts.c.landmark_id.in_(resolved.landmark_ids))
+        query = query.where(among(verdicts.c.landmark_id, resolved.landmark_ids))
     return query
 
 

@@ -18,9 +18,11 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
-from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.details import find_photo_id
 from tagger.query.filters import landmark_slugs
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.verdicts.listing import VerdictFilter, verdict_pages
 from tagger.verdicts.store import (
     NewVerdict,

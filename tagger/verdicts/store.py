@@ -6,11 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, delete, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from tagger.catalog.dismissals import delete_dismissals, has_verdict
 from tagger.catalog.position_changes import record_contents
+from tagger.database.statements import upsert
 from tagger.database.tables import contents, photos, verdicts
 
 
@@ -78,8 +77,7 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     ]
     if not rows:
         return
-    dialect = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = dialect(verdicts)
+    statement = upsert(connection, verdicts)
     values = {name: statement.excluded[name] for name in ("verdict", "given_by", "given_at")}
     older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
     key = [verdicts.c.content_id, verdicts.c.landmark_id]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Lock
 
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -52,8 +53,9 @@ def create_app(
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
     event_batches = EventBatches(settings, database, job_starter)
-    overview = LibraryOverview(database, lambda: look_alikes_of(state))
-    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips)
+    turn = Lock()
+    overview = LibraryOverview(database, lambda: look_alikes_of(state), turn)
+    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips, turn)
 
     authenticator = (
         None if policy.token is None else Authenticator(database, policy.token, policy.new_user_role)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tagger.query import TaggedPhoto
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.web.http.number_format import percent
 
 NO_LANDMARK = "No landmark"

@@ -1,15 +1,16 @@
 """The names that typed text is compared with, by lists that take long to make: they are kept, and refreshed in threads."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 from tagger.catalog.landmarks import all_landmarks
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.query import LandmarkCount
 from tagger.query.city_counts import CityCount, city_counts
 from tagger.query.file_names import files_by_name
 from tagger.query.folder_counts import FolderCount, folder_counts
+from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.trip_summaries import TripSummary
 from tagger.search.suggestions import (
     Names,
@@ -38,17 +39,24 @@ Trips = Callable[[float], list[TripSummary] | None]
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists within so many seconds; None while they are made for the first time.
+    `landmarks` and `trips` return these lists within so many seconds; None while they are made for the first time. `turn`: see
+    `CachedValue`.
     """
 
     def __init__(
-        self, database: Database, root_paths: RootPaths, landmarks: LandmarkCounts, trips: Trips
+        self,
+        database: Database,
+        root_paths: RootPaths,
+        landmarks: LandmarkCounts,
+        trips: Trips,
+        turn: "Lock | None" = None,
     ) -> None:
+        turn = turn or Lock()
         self._database = database
         self._landmarks = landmarks
         self._trips = trips
-        self._cities = CachedValue(lambda: city_counts(database), TTL_S)
-        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S)
+        self._cities = CachedValue(lambda: city_counts(database), TTL_S, turn)
+        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, turn)
         self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
 
     def suggest(self, text: str) -> list[Suggestion]:

@@ -50,6 +50,9 @@ class AppState:
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
         self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
         self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
+        self.accepted_counts = QueryCounts(
+            lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
+        )
         self._model_in_use = _ModelInUse(settings, database)
         self.taught_updates = TaughtUpdates(database, self.model, self.stopping)
 

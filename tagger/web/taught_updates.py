@@ -1,9 +1,10 @@
-"""Learning from verdicts that were given through the server, in the background: no request waits for it."""
+"""Learning from verdicts that were given through the server, and counting photos again, in the background: no request waits for it."""
 
 import logging
 import threading
 from collections.abc import Callable
 
+from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
@@ -82,6 +83,7 @@ class TaughtUpdates:
         if model.manifest.embedding is not None:
             update_taught(self._database, model, on_progress=self._check_stopping)
         update_positions(self._database, lambda count, _total: self._check_stopping(count))
+        count_changed_blocks(self._database, COUNT_S)
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():

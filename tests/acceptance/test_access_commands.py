@@ -38,6 +38,17 @@ def test_a_token_is_printed_once_listed_and_revoked(tagger: CommandRunner) -> No
     assert "There is no token phone" in again.err
 
 
+def test_a_token_is_revoked_by_its_number_and_no_other_of_its_name(tagger: CommandRunner) -> None:
+    tagger("token", "add", "phone")
+    tagger("token", "revoke", "phone#1")
+    tagger("token", "add", "phone")
+    refused = tagger("token", "revoke", "phone#1")
+    assert (refused.code, "There is no token phone#1" in refused.err) == (1, True)
+    assert names(tagger) == ["phone"]
+    assert tagger("token", "revoke", "phone#2", "--json").json == {"name": "phone#2", "sessions": 0}
+    assert names(tagger) == []
+
+
 def test_a_token_opens_the_page_until_it_is_revoked(tagger: CommandRunner, sqlite_database: Database) -> None:
     secret = tagger("token", "add", "phone", "--json").json["token"]
     app = create_app(load_settings(), sqlite_database, AccessPolicy("0.0.0.0", 8080, TOKEN))

@@ -1,6 +1,7 @@
 """`tagger doctor`: each trouble it knows is caused for real, found, and told with its remedy."""
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -44,6 +45,7 @@ from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.settings import Settings, load_settings
 from worker.dead_letters import store_dead_letter
+from worker.embedded_redis import server_program
 
 BROKEN = b"\xff\xd8\xff broken"
 
@@ -66,6 +68,15 @@ def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[st
         each["name"]: each
         for each in sorted(output.json["checks"], key=lambda each: gravity.index(each["state"]))
     }
+
+
+def test_doctor_tells_the_servers_own_version(terminal: Terminal) -> None:
+    """Valkey calls itself Redis 7.2.4 besides, for clients of Redis."""
+    found = next(each["found"] for each in terminal.json("doctor")["checks"] if each["name"] == "redis")
+    told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    version_ = re.search(r"(\w+) server v=([\d.]+)", told)
+    assert version_ is not None
+    assert found.endswith(f", {version_[1].capitalize()} {version_[2]}")
 
 
 def test_a_healthy_installation_has_nothing_wrong(terminal: Terminal) -> None:

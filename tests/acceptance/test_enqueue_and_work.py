@@ -54,6 +54,7 @@ def test_a_folder_goes_through_redis_and_two_workers_into_the_database(terminal:
     assert terminal.json("status")["workers"] == []
 
 
+@pytest.mark.slow
 def test_enqueueing_again_while_it_is_being_tagged_does_no_work_twice(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 160)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
@@ -95,6 +96,7 @@ def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
     assert terminal.json("status", "1")["tagged"] == 1
 
 
+@pytest.mark.slow
 def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 10)
     process = terminal.start("-A", "worker.app", "worker", program="celery")
@@ -190,6 +192,7 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert "25 photos: 20 tagged, 5 unknown" in done.stderr
     assert "5  Eiffel Tower (France)" in done.stdout
     assert "tagger query --landmark" in done.stdout
+    assert "tagger up  # shows the photos" in done.stdout
     assert "tagger.sqlite" in done.stdout
     assert terminal.json("status")["workers"] == []
     assert "web page" not in done.stderr
@@ -266,6 +269,7 @@ def test_no_password_is_ever_printed(terminal: Terminal) -> None:
         assert "Traceback" not in asked.stderr, url
 
 
+@pytest.mark.slow
 def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 10)
@@ -281,8 +285,14 @@ def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_term
 
 def test_up_restarts_a_killed_worker_and_its_processes_end_when_it_is_killed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
+    assert "workers: none\n" in terminal.run("status").stdout
     up = terminal.start("up")
     try:
+        terminal.wait_until(lambda: "starting a worker" in terminal.log.read_text())
+        up.send_signal(signal.SIGSTOP)  # it starts no further worker
+        os.kill(worker_of(up.pid), signal.SIGKILL)
+        assert "workers: none yet; one is starting\n" in terminal.run("status").stdout
+        up.send_signal(signal.SIGCONT)
         terminal.wait_until(terminal.active_workers)
         first = terminal.json("status")["workers"][0]["name"]
         terminal.wait_until(lambda: "beat is running" in (terminal.data / "beat.log").read_text())
@@ -298,6 +308,7 @@ def test_up_restarts_a_killed_worker_and_its_processes_end_when_it_is_killed(bar
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
 
 
+@pytest.mark.slow
 def test_the_processes_of_up_end_with_it_however_often_ctrl_c_is_pressed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     terminal.inject(slow_pass_s="30")
@@ -315,6 +326,12 @@ def test_the_processes_of_up_end_with_it_however_often_ctrl_c_is_pressed(bare_te
         up.wait()
     assert len(children) == 3
     assert not any(is_running(child) for child in children)
+
+
+def worker_of(parent: int) -> int:
+    """The id of the worker that this `tagger up` started."""
+    arguments = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in child_processes(parent)}
+    return next(child for child, words in arguments.items() if words.endswith(b"\0worker\0"))
 
 
 def child_processes(parent: int) -> set[int]:
@@ -337,6 +354,7 @@ def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
     assert terminal.active_workers() == []
 
 
+@pytest.mark.slow
 def test_a_worker_is_stopped_while_it_waits_for_its_redis(terminal: Terminal) -> None:
     terminal.environment["TAGGER_REDIS_URL"] = "redis://127.0.0.1:1/0"
     worker = terminal.start("-A", "worker.app", "worker", program="celery")

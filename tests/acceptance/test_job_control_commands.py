@@ -96,6 +96,7 @@ def test_pausing_a_job_that_another_process_has_locked_says_so(
     assert terminal.progress(job).state is JobState.PAUSED
 
 
+@pytest.mark.slow
 def test_a_worker_continues_with_other_jobs_after_a_pause(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     draw_many(terminal.folder / "others", 10)
@@ -144,6 +145,7 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     assert "job 1 was cancelled: by request" in terminal.log.read_text()
 
 
+@pytest.mark.slow
 def test_jobs_of_one_priority_share_the_workers_and_an_interactive_one_overtakes(
     sqlite_terminal: Terminal,
 ) -> None:
@@ -229,6 +231,7 @@ def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) ->
     assert "Traceback" not in terminal.log.read_text()
 
 
+@pytest.mark.slow
 def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_server: RedisServer) -> None:
     with PostgresServer() as server:
         url = server.url.replace("postgresql:", "postgresql+psycopg:")

@@ -12,7 +12,7 @@ from tagger.catalog import shipped_model
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, contents, job_items, jobs
+from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +144,22 @@ def test_db_check_names_what_does_not_add_up(
     output = tagger("db", "check", "--json")
     assert (output.code, output.json["ok"]) == (1, False)
     assert any(told in problem for problem in output.json["problems"])
+
+
+def test_db_recount_corrects_wrong_numbers_of_photos(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    _known(sqlite_database, tmp_path)
+    with sqlite_database.write() as connection:
+        connection.execute(insert(landmark_totals).values(landmark_id=1, photos=7))
+    checked = tagger("db", "check")
+    assert (checked.code, checked.text.count("tagger db recount"), checked.err) == (1, 1, "")
+    assert tagger("db", "recount", "--json").json == {"blocks": 1}
+    counted = "counted the photos of each landmark and month again, in 1 block of images\n"
+    assert tagger("db", "recount").text == counted
+    assert tagger("db", "check").text == "the database is consistent\n"
+    (count,) = tagger("landmarks", "--json").json
+    assert (count["landmark"], count["photos"]) == ("eiffel-tower", 1)
 
 
 def _known(database: Database, folder: Path) -> StoredPhotos:

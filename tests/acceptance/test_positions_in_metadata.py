@@ -17,6 +17,8 @@ from tagger.database.connection import open_database
 from tagger.database.tables import photos
 from tagger.metadata.inspection import photo_fields, xmp_fields
 
+pytestmark = pytest.mark.long_on_postgresql(but=["test_positions_go_into_photos_and_come_out_again"])
+
 PARIS = (48.8584, 2.2945)
 VALLEY = [(45.0 + minute / 2000, 7.0, 60 * minute) for minute in range(60)]
 

@@ -38,6 +38,7 @@ def check(text: str) -> None:
     assert not any("-0" in row.group() for row in ROW.finditer(text))
 
 
+@pytest.mark.slow
 def test_each_stage_is_shown_on_stderr_and_stdout_stays_as_it_is(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_BACKEND": "torchscript"})
     draw_many(terminal.folder / "photos", PHOTOS)

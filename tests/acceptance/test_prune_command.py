@@ -52,6 +52,7 @@ def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal: 
     assert photo.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_workers_prune_if_their_settings_say_so(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.run("tag", "photos")

@@ -19,6 +19,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.database.schema import upgrade_database
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PHOTO_KEYS = [
@@ -333,16 +334,41 @@ def test_on_a_terminal_the_table_fits_and_obeys_no_color(
     assert "\x1b[3" not in shown
 
 
+OTHER_COMMANDS = {
+    *("alembic", "configparser", "http.client", "pydantic_settings", "sqlalchemy.dialects.postgresql"),
+    *("tagger.photos.digest", "tagger.photos.objects", "tagger.trips.grouping"),
+}
+"""What other commands than queries need."""
+
+
 @pytest.mark.parametrize(
-    "words", [["--help"], ["query"], ["landmarks"], ["show", "x.jpg"], ["model", "list"]]
+    ("words", "unneeded"),
+    [
+        (["--help"], {"sqlalchemy", "pydantic"}),
+        (["query", "--help"], {"sqlalchemy"}),
+        (
+            ["query"],
+            {*OTHER_COMMANDS, "tagger.ledger", "tagger.query.details", "tagger.query.landmark_counts"},
+        ),
+        (["landmarks"], {*OTHER_COMMANDS, "tagger.query.details", "tagger.query.find"}),
+        (["status"], {"alembic", "pydantic_settings", "redis", "sqlalchemy.dialects.postgresql"}),
+        (["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}),
+        (["model", "list"], set()),
+    ],
 )
-def test_asking_never_waits_for_torch_or_celery(sqlite_url: str, words: list[str]) -> None:
+def test_asking_never_waits_for_what_it_does_not_need(
+    sqlite_url: str, words: list[str], unneeded: set[str]
+) -> None:
+    upgrade_database(sqlite_url)  # once per version, which takes Alembic
     program = (
-        "import sys; from tagger.cli.main import main\n"
+        "import gc, linecache, sys; from tagger.cli.main import main\n"
         f"sys.argv = {['tagger', *words]!r}\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'celery', 'torchvision'} | ({'sqlalchemy', 'pydantic'} if '--help' in sys.argv else set())\n"
-        "print('LOADED', sorted(heavy & set(sys.modules)))"
+        f"loaded = { {'torch', 'celery', 'torchvision', *unneeded}!r} & set(sys.modules)\n"
+        "sources = {name for name in linecache.cache if name.endswith('.py')}\n"
+        "assert gc.get_threshold()[0] >= 2000, 'imports are searched for cycles too often'\n"
+        "assert gc.get_freeze_count(), 'the end searches all modules for cycles'\n"
+        "print('LOADED', sorted(loaded | sources))"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert output.stdout.splitlines()[-1] == "LOADED []"

@@ -126,6 +126,7 @@ def test_where_nothing_fails_no_job_is_made(tagger_with_redis: CommandRunner) ->
     }
     assert tagger_with_redis("status", "--json").json["jobs"] == []
     assert "There is no job 7" in tagger_with_redis("retry", "7").err
+    assert tagger_with_redis("failures").err.splitlines()[-1] == "no failed photos"
 
 
 def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:

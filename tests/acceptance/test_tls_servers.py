@@ -61,7 +61,7 @@ def test_a_job_runs_over_tls(
 
 def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
     port, authority = tls_redis.port, str(tls_redis.certificates.authority)
-    with Redis(host="localhost", port=port, socket_timeout=5) as unencrypted, pytest.raises(RedisError):
+    with Redis(host="localhost", port=port, socket_timeout=1) as unencrypted, pytest.raises(RedisError):
         unencrypted.ping()
     with (
         Redis(host="localhost", port=port, ssl=True, ssl_ca_certs=authority) as anonymous,

@@ -151,6 +151,7 @@ def test_jobs_that_are_traced_are_read_as_others_are(
     terminal.run("db", "check")
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_away_costs_no_photos(tmp_path: Path, redis_server: RedisServer) -> None:
     with TraceReceiver() as receiver:
         away = receiver.url

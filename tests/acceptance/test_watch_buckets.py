@@ -28,6 +28,7 @@ def put(terminal: Terminal, bucket: Bucket, key: str, label: int = 1, seed: int 
     bucket.put(key, draw(terminal.folder / "drawn" / Path(key).name, label, seed=seed))
 
 
+@pytest.mark.slow
 def test_a_bucket_and_a_folder_are_watched_together(terminal: Terminal, bucket: Bucket) -> None:
     photos = terminal.folder / "photos"
     draw(photos / "a.jpg", 0, seed=3)
@@ -93,6 +94,7 @@ def test_metadata_that_cannot_be_written_ends_the_command(terminal: Terminal, bu
     assert "is in a bucket" in refused.stderr
 
 
+@pytest.mark.slow
 def test_up_watches_a_bucket_for_workers(terminal: Terminal, bucket: Bucket) -> None:
     refused = terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
     assert "name its prefix" in refused.stderr
@@ -106,6 +108,7 @@ def test_up_watches_a_bucket_for_workers(terminal: Terminal, bucket: Bucket) -> 
         terminal.end_embedded_redis()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_deleted_ends_the_command(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg", 0)
     process = terminal.start("watch", "photos")

@@ -44,6 +44,7 @@ def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: T
     assert all(job.is_over for job in terminal.jobs())
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_still_being_copied_is_tagged_once_and_whole(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_SETTLE_S": "5"})
     photos = terminal.folder / "photos"

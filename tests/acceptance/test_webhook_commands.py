@@ -55,14 +55,20 @@ def test_a_job_and_its_new_landmarks_are_reported_by_a_command_and_known_to_the_
     assert "webhooks" not in terminal.run("status").stdout
 
 
-def test_workers_send_what_a_receiver_refused_once_it_is_back(
-    terminal: Terminal, receiver: WebhookReceiver
-) -> None:
+@pytest.fixture
+def pending(terminal: Terminal, receiver: WebhookReceiver) -> int:
+    """How many events wait for the receiver, which refuses them."""
     receiver.behaviour = Behaviour(status=503)
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.run("tag", "photos")
-    pending = terminal.json("status")["webhooks"]["pending"]
-    assert pending > 1
+    count = terminal.json("status")["webhooks"]["pending"]
+    assert count > 1
+    return int(count)
+
+
+def test_workers_send_what_a_receiver_refused_once_it_is_back(
+    terminal: Terminal, receiver: WebhookReceiver, pending: int
+) -> None:
     assert "events pending for default" in terminal.run("status").stdout
     listed = terminal.json("webhook", "list")
     assert "it answered with 503" in {each["problem"] for each in listed}
@@ -166,6 +172,7 @@ def test_commands_try_and_retry_one_receiver_or_all(
     assert "No receiver of webhooks is called chta. The settings name chat, monitor" in unknown
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_does_not_delay_what_workers_send_to_another(
     terminal: Terminal, two_receivers: tuple[WebhookReceiver, WebhookReceiver]
 ) -> None:
@@ -186,13 +193,7 @@ def test_a_receiver_that_hangs_does_not_delay_what_workers_send_to_another(
         hanging.set()
 
 
-def test_events_of_a_receiver_that_is_no_longer_set_are_shown(
-    terminal: Terminal, receiver: WebhookReceiver
-) -> None:
-    receiver.behaviour = Behaviour(status=503)
-    draw(terminal.folder / "photos" / "a.jpg")
-    terminal.run("tag", "photos")
-    pending = terminal.json("status")["webhooks"]["pending"]
+def test_events_of_a_receiver_that_is_no_longer_set_are_shown(terminal: Terminal, pending: int) -> None:
     del terminal.environment["TAGGER_WEBHOOK_URL"]
     found = [each for each in terminal.json("doctor")["checks"] if each["name"].startswith("webhook")]
     (check,) = found

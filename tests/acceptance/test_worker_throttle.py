@@ -58,6 +58,7 @@ def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_la
     assert log.index("This worker waits: on battery") < log.index("This worker goes on")
 
 
+@pytest.mark.slow
 def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "1"}

@@ -44,6 +44,7 @@ def test_a_job_survives_a_long_outage_of_postgresql(
         assert [worker.poll() for worker in workers] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_job_survives_a_long_lock_on_sqlite(
     scenario: FaultScenario, sqlite_url: str, durations: FaultDurations
 ) -> None:

@@ -47,7 +47,7 @@ def _refusing(kind: str) -> Callable[[RedisServer, FaultDurations], None]:
         pytest.param(_flushed, id="flushed", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
         pytest.param(_refusing("full"), id="full", marks=pytest.mark.slow),
-        pytest.param(_refusing("a read-only replica"), id="a read-only replica"),
+        pytest.param(_refusing("a read-only replica"), id="a read-only replica", marks=pytest.mark.slow),
         pytest.param(_refusing("without its replicas"), id="without its replicas", marks=pytest.mark.slow),
     ],
 )
@@ -86,6 +86,7 @@ def test_a_job_enqueued_during_an_outage_of_redis_is_processed_after_it(
         assert worker.poll() is None
 
 
+@pytest.mark.slow
 def test_a_worker_survives_redis_killed_while_it_waits_for_messages(
     scenario: FaultScenario, redis_server: RedisServer
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_photo_whose_read_hangs_fails_alone(terminal: Terminal) -> None:
     assert_counts(terminal, job)
 
 
+@pytest.mark.slow
 def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)
@@ -133,6 +134,7 @@ def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> 
     assert "the batch size is now 2" not in log
 
 
+@pytest.mark.slow
 def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", PHOTOS)

@@ -57,6 +57,7 @@ def silence_s(scenario: FaultScenario, process: Process) -> float:
     return min(ages, default=math.inf)
 
 
+@pytest.mark.slow
 def test_leases_end_by_one_clock_while_those_of_the_machines_are_apart(
     scenario_on_postgres: FaultScenario,
 ) -> None:

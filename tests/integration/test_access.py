@@ -29,6 +29,16 @@ from tagger.access.tokens import (
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import access_tokens, page_sessions
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_names_are_unique_and_unknown_ones_are_errors",
+        "test_an_expired_token_ends_its_sessions_too",
+        "test_sessions_expire",
+        "test_the_last_use_is_written_at_most_once_a_minute",
+        "test_processes_can_sign_in_use_and_revoke_at_once",
+    ]
+)
+
 
 def signed_in(database: Database, secret: str = TOKEN) -> str:
     session = start_session(database, secret, TOKEN)

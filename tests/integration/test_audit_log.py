@@ -31,7 +31,7 @@ from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.errors import ScheduleNotFound
 from tagger.ledger import job_control
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.verdicts import (

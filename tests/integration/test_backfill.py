@@ -17,8 +17,18 @@ from tagger.database.tables import chunks, job_items, landmarks, photos, verdict
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.errors import LandmarkNotFound, PathNotFound
 from tagger.ledger import items, job_control
-from tagger.query import photo_details
+from tagger.query.details import photo_details
 from tagger.settings import Settings
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_each_scope_selects_its_photos",
+        "test_photos_fulfil_all_conditions",
+        "test_rejected_landmark_does_not_match",
+        "test_photos_are_added_in_pages_and_ordered_by_root",
+        "test_backfill_without_photos_finishes_at_once",
+    ]
+)
 
 
 @pytest.fixture

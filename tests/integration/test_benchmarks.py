@@ -37,7 +37,7 @@ from bench.teach.collection import Collection, read_collection
 from bench.teach.measurement import Teaching, top1
 from tagger.inference.background import BackgroundStatistics
 from tagger.metadata.files.replacement import PreparedFile
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 
 BENCH = Path(outcomes.__file__).parent
 PACKAGES = sorted(path.parent.name for path in BENCH.glob("*/__main__.py"))
@@ -68,6 +68,7 @@ def test_raw_previews_counts_those_that_are_the_same(tmp_path: Path) -> None:
     assert "| RAF | 1 | 1 | 0 | 0 | 0 | 0 | 1 |" in output.text
 
 
+@pytest.mark.slow
 def test_queries_times_each_filter_on_a_new_and_on_a_kept_database(tmp_path: Path) -> None:
     for first in (True, False):
         output = _run("queries", "--photos", "400", "--rounds", "1", "--keep", tmp_path)
@@ -292,6 +293,7 @@ def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     assert "not the same after undo" in result.problems
 
 
+@pytest.mark.slow
 def test_every_view_has_a_response(tmp_path: Path) -> None:
     made = library.make_library(tmp_path, 400, 80, [draw(tmp_path / "large.jpg")])
     with made.new_server({"device": "cpu"}) as server:

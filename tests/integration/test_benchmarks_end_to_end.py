@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import select
 from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 from support.drawing import save_photos
 from support.large_library import make_library
 
-from bench.compare.measurement import Workload
+from bench.compare.measurement import TAGGER_DATABASE, Workload, cache_backend_selection
 from bench.compare.photo_sets import BATCH, warm_up_photos
 from bench.compare.programs import find_program
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
@@ -26,7 +27,10 @@ from bench.page import __main__ as page
 from bench.page import chromium, firefox, views
 from bench.page.interactions import interactions
 from bench.photos import photos_in
-from tagger.query import PhotoQuery, find_tagged
+from tagger.database.connection import open_database
+from tagger.database.tables import backend_selections, photos
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +111,18 @@ def _assert_drawn_landmarks(top_tags: Mapping[str, str], workload: Workload) -> 
     for number, photo in enumerate(workload.expected.photos):
         if number % (TAGS + 1) < TAGS:
             assert top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug
+
+
+def test_the_backend_is_selected_once_for_all_runs_and_no_photo_is_kept(workload: Workload) -> None:
+    selections = []
+    for _ in range(2):
+        cache_backend_selection(workload.model, workload.warm_up, workload.data_folder)
+        url = f"sqlite:///{workload.data_folder / TAGGER_DATABASE}"
+        with closing(open_database(url)) as database, database.read() as connection:
+            assert connection.execute(select(photos)).all() == []
+            selections += connection.execute(select(backend_selections)).all()
+    assert len(selections) == 2
+    assert selections[0] == selections[1]
 
 
 def test_compare_prints_and_writes_the_costs_of_programs(workload: Workload, tmp_path: Path) -> None:

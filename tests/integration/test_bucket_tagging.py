@@ -18,6 +18,13 @@ from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, ope
 from tagger.photos.source import open_source
 from tagger.processing.local_runner import run_job
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_size_limit_applies_before_an_object_is_read",
+        "test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server",
+    ]
+)
+
 
 class TaggedBucket(TaggedFolder):
     """Draws photos into a bucket and tags them."""

@@ -17,6 +17,10 @@ from tagger.photos import key_listing, object_store, objects
 from tagger.photos.object_paths import parse_path
 from tagger.photos.paths import printable_path
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=["test_a_scan_takes_no_request_per_object", "test_a_prefix_above_a_root_absorbs_it"]
+)
+
 
 class Prefixes:
     """Scans prefixes of a bucket."""

@@ -1,16 +1,17 @@
 """Pages of rows are inserted in one statement, with values as they are, and errors as SQLAlchemy's."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from support.ledgers import LedgerBuilder
 
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
+from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, photos, tags
 
 NAMES = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
@@ -50,6 +51,45 @@ def test_values_are_stored_as_they_are(database: Database) -> None:
         columns = [photos.c[name] for name in NAMES]
         stored = connection.execute(select(*columns).order_by(photos.c.id)).all()
     assert [tuple(row) for row in stored] == rows
+
+
+def test_a_null_character_is_refused_by_postgresql_and_does_not_divide_a_text(database: Database) -> None:
+    with (
+        pytest.raises(DataError) if not database.is_sqlite else nullcontext(),
+        database.write() as connection,
+    ):
+        insert_page(connection, contents, ("digest",), [("1-a\0b",), ("1-c",)])
+    with database.read() as connection:
+        stored = connection.scalars(select(contents.c.digest).order_by(contents.c.id)).all()
+    assert stored == (["1-a\0b", "1-c"] if database.is_sqlite else [])
+
+
+def test_postgresql_returns_the_inserted_rows_without_those_that_exist(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(insert(contents).values(digest="1-b"))
+        rows = [("1-a",), ("1-b",)]
+        returned = insert_page(
+            connection, contents, ("digest",), rows, skip_existing=True, returning="digest"
+        )
+    assert [row.digest for row in returned] == ([] if database.is_sqlite else ["1-a"])
+
+
+def test_a_text_is_among_others_as_it_is(database: Database) -> None:
+    root = LedgerBuilder(database).root_id
+    with database.write() as connection:
+        insert_page(connection, photos, NAMES, [(root, path, b"", 1, 1) for path in PATHS])
+    with database.read() as connection:
+        for path in PATHS:
+            chosen = among(photos.c.path, [path, "not stored"])
+            assert connection.scalars(select(photos.c.path).where(chosen)).all() == [path]
+        assert connection.scalars(select(photos.c.id).where(among(photos.c.path, []))).all() == []
+
+
+def test_ids_among_others_are_a_condition_that_an_index_serves(database: Database) -> None:
+    query = select(photos.c.path).where(among(photos.c.id, [1, 2]), photos.c.size_bytes > 0)
+    where = str(query.compile(database._engine)).partition("WHERE ")[2]
+    assert where.startswith("(photos.id ")
+    assert "= 1" not in where  # a comparison of the condition hides the column from its index
 
 
 def test_rows_that_exist_are_left_out_on_request(database: Database) -> None:

@@ -19,8 +19,11 @@ from tagger.database.tables import dismissals
 from tagger.errors import VerdictsInvalid
 from tagger.integrity.database_check import check_database
 from tagger.places.review import count_to_review
-from tagger.query import PhotoQuery, find_tagged, landmark_counts, photo_details
 from tagger.query.covers import find_covers
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.verdicts import (
     ImportedVerdicts,
     VerdictFilter,

@@ -14,6 +14,7 @@ from tagger.ledger import dispatch
 from tagger.ledger.chunks import ChunkName, claim_chunk, release_chunk
 from tagger.ledger.dispatch import (
     LEAST_WINDOW,
+    TakenMessages,
     chunks_at_once,
     mark_sent,
     missing_messages,
@@ -36,9 +37,13 @@ def names(ledger: LedgerBuilder, job: int | None = None) -> list[tuple[int, int]
     return [(waiting.name.job_id, waiting.name.chunk) for waiting in unsent_chunks(ledger.database, job)]
 
 
-def missing(ledger: LedgerBuilder, in_redis: int) -> list[tuple[int, int]]:
+def missing(
+    ledger: LedgerBuilder, queued: int, taken: int = 0, latest: int | None = None
+) -> list[tuple[int, int]]:
     """Find the missing messages, and mark them as lost."""
-    messages = missing_messages(ledger.database, in_redis)
+    messages = missing_messages(
+        ledger.database, queued, TakenMessages(taken, taken if latest is None else latest)
+    )
     reset_lost_messages(ledger.database, messages)
     return sorted((message.name.job_id, message.name.chunk) for message in messages)
 
@@ -90,7 +95,7 @@ def test_one_of_many_processes_sends_a_message(ledger: LedgerBuilder) -> None:
 def test_a_lost_message_that_was_sent_again_is_not_lost(ledger: LedgerBuilder) -> None:
     job = ledger.job(100)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    lost = missing_messages(ledger.database, in_redis=0)
+    lost = missing_messages(ledger.database, 0, TakenMessages())
     reset_lost_messages(ledger.database, lost)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     reset_lost_messages(ledger.database, lost)
@@ -100,7 +105,7 @@ def test_a_lost_message_that_was_sent_again_is_not_lost(ledger: LedgerBuilder) -
 def test_a_message_whose_chunk_was_claimed_is_not_lost(ledger: LedgerBuilder) -> None:
     job = ledger.job(5)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    taken = missing_messages(ledger.database, in_redis=0)
+    taken = missing_messages(ledger.database, 0, TakenMessages())
     claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
     assert claim is not None
     reset_lost_messages(ledger.database, taken)
@@ -113,8 +118,34 @@ def test_a_lost_message_is_found_while_others_are_sent_and_taken(ledger: LedgerB
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     ledger.job(4000)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    assert missing(ledger, in_redis=LEAST_WINDOW) == [(lost, 0)]
+    assert missing(ledger, queued=LEAST_WINDOW) == [(lost, 0)]
     assert names(ledger) == [(lost, 0)]
+
+
+def test_a_message_that_a_worker_has_not_claimed_yet_is_not_lost(ledger: LedgerBuilder) -> None:
+    job = ledger.job(800)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+    waiting = LEAST_WINDOW - 1
+    taken = 2
+    assert missing(ledger, queued=waiting - taken, taken=1 + taken) == []
+    assert missing(ledger, queued=waiting - taken, taken=1) == [(job, 1), (job, 2)]
+
+
+def test_what_a_dead_worker_took_hides_no_lost_message(ledger: LedgerBuilder) -> None:
+    job = ledger.job(800)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    lost = [(job, number) for number in range(3)]
+    assert missing(ledger, queued=LEAST_WINDOW - 3, taken=5, latest=0) == lost
+
+
+def test_claimed_chunks_hide_no_lost_message_after_redis_was_emptied(ledger: LedgerBuilder) -> None:
+    job = ledger.job(800)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+    assert missing(ledger, queued=LEAST_WINDOW - 1) == []
+    lost = [(job, number) for number in range(1, LEAST_WINDOW)]
+    assert missing(ledger, queued=0) == lost
 
 
 def test_messages_are_sent_in_pages(ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +201,7 @@ def test_messages_beyond_the_window_are_not_counted_as_lost(ledger: LedgerBuilde
         connection.execute(update(chunks).where(chunks.c.chunk >= LEAST_WINDOW).values(sent_at=0.0))
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     # Sent while more workers were active and the window was wider.
-    assert missing(ledger, in_redis=LEAST_WINDOW) == []
+    assert missing(ledger, queued=LEAST_WINDOW) == []
     assert names(ledger, job) == []
 
 
@@ -178,22 +209,22 @@ def test_all_waiting_chunks_are_sent_again_after_a_flush(ledger: LedgerBuilder) 
     job = ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
-    assert len(missing(ledger, in_redis=0)) == 5
+    assert len(missing(ledger, queued=0)) == 5
     assert names(ledger) == [(job, number) for number in range(1, 6)]
 
 
 def test_the_oldest_messages_are_sent_again_after_a_partial_loss(ledger: LedgerBuilder) -> None:
     job = ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    assert missing(ledger, in_redis=4) == [(job, 0), (job, 1)]
+    assert missing(ledger, queued=4) == [(job, 0), (job, 1)]
     assert names(ledger) == [(job, 0), (job, 1)]
 
 
 def test_messages_in_redis_are_not_missing(ledger: LedgerBuilder) -> None:
     ledger.job(448)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
-    assert missing(ledger, in_redis=6) == []
-    assert missing(ledger, in_redis=60) == []
+    assert missing(ledger, queued=6) == []
+    assert missing(ledger, queued=60) == []
     assert names(ledger) == []
 
 

@@ -16,11 +16,13 @@ from sqlalchemy import delete, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
+from tagger.access.tokens import add_token, revoke_token
+from tagger.access.users import add_user
 from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.catalog.registered_models import add_model, list_models
 from tagger.database import stored_rows
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Runner
+from tagger.database.enums import Role, Runner
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import (
     cameras,
@@ -47,7 +49,7 @@ from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.dispatch import mark_sent, unsent_chunks
 from tagger.ledger.job_control import resume
 from tagger.metadata.splices import Splice, inverse_of
-from tagger.photos import path_to_json
+from tagger.photos.paths import path_to_json
 from tagger.places.teaching import update_taught
 from tagger.transfer import export_reader
 from tagger.transfer.export_format import exported_columns, exported_tables
@@ -315,6 +317,31 @@ def test_a_dry_run_checks_the_whole_file_and_writes_nothing(
     assert rows(other) == empty
 
 
+def test_who_gets_the_name_of_an_imported_author_is_somebody_else(
+    folder: TaggedFolder, new_database: Callable[[], Database], empty_postgres_url: str
+) -> None:
+    authors = ("web ada#2", "web Phone", "bob", "web eve#1000000", "web ada#02")
+    for number in range(len(authors)):
+        folder.draw(f"of-{number}.jpg", 1, shade=20 + number)
+    folder.draw("away.jpg", None, shade=30)
+    folder.tag()
+    for number, author in enumerate(authors):
+        photo = folder.folder / f"of-{number}.jpg"
+        give_verdict(folder.database, photo, EIFFEL, VerdictKind.CONFIRMED, author, {})
+    dismiss_photos(folder.database, [folder.photo("away.jpg").id], "web ida")
+    upgrade_database(empty_postgres_url)
+    for other in (new_database(), open_database(empty_postgres_url)):
+        add_token(other, "Phone")
+        imported(other, exported(folder.database))
+        recorded = [
+            add_user(other, name, Role.VIEWER, None).recorded_name for name in ("ada", "bob", "eve", "ida")
+        ]
+        assert recorded == ["ada#3", "bob", "eve", "ida#2"]
+        revoke_token(other, "Phone")
+        assert add_token(other, "Phone")[0].recorded_name == "Phone#2"
+        other.close()
+
+
 def _with_values(content: bytes, table: str, **values: object) -> bytes:
     """The file with these values in the first row of a table, and a correct checksum."""
     lines = content.splitlines(keepends=True)
@@ -385,7 +412,7 @@ def test_every_exported_column_has_a_type_that_knows_whether_it_may_be_null() ->
             assert (type(None) in get_args(annotation)) == column.nullable, column
 
 
-def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> None:
+def test_all_tables_are_exported_except_workers_access_counts_and_the_audit_log() -> None:
     local = {
         "workers",
         "backend_selections",
@@ -398,5 +425,10 @@ def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> No
         "share_photos",
         "audit_log",
         "webhook_messages",
+        "changed_blocks",
+        "landmark_block_counts",
+        "landmark_totals",
+        "month_block_counts",
+        "month_totals",
     }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

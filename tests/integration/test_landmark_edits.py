@@ -26,7 +26,17 @@ from tagger.errors import (
     LandmarkSlugTaken,
 )
 from tagger.inference.artifact import Label
-from tagger.query import landmark_counts
+from tagger.query.landmark_counts import landmark_counts
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_an_edit_changes_what_it_names_and_records_it",
+        "test_an_edit_that_changes_nothing_has_no_entry",
+        "test_an_invalid_edit_changes_nothing",
+        "test_the_same_name_may_be_given_in_another_country",
+        "test_a_later_model_does_not_change_what_a_person_set",
+    ]
+)
 
 EIFFEL = "eiffel-tower"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)

@@ -35,10 +35,22 @@ from tagger.errors import (
 )
 from tagger.inference.artifact import Label
 from tagger.integrity.database_check import check_database
-from tagger.query import PhotoQuery, find_tagged
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that",
+        "test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart",
+        "test_what_a_person_set_stays_set_after_a_merge",
+        "test_own_edited_and_merged_landmarks_are_exported_and_imported",
+        "test_a_database_with_an_own_landmark_is_not_overwritten_by_an_import",
+        "test_verdicts_that_are_given_during_a_merge_are_kept",
+    ]
+)
 
 VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

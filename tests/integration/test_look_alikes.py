@@ -11,6 +11,13 @@ from tagger.places import look_alikes
 from tagger.places.look_alikes import find_look_alikes, photos_of_groups
 from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_photos_with_a_verdict_leave_their_group_at_once",
+        "test_only_the_photos_that_were_added_last_are_compared",
+    ]
+)
+
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> TaggedFolder:

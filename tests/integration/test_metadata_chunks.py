@@ -30,8 +30,17 @@ from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.verdicts import VerdictKind
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_landmark_that_is_not_a_point_writes_no_position",
+        "test_undo_by_job_by_path_and_of_everything",
+        "test_undo_without_records_removes_our_values",
+        "test_sidecar_of_an_embedded_photo_is_updated_at_once",
+    ]
+)
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -39,6 +39,17 @@ from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_tag_that_the_position_of_its_photo_refuses_is_not_written",
+        "test_chained_jobs_are_adopted_once",
+        "test_job_with_an_owner_is_not_adopted",
+        "test_lost_lease_before_intents_replaces_nothing",
+        "test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file",
+        "test_concurrent_jobs_leave_complete_files",
+    ]
+)
+
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:

@@ -1,23 +1,26 @@
 """The schema: migrations go up, down and up again, match the tables, and refuse unknown revisions."""
 
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, insert, inspect, text
+from sqlalchemy import Connection, Engine, insert, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from support.empty_databases import migrate, share_migrated_schema
 
-from tagger.database import schema
+from tagger.database import schema, upgrade_waits
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import (
@@ -38,6 +41,30 @@ pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{text} expression-based index '?ix_photos_name")
     for text in ("Skipped unsupported reflection of", "autogenerate skipping metadata-specified")
 ]
+
+
+@pytest.fixture(autouse=True)
+def real_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the statements that other tests share."""
+    monkeypatch.setattr(schema, "_migrate", migrate)
+
+
+def test_shared_statements_make_the_schema_of_the_migrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_database(f"sqlite:///{tmp_path / 'migrated.sqlite'}").close()
+    share_migrated_schema()
+    open_database(f"sqlite:///{tmp_path / 'shared.sqlite'}").close()
+    dumps = []
+    for name in ("migrated", "shared"):
+        with closing(sqlite3.connect(tmp_path / f"{name}.sqlite")) as connection:
+            rows = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "ledgers"')]
+            ledger = connection.execute("SELECT ledger_id FROM ledgers").fetchone()
+            # Alembic writes the constraints of a table that it copies in any order.
+            lines = [sorted(line.strip(" \t,") for line in row.splitlines()) for row in rows]
+            dumps.append((lines, connection.execute("PRAGMA user_version").fetchone()))
+            assert ledger is not None
+    assert dumps[0] == dumps[1]
 
 
 @pytest.fixture
@@ -72,7 +99,7 @@ def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_
     with ThreadPoolExecutor(1) as pool, engine.connect() as worker:
         worker.execute(text("SET deadlock_timeout = '1h'"))  # so that the server ends the migration
         worker.execute(text("SELECT state FROM jobs"))
-        # It locks photos, for a reference to them, and then waits for jobs.
+        # It holds a lock of its own, and waits for jobs.
         migration = pool.submit(upgrade, engine)
         _wait_for_lock(engine, "jobs")
         worker.execute(text("UPDATE photos SET size_bytes = 1"))
@@ -101,6 +128,117 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
     engine.dispose()
+
+
+@contextmanager
+def _index_in_creation(engine: Engine) -> Iterator[tuple[Future[None], Connection]]:
+    """Yield an upgrade that creates an index, and the open transaction that it waits for."""
+    upgrade(engine, "0013")
+    with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
+        slow.execute(text("UPDATE photos SET size_bytes = 1"))
+        migration = pool.submit(upgrade, engine, "0014")
+        _wait_for_index(engine)
+        yield migration, slow
+
+
+def test_workers_write_while_an_index_is_created(empty_postgres_url: str) -> None:
+    engine = create_database_engine(empty_postgres_url)
+    with _index_in_creation(engine) as (migration, slow), engine.connect() as worker:
+        worker.execute(text("SET statement_timeout = '10s'"))
+        worker.execute(text("UPDATE photos SET size_bytes = 2"))
+        worker.commit()
+        slow.commit()
+        migration.result(60)
+    assert _index_states(engine) == [True]
+    engine.dispose()
+
+
+def test_an_index_whose_creation_was_interrupted_is_created_again(empty_postgres_url: str) -> None:
+    engine = create_database_engine(empty_postgres_url)
+    with _index_in_creation(engine) as (migration, _), engine.connect() as operator:
+        operator.execute(text(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {_CREATES_INDEX}"))
+        with pytest.raises(OperationalError, match="canceling statement"):
+            migration.result(60)
+    assert (schema_revision(engine), _index_states(engine)) == ("0013", [False])
+    upgrade(engine)
+    assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [True])
+    engine.dispose()
+
+
+def test_an_upgrade_that_waits_for_another_one_does_not_keep_its_index_waiting(
+    empty_postgres_url: str,
+) -> None:
+    engine = create_database_engine(empty_postgres_url)
+    upgrade(engine, "0013")
+    with ThreadPoolExecutor(2) as pool, engine.connect() as slow:
+        slow.execute(text("UPDATE photos SET size_bytes = 1"))
+        first = pool.submit(upgrade, engine)
+        _wait_for_index(engine)
+        second = pool.submit(upgrade_database, empty_postgres_url)
+        time.sleep(0.3)  # so that it waits
+        slow.commit()
+        first.result(60)
+        assert second.result(60) == "0013"
+    assert schema_revision(engine) == SCHEMA_REVISION
+    engine.dispose()
+
+
+def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgres_url: str) -> None:
+    engine = create_database_engine(empty_postgres_url)
+    with engine.begin() as operator:
+        database = operator.scalar(text("SELECT quote_ident(current_database())"))
+        for setting in ("default_transaction_isolation = 'repeatable read'", "statement_timeout = '20s'"):
+            operator.execute(text(f"ALTER DATABASE {database} SET {setting}"))
+    engine.dispose()
+    assert upgrade_database(empty_postgres_url) == ""
+    assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [True])
+    engine.dispose()
+
+
+def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(upgrade_waits, "REPORT_S", 0.1)
+    engine = create_database_engine(empty_postgres_url)
+    upgrade(engine, "0013")
+    with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
+        slow.execute(text("UPDATE photos SET size_bytes = 1"))
+        pid, user = slow.execute(text("SELECT pg_backend_pid(), current_user")).one()
+        since = slow.scalar(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"))
+        migration = pool.submit(upgrade, engine, "0014")
+        until = time.monotonic() + 60
+        while not _waits(caplog) and time.monotonic() < until:
+            time.sleep(0.02)
+        slow.commit()
+        migration.result(60)
+    (message,) = _waits(caplog)
+    assert f"process {pid} of user {user}, open since {since} UTC" in message
+    engine.dispose()
+
+
+def _waits(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == upgrade_waits.__name__]
+
+
+_CREATES_INDEX = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+
+
+def _wait_for_index(engine: Engine) -> None:
+    """Wait until the creation of an index waits for a transaction that has begun before it."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with engine.connect() as connection:
+            if connection.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {_CREATES_INDEX}")):
+                return
+        time.sleep(0.02)
+    raise AssertionError("no index is created")
+
+
+def _index_states(engine: Engine) -> list[bool]:
+    """Whether the index of photos' names is valid; empty: there is none."""
+    query = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_photos_name')")
+    with engine.connect() as connection:
+        return list(connection.scalars(query))
 
 
 def test_events_that_wait_stay_those_of_the_only_receiver(engine: Engine, empty_database_url: str) -> None:

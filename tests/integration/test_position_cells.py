@@ -9,7 +9,8 @@ from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.query import Near, PhotoQuery, find_tagged
+from tagger.query.find import find_tagged
+from tagger.query.options import Near, PhotoQuery
 from tagger.query.position_cells import PositionCell, merge_cells, position_cells
 
 

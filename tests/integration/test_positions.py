@@ -18,6 +18,13 @@ from tagger.database.tables import photos, position_changes, positions
 from tagger.positions import update as position_updates
 from tagger.positions.update import update_positions
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_photo_is_located_by_photos_of_a_companion",
+        "test_a_screenshot_is_neither_estimated_nor_an_anchor",
+    ]
+)
+
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
 
@@ -171,7 +178,9 @@ def test_an_interrupted_update_is_continued(
 
 
 @pytest.mark.parametrize("are_companions", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
+)
 def test_updates_in_any_order_end_like_a_complete_one(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
 ) -> None:

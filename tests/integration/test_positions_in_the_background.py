@@ -1,4 +1,4 @@
-"""Sweepers bring positions up to date, a few at a time, while no job runs."""
+"""Sweepers bring positions up to date, a few at a time, while no job runs, and count photos again."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
+from support.colour_folders import EIFFEL
+from support.counted_rows import marked_blocks
 from support.position_library import PositionLibrary
 from support.servers import RedisServer
 
@@ -20,6 +22,7 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.positions import update
 from tagger.positions.change_queue import lock_positions
 from tagger.positions.update import SmallUpdates
+from tagger.query.landmark_counts import landmark_counts
 from tagger.settings import Settings
 from worker.broker import Broker
 from worker.celery_app import make_app
@@ -64,6 +67,27 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(library: PositionLibrary,
     sweeper.sweep()
     assert len(library.found()) == SHOTS
     assert changes(library.database) == 0
+
+
+def test_a_sweep_counts_photos_and_leaves_what_a_job_changes(
+    library: PositionLibrary, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.shot(99, (EIFFEL, 0.9, True))
+    assert marked_blocks(library.database) != []
+    new = NewJob(library.model.id, top_k=5, threshold=0.5, runner=Runner.WORKERS, priority=Priority.BULK)
+    job = create_job(library.database, new)
+    sweeper.sweep()
+    assert marked_blocks(library.database) != []
+    monkeypatch.setattr("tagger.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
+    sweeper.sweep()
+    assert marked_blocks(library.database) == []
+    monkeypatch.undo()
+    pause(library.database, job)
+    library.shot(100, (EIFFEL, 0.9, True))
+    sweeper.sweep()
+    assert marked_blocks(library.database) == []
+    (count,) = landmark_counts(library.database)
+    assert (count.landmark, count.photos) == (EIFFEL, 2)
 
 
 def test_a_small_update_takes_a_limited_number_of_changes(

@@ -25,7 +25,11 @@ from tagger.errors import (
     PhotoNotFound,
 )
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details, plans
+from tagger.query import find, plans
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

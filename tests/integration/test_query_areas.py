@@ -1,24 +1,30 @@
 """Photos by where they were taken: by their positions, and by their landmarks where they have none; on both databases."""
 
 import os
+import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, select
 from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
+from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks
+from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.query import Near, PhotoQuery, find_tagged
 from tagger.query.areas import position_countries
-from tagger.query.options import BoundingBox
+from tagger.query.facets import count_facets
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.neighbours import Neighbours, find_neighbours
+from tagger.query.options import BoundingBox, Near, PhotoQuery
 from tagger.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -173,24 +179,91 @@ def test_unknown_photos_near_are_found_without_reading_the_tagged_ones(library: 
     assert len(of_tags) == 2  # the photos whose tags were read
 
 
-def test_landmarks_without_photos_that_match_take_no_statement(library: StoredPhotos) -> None:
-    slugs = [f"place-{n}" for n in range(30)]
+def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
+    """Add landmarks at one place in Peru; return their slugs."""
+    slugs = [f"place-{n}" for n in range(number)]
+    at = {"country": "Peru", "latitude": -13.2, "longitude": -72.5}
     with library.database.write() as connection:
-        for slug in slugs:
-            values = {"slug": slug, "name": slug, "country": "Peru", "latitude": -13.2, "longitude": -72.5}
-            query = insert(landmarks).values(values).returning(landmarks.c.id)
-            library.landmark_ids[slug] = connection.execute(query).scalar_one()
-    for n, slug in enumerate(slugs):
+        connection.execute(insert(landmarks), [{"slug": slug, "name": slug, **at} for slug in slugs])
+        added = select(landmarks.c.slug, landmarks.c.id).where(landmarks.c.country == "Peru")
+        library.landmark_ids |= {row.slug: row.id for row in connection.execute(added)}
+    return slugs
+
+
+IN_PERU = Near(-13.2, -72.5, 5.0)
+
+
+def test_landmarks_without_photos_that_match_take_no_statement(library: StoredPhotos) -> None:
+    for n, slug in enumerate(add_landmarks(library, 30)):
         library.photo(f"{n}.jpg", (slug, 0.9, True))
         library.position(f"{n}.jpg", 48.9, 2.3, "France", "track" if n in (9, 10) else "camera")
     on_tracks = {"9.jpg": ["place-9"], "10.jpg": ["place-10"]}
-    for options, expected in (
-        ({"country": "Peru", "position": "track"}, on_tracks),
-        ({"near": Near(-13.2, -72.5, 5.0)}, {}),
-    ):
+    for options, expected in (({"country": "Peru", "position": "track"}, on_tracks), ({"near": IN_PERU}, {})):
         with statements(library) as texts:
             assert found(library, **options) == expected
         assert len(texts) < 25, options  # and three for each landmark without
+
+
+def test_a_page_tests_landmarks_only_after_the_one_that_it_begins_with(
+    library: StoredPhotos,
+) -> None:
+    slugs = add_landmarks(library, 30)
+    for n in range(4):
+        library.photo(f"first {n}.jpg", (slugs[3], 0.9, True))
+        library.photo(f"last {n}.jpg", (slugs[20], 0.9, True))
+    query, after, tested, files = PhotoQuery(near=IN_PERU), None, [], []
+    for _ in range(9):
+        with statements(library) as texts:
+            page = find_tagged_page(library.database, query, None, after, 1)
+        tested.append(sum("FROM landmarks \nWHERE (landmarks.id" in text for text, _ in texts))
+        files += [Path(photo.path).name for photo in page.photos]
+        if (after := page.next) is None:
+            break
+    assert files == [f"{of} {n}.jpg" for of in ("first", "last") for n in range(4)]
+    assert after is None
+    # Only pages that reach the end of a landmark's photos look for the next one.
+    assert [number > 0 for number in tested] == [n in (0, 3, 4, 7) for n in range(8)]
+
+
+def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: StoredPhotos) -> None:
+    slugs = add_landmarks(library, 400)
+    library.photo("first.jpg", (slugs[1], 0.9, True))
+    library.photo("last.jpg", (slugs[-1], 0.9, True))
+    library.verdict("digest of last.jpg", slugs[-1], "confirmed")
+    library.photo("paris.jpg", (EIFFEL, 0.9, True))
+    shown = {"first.jpg": [slugs[1]], "last.jpg": [slugs[-1]]}
+    in_area = {"near": IN_PERU, "country": "Peru", "box": BoundingBox(-14.0, -73.0, -13.0, -72.0)}
+    query = PhotoQuery(**in_area)  # type: ignore[arg-type]
+    with few_parameters(library):
+        assert found(library, **in_area) == shown
+        assert found(library, **in_area, any_rank=True) == shown
+        assert found(library, **in_area, sort="name").keys() == shown.keys()
+        (first,) = find_tagged_page(library.database, query, None, None, 1).photos
+        assert find_neighbours(library.database, query, None, first.id) == Neighbours(None, first.id + 1)
+        facets = {facet.facet: facet.values for facet in count_facets(library.database, query)}
+        assert sorted(value.value for value in facets["landmark"]) == sorted((slugs[1], slugs[-1]))
+        counts = landmark_counts(library.database, "Peru")
+        assert {count.landmark: count.photos for count in counts} == {slugs[1]: 1, slugs[-1]: 1}
+        listed = list_verdicts(library.database, VerdictFilter(photos=PhotoQuery(country="Peru")), {})
+        assert [verdict.landmark for verdict in listed] == [slugs[-1]]
+
+
+@contextmanager
+def few_parameters(library: StoredPhotos) -> Iterator[None]:
+    """Let SQLite accept fewer parameters of a statement than usual, as if there were ten times the landmarks."""
+    if not library.database.is_sqlite:
+        yield
+        return
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2_000)
+
+    library.database._engine.dispose()
+    event.listen(library.database._engine, "connect", limit)
+    try:
+        yield
+    finally:
+        event.remove(library.database._engine, "connect", limit)
 
 
 @contextmanager
@@ -216,26 +289,69 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhoto
 
     @event.listens_for(Engine, "before_cursor_execute")
     def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "photos.path" in statement and "positions." in statement:
-            if not library.database.is_sqlite:
-                cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
-            explanation = "EXPLAIN QUERY PLAN " if library.database.is_sqlite else "EXPLAIN "
-            cursor.execute(explanation + statement, parameters)
-            plans.append(str(cursor.fetchall()))
+        if not _reads_photos(statement):
+            return
+        if not library.database.is_sqlite:
+            cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
+        explanation = "EXPLAIN QUERY PLAN " if library.database.is_sqlite else "EXPLAIN "
+        cursor.execute(explanation + statement, parameters)
+        plans.append(str(cursor.fetchall()))
 
     try:
-        for options in (
-            {"near": AT_EIFFEL},
-            {"country": "France"},
-            {"camera": ("Google Pixel 8",)},
-            {"verdict": "confirmed"},
+        for options, index in (
+            ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
+            ({"country": "France"}, "ix_positions_country_latitude_longitude_photo_id"),
+            (
+                {"country": "France", "near": AT_EIFFEL},
+                "ix_positions_country_latitude_longitude_photo_id",
+            ),
+            ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
+            ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
         ):
+            plans.clear()
             assert found(library, **options).keys() == {"a.jpg"}
+            assert any(index in plan for plan in plans), options
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
-    near_plan, country_plan, dated_plan, undated_plan, verdict_plan = plans
-    assert "ix_positions_latitude_longitude_photo_id" in near_plan
-    assert "ix_positions_country_photo_id" in country_plan
-    for plan in (dated_plan, undated_plan):
-        assert "ix_photos_camera_id_taken_at" in plan
-    assert "ix_photos_content_id_gone_since" in verdict_plan
+
+
+def _reads_photos(statement: str) -> bool:
+    """Whether it reads photos, or the keys by which they are read next: PostgreSQL reads these alone first."""
+    return "photos.path" in statement or "AS photo," in statement
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(
+    library: StoredPhotos, unknown: bool
+) -> None:
+    _spread_photos(library, 4000)
+    near = Near(0.0, 2000 * 7.0 % 360 - 180, 5.0)
+    with statements(library) as executed:
+        assert found(library, near=near, unknown=unknown).keys() == {"2000.jpg"}
+    plans = []
+    with library.database.read() as connection:
+        for statement, parameters in executed:
+            if _reads_photos(statement):
+                words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
+                plans.append(str(connection.exec_driver_sql(f"{words} {statement}", parameters).all()))
+    assert any("ix_positions_latitude_longitude_photo_id" in plan for plan in plans)
+    for plan in plans:
+        assert not re.search(r"(Seq Scan on|SCAN) (photos|positions|contents|tags)\b", plan)
+
+
+def _spread_photos(library: StoredPhotos, count: int) -> None:
+    """Insert photos without tags from 60° south to 60° north, and let the database gather statistics."""
+    numbers = range(1, count + 1)
+    model = library.model.id
+    with library.database.write() as connection:
+        images = ((n, f"digest {n}", model, 5, 0.5, "unknown") for n in numbers)
+        insert_page(
+            connection, contents, ("id", "digest", "model_id", "top_k", "threshold", "outcome"), images
+        )
+        files = ((n, library.root_id, f"{n}.jpg", b"", 1000, 1, n) for n in numbers)
+        names = ("id", "root_id", "path", "path_bytes", "size_bytes", "mtime_ns", "content_id")
+        insert_page(connection, photos, names, files)
+        places = ((n, 120 * n / count - 60, n * 7.0 % 360 - 180, 30.0, "camera", "{}") for n in numbers)
+        names = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence")
+        insert_page(connection, positions, names, places)
+        connection.exec_driver_sql("ANALYZE")

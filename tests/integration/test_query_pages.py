@@ -15,20 +15,11 @@ from support.stored_photos import StoredPhotos
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.query import (
-    Near,
-    Neighbours,
-    PhotoQuery,
-    ScanPosition,
-    find,
-    find_neighbours,
-    find_surrounding,
-    find_tagged,
-    find_tagged_page,
-    index_scan,
-)
+from tagger.query import find, index_scan
 from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.find import Search
+from tagger.query.find import ScanPosition, Search, find_tagged, find_tagged_page
+from tagger.query.neighbours import Neighbours, find_neighbours, find_surrounding
+from tagger.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -49,11 +40,11 @@ QUERIES: dict[str, dict[str, object]] = {
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    """Forty photos, some of them copies, some with names that are not UTF-8."""
+    """28 photos, some of them copies, some with names that are not UTF-8."""
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     slugs = (EIFFEL, GATE, VERSAILLES)
-    for n in range(40):
+    for n in range(28):
         tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
         name: str | bytes = b"a/odd-\xff%d.jpg" % n if n % 10 == 0 else f"a/{n:02}.jpg"
         taken_at = datetime(2026, 1, 1) + timedelta(days=n // 2) if n % 7 else None
@@ -84,15 +75,18 @@ def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
         cursor = encode_cursor(page.next, query)
 
 
+@pytest.mark.parametrize(
+    "limits", [(1, 7), pytest.param((3, 1000), marks=pytest.mark.slow)], ids=["", "more"]
+)
 def test_pages_have_the_same_photos_as_the_whole_result(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, ...]
 ) -> None:
     in_short_pages(monkeypatch)
     for name, options in QUERIES.items():
         query = PhotoQuery(**options)  # type: ignore[arg-type]
         whole = [photo.id for photo in find_tagged(library.database, query)]
         assert whole, name
-        for limit in (1, 3, 7, 1000):
+        for limit in limits:
             assert in_pages(library.database, query, limit) == whole, (name, limit)
 
 
@@ -109,7 +103,7 @@ AREAS: dict[str, dict[str, object]] = {
 @pytest.fixture
 def located(library: StoredPhotos) -> StoredPhotos:
     """Some photos of the library with positions, several at the same one; none of unusual names."""
-    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 31):
+    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 25):
         latitude, longitude, country = (
             (48.86, 2.29, "France"),
             (48.86, 2.3, "France"),
@@ -155,8 +149,9 @@ def test_query_under_a_folder_is_ordered_by_path(library: StoredPhotos) -> None:
     ]
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_photo_of_a_result_has_its_neighbours(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     for short in (False, True):
         if short:
@@ -169,7 +164,7 @@ def test_each_photo_of_a_result_has_its_neighbours(
             whole = [photo.id for photo in find_tagged(library.database, query)]
             all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
             # Long pages have all these photos: the first, the last and some between behave as the rest.
-            checked = all_neighbours if short else [*all_neighbours[::5], all_neighbours[-1]]
+            checked = [*all_neighbours[:: every if short else 5], all_neighbours[-1]]
             for before, number, after in checked:
                 assert find_neighbours(library.database, query, None, number) == Neighbours(before, after), (
                     name,

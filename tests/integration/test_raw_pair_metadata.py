@@ -12,6 +12,15 @@ from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.processing.metadata_preview import preview_photos
 from tagger.verdicts import VerdictKind
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_tags_are_written_for_both_files_and_undone_in_both",
+        "test_a_preview_names_the_files_of_both",
+        "test_a_broken_jpeg_gets_the_tags_of_its_raw_file",
+        "test_sidecars_are_undone_after_a_file_was_added_or_deleted",
+    ]
+)
+
 OWN_SIDECAR = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
 

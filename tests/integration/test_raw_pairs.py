@@ -23,10 +23,24 @@ from tagger.enqueue.selection import Selection, select_paths
 from tagger.enqueue.watched_folders import mark_gone, scan_watched, unseen_files
 from tagger.integrity.database_check import check_database
 from tagger.photos.source import open_source
-from tagger.query import PhotoQuery, find_tagged, landmark_counts, photo_details
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.verdicts import VerdictKind
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_pair_is_classified_counted_and_shown_once",
+        "test_files_that_come_one_after_the_other_become_one_photo",
+        "test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone",
+        "test_other_files_of_one_name",
+        "test_files_of_one_stem_are_joined_across_pages_and_folders_between_them",
+        "test_other_files_are_looked_up_before_the_database_has_statistics",
+    ]
+)
 
 
 def unseen(folder: PairFolder) -> list[str]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from support.page_server import TOKEN
 from support.threads import in_threads
 
@@ -29,7 +29,7 @@ from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import upgrade
-from tagger.database.tables import access_names
+from tagger.database.tables import access_names, access_tokens, users
 
 ISSUER = "https://sso.example"
 ADA = Identity(ISSUER, "1", ("ada",))
@@ -174,6 +174,19 @@ def test_a_role_that_the_provider_withdraws_is_not_that_of_a_newcomer_of_this_na
     withdraw_role(database, ADA, HOME)
     assert (person(database).recorded_name, person(database).role) == ("ada#2", Role.EDITOR)
     assert entries(database, AuditAction.USER_ROLE) == []
+
+
+def test_who_was_added_by_a_server_of_the_version_before_is_counted_once_removed(database: Database) -> None:
+    values: dict[str, object] = {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    with database.write() as connection:  # as that server does, which knows neither numbers nor their table
+        connection.execute(insert(users).values(name="ada", role=Role.VIEWER, **values))
+        connection.execute(insert(access_tokens).values(name="phone", digest="d", read_only=True, **values))
+    assert person(database).recorded_name == "ada"
+    assert [token.recorded_name for token in list_tokens(database)] == ["phone"]
+    remove_user(database, "ada")
+    revoke_token(database, "phone")
+    assert add_user(database, "ada", Role.VIEWER, None).recorded_name == "ada#2"
+    assert add_token(database, "phone")[0].recorded_name == "phone#2"
 
 
 def test_an_upgrade_knows_the_names_of_those_who_are_gone(empty_database_url: str) -> None:

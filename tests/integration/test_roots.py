@@ -22,8 +22,9 @@ from tagger.catalog.roots import (
 )
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
-from tagger.photos import mounts, path_from_text, path_text
+from tagger.photos import mounts
 from tagger.photos.mounts import MountState
+from tagger.photos.paths import path_from_text, path_text
 
 
 def ensure(database: Database, folder: Path, root_paths: dict[str, Path] | None = None) -> roots_module.Root:

@@ -18,7 +18,16 @@ from tagger.enqueue.scan import Scan, ScanReport
 from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.ledger.jobs import cancel_job, finish_scan
-from tagger.photos import path_from_text
+from tagger.photos.paths import path_from_text
+from tagger.photos.source import FolderSource
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_patterns_and_unreadable_folders_mark_nothing_as_gone",
+        "test_concurrent_scans_of_one_folder_record_every_photo_once",
+        "test_parent_scanned_concurrently_with_its_child_absorbs_it",
+    ]
+)
 
 
 class Folder:
@@ -140,6 +149,22 @@ def test_scan_is_the_same_for_every_page_size(
         path.unlink()
         assert folder.counts() == (len(NAMES) - number, 0, 0, 1)
     assert folder.stored_paths(gone=True) == {str(path) for path in paths[::2]}
+
+
+def test_photos_that_a_scan_lists_are_not_looked_for_again(
+    folder: Folder, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*NAMES, os.fsdecode(b"not utf-8 \xff.jpg")):
+        folder.file(name)
+    folder.scan()
+    (folder.path / "a.jpg").unlink()
+    looked_for: list[str] = []
+    is_missing = FolderSource._is_missing
+    monkeypatch.setattr(
+        FolderSource, "_is_missing", lambda source, path: looked_for.append(path) or is_missing(source, path)
+    )
+    assert folder.counts() == (len(NAMES), 0, 0, 1)
+    assert looked_for == ["a.jpg"]
 
 
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:

@@ -21,6 +21,10 @@ from tagger.errors import ScheduleInvalid
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.settings import Settings
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=["test_a_job_that_a_person_resumed_has_no_end_until_the_next_run"]
+)
+
 ZONE = "Europe/Berlin"
 SIDECAR = MetadataOptions(Target.SIDECAR)
 DAY = timedelta(hours=24)

@@ -19,7 +19,7 @@ from tagger.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.errors import FailureKind
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 from tagger.pipeline.results import Classified
 from tagger.processing import classification_chunk
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk

@@ -17,7 +17,8 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
-from tagger.query import PhotoQuery, find_tagged, parse_query
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery, parse_query
 from tagger.query.timeline import timeline_sections
 from tagger.shares.links import (
     KEPT_DAYS,

@@ -23,6 +23,15 @@ from tagger.places.taught_tags import TaughtCache
 from tagger.processing.open_items import ItemResult, open_items
 from tagger.processing.storage import store_results
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_cameras_of_folders_move_with_their_root",
+        "test_photos_are_recorded_whose_facts_have_changed",
+        "test_facts_of_a_photo_that_cannot_be_decoded_are_stored",
+        "test_chunks_with_the_same_new_cameras_are_stored_at_once",
+    ]
+)
+
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(
     taken_at=datetime(2019, 7, 14, 21, 58, 3),  # noqa: DTZ001

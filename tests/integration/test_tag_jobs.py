@@ -35,6 +35,17 @@ from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_another_models_tags_replace_the_old_ones_whole",
+        "test_verdicts_survive_retagging",
+        "test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits",
+        "test_two_roots_that_go_away_at_once_mark_nothing_gone",
+        "test_stopping_stores_available_results_and_releases_the_rest",
+        "test_two_taggers_over_the_same_copies_end_without_a_deadlock",
+    ]
+)
+
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
@@ -324,6 +335,28 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
             assert executor.execute(claimed) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(job).tagged == 128
+
+
+def test_a_released_chunk_does_not_ask_whether_its_job_is_done(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    claimed = claim_chunk(
+        folder.database, ChunkName(folder.record(runner=Runner.WORKERS), 0), Runner.WORKERS, "w"
+    )
+    assert claimed is not None
+    executor = folder.executor()
+    executor.stop.set()
+    statements: list[str] = []
+    engine = folder.database._engine
+
+    def record(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", record)
+    assert executor.execute(claimed) is ChunkEnd.RELEASED
+    event.remove(engine, "before_cursor_execute", record)
+    executor.close()
+    of_chunks = [statement for statement in statements if "chunks" in statement]
+    assert of_chunks[-1].startswith("UPDATE chunks")
 
 
 def test_each_photo_waits_for_its_turn_and_a_chunk_that_waits_can_be_stopped(folder: TaggedFolder) -> None:

@@ -32,6 +32,18 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.landmark_counts import landmark_counts
 from tagger.web.pages.landmark_rows import landmark_rows
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_near_a_landmark_a_lower_score_is_enough",
+        "test_a_position_on_a_track_counts_unless_landmarks_say_the_time",
+        "test_the_position_of_any_copy_is_enough",
+        "test_a_landmark_that_moves_is_weighed_again",
+        "test_a_photo_that_is_classified_again_is_weighed_again",
+        "test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion",
+        "test_the_switch_gives_back_what_scores_say",
+    ]
+)
+
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)
 PARIS, TOKYO, KYOTO = (48.8584, 2.2945), (35.68, 139.77), (35.01, 135.77)

@@ -35,8 +35,22 @@ from tagger.places.suggestions import find_suggestions
 from tagger.places.taught_tags import TaughtCache
 from tagger.places.teaching import TaughtState, taught_state, update_taught
 from tagger.processing import comparison_chunk
-from tagger.query import PhotoQuery, find_tagged
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_embeddings_are_stored_with_the_tags",
+        "test_what_chunks_that_are_stored_at_once_compared_is_applied",
+        "test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from",
+        "test_withdrawing_all_examples_takes_the_tags_back",
+        "test_a_merged_or_removed_landmark_takes_its_taught_tags_along",
+        "test_two_people_teach_at_once",
+        "test_a_landmark_is_learned_after_the_images_that_are_being_stored",
+        "test_suggestions_of_a_landmark_of_the_model_have_the_taught_score",
+    ]
+)
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -4,18 +4,29 @@
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
-from tagger.query import PhotoQuery, find_neighbours, find_tagged, find_tagged_page, plans
+from tagger.query import plans
 from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.neighbours import find_neighbours
+from tagger.query.options import PhotoQuery, SortOption
+from tagger.query.timeline import (
+    SectionStart,
+    count_months,
+    find_section_ids,
+    find_section_page,
+    timeline_sections,
+)
 from tagger.verdicts import VerdictKind, give_verdict
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
@@ -28,6 +39,7 @@ def library(
     """Photos of 2023, 2024 and of no date; both ways to read them."""
     if request.param != "sorted":
         monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
+        monkeypatch.setattr(plans, "WALKED_ROWS", 0)
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
@@ -123,6 +135,34 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
             assert [photo.id for photo in page.photos] == ids[skip:]
             skipped, _ = find_section_ids(library.database, query, {}, replace(start, skip=skip), 10)
             assert skipped == ids[skip:]
+
+
+@pytest.mark.parametrize("any_rank", [False, True])
+def test_the_sections_of_the_whole_library_are_kept(
+    library: StoredPhotos, any_rank: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = {"digest": "digest of b.jpg", "taken_at": datetime(2020, 1, 1)}
+    library.photo("copy of b.jpg", (EIFFEL, 0.9, True), **copy)
+    library.photo("later.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 7, 3))
+    with library.database.write() as connection:
+        later = update(contents).where(contents.c.digest == "digest of later.jpg")
+        connection.execute(later.values(width=None, height=None))
+    queries = [PhotoQuery(sort=sort, any_rank=any_rank, distinct=True) for sort in get_args(SortOption)]
+    with library.database.snapshot() as connection:
+        counted = [count_months(connection, query) for query in queries]
+    monkeypatch.setattr("tagger.query.timeline.count_months", None)
+    for query, expected in zip(queries, counted, strict=True):
+        sections = timeline_sections(library.database, query)
+        assert {each.month: (each.photos, each.aspect) for each in sections} == {
+            each.month: (each.photos, each.aspects / each.photos / 10**6) for each in expected
+        }
+        if query.sort in ("newest", "oldest"):
+            months = ["2023-12", "2024-06", "2024-07"]
+            assert [each.month for each in sections] == [
+                *months[:: -1 if query.sort == "newest" else 1],
+                None,
+            ]
+            assert sections[-2 if query.sort == "oldest" else 0].photos == (3 if any_rank else 2)
 
 
 def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPhotos) -> None:

@@ -22,6 +22,16 @@ from tagger.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix,
 from tagger.positions.track_parts import PART_POINTS
 from tagger.positions.tracks import add_track, list_tracks, remove_track
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_two_processes_add_the_same_track_once",
+        "test_nothing_is_known_within_an_impossible_jump",
+        "test_only_parts_of_the_given_times_are_read",
+        "test_photos_of_the_time_of_a_track_are_recorded",
+        "test_damaged_points_are_found",
+    ]
+)
+
 MOST_BYTES = 4_000_000
 
 

@@ -12,8 +12,20 @@ from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.query import PhotoQuery, find_neighbours, find_tagged, find_tagged_page, parse_query
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.neighbours import find_neighbours
+from tagger.query.options import PhotoQuery, parse_query
 from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_other_options_limit_the_photos_of_a_trip",
+        "test_pages_and_neighbours_are_in_order_of_time",
+        "test_dates_of_no_clock_make_no_trip",
+        "test_new_year_without_a_time_zone_is_a_time_after_the_day_before",
+        "test_dates_select_trips_that_overlap_them",
+    ]
+)
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -9,10 +9,19 @@ from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.query import PhotoQuery, find_tagged_page, plans
-from tagger.query.find import ScanPosition
+from tagger.query import plans
+from tagger.query.find import ScanPosition, find_tagged_page
 from tagger.query.neighbours import find_neighbours
+from tagger.query.options import PhotoQuery
 from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_filters_apply",
+        "test_a_photo_leads_to_those_beside_it",
+        "test_any_place_is_reached_past_those_with_a_candidate",
+    ]
+)
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
@@ -23,7 +32,7 @@ def library(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> StoredPhotos:
     if request.param != "sorted":
-        monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
+        walk_along_index(monkeypatch)
     tiny_artifact(tmp_path / "tiny.pt")
     stored = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     stored.photo("far.jpg", (EIFFEL, 0.1, False), digest="far")
@@ -38,6 +47,11 @@ def library(
     stored.photo("named.jpg", (EIFFEL, 0.35, False), digest="named")
     stored.verdict("named", GATE, "confirmed")
     return stored
+
+
+def walk_along_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
+    monkeypatch.setattr(plans, "WALKED_ROWS", 0)
 
 
 def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[str]]:
@@ -58,6 +72,29 @@ def test_the_likeliest_come_first_and_those_without_a_candidate_last(
     assert sorted(found[:2]) == ["copy", "near"]
     assert found[2:4] == ["middle", "far"]
     assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("is_sorted_first", [True, False])
+def test_pages_continue_when_the_photos_become_few_or_many(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, size: int, *, is_sorted_first: bool
+) -> None:
+    listed = [photo.id for photo in find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos]
+    found: list[int] = []
+    position: ScanPosition | None = None
+    is_sorted = is_sorted_first
+    for _ in listed:
+        with monkeypatch.context() as patch:
+            if is_sorted:
+                patch.setattr(plans, "FEWEST_TO_WALK", 20_000)
+            else:
+                walk_along_index(patch)
+            page = find_tagged_page(library.database, BY_SCORE, {}, position, size)
+        found += (photo.id for photo in page.photos)
+        if page.next is None:
+            break
+        position, is_sorted = page.next, not is_sorted
+    assert found == listed
 
 
 def test_filters_apply(library: StoredPhotos) -> None:

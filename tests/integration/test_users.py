@@ -34,6 +34,22 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_person_signs_in_with_any_case_of_the_name",
+        "test_changes_of_a_person_end_their_sessions_and_no_others",
+        "test_a_session_that_is_signed_out_is_over",
+        "test_the_last_use_of_a_person_is_written",
+        "test_a_hash_with_old_parameters_is_renewed",
+        "test_sign_ins_at_the_same_time_renew_an_old_hash_once",
+        "test_many_addresses_slow_each_other_and_lock_nobody_out",
+        "test_a_new_password_ends_the_limits",
+        "test_attempts_at_once_do_not_exceed_the_limit",
+        "test_people_can_sign_in_at_once",
+        "test_first_requests_at_once_add_a_person_once",
+    ]
+)
+
 PASSWORD = "correct horse battery"
 HOME, OFFICE = Origin("203.0.113.7", "203.0.113.7", "Firefox"), Origin("198.51.100.9", "198.51.100.9")
 

@@ -12,12 +12,17 @@ from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
+from tagger.access.users import add_user, remove_user
 from tagger.catalog.registered_models import add_model
 from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
-from tagger.query import PhotoQuery, find_tagged, landmark_counts, photo_details
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.verdicts import (
     ImportedVerdicts,
     QueryVerdictResult,
@@ -31,6 +36,16 @@ from tagger.verdicts import (
     read_entries,
     withdraw_verdict,
     withdraw_verdicts,
+)
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_rejected_tag_stays_away_after_another_model_accepts_it",
+        "test_landmark_below_the_threshold_can_be_confirmed_by_query",
+        "test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind",
+        "test_newer_verdict_of_two_databases_wins",
+        "test_verdict_on_an_unknown_image_applies_once_the_photo_is_added",
+    ]
 )
 
 VERSAILLES = "chateau-de-versailles"
@@ -300,6 +315,19 @@ def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> No
     }
     assert tagged_folder.import_([*older, *newer, *same]).unchanged == 5
     assert tagged_folder.exported() == newer
+
+
+def test_who_gets_the_name_of_an_author_of_another_database_is_somebody_else(folder: VerdictFolder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
+    (carried,) = folder.exported()
+    later = {"by": "web ada#2", "at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    assert folder.import_([carried | later], dry_run=True).replaced == 1
+    assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada"
+    assert folder.import_([carried | later]).replaced == 1
+    remove_user(folder.database, "ada")
+    assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada#3"
 
 
 def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:

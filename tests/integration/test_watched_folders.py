@@ -23,6 +23,13 @@ from tagger.errors import FailureKind, RootUnavailable
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.source import open_source
 
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_failed_photo_is_unseen_again_when_it_changes",
+        "test_deleted_photos_and_folders_are_marked_and_others_are_not",
+    ]
+)
+
 
 class Library:
     """A folder with files, in a database."""

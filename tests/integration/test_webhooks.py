@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from sqlalchemy import select, update
+from sqlalchemy import event, insert, select, text, update
 from support.ledgers import LedgerBuilder
 from support.servers import RedisServer
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
@@ -33,6 +33,7 @@ from tagger.webhooks.messages import (
     MessageCounts,
     claim_due,
     count_messages,
+    remove_old_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
@@ -43,6 +44,21 @@ from worker.celery_app import make_app
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_a_cancelled_job_is_reported",
+        "test_a_receiver_that_hangs_delays_no_other",
+        "test_messages_are_given_up_and_retried_for_each_receiver",
+        "test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up",
+        "test_a_receiver_that_never_ends_its_answer_is_left",
+        "test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt",
+        "test_several_senders_deliver_each_message_once",
+        "test_old_messages_are_removed_and_no_longer_sent",
+        "test_a_sweep_removes_old_messages_of_receivers_that_nobody_names",
+        "test_what_waits_is_counted_and_what_is_old_found_along_indexes",
+    ]
+)
 
 
 @contextmanager
@@ -467,3 +483,39 @@ def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
         throttle = Throttle((), lambda: None)
         Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle).sweep()
     assert recorded(database) == ["job.finished/2"]
+
+
+def test_what_waits_is_counted_and_what_is_old_found_along_indexes(database: Database) -> None:
+    now = datetime.now(UTC)
+    with database.write() as connection:
+        rows = [
+            {
+                "message_id": f"msg_{number}",
+                "subject": f"job.finished/{number}",
+                "event": "job.finished",
+                "data": {},
+                "created_at": now,
+                "delivered_at": now,
+            }
+            for number in range(2000)
+        ]
+        connection.execute(insert(webhook_messages), rows)
+        connection.execute(text("ANALYZE webhook_messages"))
+    engine = database._engine
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(
+                ("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + statement, parameters
+            )
+            plans.append(str(cursor.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    assert count_messages(database) == {}
+    remove_old_messages(database)
+    event.remove(engine, "before_cursor_execute", explain)
+    waiting, old = plans
+    assert "ix_webhook_messages_undelivered" in waiting
+    assert "ix_webhook_messages_created_at" in old
+    assert not any(words in plan for plan in plans for words in ("Seq Scan", "SCAN webhook_messages'"))

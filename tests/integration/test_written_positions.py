@@ -19,7 +19,18 @@ from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
 from tagger.metadata.inspection import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_written_positions_are_no_evidence",
+        "test_a_position_follows_its_estimate_until_it_is_gone",
+        "test_positions_that_are_too_vague_are_left_out",
+        "test_queries_select_photos_without_tags_too",
+        "test_queries_leave_out_photos_without_tags_that_do_not_match",
+        "test_a_job_of_workers_writes_what_its_photos_make_known",
+    ]
+)
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)

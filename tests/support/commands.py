@@ -29,7 +29,7 @@ from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
 from worker.broker import Broker
-from worker.embedded_redis import embedded_url
+from worker.embedded_socket import embedded_url
 
 BIN = Path(sys.executable).parent
 WORKER_START_S = 60.0

@@ -25,7 +25,10 @@ from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.processing.executor import ChunkExecutor
-from tagger.query import PhotoQuery, TaggedPhoto, find_tagged, landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
 from tagger.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api.job_starter import JobStarter, TaggingOptions

@@ -42,7 +42,7 @@ MODULES = (
     "prometheus_client",
     "psutil",
     "psycopg",
-    "pydantic_settings",
+    "pydantic.main",
     "redis",
     "rich.progress",
     "sqlalchemy.dialects.postgresql.psycopg",

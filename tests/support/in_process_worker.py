@@ -52,7 +52,9 @@ class _QueueBroker(Broker):
                 type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEY_TYPES)
             )
 
-        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, pipeline=pipeline)
+        yield SimpleNamespace(
+            llen=llen, hlen=lambda *_: 0, zcount=lambda *_: 0, lpushx=lambda *_: 0, pipeline=pipeline
+        )
 
 
 @contextmanager

@@ -4,15 +4,19 @@ The landmarks are those of the shipped model; most photos show one of a few. Eve
 so two databases of the same size are equal.
 """
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, insert, make_url, select, text
+from sqlalchemy import Connection, insert, make_url, select, text
 
+from tagger.catalog.kept_counts import recount_all
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import landmarks, models, roots
+
+from .postgres_databases import autocommitted
 
 ROOT = Path("/library/photos")
 TAGS_PER_PHOTO = 5
@@ -99,18 +103,24 @@ _FILL = {
 def make_library(url: str, photos: int) -> Database:
     """Open the database at `url`; if it is empty, create `photos` photos in it, a multiple of the number of jobs."""
     upgrade_database(url)
-    database = open_database(url)
-    with database.read() as connection:
-        if connection.scalar(text("SELECT count(*) FROM roots")):
-            return database
-    model = resolve_model(database, None)
-    with database.write() as connection:
-        connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
-        add_older_model(connection, model.id)
-        _fill(connection, photos)
-    database.close()
-    _settle(url)
+    with closing(open_database(url)) as database, database.read() as connection:
+        is_empty = not connection.scalar(text("SELECT count(*) FROM roots"))
+    if is_empty:
+        fill_library(url, photos)
+        _settle(url)
+        with closing(open_database(url)) as database:
+            recount_all(database)
     return open_database(url)
+
+
+def fill_library(url: str, photos: int) -> None:
+    """Create the rows in the empty database at `url`. The photos of landmarks and months are not counted."""
+    with closing(open_database(url)) as database:
+        model = resolve_model(database, None)
+        with database.write() as connection:
+            connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
+            add_older_model(connection, model.id)
+            _fill(connection, photos)
 
 
 def add_older_model(connection: Connection, model_id: int) -> None:
@@ -148,10 +158,7 @@ def _fill(connection: Connection, photos: int) -> None:
 
 def _settle(url: str) -> None:
     """Let PostgreSQL gather statistics and vacuum now; it would do so later, during a benchmark."""
-    address = make_url(url)
-    if address.get_backend_name() == "postgresql":
-        engine = create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+    if make_url(url).get_backend_name() == "postgresql":
+        with autocommitted(url) as connection:
             connection.execute(text("VACUUM ANALYZE"))
             connection.execute(text("CHECKPOINT"))
-        engine.dispose()

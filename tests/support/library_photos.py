@@ -12,7 +12,7 @@ from support.stored_photos import StoredPhotos
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import photos, taught_tags
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 from tagger.settings import Settings
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

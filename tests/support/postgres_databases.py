@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import psycopg
 from psycopg.sql import SQL, Identifier
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, create_engine, make_url
 
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import ledgers, metadata
@@ -32,6 +32,15 @@ _FIRST_IDS = """
     SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) FROM pg_sequences
     WHERE last_value IS NOT NULL"""
 _NEW_LEDGER = "UPDATE ledgers SET ledger_id = %s, last_tick_at = NULL"
+
+
+@contextmanager
+def autocommitted(url: str) -> Iterator[Connection]:
+    """A connection to PostgreSQL on which each statement is a transaction, as some commands need."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 class PostgresDatabases:

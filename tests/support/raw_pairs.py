@@ -10,7 +10,9 @@ from support.raw_files import RawContent, raw_file
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
-from tagger.query import PhotoQuery, find_tagged, photo_details
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 
 
 class PairFolder(WrittenFolder):

@@ -1,4 +1,4 @@
-"""Screenshots of every view of the page, for docs/reference/page.md: `make screenshots`.
+"""Screenshots of every view of the page, for the documentation: `make screenshots`.
 
 They show a library that this program draws. With --photos they show your own folder, tagged by the shipped model; such
 screenshots are not for publication and go to a folder outside the repository.
@@ -25,7 +25,7 @@ from support.drawn_model import learn_landmarks
 from tagger.catalog.shipped_model import shipped_file
 
 REPOSITORY = Path(__file__).parents[2]
-PAGE_REFERENCE = REPOSITORY / "docs" / "reference" / "page.md"
+DOCUMENTS = [REPOSITORY / "docs" / name for name in ("reference/page.md", "how-to/people.md")]
 PICTURES = REPOSITORY / "docs" / "images" / "page"
 TOKEN = "shown-to-nobody-at-all"
 MOST_RELOADS = 300
@@ -114,6 +114,22 @@ def _name_another(page: Page, library: DemoLibrary) -> None:
     expect(page.locator("[data-results] button").first).to_be_visible()
 
 
+def _list_links(page: Page, _library: DemoLibrary) -> None:
+    """Make two links, and list them in the dialog that makes another."""
+    for address in ("/photos?min_score=0.9", page.url):
+        page.goto(address)
+        page.locator("button[data-share]").click()
+        page.locator("#share-expires").select_option("")
+        page.get_by_role("button", name="Make a link").click()
+        expect(page.locator("#share-link")).to_be_visible()
+    page.reload()
+    page.locator("button[data-share]").click()
+    page.get_by_role("button", name="All links").click()
+    for count in (0, 1):
+        expect(page.locator("[data-share-count]").nth(count)).to_contain_text("photo")
+    page.locator("#share-name").focus()
+
+
 def _open_folder(page: Page, _library: DemoLibrary) -> None:
     folder = page.locator(".folder-list a")
     if folder.count() == 1:
@@ -131,6 +147,7 @@ VIEWS = {
     "lightbox": View("/landmarks/{landmark}", _open_lightbox),
     "review": View("/review"),
     "select": View("/landmarks/{landmark}", _select),
+    "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
     "unknown": View("/unknown"),
     "search": View("/search?q=a"),
@@ -156,8 +173,9 @@ SCREENSHOTS = {
 
 
 def documented_names() -> list[str]:
-    """The names of the screenshots that docs/reference/page.md shows."""
-    return re.findall(r"\(\.\./images/page/([a-z-]+)\.webp\)", PAGE_REFERENCE.read_text())
+    """The names of the screenshots that the documentation shows."""
+    texts = "".join(document.read_text() for document in DOCUMENTS)
+    return re.findall(r"\(\.\./images/page/([a-z-]+)\.webp\)", texts)
 
 
 def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
 from tagger.database.tables import contents, dismissals, landmarks, photos, positions, roots, tags, verdicts
 from tagger.metadata.camera import CameraFacts
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress
 from tagger.processing.claimed_chunk import ChunkEnd
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.verdicts import VerdictKind, give_verdict
 
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)

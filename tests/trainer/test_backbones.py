@@ -198,6 +198,7 @@ def test_without_a_network_the_way_out_is_a_file(tmp_path: Path, monkeypatch: py
         load_backbone("resnet18", None, 64)
 
 
+@pytest.mark.slow
 def test_without_a_network_timm_reports_it(tmp_path: Path) -> None:
     (tmp_path / "train" / "A").mkdir(parents=True)
     program = "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"

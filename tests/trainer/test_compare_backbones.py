@@ -30,6 +30,7 @@ def comparison(world: Path) -> dict[str, object]:
     return figures
 
 
+@pytest.mark.slow
 def test_every_backbone_has_a_row_with_figures_or_a_reason(
     comparison: dict[str, object], world: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
     assert comparison == json.loads((world / "comparison" / "comparison.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_table_and_a_drawing_are_written(comparison: dict[str, object], world: Path) -> None:
     table = (world / "comparison" / "comparison.md").read_text()
 
@@ -59,6 +61,7 @@ def test_a_table_and_a_drawing_are_written(comparison: dict[str, object], world:
     assert (world / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], world: Path) -> None:
     again = _compare(world)
 
@@ -71,6 +74,7 @@ def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], wo
         assert _without_speed(one) == _without_speed(other)
 
 
+@pytest.mark.slow
 def test_other_photos_are_compared_again(comparison: dict[str, object], world: Path) -> None:
     photo = next((world / "landmarks" / "train" / "Green Tower").glob("*.jpg"))
     photo.rename(photo.with_name("renamed.jpg"))

@@ -18,9 +18,16 @@ from tagger.catalog.landmarks import find_landmark
 from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
 from tagger.database.tables import roots
-from tagger.photos import digest_photo
+from tagger.photos.digest import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks
+
+pytestmark = pytest.mark.long_on_postgresql(
+    but=[
+        "test_confirmed_photos_are_labelled_and_rejected_ones_ordinary",
+        "test_more_pictures_than_a_page_are_all_found",
+    ]
+)
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"

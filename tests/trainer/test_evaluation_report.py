@@ -198,6 +198,7 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
     assert not (tmp_path / "mistakes.png").exists()
 
 
+@pytest.mark.slow
 def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
     draw_confusion(torch.eye(300).long(), [f"Place {number}" for number in range(300)], tmp_path / "c.png")
 

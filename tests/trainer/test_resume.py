@@ -91,6 +91,7 @@ def test_killed_run_ends_as_an_unbroken_one(world: Path, uninterrupted: Finished
     require_same(load_run(out), load_run(world / "unbroken"))
 
 
+@pytest.mark.slow
 def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupted: Path, out: Path) -> None:
     shutil.copytree(interrupted, out)
     resumed = train(transfer_options(world, out, resume=True))

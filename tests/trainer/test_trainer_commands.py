@@ -242,6 +242,7 @@ def test_label_folders_may_lie_in_the_data_folder_itself(
     assert "false_tags" not in output.text
 
 
+@pytest.mark.slow
 def test_training_again_in_the_same_folder_reuses_features_and_gives_the_same_model(
     trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A box has every position of its circle."""
+"""A box has every position of its circle, and its parts have little beside it."""
 
 from math import asin, atan2, cos, degrees, radians, sin
 
@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagger.geo import EARTH_RADIUS_KM
-from tagger.query.box_scan import Box
+from tagger.query.box_scan import Band, Box
 
 
 @given(
@@ -28,6 +28,28 @@ def test_a_box_has_every_position_of_its_circle(
     assert box.south <= other[0] <= box.north
     assert not box.ranges or any(west <= other[1] <= east for west, east in box.ranges)
     assert len(box.ranges) <= 2
+    assert not box.parts or any(_contains(band, other) for band in box.parts)
+
+
+@given(
+    latitude=st.floats(-60, 60),
+    longitude=st.floats(-180, 180),
+    radius_km=st.floats(1, 2000),
+    bearing=st.floats(0, 360),
+)
+def test_a_box_of_parts_has_no_position_far_outside_its_circle(
+    latitude: float, longitude: float, radius_km: float, bearing: float
+) -> None:
+    box = Box.around(latitude, longitude, radius_km)
+    outside = _destination(latitude, longitude, 1.1 * radius_km, bearing)
+    assert not any(_contains(band, outside) for band in box.parts)
+
+
+def _contains(band: Band, position: tuple[float, float]) -> bool:
+    latitude, longitude = position
+    return band.south <= latitude <= band.north and any(
+        west <= longitude <= east for west, east in band.ranges
+    )
 
 
 def _destination(

@@ -113,6 +113,11 @@ def test_the_secret_of_single_sign_on_reaches_the_page_alone(monkeypatch: pytest
     settings = dict(re.findall(r"^#?(TAGGER_\w+)=(.*)$", text, re.MULTILINE))
     assert [name for name, value in settings.items() if not value] == ["TAGGER_WEB_OIDC_CLIENT_SECRET"]
     assert not settings.keys() & SERVICES["web"]["environment"].keys(), "these would take precedence"
+    # The address is not the page's alone: workers write it into webhooks.
+    assert "TAGGER_WEB_URL" not in settings
+    page = (DEPLOY.parent / "docs" / "how-to" / "run-in-containers.md").read_text()
+    (address,) = set(re.findall(r"`TAGGER_WEB_URL=([^`]*)`", page))
+    settings["TAGGER_WEB_URL"] = address
     for name, value in settings.items():
         monkeypatch.setenv(name, value or "geheim")
     registration = registration_of(load_settings())

@@ -11,9 +11,9 @@ from PIL import Image
 from support.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from support.drawing import draw_photo
 
-from tagger.photos import digest_photo
 from tagger.photos.containers import exif_of, orientation_in, read_container
 from tagger.photos.decoder_input import bare_file
+from tagger.photos.digest import digest_photo
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")

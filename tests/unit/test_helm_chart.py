@@ -142,9 +142,33 @@ def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
     assert of_page["TAGGER_WEB_OIDC_CLIENT_SECRET"]["valueFrom"] == {
         "secretKeyRef": {"name": "sign-on", "key": "client-secret"}
     }
-    assert of_page["TAGGER_WEB_URL"]["value"] == "https://photos.example.org"
     assert of_page["TAGGER_WEB_OIDC_NAME"]["value"] == "Contoso"
     assert not any("OIDC" in name for others in variables.values() for name in others)
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ((), None),
+        (("web.url=https://a.example",), "https://a.example"),
+        (("web.url=https://a.example", "web.enabled=false"), "https://a.example"),
+        (("settings.TAGGER_WEB_URL=https://b.example",), "https://b.example"),
+        (("web.ingress.enabled=true",), "https://photos.example.org"),
+        (("web.ingress.enabled=true", "web.enabled=false"), None),
+        (("web.ingress.enabled=true", "web.url=https://a.example"), "https://a.example"),
+    ],
+)
+def test_all_who_send_webhooks_know_the_address_of_the_page(
+    helm: str, values: Sequence[str], address: str | None
+) -> None:
+    manifests = _rendered(helm, values)
+    deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    containers = [container for each in deployments for container in _containers(each)]
+    variables = [
+        {each["name"]: each["value"] for each in container.get("env", ())} for container in containers
+    ]
+    assert len(variables) >= 2
+    assert {each.get("TAGGER_WEB_URL") for each in variables} == {address}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from tagger.images.decoder_memory import decoder_memory
 from tagger.images.formats import open_header
 from tagger.images.memory import MemoryBudget
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.photos import digest_photo
 from tagger.photos.decoder_input import readable_file
+from tagger.photos.digest import digest_photo
 from tagger.photos.formats import PhotoFormat
 
 PICTURE = draw_photo(7, (300, 200))

@@ -14,27 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
-from tagger.photos import (
-    FolderProblem,
-    FoundPhoto,
-    files,
-    find_photo,
-    find_photos,
-    folder_walk,
-    is_photo_name,
-    path_from_json,
-    path_from_text,
-    path_text,
-    path_to_json,
-    printable_path,
-    read_photo,
-)
+from tagger.photos import files, folder_walk
+from tagger.photos.files import read_photo
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos, is_photo_name
+from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
 
 MAX_BYTES = 1000
 MEMORY_OF_A_LISTING = """
 import sys, tracemalloc
 from pathlib import Path
-from tagger.photos import find_photos
+from tagger.photos.folder_walk import find_photos
 tracemalloc.start()
 print(sum(1 for _ in find_photos(Path(sys.argv[1]))), tracemalloc.get_traced_memory()[1])
 """
@@ -87,8 +76,8 @@ def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.Monke
 def test_found_photo_has_absolute_path_size_and_time(tmp_path: Path) -> None:
     path = write(tmp_path / "a" / "b.jpg", b"12345")
     os.utime(path, ns=(1_000_000_007, 1_000_000_007))
-    assert list(find_photos(tmp_path)) == [FoundPhoto(path, 5, 1_000_000_007)]
-    assert find_photo(path) == FoundPhoto(path, 5, 1_000_000_007)
+    assert list(find_photos(tmp_path)) == [FoundPhoto(str(path), 5, 1_000_000_007)]
+    assert find_photo(path) == FoundPhoto(str(path), 5, 1_000_000_007)
 
 
 def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
@@ -206,7 +195,7 @@ def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path
     write(root / "a.jpg")
     (root / "b.jpg").symlink_to(outside)
     (root / "c.jpg").symlink_to("a.jpg")
-    assert list(find_photos(root))[1] == FoundPhoto(root / "b.jpg", 3, outside.stat().st_mtime_ns)
+    assert list(find_photos(root))[1] == FoundPhoto(str(root / "b.jpg"), 3, outside.stat().st_mtime_ns)
     assert names(root) == ["a.jpg", "b.jpg"]
 
 
@@ -228,7 +217,9 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to("missing")
     (tmp_path / "b.jpg").symlink_to("b.jpg")
-    assert list(find_photos(tmp_path)) == [FoundPhoto(tmp_path / name, 0, 0) for name in ("a.jpg", "b.jpg")]
+    assert list(find_photos(tmp_path)) == [
+        FoundPhoto(str(tmp_path / name), 0, 0) for name in ("a.jpg", "b.jpg")
+    ]
     assert failure(tmp_path / "a.jpg") is FailureKind.GONE
     assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
 

@@ -22,8 +22,7 @@ from tagger.inference.artifact import Embedding
 from tagger.inference.backends.protocol import Decoder, Outputs
 from tagger.inference.model import Model
 from tagger.metadata.camera import CameraFacts
-from tagger.photos import PhotoBytes
-from tagger.photos.files import PhotoVersion
+from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import buffers, reader_pool
 from tagger.pipeline.pipeline import Pipeline

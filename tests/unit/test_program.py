@@ -20,13 +20,31 @@ def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
             assert nested.help, (name, inner)
 
 
+def test_the_list_of_commands_shows_the_first_paragraph_of_each_help() -> None:
+    for name, command in commands.items():
+        summary = commands.summary(name)
+        assert summary is not None
+        assert (summary.name, summary.rich_help_panel) == (name, command.rich_help_panel)
+        assert summary.help == command.help.partition("\n\n")[0]
+
+
 def test_every_module_of_commands_is_in_the_table() -> None:
     named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
     assert named == {module.name for module in pkgutil.iter_modules(package.__path__)}
 
 
-@pytest.mark.parametrize(("words", "module"), [("query", "query"), ("db stats", "database"), ("jobz", None)])
-def test_a_command_imports_no_other(words: str, module: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        ("query", "query"),
+        ("db stats", "database"),
+        ("query --help", "query"),
+        ("--help", None),
+        ("", None),
+        ("jobz", None),
+    ],
+)
+def test_a_command_imports_no_other_and_help_none(words: str, module: str | None, tmp_path: Path) -> None:
     program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", program, *words.split()],

@@ -20,8 +20,10 @@ from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.decode import _TRANSPOSES
 from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import camera_facts
-from tagger.photos import PhotoBytes, digest_photo, folder_walk, is_photo_name
-from tagger.photos.folder_walk import is_raw_name
+from tagger.photos import folder_walk
+from tagger.photos.digest import digest_photo
+from tagger.photos.files import PhotoBytes
+from tagger.photos.folder_walk import is_photo_name, is_raw_name
 from tagger.photos.formats import PhotoFormat, detect_format
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
@@ -93,7 +95,7 @@ DEVELOPS = """
 import sys
 from pathlib import Path
 from tagger.images import Resize
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 photo, limits = PhotoBytes(Path(sys.argv[1]).read_bytes(), 1, 0), Limits(1, 10**7, 10**6)

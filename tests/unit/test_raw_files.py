@@ -32,8 +32,9 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import Resize, decode_photo, decode_whole
 from tagger.images.decode import _TRANSPOSES
 from tagger.metadata.camera import camera_facts
-from tagger.photos import digest_photo, is_photo_name
 from tagger.photos.containers import orientation_in
+from tagger.photos.digest import digest_photo
+from tagger.photos.folder_walk import is_photo_name
 from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
 from tagger.photos.raw import read_raw
 

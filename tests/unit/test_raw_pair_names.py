@@ -54,6 +54,6 @@ def test_every_raw_file_has_the_same_primary_and_no_other_file_has_one(names: se
 def test_a_folder_of_any_size_between_two_files_is_not_kept() -> None:
     groups = StemGroups[str](str)
     paths = ["a.CR3", *(f"a.D/{number:06}.jpg" for number in range(10_000)), "a.JPG"]
-    complete = [list(groups.add(path)) for path in paths]
+    complete = [list(groups.add([path])) for path in paths]
     assert [len(found) for found in complete] == [0, 0, *[1] * 10_000]
     assert list(groups.rest()) == [["a.CR3", "a.JPG"]]

@@ -27,7 +27,7 @@ from tagger.images import Resize
 from tagger.images.memory import MemoryBudget
 from tagger.metadata.camera import CameraFacts
 from tagger.photo_origin import PhotoOrigin
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline.child_process import (
     ChildKilled,

@@ -87,6 +87,54 @@ def test_names_servers_and_absolute_paths_are_kept(
     assert getattr(load_settings(), name) == value
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("TAGGER_TOP_K", "3", {"top_k": 3}),
+        ("tagger_top_k", "3", {"top_k": 3}),
+        ("TAGGER_THRESHOLD", "none", {"threshold": None}),
+        ("TAGGER_MODEL", "null", {"model": "null"}),
+        ("TAGGER_ROOTS", '{"b": "/photos"}', {"roots": {"a": Path("/old"), "b": Path("/photos")}}),
+        ("TAGGER_ROOTS", "null", {"roots": {"a": Path("/old")}}),
+        ("TAGGER_WEB_FOLDERS", '["/a", "s3://bucket"]', {"web_folders": [Path("/a"), Path("s3://bucket")]}),
+        ("TAGGER_WEB_FOLDERS", "none", {"web_folders": None}),
+    ],
+)
+def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
+    variable: str, text: str, expected: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "mine.toml").write_text(
+        'top_k = 2\nthreshold = 0.5\nModel = "old"\nweb_folders = ["/old"]\nroots = {a = "/old"}\n'
+    )
+    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
+    monkeypatch.setenv(variable, text)
+    values: dict[str, object] = {"top_k": 2, "threshold": 0.5, "model": "old", "web_folders": [Path("/old")]}
+    values |= {"roots": {"a": Path("/old")}} | expected
+    assert load_settings().model_dump(include=set(values)) == values
+    assert load_settings(top_k=9).top_k == 9, "an option precedes both"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "reason"),
+    [
+        ("TAGGER_WEB_TRUSTED_PROXIES", "10.0.0.0/8", r"^Invalid setting: web_trusted_proxies \(.*valid list"),
+        (
+            "TAGGER_ROOTS",
+            "{photos}",
+            r"^Invalid setting: roots \(TAGGER_ROOTS\) is '{photos}'.*valid dictionary",
+        ),
+        ("TAGGER_TOP_K", "none", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is None"),
+        ("TAGGER_TOP_K", "", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is ''"),
+    ],
+)
+def test_an_invalid_variable_is_refused_by_name(
+    variable: str, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsInvalid, match=reason):
+        load_settings()
+
+
 CHAT = {"url": "https://hooks.example/geheim", "secret": f"whsec_{'A' * 32}", "events": ["job.failures"]}
 
 

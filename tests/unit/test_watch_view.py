@@ -152,3 +152,9 @@ def test_text_is_cut_by_cells_not_by_characters() -> None:
     assert fit_width(WIDE, 10) == WIDE
     assert fit_width(WIDE, 9) == "照片文件…"
     assert fit_width("a\tb", 10) == "a\\tb"
+
+
+def test_without_workers_it_says_whether_one_is_starting() -> None:
+    assert "no worker is running; start one with: tagger worker" in view_lines(View(clock=""), 80, 24)
+    starting = view_lines(View(clock="", keeps_worker=True), 80, 24)
+    assert "workers: none yet; one is starting" in starting

@@ -9,6 +9,7 @@ import argon2
 import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
+from support.ledgers import LedgerBuilder
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
@@ -17,6 +18,7 @@ from tagger.access.grants import Role
 from tagger.access.open_sessions import list_sessions
 from tagger.access.tokens import add_token
 from tagger.access.users import add_user, find_user_by_name, list_users, remove_user
+from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -130,6 +132,21 @@ def test_a_person_cannot_speak_for_others(
         answer = client.post(f"/api/photos/{number}/verdicts", json=body, headers=headers)
         assert answer.status_code == 200
         assert [each.by for each in list_verdicts(web_database, VerdictFilter())] == [name]
+
+
+def test_viewers_see_who_started_a_job_on_the_page_and_in_the_api_and_not_the_audit_log(
+    sign_in: Callable[..., TestClient], web_database: Database
+) -> None:
+    ledger = LedgerBuilder(web_database)
+    ledger.database = web_database.acting_as(Actor("web bob", is_person=True))
+    job = ledger.job(1)
+    viewer = sign_in("ada", Role.VIEWER)
+    assert "Started by</dt><dd>bob<" in viewer.get(f"/jobs/{job}").text
+    assert "by bob" in viewer.get("/jobs").text
+    assert viewer.get(f"/api/jobs/{job}").json()["author"] == "web bob"
+    assert [each["author"] for each in viewer.get("/api/status").json()["jobs"]] == ["web bob"]
+    refused = [viewer.get(path).status_code for path in ("/admin/audit", "/api/admin/audit", "/api/shares")]
+    assert refused == [403, 403, 403]
 
 
 # --- the own account

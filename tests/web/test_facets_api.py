@@ -47,6 +47,8 @@ def test_each_facet_is_counted_under_all_other_filters(client: TestClient, libra
     }
     assert numbers(client)["landmark"] == {"Eiffel Tower": 2, "Brandenburg Gate": 1}
     assert numbers(client)["outcome"] == {"any_rank": 4, "unknown": 1}
+    defaults = {facet["facet"]: facet["default"] for facet in client.get("/api/facets").json()}
+    assert {name: number for name, number in defaults.items() if number is not None} == {"outcome": 3}
 
 
 def test_options_that_are_repeated_are_alternatives(client: TestClient, library: LibraryPhotos) -> None:

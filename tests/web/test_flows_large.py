@@ -11,8 +11,9 @@ from support.large_library import ROOT, make_library
 from support.page_server import settings_in
 
 from tagger.database.connection import open_database
-from tagger.query import PhotoQuery, find_tagged_page
 from tagger.query.cursors import encode_cursor
+from tagger.query.find import find_tagged_page
+from tagger.query.options import PhotoQuery
 
 SIZES = [12_000, pytest.param(100_400, marks=pytest.mark.slow)]
 ALL = "any_rank=1"
@@ -141,6 +142,7 @@ def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, sc
         assert back == expected[: len(back)]
 
 
+@pytest.mark.slow
 def test_an_address_deep_inside_leads_there_and_on_photo_by_photo(
     browser: Browser, address: str, far_cursor: str
 ) -> None:
@@ -165,6 +167,7 @@ def test_an_address_deep_inside_leads_there_and_on_photo_by_photo(
             assert link.startswith(f"/photos/{expected[position]}?")
 
 
+@pytest.mark.slow
 def test_hundreds_are_rejected_and_all_of_it_is_undone(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         landmark = landmark_with_most_photos(page)["landmark"]
@@ -190,6 +193,7 @@ def test_hundreds_are_rejected_and_all_of_it_is_undone(browser: Browser, address
         assert photo_ids(page, query) == before
 
 
+@pytest.mark.slow
 def test_every_match_of_a_query_is_rejected_and_restored(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         landmark = document_at(page, "/api/landmarks")[0]

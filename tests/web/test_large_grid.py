@@ -19,6 +19,10 @@ FILLED = """() => {
   const tiles = [...document.querySelectorAll(".photo-tile")];
   return tiles.length > 0 && tiles.every((tile) => tile.dataset.photo);
 }"""
+ALL_SELECTED = """() => {
+  const tiles = [...document.querySelectorAll("[data-photo]")];
+  return tiles.length > 0 && tiles.every((tile) => "selected" in tile.dataset);
+}"""
 NODES = "document.querySelectorAll('[data-grid] *').length"
 
 
@@ -55,11 +59,12 @@ def test_a_range_over_the_whole_grid_is_selected_by_a_click(browser: Browser, ad
         assert len(set(ids["ids"])) == total
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(2400, 80)")
         page.wait_for_function(FILLED)
-        tiles = page.locator("[data-photo]")
-        expect(page.locator("[data-selected]")).to_have_count(tiles.count())
+        page.wait_for_function(ALL_SELECTED)  # the grid may still exchange tiles
 
 
-@pytest.mark.parametrize("screen", [DESKTOP, WIDE], ids=["desktop", "wide"])
+@pytest.mark.parametrize(
+    "screen", [DESKTOP, pytest.param(WIDE, marks=pytest.mark.slow)], ids=["desktop", "wide"]
+)
 def test_few_elements_are_in_the_document_and_the_width_is_used(
     browser: Browser, address: str, screen: Screen
 ) -> None:
@@ -74,6 +79,7 @@ def test_few_elements_are_in_the_document_and_the_width_is_used(
         assert grid["width"] > screen.width - 160
 
 
+@pytest.mark.slow
 def test_fast_scrolling_asks_for_the_photos_of_the_last_screen(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", screen=DESKTOP) as page:
         open_grid(page, address)

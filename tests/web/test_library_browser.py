@@ -116,6 +116,7 @@ def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: 
         assert page.evaluate("document.querySelectorAll('[data-grid] *').length") < 500
 
 
+@pytest.mark.slow
 def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
@@ -150,6 +151,7 @@ def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser:
         assert after["y"] == pytest.approx(before["y"], abs=1)
 
 
+@pytest.mark.slow
 def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many, **{"MAX_HEIGHT_PX = 8_000_000": "MAX_HEIGHT_PX = 5_000"})
@@ -229,6 +231,7 @@ def test_photos_that_are_not_loaded_are_selected_too(browser: Browser, many: str
         expect(selected).to_have_text(f"{SHOWN} photos selected", timeout=60_000)
 
 
+@pytest.mark.slow
 def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
@@ -263,6 +266,7 @@ def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
@@ -282,6 +286,7 @@ def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str)
         expect(page.locator(f'[data-photo="{tile["photo"]}"]')).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_a_tile_moves_calmly_until_its_thumbnail_is_there(browser: Browser, address: str) -> None:
     held: list[Route] = []
     shade = "getComputedStyle(document.querySelector('[data-grid] > .photo-tile'), '::after')"
@@ -339,6 +344,7 @@ def test_a_landmark_and_the_lightbox_count_copies_once(
         expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
 
 
+@pytest.mark.slow
 def test_covers_that_take_long_come_by_themselves(
     browser: Browser,
     web_settings: Settings,
@@ -370,7 +376,7 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         tiles = page.locator("[data-grid] > .photo-tile")
         expect(tiles).to_have_count(4)
         page.evaluate("window.isSamePage = true")
-        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
         expect(page.get_by_role("button", name="Close")).to_be_focused()
         gate = page.get_by_label("Brandenburg Gate")
         gate.focus()
@@ -400,7 +406,7 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
 def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos") as page:
         tiles = page.locator("[data-grid] > .photo-tile")
-        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
         page.get_by_label("Eiffel Tower").check()
         expect(tiles).to_have_count(2)
         expect(page.locator("[data-grid][data-drawn]")).to_have_count(1)
@@ -414,9 +420,14 @@ def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address:
         expect(page.get_by_text("2 photos selected")).to_have_count(1)
         page.keyboard.press("Escape")
         page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(tiles).to_have_count(4)
-        expect(page).to_have_url(f"{address}/photos")
+        expect(tiles).to_have_count(5)
+        expect(page).to_have_url(f"{address}/photos?any_rank=1")
         expect(page.get_by_role("checkbox", name="Eiffel Tower")).not_to_be_checked()
+        expect(page.get_by_role("heading", level=1)).to_have_text("All classified photos")
+        page.get_by_role("radio", name="With a landmark").check()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Photos with a landmark")
+        page.get_by_role("link", name="Remove filter with a landmark").click()
+        expect(page).to_have_url(f"{address}/photos?any_rank=1")
 
 
 def test_a_grid_of_several_landmarks_asks_which_one_to_confirm(browser: Browser, address: str) -> None:
@@ -428,6 +439,7 @@ def test_a_grid_of_several_landmarks_asks_which_one_to_confirm(browser: Browser,
         expect(page.get_by_role("button", name="Reject")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_folders_of_the_filter_open_without_being_chosen(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -437,7 +449,7 @@ def test_folders_of_the_filter_open_without_being_chosen(
     with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
         tiles = page.locator("[data-grid] > .photo-tile")
         folders = page.get_by_role("group", name="Folder")
-        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
         toggle = page.get_by_role("link", name="Folders in x")
         toggle.press("Enter")
         expect(folders.get_by_label("y")).to_be_visible()
@@ -456,9 +468,29 @@ def test_folders_of_the_filter_open_without_being_chosen(
         expect(folders.get_by_label("y")).to_have_count(0)
 
 
+def test_the_rest_of_a_list_of_the_filter_stays_open(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n in range(11):
+        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos?any_rank=1") as page:
+        page.get_by_role("link", name="Filter", exact=True).click()
+        cameras = page.get_by_role("group", name="Camera")
+        expect(cameras.get_by_label("Camera 9")).to_be_hidden()
+        cameras.locator("summary").press("Enter")
+        cameras.get_by_label("Camera 9").check()
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(1)
+        cameras.get_by_label("Camera 9").uncheck()
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(11)
+        expect(cameras.get_by_label("Camera 9")).to_be_visible()
+        expect(cameras.get_by_label("Camera 9")).to_be_focused()
+        assert axe_findings(page) == []
+
+
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos", screen=PHONE) as page:
-        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
         sheet = page.get_by_role("dialog", name="Filter")
         sheet.get_by_label("Brandenburg Gate").check()
         expect(page.locator(".filtered-count")).to_have_text("1 photo")
@@ -468,6 +500,7 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -482,7 +515,13 @@ def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
         expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
 
 
-@pytest.mark.parametrize("path", ["/photos?min_score=0.5", f"/landmarks/{EIFFEL}", "/unknown"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/photos?min_score=0.5",
+        *(pytest.param(path, marks=pytest.mark.slow) for path in (f"/landmarks/{EIFFEL}", "/unknown")),
+    ],
+)
 def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str, path: str) -> None:
     with open_page(browser, address + path, screen=PHONE) as page:
         expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
@@ -496,13 +535,13 @@ def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, add
 
 def test_filters_work_without_script(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?sort=name", script=False) as page:
-        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
         page.get_by_label("Eiffel Tower").check()
         page.get_by_role("button", name="Show photos").click()
         expect(page.locator("[data-photo]")).to_have_count(2)
         assert page.url == f"{address}/photos?landmark=eiffel-tower&sort=name"
         page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(page.locator("[data-photo]")).to_have_count(4)
+        expect(page.locator("[data-photo]")).to_have_count(5)
 
 
 def _all_photos(page: Page, address: str) -> list[dict[str, int]]:

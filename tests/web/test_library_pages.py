@@ -4,6 +4,7 @@
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from html import unescape
@@ -27,7 +28,7 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.covers import find_covers
 from tagger.settings import Settings
-from tagger.web import cached_value, state
+from tagger.web import cached_value, query_counts, state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.access import AccessPolicy
@@ -239,6 +240,29 @@ def test_photos_are_under_their_months_with_score_and_date(
     assert client.get("/photos?sort=size").status_code == 400
 
 
+def test_the_timelines_of_the_whole_library_are_not_counted(
+    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists that people open, with what the page adds to their query; also right after a change."""
+    monkeypatch.setattr("tagger.query.timeline.count_months", None)
+    monkeypatch.setattr("tagger.web.query_counts.COST_FACTOR", 0.0)
+
+    def months(options: str) -> dict[str | None, int]:
+        return {
+            section["month"]: section["photos"] for section in client.get(f"/api/timeline{options}").json()
+        }
+
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 3), digest="a")
+    assert months("") == months("?any_rank=1") == {"2024-06": 1}
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    library.photo("c.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2023, 1, 1), digest="c")
+    assert months("?sort=oldest") == {"2023-01": 1, "2024-06": 1}
+    assert months("?any_rank=1&sort=name") == {None: 3}
+    library.dismiss("c")
+    assert months("") == {"2024-06": 1}
+    assert months("?any_rank=1") == {"2024-06": 1, "2023-01": 1, None: 1}
+
+
 def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
     library.photo("b.jpg", (EIFFEL, 0.8, True))
@@ -272,7 +296,7 @@ def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     page = client.get(sent.headers["location"]).text
     assert tiles_of(page) == [1]
     panel = client.get(address_of(page, "Filter")).text
-    for name in (*options, "which", "verdict", "position"):
+    for name in (*options, "verdict", "position"):
         assert f'name="{name}"' in panel
     assert "min_score=0.8" in address_of(page, "CSV")
     assert '<option value="0.8" selected>80\u202f%<' in panel
@@ -309,8 +333,10 @@ def test_the_panel_has_the_number_of_photos_of_each_choice(
     assert choices_of(panel, "landmark") == {"Eiffel Tower": "1"}
     assert choices_of(panel, "year") == {"2026": "1"}
     assert choices_of(panel, "camera") == {"Google Pixel 8": "1"}
-    assert choices_of(panel, "which") == {"With a landmark": None, "All classified": "1"}
+    assert choices_of(panel, "which") == {"With a landmark": "1", "All classified": "1"}
     assert choices_of(panel, "under") == {"x": "1"}
+    assert choices_of(panel, "position") == {"Any": None, "Without a position": "1"}
+    assert '1<span class="visually-hidden"> photo</span>' in panel
     assert (checked(panel, "year"), checked(panel, "camera")) == (["2026"], ["Google Pixel 8"])
     assert 'type="hidden" name="sort" value="name"' in panel
     sent = client.get(
@@ -340,6 +366,7 @@ def test_the_panel_has_the_number_of_photos_of_each_choice(
     assert checked(inside, "under") == [str(library.root / "x" / "y")]
     nothing = client.get("/photos/filter?country=Germany&landmark=eiffel-tower").text
     assert choices_of(nothing, "country") == {"Germany": "0", "France": "2"}
+    assert choices_of(nothing, "landmark")["Eiffel Tower"] == "0"  # by name, as in its chip
 
 
 def test_a_folder_of_the_panel_opens_and_closes_without_being_chosen(
@@ -384,7 +411,7 @@ def test_the_panel_says_of_how_many_photos_its_numbers_are(
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     assert "There are many photos" not in client.get("/photos/filter").text
     count = facets.count_facets
-    monkeypatch.setattr(state, "count_facets", lambda *query: count(*query, most_read=1))
+    monkeypatch.setattr(state, "count_facets", lambda *query, **names: count(*query, **names, most_read=1))
     panel = client.get("/photos/filter?any_rank=1").text
     assert "is of the 50\u202f000 photos that were added last" in panel
 
@@ -404,6 +431,61 @@ def test_among_all_classified_photos_a_landmark_is_one_that_was_accepted(
     assert sorted(tiles_of(everything)) == [1, 2]  # by its address, as in `tagger query`
 
 
+@pytest.mark.parametrize("place", ["landmark=eiffel-tower", "country=France"])
+def test_photos_of_a_place_are_of_accepted_tags_in_the_panel_too(
+    client: TestClient, library: LibraryPhotos, place: str
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
+    library.photo("b.jpg", (EIFFEL, 0.2, False), taken_at=datetime(2025, 1, 2))
+    for address in (f"/photos/filter?{place}", f"/photos/filter?{place}&any_rank=1"):
+        panel = client.get(address).text
+        assert choices_of(panel, "which") == {}  # candidates are no choice, and have no number
+        assert choices_of(panel, "year") == {"2026": "1"}
+
+
+@pytest.mark.parametrize(
+    ("query", "label", "rest"),
+    [
+        ("landmark=eiffel-tower", "Eiffel Tower", "any_rank=1"),
+        ("country=France&sort=name", "France", "sort=name&any_rank=1"),
+        ("landmark=eiffel-tower&min_score=0.5", "Eiffel Tower", "min_score=0.5&any_rank=1"),
+        ("landmark=eiffel-tower&country=France", "France", "landmark=eiffel-tower"),
+        ("landmark=eiffel-tower&near=48.86,2.29", "Eiffel Tower", "near=48.86%2C2.29"),
+        ("country=France&unknown=1", "France", "unknown=1"),
+    ],
+)
+def test_without_the_last_landmark_or_country_all_classified_photos_are_left(
+    client: TestClient, library: LibraryPhotos, query: str, label: str, rest: str
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    page = client.get(f"/photos?{query}").text
+    assert address_of(page, f"Remove filter {label}") == f"/photos?{rest}"
+    panel = client.get(address_of(page, "Filter")).text
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', panel))
+    which = [*checked(panel, "which"), *([hidden["which"]] if "which" in hidden else [])]
+    is_same = client.get("/photos", params={**parse_qs(rest), "which": which or ""}).headers["location"]
+    assert parse_qs(urlsplit(is_same).query) == parse_qs(rest)
+
+
+def test_the_panel_counts_landmarks_of_all_classified_photos_once(
+    client: TestClient, library: LibraryPhotos, web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_counts, "COST_FACTOR", 1e9)
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    statements: list[str] = []
+
+    @event.listens_for(web_database._engine, "before_cursor_execute")
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    client.get("/photos/filter?any_rank=1")
+    assert any("matches AS" in each for each in statements)
+    statements.clear()
+    assert choices_of(client.get("/photos/filter?any_rank=1").text, "landmark") == {"Eiffel Tower": "1"}
+    assert not any("matches AS" in each for each in statements)
+
+
 @pytest.mark.usefixtures("counted")
 def test_photos_leads_to_those_that_are_not_classified(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
@@ -419,6 +501,10 @@ def test_photos_leads_to_those_that_are_not_classified(client: TestClient, libra
     nothing = client.get("/photos?min_score=0.99").text
     assert "No matching photos" in nothing
     assert address_of(nothing, "1 photo failed") == "/photos?failed=1"
+    for query in ("failed=1&year=1999", "untagged=1&year=1999", "dismissed=1", "verdict=any"):
+        searched = client.get(f"/photos?{query}").text
+        assert "No matching photos" in searched
+        assert "Not searched" not in searched
 
 
 @pytest.mark.usefixtures("counted")
@@ -445,13 +531,93 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
     page = client.get("/photos?any_rank=1&sort=oldest").text
     assert "Remove filter" not in page
     assert "data-unclassified" not in page
-    assert address_of(client.get("/photos").text, "all classified photos") == "/photos?any_rank=1"
+    assert address_of(client.get("/photos").text, "Remove filter with a landmark") == "/photos?any_rank=1"
     one = client.get("/photos?any_rank=1&min_score=0.5").text
     assert address_of(one, "Remove filter score from 50") == "/photos?any_rank=1"
     assert "Clear all" not in one
     two = client.get("/photos?any_rank=1&min_score=0.5&year=2026").text
     assert address_of(two, "Clear all") == "/photos?any_rank=1"
     assert "all classified" not in two
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "heading", "first_chip"),
+    [
+        ("any_rank=1", "All classified photos", "All classified photos", None),
+        ("any_rank=1&year=2026&sort=name", "2026 · Photos", "Photos", "2026"),
+        ("sort=oldest", "Photos with a landmark", "Photos with a landmark", "with a landmark"),
+        ("year=2026", "2026 · Photos with a landmark", "Photos with a landmark", "with a landmark"),
+        ("country=France&year=2026", "France, 2026 · Photos", "Photos", "France"),
+        ("verdict=none", "Without a verdict · Photos", "Photos", "Without a verdict"),
+        ("untagged=1&year=2026", "2026, not classified yet · Photos", "Photos", "2026"),
+    ],
+)
+def test_each_list_of_photos_says_which_one_it_is(
+    client: TestClient, library: LibraryPhotos, query: str, title: str, heading: str, first_chip: str | None
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
+    page = client.get(f"/photos?{query}").text
+    assert f"<title>{title} · landmark tagger</title>" in page
+    assert f"<h1>{heading}</h1>" in page
+    assert [*re.findall(r"Remove filter </span>([^<]*)<", page), None][0] == first_chip
+    panel = client.get(address_of(page, "Filter")).text
+    assert f">{heading}</a></nav>" in panel
+
+
+def test_the_filter_counts_the_photos_with_a_landmark(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    library.photo("x/c.jpg", classified=False)
+    numbers = {"With a landmark": "1", "All classified": "2", "Unknown": "1", "Not classified": "1"}
+    for query in ("", "?any_rank=1", "?untagged=1"):
+        assert choices_of(client.get(f"/photos/filter{query}").text, "which") == numbers
+    of_folder = client.get("/photos/filter", params={"under": str(library.root / "x")}).text
+    assert choices_of(of_folder, "which") == {"With a landmark": "0", "Not classified": "1"}
+
+
+def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_others(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for n in range(203):
+        camera = library.camera(model=f"Camera {n}") if n < 11 else None
+        library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
+    panel = client.get("/photos/filter").text
+    assert re.findall(r"<details class=\"filter-rest\"( open)?>.*?<span>(.*?)</span>", panel, re.DOTALL) == [
+        ("", "3 more"),
+        ("", "192 more"),
+    ]
+    assert panel.count("filter-rest") == panel.count("more</span></summary>") == 2
+    assert "And 3 more: set other filters to see them." in panel
+    assert len(choices_of(panel, "camera")) == 11
+    assert len(choices_of(panel, "under")) == 200
+    facets = {facet["facet"]: facet["more"] for facet in client.get("/api/facets").json()}
+    assert (facets["folder"], facets["camera"]) == (3, 0)
+    for query, is_open in (("camera=Camera+9", True), ("camera=Camera+1", False)):
+        chosen = client.get(f"/photos/filter?{query}").text
+        assert ('filter-rest" open' in chosen) is is_open
+
+
+def test_without_a_landmark_its_list_leads_to_the_others(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    page = client.get("/photos").text
+    assert "No photo with a landmark yet" in page
+    assert address_of(page, "all classified photos") == "/photos?any_rank=1"
+
+
+def test_the_order_is_no_filter_and_stays(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
+    sorted_ = client.get("/photos?landmark=eiffel-tower&year=2026&sort=name").text
+    assert address_of(sorted_, "Clear all") == "/photos?any_rank=1&sort=name"
+    panel = client.get(address_of(sorted_, "Filter")).text
+    assert address_of(panel, "Clear all") == "/photos?any_rank=1&sort=name"
+    nothing = client.get("/photos?min_score=0.99&sort=oldest").text
+    assert address_of(nothing, "all classified photos") == "/photos?any_rank=1&sort=oldest"
+    by_score = client.get("/photos?landmark=eiffel-tower&year=2026&sort=score").text
+    assert address_of(by_score, "Clear all") == "/photos?any_rank=1"  # scores of different landmarks
+    rest = client.get(address_of(by_score, "Remove filter Eiffel Tower")).text
+    assert re.findall(r'aria-current="true">([^<]*)</a>', rest)[-1:] == ["By score"]
+    wrong = client.get("/photos?year=2026&min_score=0.5&sort=size").text
+    assert address_of(wrong, "Clear all") == "/photos?any_rank=1"
 
 
 def test_the_filter_of_a_trip_has_its_name(client: TestClient, library: LibraryPhotos) -> None:
@@ -494,7 +660,7 @@ def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> N
 def test_a_date_is_a_chip_in_words(client: TestClient, library: LibraryPhotos, typed: str, text: str) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     chips = re.findall(r"Remove filter </span>([^<]*)<", client.get(f"/photos?{typed}").text)
-    assert chips == [text]
+    assert chips == ["with a landmark", text]
 
 
 def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:
@@ -665,10 +831,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: Settings) -> None:
-    """Counts steps of SQLite. In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more.
-
-    The numbers in the navigation, which are kept, take 400,000 when they are counted.
-    """
+    """Counts steps of SQLite. In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
     database = open_database(many)
     steps = _counted_steps(database)
@@ -713,10 +876,12 @@ def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
 
 
 def _counted_steps(database: Database) -> Callable[[], int]:
+    """Steps of requests, without those of the threads that refresh kept numbers."""
     counted = [0]
 
     def step() -> int:
-        counted[0] += 1000
+        if threading.current_thread().name != "overview":
+            counted[0] += 1000
         return 0
 
     def count(connection: sqlite3.Connection, _record: object) -> None:
@@ -755,6 +920,48 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
     assert all(value.has_value for value in values)
 
 
+def test_values_that_share_a_turn_are_refreshed_one_after_the_other() -> None:
+    turn, may_end, order = threading.Lock(), threading.Event(), list[str]()
+
+    def first() -> int:
+        order.append("first begins")
+        assert may_end.wait(30)
+        order.append("first ends")
+        return 1
+
+    slow = CachedValue(first, 1000.0, turn)
+    other = CachedValue(lambda: order.append("other"), 1000.0, turn)
+    assert slow.get(0.0) is None
+    while not order:
+        time.sleep(0.01)
+    other.get(0.1)
+    assert order == ["first begins"]
+    may_end.set()
+    assert slow.get(30.0) == 1
+    other.get(30.0)
+    assert order == ["first begins", "first ends", "other"]
+
+
+def test_a_value_is_shown_at_once_while_it_is_the_turn_of_another() -> None:
+    turn, values = threading.Lock(), iter([1, 2])
+    cached = CachedValue(lambda: next(values), 0.0, turn)
+    assert cached.get(30.0) == 1
+    cached._stale_at_s = 0.0
+    with turn:
+        assert cached.get(3600.0) == 1
+    cached.close(30.0)
+
+
+def test_a_value_that_was_closed_before_its_turn_is_not_refreshed() -> None:
+    turn = threading.Lock()
+    with turn:
+        waiting = CachedValue(lambda: 1, 1000.0, turn)
+        waiting.get(0.0)
+        waiting.close(0.0)
+    waiting.close(30.0)
+    assert not waiting.has_value
+
+
 def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
     may_end = threading.Event()
     may_end.set()
@@ -772,6 +979,27 @@ def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
     may_end.set()
     cached.close()
     assert cached._value == 2
+
+
+def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations_s, may_end = iter([9.0, 0.0]), threading.Event()
+    may_end.set()
+
+    def find() -> str:
+        may_end.wait(30)
+        now_s[0] += next(durations_s)
+        return f"at {now_s[0]:.0f}"
+
+    now_s = [0.0]
+    monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
+    cached = CachedValue(find, 1.0)
+    assert cached.get(30.0) == "at 9"
+    now_s[0] = 1000.0
+    may_end.clear()
+    assert cached.get(8.0) == "at 9"  # at once: the query cannot end before the event
+    may_end.set()
+    cached.close()
+    assert cached.get(8.0) == "at 1000"
 
 
 def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(

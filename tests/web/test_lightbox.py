@@ -77,6 +77,7 @@ def test_a_photo_opens_over_the_grid_and_leads_back_to_it(browser: Browser, addr
         assert page.title().startswith("Eiffel Tower · landmark")
 
 
+@pytest.mark.slow
 def test_the_number_of_photos_is_added_once_it_is_known(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         held: list[Route] = []
@@ -149,6 +150,7 @@ def test_photos_that_the_grid_has_not_loaded_come_next_too(browser: Browser, man
         expect(page.locator("[data-grid] > li > a:focus")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_the_photos_beside_it_are_loaded_before_they_are_shown(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
@@ -240,6 +242,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
         assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
 
 
+@pytest.mark.slow
 def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
     waiting: list[Route] = []
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
@@ -263,6 +266,7 @@ def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, 
         assert all(verdicts(page, address, number) == {} for number in (4, 5))
 
 
+@pytest.mark.slow
 def test_another_landmark_is_named_over_the_photo(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 5)
@@ -310,6 +314,7 @@ def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser: Browser, addres
         assert page.evaluate(TRANSFORM) == ""
 
 
+@pytest.mark.slow
 def test_a_double_click_enlarges_and_fits_again(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 1)
@@ -371,6 +376,7 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         assert page.url == f"{address}/landmarks/{EIFFEL}"
 
 
+@pytest.mark.slow
 def test_the_filmstrip_leads_to_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 1)
@@ -383,6 +389,7 @@ def test_the_filmstrip_leads_to_its_photos(browser: Browser, address: str) -> No
         )
 
 
+@pytest.mark.slow
 def test_nothing_moves_with_reduced_motion(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         page.emulate_media(reduced_motion="reduce")

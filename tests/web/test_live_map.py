@@ -44,7 +44,9 @@ def wait_for_clusters(page: Page) -> None:
     page.locator(f"{CLUSTER} >> nth=0").wait_for(timeout=WAIT_MS)
 
 
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
+)
 def test_every_cluster_can_be_pressed_and_the_page_is_accessible(
     browser: Browser, web_settings: Settings, library: LibraryPhotos, screen: Screen
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_cluster_opens_by_keyboard_down_to_its_photos(
         expect(page.get_by_role("link", name="Remove filter Area on the map")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_visible_part_is_an_address_and_a_filter(
     browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
@@ -98,7 +101,9 @@ def test_the_visible_part_is_an_address_and_a_filter(
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
 
 
-@pytest.mark.parametrize("with_shift", [False, True], ids=["button", "shift"])
+@pytest.mark.parametrize(
+    "with_shift", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["button", "shift"]
+)
 def test_a_rectangle_on_the_map_opens_its_photos(
     browser: Browser, web_settings: Settings, library: LibraryPhotos, *, with_shift: bool
 ) -> None:

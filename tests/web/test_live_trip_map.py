@@ -111,7 +111,9 @@ def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, lib
     assert client.get("/map/clusters?box=48,2,49,3&zoom=3&trip=rome").status_code == 404
 
 
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
+)
 def test_the_map_shows_the_path_and_every_photo(
     browser: Browser, web_settings: Settings, library: LibraryPhotos, screen: Screen
 ) -> None:
@@ -141,3 +143,4 @@ def test_without_webgl_or_a_script_the_drawing_stays(
             page.locator("[data-grid][data-drawn]").wait_for()
             expect(page.locator("svg.trip-map .map-dot").first).to_be_visible()
             expect(page.locator(".map-live")).to_be_hidden()
+            expect(page.get_by_text("needs JavaScript and WebGL")).to_be_visible()

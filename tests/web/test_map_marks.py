@@ -78,7 +78,7 @@ def test_a_mark_opens_its_photos_with_chips_that_remove_the_filter(
     chips = re.findall(r"Remove filter </span>([^<]*)<", page)
     assert chips == ["near 44.1000,5.1000, within 0.1 km", "position: Estimated"]
     assert selected_choices(client, address) == {"position": "neighbour"}
-    assert selected_choices(client, "/photos?country=france") == {"country": "France"}
+    assert selected_choices(client, "/photos?country=france") == {"country": "France", "which": "any_rank"}
 
 
 def selected_choices(client: TestClient, address: str) -> dict[str, str]:
@@ -115,6 +115,7 @@ def test_without_webgl_the_drawing_stays_and_is_used_by_keyboard(
         page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
         page.goto(f"{address}/map?part=Europe")
         mark = page.get_by_role("link", name="2 photos, France, by GPS")
+        expect(page.get_by_text("needs JavaScript and WebGL")).to_be_visible()
         assert axe_findings(page) == []
         mark.focus()
         page.keyboard.press("Enter")
@@ -128,4 +129,5 @@ def test_without_script_the_drawing_stays(
     with serving(web_settings) as address, open_page(browser, f"{address}/map", script=False) as page:
         expect(page.locator("svg.map")).to_be_visible()
         expect(page.locator(".map-live")).to_be_hidden()
+        expect(page.get_by_text("needs JavaScript and WebGL")).to_be_visible()
         expect(page.get_by_role("region", name="Landmarks by country")).to_be_visible()

@@ -286,7 +286,7 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
     for there, begins in (
         (f"/landmarks/{EIFFEL}", f'<a href="/landmarks/{EIFFEL}">Eiffel Tower</a>'),
         ("/unknown", '<a href="/unknown">Unknown</a>'),
-        ("/photos?min_score=0.5", '<a href="/photos?min_score=0.5">Photos</a>'),
+        ("/photos?min_score=0.5", '<a href="/photos?min_score=0.5">Photos with a landmark</a>'),
     ):
         tile = re.findall(r'class="photo-tile"[^>]*><a href="([^"]*)"', client.get(there).text)[0]
         assert begins in client.get(unescape(tile)).text
@@ -360,6 +360,7 @@ def test_a_photo_is_put_away_and_brought_back_by_key(browser: Browser, address: 
         expect(page.get_by_role("button", name="Not a landmark")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_key_opens_what_is_folded_away_and_it_stays_open(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
@@ -469,6 +470,7 @@ def test_a_new_place_gets_the_coordinates_and_their_country(browser: Browser, ad
         assert position == (43.6776, 4.6309, "Arles", "France")
 
 
+@pytest.mark.slow
 def test_escape_closes_the_dialog_whatever_is_typed(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         for steps in range(2):
@@ -482,6 +484,7 @@ def test_escape_closes_the_dialog_whatever_is_typed(browser: Browser, address: s
         assert verdicts(page, address, 1) == {}
 
 
+@pytest.mark.slow
 def test_why_a_landmark_was_not_added_is_shown_in_the_dialog(browser: Browser, address: str) -> None:
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1")
@@ -494,6 +497,7 @@ def test_why_a_landmark_was_not_added_is_shown_in_the_dialog(browser: Browser, a
     page.close()
 
 
+@pytest.mark.slow
 def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         press_at_once(page, "2", "r", "c", "n")
@@ -584,6 +588,7 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
         assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed"}
 
 
+@pytest.mark.slow
 def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, address: str) -> None:
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
@@ -598,6 +603,7 @@ def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, add
     page.close()
 
 
+@pytest.mark.slow
 def test_the_page_stays_if_the_server_does_not_respond(browser: Browser, address: str) -> None:
     page = browser.new_page()
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
@@ -621,6 +627,7 @@ def test_a_click_applies_to_the_visible_photo(browser: Browser, address: str) ->
         assert (verdicts(page, address, 1), verdicts(page, address, 2)) == ({EIFFEL: "rejected"}, {})
 
 
+@pytest.mark.slow
 def test_the_keyboard_stays_at_the_landmark_it_judged(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         page.get_by_role("button", name="Reject Brandenburg Gate").focus()

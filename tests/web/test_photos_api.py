@@ -17,7 +17,9 @@ from support.raw_files import LARGE, RAW_KINDS, RawContent, bare_dng, raw_file
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos
 from tagger.database.connection import Database
-from tagger.query import PhotoQuery, find_tagged, landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.landmark_counts import landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
 

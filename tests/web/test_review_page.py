@@ -87,6 +87,18 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         expect(page.get_by_role("heading", name="Nothing left to review")).to_be_visible()
 
 
+@pytest.mark.slow
+def test_the_photo_is_in_the_middle(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        page.locator(".photo-stage img").scroll_into_view_if_needed()
+        stage, photo = (page.locator(each).bounding_box() for each in (".photo-stage", ".photo-stage img"))
+        assert stage
+        assert photo
+        for start, length in (("x", "width"), ("y", "height")):
+            middles = [box[start] + box[length] / 2 for box in (stage, photo)]  # type: ignore[literal-required]
+            assert abs(middles[0] - middles[1]) < 2, start
+
+
 def test_undo_returns_to_the_photo_and_so_does_the_arrow(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         page.keyboard.press("r")
@@ -135,6 +147,7 @@ def test_a_photo_that_is_not_of_a_landmark_is_put_away(browser: Browser, address
         assert [Path(photo["path"]).name for photo in found] == ["photo-0.jpg"]
 
 
+@pytest.mark.slow
 def test_another_landmark_is_named_instead_and_undone_at_once(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         page.keyboard.press("n")
@@ -223,6 +236,7 @@ def test_a_read_only_session_sees_no_buttons_for_verdicts(
         assert verdicts(page) == {}
 
 
+@pytest.mark.slow
 def test_an_invalid_or_outdated_position_starts_again(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review?after=s_99999_0.5_1", base=address) as page:
         expect_question(page, 1, 0)

@@ -29,6 +29,7 @@ def test_the_stored_screenshots_are_the_documented_ones() -> None:
     assert sum(path.stat().st_size for path in paths) < MAX_BYTES
 
 
+@pytest.mark.slow
 def test_screenshots_are_taken_of_a_library_in_plain_colours(browser: Browser, tmp_path: Path) -> None:
     draw_many(tmp_path / "Pictures", 120)
     tiny_artifact(tmp_path / "tiny.pt")

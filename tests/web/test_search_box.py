@@ -44,7 +44,13 @@ def type_text(page: Page, text: str) -> None:
     raise AssertionError(text)
 
 
-@pytest.mark.parametrize("path", ["/", "/library", "/photos?any_rank=1", "/photos/1", "/trips", "/map", "/review", "/jobs", "/search"])  # fmt: skip
+PAGES = ("/library", "/photos/1")
+OTHER_PAGES = ("/", "/photos?any_rank=1", "/trips", "/map", "/review", "/jobs", "/search")
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHER_PAGES)]
+)
 def test_a_slash_focuses_the_box_on_every_page(browser: Browser, address: str, path: str) -> None:
     with open_page(browser, address + path) as page:
         expect(page.locator("#search")).to_have_role("combobox")

@@ -58,6 +58,7 @@ def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_photos_of_a_query_are_selected_for_its_landmark_alone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&min_score=0.5") as page:
         start_selecting(page)
@@ -159,6 +160,7 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
         page.wait_for_url("**/photos/1?**")
 
 
+@pytest.mark.slow
 def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         start_selecting(page)

@@ -46,7 +46,9 @@ def select_all(page: Page) -> None:
     page.locator(".selection-menu summary").click()
 
 
-@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
+)
 def test_selected_photos_are_exported_and_downloaded(
     browser: Browser, address: str, library: LibraryPhotos, screen: Screen
 ) -> None:
@@ -84,6 +86,7 @@ def test_metadata_of_selected_photos_is_previewed_and_written_by_a_job(
         expect(page.get_by_role("heading", name="Undo written metadata")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_menu_says_how_many_photos_an_action_takes_at_most(
     browser: Browser, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
 from support.large_library import make_library
-from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN
 from support.trip_photos import TRIP, add_trip
 
@@ -45,7 +45,9 @@ def link_made_on(page: Page) -> str:
     return page.get_by_label("Link", exact=True).input_value()
 
 
-@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
+)
 def test_a_landmark_is_shared_and_the_link_revoked(
     browser: Browser, address: str, web_database: Database, screen: Screen
 ) -> None:
@@ -60,7 +62,7 @@ def test_a_landmark_is_shared_and_the_link_revoked(
         link = link_made_on(page)
         assert link.startswith(f"{address}/s/")
         expect(dialog).to_contain_text("It works only on this computer")
-        expect(dialog.get_by_role("listitem")).to_contain_text(f"Our tower: landmark {EIFFEL}")
+        expect(dialog.get_by_role("listitem")).to_contain_text("Our tower: Eiffel Tower")
         expect(dialog.get_by_role("listitem")).to_contain_text("6 photos, for ever, with positions")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -78,7 +80,9 @@ def test_a_landmark_is_shared_and_the_link_revoked(
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
 
 
-@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
+)
 def test_the_whole_library_is_shared_after_another_question(
     browser: Browser, address: str, web_database: Database, screen: Screen
 ) -> None:
@@ -107,6 +111,7 @@ def test_the_whole_library_is_shared_after_another_question(
     assert share.options == {"any_rank": True}
 
 
+@pytest.mark.slow
 def test_a_thousand_photos_of_a_filter_are_shared_after_another_question(
     browser: Browser, web_settings: Settings, tmp_path: Path
 ) -> None:
@@ -136,7 +141,7 @@ def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos
     (listed,) = client.get("/api/shares", headers=bearer).json()
     assert (listed["author"], listed["description"], listed["photos"]) == (
         "web phone",
-        f"landmark {EIFFEL}",
+        "Eiffel Tower",
         None,
     )
     found = client.get(f"/api/shares/{made['id']}", headers=bearer).json()
@@ -156,7 +161,9 @@ def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database
     assert "Paris" in share.name
 
 
-@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
+)
 def test_a_filter_is_shared_and_follows_its_query(
     browser: Browser, address: str, web_database: Database, screen: Screen
 ) -> None:
@@ -167,7 +174,7 @@ def test_a_filter_is_shared_and_follows_its_query(
         page.get_by_role("button", name="Share", exact=True).click()
         dialog = page.get_by_role("dialog", name="Share this filter")
         expect(dialog.get_by_label("Title for visitors")).to_have_value("2019")
-        expect(dialog).to_contain_text("the photos of this filter (2019)")
+        expect(dialog).to_contain_text("the photos of this filter (with a landmark, 2019)")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         link = link_made_on(page)
@@ -193,9 +200,10 @@ def test_a_filter_is_shared_and_follows_its_query(
         assert page.request.get(link).status == 410
         page.keyboard.press("Escape")
         page.get_by_role("link", name="Remove filter France").click()
-        expect(page).to_have_url(f"{address}/photos?{dates}")
+        expect(page).to_have_url(f"{address}/photos?{dates}&any_rank=1")
         page.get_by_role("link", name="Remove filter 2019").click()
-        expect(page).to_have_url(f"{address}/photos")
+        expect(page).to_have_url(f"{address}/photos?any_rank=1")
+        page.goto(f"{address}/photos")
         expect(page.get_by_role("button", name="Share", exact=True)).to_have_count(0)
     second, first = list_shares(web_database)
     days = {"year": [2019]}
@@ -285,6 +293,31 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
         assert [share["id"] for share in client.get(f"/api/shares?{query}").json()] == [number]
     assert [share["id"] for share in client.get("/api/shares").json()] == made[::-1]
     assert client.get("/api/shares?country=Germany").json() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "description"),
+    [
+        (
+            f"landmark={EIFFEL}&landmark={GATE}&min_score=0.5",
+            "Eiffel Tower, Brandenburg Gate, score from 50\u202f%",
+        ),
+        ("any_rank=1", "all classified photos"),
+        ("any_rank=1&year=2019", "2019"),
+        ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
+        ("taken_after=2019-01-01&taken_before=2020-01-01&position=track", "position: GPS track, 2019"),
+        ("near=48.5,2.25&radius_km=5&verdict=none", "near 48.5,2.25, within 5 km, Without a verdict"),
+        ("unknown=1&taken_after=2019-02-01", "from 1 February 2019, unknown"),
+        (f"trip={TRIP}", "trip Paris, 3\N{EN DASH}5 May 2019"),
+    ],
+)
+def test_a_link_is_described_in_the_words_of_the_filter(
+    client: TestClient, library: LibraryPhotos, options: str, description: str
+) -> None:
+    made = client.post(f"/api/shares?{options}", json={}).json()
+    (listed,) = client.get("/api/shares").json()
+    parts = sorted(listed["description"].split(", "))
+    assert (parts, made["description"]) == (sorted(description.split(", ")), listed["description"])
 
 
 @pytest.mark.parametrize(

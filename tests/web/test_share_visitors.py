@@ -23,7 +23,7 @@ from tagger.catalog.landmark_removal import merge_landmark
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, landmarks, photos, shares
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.query.timeline import Section
 from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings

@@ -12,7 +12,7 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN, settings_in
 
 from tagger.database.connection import Database, open_database
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.shares.links import NewShare, add_share, revoke_share
 
 FIRST = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone
@@ -51,7 +51,9 @@ def open_first(page: Page) -> None:
     expect(page.locator("#lightbox img").first).to_be_visible()
 
 
-@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
+)
 def test_a_visitor_browses_the_photos(
     browser: Browser, database: Database, address: str, screen: Screen
 ) -> None:

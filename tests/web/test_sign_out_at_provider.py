@@ -30,6 +30,13 @@ def sign_out(visitor: Visitor) -> httpx.Response:
     return visitor.client.post("/sign-out", headers={"origin": origin})
 
 
+def stored_id_token(database: Database) -> str | None:
+    """That of the only session."""
+    with database.read() as connection:
+        token: str | None = connection.execute(select(page_sessions.c.id_token)).scalar_one()
+    return token
+
+
 def address_in(page: httpx.Response) -> str:
     """Where the page leads."""
     assert page.status_code == 200, page.text
@@ -67,11 +74,16 @@ def test_signing_out_ends_the_session_at_the_provider_too(
     ],
 )
 def test_without_a_way_to_sign_out_there_people_are_signed_out_here(
-    visit: Visit, provider: OidcProvider, configuration: dict[str, Any], changes: dict[str, Any]
+    visit: Visit,
+    web_database: Database,
+    provider: OidcProvider,
+    configuration: dict[str, Any],
+    changes: dict[str, Any],
 ) -> None:
     provider.configuration = configuration
     visitor = visit(web_user_role="viewer", **changes)
     assert visitor.sign_in().status_code == 200
+    assert stored_id_token(web_database) is None, "nothing asks for it"
     answer = sign_out(visitor)
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
     assert visitor.status() == 401
@@ -90,12 +102,27 @@ def test_who_signed_in_with_a_password_is_not_led_to_the_provider(
     assert sign_out(visitor).headers["location"] == "/sign-in"
 
 
+@pytest.mark.parametrize("claims", [{}, {"groups": ["x" * 50] * 100}], ids=["short", "long"])
+def test_another_provider_of_the_settings_learns_nothing_about_who_signed_in_before(
+    visit: Visit, provider: OidcProvider, claims: dict[str, Any]
+) -> None:
+    provider.person = ADA | claims
+    before = visit(web_user_role="viewer")
+    before.sign_in()
+    with OidcProvider() as other:
+        after = visit(web_user_role="viewer", web_oidc_issuer=other.issuer)
+        after.client.cookies.update(before.client.cookies)
+        assert after.status() == 200, "the session goes on"
+        answer = sign_out(after)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert after.status() == 401
+
+
 def test_a_long_id_token_is_not_kept(visit: Visit, web_database: Database, provider: OidcProvider) -> None:
     provider.person = ADA | {"groups": ["x" * 50] * 100}
     visitor = visit(web_user_role="viewer")
     visitor.sign_in()
-    with web_database.read() as connection:
-        assert connection.scalar(select(page_sessions.c.id_token)) == ""
+    assert stored_id_token(web_database) == ""
     assert parameters(address_in(sign_out(visitor))).keys() == {
         "theme",
         "client_id",

@@ -541,7 +541,9 @@ def test_a_configuration_that_is_none_is_told(
     assert provider.requests[CONFIGURATION] == 1, "everybody is told the same for some seconds"
 
 
-@pytest.mark.parametrize("path", [CONFIGURATION, "/keys", "/token"])
+@pytest.mark.parametrize(
+    "path", [CONFIGURATION, *(pytest.param(path, marks=pytest.mark.slow) for path in ("/keys", "/token"))]
+)
 def test_a_provider_that_hangs_keeps_nobody_waiting(
     visit: Visit, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_read_only_session_is_not_offered_to_learn(
         expect(page.get_by_role("button", name="Select")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,6 +15,7 @@ from unittest.mock import patch
 import httpx2 as httpx
 import pytest
 from fastapi.routing import APIRoute
+from sqlalchemy import text
 from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, LibraryPhotos
@@ -33,7 +36,7 @@ from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS
 from tagger.web.http.auth import SIGN_IN_WINDOW_S
 from tagger.web.http.forwarded import Client
 from tagger.web.http.permissions import SAFE_METHODS
-from tagger.web.http.refusal_budget import MAX_OF_ACCOUNT, MAX_OF_ALL, MAX_OF_SOURCE, WINDOW_S
+from tagger.web.http.refusal_budget import MAX_OF_ACCOUNT, MAX_OF_ALL, MAX_OF_SOURCE, RETRY_S, WINDOW_S
 from tagger.web.pages import sign_in as sign_in_page
 
 WRONG = "a-wrong-token-of-16"
@@ -269,6 +272,79 @@ def test_the_others_are_counted_while_nobody_else_is_refused(web_database: Datab
         assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == recorded
     recorder.close()
     assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_OF_SOURCE + 1
+
+
+@contextmanager
+def broken_audit_log(database: Database) -> Iterator[Callable[[], None]]:
+    """Nothing can be written to the audit log, until the end or a call."""
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE audit_log RENAME TO broken"))
+
+    def repair() -> None:
+        with database.write() as connection:
+            connection.execute(text("ALTER TABLE broken RENAME TO audit_log"))
+
+    with ExitStack() as at_end:
+        at_end.callback(repair)
+        yield at_end.close
+
+
+def test_refusals_that_cannot_be_recorded_are_counted_and_recorded_later(web_database: Database) -> None:
+    now = [0.0]
+    recorder = AccessRecorder(web_database, lambda: now[0])
+
+    def record(client: Client) -> None:
+        recorder.record_refusal(client)
+        if (thread := recorder._thread) is not None:
+            thread.join(10)
+
+    for _ in range(MAX_OF_SOURCE + 2):
+        record(Client("198.51.100.1"))
+    with broken_audit_log(web_database):
+        record(Client("203.0.113.7"))
+        now[0] = WINDOW_S + 1.0
+        record(Client("203.0.113.8"))
+    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_OF_SOURCE
+    now[0] += RETRY_S + 1.0
+    record(Client("203.0.113.9"))
+    newest, summary, *_ = entries(web_database, AuditAction.SIGN_IN_REFUSED)
+    assert newest.details == {"address": "203.0.113.9"}
+    assert (summary.details["unrecorded"], summary.details["addresses"]) == (4, 3)
+    recorder.close()
+    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_OF_SOURCE + 2
+
+
+def test_the_summary_is_written_at_the_end_once_the_database_can(
+    web_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = AccessRecorder(web_database)
+    for _ in range(MAX_OF_SOURCE + 2):
+        recorder.record_refusal(Client("198.51.100.1"))
+    if (thread := recorder._thread) is not None:
+        thread.join(10)
+    with broken_audit_log(web_database) as repair, caplog.at_level(logging.WARNING):
+        closing = threading.Thread(target=recorder.close)
+        closing.start()
+        for _ in range(500):
+            if "was not recorded" in caplog.text:
+                break
+            time.sleep(0.01)
+        repair()
+        closing.join(10)
+    assert "was not recorded" in caplog.text
+    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded"] == 2
+    assert "lacks" not in caplog.text
+
+
+def test_the_servers_log_has_a_summary_that_could_not_be_written(
+    web_database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_recorder, "STOP_TIMEOUT_S", 0.3)
+    recorder = AccessRecorder(web_database)
+    with broken_audit_log(web_database), caplog.at_level(logging.WARNING):
+        recorder.record_refusal(Client("198.51.100.1"))
+        recorder.close()
+    assert "the audit log lacks refused sign-ins: {'unrecorded': 1" in caplog.text
 
 
 def test_a_guest_cannot_fill_the_audit_log_by_signing_in(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from support.artifacts import colour_of
+from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
@@ -42,6 +42,11 @@ def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
     assert "4 known landmarks" in page.text
     assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
     assert page.text.count('class="map-dot"') == 3  # one label has no place
+
+
+def test_one_landmark_is_one(client: TestClient, web_settings: Settings) -> None:
+    tiny_artifact(Path(str(web_settings.model)), labels=LABELS[:1])
+    assert re.search(r'id="model-summary">1 known landmark<', client.get("/").text)
 
 
 def test_the_library_is_the_first_view_once_there_are_photos(
@@ -193,6 +198,7 @@ def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: s
             expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
 
 
+@pytest.mark.slow
 def test_a_photo_dropped_on_another_view_is_tried(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/jobs") as page:
         zone = page.get_by_text("Drop to find out which landmark this is")
@@ -210,6 +216,7 @@ def test_a_photo_dropped_on_another_view_is_tried(browser: Browser, address: str
         expect(page.locator(".result")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_what_is_dragged_within_the_page_is_no_new_photo(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/jobs") as page:
         data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "own.png"])
@@ -276,6 +283,7 @@ def test_without_script_a_photo_is_classified_too(browser: Browser, address: str
         expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
 
 
+@pytest.mark.slow
 def test_the_switch_between_light_and_dark_is_remembered(browser: Browser, address: str) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     with open_page(browser, address) as page:

@@ -16,7 +16,7 @@ from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
-from tagger.database.tables import ledgers, photos
+from tagger.database.tables import contents, ledgers, photos
 from tagger.photo_origin import PhotoOrigin
 from tagger.settings import Settings
 from tagger.verdicts import dismiss_photos
@@ -106,6 +106,33 @@ def test_their_number_is_in_the_heading_and_in_the_navigation(
     assert re.findall(r'nav-count">(\d+)', nav) == ["4"]
 
 
+BROKEN_WORDS = """(sign) => {
+  const text = sign.lastChild;
+  const words = [...text.data.matchAll(/[^\\s]+/g)];
+  return words.filter(({ 0: word, index }) => {
+    const range = document.createRange();
+    range.setStart(text, index);
+    range.setEnd(text, index + word.length);
+    return new Set([...range.getClientRects()].map((line) => line.top)).size > 1;
+  }).map(([word]) => word);
+}"""
+"""The words of a sign that are on more than one line."""
+
+
+@pytest.mark.slow
+def test_a_guess_on_a_narrow_photo_breaks_between_words(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    library.file("gate.jpg", (GATE, 0.57, False), data=picture((1, 2, 3)))
+    with library.database.write() as connection:
+        connection.execute(update(contents).values(width=120, height=640))
+    with open_page(browser, f"{address}/unknown", screen=PHONE) as page:
+        page.locator("[data-grid][data-drawn]").wait_for()
+        sign = page.locator(".photo-tile-guess").filter(has_text="Brandenburg")
+        expect(sign).to_be_visible()
+        assert sign.evaluate(BROKEN_WORDS) == []
+
+
 def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_everywhere(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -145,8 +172,10 @@ def test_a_guess_is_not_refused_by_positions_that_do_not_count(
 def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
     client: TestClient, library: LibraryPhotos
 ) -> None:
+    assert "data-dismissed-link hidden" in client.get("/unknown").text
     dismiss_photos(library.database, [2], "ada")
     page = client.get("/unknown").text
+    assert "data-dismissed-link hidden" not in page
     assert tiles_of(page) == [3, 1, 4]
     assert 'href="/photos?dismissed=1"' in page
     everything = client.get("/photos?any_rank=1").text
@@ -158,6 +187,7 @@ def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
 
 
 def test_there_is_no_way_to_look_alikes_if_there_are_none(client: TestClient, library: LibraryPhotos) -> None:
+    assert "Look-alikes" not in client.get("/unknown").text  # not offered before they are known
     for _ in range(60):  # the model is loaded first
         client.get("/unknown/look-alikes")  # waits a second for the comparison
         if "look-alikes" not in (page := client.get("/unknown").text):
@@ -215,13 +245,38 @@ def test_a_photo_that_is_put_away_over_the_grid_is_marked(browser: Browser, addr
         expect(page.locator("h1")).to_have_text("Unknown photos 3")
 
 
-@pytest.mark.parametrize("screen", [PHONE, SMALL_PHONE], ids=["390", "320"])
-def test_the_names_in_the_bar_of_a_phone_do_not_touch(browser: Browser, address: str, screen: Screen) -> None:
+@pytest.mark.parametrize(
+    "screen", [SMALL_PHONE, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["320", "390"]
+)
+def test_each_entry_in_the_bar_of_a_phone_has_space_for_a_thumb_and_its_name(
+    browser: Browser, address: str, screen: Screen
+) -> None:
     with open_page(browser, f"{address}/unknown", screen=screen) as page:
-        boxes = [name.bounding_box() for name in page.locator(".site-nav a > span:not(.nav-count)").all()]
-        assert len(boxes) == 8
-        assert all(box is not None for box in boxes)
-        for left, right in pairwise(boxes):
+        names = [name.bounding_box() for name in page.locator(f"{IN_BAR} > span:not(.nav-count)").all()]
+        for left, right in pairwise(names):
             assert left["x"] + left["width"] + 2 <= right["x"]  # type: ignore[index]
-        assert boxes[0]["x"] >= 0  # type: ignore[index]
-        assert boxes[-1]["x"] + boxes[-1]["width"] <= screen.width  # type: ignore[index]
+        targets = [target.bounding_box() for target in page.locator(IN_BAR).all()]
+        assert len(names) == len(targets) == 6
+        assert targets[0]["x"] >= 0  # type: ignore[index]
+        assert targets[-1]["x"] + targets[-1]["width"] <= screen.width  # type: ignore[index]
+        assert all(min(target["width"], target["height"]) >= 44 for target in targets)  # type: ignore[index]
+
+
+IN_BAR = ".site-nav > ul > li > :is(a, button)"
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["", "without script"])
+def test_more_of_a_phone_has_the_other_sections(browser: Browser, address: str, script: bool) -> None:
+    with open_page(browser, f"{address}/library", screen=PHONE, script=script) as page:
+        others = page.locator("#more-sections")
+        expect(others).to_be_hidden()
+        page.get_by_role("button", name="More").focus()
+        page.keyboard.press("Enter")
+        expect(others.get_by_role("link")).to_have_text(["Unknown4 photos", "Jobs", "Try"])
+        assert not script or axe_findings(page) == []
+        page.keyboard.press("Escape")
+        expect(others).to_be_hidden()
+        page.get_by_role("button", name="More").click()
+        others.get_by_role("link", name="Jobs").click()
+        page.wait_for_url("**/jobs")
+        expect(page.get_by_role("button", name="More")).to_have_attribute("aria-current", "true")

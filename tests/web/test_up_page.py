@@ -50,6 +50,8 @@ def up(terminal: Terminal, *arguments: str, end_signal: signal.Signals = signal.
         yield address
         process.send_signal(end_signal)
         assert process.wait(ENDS_S) == 130
+        assert "stopped; unfinished jobs continue with: tagger up\n" in terminal.log.read_text()
+        assert "interrupted" not in terminal.log.read_text()
     finally:
         process.kill()
         process.wait()
@@ -138,6 +140,7 @@ def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Ter
     assert "pip install 'landmark-tagger[web]'" in output[0]
 
 
+@pytest.mark.slow
 def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/sitecustomize.py").write_text(FAILING_PAGE)

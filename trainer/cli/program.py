@@ -11,7 +11,7 @@ import typer
 
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.inference.devices import quiet_threads
-from tagger.photos import printable_path
+from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app

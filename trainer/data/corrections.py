@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tagger.inference.artifact import Label
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
 from trainer.data.folders import Dataset, image_digest, read_dataset

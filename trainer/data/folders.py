@@ -15,7 +15,10 @@ from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.images import Resize, decode_photo
 from tagger.images.formats import require_format
 from tagger.inference.devices import core_count
-from tagger.photos import FolderProblem, digest_photo, find_photos, is_photo_name, path_text, read_photo
+from tagger.photos.digest import digest_photo
+from tagger.photos.files import read_photo
+from tagger.photos.folder_walk import FolderProblem, find_photos, is_photo_name
+from tagger.photos.paths import path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of

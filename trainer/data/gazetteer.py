@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tagger.inference.artifact import Label
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from tagger.slugs import digest_slug, slug_of_name
 from trainer.errors import LandmarksFileInvalid
 

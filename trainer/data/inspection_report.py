@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from trainer.data.inspection import FEW, DuplicateGroup, Inspection
 from trainer.data.sample_sheet import write_sheets
 from trainer.errors import writing_to

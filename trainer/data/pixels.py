@@ -26,7 +26,8 @@ from torch import Tensor
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.images import Pixels, Resize, decode_photo
 from tagger.inference.devices import core_count
-from tagger.photos import digest_photo, read_photo
+from tagger.photos.digest import digest_photo
+from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto
 from trainer.errors import writing_to
 from trainer.progress import photo_progress

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
-from tagger.photos import path_text, read_photo
+from tagger.photos.files import read_photo
+from tagger.photos.paths import path_text
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, DatasetPhoto
 from trainer.data.inspection import Inspection
 from trainer.progress import photo_progress

@@ -14,7 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from tagger.errors import PhotoFailure
-from tagger.photos import path_text
+from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import SPLITS, Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
 from trainer.data.gazetteer import FILE_NAME

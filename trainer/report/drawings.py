@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
-from tagger.photos import read_photo
+from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS
 from trainer.evaluation.metrics import ReliabilityBin, Tradeoff
 from trainer.evaluation.recognition import Mistake

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tagger.cli.session import Session
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
     from tagger.verdicts import VerdictKind, VerdictResult
 
 LandmarkArgument = Annotated[
@@ -80,7 +80,7 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:
-        from tagger.query import PhotoQuery
+        from tagger.query.options import PhotoQuery
         from tagger.verdicts import VerdictKind
 
         query = query_options.parse(any_rank=any_rank)
@@ -107,7 +107,7 @@ reject = _verdict_command("reject", "rejected", REJECT_HELP)
 
 
 def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> None:
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
 
     if argument is not None:
         raise typer.BadParameter(

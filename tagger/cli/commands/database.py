@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tagger.transfer.importer import ImportReport
 
 db_app = typer.Typer(help="Upgrade, check, count and prune the database.", no_args_is_help=True)
 
@@ -58,6 +61,7 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
+    from tagger.integrity.count_checks import WRONG_COUNTS
     from tagger.integrity.database_check import check_database
 
     problems = list(check_database(open_session().database))
@@ -67,10 +71,33 @@ def check(json: Json = False) -> None:
         for problem in problems:
             typer.echo(printable(problem))
     if problems:
-        console.warning("restore a backup, or report these problems")
+        if problems != [WRONG_COUNTS]:
+            console.warning("restore a backup, or report these problems")
         raise typer.Exit(console.NOT_DONE)
     if not json:
         typer.echo("the database is consistent")
+
+
+@db_app.command("recount")
+def recount(json: Json = False) -> None:
+    """Count the photos of each landmark and month again, if `tagger db check` says that the kept numbers are wrong.
+
+    `tagger landmarks` and the page show these numbers. They are kept up to date by triggers of the database; programs that switch
+    triggers off while they change rows, such as some restores, make them wrong. Workers may go on meanwhile.
+
+    Example: tagger db recount
+    """
+    from tagger.catalog.kept_counts import recount_all
+
+    database = open_session().database
+    with ProgressLine("counting") as line:
+        blocks = recount_all(database, lambda done, total: line.show("counting", done, total))
+    if json:
+        write_json({"blocks": blocks})
+    else:
+        typer.echo(
+            f"counted the photos of each landmark and month again, in {count_of(blocks, 'block')} of images"
+        )
 
 
 @db_app.command("stats")
@@ -177,6 +204,8 @@ def import_(
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
     """
+    from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
+    from tagger.database.errors import DatabaseError
     from tagger.transfer.importer import import_database
 
     if file == STREAM and sys.stdin.isatty():
@@ -194,7 +223,14 @@ def import_(
     if json:
         document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
         write_json(document | {"inactive": inactive_document(report.inactive)})
-        return
+    else:
+        _print_import(report, new_ledger=new_ledger, dry_run=dry_run)
+    if not dry_run:
+        with suppress(DatabaseError):  # every reader counts what is left
+            count_changed_blocks(database, COUNT_S)
+
+
+def _print_import(report: ImportReport, *, new_ledger: bool, dry_run: bool) -> None:
     typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
     for inactive in inactive_lines(report.inactive):
         console.info(inactive)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
     from tagger.verdicts import DismissedPhotos
 
 AllOfQuery = Annotated[
@@ -76,7 +76,7 @@ def dismiss(
 
 
 def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *, all_of_query: bool) -> None:
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
 
     has_options = query_options.parse() != PhotoQuery()
     if all_of_query and photos:

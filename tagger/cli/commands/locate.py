@@ -109,7 +109,7 @@ def locate(
 
 def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
     """The photos that are counted; None: all."""
-    from tagger.query import find_tagged
+    from tagger.query.find import find_tagged
 
     if options == QueryOptions():
         return None

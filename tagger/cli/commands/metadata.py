@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.processing.metadata_preview import MetadataPreview
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",

@@ -64,7 +64,7 @@ def query(
     tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
     """
     from tagger.cli.output.photos import write_photos
-    from tagger.query import find_tagged
+    from tagger.query.find import find_tagged
 
     photo_query = query_options.parse(
         unknown=unknown,

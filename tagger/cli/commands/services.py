@@ -21,7 +21,7 @@ from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.cli.worker_options import WorkerOptions
 from tagger.errors import ProcessFailed, TaggerError
-from tagger.system.interruption import handle_own_signals
+from tagger.system.interruption import announce_stop, handle_own_signals
 
 if TYPE_CHECKING:
     import socket
@@ -137,7 +137,7 @@ def up(
     broker = find_broker(settings, start=True)
     check_broker(broker)
     session = open_session(settings, settle_jobs=True)
-    redis = "embedded" if broker.embedded else broker.redacted_url
+    redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
     watched = _watch_arguments(selection, write_options) if watch else None
     raise typer.Exit(_supervise(session, selection, metadata, page, port, watched, once=once))
@@ -195,6 +195,7 @@ def _supervise(
             console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
         if not once:
             where = "on the web page or " if page is not None else ""
+            announce_stop("unfinished jobs continue with: tagger up")
             console.info(f"running until Ctrl-C; you can start more jobs {where}from another terminal")
         while not once:
             supervisor.check()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
     from tagger.shares.links import Share
 
 share_app = typer.Typer(
@@ -166,7 +166,7 @@ def revoke(
 
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
     from tagger.photos.object_paths import parse_path
-    from tagger.query import PhotoQuery
+    from tagger.query.options import PhotoQuery
     from tagger.verdicts.dismissing import photo_ids_at
 
     has_query = query != PhotoQuery()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tagger.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
+    from tagger.settings import Settings
     from tagger.webhooks.messages import MessageCounts
 
 JOBS_SHOWN = 20
@@ -92,24 +93,38 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
+    from tagger.cli.supervisor import keeps_worker
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers
     from tagger.webhooks.messages import count_messages
-    from worker.broker import find_broker, queue_depths
 
     settings, database = session
     webhooks = count_messages(database)
     workers, last_tick = list_workers(database), find_last_tick(database)
-    queues, problem = queue_depths(find_broker(settings, start=False))
+    queues, problem = _queue_depths(settings)
     if json:
         write_json(_overview_document(database, workers, queues, last_tick, webhooks))
     else:
         jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
-        lines = overview_lines(jobs, older_count, workers, queues, last_tick)
+        lines = overview_lines(
+            jobs, older_count, workers, queues, last_tick, keeps_worker=keeps_worker(settings.data_folder)
+        )
         typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
     for warning in filter(None, (problem, late_tick_problem(last_tick))):
         console.warning(warning)
+
+
+def _queue_depths(settings: Settings) -> tuple[dict[str, int | None], str | None]:
+    """The lengths of the queues. Where no Redis has been started, nothing imports its client: a fifth of `tagger status`."""
+    from tagger.database.enums import Priority
+    from worker.embedded_socket import has_socket
+
+    if settings.redis_url is None and not has_socket(settings.data_folder):
+        return dict.fromkeys(priority.value for priority in Priority), None
+    from worker.broker import find_broker, queue_depths
+
+    return queue_depths(find_broker(settings, start=False))
 
 
 def _overview_document(
@@ -183,11 +198,7 @@ def failures(
     if is_write_job:
         console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
     else:
-        console.info(
-            f"{count_of(count, 'photo')} {'fails' if count == 1 else 'fail'} now"
-            if count
-            else "no photo fails now"
-        )
+        console.info(count_of(count, "failed photo") if count else "no failed photos")
 
 
 def _find_job(database: Database, job: int) -> JobProgress:

@@ -65,7 +65,7 @@ def list_(
 
     Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
     """
-    from tagger.query import parse_query
+    from tagger.query.options import parse_query
     from tagger.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
     from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
 

@@ -65,7 +65,7 @@ class RedisChecks:
 
     def _described(self, facts: dict[str, Any], answer_ms: float) -> Finding:
         name = "the embedded Redis" if self._broker.embedded else self._broker.redacted_url
-        return ok("redis", f"{name} answers in {answer_ms:.1f} ms, version {facts['redis_version']}")
+        return ok("redis", f"{name} answers in {answer_ms:.1f} ms, {_version(facts)}")
 
     def _unavailable(self, reason: str) -> Finding:
         if not self._broker.embedded:
@@ -159,6 +159,13 @@ class RedisChecks:
         if not address.startswith("redis+socket://"):
             return f"redis-cli -u {address} {words}"
         return f"redis-cli -s {address.removeprefix('redis+socket://')} {words}"
+
+
+def _version(facts: dict[str, Any]) -> str:
+    """The server's own version. As `redis_version`, Valkey tells that of the Redis with which it is compatible."""
+    if "valkey_version" in facts:
+        return f"Valkey {facts['valkey_version']}"
+    return f"Redis {facts['redis_version']}"
 
 
 def _length(client: redis.Redis, name: str) -> int:

@@ -105,7 +105,7 @@ def printable(text: str) -> str:
     """Escape control characters, and bytes that are not UTF-8, as in the notes of jobs."""
     if text.isprintable():
         return text
-    from tagger.photos import printable_path
+    from tagger.photos.paths import printable_path
 
     return printable_path(text)
 

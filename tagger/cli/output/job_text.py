@@ -87,21 +87,30 @@ def _relation(progress: JobProgress) -> str:
     return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
 
 
+WORKER_STARTS = "none yet; one is starting"
+
+
 def overview_lines(
     jobs: Sequence[JobProgress],
     older_count: int,
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
+    *,
+    keeps_worker: bool,
 ) -> list[str]:
-    """The latest jobs as a table, the workers, the queues and, where schedules are enabled, the last tick."""
+    """The latest jobs as a table, the workers, the queues and, where schedules are enabled, the last tick.
+
+    `keeps_worker`: `tagger up` is running, so that a worker is starting if there is none.
+    """
     lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
     if older_count:
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
         )
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
-    lines += worker_lines(workers)
+    is_starting = keeps_worker and not workers
+    lines += [f"workers: {WORKER_STARTS}"] if is_starting else worker_lines(workers)
     lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
     return [*lines, *tick_lines(last_tick)]
 

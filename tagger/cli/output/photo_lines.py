@@ -20,7 +20,7 @@ from tagger.inference.predictions import Prediction
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.jobs import job_kind, job_model_id
 from tagger.ledger.progress import list_jobs
-from tagger.photos import path_from_text
+from tagger.photos.paths import path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result
 from tagger.places.taught_tags import TaughtTag
 from tagger.processing.claimed_chunk import StoredBatch

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.ledger.failures import FailingPhoto
-    from tagger.query import LandmarkCount, TaggedPhoto
-    from tagger.query.tagged_photos import Tag
+    from tagger.query.landmark_counts import LandmarkCount
+    from tagger.query.tagged_photos import Tag, TaggedPhoto
 
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 

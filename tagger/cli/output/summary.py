@@ -75,7 +75,7 @@ def _print_tag_commands(database: Database, job: int) -> None:
 def print_summary(database: Database, job: int) -> None:
     """Print the landmarks of a job, the address of the database, and commands to try next."""
     from tagger.ledger.progress import list_jobs
-    from tagger.query import landmark_counts
+    from tagger.query.landmark_counts import landmark_counts
 
     counts = landmark_counts(database, job=job)
     if counts:
@@ -93,6 +93,7 @@ def print_summary(database: Database, job: int) -> None:
     if counts:
         typer.echo(f'  {tagger} query --landmark "{counts[0].name}"')
     typer.echo(f"  {tagger} landmarks")
+    typer.echo(f"  {tagger} up  # shows the photos on a web page")
     progress = list_jobs(database, job)[0]
     if progress.unknown:
         typer.echo(f"  {tagger} teach NAME PHOTO…")

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_rate import duration_text, seconds_left
-from tagger.cli.output.job_text import tick_lines
+from tagger.cli.output.job_text import WORKER_STARTS, tick_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,10 @@ STATE_ORDER = ("running", "scanning", "waiting", "paused", "queued")
 
 @dataclass(frozen=True)
 class View:
-    """The state at one moment. `rates` are photos/s by job; `problems` are messages about Redis, the database or beat."""
+    """The state at one moment. `rates` are photos/s by job; `problems` are messages about Redis, the database or beat.
+
+    `keeps_worker`: `tagger up` is running, so that a worker is starting if there is none.
+    """
 
     clock: str
     jobs: Sequence[JobProgress] = ()
@@ -39,6 +42,10 @@ class View:
     queues: Mapping[str, int | None] = field(default_factory=dict)
     last_tick: LastTick | None = None
     problems: Sequence[str] = ()
+    keeps_worker: bool = False
+
+
+NO_WORKER = "no worker is running; start one with: tagger worker"
 
 
 def view_lines(view: View, width: int, height: int) -> list[str]:
@@ -102,7 +109,7 @@ def _job_row(job: JobProgress, rate: float, bar: int) -> str:
 
 def _worker_lines(view: View) -> list[str]:
     if not view.workers and not view.chunks:
-        return ["no worker is running; start one with: tagger worker"]
+        return [f"workers: {WORKER_STARTS}"] if view.keeps_worker else [NO_WORKER]
     by_name: dict[str, list[ChunkProgress]] = {worker.name: [] for worker in view.workers}
     for chunk in view.chunks:
         by_name.setdefault(chunk.worker, []).append(chunk)

@@ -5,6 +5,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions.
+Counts: changed_blocks → landmark_block_counts → landmark_totals, month_block_counts → month_totals.
 Work: jobs → job_items and chunks.
 Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
@@ -34,6 +35,13 @@ from tagger.database.tables.tag_tables import (
     verdicts,
 )
 from tagger.database.tables.position_tables import position_changes, positions, track_parts, tracks
+from tagger.database.tables.count_tables import (
+    changed_blocks,
+    landmark_block_counts,
+    landmark_totals,
+    month_block_counts,
+    month_totals,
+)
 from tagger.database.tables.job_tables import (
     backend_selections,
     chunks,
@@ -67,6 +75,7 @@ __all__ = [
     "audit_log",
     "backend_selections",
     "cameras",
+    "changed_blocks",
     "chunks",
     "classifiers",
     "contents",
@@ -76,12 +85,16 @@ __all__ = [
     "is_candidate",
     "job_items",
     "jobs",
+    "landmark_block_counts",
+    "landmark_totals",
     "landmarks",
     "ledgers",
     "metadata",
     "metadata_writes",
     "model_labels",
     "models",
+    "month_block_counts",
+    "month_totals",
     "page_sessions",
     "photos",
     "position_changes",

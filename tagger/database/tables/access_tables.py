@@ -109,7 +109,7 @@ page_sessions = Table(
     Column(
         "id_token",
         Text,
-        doc="what the provider said of the person at the sign-in, to sign them out there; empty: it is too long; null: they did not sign in there",
+        doc="what the provider said of the person at the sign-in, to sign them out there; empty: it is too long; null: nobody is signed out there",
     ),
     Index(None, "token_id"),
     Index(None, "user_id"),

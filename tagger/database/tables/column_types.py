@@ -2,8 +2,20 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, Integer, MetaData, Text, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    TypeDecorator,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -44,6 +56,14 @@ PathText = Text().with_variant(Text(collation="C"), "postgresql")
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     literals = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({literals})", name=column)
+
+
+def partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
+    """Add an index of the rows that meet a condition, which its `info` has for the reference; migrations have it by hand.
+
+    SQLAlchemy's own parameter would import the dialect of PostgreSQL: a tenth of `tagger query`.
+    """
+    Index(name, *columns, info={"where": where})
 
 
 def listed(values: type[StrEnum]) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
-from tagger.database.tables.column_types import Id, UtcDateTime, listed, metadata, one_of
+from tagger.database.tables.column_types import Id, UtcDateTime, listed, metadata, one_of, partial_index
 
 ledgers = Table(
     "ledgers",
@@ -174,13 +174,7 @@ chunks = Table(
         "doc": "A range of a job's items, processed by one worker at a time. A job's counts are sums over its chunks."
     },
 )
-Index(
-    "ix_chunks_open",
-    chunks.c.job_id,
-    chunks.c.chunk,
-    postgresql_where=chunks.c.done.is_(False),
-    sqlite_where=chunks.c.done.is_(False),
-)
+partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
 
 metadata_writes = Table(
     "metadata_writes",

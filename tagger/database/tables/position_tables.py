@@ -79,7 +79,7 @@ positions = Table(
     Column("city", Text, doc="the nearest city"),
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
-    Index(None, "country", "photo_id"),
+    Index(None, "country", "latitude", "longitude", "photo_id"),
     info={
         "doc": "Where a photo was taken. Derived from cameras' GPS, landmarks, tracks and photos taken shortly before and after, and replaced when these change."
     },

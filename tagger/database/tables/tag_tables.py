@@ -20,7 +20,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.tables.column_types import Id, UtcDateTime, metadata, views
+from tagger.database.tables.column_types import Id, UtcDateTime, metadata, partial_index, views
 from tagger.database.tables.landmark_tables import landmarks, models
 from tagger.database.tables.photo_tables import contents
 
@@ -57,12 +57,12 @@ tags = Table(
 )
 
 _ACCEPTED = tags.c.accepted == true()
-Index(
-    "ix_tags_accepted_score",
+partial_index(
+    "ix_tags_accepted_score_landmark",
     tags.c.score,
     tags.c.content_id,
-    postgresql_where=_ACCEPTED,
-    sqlite_where=_ACCEPTED,
+    tags.c.landmark_id,
+    where=_ACCEPTED,
 )
 
 
@@ -71,13 +71,7 @@ def is_candidate(tag: FromClause) -> ColumnElement[bool]:
     return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
 
 
-Index(
-    "ix_tags_candidate_score",
-    tags.c.score,
-    tags.c.content_id,
-    postgresql_where=is_candidate(tags),
-    sqlite_where=is_candidate(tags),
-)
+partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, where=is_candidate(tags))
 
 embeddings = Table(
     "embeddings",
@@ -172,11 +166,8 @@ taught_tags = Table(
     },
 )
 for _table in (tags, taught_tags):
-    Index(
-        f"ix_{_table.name}_position_odds",
-        _table.c.content_id,
-        postgresql_where=_table.c.position_odds.is_not(None),
-        sqlite_where=_table.c.position_odds.is_not(None),
+    partial_index(
+        f"ix_{_table.name}_position_odds", _table.c.content_id, where=_table.c.position_odds.is_not(None)
     )
 
 verdicts = Table(

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
-from tagger.database.tables.column_types import Id, UtcDateTime, metadata
+from tagger.database.tables.column_types import Id, UtcDateTime, metadata, partial_index
 
 webhook_messages = Table(
     "webhook_messages",
@@ -36,10 +36,16 @@ webhook_messages = Table(
     UniqueConstraint("receiver", "subject"),
     info={"doc": "An event for a receiver of webhooks, written in the transaction of the event."},
 )
-Index(
+partial_index(
     "ix_webhook_messages_pending",
     webhook_messages.c.receiver,
     webhook_messages.c.next_attempt_at,
-    postgresql_where=webhook_messages.c.next_attempt_at.is_not(None),
-    sqlite_where=webhook_messages.c.next_attempt_at.is_not(None),
+    where=webhook_messages.c.next_attempt_at.is_not(None),
 )
+partial_index(
+    "ix_webhook_messages_undelivered",
+    webhook_messages.c.receiver,
+    webhook_messages.c.id,
+    where=webhook_messages.c.delivered_at.is_(None),
+)
+Index(None, webhook_messages.c.created_at)

@@ -27,4 +27,5 @@ def facets(state: State, params: Params) -> list[dict[str, Any]]:
 
 def _document(facet: Facet) -> dict[str, Any]:
     values = [{"value": each.value, "name": each.name, "photos": each.photos} for each in facet.values]
-    return {"facet": facet.facet, "exact": facet.exact, "values": values}
+    counts = {"default": facet.default, "more": facet.more}
+    return {"facet": facet.facet, "exact": facet.exact, "values": values} | counts

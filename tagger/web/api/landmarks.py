@@ -16,7 +16,6 @@ from tagger.catalog.landmark_edits import (
 )
 from tagger.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.inference.artifact import Extent
-from tagger.query import LandmarkCount, landmark_counts
 from tagger.query.documents import (
     LANDMARK_COLUMNS,
     csv_parts,
@@ -29,6 +28,7 @@ from tagger.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
+from tagger.query.landmark_counts import LandmarkCount, landmark_counts
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download

@@ -6,14 +6,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
-from tagger.query import (
-    TaggedPhoto,
-    find_surrounding,
-    find_tagged,
-    find_tagged_page,
-    photo_details_by_id,
-)
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.details import photo_details_by_id
 from tagger.query.documents import (
     details_document,
     json_line_parts,
@@ -21,6 +15,9 @@ from tagger.query.documents import (
     photo_document,
     photo_feature_parts,
 )
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.neighbours import find_surrounding
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import PhotoDetails, PhotoNeighbours, PhotoPage
 from tagger.web.http.query_params import QueryParams, query_params

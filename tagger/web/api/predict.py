@@ -21,7 +21,7 @@ from tagger.catalog.landmarks import Landmark, landmarks_of_labels
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.inference.predictions import Prediction
-from tagger.photos import PhotoBytes
+from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult

@@ -15,9 +15,9 @@ from tagger.places.learning import embedding_of
 from tagger.places.similarity import find_similar
 from tagger.places.suggestions import SuggestionPosition, suggestion_page
 from tagger.places.teaching import taught_state, update_taught
-from tagger.query import TaggedPhoto
 from tagger.query.documents import photo_document
 from tagger.query.stored_photos import stored_photo
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber

@@ -10,7 +10,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tagger.errors import CursorInvalid, QueryInvalid
-from tagger.query import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import (
     VerdictFilter,

@@ -13,11 +13,13 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
 from tagger.web.http.forwarded import Client
-from tagger.web.http.refusal_budget import Refusal, RefusalBudget
+from tagger.web.http.refusal_budget import OtherRefusals, Refusal, RefusalBudget
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 10.0
+_PAUSE_S = 0.2
+"""Before a write that failed is tried again at the end."""
 
 
 class AccessRecorder:
@@ -29,6 +31,8 @@ class AccessRecorder:
         self._lock = threading.Lock()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
+        self._unwritten: OtherRefusals | None = None
+        """A summary that is on its way to the database."""
 
     def record_refusal(
         self, client: Client, what: str = "token", account: str | None = None, **details: object
@@ -40,7 +44,7 @@ class AccessRecorder:
         refusal = Refusal(what, client.network, account, None if identity is None else str(identity))
         if self._budget.admit(refusal):
             actor = Actor("web", client.address or None)
-            self._write(object(), partial(self._write_refusal, actor, account, details))
+            self._write(object(), partial(self._write_one, refusal, actor, account, details))
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless that waits to be written already."""
@@ -50,11 +54,20 @@ class AccessRecorder:
         )
 
     def close(self) -> None:
-        """Write what waits, for at most `STOP_TIMEOUT_S`."""
-        self._write_summary(early=True)
-        thread = self._thread
-        if thread is not None:
-            thread.join(STOP_TIMEOUT_S)
+        """Write what waits, for at most `STOP_TIMEOUT_S`. After that, the server's log has the summary."""
+        end = time.monotonic() + STOP_TIMEOUT_S
+        while True:
+            self._write_summary(early=True)
+            if (thread := self._thread) is not None:
+                thread.join(max(0.0, end - time.monotonic()))
+            if self._thread is None and not self._budget.has_others:
+                return
+            if time.monotonic() >= end:
+                break
+            time.sleep(_PAUSE_S)
+        others = self._unwritten or self._budget.take_others(early=True)
+        lost = "what waits for the database" if others is None else others.details
+        log.warning("the audit log lacks refused sign-ins: %s", lost)
 
     def _write(self, key: object, write: Callable[[], None]) -> None:
         with self._lock:
@@ -73,18 +86,38 @@ class AccessRecorder:
             try:
                 write()
             except DatabaseError as error:
-                log.warning("the use of a token was not recorded: %s", type(error).__name__)
+                log.warning("a sign-in or a use of the page was not recorded: %s", type(error).__name__)
             except Exception:
                 # The thread goes on: what waits must not be lost.
-                log.exception("unexpected error while the use of a token was recorded")
+                log.exception("unexpected error while a sign-in or a use of the page was recorded")
             with self._lock:
                 del self._waiting[key]
 
     def _write_summary(self, *, early: bool = False) -> None:
-        details = self._budget.take_summary(early=early)
-        if details is not None:
-            self._write(object(), partial(self._write_refusal, Actor("web"), None, details))
+        others = self._budget.take_others(early=early)
+        if others is not None:
+            self._unwritten = others
+            self._write(object(), partial(self._write_others, others))
 
-    def _write_refusal(self, actor: Actor, account: str | None, details: Mapping[str, object]) -> None:
+    def _write_one(
+        self, refusal: Refusal, actor: Actor, account: str | None, details: Mapping[str, object]
+    ) -> None:
+        """Record a refusal. If that fails, the next summary counts it."""
+        try:
+            self._write_entry(actor, account, details)
+        except DatabaseError:
+            self._budget.count(refusal)
+            raise
+
+    def _write_others(self, others: OtherRefusals) -> None:
+        try:
+            self._write_entry(Actor("web"), None, others.details)
+        except DatabaseError:
+            self._budget.return_others(others)
+            raise
+        finally:
+            self._unwritten = None
+
+    def _write_entry(self, actor: Actor, account: str | None, details: Mapping[str, object]) -> None:
         with self._database.acting_as(actor).write() as connection:
             record_action(connection, AuditAction.SIGN_IN_REFUSED, account, **details)

@@ -18,6 +18,7 @@ from tagger.access.grants import Grant, Role
 from tagger.access.proxied_users import proxied_grant
 from tagger.access.sessions import (
     Origin,
+    ProviderSession,
     end_session,
     session_grant,
     start_session,
@@ -149,18 +150,18 @@ class Authenticator:
             self._sign_ins.record(digest)
         return session
 
-    def sign_out(self, headers: Headers, client: Client) -> str | None:
+    def sign_out(self, headers: Headers, client: Client) -> ProviderSession | None:
         """End the session that the request carries, for every copy of its cookie.
 
-        Return the ID token with which the provider signed the person in; None if it did not.
+        Return that of the provider at which it began; None: there is none to end.
         """
-        id_token = None
+        of_provider = None
         for session in sent_sessions(headers, self.cookie).values():
             grant = session_grant(self._database, session, self._token)
             if grant is not None:
                 ended = end_session(self._database.acting_as(actor_of(grant, client)), grant)
-                id_token = ended if id_token is None else id_token
-        return id_token
+                of_provider = of_provider or ended
+        return of_provider
 
     def record_use(self, grant: Grant) -> None:
         """Record in the background that a token or session was used, if the last record is old."""

@@ -13,8 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from tagger.errors import ModelNotFound, QueryInvalid
 from tagger.photos.object_paths import is_object_address, parse_path
-from tagger.query import PhotoQuery, parse_query
-from tagger.query.options import SortOption
+from tagger.query.options import PhotoQuery, SortOption, parse_query
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100

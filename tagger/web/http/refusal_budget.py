@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 
 WINDOW_S = 3600
+RETRY_S = 60
+"""After a summary could not be written."""
 MAX_OF_SOURCE = 10
 """Of one network, for one account or identity, or for none."""
 MAX_OF_ALL = 100
@@ -34,8 +36,8 @@ class Refusal:
 
 
 @dataclass
-class _Others:
-    """The refusals that are not recorded one by one."""
+class OtherRefusals:
+    """The refusals that are not recorded one by one, since the first of them."""
 
     since: datetime
     begin_s: float
@@ -50,6 +52,12 @@ class _Others:
         account = refusal.account
         if account is not None and (account in self.accounts or len(self.accounts) < MOST_COUNTED):
             self.accounts[account] += 1
+
+    def add(self, later: "OtherRefusals") -> None:
+        """Count those, too, as far as their addresses and accounts are told apart."""
+        self.kinds += later.kinds
+        self.networks.update(sorted(later.networks)[: MOST_COUNTED - len(self.networks)])
+        self.accounts += Counter(dict(later.accounts.most_common(max(0, MOST_COUNTED - len(self.accounts)))))
 
     @property
     def details(self) -> dict[str, object]:
@@ -72,7 +80,7 @@ class RefusalBudget:
         self._of_source = AttemptLimiter(MAX_OF_SOURCE, WINDOW_S, clock=clock)
         self._of_account = AttemptLimiter(MAX_OF_ACCOUNT, WINDOW_S, clock=clock)
         self._of_all = AttemptLimiter(MAX_OF_ALL, WINDOW_S, clock=clock)
-        self._others: _Others | None = None
+        self._others: OtherRefusals | None = None
 
     def admit(self, refusal: Refusal) -> bool:
         """Whether this one is to be recorded; if not, it is counted."""
@@ -95,16 +103,33 @@ class RefusalBudget:
                 limiter.record(key)
             return True
 
-    def take_summary(self, *, early: bool = False) -> dict[str, object] | None:
-        """The number of the others, as the details of an entry, once `WINDOW_S` has passed since the first of them; `early`: now."""
+    def count(self, refusal: Refusal) -> None:
+        """Count one that was to be recorded, and could not be."""
+        with self._lock:
+            self._count(refusal)
+
+    @property
+    def has_others(self) -> bool:
+        return self._others is not None
+
+    def take_others(self, *, early: bool = False) -> OtherRefusals | None:
+        """The others, once `WINDOW_S` has passed since the first of them; `early`: now."""
         with self._lock:
             others = self._others
             if others is None or (not early and self._clock() - others.begin_s < WINDOW_S):
                 return None
             self._others = None
-            return others.details
+            return others
+
+    def return_others(self, others: OtherRefusals) -> None:
+        """Take back what could not be recorded. It is due again after `RETRY_S`."""
+        with self._lock:
+            if self._others is not None:
+                others.add(self._others)
+            others.begin_s = self._clock() - WINDOW_S + RETRY_S
+            self._others = others
 
     def _count(self, refusal: Refusal) -> None:
         if self._others is None:
-            self._others = _Others(datetime.now(UTC), self._clock())
+            self._others = OtherRefusals(datetime.now(UTC), self._clock())
         self._others.count(refusal)

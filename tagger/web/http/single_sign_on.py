@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from anyio import CapacityLimiter
 
 from tagger.access.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
-from tagger.access.sessions import Origin
+from tagger.access.sessions import Origin, ProviderSession
 from tagger.database.connection import Database
 from tagger.oidc.authorization import AuthorizationRequest, authorization_url
 from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleMissing, SignInExpired
@@ -88,12 +88,10 @@ class SingleSignOn:
         self._sign_ins.record(key)
         return session
 
-    def sign_out_url(self, id_token: str) -> str | None:
+    def sign_out_url(self, session: ProviderSession) -> str | None:
         """Return the address at which the provider signs the browser out; None: it does not, or the settings do not want it."""
-        if not self.registration.signs_out:
-            return None
         try:
-            return sign_out_url(self._provider, id_token)
+            return sign_out_url(self._provider, session)
         except SignInFailed as error:
             log.warning("nobody can sign out at the provider: %s", error)
             return None

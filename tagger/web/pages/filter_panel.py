@@ -13,23 +13,23 @@ from tagger.catalog.cameras import camera_model
 from tagger.catalog.landmarks import all_landmarks
 from tagger.errors import QueryInvalid
 from tagger.photos.object_paths import parse_path
-from tagger.query import PhotoQuery
-from tagger.query.facets import MOST_READ, Facet, FacetName, FacetValue, count_facets, count_folders
+from tagger.query.facets import MOST_READ, Facet, FacetName, count_folders
+from tagger.query.options import PhotoQuery
+from tagger.web.http.filter_words import (
+    POSITIONS,
+    VERDICTS,
+    WHICH,
+    WITH_LANDMARK,
+    is_of_accepted_tags,
+    selects_all_photos,
+    whole_year,
+)
 from tagger.web.http.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.filters import (
-    POSITIONS,
-    VERDICTS,
-    WHICH,
-    check_options,
-    params_or_error,
-    raw_params,
-    score_choices,
-    whole_year,
-)
-from tagger.web.pages.photos import QUERY_ERRORS
+from tagger.web.pages.filters import check_options, params_or_error, raw_params, score_choices
+from tagger.web.pages.photos import QUERY_ERRORS, all_photos_address, photos_name
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -37,6 +37,10 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 _DEEPEST = 4
 """Folders that are deeper in others are not set in further."""
+FEW = 8
+"""Choices that a group shows at first."""
+_FEW_MORE = 2
+"""So many more are not worth a step."""
 _FOLDERS = "folders"
 """The option of the page for open folders; the query has none for it."""
 
@@ -52,6 +56,7 @@ class Choice:
     photos: str
     is_checked: bool
     has_folders: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,23 +64,46 @@ class FolderChoice(Choice):
     """A folder in a tree: `depth` says in how many folders of the tree it is. `toggle`: the address that opens or closes it, if it can be."""
 
     depth: int = 0
-    is_open: bool = False
     toggle: str = ""
 
 
 @dataclass(frozen=True)
 class ChoiceGroup:
-    """A filter with its choices. Of `several`, any number can be checked; otherwise one, or none: `any_name`."""
+    """A filter with its choices. Of `several`, any number can be checked; otherwise one, or none: `any_name`, with the value `any_value`.
+
+    `any_photos`: the number of photos without a choice, as text; empty if they are not counted. `left_out`: the number of choices
+    that are not in the list, as text; empty if all are.
+    """
 
     option: str
     title: str
     any_name: str
     choices: tuple[Choice, ...]
     several: bool = False
+    any_value: str = ""
+    any_photos: str = ""
+    left_out: str = ""
 
     @property
     def is_set(self) -> bool:
         return any(choice.is_checked for choice in self.choices)
+
+    @property
+    def first(self) -> tuple[Choice, ...]:
+        """The choices that are shown at first."""
+        return self.choices if len(self.choices) <= FEW + _FEW_MORE else self.choices[:FEW]
+
+    @property
+    def rest(self) -> tuple[Choice, ...]:
+        """The choices behind *more*."""
+        return self.choices[len(self.first) :]
+
+    @property
+    def shows_rest(self) -> bool:
+        """Whether one of these was chosen, or is in a folder that was opened."""
+        return any(choice.is_checked for choice in self.rest) or any(
+            choice.is_open for choice in self.choices
+        )
 
 
 @router.get("/photos/filter")
@@ -106,6 +134,8 @@ def show_filter(
         year=whole_year(form),
         scores=score_choices(form.text("min_score")),
         back=form.address("/photos"),
+        back_name=photos_name(form.options),
+        all_photos=all_photos_address(form),
     )
 
 
@@ -119,25 +149,27 @@ class FilterPanel:
 
 def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) -> FilterPanel:
     """Count the choices; exact copies are one photo, as in the grid."""
-    counted = _with_year(replace(params.as_timeline().query, sort=None), whole_year(params))
+    counted = _with_year(_as_sent(params), whole_year(params))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
-        if counted.any_rank and not (counted.landmark or counted.country):
-            facets |= _accepted_facets(state, counted)
+        if counted.any_rank:  # landmarks and countries are chosen by accepted tags
+            facets |= {
+                each.facet: each for each in state.accepted_counts.get(replace(counted, any_rank=False))
+            }
         if open_folders:
             paths = [parse_path(folder) for folder in open_folders]
             facets["folder"] = count_folders(state.database, counted, state.settings.roots, paths)
     is_exact = all(facet.exact for facet in facets.values())
     tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
-    groups = (*_groups(state, counted, facets), tree.group(facets["folder"]))
+    which = _outcome_group(params, counted, facets["outcome"])
+    groups = (*_groups(state, counted, facets, which), tree.group(facets["folder"]))
     return FilterPanel(groups, "" if is_exact else number_text(MOST_READ))
 
 
-def _accepted_facets(state: AppState, query: PhotoQuery) -> dict[FacetName, Facet]:
-    """Landmarks and countries as they are chosen among all classified photos: by accepted tags, and by no other candidates."""
-    accepted = replace(query, any_rank=False)
-    counted = count_facets(state.database, accepted, state.settings.roots, names=("landmark", "country"))
-    return {facet.facet: facet for facet in counted}
+def _as_sent(params: QueryParams) -> PhotoQuery:
+    """The query that the form stands for: of a landmark or country, of accepted tags alone."""
+    query = replace(params.as_timeline().query, sort=None)
+    return replace(query, any_rank=query.any_rank and not is_of_accepted_tags(params.options))
 
 
 def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:
@@ -147,22 +179,34 @@ def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:
     return replace(query, year=(*query.year, int(year)), taken_after=None, taken_before=None)
 
 
-def _groups(state: AppState, query: PhotoQuery, facets: Mapping[FacetName, Facet]) -> Iterator[ChoiceGroup]:
+def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
+    """The choice of an outcome. Where `any_rank` changes nothing, it is no choice beside all photos that the query selects."""
+    chosen = next((name for name in WHICH if getattr(query, name)), None)
+    if not is_of_accepted_tags(params.options):
+        any_name = "All of these" if selects_all_photos(params.options) else WITH_LANDMARK
+        return _group(facet, "which", "Which photos", [chosen], WHICH, any_name)
+    others = replace(facet, values=tuple(each for each in facet.values if each.value != "any_rank"))
+    if selects_all_photos(params.options):
+        return _group(others, "which", "Which photos", [chosen], WHICH, "All of these")
+    group = _group(others, "which", "Which photos", [chosen], WHICH, WHICH["any_rank"])
+    return replace(group, any_value="any_rank")
+
+
+def _groups(
+    state: AppState, query: PhotoQuery, facets: Mapping[FacetName, Facet], which: ChoiceGroup
+) -> Iterator[ChoiceGroup]:
     with state.database.read() as connection:
         cameras = [camera_model(connection, name) for name in query.camera]
-        slugs = {
-            name: each.slug for each in all_landmarks(connection) for name in (*each.all_names, each.slug)
-        }
-    which = next((name for name in WHICH if getattr(query, name)), None)
-    is_place = bool(query.country or query.near or query.box or query.position or query.verdict or query.job)
+        landmarks = all_landmarks(connection)
+    slugs = {name: each.slug for each in landmarks for name in (*each.all_names, each.slug)}
+    names = {each.slug: each.display_name for each in landmarks}
     chosen = [slugs.get(name, name) for name in query.landmark]
-    yield _group(facets["landmark"], "landmark", "Landmark", chosen, several=True)
+    yield _group(facets["landmark"], "landmark", "Landmark", chosen, names, several=True)
     yield _group(facets["country"], "country", "Country", query.country, several=True)
     yield _group(facets["year"], "year", "Year", map(str, query.year), several=True)
     yield _group(facets["camera"], "camera", "Camera", cameras, several=True)
     yield _group(facets["position"], "position", "Position", [query.position], POSITIONS)
-    all_name = "All of these" if is_place else "With a landmark"
-    yield _group(facets["outcome"], "which", "Which photos", [which], WHICH, all_name)
+    yield which
     yield _group(facets["verdict"], "verdict", "Verdict", [query.verdict], VERDICTS)
 
 
@@ -182,17 +226,26 @@ def _group(
         is_checked = any(texts.pop(text, None) for text in {each.value.casefold(), each.name.casefold()})
         name = (names or {}).get(each.value, each.name)
         choices.append(
-            Choice(each.value, name, _number(each, exact=facet.exact), is_checked, each.has_folders)
+            Choice(each.value, name, _number(each.photos, exact=facet.exact), is_checked, each.has_folders)
         )
     without_photos = [
         Choice(text, (names or {}).get(text, text), "0" if facet.exact else "", True)
         for text in texts.values()
     ]
-    return ChoiceGroup(option, title, any_name, (*without_photos, *choices), several)
+    of_any = "" if facet.default is None else _number(facet.default, exact=facet.exact)
+    return ChoiceGroup(
+        option,
+        title,
+        any_name,
+        (*without_photos, *choices),
+        several,
+        any_photos=of_any,
+        left_out=number_text(facet.more) if facet.more else "",
+    )
 
 
-def _number(value: FacetValue, *, exact: bool) -> str:
-    return number_text(value.photos) + ("" if exact else "+")
+def _number(photos: int, *, exact: bool) -> str:
+    return number_text(photos) + ("" if exact else "+")
 
 
 @dataclass(frozen=True)
@@ -220,9 +273,12 @@ class _FolderTree:
         opened = others if within else [*self.open_folders, choice.value]
         address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
         return FolderChoice(
-            **vars(choice) | {"name": PurePath(choice.value).name or choice.name},
+            **vars(choice)
+            | {
+                "name": PurePath(choice.value).name or choice.name,
+                "is_open": bool(within) or is_held_open,
+            },
             depth=min(depth, _DEEPEST),
-            is_open=bool(within) or is_held_open,
             toggle=address if choice.has_folders and not is_held_open else "",
         )
 

@@ -1,73 +1,26 @@
 """The filter form of photos and the chips of its active filters."""
 
 import inspect
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from functools import wraps
 
 from fastapi import Request
 
 from tagger.catalog.landmarks import Landmark
 from tagger.errors import QueryInvalid
-from tagger.query import PhotoQuery
-from tagger.web.http.number_format import percent
-from tagger.web.http.query_params import QueryParams, query_params
-from tagger.web.http.time_format import day_text
+from tagger.query.options import PhotoQuery
+from tagger.web.http.filter_words import (
+    WHICH,
+    active_filters,
+    is_of_accepted_tags,
+    selects_all_photos,
+)
+from tagger.web.http.query_params import QueryParams, address_of, query_params
 from tagger.web.pages.tiles import Link
 
-WHICH = {
-    "any_rank": "All classified",
-    "unknown": "Unknown",
-    "untagged": "Not classified",
-    "failed": "Failed",
-    "dismissed": "Not a landmark",
-}
-"""Choices of the form beside photos with a landmark, by query option."""
-
-POSITIONS = {
-    "camera": "GPS",
-    "landmark": "Landmark",
-    "track": "GPS track",
-    "neighbour": "Estimated",
-    "any": "Known",
-    "none": "Unknown",
-}
-"""Choices of the form for where positions come from."""
-
-VERDICTS = {
-    "confirmed": "Confirmed",
-    "rejected": "Rejected",
-    "corrected": "Corrected",
-    "any": "With a verdict",
-    "none": "Without a verdict",
-}
-"""Choices of the form for verdicts."""
-
-_CHIP_TEXTS = {
-    "landmark": "{}",
-    "country": "{}",
-    "near": "near {}",
-    "box": "Area on the map",
-    "position": "position: {}",
-    "verdict": "{}",
-    "camera": "{}",
-    "trip": "trip {}",
-    "job": "job {}",
-    "min_score": "score from {}",
-    "under": "in {}",
-    "year": "{}",
-    "taken_after": "from {}",
-    "taken_before": "before {}",
-    "model": "classified by {}",
-    "unknown": "unknown",
-    "untagged": "not classified yet",
-    "failed": "failed",
-    "dismissed": "not a landmark",
-}
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _OPTIONS = tuple(inspect.signature(query_params).parameters)
 _REPEATED = ("landmark", "country", "year", "camera", "under")
-_DATES = ("taken_after", "taken_before")
 _PAGE_OPTIONS = ("after", "which")
 
 
@@ -106,53 +59,18 @@ def score_choices(score: str | None) -> list[str]:
 
 
 def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
-    """Return the active filters, each linked to the query without it; `any_rank` is none. `trip_name`: of the query's trip, if there is one."""
+    """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
-    year = whole_year(params)
-
-    def text(option: str, value: str) -> str:
-        if option == "near" and "radius_km" in params.options:
-            return f"{value}, within {params.options['radius_km']} km"
-        if option == "min_score":
-            return percent(float(value))
-        if option == "trip":
-            return trip_name or value
-        if option in _DATES:
-            return _date_text(value)
-        texts = {"position": POSITIONS, "verdict": VERDICTS, "landmark": names}
-        return texts.get(option, {}).get(value, value)
-
     return [
-        Link(_CHIP_TEXTS[option].format(text(option, value)), params.address("/photos", **rest))
-        for option, values in params.options.items()
-        if option in _CHIP_TEXTS
-        for value, rest in _without_each(option, values)
-        if not (year and option in _DATES)
-    ] + ([Link(year, params.address("/photos", **dict.fromkeys(_DATES)))] if year else [])
+        Link(text, _address_without(params, removed))
+        for text, removed in active_filters(params, names, trip_name)
+    ]
 
 
-def _date_text(value: str) -> str:
-    """The day in words; a time of day, and what is no date, as typed."""
-    try:
-        date = datetime.fromisoformat(value)
-    except ValueError:
-        return value
-    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
-
-
-def whole_year(params: QueryParams) -> str | None:
-    """Return the year that the dates of a query stand for, as text."""
-    first, end = params.query.taken_after, params.query.taken_before
-    if first is None or end is None or end.year != first.year + 1:
-        return None
-    is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
-    return str(first.year) if is_whole else None
-
-
-def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield each value, and the options that remove it."""
-    if isinstance(values, tuple):
-        for value in values:
-            yield value, {option: tuple(other for other in values if other != value) or None}
-    else:
-        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))
+def _address_without(params: QueryParams, removed: Mapping[str, object]) -> str:
+    """The address of the other filters; without the last landmark or country, of all classified photos."""
+    rest = {name: value for name, value in {**params.options, **removed}.items() if value is not None}
+    was_of_tags = is_of_accepted_tags(params.options) and not is_of_accepted_tags(rest)
+    if was_of_tags and not selects_all_photos(rest) and not rest.keys() & WHICH.keys():
+        rest |= {"any_rank": "1"}
+    return address_of("/photos", rest)

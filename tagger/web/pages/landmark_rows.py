@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tagger.places.classifiers import ACCEPTED_SCORE
-from tagger.query import PhotoDetails
-from tagger.query.details import Verdict
+from tagger.query.details import PhotoDetails, Verdict
 from tagger.query.tagged_photos import Tag, TaggedPhoto
 from tagger.web.headlines import headline
 from tagger.web.pages.tiles import landmark_address

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.catalog.landmarks import all_landmarks, normalize_name
 from tagger.database.connection import Database
 from tagger.ledger.jobs import count_open_jobs
-from tagger.query import LandmarkCount
 from tagger.query.covers import Cover
+from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.stored_photos import has_photos
 from tagger.search.suggestions import Kind
 from tagger.web.api.search import Lists, suggestion_document

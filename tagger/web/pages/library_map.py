@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.catalog.landmarks import normalize_name
-from tagger.query import LandmarkCount
+from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.options import BoundingBox, parse_box
 from tagger.query.position_cells import PositionCell
 from tagger.query.stored_photos import has_photos

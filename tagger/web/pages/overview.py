@@ -5,6 +5,7 @@ These queries take longer the larger the library is. Pages therefore show cached
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,8 +13,9 @@ from fastapi import Depends, Request
 from tagger.database.connection import Database
 from tagger.places.look_alikes import LookAlikes
 from tagger.places.review import COUNT_LIMIT, count_to_review
-from tagger.query import LandmarkCount, PhotoQuery, landmark_counts
 from tagger.query.covers import Cover, find_covers
+from tagger.query.landmark_counts import LandmarkCount, landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.query.position_cells import PositionCell, position_cells
 from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
@@ -37,18 +39,23 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database. Created once per server."""
+    """Counts, covers and position cells of one database. Created once per server. `turn`: see `CachedValue`."""
 
-    def __init__(self, database: Database, find_look_alikes: Callable[[], LookAlikes]) -> None:
-        self._look_alikes = CachedValue(find_look_alikes, LOOK_ALIKES_TTL_S)
-        self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S)
-        self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
-        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
-        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S)
+    def __init__(
+        self, database: Database, find_look_alikes: Callable[[], LookAlikes], turn: "Lock | None" = None
+    ) -> None:
+        turn = turn or Lock()
+        self._look_alikes = CachedValue(
+            find_look_alikes, LOOK_ALIKES_TTL_S
+        )  # takes minutes, and reads little
+        self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S, turn)
+        self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S, turn)
+        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, turn)
+        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, turn)
         unknown = PhotoQuery(unknown=True, sort="score", distinct=True)
-        self._unknown = CachedValue(lambda: count_photos(database, unknown, COUNT_LIMIT), COUNTS_TTL_S)
-        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S)
-        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S)
+        self._unknown = CachedValue(lambda: count_photos(database, unknown, COUNT_LIMIT), COUNTS_TTL_S, turn)
+        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, turn)
+        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, turn)
 
     def counts(self, wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""

@@ -22,7 +22,8 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import open_job_of_photo
 from tagger.photos.object_paths import parse_path
-from tagger.query import PhotoDetails, find_neighbours, photo_details_by_id
+from tagger.query.details import PhotoDetails, photo_details_by_id
+from tagger.query.neighbours import find_neighbours
 from tagger.query.stored_photos import stored_photo
 from tagger.query.tagged_photos import Position, TaggedPhoto
 from tagger.query.trip_summaries import trip_of_photo
@@ -38,7 +39,7 @@ from tagger.web.pages.landmark_names import landmark_name
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
-from tagger.web.pages.photos import QUERY_ERRORS
+from tagger.web.pages.photos import QUERY_ERRORS, photos_name
 from tagger.web.pages.tiles import Link, landmark_address, photo_address, trip_address
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
@@ -219,7 +220,7 @@ def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
         return "Unknown", order.address("/unknown")
     if filters == {"trip"}:
         return "Trip", trip_address(params.text("trip") or "")
-    return "Photos", params.address("/photos")
+    return photos_name(params.options), params.address("/photos")
 
 
 def _unavailable_text(state: AppState, photo_id: int) -> str | None:

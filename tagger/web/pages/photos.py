@@ -3,7 +3,7 @@
 Each grid's address holds its whole query, and links to the same query in the API.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated
@@ -22,22 +22,19 @@ from tagger.errors import (
     QueryInvalid,
     TripNotFound,
 )
-from tagger.query import LandmarkCount, PhotoQuery, find_tagged, find_tagged_page
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.landmark_counts import LandmarkCount
+from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import UNDATED
-from tagger.query.stored_photos import has_photos
+from tagger.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.query.trip_summaries import trip_summary
 from tagger.shares.names import share_name
+from tagger.web.http.filter_words import WHICH, is_of_accepted_tags, selects_with_landmark
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.filters import (
-    WHICH,
-    check_options,
-    filter_chips,
-    params_or_error,
-    raw_params,
-)
+from tagger.web.pages.filters import check_options, filter_chips, params_or_error, raw_params
 from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
 from tagger.web.pages.overview import Overview
@@ -153,11 +150,14 @@ def show_photos(
         request,
         "photos.html",
         status,
+        heading=photos_name(form.options),
         grid=grid,
         problem=problem,
         chips=filter_chips(form, landmarks, trip_name),
+        all_photos=all_photos_address(form),
         view=_view_name(form),
         unclassified=overview.unclassified(),
+        searches_classified=_searches_classified(form.query),
         share=share,
         share_name=share and (trip_name or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
@@ -166,9 +166,33 @@ def show_photos(
 
 
 def _chosen_outcome(which: str, params: QueryParams) -> dict[str, object]:
-    """The query option of the form's choice. Landmarks and countries are those of accepted tags: candidates of any rank are none that a person means."""
-    is_implied = which == "any_rank" and bool(params.options.keys() & {"landmark", "country"})
+    """The query option for the form's choice; none for all classified photos of a landmark or country, which are those of accepted tags."""
+    is_implied = which == "any_rank" and is_of_accepted_tags(params.options)
     return {which: 1} if which in WHICH and not is_implied else {}
+
+
+def all_photos_address(params: QueryParams) -> str:
+    """The address of all classified photos. An order that all photos have stays."""
+    sort = params.text("sort")
+    return QueryParams({"any_rank": "1"}, PhotoQuery()).address(
+        "/photos", sort=sort if sort in SORTS else None
+    )
+
+
+def _searches_classified(query: PhotoQuery) -> bool:
+    """Whether the query leaves out photos only because they are not classified."""
+    if query.untagged or query.failed or query.dismissed:
+        return False
+    is_of_tags = bool(query.landmark) or query.min_score is not None or query.any_rank or query.unknown
+    selects_each = query.trip or query.job is not None or query.verdict not in (None, "none")
+    return is_of_tags or not selects_each
+
+
+def photos_name(options: Collection[str]) -> str:
+    """The name of the list of photos that these options select."""
+    if selects_with_landmark(options):
+        return "Photos with a landmark"
+    return "Photos" if set(options) - {"any_rank", "sort"} else "All classified photos"
 
 
 def _view_name(params: QueryParams) -> str:
@@ -202,6 +226,7 @@ def show_unknown(
         unknown=overview.unknown(),
         groups=None if look_alikes is None else len(look_alikes.groups),
         dismissed=QueryParams.of(dismissed=True).address("/photos"),
+        has_dismissed=has_dismissed_photos(state.database),
         has_photos=has_photos(state.database),
     )
 
@@ -239,7 +264,8 @@ def _sorts(query: PhotoQuery) -> dict[str, str]:
     """The orders of photos. By score only those of one landmark, or unknown ones: the scores of different landmarks are hard to compare."""
     if query.unknown:
         return {"score": "Best guess first", **SORTS}
-    return {**SORTS, "score": "By score"} if len(query.landmark) == 1 else SORTS
+    has_scores = len(query.landmark) == 1 or query.sort == "score"
+    return {**SORTS, "score": "By score"} if has_scores else SORTS
 
 
 def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:

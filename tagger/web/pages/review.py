@@ -18,9 +18,9 @@ from tagger.places.review import (
     count_to_review,
     next_to_review,
 )
-from tagger.query import TaggedPhoto
 from tagger.query.covers import find_examples
 from tagger.query.stored_photos import has_photos
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE

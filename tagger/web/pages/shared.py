@@ -11,8 +11,11 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.query import TaggedPhoto, find_surrounding, find_tagged_page, photo_details_by_id
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.details import photo_details_by_id
+from tagger.query.find import find_tagged_page
+from tagger.query.neighbours import find_surrounding
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.shares.links import Share
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render

@@ -101,10 +101,10 @@ async def sign_out(request: Request) -> Response:
     """End the session, in this browser and for every copy of its cookie, and at the provider if it began there."""
     authenticator: Authenticator = request.app.state.authenticator
     sign_on: SingleSignOn | None = request.app.state.single_sign_on
-    id_token = await to_thread.run_sync(authenticator.sign_out, request.headers, request.state.client)
+    session = await to_thread.run_sync(authenticator.sign_out, request.headers, request.state.client)
     address = None
-    if id_token is not None and sign_on is not None:
-        address = await to_thread.run_sync(sign_on.sign_out_url, id_token, limiter=PROVIDER_LIMITER)
+    if session is not None and sign_on is not None:
+        address = await to_thread.run_sync(sign_on.sign_out_url, session, limiter=PROVIDER_LIMITER)
     response: Response
     if sign_on is None or address is None:
         response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)

@@ -7,8 +7,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.database.connection import Database
-from tagger.query import LandmarkCount, TaggedPhoto
 from tagger.query.covers import Cover
+from tagger.query.landmark_counts import LandmarkCount
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.query.timeline import count_copies
 from tagger.web.headlines import guess_text
 from tagger.web.http.number_format import percent

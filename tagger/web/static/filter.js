@@ -131,11 +131,12 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   for (const group of form.querySelectorAll("[data-group]")) {
     const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
     if (other && group.dataset.group === "more" && !isAnew) other.replaceWith(group);
-    else if (other) other.open = group.open;
+    else if (other) {
+      other.open = group.open;
+      if (group.querySelector(".filter-rest")?.open) other.querySelector(".filter-rest")?.setAttribute("open", "");
+    }
   }
-  const places = new Map([...form.querySelectorAll(".filter-choices")].map((list) => [list.getAttribute("aria-labelledby"), list.scrollTop]));
   form.replaceChildren(...counted.childNodes);
-  for (const list of form.querySelectorAll(".filter-choices")) list.scrollTop = places.get(list.getAttribute("aria-labelledby")) ?? 0;
   if (!hadFocus) return;
   const folder = dataset?.folder && [...form.querySelectorAll("[data-folder]")].find((link) => link.dataset.folder === dataset.folder);
   if (folder) return folder.focus({ preventScroll: true });

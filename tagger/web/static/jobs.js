@@ -57,15 +57,22 @@ function show(state) {
   if (live().dataset.version !== latestVersion) reload();
 }
 
+// The ids of what is open, or of its summary: a menu must not close under the finger that is about to press its button.
+function openDetails() {
+  const identified = document.querySelectorAll("details[id][open], details[open] > summary[id]");
+  return [...identified].map((each) => each.id);
+}
+
 // Replaces the live part of the page. Changes during the request are noticed right after it.
 async function reload() {
   if (isReloading) return;
   isReloading = true;
-  const wasOpen = document.getElementById("worker-details")?.open;
+  let opened = [];
+  document.addEventListener("htmx:beforeSwap", () => { opened = openDetails(); }, { once: true });
   try {
     const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers,#last-tick" } : { select: "#live" };
     await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
-    if (wasOpen) document.getElementById("worker-details")?.setAttribute("open", "");
+    for (const id of opened) document.getElementById(id)?.closest("details").setAttribute("open", "");
   } catch {
     // The notice about the lost connection is shown.
   } finally {

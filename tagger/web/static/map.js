@@ -1,7 +1,7 @@
 // The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, the drawing of the page stays.
 
 import { AreaSelection } from "./map_area.js";
-import { LiveMap, boxOf, corners, hasWebGL } from "./map_live.js";
+import { LiveMap, boxOf, corners, startOrExplain } from "./map_live.js";
 
 function showSummary(summary, { photos, text, address }) {
   summary.replaceChildren();
@@ -51,7 +51,7 @@ async function start(host) {
 
 function startAll() {
   const host = document.querySelector(".map-live[hidden]");
-  if (host && hasWebGL()) start(host).catch((error) => console.warn("the map cannot be drawn:", error));
+  if (host) startOrExplain(host, start);
 }
 
 startAll();

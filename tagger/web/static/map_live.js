@@ -5,7 +5,19 @@ import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
 import { requestJson } from "./server.js";
 
-export const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
+const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
+
+/** Draws the map by `start`. Where that is not possible, the drawing of the page stays, with a note that says why. */
+export async function startOrExplain(host, start) {
+  const note = host.closest("figure").querySelector("[data-drawing-note]");
+  try {
+    if (hasWebGL()) await start(host);
+    else note.classList.remove("without-script");
+  } catch (error) {
+    console.warn("the map cannot be drawn:", error);
+    note.classList.remove("without-script");
+  }
+}
 
 function loadScript(address) {
   const script = document.createElement("script");

@@ -1,6 +1,6 @@
 // The map of a trip: the way of each camera as a line, and the photos in clusters. Without WebGL, the drawing of the page stays.
 
-import { LiveMap, hasWebGL } from "./map_live.js";
+import { LiveMap, startOrExplain } from "./map_live.js";
 import { requestJson } from "./server.js";
 
 async function start(host) {
@@ -12,4 +12,4 @@ async function start(host) {
 }
 
 const host = document.querySelector(".map-live[data-trip]");
-if (host && hasWebGL()) start(host).catch((error) => console.warn("the map cannot be drawn:", error));
+if (host) startOrExplain(host, start);

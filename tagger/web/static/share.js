@@ -139,7 +139,7 @@ function createItem(share) {
   const end = share.expires_at ? `until ${share.expires_at.slice(0, 10)}` : "for ever";
   const author = share.author?.replace(/^(web|cli) /, "");
   const details = `${end}${share.with_positions ? ", with positions" : ""}${author && author !== "web" ? `, by ${author}` : ""}`;
-  title.textContent = `${share.name}: ${share.description}`;
+  title.textContent = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
   count.dataset.shareCount = "";
   about.className = "soft";
   about.append(count, details);

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tagger.query import LandmarkCount
 from tagger.query.city_counts import CityCount
 from tagger.query.file_names import NamedFile
 from tagger.query.folder_counts import FolderCount
+from tagger.query.landmark_counts import LandmarkCount
 from tagger.search.suggestions import (
     MOST,
     Kind,

@@ -17,7 +17,8 @@ from tagger.settings import load_settings
 from worker import embedded_redis
 from worker.broker import Broker, check_broker, find_broker
 from worker.celery_app import make_app
-from worker.embedded_redis import UNUSED_COMMANDS, embedded_url, start_embedded
+from worker.embedded_redis import UNUSED_COMMANDS, start_embedded
+from worker.embedded_socket import embedded_url
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 

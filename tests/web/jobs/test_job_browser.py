@@ -50,6 +50,7 @@ def show_placeholders_quietly(page: Page) -> None:
     page.route("**/thumbnail?*", respond)
 
 
+@pytest.mark.slow
 def test_opening_a_folder_keeps_what_was_chosen(
     browser: Browser, web_settings: Settings, web_database: Database, folder: Path
 ) -> None:
@@ -193,6 +194,19 @@ def test_a_job_is_cancelled_after_confirmation(
         expect(page.locator("[data-field=note]")).to_have_text("by request")
 
 
+def test_a_menu_stays_open_while_the_job_changes(
+    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 3)
+    job = jobs.start(folder)["job"]
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs/{job}") as page:
+        page.locator("summary", has_text="Cancel").click()
+        assert httpx.post(f"{address}/api/jobs/{job}/pause").status_code == 200
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        page.get_by_role("button", name="permanently").click()
+        expect(page.locator("[data-field=state]")).to_have_text("cancelled")
+
+
 WITHOUT_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined });"
 """As over HTTP at another address."""
 WITHOUT_COPYING = "Document.prototype.execCommand = () => false;"
@@ -210,6 +224,7 @@ def test_a_command_is_copied(browser: Browser, web_settings: Settings, script: s
         assert page.evaluate("readClipboard()") == "tagger worker"
 
 
+@pytest.mark.slow
 def test_a_command_that_cannot_be_copied_is_selected(browser: Browser, web_settings: Settings) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
         page.evaluate(WITHOUT_CLIPBOARD + WITHOUT_COPYING)
@@ -280,6 +295,7 @@ def expect_live_ticks(page: Page, database: Database) -> None:
     expect(last_tick).not_to_contain_text("Schedules do not run")
 
 
+@pytest.mark.slow
 def test_a_page_reconnects_after_a_lost_connection(
     browser: Browser, web_settings: Settings, folder: Path
 ) -> None:
@@ -297,6 +313,7 @@ def test_a_page_reconnects_after_a_lost_connection(
         expect(disconnected).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_a_folder_that_is_not_available(
     browser: Browser,
     web_settings: Settings,

@@ -19,7 +19,7 @@ from tagger.errors import FailureKind
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.retention import remove_old_items
 from tagger.metadata.errors import RefusalKind
-from tagger.query import landmark_counts
+from tagger.query.landmark_counts import landmark_counts
 from tagger.web.api.folders import folder_key
 from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS
 from tagger.web.pages.job_views import job_view, remaining_text, worker_text

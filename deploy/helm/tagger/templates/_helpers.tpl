@@ -43,7 +43,9 @@ securityContext:
 
 {{/* Environment of a container; takes a list of the root, further settings and the secret. */}}
 {{- define "tagger.environment" -}}
-{{- $settings := merge (dict) (index . 1) (index . 0).Values.settings -}}
+{{- $page := dict -}}
+{{- with include "tagger.pageUrl" (index . 0) }}{{ $page = dict "TAGGER_WEB_URL" . }}{{ end -}}
+{{- $settings := merge (dict) (index . 1) $page (index . 0).Values.settings -}}
 envFrom: [{secretRef: {name: {{ (index . 2) | quote }}}}]
 {{- with $settings }}
 env:
@@ -53,17 +55,19 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* The settings of single sign-on and of the page's address. The client secret is not among them. */}}
-{{- define "tagger.signOn" -}}
+{{/* The address of the page, for all processes: workers write it into webhooks. Empty: not known. */}}
+{{- define "tagger.pageUrl" -}}
 {{- $web := .Values.web }}
-{{- $ofIngress := ternary (printf "https://%s" $web.ingress.host) "" $web.ingress.enabled }}
-{{- $url := coalesce $web.url (get .Values.settings "TAGGER_WEB_URL") $ofIngress }}
-{{- with $url }}
-TAGGER_WEB_URL: {{ . | quote }}
+{{- $ofIngress := ternary (printf "https://%s" $web.ingress.host) "" (and $web.enabled $web.ingress.enabled) }}
+{{- coalesce $web.url (get .Values.settings "TAGGER_WEB_URL") $ofIngress | default "" }}
 {{- end }}
-{{- with $web.oidc }}
+
+{{/* The settings of single sign-on. The client secret is not among them. */}}
+{{- define "tagger.signOn" -}}
+{{- $root := . }}
+{{- with .Values.web.oidc }}
 {{- if .issuer }}
-{{- if not $url }}{{ fail "single sign-on: set web.url, or web.ingress" }}{{ end }}
+{{- if not (include "tagger.pageUrl" $root) }}{{ fail "single sign-on: set web.url, or web.ingress" }}{{ end }}
 TAGGER_WEB_OIDC_ISSUER: {{ .issuer | quote }}
 TAGGER_WEB_OIDC_CLIENT_ID: {{ required "single sign-on: set web.oidc.clientId" .clientId | quote }}
 {{- if not .secret }}{{ fail "single sign-on: set web.oidc.secret" }}{{ end }}

@@ -1,0 +1,12 @@
+"""What queries know of a trip, without the grouping of photos into trips."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class TripMoment:
+    """A camera and a time inside a trip. It tells the trip from another one that has its id later."""
+
+    camera_id: int
+    taken_at: datetime

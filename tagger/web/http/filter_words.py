@@ -1,0 +1,149 @@
+"""The active filters of photos in words, as the chips of the page have them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from tagger.web.http.number_format import percent
+from tagger.web.http.query_params import QueryParams
+from tagger.web.http.time_format import day_text
+
+WHICH = {
+    "any_rank": "All classified",
+    "unknown": "Unknown",
+    "untagged": "Not classified",
+    "failed": "Failed",
+    "dismissed": "Not a landmark",
+}
+"""Choices of the form beside photos with a landmark, by query option."""
+WITH_LANDMARK = "With a landmark"
+"""The choice of the form without any of these options."""
+
+_OF_ACCEPTED_TAGS = ("landmark", "country")
+"""Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
+_OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
+"""Options that select photos without a landmark, too."""
+
+POSITIONS = {
+    "camera": "GPS",
+    "landmark": "From a landmark",
+    "track": "GPS track",
+    "neighbour": "Estimated",
+    "any": "With a position",
+    "none": "Without a position",
+}
+"""Choices of the form for where positions come from."""
+
+_POSITION_CHIPS = {
+    value: name if name.endswith("position") else f"position: {name}" for value, name in POSITIONS.items()
+}
+
+VERDICTS = {
+    "confirmed": "Confirmed",
+    "rejected": "Rejected",
+    "corrected": "Corrected",
+    "any": "With a verdict",
+    "none": "Without a verdict",
+}
+"""Choices of the form for verdicts."""
+
+_CHIP_TEXTS = {
+    "landmark": "{}",
+    "country": "{}",
+    "near": "near {}",
+    "box": "Area on the map",
+    "position": "{}",
+    "verdict": "{}",
+    "camera": "{}",
+    "trip": "trip {}",
+    "job": "job {}",
+    "min_score": "score from {}",
+    "under": "in {}",
+    "year": "{}",
+    "taken_after": "from {}",
+    "taken_before": "before {}",
+    "model": "classified by {}",
+    "unknown": "unknown",
+    "untagged": "not classified yet",
+    "failed": "failed",
+    "dismissed": "not a landmark",
+}
+_DATES = ("taken_after", "taken_before")
+
+
+def is_of_accepted_tags(options: Collection[str]) -> bool:
+    """Whether the form leaves `any_rank` out of these options."""
+    return any(option in options for option in _OF_ACCEPTED_TAGS)
+
+
+def selects_all_photos(options: Collection[str]) -> bool:
+    """Whether these options select photos without a landmark, too, if the form chooses no outcome, landmark or country."""
+    return any(option in options for option in _OF_ALL_PHOTOS)
+
+
+def selects_with_landmark(options: Collection[str]) -> bool:
+    """Whether these options select photos with a landmark alone, and none of them says so."""
+    return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
+
+
+def active_filters(
+    params: QueryParams, landmarks: Mapping[str, str], trip_name: str | None
+) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each active filter in words, and the options that remove it; `any_rank` is none.
+
+    `landmarks`: names by slug. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
+    filter of most queries is that photos have a landmark.
+    """
+    year = whole_year(params)
+    if selects_with_landmark(params.options):
+        yield WITH_LANDMARK.lower(), {"any_rank": 1}
+    for option, values in params.options.items():
+        if option in _CHIP_TEXTS and not (year and option in _DATES):
+            for value, removed in _without_each(option, values):
+                yield (
+                    _CHIP_TEXTS[option].format(_value_text(params, option, value, landmarks, trip_name)),
+                    removed,
+                )
+    if year:
+        yield year, dict.fromkeys(_DATES)
+
+
+def _value_text(
+    params: QueryParams, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
+) -> str:
+    if option == "near" and "radius_km" in params.options:
+        return f"{value}, within {params.options['radius_km']} km"
+    if option == "min_score":
+        return percent(float(value))
+    if option == "trip":
+        return trip_name or value
+    if option in _DATES:
+        return _date_text(value)
+    texts = {"position": _POSITION_CHIPS, "verdict": VERDICTS, "landmark": landmarks}
+    return texts.get(option, {}).get(value, value)
+
+
+def _date_text(value: str) -> str:
+    """The day in words; a time of day, and what is no date, as typed."""
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
+
+
+def whole_year(params: QueryParams) -> str | None:
+    """Return the year that the dates of a query stand for, as text."""
+    first, end = params.query.taken_after, params.query.taken_before
+    if first is None or end is None or end.year != first.year + 1:
+        return None
+    is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
+    return str(first.year) if is_whole else None
+
+
+def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each value, and the options that remove it."""
+    if isinstance(values, tuple):
+        for value in values:
+            yield value, {option: tuple(other for other in values if other != value) or None}
+    else:
+        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))

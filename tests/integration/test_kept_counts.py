@@ -1,0 +1,375 @@
+"""The kept numbers of photos of each landmark and month: equal to a full count at each moment, whoever writes."""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import datetime
+from functools import partial
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, delete, event, insert, select, text, update
+from support.counted_rows import (
+    IMAGES,
+    LANDMARKS,
+    NOW,
+    OPERATIONS,
+    PHOTOS,
+    add_photo,
+    assert_exact,
+    date,
+    decide,
+    fill,
+    go,
+    marked_blocks,
+    tag,
+)
+from support.threads import in_threads
+
+from tagger.catalog.kept_counts import (
+    BLOCK,
+    count_changed_blocks,
+    count_some_blocks,
+    kept_photos_by_landmark,
+    kept_photos_by_month,
+    mark_all_blocks,
+    recount_all,
+)
+from tagger.database.actor import Actor
+from tagger.database.connection import Database, open_database
+from tagger.database.engine import create_database_engine
+from tagger.database.schema import upgrade
+from tagger.database.tables import (
+    changed_blocks,
+    contents,
+    landmark_block_counts,
+    landmark_totals,
+    month_block_counts,
+    month_totals,
+    photos,
+    tags,
+)
+from tagger.integrity.count_checks import WRONG_COUNTS, count_problems
+
+
+@pytest.fixture
+def rows(database: Database) -> Database:
+    """A database with images of three blocks, and landmarks."""
+    fill(database)
+    return database
+
+
+def test_kept_counts_are_those_of_all_rows_after_any_statements(rows: Database) -> None:
+    operation = st.tuples(
+        st.sampled_from(sorted(OPERATIONS)),
+        st.sampled_from(IMAGES),
+        st.sampled_from(LANDMARKS),
+        st.sampled_from(PHOTOS),
+        st.booleans(),
+    )
+    steps = st.one_of(st.lists(operation, min_size=1, max_size=4), st.none())
+
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(steps, min_size=1, max_size=12))
+    def check(transactions: list[list[tuple[Any, ...]] | None]) -> None:
+        for operations in transactions:
+            if operations is None:
+                count_some_blocks(rows)
+            else:
+                with rows.write() as connection:
+                    for name, *values in operations:
+                        OPERATIONS[name](connection, *values)
+            assert_exact(rows)
+
+    check()
+
+
+def test_kept_counts_are_exact_while_others_write_and_count(rows: Database) -> None:
+    """Each writer changes images of its own, and all of them the same blocks."""
+    writers = 3
+    ended: list[int] = []
+    names = sorted(OPERATIONS.keys() - {"merge_tags", "move_tag", "turn_taught", "forget_taught"})
+
+    def write(number: int) -> None:
+        steps = Random(number)
+        for _ in range(25):
+            with rows.write() as connection:
+                for _ in range(steps.randint(1, 3)):
+                    image = steps.choice(IMAGES[number::writers])
+                    photo = steps.choice(PHOTOS[number::writers])
+                    values = (image, steps.choice(LANDMARKS), photo, steps.random() < 0.5)
+                    OPERATIONS[steps.choice(names)](connection, *values)
+        ended.append(number)
+
+    def until_writers_end(step: Callable[[], object]) -> None:
+        until_s = time.monotonic() + 60
+        while len(ended) < writers and time.monotonic() < until_s:
+            step()
+
+    count = partial(until_writers_end, partial(count_some_blocks, rows))
+    read = partial(until_writers_end, partial(assert_exact, rows))
+    in_threads([*(partial(write, number) for number in range(writers)), count, count, read])
+    assert len(ended) == writers
+    count_changed_blocks(rows, 60)
+    assert_exact(rows)
+    assert list(count_problems(rows)) == []
+
+
+@pytest.mark.parametrize("change", ["tag", "date", "classify"])
+def test_a_change_that_is_stored_while_its_block_is_counted_is_counted_next(
+    postgres_url: str, change: str
+) -> None:
+    """The transaction of a writer is open while the marks of another one are counted and deleted."""
+    with closing(open_database(postgres_url)) as database:
+        fill(database)
+        with database.write() as writer:
+            OPERATIONS[change](writer, IMAGES[0], 3, 1, change != "classify")
+            with database.write() as other:
+                tag(other, IMAGES[1], 3, 2, True)
+            count_changed_blocks(database, 60)
+            assert marked_blocks(database) == []
+        assert marked_blocks(database) == [0]
+        assert_exact(database)
+        count_changed_blocks(database, 60)
+        assert_exact(database)
+
+
+def test_one_process_counts_at_a_time(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database:
+        fill(database)
+        with database.write() as connection:
+            mark_all_blocks(connection)  # holds the lock of those that count
+            assert count_some_blocks(database) == 0
+        assert count_some_blocks(database) == 3
+
+
+def test_a_transaction_marks_a_block_once(rows: Database) -> None:
+    count_changed_blocks(rows, 60)
+    with rows.write() as connection:
+        for image in IMAGES[:2]:
+            for landmark in LANDMARKS:
+                tag(connection, image, landmark, 1, True)
+                decide(connection, image, landmark, 1, True)
+    assert marked_blocks(rows) == [0]
+
+
+def test_changes_without_effect_mark_nothing(rows: Database) -> None:
+    """Candidates of models are most of the tags, and scans change photos that are not classified."""
+    with rows.write() as connection:
+        tag(connection, IMAGES[0], 3, 1, False)
+    count_changed_blocks(rows, 60)
+    with rows.write() as connection:
+        tag(connection, IMAGES[0], 3, 1, False)
+        connection.execute(update(tags).values(position_odds=2.0, accepted=tags.c.accepted))
+        connection.execute(update(photos).values(size_bytes=7, gone_since=photos.c.gone_since, taken_at=None))
+        connection.execute(update(contents).values(outcome="tagged", width=4, height=3, threshold=0.5))
+        values = {"root_id": 1, "path": "new.jpg", "path_bytes": b"", "size_bytes": 1, "mtime_ns": 1}
+        connection.execute(insert(photos).values(values | {"id": 1000}))
+        dated = {"gone_since": NOW, "taken_at": datetime(2024, 1, 1)}  # noqa: DTZ001 - local time
+        connection.execute(update(photos).where(photos.c.path == "new.jpg").values(dated))
+        connection.execute(delete(photos).where(photos.c.path == "new.jpg"))
+    assert marked_blocks(rows) == []
+
+
+def test_the_blocks_that_changed_last_are_left_for_the_next_time(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database:
+        fill(database)
+        count_changed_blocks(database, 60)
+        for image, landmark in ((IMAGES[4], 1), (IMAGES[0], 1), (IMAGES[2], 1), (IMAGES[4], 2)):
+            with database.write() as connection:
+                decide(connection, image, landmark, 1, True)
+        assert count_some_blocks(database, leave=1) == 2
+        assert set(marked_blocks(database)) == {IMAGES[4] // BLOCK}
+
+
+def test_wrong_numbers_are_found_and_counted_again(rows: Database) -> None:
+    count_changed_blocks(rows, 60)
+    assert list(count_problems(rows)) == []
+    for change in (
+        update(landmark_block_counts).values(photos=9),
+        delete(landmark_block_counts),
+        update(landmark_totals).values(photos=landmark_totals.c.photos + 1),
+        insert(landmark_totals).values(landmark_id=99, photos=1),
+        insert(landmark_block_counts).values(block=77, landmark_id=1, photos=2),
+        update(month_block_counts).values(tagged=9),
+        delete(month_block_counts),
+        update(month_totals).values(classified_aspects=month_totals.c.classified_aspects + 1),
+        update(month_totals).values(month="2024-01"),
+    ):
+        with rows.write() as connection:
+            connection.execute(change)
+        assert list(count_problems(rows)) == [WRONG_COUNTS]
+        assert recount_all(rows) == 3
+        assert list(count_problems(rows)) == []
+        assert_exact(rows)
+
+
+def test_a_recount_ends_while_others_store(rows: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tagger.catalog.kept_counts.COUNTED_AT_ONCE", 1)
+    steps: list[int] = []
+
+    def store(done: int, total: int) -> None:
+        steps.append(done)
+        assert len(steps) <= total
+        with rows.write() as connection:
+            tag(connection, IMAGES[0], 3, 1, bool(done % 2))
+
+    assert recount_all(rows, store) == 3
+    assert steps == [1, 2, 3]
+    assert set(marked_blocks(rows)) == {0}
+    assert_exact(rows)
+
+
+def test_a_recount_waits_for_another_process_that_counts(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.catalog.kept_counts.COUNTED_AT_ONCE", 1)
+    with closing(open_database(postgres_url)) as database, ExitStack() as other:
+
+        def hold(done: int, _total: int) -> None:
+            """The other process counts for a moment; its transaction changes nothing."""
+            if done == 1:
+                mark_all_blocks(other.enter_context(database.write(dry_run=True)))
+                threading.Timer(0.3, other.close).start()
+
+        fill(database)
+        recount_all(database, hold)
+        assert marked_blocks(database) == []
+        assert_exact(database)
+
+
+def test_readers_read_marked_blocks_alone(rows: Database) -> None:
+    """Not the whole of a table or of an index, which grow with the library."""
+    bulk = range(10 * BLOCK, 30 * BLOCK, 16)
+    _insert_many(rows, bulk)
+    recount_all(rows)
+    with rows.write() as connection:
+        connection.execute(text("ANALYZE"))
+    with rows.write() as connection:
+        for image in (bulk[1], bulk[-1]):
+            decide(connection, image, 2, 1, False)
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "photos" in statement and "EXISTS" in statement:
+            words = "EXPLAIN QUERY PLAN" if rows.is_sqlite else "EXPLAIN"
+            cursor.execute(f"{words} {statement}", parameters)
+            plans.append("\n".join(str(row) for row in cursor.fetchall()))
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        with rows.snapshot() as connection:
+            kept_photos_by_landmark(connection)
+            kept_photos_by_month(connection, "tagged")
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    assert len(plans) == 3  # of tags, of taught tags, and of months
+    scans = r"SCAN (photos|copies|contents|tags|taught_tags)|Seq Scan on (photos|contents|tags) "
+    assert not re.search(scans, "\n".join(plans))
+    assert "content_id>" in plans[0] or "content_id >=" in plans[0]
+
+
+def _insert_many(database: Database, images: range) -> None:
+    """Each image with a tag, a candidate and a photo."""
+    tag_of = {"landmark_id": 1, "score": 0.7, "model_id": 1}
+    photo = {"root_id": 1, "path_bytes": b"", "size_bytes": 1, "mtime_ns": 1}
+    with database.write() as connection:
+        connection.execute(insert(contents), [{"id": each, "digest": f"digest {each}"} for each in images])
+        for rank in (1, 2):
+            row = tag_of | {"rank": rank, "accepted": rank == 1}
+            connection.execute(insert(tags), [row | {"content_id": each} for each in images])
+        named = [photo | {"id": each, "path": f"{each}.jpg", "content_id": each} for each in images]
+        connection.execute(insert(photos), named)
+
+
+def test_every_trigger_exists_after_all_migrations(database: Database) -> None:
+    """Alembic's batch mode replaces a table of SQLite by a new one without triggers."""
+    query = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if database.is_sqlite
+        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'"
+    )
+    kinds = ("insert", "delete", "update", *(["move"] if database.is_sqlite else []))
+    tables = ("tags", "taught_tags", "verdicts", "dismissals", "photos")
+    with database.read() as connection:
+        names = set(connection.scalars(text(query)))
+    of_tables = {f"{table}_{kind}_changes_blocks" for table in tables for kind in kinds}
+    assert names == of_tables | {"contents_update_changes_blocks"}
+
+
+@pytest.mark.parametrize("revision", ["0026", "0028"])
+def test_an_upgrade_marks_the_images_that_exist(empty_database_url: str, revision: str) -> None:
+    engine = create_database_engine(empty_database_url)
+    upgrade(engine, revision)
+    with engine.begin() as connection:
+        for image in (*IMAGES, 10**15):
+            row = {"id": image, "digest": f"digest {image}"}
+            connection.execute(text("INSERT INTO contents (id, digest) VALUES (:id, :digest)"), row)
+    upgrade(engine)
+    engine.dispose()
+    with closing(open_database(empty_database_url)) as database:
+        assert set(marked_blocks(database)) == {0, 1, 5, 10**15 // BLOCK}
+
+
+def test_months_are_exact_after_an_upgrade(empty_database_url: str) -> None:
+    engine = create_database_engine(empty_database_url)
+    upgrade(engine, "0028")
+    with closing(Database(engine, "", Actor("test"))) as older:
+        fill(older)
+        with older.write() as connection:
+            date(connection, 0, 3, 1, True)
+            connection.execute(delete(changed_blocks))  # as if the landmarks of all blocks had been counted
+    upgrade(engine)
+    engine.dispose()
+    with closing(open_database(empty_database_url)) as database:
+        assert _months(database) == {"2024-03": 1, None: 5}
+        assert list(count_problems(database)) == []
+        recount_all(database)
+        assert_exact(database)
+        with database.write() as connection:
+            date(connection, 0, 4, 1, True)
+        assert _months(database) == {"2024-04": 1, None: 5}
+
+
+def test_a_month_lasts_as_long_as_it_has_photos(rows: Database) -> None:
+    steps: list[tuple[str, int, int, bool, dict[str | None, int]]] = [
+        ("date", 3, 1, True, {"2024-03": 1, None: 5}),
+        ("date", 3, 2, True, {"2024-03": 2, None: 4}),
+        ("date", 2, 1, True, {"2024-02": 1, "2024-03": 1, None: 4}),
+        ("go", 0, 2, True, {"2024-02": 1, None: 4}),
+        ("go", 0, 2, False, {"2024-02": 1, "2024-03": 1, None: 4}),
+        ("date", 0, 1, False, {"2024-03": 1, None: 5}),
+    ]
+    for name, month, photo, flag, expected in steps:
+        count_changed_blocks(rows, 60)
+        with rows.write() as connection:
+            OPERATIONS[name](connection, IMAGES[0], month, photo, flag)
+        assert _months(rows) == expected
+        count_changed_blocks(rows, 60)
+        assert _months(rows) == expected
+        with rows.read() as connection:
+            stored = connection.execute(select(month_totals.c.month, month_totals.c.classified)).all()
+        assert {row.month: row.classified for row in stored} == {
+            month or "none": number for month, number in expected.items()
+        }
+
+
+def test_of_exact_copies_the_first_that_exists_has_the_month(rows: Database) -> None:
+    with rows.write() as connection:
+        add_photo(connection, IMAGES[0], 0, 20, True)
+        date(connection, 0, 7, 20, True)
+    assert _months(rows) == {None: 6}
+    with rows.write() as connection:
+        go(connection, 0, 0, 1, True)
+    assert _months(rows) == {"2024-07": 1, None: 5}
+    assert_exact(rows)
+
+
+def _months(database: Database) -> dict[str | None, int]:
+    with database.snapshot() as connection:
+        return {each.month: each.photos for each in kept_photos_by_month(connection, "classified")}
