@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import asin, cos, degrees, pi, radians, sin, sqrt
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Select, or_, select, true
+from sqlalchemy import Connection, Row, Select, case, or_, select, true
 
 from tagger.database.tables import positions
 from tagger.geo import EARTH_RADIUS_KM
@@ -37,11 +37,6 @@ class Band:
     south: float
     north: float
     ranges: tuple[tuple[float, float], ...]
-
-    @property
-    def condition(self) -> Condition:
-        """Whether a position is inside, for scans of other indexes."""
-        return off_index(positions.c.latitude).between(self.south, self.north) & self.has_longitude
 
     @property
     def has_longitude(self) -> Condition:
@@ -76,9 +71,22 @@ class Box(Band):
         return cls(bounds.south, bounds.north, tuple(_ranges(bounds.west, east)))
 
     @property
+    def condition(self) -> Condition:
+        """Whether a position is inside, for scans of other indexes."""
+        return off_index(positions.c.latitude).between(self.south, self.north) & self.is_in_parts
+
+    @property
     def is_in_parts(self) -> Condition:
-        """For positions in the box."""
-        return or_(*(part.condition for part in self.parts)) if self.parts else true()
+        """The same for positions between the parallels of the box."""
+        if not self.parts:
+            return self.has_longitude
+        # One comparison for each part up to the one of a position, from the south: parts share their limits.
+        *others, northernmost = self.parts
+        latitude = off_index(positions.c.latitude)
+        return case(
+            *((latitude <= part.north, part.has_longitude) for part in others),
+            else_=northernmost.has_longitude,
+        )
 
 
 def _band(latitude: float, longitude: float, angle: float, south: float, north: float) -> Band:
@@ -146,7 +154,6 @@ class BoxScan:
 
     def _rest(self) -> Iterator[Condition]:
         if self.box is not None:
-            yield self.box.has_longitude
             yield self.box.is_in_parts
         if self.country is not None:
             yield positions.c.country == self.country

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from math import ceil
 from operator import add
 from typing import Any, Protocol
 
@@ -146,7 +147,7 @@ class ContentScan:
         # One statement for all sources: most have few rows or none, and a statement costs more than these.
         counts = [
             source.cost
-            * counted_rows(select(source.content_id).where(*source.conditions), limit // source.cost)
+            * counted_rows(select(source.content_id).where(*source.conditions), ceil(limit / source.cost))
             for source in self.sources
         ]
         return connection.scalar(select(reduce(add, counts))) or 0 if counts else 0

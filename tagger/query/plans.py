@@ -57,10 +57,12 @@ class ScanPlan:
         return self.scans if self.fewer_scans is None else self.fewer_scans
 
 
-def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
-    """The number of the plan that reads the fewest rows."""
+def smallest_plan(
+    connection: Connection, plans: Sequence[ScanPlan], limits: Sequence[int] | None = None
+) -> int:
+    """The number of the plan that reads the fewest rows. `limits`: others than SCAN_SIZE_LIMITS."""
     smallest: Sequence[int] = range(len(plans))
-    for limit in SCAN_SIZE_LIMITS:
+    for limit in SCAN_SIZE_LIMITS if limits is None else limits:
         if len(smallest) == 1:
             break
         sizes = {number: scans_size(connection, plans[number].unordered, limit) for number in smallest}
@@ -73,7 +75,7 @@ def scans_size(connection: Connection, scans: Sequence[IndexScan], limit: int) -
     """The number of rows that the scans read, counted up to `limit`."""
     size = 0
     for scan in scans:
-        size += scan.size(connection, limit)
+        size += scan.size(connection, limit - size)
         if size >= limit:
             return limit
     return size
@@ -91,10 +93,11 @@ def sorted_plan(
     A result that other scans find in fewer than `fewest_to_walk` rows is sorted; a larger one is read along the index of its order.
     """
     plans = tuple(scan_plans(resolved))
-    scans = plans[smallest_plan(connection, plans)].unordered
     by_score = resolved.query.sort == "score"
     fewest = fewest_to_walk or _fewest_to_walk(connection)
     has_index = not by_score or resolved.query.unknown
+    limits = (SCAN_SIZE_LIMITS[0], fewest) if has_index else None  # of larger results, none is sorted
+    scans = plans[smallest_plan(connection, plans, limits)].unordered
     is_small = not has_index or scans_size(connection, scans, fewest) < fewest
     if by_score and resolved.query.unknown:
         return ScanPlan(tuple(candidate_scans(ids_of_scans(scans), is_small=is_small)))
@@ -161,13 +164,13 @@ def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
 
 
 def _area_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
-    """With a country and a circle or box: along the index of a country's positions, which alone has both."""
+    """One for each area. That of a country, the first, reads its positions in a circle or box alone: their index has both."""
     boxes = [area.box for area in resolved.areas if isinstance(area, Circle | Rectangle)]
-    countries = [area for area in resolved.areas if isinstance(area, Country)]
-    for country in countries:
-        yield _area_plan(resolved, country, country.scans_in(boxes[0] if boxes else None))
-    if not countries:
-        for area in resolved.areas:
+    for area in resolved.areas:
+        if isinstance(area, Country):
+            yield _area_plan(resolved, area, area.scans_in(boxes[0] if boxes else None))
+    for area in resolved.areas:
+        if not isinstance(area, Country):
             yield _area_plan(resolved, area, area.scans)
 
 
