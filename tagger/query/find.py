@@ -215,7 +215,8 @@ class Search:
         after = begin.after
         rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
         while True:
-            with self.database.read() as connection:
+            # Several statements read keys, photos and tags: of one state, or a photo that moves would hide others.
+            with self.database.snapshot() as connection:
                 page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                 photos_by_row = self._matches(connection, page, role)
             matches = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert, select, update
 from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
@@ -19,12 +19,13 @@ from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.query.areas import position_countries
+from tagger.query.areas import Circle, position_countries
 from tagger.query.facets import count_facets
-from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.find import Search, find_tagged, find_tagged_page
 from tagger.query.landmark_counts import landmark_counts
 from tagger.query.neighbours import Neighbours, find_neighbours
 from tagger.query.options import BoundingBox, Near, PhotoQuery
+from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
 from tagger.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -281,6 +282,51 @@ def statements(library: StoredPhotos) -> Iterator[list[tuple[str, Any]]]:
         event.remove(library.database._engine, "before_cursor_execute", record)
 
 
+def test_counts_ids_and_facets_of_a_circle_leave_the_corners_of_its_box_out(library: StoredPhotos) -> None:
+    library.photo("inside.jpg", (EIFFEL, 0.9, True))
+    library.position("inside.jpg", 10.0, 20.0)
+    library.photo("corner.jpg", (EIFFEL, 0.9, True))
+    library.position("corner.jpg", 10.08, 20.08)  # 8.9 km north and 8.8 km east
+    query = PhotoQuery(near=Near(10.0, 20.0, 10.0), sort="newest")
+    assert [section.photos for section in timeline_sections(library.database, query)] == [1]
+    ids, _ = find_section_ids(library.database, query, None, SectionStart(), 10)
+    assert len(ids) == 1
+    facets = {facet.facet: facet.values for facet in count_facets(library.database, query)}
+    assert [(value.value, value.photos) for value in facets["landmark"]] == [(EIFFEL, 1)]
+
+
+def test_a_small_circle_in_a_country_with_many_photos_reads_the_circle(library: StoredPhotos) -> None:
+    for number in range(20):
+        library.photo(f"{number}.jpg", (VERSAILLES, 0.9, True))
+    library.photo("near.jpg")
+    library.position("near.jpg", 43.3, 5.4, "France")
+    query = PhotoQuery(near=Near(43.3, 5.4, 5.0), country=("France",))
+    search = Search.start(library.database, query, None)
+    assert isinstance(search.plans[search.begin.plan].area, Circle)
+    assert found(library, near=query.near, country=query.country).keys() == {"near.jpg"}
+
+
+def test_a_photo_that_moves_while_a_page_is_read_does_not_hide_others(library: StoredPhotos) -> None:
+    for number in range(4):
+        library.photo(f"{number}.jpg")
+        library.position(f"{number}.jpg", 10.0 + number / 1000, 20.0)
+    moves = iter([update(positions).where(positions.c.latitude == 10.0).values(latitude=10.0025)])
+
+    @event.listens_for(library.database._engine, "after_cursor_execute")
+    def move(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "AS photo," in statement:  # PostgreSQL reads keys first
+            for statement_of_move in moves:
+                with library.database.write() as connection:
+                    connection.execute(statement_of_move)
+
+    query = PhotoQuery(near=Near(10.0, 20.0, 5.0))
+    first = find_tagged_page(library.database, query, None, None, 1)
+    rest = find_tagged_page(library.database, query, None, first.next, 10)
+    names = [Path(os.fsdecode(photo.path)).name for photo in (*first.photos, *rest.photos)]
+    assert names[:3] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert next(moves, None) is None or library.database.is_sqlite
+
+
 def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhotos) -> None:
     library.photo("a.jpg", camera_id=library.camera("Google", "Pixel 8"))
     library.position("a.jpg", 48.86, 2.29, "France")
@@ -311,6 +357,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhoto
             plans.clear()
             assert found(library, **options).keys() == {"a.jpg"}
             assert any(index in plan for plan in plans), options
+            assert not any("Seq Scan on photos" in plan for plan in plans), options
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
 
