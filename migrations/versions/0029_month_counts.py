@@ -72,7 +72,8 @@ def _create_photos_trigger(*columns: str) -> None:
         if column == "gone_since":
             old, new = f"({old} IS NULL)", f"({new} IS NULL)"
         changes.append(f"{old} {_differs()} {new}")
-    op.execute(f"DROP TRIGGER {PHOTOS_TRIGGER}" + ("" if _is_sqlite() else " ON photos"))
+    if _is_sqlite():
+        op.execute(f"DROP TRIGGER {PHOTOS_TRIGGER}")
     _create_trigger(
         PHOTOS_TRIGGER, "photos", columns, " OR ".join(changes), "NEW.content_id", "mark_changed_block"
     )
@@ -93,11 +94,12 @@ def _create_contents_trigger() -> None:
 def _create_trigger(
     name: str, table: str, columns: tuple[str, ...], condition: str, image: str, function: str
 ) -> None:
-    event = f"CREATE TRIGGER {name} AFTER UPDATE OF {', '.join(columns)} ON {table}"
+    event = f"TRIGGER {name} AFTER UPDATE OF {', '.join(columns)} ON {table}"
     if _is_sqlite():
-        op.execute(f"{event} WHEN {condition} BEGIN {SQLITE_MARK.format(image=image)}; END")
+        op.execute(f"CREATE {event} WHEN {condition} BEGIN {SQLITE_MARK.format(image=image)}; END")
     else:
-        op.execute(f"{event} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}()")
+        # Replaced, not dropped: that waits for no reader, and no reader waits behind it.
+        op.execute(f"CREATE OR REPLACE {event} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}()")
 
 
 def downgrade() -> None:

@@ -130,6 +130,20 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     engine.dispose()
 
 
+def test_triggers_are_changed_while_others_read_their_tables(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_S", 0.2)
+    monkeypatch.setattr(schema, "LOCK_TRIES", 1)
+    engine = create_database_engine(empty_postgres_url)
+    upgrade(engine, "0026")
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:
+        assert reader.scalar(text("SELECT count(*) FROM photos, contents, tags, verdicts")) == 0
+        upgrade(engine, "0029")
+    assert schema_revision(engine) == "0029"
+    engine.dispose()
+
+
 @contextmanager
 def _index_in_creation(engine: Engine) -> Iterator[tuple[Future[None], Connection]]:
     """Yield an upgrade that creates an index, and the open transaction that it waits for."""
