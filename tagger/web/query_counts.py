@@ -19,8 +19,14 @@ MOST_QUERIES = 100
 class QueryCounts(Generic[T]):
     """Results of `count` by query. Created once per server."""
 
-    def __init__(self, count: Callable[[PhotoQuery], T]) -> None:
+    def __init__(
+        self,
+        count: Callable[[PhotoQuery], T],
+        is_quick: Callable[[PhotoQuery], bool] = lambda _query: False,
+    ) -> None:
+        """`is_quick`: the database keeps what `count` returns for this query. It is not kept here, too."""
         self._count = count
+        self._is_quick = is_quick
         self._lock = threading.Lock()
         self._fresh: OrderedDict[PhotoQuery, tuple[float, T]] = OrderedDict()
         self._running: dict[PhotoQuery, Future[T]] = {}
@@ -50,6 +56,8 @@ class QueryCounts(Generic[T]):
         start_s = time.monotonic()
         result = self._count(query)
         now_s = time.monotonic()
+        if self._is_quick(query):
+            return result
         with self._lock:
             self._fresh[query] = now_s + COST_FACTOR * (now_s - start_s), result
             self._fresh.move_to_end(query)

@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processing.model_cache import ModelCache, photo_limits
 from tagger.query.facets import count_facets
-from tagger.query.timeline import timeline_sections
+from tagger.query.timeline import is_of_whole_library, timeline_sections
 from tagger.settings import Settings
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.uploads import UploadMemory, UploadSpace
@@ -48,7 +48,9 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
+        self.section_counts = QueryCounts(
+            lambda query: timeline_sections(database, query, settings.roots), is_of_whole_library
+        )
         self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
         self.accepted_counts = QueryCounts(
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
