@@ -22,11 +22,13 @@ from support.counted_rows import (
     PHOTOS,
     add_photo,
     assert_exact,
+    classify,
     date,
     decide,
     fill,
     go,
     marked_blocks,
+    measure,
     tag,
 )
 from support.threads import in_threads
@@ -40,12 +42,12 @@ from tagger.catalog.kept_counts import (
     mark_all_blocks,
     recount_all,
 )
+from tagger.catalog.kept_numbers import LANDMARKS as LANDMARK_NUMBERS
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import upgrade
 from tagger.database.tables import (
-    changed_blocks,
     contents,
     landmark_block_counts,
     landmark_totals,
@@ -316,23 +318,33 @@ def test_an_upgrade_marks_the_images_that_exist(empty_database_url: str, revisio
         assert set(marked_blocks(database)) == {0, 1, 5, 10**15 // BLOCK}
 
 
-def test_months_are_exact_after_an_upgrade(empty_database_url: str) -> None:
+def test_numbers_are_exact_after_an_upgrade_from_those_of_landmarks_alone(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = create_database_engine(empty_database_url)
     upgrade(engine, "0028")
-    with closing(Database(engine, "", Actor("test"))) as older:
+    with closing(Database(engine, "", Actor("test"))) as older, monkeypatch.context() as of_older:
+        of_older.setattr("tagger.catalog.kept_counts.KEPT", (LANDMARK_NUMBERS,))
         fill(older)
         with older.write() as connection:
             date(connection, 0, 3, 1, True)
-            connection.execute(delete(changed_blocks))  # as if the landmarks of all blocks had been counted
+        count_changed_blocks(older, 60)
+        assert marked_blocks(older) == []
     upgrade(engine)
     engine.dispose()
     with closing(open_database(empty_database_url)) as database:
         assert _months(database) == {"2024-03": 1, None: 5}
-        assert list(count_problems(database)) == []
-        recount_all(database)
         assert_exact(database)
-        with database.write() as connection:
-            date(connection, 0, 4, 1, True)
+        count_changed_blocks(database, 60)
+        assert marked_blocks(database) == []
+        assert list(count_problems(database)) == []
+        assert_exact(database)
+        for step in (date, classify, measure):
+            with database.write() as connection:
+                step(connection, IMAGES[0], 4, 1, True)
+            assert marked_blocks(database) == [IMAGES[0] // BLOCK]
+            assert_exact(database)
+            count_changed_blocks(database, 60)
         assert _months(database) == {"2024-04": 1, None: 5}
 
 
@@ -353,10 +365,11 @@ def test_a_month_lasts_as_long_as_it_has_photos(rows: Database) -> None:
         count_changed_blocks(rows, 60)
         assert _months(rows) == expected
         with rows.read() as connection:
-            stored = connection.execute(select(month_totals.c.month, month_totals.c.classified)).all()
-        assert {row.month: row.classified for row in stored} == {
-            month or "none": number for month, number in expected.items()
-        }
+            totals = connection.execute(select(month_totals.c.month, month_totals.c.classified)).all()
+            of_blocks = set(connection.scalars(select(month_block_counts.c.month)))
+        kept = {month or "none": number for month, number in expected.items()}
+        assert {row.month: row.classified for row in totals} == kept
+        assert of_blocks == kept.keys()
 
 
 def test_of_exact_copies_the_first_that_exists_has_the_month(rows: Database) -> None:
