@@ -7,15 +7,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, true
 
+from tagger.catalog.month_photos import NO_MONTH
 from tagger.database.tables import is_candidate, photos, tags, taught_tags
 from tagger.errors import QueryOptionInvalid
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.query.options import PhotoQuery
 from tagger.query.tag_conditions import is_rejected
 from tagger.query.tagged_photos import select_photos
-
-UNDATED = "none"
-"""The month of photos without a date."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +107,11 @@ def sorted_scans(
         return
     dates = (query.taken_after, query.taken_before, query.trip)
     is_dated = bool(query.year) or any(each is not None for each in dates)
-    if month != UNDATED:
+    if month != NO_MONTH:
         during = tuple(_during(query, month))
         by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
         yield SortedScan(*by_date, query.sort == "newest", during, among)
-    if month == UNDATED or (month is None and not is_dated):
+    if month == NO_MONTH or (month is None and not is_dated):
         undated = (photos.c.taken_at.is_(None),)
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
 
@@ -163,7 +161,7 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     try:
         first = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - local time
     except ValueError:
-        reason = f"{month!r} is not a month. Write it like 2024-06, or {UNDATED} for photos without a date"
+        reason = f"{month!r} is not a month. Write it like 2024-06, or {NO_MONTH} for photos without a date"
         raise QueryOptionInvalid(option="month", reason=reason) from None
     if (first.year, first.month) == (9999, 12):
         return first, None

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.catalog.month_photos import NO_MONTH
 from tagger.errors import (
     CameraNotFound,
     CountryNotFound,
@@ -26,7 +27,6 @@ from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.options import PhotoQuery
-from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.query.trip_summaries import trip_summary
 from tagger.shares.names import share_name
@@ -276,7 +276,7 @@ def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:
 def photo_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
     """Group photos that are in order of time."""
     for month, of_month in groupby(tiles, key=lambda tile: tile.month):
-        yield PhotoMonth(month or UNDATED, month_name(month), tuple(of_month))
+        yield PhotoMonth(month or NO_MONTH, month_name(month), tuple(of_month))
 
 
 def without_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
