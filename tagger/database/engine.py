@@ -4,6 +4,8 @@ SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred tran
 fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
+import math
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,6 +145,7 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
         connection.isolation_level = None  # the driver's own BEGIN is deferred; _on_begin replaces it
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}").close()
+        add_missing_functions(connection)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -151,6 +154,14 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def add_missing_functions(connection: sqlite3.Connection) -> None:
+    """Add the cosine, which queries of circles use: SQLite can be built without its mathematical functions."""
+    try:
+        connection.execute("SELECT cos(0.0)").close()
+    except sqlite3.OperationalError:
+        connection.create_function("cos", 1, math.cos, deterministic=True)
 
 
 def _prepare_folder(url: URL) -> None:

@@ -93,7 +93,7 @@ class Circle:
 
     @property
     def box(self) -> Box:
-        return Box.around(self.near.latitude, self.near.longitude, self.near.radius_km)
+        return Box.around(self.near)
 
 
 @dataclass(frozen=True)

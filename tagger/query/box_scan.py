@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from math import asin, cos, degrees, pi, radians, sin, sqrt
+from math import asin, cos, degrees, pi, radians, sin
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Select, case, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Float, Row, Select, and_, func, or_, select, true
 
 from tagger.database.tables import positions
 from tagger.geo import EARTH_RADIUS_KM
@@ -20,49 +19,38 @@ from tagger.query.index_scan import (
     off_index,
     page_along_index,
 )
-from tagger.query.options import BoundingBox
-
-BANDS = 16
-"""Parts of a circle, from south to north. They reach up to 9 % of its radius beyond it, the corners of the box around it 41 %."""
+from tagger.query.options import BoundingBox, Near
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
+_SLACK = 2e-15
+"""What a circle's condition is larger, against rounding: 0.4 m at most, and less for a larger circle."""
 _KEYS = (positions.c.latitude, positions.c.longitude, positions.c.photo_id)
 
 
 @dataclass(frozen=True)
-class Band:
-    """Two parallels, and ranges of longitudes between them, in degrees: two where they cross 180°; none: all longitudes."""
+class Box:
+    """Two parallels, and ranges of longitudes between them, in degrees: two where they cross 180°; none: all longitudes.
+
+    `circle`: only positions in this circle, which the box surrounds: a city in a corner may have more photos than the circle.
+    """
 
     south: float
     north: float
     ranges: tuple[tuple[float, float], ...]
-
-    @property
-    def has_longitude(self) -> Condition:
-        column = off_index(positions.c.longitude)
-        return or_(*(column.between(west, east) for west, east in self.ranges)) if self.ranges else true()
-
-
-@dataclass(frozen=True)
-class Box(Band):
-    """A band, and its parts in which a circle is: a city in a corner of the box may have more photos than the circle. None: all of it."""
-
-    parts: tuple[Band, ...] = ()
+    circle: Near | None = None
 
     @classmethod
-    def around(cls, latitude: float, longitude: float, radius_km: float) -> Self:
+    def around(cls, circle: Near) -> Self:
         """The box around a circle on the ground."""
-        angle = min(radius_km / EARTH_RADIUS_KM, pi)
+        latitude, longitude = circle.latitude, circle.longitude
+        angle = min(circle.radius_km / EARTH_RADIUS_KM, pi)
         height = degrees(angle) + _MARGIN
         south, north = latitude - height, latitude + height
         if south <= -90 or north >= 90:  # a pole is inside
-            return cls(south, north, ())
-        # Lower where the circle narrows: a band of equal height would reach farther beyond it there.
-        limits = (latitude - height * cos(pi * number / BANDS) for number in range(BANDS + 1))
-        parts = tuple(_band(latitude, longitude, angle, *each) for each in pairwise(limits))
+            return cls(south, north, (), circle)
         width = degrees(asin(min(1.0, sin(angle) / cos(radians(latitude))))) + _MARGIN
-        return cls(south, north, tuple(_ranges(longitude - width, longitude + width)), parts)
+        return cls(south, north, tuple(_ranges(longitude - width, longitude + width)), circle)
 
     @classmethod
     def of(cls, bounds: BoundingBox) -> Self:
@@ -73,32 +61,28 @@ class Box(Band):
     @property
     def condition(self) -> Condition:
         """Whether a position is inside, for scans of other indexes."""
-        return off_index(positions.c.latitude).between(self.south, self.north) & self.is_in_parts
+        return off_index(positions.c.latitude).between(self.south, self.north) & self.has_longitude
 
     @property
-    def is_in_parts(self) -> Condition:
-        """The same for positions between the parallels of the box."""
-        if not self.parts:
-            return self.has_longitude
-        # One comparison for each part up to the one of a position, from the south: parts share their limits.
-        *others, northernmost = self.parts
-        latitude = off_index(positions.c.latitude)
-        return case(
-            *((latitude <= part.north, part.has_longitude) for part in others),
-            else_=northernmost.has_longitude,
+    def has_longitude(self) -> Condition:
+        """Whether a position between the parallels is inside."""
+        column = off_index(positions.c.longitude)
+        in_ranges = (
+            or_(*(column.between(west, east) for west, east in self.ranges)) if self.ranges else true()
         )
+        return in_ranges if self.circle is None else and_(in_ranges, _is_within(self.circle))
 
 
-def _band(latitude: float, longitude: float, angle: float, south: float, north: float) -> Band:
-    """The part of a circle between two parallels, as wide as the circle is anywhere between them."""
-    # The circle is widest a little nearer to the pole than its centre is: sin φ / cos r (a right spherical triangle).
-    widest = degrees(asin(sin(radians(latitude)) / cos(angle)))
-    nearest = min(max(widest, south), north)
-    # The haversine formula, solved for the difference of longitude.
-    rest = sin(angle / 2) ** 2 - sin(radians(nearest - latitude) / 2) ** 2
-    part = rest / (cos(radians(latitude)) * cos(radians(nearest)))
-    width = degrees(2 * asin(sqrt(min(1.0, max(0.0, part))))) + _MARGIN
-    return Band(south, north, tuple(_ranges(longitude - width, longitude + width)))
+def _is_within(circle: Near) -> Condition:
+    """Whether the great-circle distance is at most the radius: the haversine formula with 1 - cos x for 2 sin² (x / 2)."""
+
+    def versine(degrees_: ColumnElement[float]) -> ColumnElement[float]:
+        return 1 - func.cos(degrees_ * (pi / 180), type_=Float())
+
+    latitude, longitude = positions.c.latitude, positions.c.longitude
+    parallel = cos(radians(circle.latitude)) * func.cos(latitude * (pi / 180), type_=Float())
+    distance = versine(latitude - circle.latitude) + parallel * versine(longitude - circle.longitude)
+    return distance <= 1 - cos(min(circle.radius_km / EARTH_RADIUS_KM, pi)) + _SLACK
 
 
 def _ranges(west: float, east: float) -> Iterator[tuple[float, float]]:
@@ -154,6 +138,6 @@ class BoxScan:
 
     def _rest(self) -> Iterator[Condition]:
         if self.box is not None:
-            yield self.box.is_in_parts
+            yield self.box.has_longitude
         if self.country is not None:
             yield positions.c.country == self.country

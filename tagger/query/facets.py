@@ -87,7 +87,7 @@ def count_facets(
     names: Sequence[FacetName] = FACETS,
     most_read: int = MOST_READ,
 ) -> list[Facet]:
-    """The facets of `query` with these names. Near a position, photos a little further away count too, as in `timeline_sections`.
+    """The facets of `query` with these names.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.

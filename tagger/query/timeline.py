@@ -50,7 +50,7 @@ class SectionStart:
 def timeline_sections(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
 ) -> list[Section]:
-    """The sections of the sorted result, in its order. Near a position, photos a little further away count too.
+    """The sections of the sorted result, in its order.
 
     The numbers of all photos, and of those with a landmark, are kept if exact copies are one photo: nothing is counted.
 
@@ -137,7 +137,7 @@ def find_section_ids(
 ) -> tuple[Sequence[int], ScanPosition | None]:
     """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
 
-    Near a position, photos a little further away are found too. Raises as `find_section_page`.
+    Raises as `find_section_page`.
     """
     search = Search.start(database, query, root_paths, start.after, month=start.month)
     with database.read() as connection:

@@ -282,11 +282,14 @@ def statements(library: StoredPhotos) -> Iterator[list[tuple[str, Any]]]:
         event.remove(library.database._engine, "before_cursor_execute", record)
 
 
-def test_counts_ids_and_facets_of_a_circle_leave_the_corners_of_its_box_out(library: StoredPhotos) -> None:
-    library.photo("inside.jpg", (EIFFEL, 0.9, True))
-    library.position("inside.jpg", 10.0, 20.0)
-    library.photo("corner.jpg", (EIFFEL, 0.9, True))
-    library.position("corner.jpg", 10.08, 20.08)  # 8.9 km north and 8.8 km east
+def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> None:
+    for name, latitude, longitude in (
+        ("inside.jpg", 10.089, 20.0),  # 9.9 km
+        ("outside.jpg", 10.09, 20.0),  # 10.01 km
+        ("corner.jpg", 10.08, 20.08),
+    ):
+        library.photo(name, (EIFFEL, 0.9, True))
+        library.position(name, latitude, longitude)
     query = PhotoQuery(near=Near(10.0, 20.0, 10.0), sort="newest")
     assert [section.photos for section in timeline_sections(library.database, query)] == [1]
     ids, _ = find_section_ids(library.database, query, None, SectionStart(), 10)

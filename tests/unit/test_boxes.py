@@ -1,12 +1,30 @@
-"""A box has every position of its circle, and its parts have little beside it."""
+"""A box has every position of its circle, and with the circle it has no others."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from math import asin, atan2, cos, degrees, radians, sin
 
-from hypothesis import example, given
+import pytest
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, insert, select
 
-from tagger.geo import EARTH_RADIUS_KM
-from tagger.query.box_scan import Band, Box
+from tagger.database.engine import add_missing_functions
+from tagger.database.tables import positions
+from tagger.geo import EARTH_RADIUS_KM, distance_km
+from tagger.query.box_scan import Box
+from tagger.query.options import Near
+
+
+@pytest.fixture(scope="module")
+def no_positions() -> Iterator[Connection]:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        positions.create(connection)
+        connection.commit()
+        yield connection
+    engine.dispose()
 
 
 @given(
@@ -23,33 +41,37 @@ from tagger.query.box_scan import Band, Box
 def test_a_box_has_every_position_of_its_circle(
     latitude: float, longitude: float, radius_km: float, bearing: float, part: float
 ) -> None:
-    box = Box.around(latitude, longitude, radius_km)
+    box = Box.around(Near(latitude, longitude, radius_km))
     other = _destination(latitude, longitude, part * radius_km, bearing)
     assert box.south <= other[0] <= box.north
     assert not box.ranges or any(west <= other[1] <= east for west, east in box.ranges)
     assert len(box.ranges) <= 2
-    assert not box.parts or any(_contains(band, other) for band in box.parts)
 
 
 @given(
-    latitude=st.floats(-60, 60),
+    latitude=st.floats(-90, 90),
     longitude=st.floats(-180, 180),
-    radius_km=st.floats(1, 2000),
+    radius_km=st.floats(0, 20_000),
     bearing=st.floats(0, 360),
+    part=st.floats(0, 2),
 )
-def test_a_box_of_parts_has_no_position_far_outside_its_circle(
-    latitude: float, longitude: float, radius_km: float, bearing: float
+@example(latitude=48.0, longitude=2.0, radius_km=0.0, bearing=0.0, part=0.0)
+@example(latitude=89.0, longitude=10.0, radius_km=300.0, bearing=0.0, part=1.0)
+@example(latitude=-17.0, longitude=180.0, radius_km=10.0, bearing=90.0, part=0.999)
+def test_the_condition_of_a_circle_decides_as_the_distance_does(
+    no_positions: Connection, latitude: float, longitude: float, radius_km: float, bearing: float, part: float
 ) -> None:
-    box = Box.around(latitude, longitude, radius_km)
-    outside = _destination(latitude, longitude, 1.1 * radius_km, bearing)
-    assert not any(_contains(band, outside) for band in box.parts)
-
-
-def _contains(band: Band, position: tuple[float, float]) -> bool:
-    latitude, longitude = position
-    return band.south <= latitude <= band.north and any(
-        west <= longitude <= east for west, east in band.ranges
-    )
+    other = _destination(latitude, longitude, min(part * radius_km, 20_000), bearing)
+    apart_km = distance_km(latitude, longitude, *other)
+    assume(abs(apart_km - radius_km) > 0.001)
+    condition = Box.around(Near(latitude, longitude, radius_km)).condition
+    place = {"photo_id": 1, "latitude": other[0], "longitude": other[1]}
+    rest = {"error_m": 1.0, "source": "camera", "evidence": {}}
+    with no_positions.begin() as transaction:
+        no_positions.execute(insert(positions).values({**place, **rest}))
+        is_inside = no_positions.scalar(select(condition).select_from(positions))
+        transaction.rollback()
+    assert bool(is_inside) == (apart_km < radius_km)
 
 
 def _destination(
@@ -60,3 +82,12 @@ def _destination(
     other = asin(max(-1.0, min(1.0, sin(phi) * cos(angle) + cos(phi) * sin(angle) * cos(theta))))
     turn = atan2(sin(theta) * sin(angle) * cos(phi), cos(angle) - sin(phi) * sin(other))
     return degrees(other), (longitude + degrees(turn) + 180) % 360 - 180
+
+
+def test_a_circle_can_be_queried_where_sqlite_has_no_mathematical_functions() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.create_function("cos", 1, None)  # now it fails, as in an SQLite that was built without it
+        with pytest.raises(sqlite3.OperationalError):
+            connection.execute("SELECT cos(0.0)")
+        add_missing_functions(connection)
+        assert connection.execute("SELECT cos(1.0)").fetchone() == (cos(1.0),)
