@@ -488,6 +488,29 @@ def test_the_rest_of_a_list_of_the_filter_stays_open(
         assert axe_findings(page) == []
 
 
+def test_a_chosen_folder_unfolds_only_its_own_folders(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n in range(12):
+        library.photo(f"folder-{n}/inside-{n}/a.jpg", (EIFFEL, 0.9, True))
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
+        group = page.get_by_role("group", name="Folder")
+        folders = {name: group.get_by_role("checkbox", name=name) for name in ("folder-3", "folder-8")}
+        expect(folders["folder-8"]).to_be_hidden()  # by name, the last but one
+        folders["folder-3"].check()
+        expect(group.get_by_role("checkbox", name="inside-3")).to_be_visible()
+        expect(folders["folder-8"]).to_be_hidden()
+        group.locator("summary").click()
+        folders["folder-8"].check()
+        expect(group.get_by_role("checkbox", name="inside-8")).to_be_visible()
+        group.locator("summary").click()
+        expect(group.get_by_role("checkbox", name="folder-9")).to_be_hidden()
+        expect(folders["folder-8"]).to_be_visible()
+        assert axe_findings(page) == []
+
+
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos", screen=PHONE) as page:
         page.get_by_role("link", name="Filter 1 set", exact=True).click()

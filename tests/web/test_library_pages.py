@@ -582,19 +582,37 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
         camera = library.camera(model=f"Camera {n}") if n < 11 else None
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
     panel = client.get("/photos/filter").text
-    assert re.findall(r"<details class=\"filter-rest\"( open)?>.*?<span>(.*?)</span>", panel, re.DOTALL) == [
-        ("", "3 more"),
-        ("", "192 more"),
+    assert re.findall(r'data-rest="(.*?)">.*?<span>(.*?)</span>', panel, re.DOTALL) == [
+        ("camera", "3 more"),
+        ("under", "192 more"),
     ]
-    assert panel.count("filter-rest") == panel.count("more</span></summary>") == 2
     assert "And 3 more: set other filters to see them." in panel
     assert len(choices_of(panel, "camera")) == 11
     assert len(choices_of(panel, "under")) == 200
     facets = {facet["facet"]: facet["more"] for facet in client.get("/api/facets").json()}
     assert (facets["folder"], facets["camera"]) == (3, 0)
-    for query, is_open in (("camera=Camera+9", True), ("camera=Camera+1", False)):
-        chosen = client.get(f"/photos/filter?{query}").text
-        assert ('filter-rest" open' in chosen) is is_open
+
+
+def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for n in range(12):
+        camera = library.camera(model=f"Camera {n}")
+        library.photo(f"{n:02}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
+        library.photo(f"10/in-{n:02}/a.jpg", (EIFFEL, 0.9, True))
+    cameras = client.get("/photos/filter?camera=Camera+9").text
+    assert 'class="filter-rest" open' not in cameras
+    assert list(choices_of(first_choices(cameras), "camera"))[8:] == ["Camera 9"]
+    folders = client.get("/photos/filter", params={"under": str(library.root / "10")}).text
+    assert 'class="filter-rest" open' not in folders
+    inside = [f"in-{n:02}" for n in range(12)]
+    assert list(choices_of(first_choices(folders), "under"))[8:] == ["10", *inside[:8]]
+    assert list(choices_of(folders, "under"))[8:] == ["10", *inside, "08", "09", "11"]
+
+
+def first_choices(panel: str) -> str:
+    """The panel without the choices behind *more*."""
+    return re.sub(r'<details class="filter-rest.*?</details>', "", panel, flags=re.DOTALL)
 
 
 def test_without_a_landmark_its_list_leads_to_the_others(client: TestClient, library: LibraryPhotos) -> None:

@@ -41,6 +41,14 @@ FEW = 8
 """Choices that a group shows at first."""
 _FEW_MORE = 2
 """So many more are not worth a step."""
+_NAMES: Mapping[FacetName, str] = {
+    "landmark": "landmarks",
+    "country": "countries",
+    "year": "years",
+    "camera": "cameras",
+    "folder": "folders",
+}
+"""What the choices of lists that can be long are, for screen readers."""
 _FOLDERS = "folders"
 """The option of the page for open folders; the query has none for it."""
 
@@ -56,54 +64,77 @@ class Choice:
     photos: str
     is_checked: bool
     has_folders: bool = False
-    is_open: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is shown at first wherever it is in its list."""
+        return self.is_checked
+
+
+@dataclass(frozen=True)
+class ChoiceList:
+    """Choices in their order. `key` tells the lists of a panel apart; `names` says what the choices are, such as `cameras`.
+
+    `left_out`: the number of choices that are not in the list.
+    """
+
+    key: str
+    names: str
+    all: tuple[Choice, ...]
+    left_out: int = 0
+
+    @property
+    def first(self) -> tuple[Choice, ...]:
+        """The choices that are shown at first: with few, all of them."""
+        few = self._few
+        return (*self.all[:few], *(choice for choice in self.all[few:] if choice.is_first))
+
+    @property
+    def rest(self) -> tuple[Choice, ...]:
+        """The choices behind *more*."""
+        return tuple(choice for choice in self.all[self._few :] if not choice.is_first)
+
+    @property
+    def _few(self) -> int:
+        return len(self.all) if len(self.all) <= FEW + _FEW_MORE else FEW
 
 
 @dataclass(frozen=True)
 class FolderChoice(Choice):
-    """A folder in a tree: `depth` says in how many folders of the tree it is. `toggle`: the address that opens or closes it, if it can be."""
+    """A folder in a tree: `depth` says in how many folders of the tree it is. If it is open, those in it are choices, too.
 
+    `toggle`: the address that opens or closes it, if it can be.
+    """
+
+    folders: ChoiceList | None = None
     depth: int = 0
+    is_open: bool = False
     toggle: str = ""
+
+    @property
+    def is_first(self) -> bool:
+        """A folder with a chosen or open one in it is open, too."""
+        return self.is_checked or self.is_open
 
 
 @dataclass(frozen=True)
 class ChoiceGroup:
     """A filter with its choices. Of `several`, any number can be checked; otherwise one, or none: `any_name`, with the value `any_value`.
 
-    `any_photos`: the number of photos without a choice, as text; empty if they are not counted. `left_out`: the number of choices
-    that are not in the list, as text; empty if all are.
+    `any_photos`: the number of photos without a choice, as text; empty if they are not counted.
     """
 
     option: str
     title: str
     any_name: str
-    choices: tuple[Choice, ...]
+    choices: ChoiceList
     several: bool = False
     any_value: str = ""
     any_photos: str = ""
-    left_out: str = ""
 
     @property
     def is_set(self) -> bool:
-        return any(choice.is_checked for choice in self.choices)
-
-    @property
-    def first(self) -> tuple[Choice, ...]:
-        """The choices that are shown at first."""
-        return self.choices if len(self.choices) <= FEW + _FEW_MORE else self.choices[:FEW]
-
-    @property
-    def rest(self) -> tuple[Choice, ...]:
-        """The choices behind *more*."""
-        return self.choices[len(self.first) :]
-
-    @property
-    def shows_rest(self) -> bool:
-        """Whether one of these was chosen, or is in a folder that was opened."""
-        return any(choice.is_checked for choice in self.rest) or any(
-            choice.is_open for choice in self.choices
-        )
+        return any(choice.is_checked for choice in self.choices.all)
 
 
 @router.get("/photos/filter")
@@ -133,6 +164,7 @@ def show_filter(
         options=form.options,
         year=whole_year(form),
         scores=score_choices(form.text("min_score")),
+        number_text=number_text,
         back=form.address("/photos"),
         back_name=photos_name(form.options),
         all_photos=all_photos_address(form),
@@ -233,15 +265,8 @@ def _group(
         for text in texts.values()
     ]
     of_any = "" if facet.default is None else _number(facet.default, exact=facet.exact)
-    return ChoiceGroup(
-        option,
-        title,
-        any_name,
-        (*without_photos, *choices),
-        several,
-        any_photos=of_any,
-        left_out=number_text(facet.more) if facet.more else "",
-    )
+    listed = ChoiceList(option, _NAMES.get(facet.facet, ""), (*without_photos, *choices), facet.more)
+    return ChoiceGroup(option, title, any_name, listed, several, any_photos=of_any)
 
 
 def _number(photos: int, *, exact: bool) -> str:
@@ -257,28 +282,34 @@ class _FolderTree:
     open_folders: Sequence[str]
 
     def group(self, facet: Facet) -> ChoiceGroup:
-        """The choices, in the order of the tree."""
+        """The choices, each with those in it."""
         group = _group(facet, "under", "Folder", self.chosen, several=True)
-        choices = sorted(group.choices, key=lambda choice: choice.value.split("/"))
-        values = [choice.value for choice in choices]
-        tree = (
-            self._choice(choice, sum(_is_in(choice.value, value) for value in values)) for choice in choices
-        )
-        return replace(group, choices=tuple(tree))
+        choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
+        return replace(group, choices=replace(group.choices, all=tuple(self._tree(choices))))
 
-    def _choice(self, choice: Choice, depth: int) -> FolderChoice:
+    def _tree(self, choices: Sequence[Choice], depth: int = 0) -> Iterator[FolderChoice]:
+        """Yield the outermost of these choices, which are in the order of the tree."""
+        start = 0
+        while start < len(choices):
+            outer, end = choices[start], start + 1
+            while end < len(choices) and _is_in(choices[end].value, outer.value):
+                end += 1
+            yield self._choice(outer, choices[start + 1 : end], depth)
+            start = end
+
+    def _choice(self, choice: Choice, inside: Sequence[Choice], depth: int) -> FolderChoice:
         within = [folder for folder in self.open_folders if _is_in(folder, choice.value, or_same=True)]
         is_held_open = any(_is_in(folder, choice.value, or_same=True) for folder in self.chosen)
         others = [folder for folder in self.open_folders if folder not in within]
         opened = others if within else [*self.open_folders, choice.value]
         address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
+        name = PurePath(choice.value).name or choice.name
+        folders = ChoiceList(choice.value, f"folders in {name}", tuple(self._tree(inside, depth + 1)))
         return FolderChoice(
-            **vars(choice)
-            | {
-                "name": PurePath(choice.value).name or choice.name,
-                "is_open": bool(within) or is_held_open,
-            },
+            **vars(choice) | {"name": name},
+            folders=folders,
             depth=min(depth, _DEEPEST),
+            is_open=bool(within) or is_held_open,
             toggle=address if choice.has_folders and not is_held_open else "",
         )
 

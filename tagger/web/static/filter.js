@@ -131,10 +131,10 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   for (const group of form.querySelectorAll("[data-group]")) {
     const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
     if (other && group.dataset.group === "more" && !isAnew) other.replaceWith(group);
-    else if (other) {
-      other.open = group.open;
-      if (group.querySelector(".filter-rest")?.open) other.querySelector(".filter-rest")?.setAttribute("open", "");
-    }
+    else if (other) other.open = group.open;
+  }
+  for (const { dataset } of form.querySelectorAll("[data-rest][open]")) {
+    counted.querySelector(`[data-rest="${CSS.escape(dataset.rest)}"]`)?.setAttribute("open", "");
   }
   form.replaceChildren(...counted.childNodes);
   if (!hadFocus) return;
