@@ -488,6 +488,41 @@ def test_the_rest_of_a_list_of_the_filter_stays_open(
         assert axe_findings(page) == []
 
 
+def test_a_summary_of_the_filter_keeps_the_focus_while_photos_are_counted_again(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n in range(12):
+        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos?any_rank=1") as page:
+        page.get_by_role("link", name="Filter", exact=True).click()
+        cameras = page.get_by_role("group", name="Camera")
+        rest = cameras.locator("summary")
+        expect(rest).to_have_accessible_name("4 more cameras")
+        for summary in (rest, page.locator("[data-group=landmark] > summary")):
+            summary.evaluate("summary => { summary.dataset.old = true; }")
+            cameras.get_by_role("checkbox").first.click()
+            summary.focus()
+            expect(page.locator("[data-old]")).to_have_count(0)
+            expect(summary).to_be_focused()
+
+
+def test_focus_goes_to_the_summary_of_a_folded_rest(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n in range(12):
+        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
+    query = "any_rank=1&camera=Camera+9"
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos?{query}") as page:
+        page.get_by_role("link", name="Filter 1 set", exact=True).click()
+        cameras = page.get_by_role("group", name="Camera")
+        cameras.get_by_role("checkbox", name="Camera 9").uncheck()
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(12)
+        expect(cameras.get_by_role("checkbox", name="Camera 9")).to_be_hidden()
+        expect(cameras.locator("summary")).to_be_focused()
+
+
 def test_a_chosen_folder_unfolds_only_its_own_folders(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:

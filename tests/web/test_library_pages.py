@@ -582,11 +582,13 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
         camera = library.camera(model=f"Camera {n}") if n < 11 else None
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
     panel = client.get("/photos/filter").text
-    assert re.findall(r'data-rest="(.*?)">.*?<span>(.*?)</span>', panel, re.DOTALL) == [
-        ("camera", "3 more"),
-        ("under", "192 more"),
+    assert re.findall(
+        r'data-rest="(.*?)">.*?<span>(.*?)<span class="visually-hidden">(.*?)</span>', panel, re.DOTALL
+    ) == [
+        ("camera", "3 more", " cameras"),
+        ("under", "195 more", " folders"),
     ]
-    assert "And 3 more: set other filters to see them." in panel
+    assert "3 are not listed: set other filters to see them." in panel
     assert len(choices_of(panel, "camera")) == 11
     assert len(choices_of(panel, "under")) == 200
     facets = {facet["facet"]: facet["more"] for facet in client.get("/api/facets").json()}

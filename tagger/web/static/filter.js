@@ -126,8 +126,8 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   const { page } = await fetchPage(address, signal);
   const counted = page.getElementById("filter-form");
   if (!form || !counted) return;
-  const { name, value, dataset } = document.activeElement ?? {};
-  const hadFocus = form.contains(document.activeElement);
+  const focused = document.activeElement;
+  const hadFocus = form.contains(focused);
   for (const group of form.querySelectorAll("[data-group]")) {
     const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
     if (other && group.dataset.group === "more" && !isAnew) other.replaceWith(group);
@@ -138,11 +138,25 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   }
   form.replaceChildren(...counted.childNodes);
   if (!hadFocus) return;
-  const folder = dataset?.folder && [...form.querySelectorAll("[data-folder]")].find((link) => link.dataset.folder === dataset.folder);
-  if (folder) return folder.focus({ preventScroll: true });
+  const same = sameControl(focused);
+  const folded = same?.closest(".filter-rest:not([open])");
+  (folded?.querySelector("summary") ?? same)?.focus({ preventScroll: true });
+}
+
+/** What the form has now in place of a control that it had. */
+function sameControl({ dataset, parentElement, name, value }) {
+  const { rest, group } = parentElement.dataset; // of a summary
+  const selector =
+    (dataset.folder && `[data-folder="${CSS.escape(dataset.folder)}"]`) ||
+    (rest && `[data-rest="${CSS.escape(rest)}"] > summary`) ||
+    (group && `[data-group="${CSS.escape(group)}"] > summary`);
   const controls = [...form.elements].filter((control) => control.name === name);
-  const same = controls.find((control) => control.value === value) ?? controls.find((control) => control.checked) ?? form.elements[0];
-  same?.focus({ preventScroll: true });
+  return (
+    (selector && form.querySelector(selector)) ||
+    controls.find((control) => control.value === value) ||
+    controls.find((control) => control.checked) ||
+    form.elements[0]
+  );
 }
 
 // ----- the photos -----
