@@ -68,11 +68,17 @@ async function reload() {
   if (isReloading) return;
   isReloading = true;
   let opened = [];
-  document.addEventListener("htmx:beforeSwap", () => { opened = openDetails(); }, { once: true });
+  let focused = null;
+  document.addEventListener("htmx:beforeSwap", () => {
+    opened = openDetails();
+    focused = document.activeElement;
+  }, { once: true });
   try {
     const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers,#last-tick" } : { select: "#live" };
     await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
     for (const id of opened) document.getElementById(id)?.closest("details").setAttribute("open", "");
+    // htmx gives the focus back, but not to what was in a menu: that is closed until now.
+    if (focused?.id && !focused.isConnected) document.getElementById(focused.id)?.focus({ preventScroll: true });
   } catch {
     // The notice about the lost connection is shown.
   } finally {

@@ -201,10 +201,36 @@ def test_a_menu_stays_open_while_the_job_changes(
     job = jobs.start(folder)["job"]
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs/{job}") as page:
         page.locator("summary", has_text="Cancel").click()
+        page.locator("summary", has_text="For the command line").click()
+        cancel = page.get_by_role("button", name="permanently")
+        cancel.focus()
         assert httpx.post(f"{address}/api/jobs/{job}/pause").status_code == 200
         expect(page.get_by_role("button", name="Resume")).to_be_visible()
-        page.get_by_role("button", name="permanently").click()
+        expect(cancel).to_be_focused()
+        expect(page.get_by_role("button", name="Copy tagger worker")).to_be_visible()
+        cancel.click()
         expect(page.locator("[data-field=state]")).to_have_text("cancelled")
+
+
+def test_the_kinds_of_failures_stay_open_while_other_jobs_change(
+    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
+) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8no photo")
+    (folder / "empty.jpg").write_bytes(b"")
+    job = jobs.start(folder)["job"]
+    jobs.run(job)
+    with serving(web_settings) as address, open_page(browser, address, base=address) as page:
+        show_placeholders_quietly(page)
+        page.goto(f"/jobs/{job}")
+        page.locator("summary", has_text="Retry only one kind").click()
+        live = page.locator("[data-live]")
+        version = live.get_attribute("data-version") or ""
+        kind = page.locator("button[name=kind]").first
+        kind.focus()
+        jobs.start(folder, again=True)
+        expect(live).not_to_have_attribute("data-version", version)
+        expect(kind).to_be_visible()
+        expect(kind).to_be_focused()
 
 
 WITHOUT_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined });"
