@@ -1,7 +1,7 @@
 """Trips with what their photos show: numbers of photos, landmarks and a cover. Reads only."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, photos, tags
 from tagger.query.covers import Cover
 from tagger.query.tag_conditions import is_rejected, shown_landmarks
-from tagger.trips.find import find_trip, is_of_trip, list_trips
+from tagger.trips.find import find_trip, find_trips, is_of_trip, list_trips
 from tagger.trips.grouping import Trip
 
 _TRIPS_AT_ONCE = 100
@@ -68,11 +68,14 @@ def trip_summaries(
             if (taken_after is None or trip.last >= taken_after)
             and (taken_before is None or trip.first < taken_before)
         ]
-    summaries = list[TripSummary]()
-    for first in range(0, len(trips), _TRIPS_AT_ONCE):
-        with database.read() as connection:
-            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
-    return summaries
+    return _summaries_in_parts(database, trips)
+
+
+def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
+    """The trips with these ids, by id; those that are not found are left out."""
+    with database.read() as connection:
+        trips = find_trips(connection, trip_ids)
+    return dict(zip(trips, _summaries_in_parts(database, list(trips.values())), strict=True))
 
 
 def trip_summary(database: Database, trip_id: str) -> TripSummary:
@@ -96,6 +99,14 @@ def trip_of_photo(
             if connection.scalar(select(exists().where(photos.c.id == photo_id, is_of_trip(summary.trip)))):
                 return summary
     return None
+
+
+def _summaries_in_parts(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+    summaries = list[TripSummary]()
+    for first in range(0, len(trips), _TRIPS_AT_ONCE):
+        with database.read() as connection:
+            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
+    return summaries
 
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
