@@ -91,7 +91,7 @@ class Share:
 
     @property
     def photos_text(self) -> str:
-        """What it shares, in words."""
+        """What it shares, for the audit log: the options as they are stored."""
         if self.document is None:
             return f"{self.photos} selected {'photo' if self.photos == 1 else 'photos'}"
         return document_text(self.document)

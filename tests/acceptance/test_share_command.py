@@ -43,13 +43,28 @@ def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, librar
     token = link.rpartition("/")[2]
     assert len(token) == 43
     printed = tagger("share", "list").text + json.dumps(tagger("audit", "--json").json)
-    assert "landmark eiffel-tower" in printed
+    assert "landmark eiffel-tower" in printed  # in the audit log
     assert token not in printed
     assert tagger("share", "revoke", "1").err == "share 1 is revoked: Eiffel Tower\n"
     assert tagger("share", "list", "--json").json[0]["state"] == "revoked"
     assert "revoked" in tagger("share", "list").text
     actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
     assert actions[:2] == ["share-revoke", "share-add"]
+
+
+def test_links_are_described_in_the_words_of_the_page(tagger: CommandRunner, library: StoredPhotos) -> None:
+    tagger("share", "add", "--landmark", "Eiffel Tower", "--min-score", "0.5", "--any-rank")
+    tagger("share", "add", "--under", "photos", "--verdict", "none", "--any-rank")
+    folder = library.root
+    descriptions = [share["description"] for share in tagger("share", "list", "--json").json]
+    assert descriptions == [
+        f"all classified photos, without a verdict, in {folder}",
+        "Eiffel Tower, score from 50\N{NARROW NO-BREAK SPACE}%, guesses too",
+    ]
+    revoked = tagger("share", "revoke", "1", "--json").json
+    assert revoked["description"] == descriptions[1]
+    listed = " ".join(tagger("share", "list").text.split())
+    assert "Eiffel Tower, score from 50 %, guesses too" in listed
 
 
 def test_a_selection_never_expires_if_asked(

@@ -9,7 +9,7 @@ from support.large_library import make_library
 from support.library_photos import picture
 from support.page_server import settings_in
 
-from tagger.web.http.number_format import number_text
+from tagger.number_format import number_text
 
 PHOTOS = 5000
 WIDE = Screen(2560, 1300)

@@ -314,7 +314,7 @@ def test_each_camera_is_a_chip_that_removes_it_alone(client: TestClient, library
     assert tiles_of(client.get(without).text) == [2]
     last = address_of(client.get(without).text, "Remove filter Pixel 9")
     assert last == "/photos?verdict=none&sort=name"
-    assert address_of(page, "Remove filter Without a verdict").startswith(
+    assert address_of(page, "Remove filter without a verdict").startswith(
         "/photos?camera=pixel+8&camera=Pixel+9"
     )
 
@@ -548,7 +548,7 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
         ("sort=oldest", "Photos with a landmark", "Photos with a landmark", "with a landmark"),
         ("year=2026", "2026 · Photos with a landmark", "Photos with a landmark", "with a landmark"),
         ("country=France&year=2026", "France, 2026 · Photos", "Photos", "France"),
-        ("verdict=none", "Without a verdict · Photos", "Photos", "Without a verdict"),
+        ("verdict=none", "Without a verdict · Photos", "Photos", "without a verdict"),
         ("untagged=1&year=2026", "2026, not classified yet · Photos", "Photos", "2026"),
     ],
 )
@@ -664,7 +664,7 @@ def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> N
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = client.get("/photos?near=48.86,2.29&radius_km=5&box=48,2,49,3").text
     assert address_of(page, "Remove filter near 48.86,2.29, within 5 km") == "/photos?box=48%2C2%2C49%2C3"
-    assert address_of(page, "Remove filter Area on the map") == "/photos?near=48.86%2C2.29&radius_km=5"
+    assert address_of(page, "Remove filter area on the map") == "/photos?near=48.86%2C2.29&radius_km=5"
     assert page.count("Remove filter") == 2
 
 

@@ -1,11 +1,12 @@
 """Making and revoking links on the page: of a landmark, a trip, and selected photos."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
 from support.large_library import make_library
@@ -15,8 +16,13 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.access.tokens import add_token
 from tagger.database.connection import Database
+from tagger.database.tables import shares
 from tagger.settings import Settings
 from tagger.shares.links import ShareState, list_shares
+from tagger.shares.queries import TRIP_MOMENT
+from tagger.trips import find as trip_finding
+from tagger.trips.grouping import Trip, group_trips
+from tagger.trips.visits import Visit
 
 ClientOf = Callable[..., TestClient]
 
@@ -303,10 +309,11 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
             "Eiffel Tower, Brandenburg Gate, score from 50\u202f%",
         ),
         ("any_rank=1", "all classified photos"),
-        ("any_rank=1&year=2019", "2019"),
+        ("any_rank=1&year=2019", "all classified photos, 2019"),
+        (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
         ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
         ("taken_after=2019-01-01&taken_before=2020-01-01&position=track", "position: GPS track, 2019"),
-        ("near=48.5,2.25&radius_km=5&verdict=none", "near 48.5,2.25, within 5 km, Without a verdict"),
+        ("near=48.5,2.25&radius_km=5&verdict=none", "near 48.5,2.25, within 5 km, without a verdict"),
         ("unknown=1&taken_after=2019-02-01", "from 1 February 2019, unknown"),
         (f"trip={TRIP}", "trip Paris, 3\N{EN DASH}5 May 2019"),
     ],
@@ -318,6 +325,36 @@ def test_a_link_is_described_in_the_words_of_the_filter(
     (listed,) = client.get("/api/shares").json()
     parts = sorted(listed["description"].split(", "))
     assert (parts, made["description"]) == (sorted(description.split(", ")), listed["description"])
+
+
+def test_the_trips_of_all_links_are_grouped_once(
+    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for query in (f"trip={TRIP}", f"trip={TRIP}&unknown=1", f"trip={TRIP}&any_rank=1", "year=2019"):
+        client.post(f"/api/shares?{query}", json={})
+    groupings = 0
+
+    def group(visits: Iterable[Visit]) -> list[Trip]:
+        nonlocal groupings
+        groupings += 1
+        return group_trips(visits)
+
+    monkeypatch.setattr(trip_finding, "group_trips", group)
+    descriptions = [share["description"] for share in client.get("/api/shares").json()]
+    name = "trip Paris, 3\N{EN DASH}5 May 2019"
+    expected = ["with a landmark, 2019", f"all classified photos, {name}", f"{name}, unknown", name]
+    assert (descriptions, groupings) == (expected, 1)
+
+
+def test_a_link_of_a_trip_does_not_have_the_name_of_another_one(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    client.post(f"/api/shares?trip={TRIP}", json={})
+    with library.database.write() as connection:
+        options = {"trip": TRIP, TRIP_MOMENT: [99, "2019-05-04T12:00:00"]}
+        connection.execute(update(shares).values(options=options))
+    (listed,) = client.get("/api/shares").json()
+    assert listed["description"] == f"trip {TRIP}"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ share_app = typer.Typer(
 )
 
 LOCAL_URL = "http://127.0.0.1:8080"
+_NARROW_SPACE = "\u202f"
+"""Descriptions have it before `%`. In a table, it would be escaped."""
 
 Unknown = Annotated[
     bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
@@ -84,7 +86,7 @@ def add(
 
     tagger share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
-    from tagger.shares.documents import share_document
+    from tagger.shares.documents import share_documents
     from tagger.shares.links import NewShare, add_share
     from tagger.shares.names import share_name
 
@@ -98,7 +100,7 @@ def add(
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
     if json:
-        write_json({"link": link} | share_document(share))
+        write_json({"link": link} | share_documents(session.database, [share])[0])
     else:
         _print_link(link, share, has_address=web_url is not None)
 
@@ -119,24 +121,26 @@ def list_(json: Json = False) -> None:
     Example: tagger share list
     """
     from tagger.database.actor import author_text
-    from tagger.shares.documents import share_document
+    from tagger.shares.documents import share_documents
     from tagger.shares.links import list_shares
 
-    shares = list_shares(open_session().database)
+    database = open_session().database
+    shares = list_shares(database)
+    documents = share_documents(database, shares)
     if json:
-        write_json([share_document(share) for share in shares])
+        write_json(documents)
         return
     rows = (
         [
             str(share.id),
             printable(share.name),
-            printable(share.photos_text),
+            printable(document["description"].replace(_NARROW_SPACE, " ")),
             "yes" if share.with_positions else "no",
             local_time(share.created_at),
             _end(share),
             printable(author_text(share.author)),
         ]
-        for share in shares
+        for share, document in zip(shares, documents, strict=True)
     )
     write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"), rows)
     if not shares:
@@ -154,12 +158,13 @@ def revoke(
 
     Example: tagger share revoke 3
     """
-    from tagger.shares.documents import share_document
+    from tagger.shares.documents import share_documents
     from tagger.shares.links import revoke_share
 
-    share = revoke_share(open_session().database, share_id)
+    database = open_session().database
+    share = revoke_share(database, share_id)
     if json:
-        write_json(share_document(share))
+        write_json(share_documents(database, [share])[0])
     else:
         console.info(f"share {share.id} is revoked: {printable(share.name)}")
 

@@ -1,7 +1,6 @@
 """Shares, as `tagger share`: links that show photos without signing in."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -9,12 +8,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tagger.catalog.landmarks import all_landmarks
-from tagger.errors import ShareInvalid, TripNotFound
-from tagger.photos.paths import path_from_json
+from tagger.errors import ShareInvalid
 from tagger.query.options import PhotoQuery
-from tagger.query.trip_summaries import trip_summary
-from tagger.shares.documents import share_document
+from tagger.shares.documents import share_documents
 from tagger.shares.links import (
     LONGEST_NAME,
     MOST_PHOTOS,
@@ -30,11 +26,10 @@ from tagger.shares.names import share_name
 from tagger.shares.queries import query_document, query_options
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
-from tagger.web.http.filter_words import active_filters
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.visitors import LINKS
-from tagger.web.state import AppState, State
+from tagger.web.state import State
 
 router = api_router("shares")
 
@@ -68,7 +63,7 @@ def add(state: State, params: Params, body: ShareRequest) -> dict[str, Any]:
         new = NewShare(photos, name, expires_at, body.with_positions)
         share, token = add_share(state.database, new, state.settings.roots)
     address = (state.settings.web_url or "").rstrip("/")
-    return {"link": f"{address}{LINKS}{token}"} | _documents(state, [share])[0]
+    return {"link": f"{address}{LINKS}{token}"} | share_documents(state.database, [share])[0]
 
 
 @router.get("/shares", response_model=list[schemas.Share])
@@ -84,7 +79,7 @@ def shares(
     def matches(share: Share) -> bool:
         return share.options is None if selection else not options or share.options == options
 
-    return _documents(state, [share for share in list_shares(state.database) if matches(share)])
+    return share_documents(state.database, [share for share in list_shares(state.database) if matches(share)])
 
 
 @router.get("/shares/{share_id}", response_model=schemas.Share)
@@ -93,44 +88,15 @@ def share(state: State, share_id: ShareNumber) -> dict[str, Any]:
     found = get_share(state.database, share_id)
     is_active = found.state is ShareState.ACTIVE
     sections = state.section_counts.get(found.query) if is_active else ()
-    return _documents(state, [found])[0] | {"photos": sum(section.photos for section in sections)}
+    return share_documents(state.database, [found])[0] | {
+        "photos": sum(section.photos for section in sections)
+    }
 
 
 @router.delete("/shares/{share_id}", response_model=schemas.Share)
 def revoke(state: State, share_id: ShareNumber) -> dict[str, Any]:
     """End a share at once, for everybody who has its link."""
-    return _documents(state, [revoke_share(state.database, share_id)])[0]
-
-
-def _documents(state: AppState, found: Sequence[Share]) -> list[dict[str, Any]]:
-    """The shares with descriptions in the words of the page."""
-    with state.database.read() as connection:
-        names = {each.slug: each.display_name for each in all_landmarks(connection)}
-    return [share_document(each) | _description(state, each, names) for each in found]
-
-
-def _description(state: AppState, share: Share, names: Mapping[str, str]) -> dict[str, str]:
-    if share.options is None:
-        return {}
-    params = QueryParams(
-        {name: _address_text(name, value) for name, value in share.options.items()}, share.query
-    )
-    words = [text for text, _ in active_filters(params, names, _trip_name(state, params))]
-    return {"description": ", ".join(words)} if words else {}
-
-
-def _address_text(name: str, value: Any) -> str | tuple[str, ...]:
-    """The value of an option as addresses have it."""
-    if isinstance(value, list):
-        return tuple(str(path_from_json(each) if name == "under" else each) for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _trip_name(state: AppState, params: QueryParams) -> str | None:
-    trip = params.text("trip")
-    with suppress(TripNotFound):
-        return None if trip is None else trip_summary(state.database, trip).title
-    return None
+    return share_documents(state.database, [revoke_share(state.database, share_id)])[0]
 
 
 def _shared_photos(params: QueryParams, body: ShareRequest) -> PhotoQuery | Sequence[int]:

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tagger.access.grants import Grant
+from tagger.number_format import duration, percent, share, size
 from tagger.shares.links import MOST_PHOTOS as MOST_SHARED
+from tagger.time_format import day_text, moment_text
 from tagger.web.http.form_fields import MOST_PHOTOS
-from tagger.web.http.number_format import duration, percent, share, size
-from tagger.web.http.time_format import day_text, moment_text
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 STATIC = Path(__file__).parents[1] / "static"

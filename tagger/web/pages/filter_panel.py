@@ -12,10 +12,10 @@ from pydantic import Field
 from tagger.catalog.cameras import camera_model
 from tagger.catalog.landmarks import all_landmarks
 from tagger.errors import QueryInvalid
+from tagger.number_format import number_text
 from tagger.photos.object_paths import parse_path
 from tagger.query.facets import MOST_READ, Facet, FacetName, count_folders
-from tagger.query.options import PhotoQuery
-from tagger.web.http.filter_words import (
+from tagger.query.filter_words import (
     POSITIONS,
     VERDICTS,
     WHICH,
@@ -24,7 +24,7 @@ from tagger.web.http.filter_words import (
     selects_all_photos,
     whole_year,
 )
-from tagger.web.http.number_format import number_text
+from tagger.query.options import PhotoQuery
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -162,7 +162,7 @@ def show_filter(
         folders=folders,
         problem=problem,
         options=form.options,
-        year=whole_year(form),
+        year=whole_year(form.query),
         scores=score_choices(form.text("min_score")),
         number_text=number_text,
         back=form.address("/photos"),
@@ -181,7 +181,7 @@ class FilterPanel:
 
 def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) -> FilterPanel:
     """Count the choices; exact copies are one photo, as in the grid."""
-    counted = _with_year(_as_sent(params), whole_year(params))
+    counted = _with_year(_as_sent(params), whole_year(params.query))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
         if counted.any_rank:  # landmarks and countries are chosen by accepted tags

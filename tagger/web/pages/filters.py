@@ -8,13 +8,13 @@ from fastapi import Request
 
 from tagger.catalog.landmarks import Landmark
 from tagger.errors import QueryInvalid
-from tagger.query.options import PhotoQuery
-from tagger.web.http.filter_words import (
+from tagger.query.filter_words import (
     WHICH,
     active_filters,
     is_of_accepted_tags,
     selects_all_photos,
 )
+from tagger.query.options import PhotoQuery
 from tagger.web.http.query_params import QueryParams, address_of, query_params
 from tagger.web.pages.tiles import Link
 
@@ -63,7 +63,7 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: 
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
     return [
         Link(text, _address_without(params, removed))
-        for text, removed in active_filters(params, names, trip_name)
+        for text, removed in active_filters(params.options, params.query, names, trip_name)
     ]
 
 

@@ -13,9 +13,9 @@ from tagger.enqueue.backfill import Backfill, backfill_from_options
 from tagger.enqueue.tag_jobs import tag_job_paths
 from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
+from tagger.number_format import number_text, percent, share
 from tagger.photos.paths import printable_path
 from tagger.web.api.status import Status
-from tagger.web.http.number_format import number_text, percent, share
 
 MAX_FOLDERS = 2
 _THIN = "\u202f"

@@ -22,12 +22,12 @@ from tagger.ledger import job_control
 from tagger.ledger.jobs import job_options
 from tagger.ledger.progress import JobProgress, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.number_format import number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import start_retry, waiting_reason
 from tagger.web.api.status import JOBS_SHOWN, Status, one_job, read_status
-from tagger.web.http.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view

@@ -24,13 +24,13 @@ from tagger.errors import (
     TripNotFound,
 )
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.filter_words import WHICH, is_of_accepted_tags, selects_with_landmark
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.options import PhotoQuery
 from tagger.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.query.trip_summaries import trip_summary
 from tagger.shares.names import share_name
-from tagger.web.http.filter_words import WHICH, is_of_accepted_tags, selects_with_landmark
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import Landmark, find_landmark
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound
+from tagger.number_format import percent
 from tagger.places.review import (
     COUNT_LIMIT,
     ReviewEntry,
@@ -24,7 +25,6 @@ from tagger.query.tagged_photos import TaggedPhoto
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.number_format import percent
 from tagger.web.http.templates import render
 from tagger.web.pages.tiles import landmark_address, thumbnail_address
 from tagger.web.state import AppState, State

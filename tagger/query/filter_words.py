@@ -1,11 +1,16 @@
-"""The active filters of photos in words, as the chips of the page have them."""
+"""The active filters of photos in words, as the chips of the page have them.
+
+Options are those of an address: each has a text, or several.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from tagger.web.http.number_format import percent
-from tagger.web.http.query_params import QueryParams
-from tagger.web.http.time_format import day_text
+from tagger.number_format import percent
+from tagger.query.options import PhotoQuery
+from tagger.time_format import day_text
+
+Options = Mapping[str, str | tuple[str, ...]]
 
 WHICH = {
     "any_rank": "All classified",
@@ -20,6 +25,8 @@ WITH_LANDMARK = "With a landmark"
 
 _OF_ACCEPTED_TAGS = ("landmark", "country")
 """Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
+_OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
+"""Options that tags without acceptance match too, with `any_rank`."""
 _OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
 """Options that select photos without a landmark, too."""
 
@@ -34,7 +41,12 @@ POSITIONS = {
 """Choices of the form for where positions come from."""
 
 _POSITION_CHIPS = {
-    value: name if name.endswith("position") else f"position: {name}" for value, name in POSITIONS.items()
+    "camera": "position: GPS",
+    "landmark": "position: from a landmark",
+    "track": "position: GPS track",
+    "neighbour": "position: estimated",
+    "any": "with a position",
+    "none": "without a position",
 }
 
 VERDICTS = {
@@ -46,11 +58,13 @@ VERDICTS = {
 }
 """Choices of the form for verdicts."""
 
+_VERDICT_CHIPS = {value: name.lower() for value, name in VERDICTS.items()}
+
 _CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
     "near": "near {}",
-    "box": "Area on the map",
+    "box": "area on the map",
     "position": "{}",
     "verdict": "{}",
     "camera": "{}",
@@ -85,22 +99,34 @@ def selects_with_landmark(options: Collection[str]) -> bool:
     return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
 
 
+def description(
+    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
+) -> str:
+    """All filters in words: those of `active_filters`, and `any_rank`."""
+    words = [text for text, _ in active_filters(options, query, landmarks, trip_name)]
+    if "any_rank" in options and any(option in options for option in _OF_TAGS):
+        words.append("guesses too")
+    elif "any_rank" in options:
+        words.insert(0, "all classified photos")
+    return ", ".join(words)
+
+
 def active_filters(
-    params: QueryParams, landmarks: Mapping[str, str], trip_name: str | None
+    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
     `landmarks`: names by slug. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
     filter of most queries is that photos have a landmark.
     """
-    year = whole_year(params)
-    if selects_with_landmark(params.options):
+    year = whole_year(query)
+    if selects_with_landmark(options):
         yield WITH_LANDMARK.lower(), {"any_rank": 1}
-    for option, values in params.options.items():
+    for option, values in options.items():
         if option in _CHIP_TEXTS and not (year and option in _DATES):
             for value, removed in _without_each(option, values):
                 yield (
-                    _CHIP_TEXTS[option].format(_value_text(params, option, value, landmarks, trip_name)),
+                    _CHIP_TEXTS[option].format(_value_text(options, option, value, landmarks, trip_name)),
                     removed,
                 )
     if year:
@@ -108,17 +134,17 @@ def active_filters(
 
 
 def _value_text(
-    params: QueryParams, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
+    options: Options, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
 ) -> str:
-    if option == "near" and "radius_km" in params.options:
-        return f"{value}, within {params.options['radius_km']} km"
+    if option == "near" and "radius_km" in options:
+        return f"{value}, within {options['radius_km']} km"
     if option == "min_score":
         return percent(float(value))
     if option == "trip":
         return trip_name or value
     if option in _DATES:
         return _date_text(value)
-    texts = {"position": _POSITION_CHIPS, "verdict": VERDICTS, "landmark": landmarks}
+    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": landmarks}
     return texts.get(option, {}).get(value, value)
 
 
@@ -131,9 +157,9 @@ def _date_text(value: str) -> str:
     return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
 
 
-def whole_year(params: QueryParams) -> str | None:
+def whole_year(query: PhotoQuery) -> str | None:
     """Return the year that the dates of a query stand for, as text."""
-    first, end = params.query.taken_after, params.query.taken_before
+    first, end = query.taken_after, query.taken_before
     if first is None or end is None or end.year != first.year + 1:
         return None
     is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time

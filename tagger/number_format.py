@@ -1,4 +1,4 @@
-"""Numbers as pages show them; templates use these functions as filters."""
+"""Numbers as the page shows them; templates use these functions as filters."""
 
 _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
