@@ -6,7 +6,7 @@ from datetime import datetime
 from math import isqrt
 from typing import Any
 
-from sqlalchemy import Connection, Select, false, func, select, union_all
+from sqlalchemy import Connection, Select, false, func, or_, select, union_all
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import UNTAGGED, photos
@@ -190,10 +190,10 @@ def landmark_scans(query: PhotoQuery) -> LandmarkScans:
 def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
     query = resolved.query
     if query.untagged:
-        without_content = PhotoScan((photos.c.id,), (UNTAGGED, photos.c.content_id.is_(None)))
-        return without_content, ContentScan((outcome_source(None),))
+        without_content = _file_scans(resolved, UNTAGGED, photos.c.content_id.is_(None))
+        return *without_content, ContentScan((outcome_source(None),))
     if query.failed:
-        return (PhotoScan((photos.c.id,), (photos.c.failure_kind.is_not(None),)),)
+        return _file_scans(resolved, photos.c.failure_kind.is_not(None))
     if query.dismissed:
         return (ContentScan((dismissal_source(),)),)
     if query.unknown:
@@ -207,6 +207,12 @@ def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
         return (ContentScan((*classified, taught, verdict_source("confirmed"))),)
     tagged = outcome_source(Outcome.TAGGED, min_score=query.min_score)
     return (ContentScan((tagged, taught_source(min_score=query.min_score), verdict_source("confirmed"))),)
+
+
+def _file_scans(resolved: ResolvedQuery, *conditions: Condition) -> tuple[IndexScan, ...]:
+    """The files with these conditions, for which there is an index; only those of the folders, if there are some."""
+    in_folders = (or_(false(), *(each.filter for each in resolved.ranges)),) if resolved.query.under else ()
+    return (PhotoScan((photos.c.id,), (*conditions, *in_folders)),)
 
 
 def _verdict_source(query: PhotoQuery) -> ContentSource:

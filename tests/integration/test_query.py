@@ -27,6 +27,7 @@ from tagger.errors import (
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import find, plans
 from tagger.query.details import photo_details
+from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged
 from tagger.query.landmark_counts import landmark_counts
 from tagger.query.options import Near, PhotoQuery
@@ -235,6 +236,22 @@ def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos
     assert [photo.outcome for photo in find_tagged(library.database, PhotoQuery(untagged=True, limit=1))] == [
         None
     ]
+
+
+@pytest.mark.parametrize("option", ["untagged", "failed"])
+def test_photos_of_a_folder_to_do_again_are_read_without_the_others(
+    library: StoredPhotos, option: str
+) -> None:
+    kind = "truncated" if option == "failed" else None
+    library.photo("new.jpg", classified=False, failure_kind=kind)
+    library.photo("sub/new.jpg", classified=False, failure_kind=kind)
+    library.photo("sub/classified.jpg", (EIFFEL, 0.2, False))
+    options = {option: True, "under": (library.root / "sub",)}
+    assert paths_of(library, **options) == ["sub/new.jpg"]
+    with library.database.read() as connection:
+        resolved = ResolvedQuery.resolve(connection, PhotoQuery(**options), {})  # type: ignore[arg-type]
+        sizes = [plans.scans_size(connection, plan.scans, 100) for plan in plans.scan_plans(resolved)]
+    assert min(sizes) == 1
 
 
 def test_rejected_tag_stays_away_and_confirmed_tag_stays(library: StoredPhotos) -> None:
