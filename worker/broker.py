@@ -131,7 +131,7 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
     try:
         with broker.client() as client:
             check_keys(broker, client)
-            return {priority.value: int(client.llen(queue)) for priority, queue in QUEUES.items()}, None
+            return {**count_queued(client)}, None
     except RedisKeyForeign as error:
         return dict.fromkeys(priority.value for priority in QUEUES), str(error)
     except (redis.RedisError, ValueError) as error:
@@ -145,7 +145,17 @@ def taken_messages(broker: Broker) -> TakenMessages | None:
     """The messages that workers have taken and not acknowledged; None if Redis does not answer."""
     try:
         with broker.client() as client:
-            latest = client.zcount(UNACKED_INDEX, time.time() - _LATEST_S, "+inf")
-            return TakenMessages(int(str(client.hlen(UNACKED))), int(str(latest)))
+            return count_taken(client)
     except (redis.RedisError, ValueError):
         return None
+
+
+def count_queued(client: redis.Redis) -> dict[str, int]:
+    """The number of messages per priority."""
+    return {priority.value: int(str(client.llen(queue))) for priority, queue in QUEUES.items()}
+
+
+def count_taken(client: redis.Redis) -> TakenMessages:
+    """The messages that workers have taken and not acknowledged."""
+    latest = client.zcount(UNACKED_INDEX, time.time() - _LATEST_S, "+inf")
+    return TakenMessages(int(str(client.hlen(UNACKED))), int(str(latest)))

@@ -44,6 +44,7 @@ from tagger.inference.devices import processor_name
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.settings import Settings, load_settings
+from worker.broker import UNACKED, UNACKED_INDEX
 from worker.dead_letters import store_dead_letter
 from worker.embedded_redis import server_program
 
@@ -413,6 +414,20 @@ def test_lost_messages_and_messages_of_another_database_are_reported(
     draw(terminal.folder / "photos" / "b.jpg", 0)
     terminal.run("enqueue", "photos")
     assert "messages of another database" in checked(tagger_with_redis, code=1)["messages"]["found"]
+
+
+def test_messages_of_claimed_chunks_do_not_stand_for_lost_ones(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer, sqlite_database: Database, tmp_path: Path
+) -> None:
+    for folder in ("claimed", "lost"):
+        draw(tmp_path / folder / "a.jpg", 0)
+        tagger_with_redis("enqueue", folder)
+    assert claim_chunk(sqlite_database, ChunkName(1, 0), Runner.WORKERS, "w") is not None
+    redis_server.flush()
+    with redis_server.client() as client:
+        client.hset(UNACKED, "of the claimed chunk", "x")
+        client.zadd(UNACKED_INDEX, {"of the claimed chunk": time.time()})
+    assert "1 lost" in checked(tagger_with_redis, code=1)["messages"]["found"]
 
 
 def test_a_key_of_another_program_is_named(
