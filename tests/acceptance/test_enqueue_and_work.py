@@ -96,7 +96,6 @@ def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
     assert terminal.json("status", "1")["tagged"] == 1
 
 
-@pytest.mark.slow
 def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 10)
     process = terminal.start("-A", "worker.app", "worker", program="celery")
@@ -308,7 +307,6 @@ def test_up_restarts_a_killed_worker_and_its_processes_end_when_it_is_killed(bar
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
 
 
-@pytest.mark.slow
 def test_the_processes_of_up_end_with_it_however_often_ctrl_c_is_pressed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     terminal.inject(slow_pass_s="30")

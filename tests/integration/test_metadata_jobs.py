@@ -43,7 +43,11 @@ pytestmark = pytest.mark.long_on_postgresql(
     but=[
         "test_a_tag_that_the_position_of_its_photo_refuses_is_not_written",
         "test_chained_jobs_are_adopted_once",
+        "test_selection_continues_after_a_crash",
         "test_job_with_an_owner_is_not_adopted",
+        "test_lost_lease_after_replacement_is_recovered_by_the_next_claim",
+        "test_crash_before_replacement_is_recovered_by_the_next_claim",
+        "test_interrupted_undo_is_completed_by_the_next_claim",
         "test_lost_lease_before_intents_replaces_nothing",
         "test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file",
         "test_concurrent_jobs_leave_complete_files",

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.long_on_postgresql(
         "test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits",
         "test_two_roots_that_go_away_at_once_mark_nothing_gone",
         "test_stopping_stores_available_results_and_releases_the_rest",
+        "test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it",
         "test_two_taggers_over_the_same_copies_end_without_a_deadlock",
     ]
 )

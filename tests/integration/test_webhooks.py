@@ -54,6 +54,7 @@ pytestmark = pytest.mark.long_on_postgresql(
         "test_a_receiver_that_never_ends_its_answer_is_left",
         "test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt",
         "test_several_senders_deliver_each_message_once",
+        "test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing",
         "test_old_messages_are_removed_and_no_longer_sent",
         "test_a_sweep_removes_old_messages_of_receivers_that_nobody_names",
         "test_what_waits_is_counted_and_what_is_old_found_along_indexes",

@@ -242,7 +242,6 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
         assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
 
 
-@pytest.mark.slow
 def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
     waiting: list[Route] = []
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:

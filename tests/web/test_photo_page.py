@@ -588,7 +588,6 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
         assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed"}
 
 
-@pytest.mark.slow
 def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, address: str) -> None:
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
