@@ -73,7 +73,7 @@ test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
 test-slow: export TAGGER_FAULTS := real
-test-slow: setup  ## the long forms of tests: PostgreSQL everywhere, real leases and outages, all faults, fuzzing, soak, benchmarks, whole data sets
+test-slow: setup  ## the long forms of tests: all on PostgreSQL too, real leases and outages, all faults, benchmarks, container images, whole data sets
 	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup --max-worker-restart 0 tests/faults
 	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --max-worker-restart 0 --ignore tests/faults
 	$(BIN)/python -m bench.faults
