@@ -8,7 +8,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of, gone_text, idle_workers_text
+from tagger.cli.output.job_text import NO_WORKER_YET, count_of, gone_text, idle_workers_text
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
@@ -85,7 +85,7 @@ def send_messages(database: Database, broker: Broker, job: int) -> None:
         console.warning(f"{problem} Job {job} is recorded; a worker sends it when Redis is available.")
 
 
-def finish_submission(database: Database, job: int, *, wait: bool, json: bool) -> None:
+def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> None:
     """Print the job's number; with `wait`, follow the job until it ends, and exit with its exit code."""
     from tagger.cli.follow import follow
 
@@ -93,19 +93,19 @@ def finish_submission(database: Database, job: int, *, wait: bool, json: bool) -
         typer.echo(job)
     if wait:
         set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
-        code = follow(database, job, json=json, wait_for_worker=True)
+        code = follow(session.database, job, json=json, wait_for_worker=True)
         if not json:
-            print_next_steps(database, job)
+            print_next_steps(session.database, job)
         raise typer.Exit(code)
-    _print_submission(database, job, json=json)
+    _print_submission(session, job, json=json)
 
 
-def _print_submission(database: Database, job: int, *, json: bool) -> None:
+def _print_submission(session: Session, job: int, *, json: bool) -> None:
     from tagger.enqueue.documents import job_document
     from tagger.ledger.jobs import has_write_option
     from tagger.ledger.progress import list_jobs
-    from tagger.ledger.workers import list_workers
 
+    settings, database = session
     progress = list_jobs(database, job)[0]
     if json:
         write_json(job_document(progress))
@@ -114,9 +114,18 @@ def _print_submission(database: Database, job: int, *, json: bool) -> None:
     console.info(
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger status {job} --watch"
     )
-    problem = None if progress.is_over else idle_workers_text(list_workers(database))
+    problem = None if progress.is_over else _idle_workers(settings, database)
     if problem is not None:
         console.info(problem)
+
+
+def _idle_workers(settings: Settings, database: Database) -> str | None:
+    from tagger.cli.up_lock import keeps_worker
+    from tagger.ledger.workers import list_workers
+
+    workers = list_workers(database)
+    is_starting = not workers and keeps_worker(settings.data_folder, database)
+    return NO_WORKER_YET if is_starting else idle_workers_text(workers)
 
 
 def print_plan(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
+from tagger.cli.up_lock import UpLock
 from tagger.errors import ProcessFailed, RedisUnavailable
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
@@ -20,36 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tagger.settings import Settings
+    from tagger.cli.session import Session
 
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 CHILD_STOP_TIMEOUT_S = 60.0
 REDIS_CHECK_S = 5.0
-_LOCK = "up.lock"
-"""A file of the data folder that a `tagger up` locks, so that commands see that one runs."""
-
-
-def keeps_worker(data_folder: Path) -> bool:
-    """Whether a `tagger up` of this data folder is running, which starts a worker and keeps it running."""
-    try:
-        with (data_folder / _LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is no file, or it belongs to another user
-        return False
-    return False
 
 
 class Supervisor:
     """Keeps a worker, beat, the web page and the embedded Redis running. Stops all but Redis at the end."""
 
-    def __init__(self, settings: Settings, page: socket.socket | None) -> None:
+    def __init__(self, session: Session, page: socket.socket | None) -> None:
         """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
-        self._settings, folder = settings, settings.data_folder
-        self._lock = _hold_lock(folder)
+        self._settings, folder = session.settings, session.settings.data_folder
+        self._lock = UpLock(folder, session.database.ledger_id)
+        self._lock.hold()
         self._redis_checked_at = time.monotonic()
         self._redis_answers = True
         self._listener = page
@@ -62,7 +48,7 @@ class Supervisor:
 
     def __exit__(self, *_exc: object) -> None:
         """Stop the processes gracefully; a second Ctrl-C kills them."""
-        self._lock.close()  # no worker is started any more
+        self._lock.release()  # no worker is started any more
         processes = [*self._processes, *([self._page] if self._page else ())]
         try:
             for process in processes:
@@ -95,6 +81,7 @@ class Supervisor:
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
             self._check_redis()
         if self._redis_answers:
+            self._lock.hold()
             for process in self._processes:
                 process.check()
 
@@ -107,6 +94,7 @@ class Supervisor:
             check_broker(find_broker(self._settings, start=True))
         except RedisUnavailable as error:
             self._redis_answers = False
+            self._lock.release()
             if answered:
                 console.warning(
                     f"{error} Waiting for it; to tag photos without Redis, press Ctrl-C and use: tagger tag"
@@ -126,17 +114,6 @@ class Supervisor:
             console.warning(f"{error} The web page is no longer served; the other services continue.")
             self._page = None
             self._listener.close()
-
-
-def _hold_lock(folder: Path) -> IO[bytes]:
-    """The open file, which is locked until it is closed, unless another `tagger up` has it."""
-    make_private_folder(folder)
-    require_safe(folder)
-    create_private_file(folder / _LOCK)
-    lock = (folder / _LOCK).open("rb")
-    with suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return lock
 
 
 class _Process:

@@ -31,6 +31,7 @@ from tagger.cli.doctor.broker import ABSENT_LIST
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space
 from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.cli.doctor.sandbox import sandbox_finding
+from tagger.cli.up_lock import UpLock
 from tagger.database import diagnostics
 from tagger.database.connection import Database
 from tagger.database.diagnostics import file_system_of
@@ -471,6 +472,21 @@ def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(
         made_at = connection.scalar(select(jobs.c.created_at))
         connection.execute(update(jobs).values(created_at=made_at.replace(year=made_at.year - 1)))
     assert "no worker is running" in checked(tagger_with_redis, code=1)["jobs"]["found"]
+
+
+def test_all_commands_say_that_a_worker_is_starting(
+    tagger_with_redis: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    lock = UpLock(tmp_path / "data", sqlite_database.ledger_id)
+    lock.hold()
+    assert "no worker is running yet; one is starting" in tagger_with_redis("enqueue", "photos").err
+    assert "workers: none yet; one is starting" in tagger_with_redis("status").text
+    found = checked(tagger_with_redis, code=0)
+    assert (found["workers"]["state"], found["jobs"]["state"]) == ("note", "ok")
+    assert found["workers"]["found"] == "no worker is running yet; one is starting"
+    lock.release()
+    assert "start one with" in tagger_with_redis("enqueue", "photos", "--again").err
 
 
 def test_a_schedule_without_beat_is_reported(

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from support.servers import RedisServer
 
 from tagger.cli import supervisor
 from tagger.cli.main import main
+from tagger.cli.session import Session
+from tagger.cli.up_lock import keeps_worker
+from tagger.database.connection import open_database
 from tagger.database.tables import contents
 from tagger.settings import Settings
 from worker.celery_app import make_app
@@ -204,14 +208,20 @@ def test_up_waits_while_redis_is_away(
 ) -> None:
     settings = Settings(data_folder=terminal.data, redis_url=redis_server.url)
     redis_server.stop()
-    with environment_of(terminal.environment), supervisor.Supervisor(settings, None) as services:
+    with (
+        environment_of(terminal.environment),
+        closing(open_database(settings.effective_database_url)) as database,
+        supervisor.Supervisor(Session(settings, database), None) as services,
+    ):
         worker = services.worker
         terminal.wait_until(lambda: worker.has_exited)
         for _ in range(3):
             services.check()
         assert worker.has_exited, "a restart without Redis would be in vain"
+        assert not keeps_worker(terminal.data, database)
         redis_server.start()
         terminal.wait_until(lambda: services.check() or not worker.has_exited)
+        assert keeps_worker(terminal.data, database)
     waits, answers, *restarts = capsys.readouterr().err.splitlines()
     assert "does not answer" in waits
     assert "Waiting for it" in waits

@@ -89,9 +89,8 @@ def backfill(
     metadata = write_options.metadata()
     selection = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
     job_priority = parse_priority(priority)
-    settings, database = open_session(
-        load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True
-    )
+    session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
+    settings, database = session
     new = backfill_job(database, settings, selection, job_priority)
     if dry_run:
         _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
@@ -103,7 +102,7 @@ def backfill(
         )
     _print_scan(selection, report)
     send_messages(database, broker, job)
-    finish_submission(database, job, wait=wait, json=json)
+    finish_submission(session, job, wait=wait, json=json)
 
 
 def parse_backfill(

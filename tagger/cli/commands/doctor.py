@@ -128,7 +128,7 @@ def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iter
     from tagger.cli.doctor.webhooks import check_webhooks
 
     groups = (
-        CheckGroup("workers", lambda: check_jobs(database)),
+        CheckGroup("workers", lambda: check_jobs(database, settings.data_folder)),
         CheckGroup("webhooks", lambda: check_webhooks(database, settings)),
         CheckGroup("roots", lambda: check_roots(database, settings.roots)),
         CheckGroup("failing photos", lambda: check_failures(database)),

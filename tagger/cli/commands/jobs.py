@@ -59,7 +59,8 @@ def retry(
     from worker.broker import find_broker
 
     job_priority, failures = parse_priority(priority), FailureFilter(job, parse_failure_kinds(kind))
-    settings, database = open_session(settle_jobs=True)
+    session = open_session(settle_jobs=True)
+    settings, database = session
     if job is not None:
         check_job(database, job)
         if job_kind(database, job) in METADATA_KINDS:
@@ -78,7 +79,7 @@ def retry(
             lambda count: line.show("failed photos", count, sum(counts.values())),
         )
     send_messages(database, broker, number)
-    finish_submission(database, number, wait=wait, json=json)
+    finish_submission(session, number, wait=wait, json=json)
 
 
 def _retry_job(database: Database, settings: Settings, job: int | None, priority: Priority) -> NewJob:

@@ -30,7 +30,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata_diff import print_differences
 from tagger.cli.output.progress import ProgressLine
-from tagger.cli.session import load_settings, open_session, prepare_paths
+from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -284,7 +284,7 @@ class _MetadataAction:
 
         if self._enqueue:
             send_messages(self._database, find_broker(self._settings, start=self._wait), job)
-            finish_submission(self._database, job, wait=self._wait, json=self._json)
+            finish_submission(Session(self._settings, self._database), job, wait=self._wait, json=self._json)
             return
         run_local_job(self._database, self._settings, job, lines=not self._json)
         code = finish_local_job(self._database, job, json=self._json)

@@ -185,7 +185,7 @@ def _supervise(
     handle_own_signals()
     _stop_with_terminal()
     code = console.DONE
-    with Supervisor(session.settings, page) as supervisor:
+    with Supervisor(session, page) as supervisor:
         console.info(f"starting a worker; its log is {supervisor.worker.log}")
         if page is not None:
             _print_address(page, port)

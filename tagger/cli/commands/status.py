@@ -93,7 +93,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.cli.supervisor import keeps_worker
+    from tagger.cli.up_lock import keeps_worker
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers
@@ -108,7 +108,12 @@ def _show_overview(session: Session, *, json: bool) -> None:
     else:
         jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
         lines = overview_lines(
-            jobs, older_count, workers, queues, last_tick, keeps_worker=keeps_worker(settings.data_folder)
+            jobs,
+            older_count,
+            workers,
+            queues,
+            last_tick,
+            keeps_worker=keeps_worker(settings.data_folder, database),
         )
         typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
     for warning in filter(None, (problem, late_tick_problem(last_tick))):

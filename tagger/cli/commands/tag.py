@@ -219,7 +219,7 @@ def enqueue(
         return
     session = open_session(settings, settle_jobs=True)
     job = submit_tag_job(session, selection, job_priority, reprocess=again, write=metadata, start_redis=wait)
-    finish_submission(session.database, job, wait=wait, json=json)
+    finish_submission(session, job, wait=wait, json=json)
 
 
 def forget(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.cli.output.job_text import START_BEAT, count_of, idle_workers_text, tick_text, worker_text
+from tagger.cli.output.job_text import (
+    NO_WORKER_YET,
+    START_BEAT,
+    count_of,
+    idle_workers_text,
+    tick_text,
+    worker_text,
+)
+from tagger.cli.up_lock import keeps_worker
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.enqueue.schedules import list_schedules
@@ -15,6 +23,7 @@ from tagger.ledger.workers import list_workers, silent_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
@@ -26,11 +35,14 @@ LATE_S = 300.0
 """A tick comes every 20 s, so a run that is this late has no beat or no worker, or fails."""
 
 
-def check_jobs(database: Database) -> Iterator[Finding]:
+def check_jobs(database: Database, data_folder: Path) -> Iterator[Finding]:
+    """Check the workers, which may be starting: see `keeps_worker`. Then the jobs that they have, and the schedules."""
     workers, silent, jobs = list_workers(database), silent_workers(database), open_jobs(database)
-    yield _check_workers(database, workers)
-    yield from (_check_silent_worker(worker, workers) for worker in silent)
-    yield from _check_open_jobs(jobs, workers)
+    is_starting = not workers and keeps_worker(data_folder, database)
+    yield _check_starting_worker(database, data_folder) if is_starting else _check_workers(database, workers)
+    has_worker = is_starting or bool(workers)
+    yield from (_check_silent_worker(worker, has_worker=has_worker) for worker in silent)
+    yield from _check_open_jobs(jobs, has_worker=has_worker)
     yield from _check_attempts(database)
     yield from _check_schedules(database)
 
@@ -49,7 +61,13 @@ def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Findi
     return ok("workers", "no worker is running, and no job needs one")
 
 
-def _check_silent_worker(worker: SilentWorker, workers: Sequence[WorkerStatus]) -> Finding:
+def _check_starting_worker(database: Database, data_folder: Path) -> Finding:
+    if not waiting_chunks(database).count:
+        return ok("workers", NO_WORKER_YET)
+    return note("workers", NO_WORKER_YET, f"if none starts, read {data_folder / 'worker.log'}")
+
+
+def _check_silent_worker(worker: SilentWorker, *, has_worker: bool) -> Finding:
     """A worker that stops removes its row; one that was killed or hangs leaves it."""
     silence = f"{worker.name} has been silent for {_duration(worker.silent_s)}"
     host = worker.name.rpartition("@")[2]
@@ -57,13 +75,13 @@ def _check_silent_worker(worker: SilentWorker, workers: Sequence[WorkerStatus]) 
     if not worker.chunks:
         return note("workers", f"{silence}: it was killed or hangs", remedy)
     claims = f"{silence} with {count_of(worker.chunks, 'claimed chunk')}"
-    if workers:
+    if has_worker:
         return note("workers", f"{claims}; other workers take them over within a minute", remedy)
     return wrong("workers", f"{claims}, and no other worker is running to take them over", "tagger worker")
 
 
-def _check_open_jobs(jobs: Sequence[OpenJob], workers: Sequence[WorkerStatus]) -> Iterator[Finding]:
-    problems = [finding for job in jobs if (finding := _check_job(job, workers)) is not None]
+def _check_open_jobs(jobs: Sequence[OpenJob], *, has_worker: bool) -> Iterator[Finding]:
+    problems = [finding for job in jobs if (finding := _check_job(job, has_worker=has_worker)) is not None]
     yield from problems[:JOBS_SHOWN]
     if len(problems) > JOBS_SHOWN:
         yield note("jobs", f"{len(problems) - JOBS_SHOWN} more jobs have problems", "tagger status --json")
@@ -71,7 +89,7 @@ def _check_open_jobs(jobs: Sequence[OpenJob], workers: Sequence[WorkerStatus]) -
         yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
 
 
-def _check_job(job: OpenJob, workers: Sequence[WorkerStatus]) -> Finding | None:
+def _check_job(job: OpenJob, *, has_worker: bool) -> Finding | None:
     if job.owner_lease_expired:
         found = f"the process of job {job.job} has exited; the next command that manages jobs ends or continues the job"
         return note("jobs", found, "tagger status")
@@ -80,7 +98,7 @@ def _check_job(job: OpenJob, workers: Sequence[WorkerStatus]) -> Finding | None:
         remedy = remedy or "mount the folder, or set its location with TAGGER_ROOTS"
         return wrong("jobs", f"job {job.job} {found}", remedy)
     needs_worker = job.runner == Runner.WORKERS and job.state != JobState.PAUSED
-    if needs_worker and not workers and job.age_s > OLD_JOB_S:
+    if needs_worker and not has_worker and job.age_s > OLD_JOB_S:
         found = (
             f"job {job.job} was created {_duration(job.age_s)} ago and is not done, and no worker is running"
         )

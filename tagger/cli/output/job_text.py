@@ -88,6 +88,7 @@ def _relation(progress: JobProgress) -> str:
 
 
 WORKER_STARTS = "none yet; one is starting"
+NO_WORKER_YET = "no worker is running yet; one is starting"
 
 
 def overview_lines(

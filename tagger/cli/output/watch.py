@@ -64,7 +64,7 @@ def _views(settings: Settings, database: Database) -> Iterator[View]:
 
 
 def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
-    from tagger.cli.supervisor import keeps_worker
+    from tagger.cli.up_lock import keeps_worker
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_chunk_progress, list_workers
@@ -83,7 +83,7 @@ def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
         queues=queues,
         last_tick=last_tick,
         problems=[*filter(None, (problem, late_tick_problem(last_tick)))],
-        keeps_worker=keeps_worker(settings.data_folder),
+        keeps_worker=keeps_worker(settings.data_folder, database),
     )
 
 
