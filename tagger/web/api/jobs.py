@@ -186,7 +186,8 @@ def _started_document(state: AppState, job: int) -> dict[str, Any]:
 
 def waiting_reason(state: AppState, now: JobsStatus) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
-    if now.workers and not now.has_redis:
+    waits_for_redis = now.problem is not None  # it starts the embedded one itself
+    if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return "Redis does not respond. Jobs are recorded and will be sent when it is back."
     if now.workers:
         waits = dict.fromkeys(worker.waits_for for worker in now.workers)

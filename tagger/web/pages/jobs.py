@@ -99,7 +99,7 @@ def render_jobs(
         queues=[(name, QUEUE_TEXTS[Priority(name)], depth) for name, depth in status.queues.items()],
         waiting_reason=status.problem or waiting_reason(state, status),
         needs_worker=status.problem is None and _needs_worker(state, status),
-        worker_starts=state.has_own_worker,
+        worker_starts=state.has_own_worker and status.problem is None,
         version=page_version(status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,

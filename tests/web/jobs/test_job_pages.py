@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
+from support.servers import free_port
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
@@ -133,6 +134,17 @@ def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
         page = client.get(address).text
         assert text in page
         assert ("tagger worker" in page) is not has_own_worker
+
+
+def test_no_worker_starts_while_redis_is_away(client: TestClient, jobs: JobClient, folder: Path) -> None:
+    draw_many(folder, 1)
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.has_own_worker = True
+    job = jobs.start(folder)["job"]
+    state.settings = state.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    assert "Redis does not respond" in client.get(f"/jobs/{job}").text
+    for address in ("/jobs", f"/jobs/{job}"):
+        assert "worker is starting" not in client.get(address).text
 
 
 def test_pages_name_no_commands_where_the_page_can_do_it(
