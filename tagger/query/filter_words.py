@@ -22,6 +22,7 @@ WHICH = {
 """Choices of the form beside photos with a landmark, by query option."""
 WITH_LANDMARK = "With a landmark"
 """The choice of the form without any of these options."""
+WITH_LANDMARK_CHIP = WITH_LANDMARK.lower()
 
 _OF_ACCEPTED_TAGS = ("landmark", "country")
 """Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
@@ -121,7 +122,7 @@ def active_filters(
     """
     year = whole_year(query)
     if selects_with_landmark(options):
-        yield WITH_LANDMARK.lower(), {"any_rank": 1}
+        yield WITH_LANDMARK_CHIP, {"any_rank": 1}
     for option, values in options.items():
         if option in _CHIP_TEXTS and not (year and option in _DATES):
             for value, removed in _without_each(option, values):

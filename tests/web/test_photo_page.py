@@ -290,13 +290,19 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
     ):
         tile = re.findall(r'class="photo-tile"[^>]*><a href="([^"]*)"', client.get(there).text)[0]
         assert begins in client.get(unescape(tile)).text
+    for path in ("/photos/1", "/photos/1/similar"):
+        assert '<a href="/photos?any_rank=1">All classified photos</a>' in client.get(path).text
 
 
 @pytest.mark.parametrize(
     ("path", "place", "current"),
     [
         ("/library", "library", "page"),
-        ("/photos", "photos", "page"),
+        ("/photos?any_rank=1", "photos", "page"),
+        ("/photos?any_rank=1&sort=name", "photos", "page"),
+        ("/photos", "photos", "true"),
+        ("/photos?unknown=1", "photos", "true"),
+        ("/photos/filter", "photos", "true"),
         ("/photos/1", "photos", "true"),
         ("/photos/1?unknown=1&within=1", "unknown", "true"),
         ("/photos/1?unknown=1&sort=newest&within=1", "unknown", "true"),

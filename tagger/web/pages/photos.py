@@ -24,7 +24,12 @@ from tagger.errors import (
     TripNotFound,
 )
 from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.filter_words import WHICH, is_of_accepted_tags, selects_with_landmark
+from tagger.query.filter_words import (
+    WHICH,
+    WITH_LANDMARK_CHIP,
+    is_of_accepted_tags,
+    selects_with_landmark,
+)
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.options import PhotoQuery
@@ -146,6 +151,7 @@ def show_photos(
     trip_name = _trip_name(state, params)
     with state.database.read() as connection:
         landmarks = all_landmarks(connection)
+    chips = filter_chips(form, landmarks, trip_name)
     return render(
         request,
         "photos.html",
@@ -153,7 +159,8 @@ def show_photos(
         heading=photos_name(form.options),
         grid=grid,
         problem=problem,
-        chips=filter_chips(form, landmarks, trip_name),
+        title_filters=[chip.name for chip in chips if chip.name != WITH_LANDMARK_CHIP],
+        chips=chips,
         all_photos=all_photos_address(form),
         view=_view_name(form),
         unclassified=overview.unclassified(),
@@ -191,7 +198,7 @@ def _searches_classified(query: PhotoQuery) -> bool:
 def photos_name(options: Collection[str]) -> str:
     """The name of the list of photos that these options select."""
     if selects_with_landmark(options):
-        return "Photos with a landmark"
+        return f"Photos {WITH_LANDMARK_CHIP}"
     return "Photos" if set(options) - {"any_rank", "sort"} else "All classified photos"
 
 
