@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from tagger.number_format import percent
+from tagger.query.area_words import box_text, near_text
 from tagger.query.options import PhotoQuery
 from tagger.time_format import day_text
 
@@ -64,8 +65,8 @@ _VERDICT_CHIPS = {value: name.lower() for value, name in VERDICTS.items()}
 _CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
-    "near": "near {}",
-    "box": "area on the map",
+    "near": "{}",
+    "box": "{}",
     "position": "{}",
     "verdict": "{}",
     "camera": "{}",
@@ -127,7 +128,7 @@ def active_filters(
         if option in _CHIP_TEXTS and not (year and option in _DATES):
             for value, removed in _without_each(option, values):
                 yield (
-                    _CHIP_TEXTS[option].format(_value_text(options, option, value, landmarks, trip_name)),
+                    _CHIP_TEXTS[option].format(_value_text(query, option, value, landmarks, trip_name)),
                     removed,
                 )
     if year:
@@ -135,10 +136,12 @@ def active_filters(
 
 
 def _value_text(
-    options: Options, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
+    query: PhotoQuery, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
 ) -> str:
-    if option == "near" and "radius_km" in options:
-        return f"{value}, within {options['radius_km']} km"
+    if option == "near" and query.near:
+        return near_text(query.near)
+    if option == "box" and query.box:
+        return box_text(query.box)
     if option == "min_score":
         return percent(float(value))
     if option == "trip":

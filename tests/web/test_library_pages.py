@@ -663,8 +663,11 @@ def checked(panel: str, option: str) -> list[str]:
 def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = client.get("/photos?near=48.86,2.29&radius_km=5&box=48,2,49,3").text
-    assert address_of(page, "Remove filter near 48.86,2.29, within 5 km") == "/photos?box=48%2C2%2C49%2C3"
-    assert address_of(page, "Remove filter area on the map") == "/photos?near=48.86%2C2.29&radius_km=5"
+    circle, box = (
+        address_of(page, f"Remove filter {text}")
+        for text in ("within 5 km of 48.86, 2.29", "area of 74 by 111 km around 48.5, 2.5")
+    )
+    assert (circle, box) == ("/photos?box=48%2C2%2C49%2C3", "/photos?near=48.86%2C2.29&radius_km=5")
     assert page.count("Remove filter") == 2
 
 
@@ -681,6 +684,26 @@ def test_a_date_is_a_chip_in_words(client: TestClient, library: LibraryPhotos, t
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     chips = re.findall(r"Remove filter </span>([^<]*)<", client.get(f"/photos?{typed}").text)
     assert chips == ["with a landmark", text]
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("near=48.858,2.294", "within 10 km of 48.858, 2.294"),
+        ("near=0,-30&radius_km=0.05", "within 0.05 km of 0, -30"),
+        ("near=48.858,2.294&radius_km=2000", "within 2\u202f000 km of 48.858, 2.294"),
+        ("near=north", "north"),
+        ("box=43.7,7.27,43.7,7.27", "at 43.7, 7.27"),
+        ("box=-18,177,-17,-179", "area of 424 by 111 km around -17.5, 179"),
+        ("box=-90,-180,90,180", "area of 40\u202f030 by 20\u202f015 km around 0, 0"),
+        ("box=here", "here"),
+    ],
+)
+def test_an_area_is_a_chip_with_its_size_and_centre(
+    client: TestClient, library: LibraryPhotos, typed: str, text: str
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    assert re.findall(r"Remove filter </span>([^<]*)<", client.get(f"/photos?{typed}").text) == [text]
 
 
 def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:

@@ -78,7 +78,7 @@ def test_a_cluster_opens_by_keyboard_down_to_its_photos(
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos?box=43.7%2C7.27%2C43.7%2C7.27", timeout=WAIT_MS)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        expect(page.get_by_role("link", name="Remove filter area on the map")).to_be_visible()
+        expect(page.get_by_role("link", name="Remove filter at 43.7, 7.27")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_rectangle_on_the_map_opens_its_photos(
         page.mouse.up()
         page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        expect(page.get_by_role("link", name="Remove filter area on the map")).to_be_visible()
+        expect(page.get_by_role("link", name="Remove filter area of")).to_be_visible()
 
 
 def test_clusters_tell_the_sources_of_positions_apart(client: TestClient, library: LibraryPhotos) -> None:

@@ -76,7 +76,7 @@ def test_a_mark_opens_its_photos_with_chips_that_remove_the_filter(
     page = client.get(address).text
     assert page.count("data-photo=") == 1
     chips = re.findall(r"Remove filter </span>([^<]*)<", page)
-    assert chips == ["near 44.1000,5.1000, within 0.1 km", "position: estimated"]
+    assert chips == ["within 0.1 km of 44.1, 5.1", "position: estimated"]
     assert selected_choices(client, address) == {"position": "neighbour"}
     assert selected_choices(client, "/photos?country=france") == {"country": "France", "which": "any_rank"}
 

@@ -313,7 +313,7 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
         (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
         ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
         ("taken_after=2019-01-01&taken_before=2020-01-01&position=track", "position: GPS track, 2019"),
-        ("near=48.5,2.25&radius_km=5&verdict=none", "near 48.5,2.25, within 5 km, without a verdict"),
+        ("near=48.5,2.25&radius_km=5&verdict=none", "within 5 km of 48.5, 2.25, without a verdict"),
         ("unknown=1&taken_after=2019-02-01", "from 1 February 2019, unknown"),
         (f"trip={TRIP}", "trip Paris, 3\N{EN DASH}5 May 2019"),
     ],
