@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import platformdirs
@@ -50,6 +50,13 @@ log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
 _PREFIX = "tagger_"
+JSON_EXAMPLES = {
+    "web_folders": '["/photos", "s3://bucket/photos"]',
+    "web_trusted_proxies": '["127.0.0.1", "10.0.0.0/8"]',
+    "webhooks": '{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…"}}',
+    "roots": '{"holidays": "/mnt/holidays"}',
+}
+"""Settings that are lists or objects, in the environment as JSON, each with an example."""
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
 _CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
@@ -317,7 +324,10 @@ def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str,
 
 
 def _environment_values() -> dict[str, Any]:
-    """The settings of the environment, where case does not matter. Other variables are ignored; `tagger doctor` lists them."""
+    """The settings of the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
+
+    Other variables are ignored; `tagger doctor` lists them.
+    """
     variables = {name.lower(): text for name, text in os.environ.items()}
     texts = {name: variables[_PREFIX + name] for name in Settings.model_fields if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
@@ -325,11 +335,10 @@ def _environment_values() -> dict[str, Any]:
 
 
 def _parse_variable(name: str, text: str) -> Any:
-    """The value of a variable; `null` in JSON is none. Text that is no JSON is returned as it is, since validation reports it."""
+    """The value of a variable. Text that should be JSON and is not is returned as it is, since validation reports it."""
     if text == "none":
         return None
-    annotation = Settings.model_fields[name].annotation
-    if not any(get_origin(kind) in {list, dict} for kind in (annotation, *get_args(annotation))):
+    if name not in JSON_EXAMPLES:
         return text
     try:
         return json.loads(text)
@@ -395,7 +404,7 @@ def load_settings(**options: Any) -> Settings:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
-    except ValueError as error:  # invalid TOML in the file, or invalid JSON in a variable
+    except ValueError as error:  # invalid TOML in the file
         raise SettingsInvalid(reason=str(error)) from error
     if settings.s3_endpoint_url:
         # Where the client library looks for it, also in processes that this one starts.
@@ -412,6 +421,8 @@ def _reason(error: ValidationError) -> str:
     is_secret = name == "webhooks" or name.endswith(("_url", "_issuer", "_token", "_secret"))
     value = "" if is_secret else f" is {first['input']!r}"
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
+    if first["type"] in ("list_type", "dict_type") and not path:
+        message += f"; as a variable, write it as JSON, like {JSON_EXAMPLES[name]}"
     return f"{_place(name, path)} (TAGGER_{name.upper()}){value}: {message}"
 
 
