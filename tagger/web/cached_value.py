@@ -31,6 +31,8 @@ class CachedValue(Generic[T]):
         self._turn = turn or threading.Lock()
         self._waits = False
         """Whether it is the turn of another value."""
+        self._waited_s = 0.0
+        """How long a request has waited for this refresh in vain."""
         self._closed = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -46,17 +48,21 @@ class CachedValue(Generic[T]):
         """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.
 
         Where there is a value, a query that took longer than `wait_s` the last time is not waited for, nor one whose turn it is not.
+        Where requests have waited for a refresh in vain, the next ones do not wait for as long again: in a large library, each page would.
         """
         with self._lock:
             if time.monotonic() < self._stale_at_s:
                 return self._value
             if self._thread is None or not self._thread.is_alive():
                 self._waits = not self._turn.acquire(blocking=False)
+                self._waited_s = 0.0
                 self._thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
                 self._thread.start()
             thread = self._thread
         if not (self.has_value and (self._waits or self._query_s > wait_s)):
-            thread.join(wait_s)
+            thread.join(max(wait_s - self._waited_s, 0.0))
+            if thread.is_alive():
+                self._waited_s = max(self._waited_s, wait_s)
         return self._value
 
     def close(self, wait_s: float = CLOSE_S) -> None:

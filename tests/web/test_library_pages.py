@@ -1005,6 +1005,20 @@ def test_a_value_that_was_closed_before_its_turn_is_not_refreshed() -> None:
     assert not waiting.has_value
 
 
+def test_requests_wait_for_a_slow_first_value_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, waits_s = threading.Event(), list[float]()
+    cached = CachedValue(lambda: may_end.wait(30), 1000.0)
+    assert cached.get(0.1) is None
+    monkeypatch.setattr(cached._thread, "join", waits_s.append)
+    assert cached.get(0.1) is None
+    assert cached.get(1.1) is None
+    assert cached.get(1.0) is None
+    assert waits_s == [0.0, 1.0, 0.0]
+    monkeypatch.undo()
+    may_end.set()
+    assert cached.get(30.0) is True
+
+
 def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
     may_end = threading.Event()
     may_end.set()
