@@ -17,7 +17,9 @@ def started(terminal: Terminal, *arguments: str) -> Iterator[Process]:
         yield process
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-        assert "Traceback" not in terminal.log.read_text()
+        log = terminal.log.read_text()
+        assert "Traceback" not in log
+        assert log.splitlines()[-1].startswith("stopped; ")
     finally:
         process.kill()
         process.wait()

@@ -37,7 +37,7 @@ from tagger.cli.output.summary import print_next_steps, print_profile
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher
-from tagger.system.interruption import set_advice
+from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
@@ -126,7 +126,7 @@ def watch(
 
     from tagger.database.enums import Priority
 
-    set_advice("start the same command again: it finds what is not tagged yet")
+    announce_stop("start the same command again: it finds what is not tagged yet")
     intervals = WatchIntervals(60.0 * scan_every, poll_every)
     with Watcher(session, selection, intervals, tag_photos) as watcher:
         console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
