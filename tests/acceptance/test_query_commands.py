@@ -335,7 +335,7 @@ def test_on_a_terminal_the_table_fits_and_obeys_no_color(
 
 
 OTHER_COMMANDS = {
-    *("alembic", "configparser", "http.client", "pydantic_settings", "sqlalchemy.dialects.postgresql"),
+    *("alembic", "configparser", "http.client", "sqlalchemy.dialects.postgresql"),
     *("tagger.photos.digest", "tagger.photos.objects", "tagger.trips.grouping"),
 }
 """What other commands than queries need."""
@@ -351,7 +351,7 @@ OTHER_COMMANDS = {
             {*OTHER_COMMANDS, "tagger.ledger", "tagger.query.details", "tagger.query.landmark_counts"},
         ),
         (["landmarks"], {*OTHER_COMMANDS, "tagger.query.details", "tagger.query.find"}),
-        (["status"], {"alembic", "pydantic_settings", "redis", "sqlalchemy.dialects.postgresql"}),
+        (["status"], {"alembic", "redis", "sqlalchemy.dialects.postgresql"}),
         (["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}),
         (["model", "list"], set()),
     ],

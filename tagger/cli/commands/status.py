@@ -121,7 +121,7 @@ def _show_overview(session: Session, *, json: bool) -> None:
 
 
 def _queue_depths(settings: Settings) -> tuple[dict[str, int | None], str | None]:
-    """The lengths of the queues. Where no Redis has been started, nothing imports its client: a fifth of `tagger status`."""
+    """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
     from tagger.database.enums import Priority
     from worker.embedded_socket import has_socket
 

@@ -59,9 +59,9 @@ class Facet:
     """The choices of a filter. `exact` is false if a choice may have more photos than its number says.
 
     An `outcome` is the name of an option, and a `folder` is a value of `under`. Of `position`, `outcome` and `verdict`, a query has one
-    choice; the other options may be repeated: photos of any of the choices. `default`: of `outcome`, the number of photos if none of
-    these options is given; null of other facets. `more`: how many choices are left out, because 200 others have at least as many photos
-    or come before them.
+    choice; the other options may be repeated: photos of any of the choices. `default` is how many photos the query finds if no `outcome`
+    is chosen: those with a landmark, unless another filter finds others too. It is null for other facets. `more`: how many choices are
+    left out, because 200 others have at least as many photos or come before them.
     """
 
     facet: Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
