@@ -1,4 +1,4 @@
-"""What the tables are made of: their metadata, and the types and constraints that their columns share."""
+"""What the tables are made of: their metadata, and the types, constraints and indexes that they share."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -58,7 +58,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({literals})", name=column)
 
 
-def partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
+def add_partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
     """Add an index of the rows that meet a condition, which its `info` has for the reference; migrations have it by hand.
 
     SQLAlchemy's own parameter would import the dialect of PostgreSQL: a tenth of `tagger query`.

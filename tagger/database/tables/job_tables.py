@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
-from tagger.database.tables.column_types import Id, UtcDateTime, listed, metadata, one_of, partial_index
+from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, listed, metadata, one_of
 
 ledgers = Table(
     "ledgers",
@@ -174,7 +174,7 @@ chunks = Table(
         "doc": "A range of a job's items, processed by one worker at a time. A job's counts are sums over its chunks."
     },
 )
-partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
+add_partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
 
 metadata_writes = Table(
     "metadata_writes",

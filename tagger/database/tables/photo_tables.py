@@ -22,10 +22,10 @@ from tagger.database.tables.column_types import (
     Id,
     PathText,
     UtcDateTime,
+    add_partial_index,
     listed,
     metadata,
     one_of,
-    partial_index,
 )
 from tagger.photo_origin import PhotoOrigin
 
@@ -176,11 +176,11 @@ photos = Table(
         "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
     },
 )
-partial_index("ix_photos_failing", photos.c.id, where=photos.c.failure_kind.is_not(None))
+add_partial_index("ix_photos_failing", photos.c.id, where=photos.c.failure_kind.is_not(None))
 
 Index("ix_photos_name", name_of(photos.c.path))
 
-partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
+add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
 
 PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 """Photos that exist, each once. Conditions on contents need not exclude RAW files with a JPEG: these have none."""
@@ -196,7 +196,7 @@ UNTAGGED = and_(
     ),
 )
 """Photos whose current file no model has classified, without those that failed. A partial index holds them."""
-partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
+add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
 
 NO_FAILURE: dict[str, None] = dict.fromkeys(
     ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")

@@ -20,7 +20,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.tables.column_types import Id, UtcDateTime, metadata, partial_index, views
+from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, metadata, views
 from tagger.database.tables.landmark_tables import landmarks, models
 from tagger.database.tables.photo_tables import contents
 
@@ -57,7 +57,7 @@ tags = Table(
 )
 
 _ACCEPTED = tags.c.accepted == true()
-partial_index(
+add_partial_index(
     "ix_tags_accepted_score_landmark",
     tags.c.score,
     tags.c.content_id,
@@ -71,7 +71,7 @@ def is_candidate(tag: FromClause) -> ColumnElement[bool]:
     return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
 
 
-partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, where=is_candidate(tags))
+add_partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, where=is_candidate(tags))
 
 embeddings = Table(
     "embeddings",
@@ -166,7 +166,7 @@ taught_tags = Table(
     },
 )
 for _table in (tags, taught_tags):
-    partial_index(
+    add_partial_index(
         f"ix_{_table.name}_position_odds", _table.c.content_id, where=_table.c.position_odds.is_not(None)
     )
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
-from tagger.database.tables.column_types import Id, UtcDateTime, metadata, partial_index
+from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, metadata
 
 webhook_messages = Table(
     "webhook_messages",
@@ -36,13 +36,13 @@ webhook_messages = Table(
     UniqueConstraint("receiver", "subject"),
     info={"doc": "An event for a receiver of webhooks, written in the transaction of the event."},
 )
-partial_index(
+add_partial_index(
     "ix_webhook_messages_pending",
     webhook_messages.c.receiver,
     webhook_messages.c.next_attempt_at,
     where=webhook_messages.c.next_attempt_at.is_not(None),
 )
-partial_index(
+add_partial_index(
     "ix_webhook_messages_undelivered",
     webhook_messages.c.receiver,
     webhook_messages.c.id,

@@ -32,7 +32,6 @@ from tagger.web.state import AppState, State
 
 router = api_router("jobs")
 
-WORKER_STARTS = "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
 """While `tagger up` starts or restarts its worker."""
 
 JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
@@ -193,7 +192,7 @@ def waiting_reason(state: AppState, now: JobsStatus) -> str | None:
         waits = dict.fromkeys(worker.waits_for for worker in now.workers)
         return None if None in waits else f"No worker starts work now: {'; '.join(map(str, waits))}."
     if state.has_own_worker:
-        return WORKER_STARTS
+        return "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
     return (
         "No worker is running. Jobs are recorded and wait for one. Start it on the server with `tagger worker`, or start "
         "everything with `tagger up`."
