@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,6 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.processing import chunk_results
-from tagger.processing.claimed_chunk import StoredBatch
 from tagger.processing.database_waits import DatabaseWaits
 from tagger.settings import Settings
 
@@ -118,11 +118,15 @@ def test_tag_stores_its_results_after_an_outage(
 ) -> None:
     job = folder.record()
 
-    def end_later(_stored: StoredBatch) -> None:
-        threading.Timer(2 * LEASE_S, outage.end).start()
+    def end_later() -> None:
+        assert outage.began.wait(END_S)
+        time.sleep(2 * LEASE_S)
+        outage.end()
 
-    progress = folder.run(job, end_later)
-    assert outage.began.is_set()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(end_later)
+        progress = folder.run(job)
+        ended.result()
     assert (progress.tagged, progress.state, sum(classified)) == (PHOTOS, JobState.FINISHED, PHOTOS)
 
 
