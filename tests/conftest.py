@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.compiled_statements import share_compiled_statements
+from support.embedding_spaces import share_embedding_spaces
 from support.empty_databases import create_sqlite_database, share_migrated_schema
 from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
 from support.injection import injecting_environment, injecting_path
@@ -43,6 +44,7 @@ os.environ["TAGGER_BACKEND"] = "torchscript"
 quiet_threads()
 
 share_compiled_statements()
+share_embedding_spaces()
 share_migrated_schema()
 
 # Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
