@@ -130,7 +130,7 @@ def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> 
 def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, screen: Screen) -> None:
     with open_page(browser, f"{address}/photos?{ALL}", screen=screen, base=address) as page:
         wait_for_grid(page)
-        page.wait_for_function(SCROLLED_A_SCREEN, arg=700, timeout=60_000)
+        page.wait_for_function(SCROLLED_A_SCREEN, arg=MOST_TILES + 50, timeout=60_000)
         tiles = page.evaluate(POSITIONS)
         assert 0 < len(tiles) < MOST_TILES
         expected = photo_ids(page, ALL, tiles[-1][0])
