@@ -32,8 +32,6 @@ from tagger.web.state import AppState, State
 
 router = api_router("jobs")
 
-"""While `tagger up` starts or restarts its worker."""
-
 JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 
