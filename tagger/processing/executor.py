@@ -91,19 +91,7 @@ class ChunkExecutor:
                 on_progress=record_progress,
                 on_stored=on_stored,
             )
-            self._chunks.add(chunk)
-            try:
-                end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
-            except LeaseLost:
-                end = ChunkEnd.LOST
-            except BaseException as error:
-                if not (isinstance(error, SQLAlchemyError) and is_transient(error)):
-                    self._release(chunk)
-                raise
-            finally:
-                self._chunks.remove(chunk)
-            if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
-                self._release(chunk)
+            end = self._process_or_release(chunk, is_acquired=is_acquired)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
@@ -122,6 +110,23 @@ class ChunkExecutor:
         self._leases.close()
         self._waits.close()
         self.models.close()
+
+    def _process_or_release(self, chunk: ClaimedChunk, *, is_acquired: bool) -> ChunkEnd:
+        """Process a chunk, and release it if others may go on with it."""
+        self._chunks.add(chunk)
+        try:
+            end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
+        except LeaseLost:
+            end = ChunkEnd.LOST
+        except BaseException as error:
+            if not (isinstance(error, SQLAlchemyError) and is_transient(error)):
+                self._release(chunk)
+            raise
+        finally:
+            self._chunks.remove(chunk)
+        if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
+            self._release(chunk)
+        return end
 
     def _process(self, chunk: ClaimedChunk) -> ChunkEnd:
         if chunk.claim.attempts > 1:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from tagger.catalog.raw_pairs import files_of
 from tagger.database.connection import Database
@@ -64,7 +64,26 @@ class ItemResult:
 
 def open_items(database: Database, claim: Claim) -> list[OpenItem]:
     """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
-    query = (
+    with database.read() as connection:
+        rows = connection.execute(_items_without_outcome(claim)).all()
+        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
+    skipped = [
+        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
+        for row in rows
+        if row.id is None or row.primary_id is not None
+    ]
+    if skipped:
+        with database.write() as connection:
+            store_outcomes(connection, claim, skipped)
+    return [
+        _open_item(row, claim, raw_files.get(row.id, ()))
+        for row in rows
+        if row.id is not None and row.primary_id is None
+    ]
+
+
+def _items_without_outcome(claim: Claim) -> Select[Any]:
+    return (
         select(
             job_items.c.position,
             job_items.c.attempts,
@@ -91,22 +110,6 @@ def open_items(database: Database, claim: Claim) -> list[OpenItem]:
         )
         .order_by(job_items.c.position)
     )
-    with database.read() as connection:
-        rows = connection.execute(query).all()
-        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
-    skipped = [
-        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
-        for row in rows
-        if row.id is None or row.primary_id is not None
-    ]
-    if skipped:
-        with database.write() as connection:
-            store_outcomes(connection, claim, skipped)
-    return [
-        _open_item(row, claim, raw_files.get(row.id, ()))
-        for row in rows
-        if row.id is not None and row.primary_id is None
-    ]
 
 
 def raw_files_of(
