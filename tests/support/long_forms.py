@@ -1,8 +1,8 @@
 """Which tests run on PostgreSQL in the long form alone (`make test-slow`), by a rule instead of marks at each of them.
 
 A test with the fixture `database` runs on SQLite and on PostgreSQL. A module that is about files, pages, servers or rules more than
-about SQL says `pytestmark = pytest.mark.long_on_postgresql()`. Its tests of locks, of concurrency and of what a crash or a lost
-lease leaves behind, and one at least of each statement that differs on PostgreSQL, are named and run in `make test` too:
+about SQL says `pytestmark = pytest.mark.long_on_postgresql()`. Its tests of locks, of concurrency, of what a crash or a lost lease
+leaves behind, and of SQL that differs on PostgreSQL are named and run in `make test` too:
 `pytest.mark.long_on_postgresql(but=["test_processes_start_at_once"])`.
 """
 
