@@ -36,7 +36,7 @@ from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, ScanRole
 from tagger.query.index_scan import Condition
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
-from tagger.query.plans import ids_of_scans, scan_plans, scans_size, smallest_plan
+from tagger.query.plans import is_of_scans, scan_plans, scans_size, smallest_plan
 from tagger.query.tag_conditions import shown_landmarks
 from tagger.query.tagged_photos import select_photos
 
@@ -290,7 +290,7 @@ class _FacetCounts:
         scans = plans[smallest_plan(self.connection, plans)].unordered
         exact = scans_size(self.connection, scans, self.most_read) < self.most_read
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
-        among = photos.c.id.in_(ids_of_scans(scans)) if exact else photos.c.id > newest
+        among = is_of_scans(scans) if exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
         columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")

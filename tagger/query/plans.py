@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isqrt
-from typing import Any
 
-from sqlalchemy import Connection, Select, false, func, or_, select, union_all
+from sqlalchemy import Connection, and_, false, func, or_, select, union_all
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import UNTAGGED, photos
@@ -100,8 +99,8 @@ def sorted_plan(
     scans = plans[smallest_plan(connection, plans, limits)].unordered
     is_small = not has_index or scans_size(connection, scans, fewest) < fewest
     if by_score and resolved.query.unknown:
-        return ScanPlan(tuple(candidate_scans(ids_of_scans(scans), is_small=is_small)))
-    among = ids_of_scans(scans) if is_small else None
+        return ScanPlan(tuple(candidate_scans(is_of_scans(scans), is_small=is_small)))
+    among = is_of_scans(scans) if is_small else None
     return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_ids, among, month)))
 
 
@@ -110,12 +109,15 @@ def _fewest_to_walk(connection: Connection) -> int:
     return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
 
 
-def ids_of_scans(scans: Sequence[IndexScan]) -> Select[Any]:
-    """The ids of all photos of the scans, perhaps of others that do not match the query."""
-    if not scans:
-        return select(photos.c.id).where(false())
+def is_of_scans(scans: Sequence[IndexScan]) -> Condition:
+    """Whether a scan returns the photo; perhaps of other photos that do not match the query."""
+    files = [scan for scan in scans if isinstance(scan, PhotoScan) and scan.keys != (photos.c.id,)]
+    if len(files) == len(
+        scans
+    ):  # one look at each photo; SQLite would rather read the index of an order than one of ids
+        return or_(false(), *(and_(*scan.conditions) for scan in files))
     found = union_all(*(scan.photo_ids() for scan in scans)).subquery()
-    return select(found.c[0])
+    return photos.c.id.in_(select(found.c[0]))
 
 
 def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:

@@ -18,13 +18,13 @@ from tagger.query.tagged_photos import select_photos
 
 @dataclass(frozen=True)
 class SortedScan:
-    """Photos in the order of `keys`, which are unique together. `among`: ids of the photos to sort; None: an index has the order."""
+    """Photos in the order of `keys`, which are unique together. `among`: whether a photo is one of those to sort; None: an index has the order."""
 
     keys: tuple[ColumnElement[Any], ...]
     types: tuple[type, ...]
     descending: bool = False
     conditions: tuple[Condition, ...] = ()
-    among: Select[Any] | None = field(default=None, compare=False)
+    among: Condition | None = field(default=None, compare=False)
     landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
@@ -76,10 +76,10 @@ class SortedScan:
             return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
         return _lazily(self._ordered_ids(self.among, in_order), in_order)
 
-    def _ordered_ids(self, among: Select[Any], request: PageRequest) -> Subquery:
+    def _ordered_ids(self, among: Condition, request: PageRequest) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
         keys = tuple(off_index(key) for key in self.keys)
-        ids = select(photos.c.id, *self._labelled_keys()).where(photos.c.id.in_(among), *self.conditions)
+        ids = select(photos.c.id, *self._labelled_keys()).where(among, *self.conditions)
         return request.in_order(ids, keys).offset(0).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
@@ -94,7 +94,7 @@ def _lazily(ids: Subquery, request: PageRequest) -> Select[Any]:
 
 
 def sorted_scans(
-    query: PhotoQuery, landmark_ids: Sequence[int], among: Select[Any] | None, month: str | None = None
+    query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
     """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
     if query.sort == "name":
@@ -116,7 +116,7 @@ def sorted_scans(
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
 
 
-def candidate_scans(among: Select[Any], *, is_small: bool) -> Iterator[SortedScan]:
+def candidate_scans(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
     """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
 
     Those without a candidate come last. If there are few photos, they are sorted; otherwise an index has those with a candidate. The

@@ -91,7 +91,7 @@ def count_months(
         .where(*resolved.conditions(ScanRole()))
     )
     if isinstance(scan, SortedScan) and scan.among is not None:
-        counted = counted.where(photos.c.id.in_(scan.among))
+        counted = counted.where(scan.among)
     rows = connection.execute(counted.group_by(month) if _by_date(query) else counted)
     return [MonthPhotos(month, number, int(aspects)) for month, number, aspects in rows if number]
 
