@@ -607,6 +607,10 @@ def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(
     assert list(choices_of(first_choices(cameras), "camera"))[8:] == ["Camera 9"]
     folders = client.get("/photos/filter", params={"under": str(library.root / "10")}).text
     assert 'class="filter-rest" open' not in folders
+    rest = re.findall(
+        r'data-rest.*?<span>(.*?)<span class="visually-hidden">(.*?)</span>(.*?)</span>', folders, re.DOTALL
+    )
+    assert rest == [("4 more", " folders", " in 10"), ("3 more", " folders", "")]
     inside = [f"in-{n:02}" for n in range(12)]
     assert list(choices_of(first_choices(folders), "under"))[8:] == ["10", *inside[:8]]
     assert list(choices_of(folders, "under"))[8:] == ["10", *inside, "08", "09", "11"]

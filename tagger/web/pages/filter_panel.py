@@ -75,13 +75,14 @@ class Choice:
 class ChoiceList:
     """Choices in their order. `key` tells the lists of a panel apart; `names` says what the choices are, such as `cameras`.
 
-    `left_out`: the number of choices that are not in the list.
+    `left_out`: the number of choices that are not in the list. `folder`: the name of the one that they are in.
     """
 
     key: str
     names: str
     all: tuple[Choice, ...]
     left_out: int = 0
+    folder: str = ""
 
     @property
     def first(self) -> tuple[Choice, ...]:
@@ -304,7 +305,9 @@ class _FolderTree:
         opened = others if within else [*self.open_folders, choice.value]
         address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
         name = PurePath(choice.value).name or choice.name
-        folders = ChoiceList(choice.value, f"folders in {name}", tuple(self._tree(inside, depth + 1)))
+        folders = ChoiceList(
+            choice.value, _NAMES["folder"], tuple(self._tree(inside, depth + 1)), folder=name
+        )
         return FolderChoice(
             **vars(choice) | {"name": name},
             folders=folders,
