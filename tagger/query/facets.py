@@ -225,10 +225,10 @@ class _FacetCounts:
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
         roots = list_roots(self.connection, self.root_paths)
-        outermost: Iterable[FacetValue] = () if len(roots) == 1 else self._root_values(matches, roots)
-        starts = [
-            (root, start) for root in roots for start in self._open_folders(root, is_only=len(roots) == 1)
-        ]
+        is_only = len(roots) == 1  # no choice beside what is in it, unless it was chosen
+        lists_roots = not is_only or roots[0].folder in self.query.under
+        outermost: Iterable[FacetValue] = self._root_values(matches, roots) if lists_roots else ()
+        starts = [(root, start) for root in roots for start in self._open_folders(root, is_only=is_only)]
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
 

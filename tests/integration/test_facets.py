@@ -197,6 +197,13 @@ def test_an_open_folder_shows_its_folders_without_being_chosen(library: StoredPh
     assert str(library.root / "a" / "b" / "c") in {value.value for value in deep.values}
 
 
+def test_the_only_root_is_a_folder_where_it_is_chosen(library: StoredPhotos) -> None:
+    query = PhotoQuery(any_rank=True, under=(library.root,))
+    folders = counted(count_facets(library.database, query))["folder"]
+    assert folders[str(library.root)] == number_of(library, query)
+    assert str(library.root / "a") in folders
+
+
 def test_several_roots_are_the_outermost_folders(library: StoredPhotos, tmp_path: Path) -> None:
     other = StoredPhotos(library.database, tmp_path / "more", library.model)
     other.photo("trip/1.jpg", (GATE, 0.9, True))
