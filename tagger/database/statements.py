@@ -66,6 +66,23 @@ def _postgresql_rounded_down(element: Any, compiler: SQLCompiler, **options: Any
     return f"floor({compiler.process(element.clauses, **options)})::integer"
 
 
+class greatest(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
+    """The largest of numbers that are not null."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(greatest, "sqlite")
+def _sqlite_greatest(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
+
+
+@compiles(greatest, "postgresql")
+def _postgresql_greatest(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
 def current_time(connection: Connection) -> datetime:
     """The time by the database's clock, in UTC. The clocks of a fleet differ; what is due is compared by this one."""
     return datetime.fromtimestamp(connection.execute(select(db_now())).scalar_one(), UTC)

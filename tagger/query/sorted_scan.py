@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select
 
 from tagger.catalog.month_photos import NO_MONTH
-from tagger.database.tables import is_candidate, photos, tags, taught_tags
+from tagger.database.tables import is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.query.options import PhotoQuery
-from tagger.query.tag_conditions import is_rejected
+from tagger.query.tag_conditions import best_accepted_score, is_rejected
 from tagger.query.tagged_photos import select_photos
 
 
@@ -103,7 +103,9 @@ def sorted_scans(
         )
         return
     if query.sort == "score":
-        yield SortedScan((_score(landmark_ids), photos.c.id), (float, int), descending=True, among=among)
+        yield SortedScan(
+            (best_accepted_score(landmark_ids), photos.c.id), (float, int), descending=True, among=among
+        )
         return
     dates = (query.taken_after, query.taken_before, query.trip)
     is_dated = bool(query.year) or any(each is not None for each in dates)
@@ -166,17 +168,3 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     if (first.year, first.month) == (9999, 12):
         return first, None
     return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-
-
-def _score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
-    """The best accepted score of the photo, of the landmarks if there are any; 0 if it has none."""
-    best = (
-        select(func.max(table.c.score))
-        .where(
-            table.c.content_id == photos.c.content_id,
-            table.c.landmark_id.in_(landmark_ids) if landmark_ids else table.c.accepted == true(),
-        )
-        .scalar_subquery()
-        for table in (tags, taught_tags)
-    )
-    return func.coalesce(*best, 0.0)

@@ -12,7 +12,10 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    and_,
     exists,
+    false,
+    func,
     or_,
     select,
     true,
@@ -21,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.catalog.dismissals import is_dismissed
-from tagger.database.statements import among
+from tagger.database.statements import among, greatest
 from tagger.database.tables import photos, tags, taught_tags, verdicts
 from tagger.query.index_scan import Condition
 
@@ -66,13 +69,39 @@ def shown_landmarks(
     return union(*matching, of_table(verdicts, verdicts.c.verdict == "confirmed"))
 
 
+def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
+    """The best score of the photo's accepted tags, of these landmarks if there are any; 0 without one."""
+
+    def best(table: Table) -> ColumnElement[float]:
+        of_photo = [table.c.content_id == photos.c.content_id, _gives_score(table)]
+        if landmark_ids:
+            of_photo.append(_is_of(table, landmark_ids))
+        is_accepted = or_(_has_verdict(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
+        score = select(func.max(table.c.score)).where(*of_photo, is_accepted)
+        return func.coalesce(score.scalar_subquery(), 0.0)
+
+    return greatest(best(tags), best(taught_tags))
+
+
 def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterator[Condition]:
     yield ~is_rejected(table)
     if min_score is not None:
         yield table.c.score >= min_score
+        yield _gives_score(table)
     if not any_rank:
         yield table.c.accepted == true()
         yield ~is_dismissed(table.c.content_id)
+
+
+def _gives_score(table: Table) -> Condition:
+    """Whether the score of a row is that of the effective tag: the taught one's if that alone is accepted, otherwise the model's."""
+    other = (taught_tags if table is tags else tags).alias()
+    same = exists().where(
+        other.c.content_id == table.c.content_id, other.c.landmark_id == table.c.landmark_id
+    )
+    if table is tags:
+        return or_(tags.c.accepted == true(), ~same.where(other.c.accepted == true()))
+    return ~same.where(or_(other.c.accepted == true(), taught_tags.c.accepted == false()))
 
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:
@@ -93,8 +122,12 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
 
 def is_rejected(table: FromClause) -> Condition:
     """Whether a person rejected the landmark of a row of this table on its image."""
+    return _has_verdict(table, "rejected")
+
+
+def _has_verdict(table: FromClause, verdict: str) -> Condition:
     return exists().where(
         verdicts.c.content_id == table.c.content_id,
         verdicts.c.landmark_id == table.c.landmark_id,
-        verdicts.c.verdict == "rejected",
+        verdicts.c.verdict == verdict,
     )

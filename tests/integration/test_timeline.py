@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -193,6 +194,34 @@ def test_verdicts_count_in_sections(library: StoredPhotos) -> None:
         assert all_ids(library, query) == [photo.id for photo in found]
     assert names(library, sort="newest", unknown=True) == "b"
     assert names(library, sort="newest", landmark=GATE) == "unknown a f"
+
+
+def test_scores_are_those_of_the_effective_tags(library: StoredPhotos) -> None:
+    """Each combination of a model's tag, a taught one, and what people said."""
+    kinds: list[tuple[float, bool] | None] = [None, (0.3, False), (0.65, True), (0.95, True)]
+    for number, (tag, taught, said) in enumerate(
+        product(kinds, kinds, ("", "confirmed", "rejected", "away"))
+    ):
+        path = f"{number:02}.jpg"
+        library.photo(path, *([(EIFFEL, *tag)] if tag else []), digest=path)
+        if taught:
+            score, accepted = taught
+            library.taught(library.newest_id(), EIFFEL, score, accepted=accepted)
+        if said == "away":
+            library.dismiss(path)
+        elif said:
+            library.verdict(path, EIFFEL, said)
+    for any_rank, min_score, landmark in product((False, True), (None, 0.5, 0.9), ((), (EIFFEL,))):
+        options: dict[str, Any] = {"any_rank": any_rank, "min_score": min_score, "landmark": landmark}
+        query = PhotoQuery(**options, sort="score")
+        found = list(find_tagged(library.database, query))
+        assert {photo.id for photo in found} == {
+            photo.id for photo in find_tagged(library.database, PhotoQuery(**options))
+        }, options
+        assert sum(section.photos for section in timeline_sections(library.database, query)) == len(found)
+        assert all_ids(library, query) == [photo.id for photo in found]
+        scores = [max((tag.score or 0 for tag in photo.tags if tag.accepted), default=0) for photo in found]
+        assert scores == sorted(scores, reverse=True), options
 
 
 def test_exact_copies_are_one_photo_among_those_that_match(library: StoredPhotos) -> None:

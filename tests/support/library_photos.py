@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from sqlalchemy import insert, select
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import photos, taught_tags
 from tagger.photos.digest import digest_photo
 from tagger.settings import Settings
 
@@ -44,22 +42,7 @@ class LibraryPhotos(StoredPhotos):
     def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **columns: Any) -> int:
         """Create a photo without a file; return its id."""
         self.photo(path, *predictions, **columns)
-        with self.database.read() as connection:
-            return int(connection.execute(photos.select().order_by(photos.c.id.desc())).first().id)  # type: ignore[union-attr]
-
-    def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
-        """Give a photo a taught tag."""
-        with self.database.write() as connection:
-            content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
-            connection.execute(
-                insert(taught_tags).values(
-                    content_id=content_id,
-                    landmark_id=self.landmark_ids[slug],
-                    score=score,
-                    accepted=accepted,
-                    model_id=self.model.id,
-                )
-            )
+        return self.newest_id()
 
     @staticmethod
     def state(file: Path) -> dict[str, int]:

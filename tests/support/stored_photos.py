@@ -5,12 +5,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from tagger.catalog.cameras import camera_of, ensure_cameras
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
-from tagger.database.tables import contents, dismissals, landmarks, photos, positions, roots, tags, verdicts
+from tagger.database.tables import (
+    contents,
+    dismissals,
+    landmarks,
+    photos,
+    positions,
+    roots,
+    tags,
+    taught_tags,
+    verdicts,
+)
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.paths import path_text
 
@@ -83,6 +93,25 @@ class StoredPhotos:
                     verdict=verdict,
                     given_by="ada",
                     given_at=CLASSIFIED_AT,
+                )
+            )
+
+    def newest_id(self) -> int:
+        """The id of the photo that was inserted last."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.max(photos.c.id))).scalar_one()
+
+    def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
+        """Give a photo a taught tag."""
+        with self.database.write() as connection:
+            content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
+            connection.execute(
+                insert(taught_tags).values(
+                    content_id=content_id,
+                    landmark_id=self.landmark_ids[slug],
+                    score=score,
+                    accepted=accepted,
+                    model_id=self.model.id,
                 )
             )
 
