@@ -126,19 +126,22 @@ def check_keys(broker: Broker, client: redis.Redis) -> None:
             raise RedisKeyForeign(url=broker.redacted_url, key=key, kind=kind.decode(), should=should)
 
 
-def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
-    """The number of messages per priority, None if Redis does not answer, and the reason for that."""
+def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailable | RedisKeyForeign | None]:
+    """The number of messages per priority, None if it is unknown, and the reason for that.
+
+    There is no reason if the embedded Redis has not been started.
+    """
     try:
         with broker.client() as client:
             check_keys(broker, client)
             return {**count_queued(client)}, None
     except RedisKeyForeign as error:
-        return dict.fromkeys(priority.value for priority in QUEUES), str(error)
+        return dict.fromkeys(priority.value for priority in QUEUES), error
     except (redis.RedisError, ValueError) as error:
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in QUEUES)
         if broker.embedded:
             return unknown, None  # it starts when it is needed
-        return unknown, str(RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")))
+        return unknown, RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
 
 
 def taken_messages(broker: Broker) -> TakenMessages | None:

@@ -81,7 +81,9 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
     done = terminal.run("enqueue", "photos")
     assert "does not answer" in done.stderr
     assert f"Job {done.stdout.strip()} is recorded" in done.stderr
-    assert "does not answer" in terminal.run("status").stderr
+    status = terminal.run("status")
+    assert "queued messages: Redis does not answer\n" in status.stdout
+    assert "does not answer" in status.stderr
     assert "does not answer" in terminal.run("worker", code=1).stderr
     terminal.environment["TAGGER_REDIS_URL"] = configured
     with terminal.workers(1):

@@ -10,6 +10,7 @@ from tagger.cli.output.job_rate import RECENT_S, JobRates
 from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.enqueue.ticks import LastTick
+from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import ChunkProgress, WorkerStatus
 
@@ -107,6 +108,22 @@ def test_a_job_shows_its_state_share_rate_and_time_left() -> None:
         "schedules: last tick 12 s ago",
     ]
     assert job_line(job(7), 10.0) == "job 7 running: 250 of 1000 photos, 10.0 photos/s, about 1 min 15 s left"
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (None, "Redis is not running"),
+        (RedisUnavailable(url="redis://127.0.0.1:1/0", reason="refused"), "Redis does not answer"),
+        (
+            RedisKeyForeign(key="bulk", url="redis://127.0.0.1", kind="set", should="should be a list"),
+            "unknown",
+        ),
+    ],
+)
+def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
+    view = View(clock="", queues={"interactive": None, "bulk": None}, redis_problem=problem)
+    assert f"queued messages: {text}" in view_lines(view, 80, 24)
 
 
 def test_a_worker_shows_its_chunks_and_last_heartbeat() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.enqueue.ticks import LastTick
+    from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.settings import Settings
@@ -102,7 +103,7 @@ def _show_overview(session: Session, *, json: bool) -> None:
     settings, database = session
     webhooks = count_messages(database)
     workers, last_tick = list_workers(database), find_last_tick(database)
-    queues, problem = _queue_depths(settings)
+    queues, redis_problem = _queue_depths(settings)
     if json:
         write_json(_overview_document(database, workers, queues, last_tick, webhooks))
     else:
@@ -113,14 +114,17 @@ def _show_overview(session: Session, *, json: bool) -> None:
             workers,
             queues,
             last_tick,
+            redis_problem=redis_problem,
             keeps_worker=keeps_worker(settings.data_folder, database),
         )
         typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
-    for warning in filter(None, (problem, late_tick_problem(last_tick))):
+    for warning in filter(
+        None, (str(redis_problem) if redis_problem else None, late_tick_problem(last_tick))
+    ):
         console.warning(warning)
 
 
-def _queue_depths(settings: Settings) -> tuple[dict[str, int | None], str | None]:
+def _queue_depths(settings: Settings) -> tuple[dict[str, int | None], TaggerError | None]:
     """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
     from tagger.database.enums import Priority
     from worker.embedded_socket import has_socket

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.enqueue.ticks import LastTick
+    from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.webhooks.messages import MessageCounts
@@ -98,22 +99,34 @@ def overview_lines(
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
     *,
+    redis_problem: TaggerError | None,
     keeps_worker: bool,
 ) -> list[str]:
     """The latest jobs as a table, the workers, the queues and, where schedules are enabled, the last tick.
 
-    `keeps_worker`: `tagger up` is running, so that a worker is starting if there is none.
+    `redis_problem`: why the queues cannot be read, if Redis should be running. `keeps_worker`: `tagger up` is running, so
+    that a worker is starting if there is none.
     """
     lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
     if older_count:
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
         )
-    depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
     is_starting = keeps_worker and not workers
     lines += [f"workers: {WORKER_STARTS}"] if is_starting else worker_lines(workers)
-    lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
+    lines.append(queues_line(queues, redis_problem, "Redis is not running; a worker starts it"))
     return [*lines, *tick_lines(last_tick)]
+
+
+def queues_line(queues: Mapping[str, int | None], problem: TaggerError | None, not_started: str) -> str:
+    """`queued messages: interactive 0, bulk 2`, or why that is unknown; `not_started` is the text if there is no problem."""
+    from tagger.errors import RedisUnavailable
+
+    depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
+    missing = not_started
+    if problem is not None:
+        missing = "Redis does not answer" if isinstance(problem, RedisUnavailable) else "unknown"
+    return f"queued messages: {', '.join(depths) or missing}"
 
 
 def worker_text(worker: WorkerStatus) -> str:

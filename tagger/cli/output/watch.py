@@ -73,7 +73,8 @@ def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
     jobs, _ = list_recent_jobs(database, FINISHED_SHOWN)
     last_tick = find_last_tick(database)
     now_s = time.monotonic()
-    queues, problem = queue_depths(find_broker(settings, start=False))
+    queues, redis_problem = queue_depths(find_broker(settings, start=False))
+    problems = (str(redis_problem) if redis_problem else None, late_tick_problem(last_tick))
     return View(
         clock=_clock(),
         jobs=jobs,
@@ -81,8 +82,9 @@ def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
         workers=list_workers(database),
         chunks=list_chunk_progress(database),
         queues=queues,
+        redis_problem=redis_problem,
         last_tick=last_tick,
-        problems=[*filter(None, (problem, late_tick_problem(last_tick)))],
+        problems=[*filter(None, problems)],
         keeps_worker=keeps_worker(settings.data_folder, database),
     )
 

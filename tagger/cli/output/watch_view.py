@@ -9,12 +9,13 @@ from rich.cells import cell_len, set_cell_size
 
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_rate import duration_text, seconds_left
-from tagger.cli.output.job_text import WORKER_STARTS, tick_lines
+from tagger.cli.output.job_text import WORKER_STARTS, queues_line, tick_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.enqueue.ticks import LastTick
+    from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import ChunkProgress, WorkerStatus
 
@@ -31,7 +32,7 @@ STATE_ORDER = ("running", "scanning", "waiting", "paused", "queued")
 class View:
     """The state at one moment. `rates` are photos/s by job; `problems` are messages about Redis, the database or beat.
 
-    `keeps_worker`: `tagger up` is running, so that a worker is starting if there is none.
+    `redis_problem`: why the queues cannot be read, if Redis should be running. `keeps_worker`: `tagger up` is running, so that a worker is starting if there is none.
     """
 
     clock: str
@@ -40,6 +41,7 @@ class View:
     workers: Sequence[WorkerStatus] = ()
     chunks: Sequence[ChunkProgress] = ()
     queues: Mapping[str, int | None] = field(default_factory=dict)
+    redis_problem: TaggerError | None = None
     last_tick: LastTick | None = None
     problems: Sequence[str] = ()
     keeps_worker: bool = False
@@ -128,8 +130,7 @@ def _worker_lines(view: View) -> list[str]:
 
 
 def _queues(view: View) -> str:
-    depths = [f"{name} {depth}" for name, depth in view.queues.items() if depth is not None]
-    return f"queued messages: {', '.join(depths) or 'Redis is not running'}"
+    return queues_line(view.queues, view.redis_problem, "Redis is not running")
 
 
 def _notes(view: View) -> list[str]:

@@ -73,7 +73,7 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
         queues,
         find_last_tick(database),
         count_messages(database),
-        problem,
+        str(problem) if problem else None,
         now,
     )
 
