@@ -210,6 +210,10 @@ class DatabaseUnavailable(TaggerError):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
 
 
+class DiskFull(TaggerError):
+    """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are safe."""
+
+
 class DatabaseConnectionLost(TaggerError):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 

@@ -3,6 +3,7 @@
 This module imports no command: a command is imported when it is used, and imports what it needs when it runs.
 """
 
+import errno
 import sys
 from collections.abc import MutableMapping
 from typing import Annotated, Any, cast
@@ -13,7 +14,7 @@ from typer.core import TyperGroup
 from tagger.cli.lazy_commands import LazyCommands
 from tagger.cli.output import console
 from tagger.cli.session import close_sessions
-from tagger.errors import DatabaseConnectionLost, DatabasePermissionMissing, SystemRefused, TaggerError
+from tagger.errors import DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
 
 COMMANDS = {
     "Tagging": {
@@ -150,15 +151,18 @@ def run() -> None:
     except OSError as error:
         console.drop_unwritable_results()
         what = error.filename or "a file or standard output"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            console.fail(DiskFull(what=what, reason=error.strerror))
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:
-        from tagger.database.errors import DatabaseError, is_permission_missing
+        from tagger.database.errors import DatabaseError, is_permission_missing, outage
 
         if not isinstance(error, DatabaseError):
             raise
         reason = str(getattr(error, "orig", None) or error).strip()
-        kind = DatabasePermissionMissing if is_permission_missing(error) else DatabaseConnectionLost
-        console.fail(kind(reason=reason))
+        if is_permission_missing(error):
+            console.fail(DatabasePermissionMissing(reason=reason))
+        console.fail(outage(error, reason))
     finally:
         close_sessions()
 

@@ -36,6 +36,7 @@ def open_database(
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
+        DiskFull: the disk has no space for it.
         SchemaOutdated: the schema of a server is older; the operator runs `tagger db upgrade`.
         SchemaNewer: a newer version of this program created it.
     """

@@ -16,8 +16,9 @@ from sqlalchemy import text
 
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url
+from tagger.database.errors import is_disk_full
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
-from tagger.errors import DatabaseUnavailable, SettingsInvalid
+from tagger.errors import DatabaseUnavailable, DiskFull, SettingsInvalid
 
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
@@ -83,6 +84,7 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
 
     Raises:
         DatabaseUnavailable: the database does not answer, or the file is not a database.
+        DiskFull: the disk has no space for the files that SQLite creates to read.
         SettingsInvalid: the address is invalid.
     """
     file = sqlite_file(url)
@@ -104,6 +106,8 @@ def _sqlite_revision(file: Path) -> str:
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
+        if is_disk_full(error):
+            raise DiskFull(what=f"sqlite:///{file}", reason=str(error)) from error
         raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error)) from error
     return str(row[0]) if row else ""
 

@@ -4,6 +4,7 @@ SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred tran
 fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
+import errno
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -16,8 +17,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tagger.addresses import AddressInvalid, check_postgresql_url
-from tagger.database.errors import is_permission_missing
-from tagger.errors import DatabasePermissionMissing, DatabaseUnavailable, SettingsInvalid, TaggerError
+from tagger.database.errors import is_disk_full, is_permission_missing
+from tagger.errors import (
+    DatabasePermissionMissing,
+    DatabaseUnavailable,
+    DiskFull,
+    SettingsInvalid,
+    TaggerError,
+)
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0
@@ -41,7 +48,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
 
     Raises:
         SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
-        DatabaseUnavailable: the folder of the SQLite file cannot be created.
+        DatabaseUnavailable, DiskFull: the folder of the SQLite file cannot be created.
         PermissionsUnsafe: other users can change the SQLite file or its folder.
     """
     parsed = parse_database_url(url)
@@ -169,6 +176,8 @@ def _prepare_folder(url: URL) -> None:
     try:
         make_private_folder(file.parent)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(what=file.parent, reason=error.strerror) from error
         raise DatabaseUnavailable(url=redact(url), reason=f"{file.parent}: {error.strerror}") from error
     require_safe(file.parent)
     for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes what the last three say into the file
@@ -177,7 +186,7 @@ def _prepare_folder(url: URL) -> None:
 
 @contextmanager
 def unavailable_on_error(engine: Engine) -> Iterator[None]:
-    """Turn SQLAlchemy's errors into DatabaseUnavailable. Any error disposes of the engine."""
+    """Turn SQLAlchemy's errors into DatabaseUnavailable, or what is more exact. Any error disposes of the engine."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -186,6 +195,8 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         engine.dispose()
         if is_permission_missing(error):
             raise DatabasePermissionMissing(reason=lines[0]) from error
+        if is_disk_full(error):
+            raise DiskFull(what=redact(engine.url), reason=lines[0]) from error
         raise DatabaseUnavailable(url=redact(engine.url), reason=lines[0]) from error
     except TaggerError:
         engine.dispose()

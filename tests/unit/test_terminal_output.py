@@ -133,8 +133,8 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: The operating system refuses access to 'a file or standard output': No space left on device. "
-        "Check the name and your permissions.\n"
+        "error: No space is left for a file or standard output (No space left on device). "
+        "Free space on its disk, then try again; stored results are safe.\n"
     )
 
 

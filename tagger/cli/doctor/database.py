@@ -23,7 +23,7 @@ from tagger.database.diagnostics import (
     sqlite_file,
 )
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import TaggerError
+from tagger.errors import DiskFull, TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +39,12 @@ class DatabaseChecks:
         self._url = url
         self._file = sqlite_file(url)
         self.database: Database | None = None
+        self._is_disk_full = False
 
     def run(self) -> Iterator[Finding]:
         yield from self.check_connection()
+        if self._is_disk_full:
+            return  # an intact file would look damaged
         if self._file is not None and self._file.exists():
             yield from check_database_file(self._file)
         elif self.database is not None:
@@ -53,6 +56,10 @@ class DatabaseChecks:
             schema, revision = schema_status(self._url)
             if schema is SchemaStatus.CURRENT:
                 self.database = open_database(bounded_url(self._url))
+        except DiskFull as error:
+            self._is_disk_full = True
+            yield wrong("database", str(error), "free space on the disk of the database")
+            return
         except TaggerError as error:
             yield wrong("database", str(error), self._remedy())
             schema, revision = None, ""

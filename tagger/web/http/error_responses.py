@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
-from tagger.database.errors import DatabaseError
+from tagger.database.errors import DatabaseError, outage
 from tagger.errors import TaggerError
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.responses import DocumentResponse
@@ -68,6 +68,7 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
         (
             errors.DatabaseConnectionLost,
             errors.DatabaseUnavailable,
+            errors.DiskFull,
             errors.JobLocked,
             errors.ModelChanged,
             errors.ModelFailed,
@@ -175,9 +176,10 @@ def _is_for_page(request: Request) -> bool:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DatabaseError)  # noqa: S101 - it is registered for these alone
     log.error("database error in %s", _route_path(request.scope), exc_info=error)
     reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
-    return await _tagger_error(request, errors.DatabaseConnectionLost(reason=reason))
+    return await _tagger_error(request, outage(error, reason))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

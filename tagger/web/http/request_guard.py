@@ -16,8 +16,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.access.grants import Grant
-from tagger.database.errors import DatabaseError
-from tagger.errors import DatabaseConnectionLost
+from tagger.database.errors import DatabaseError, outage
 from tagger.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import TooManyAttempts
@@ -144,8 +143,8 @@ class RequestGuard:
             raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
         except DatabaseError as error:
             log.exception("database error in authentication")
-            lost = DatabaseConnectionLost(reason=type(getattr(error, "orig", None) or error).__name__)
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(lost)) from None
+            reason = type(getattr(error, "orig", None) or error).__name__
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(outage(error, reason))) from None
         if grant is None:
             raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,

@@ -15,6 +15,7 @@ from tagger.errors import (
     DatabaseConnectionLost,
     DatabaseRemoved,
     DatabaseUnavailable,
+    DiskFull,
     TaggerError,
 )
 from tagger.shares.links import Share, ShareState, find_share
@@ -58,7 +59,7 @@ class SharedRoute(APIRoute):
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, headers) from None
             except _PASSED_ON:
                 raise
-            except (DatabaseRemoved, DatabaseUnavailable) as error:
+            except (DatabaseRemoved, DatabaseUnavailable, DiskFull) as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE) from error
             except TaggerError as error:
                 raise HTTPException(HTTPStatus.GONE, ENDED) from error

@@ -1,0 +1,75 @@
+"""What is said of a database whose disk is full: to free space, and not that the file cannot be opened or is damaged."""
+
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+from support.empty_databases import create_sqlite_database
+
+from tagger.database.connection import open_database
+from tagger.database.errors import outage
+from tagger.errors import DatabaseConnectionLost, DiskFull
+
+FREE_SPACE = "Free space on its disk"
+
+
+def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.execute("PRAGMA max_page_count = 20").close()
+
+
+def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+    event.listen(Engine, "connect", limit_pages)
+    try:
+        with pytest.raises(DiskFull, match=rf"tagger\.sqlite \(.*full\)\. {FREE_SPACE}"):
+            open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
+    finally:
+        event.remove(Engine, "connect", limit_pages)
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_database_that_is_only_read_on_a_full_disk_says_to_free_space(tmp_path: Path, command: str) -> None:
+    create_sqlite_database(tmp_path / "tagger.sqlite")
+    assert not (tmp_path / "tagger.sqlite-shm").exists()  # which SQLite creates to read
+    done = run_without_space(tmp_path, command)
+    assert done.returncode == 1
+    assert FREE_SPACE in done.stdout + done.stderr
+    assert "damaged" not in done.stdout + done.stderr
+
+
+def run_without_space(data: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose files cannot grow to a page of SQLite."""
+    return subprocess.run(
+        [sys.executable, "-m", "tagger", command],
+        env={"TAGGER_DATA_FOLDER": str(data), "PYTHONPATH": ":".join(sys.path), "HOME": str(data)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def full_sqlite() -> Exception:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        limit_pages(connection, None)
+        with pytest.raises(sqlite3.OperationalError) as full:
+            connection.execute("CREATE TABLE a AS SELECT zeroblob(1000000)")
+    return full.value
+
+
+@pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
+def test_a_disk_that_fills_up_later_is_named(make_error: Callable[[], Exception]) -> None:
+    assert isinstance(outage(OperationalError("INSERT", None, make_error()), "full"), DiskFull)
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), psycopg.OperationalError("away")])
+def test_other_errors_are_a_lost_connection(error: Exception) -> None:
+    assert isinstance(outage(OperationalError("INSERT", None, error), "away"), DatabaseConnectionLost)
