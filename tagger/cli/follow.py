@@ -124,7 +124,7 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
     from tagger.enqueue.documents import job_document
-    from tagger.ledger.failures import count_refusals
+    from tagger.ledger.failures import count_refusals, count_refusals_with_sidecar
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
@@ -138,7 +138,7 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     for line in edited.lines():
         console.info(line)
     if progress.refused:
-        for line in refusal_lines(count_refusals(database, job)):
+        for line in refusal_lines(count_refusals(database, job), count_refusals_with_sidecar(database, job)):
             console.info(line)
         console.info(f"to list the photos that were not written, and why, run: tagger failures {job}")
     elif progress.failed:

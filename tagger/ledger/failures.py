@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, exists, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
-from tagger.database.tables import job_items, photos
+from tagger.database.enums import Outcome, Target
+from tagger.database.tables import job_items, metadata_writes, photos
 from tagger.errors import FailureKind
 
 FAILURES_PAGE = 1000
@@ -107,6 +107,23 @@ def count_refusals(database: Database, job_id: int) -> dict[str, int]:
     )
     with database.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
+    """The number of photos that a metadata job refused and gave a sidecar, which is not undone."""
+    is_refused = exists().where(
+        job_items.c.photo_id == metadata_writes.c.photo_id,
+        job_items.c.job_id == job_id,
+        job_items.c.outcome == Outcome.REFUSED,
+    )
+    query = select(func.count(metadata_writes.c.photo_id.distinct())).where(
+        metadata_writes.c.job_id == job_id,
+        metadata_writes.c.target == Target.SIDECAR,
+        metadata_writes.c.complete,
+        is_refused,
+    )
+    with database.read() as connection:
+        return connection.scalar(query) or 0
 
 
 def unwritten_photos(

@@ -188,9 +188,12 @@ def describe_result(photo: PreparedPhoto) -> str:
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
         target = files or _unchanged_files(plan)
-        values = "tags are" if plan.request.tag_fields.landmarks else "position is"
+        values = "tags were" if plan.request.tag_fields.landmarks else "position was"
+        # In the past: the text stays with the job, and an undo may delete the sidecar.
         parts.append(
-            f"The {values} in a sidecar: {names} → {target}" if plan.refusal else f"{names} → {target}"
+            f"The {values} written to a sidecar: {names} → {target}"
+            if plan.refusal
+            else f"{names} → {target}"
         )
     elif files:
         parts.append(", ".join(_removal_text(file) for file in photo.replaced))

@@ -65,7 +65,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     assert output.code == 0  # whatever was refused has its sidecar
     assert "written: Eiffel Tower → the photo itself" in output.text
     assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only." in output.text
-    assert "The tags are in a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
+    assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
     assert "to list the photos that were not written, and why, run: tagger failures 2" in output.err
     after = state(photos)
@@ -323,13 +323,24 @@ def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
     photo.write_bytes(jpeg[:2] + CREDENTIALS + jpeg[2:])
     output = tagger_with_redis("tag", photos, "--write", "embed")
     refusals = (
-        "refused: 1 format, 1 signed",
+        "refused: 1 format, 1 signed; the tags of 2 of them are in sidecars",
         "1 photo with content credentials (C2PA): a write would break the signature",
     )
     assert all(text in output.err for text in refusals)
     assert all(text in tagger_with_redis("status", 2).text for text in refusals)
     assert photo.read_bytes() == jpeg[:2] + CREDENTIALS + jpeg[2:]
     assert (photos / "eiffel.jpg.xmp").exists()
+
+
+def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
+    tagger_with_redis: CommandRunner, photos: Path
+) -> None:
+    tagger_with_redis("tag", photos, "--write", "embed")
+    assert "refused: 1 format; the tags of 1 of them are in sidecars" in tagger_with_redis("status", 2).text
+    tagger_with_redis("metadata", "undo", "--job", 2)
+    assert not (photos / "moving.gif.xmp").exists()
+    assert "sidecars" not in tagger_with_redis("status", 2).text
+    assert "The tags were written to a sidecar" in tagger_with_redis("failures", 2).text
 
 
 def test_photos_that_could_not_be_written_are_listed_by_kind(

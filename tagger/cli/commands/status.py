@@ -76,7 +76,7 @@ def status(
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     from tagger.cli.follow import follow
     from tagger.enqueue.documents import job_document
-    from tagger.ledger.failures import count_refusals
+    from tagger.ledger.failures import count_refusals, count_refusals_with_sidecar
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -89,7 +89,11 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     if json:
         write_json(job_document(progress) | edited.document())
     else:
-        refusals = refusal_lines(count_refusals(database, job)) if progress.refused else []
+        refusals = (
+            refusal_lines(count_refusals(database, job), count_refusals_with_sidecar(database, job))
+            if progress.refused
+            else []
+        )
         typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in (*edited.lines(), *refusals))]))
 
 

@@ -68,15 +68,17 @@ def job_lines(progress: JobProgress) -> list[str]:
     return [*lines, f"  {progress.note}"] if progress.note else lines
 
 
-def refusal_lines(counts: Mapping[str, int]) -> list[str]:
-    """How many photos a job refused to write, by kind, and what to do about signed ones."""
+def refusal_lines(counts: Mapping[str, int], with_sidecar: int) -> list[str]:
+    """How many photos a job refused to write, by kind, how many got a sidecar, and what to do about signed ones."""
     from tagger.metadata.errors import RefusalKind
 
-    lines = [f"refused: {', '.join(f'{count} {kind}' for kind, count in counts.items())}"] if counts else []
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    sidecars = f"; the tags of {with_sidecar} of them are in sidecars" if with_sidecar else ""
+    lines = [f"refused: {kinds}{sidecars}"] if counts else []
     if signed := counts.get(RefusalKind.SIGNED):
         lines.append(
             f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the whole "
-            "file. The tags are in sidecars; nothing needs to be done"
+            "file. Their tags go into sidecars; nothing needs to be done"
         )
     return lines
 
