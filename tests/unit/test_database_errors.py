@@ -47,9 +47,15 @@ def test_a_database_that_is_only_read_on_a_full_disk_says_to_free_space(tmp_path
 
 def run_without_space(data: Path, command: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose files cannot grow to a page of SQLite."""
+    environment = {
+        "TAGGER_DATA_FOLDER": str(data),
+        "HOME": str(data),
+        "PYTHONPATH": ":".join(sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",  # the files would be truncated
+    }
     return subprocess.run(
         [sys.executable, "-m", "tagger", command],
-        env={"TAGGER_DATA_FOLDER": str(data), "PYTHONPATH": ":".join(sys.path), "HOME": str(data)},
+        env=environment,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
         capture_output=True,
         text=True,
