@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Table, exists, or_, select, tr
 
 from tagger.database.statements import among
 from tagger.database.tables import landmarks, tags, taught_tags, verdicts
-from tagger.query.index_scan import Condition, ContentScan, ContentSource, has_photo
+from tagger.query.content_scan import ContentScan, ContentSource, has_photo
+from tagger.query.index_scan import Condition
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,9 @@ from sqlalchemy import Connection, and_, false, func, or_, select, union_all
 from tagger.database.enums import Outcome
 from tagger.database.tables import UNTAGGED, photos
 from tagger.query.areas import Area, Circle, Country, Rectangle
-from tagger.query.filters import ResolvedQuery
-from tagger.query.index_scan import (
-    Condition,
+from tagger.query.content_scan import (
     ContentScan,
     ContentSource,
-    IndexScan,
-    PhotoScan,
-    camera_scans,
     dismissal_source,
     model_source,
     outcome_source,
@@ -25,6 +20,8 @@ from tagger.query.index_scan import (
     taught_source,
     verdict_source,
 )
+from tagger.query.filters import ResolvedQuery
+from tagger.query.index_scan import Condition, IndexScan, PhotoScan, camera_scans
 from tagger.query.landmark_scan import LandmarkScans
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import is_of_job, is_shared, taken_in

@@ -15,7 +15,7 @@ from support.stored_photos import StoredPhotos
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.query import find, index_scan
+from tagger.query import content_scan, find
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.find import ScanPosition, Search, find_tagged, find_tagged_page
 from tagger.query.neighbours import Neighbours, find_neighbours, find_surrounding
@@ -58,7 +58,7 @@ def in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the pages of results, the pages of scans and the blocks of contents overlap."""
     monkeypatch.setattr(find, "SMALLEST_PAGE", 5)
     monkeypatch.setattr(find, "PAGE", 5)
-    monkeypatch.setattr(index_scan, "BLOCK", 4)
+    monkeypatch.setattr(content_scan, "BLOCK", 4)
 
 
 def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
