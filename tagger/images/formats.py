@@ -103,7 +103,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
             f"The image has {width} x {height} pixels, more than the limit of {max_pixels}. "
-            "Scale it down, or raise the limit if this machine has the memory for it.",
+            "Scale it down, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
         )
 
 

@@ -84,7 +84,7 @@ def _check_tile(width: object, height: object, max_pixels: int) -> None:
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
             f"The image is stored in tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
-            "Save it again in another program.",
+            "Save it again in another program, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
         )
 
 

@@ -156,5 +156,5 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
         raise PhotoFailed(
             FailureKind.TOO_LARGE,
             f"The file has {size_bytes} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit if this machine has the memory for it.",
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if this machine has the memory for it.",
         )

@@ -111,7 +111,7 @@ def _read_once(path: ObjectPath, max_bytes: int) -> StoredObject:
     result = open_store(path).get(path.key)
     meta = result.meta
     if meta["size"] > max_bytes:
-        text = f"The object has {meta['size']} bytes, more than the limit of {max_bytes}."
+        text = f"The object has {meta['size']} bytes, more than the limit of {max_bytes} (TAGGER_MAX_BYTES)."
         raise PhotoFailed(FailureKind.TOO_LARGE, text)
     data = result.bytes().to_bytes()
     if len(data) != meta["size"]:

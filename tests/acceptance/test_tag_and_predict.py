@@ -109,7 +109,9 @@ def test_a_decompression_bomb_fails_without_its_pixels_being_allocated(terminal:
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    assert terminal.json("failures")[0]["kind"] == "too-many-pixels"
+    (failed,) = terminal.json("failures")
+    assert failed["kind"] == "too-many-pixels"
+    assert "raise TAGGER_MAX_PIXELS" in failed["text"]
     assert (
         int(done.stdout.splitlines()[-1]) < 1200
     )  # MiB: torch itself needs some 400, the pixels would be 2,700

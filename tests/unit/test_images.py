@@ -31,8 +31,10 @@ def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:
 def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> FailureKind:
     with pytest.raises(PhotoFailed) as excinfo:
         decode_photo(data, RESIZE, max_pixels=max_pixels)
-    assert excinfo.value.failure.text.endswith(".")
-    return excinfo.value.failure.kind
+    kind, text = excinfo.value.failure.kind, excinfo.value.failure.text
+    assert text.endswith(".")
+    assert ("TAGGER_MAX_PIXELS" in text) == (kind is FailureKind.TOO_MANY_PIXELS), text
+    return kind
 
 
 def exif(orientation: int) -> Image.Exif:

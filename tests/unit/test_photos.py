@@ -42,8 +42,10 @@ def names(root: Path, **patterns: tuple[str, ...]) -> list[str]:
 def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     with pytest.raises(PhotoFailed) as excinfo:
         read_photo(path, max_bytes=MAX_BYTES, settle_s=settle_s)
-    assert str(path) not in excinfo.value.failure.text
-    return excinfo.value.failure.kind
+    kind, text = excinfo.value.failure.kind, excinfo.value.failure.text
+    assert str(path) not in text
+    assert ("TAGGER_MAX_BYTES" in text) == (kind is FailureKind.TOO_LARGE), text
+    return kind
 
 
 def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None:

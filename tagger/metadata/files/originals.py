@@ -113,7 +113,7 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
         raise WriteRefused(
             RefusalKind.TOO_LARGE,
             f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
-            "Raise the limit if this machine has enough memory.",
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if this machine has the memory for it.",
         )
 
 

@@ -224,6 +224,7 @@ def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
     with pytest.raises(WriteRefused) as refused:
         plan_embed(photo_in(tmp_path, jpeg()), ALL, no_undo_record, image_digest=None, max_bytes=10)
     assert refused.value.kind is RefusalKind.TOO_LARGE
+    assert "TAGGER_MAX_BYTES" in refused.value.text
 
 
 def test_exif_with_maker_note_stays_and_is_noted(tmp_path: Path) -> None:
