@@ -103,7 +103,7 @@ def measure(folder: Path, count: int, model: "Model", rounds: int) -> Steps:
         decode=cpu_ms_per_input(
             lambda photo: decode_photo(photo, resize, max_pixels=MAX_PIXELS), photos, rounds
         ),
-        model=cpu_ms_per_input(model.scores, batches, rounds) * len(batches) / len(images),
+        model=cpu_ms_per_input(model.outputs, batches, rounds) * len(batches) / len(images),
     )
 
 

@@ -33,7 +33,10 @@ class Network:
     def predict(self, images: torch.Tensor) -> list[Predictions]:
         """Return the top k of each image of a batch, uint8 (B, 3, H, W)."""
         with torch.inference_mode():
-            scores = self.module(images).float()  # (B, L)
+            output = self.module(images)
+        scores = (
+            output[0] if isinstance(output, tuple) else output
+        ).float()  # (B, L), perhaps with embeddings
         top = scores.topk(min(TOP_K, len(self.slugs)), dim=1)
         return [
             [(self.slugs[position], score) for position, score in zip(positions, values, strict=True)]

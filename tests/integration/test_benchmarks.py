@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from bench.compare.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropp
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
 from bench.metadata import round_trip
 from bench.page import library, views
+from bench.peers.network import load_network
 from bench.peers.store import open_store, store_tags
 from bench.photos import evenly_spread
 from bench.position_odds import Place, Prediction
@@ -54,6 +56,18 @@ def test_help_names_the_program_and_its_purpose(name: str) -> None:
     output = _run(name, "--help")
     assert output.code == 0, output.err
     assert f"python -m bench.{name}" in output.text
+
+
+@pytest.mark.parametrize("make", [tiny_artifact, teachable_artifact])
+def test_peers_classify_with_models_of_both_formats(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "model.pt")
+    network = load_network(tmp_path / "model.pt")
+    size = network.input_rule["size"]
+    (predictions,) = network.predict(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    scores = [score for _, score in predictions]
+    assert {slug for slug, _ in predictions} <= set(network.slugs)
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < sum(scores) <= 1
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
