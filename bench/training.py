@@ -45,7 +45,7 @@ def main() -> None:
     if args.weights:
         networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", args.weights, args.size)
     with tempfile.TemporaryDirectory() as folder:
-        data = prepare(args.photos, None, Path(folder), size=args.size, seed=0)
+        data = prepare(args.photos, None, None, Path(folder), size=args.size, seed=0)
         costs: dict[tuple[str, str], list[float]] = {}
         for number, name, source in product(range(args.rounds), networks, SOURCES):
             backbone, network = networks[name]()
@@ -72,6 +72,7 @@ def batch_source(
         data.cached,
         data.training,
         data.targets[data.training],
+        data.groups[data.training],
         0.5,
         Augmentation(),
         BATCH_SIZE,

@@ -289,3 +289,12 @@ def test_all_programs_list_all_keys_of_a_bucket() -> None:
     assert done.returncode == 0, done.stderr
     keys = {each["program"]: each["keys"] for each in json.loads(done.stdout)}
     assert keys == {"tagger": 2500, "exact": 1500, "obstore": 2500, "boto3": 1500}
+
+
+def test_training_is_measured_with_each_source_of_batches(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        draw_many(tmp_path / part, 240)  # three folders, which are the labels
+    done = _run("training", tmp_path, "--rounds", "1", "--batches", "1", "--size", "64")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| landmark_cnn, (\w+) \| [\d.]+ \| [\d.]+ \|$", done.stdout, re.MULTILINE)
+    assert rows == ["compute", "trainer", "loader"]
