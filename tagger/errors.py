@@ -4,9 +4,13 @@ A failure of the program is a `TaggerError`; the docstring of its class is the m
 A failure of one photo is a value, `PhotoFailure`; the code that reads the photo raises it as `PhotoFailed`.
 """
 
+import errno
 import inspect
 from dataclasses import dataclass
 from enum import StrEnum
+
+DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
 
 
 class TaggerError(Exception):

@@ -3,7 +3,6 @@
 This module imports no command: a command is imported when it is used, and imports what it needs when it runs.
 """
 
-import errno
 import sys
 from collections.abc import MutableMapping
 from typing import Annotated, Any, cast
@@ -14,7 +13,7 @@ from typer.core import TyperGroup
 from tagger.cli.lazy_commands import LazyCommands
 from tagger.cli.output import console
 from tagger.cli.session import close_sessions
-from tagger.errors import DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
+from tagger.errors import DISK_FULL_ERRNOS, DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
 
 COMMANDS = {
     "Tagging": {
@@ -151,7 +150,7 @@ def run() -> None:
     except OSError as error:
         console.drop_unwritable_results()
         what = error.filename or "a file or standard output"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL_ERRNOS:
             console.fail(DiskFull(what=what, reason=error.strerror))
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:

@@ -4,7 +4,6 @@ SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred tran
 fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
-import errno
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from tagger.addresses import AddressInvalid, check_postgresql_url
 from tagger.database.errors import is_disk_full, is_permission_missing
 from tagger.errors import (
+    DISK_FULL_ERRNOS,
     DatabasePermissionMissing,
     DatabaseUnavailable,
     DiskFull,
@@ -176,7 +176,7 @@ def _prepare_folder(url: URL) -> None:
     try:
         make_private_folder(file.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL_ERRNOS:
             raise DiskFull(what=file.parent, reason=error.strerror) from error
         raise DatabaseUnavailable(url=redact(url), reason=f"{file.parent}: {error.strerror}") from error
     require_safe(file.parent)

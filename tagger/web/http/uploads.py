@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from tagger.errors import DISK_FULL_ERRNOS
 from tagger.web.http.body_limits import CLOSE_CONNECTION
 
 SPOOL_BYTES = 2**20
@@ -28,7 +29,7 @@ DISK_FULL = (
 )
 NO_SPACE = "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
 RETRY_AFTER_S = 10
-_DISK_FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_SPACE_ERRNOS = DISK_FULL_ERRNOS | {errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ async def read_upload(
             async with _spool(limited, memory, max_bytes) as photo:
                 yield photo
     except OSError as error:  # closing a file writes too, so this encloses everything
-        if error.errno not in _DISK_FULL_ERRORS:
+        if error.errno not in _NO_SPACE_ERRNOS:
             raise
         raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, DISK_FULL) from error
 
