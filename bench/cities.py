@@ -56,8 +56,10 @@ def print_shares(landmarks: list[dict[str, str]]) -> None:
 
 
 def is_same(expected: str, city: City | None, part: str) -> bool:
-    found = city and getattr(city, "name" if part == "city" else part)
-    return bool(found) and derive_slug(found) == derive_slug(expected)
+    if city is None:
+        return False
+    found = {"country": city.country, "region": city.region, "city": city.name}[part]
+    return found is not None and derive_slug(found) == derive_slug(expected)
 
 
 def print_speed(where: str, latitudes: np.ndarray, longitudes: np.ndarray) -> None:

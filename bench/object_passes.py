@@ -146,7 +146,9 @@ def main() -> None:
     """Run a pass for each line of stdin."""
     location, cache_folder = sys.argv[1:]
     source = open_source(location)
-    found = [(Path(photo.path).name, photo.size_bytes) for photo in source.photos()]
+    found = [
+        (photo.path.name, photo.size_bytes) for photo in source.photos() if isinstance(photo, FoundPhoto)
+    ]
     models = {
         "model": load_model(SHIPPED, Path(cache_folder)),
         "decode": cast("Model", FreeModel(keeps_jpegs=False)),

@@ -10,6 +10,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import md5
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -100,7 +101,7 @@ def main() -> None:
 async def _serve(objects: Objects, delays_s: Sequence[float]) -> None:
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(lambda delay_s=delay_s: _Connection(objects, delay_s), "127.0.0.1", 0)
+        await loop.create_server(partial(_Connection, objects, delay_s), "127.0.0.1", 0)
         for delay_s in delays_s
     ]
     print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
@@ -125,7 +126,7 @@ class _Connection(asyncio.Protocol):
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
             method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
-            self._after_delay(lambda method=method, target=target: self._answer(method, target))
+            self._after_delay(partial(self._answer, method, target))
 
     def _after_delay(self, answer: Callable[[], None]) -> None:
         if self._delay_s:

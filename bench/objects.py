@@ -113,7 +113,7 @@ def _measure(photos: Path, work: Path, args: argparse.Namespace) -> tuple[Passes
 
 
 @contextmanager
-def _process(location: str, work: Path, variables: Mapping[str, str]) -> Iterator["Popen[str]"]:
+def _process(location: str, work: Path, variables: dict[str, str]) -> Iterator["Popen[str]"]:
     """A process that is ready to run passes."""
     environment = plain_environment() | {"NO_PROXY": "127.0.0.1", "OMP_WAIT_POLICY": "PASSIVE"} | variables
     command = [executable, "-m", "bench.object_passes", location, str(work)]

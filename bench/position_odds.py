@@ -100,7 +100,11 @@ def classify(folders: Iterable[Path], places: dict[str, Place]) -> list[Predicti
     return [
         Prediction(
             places.get(Path(photo["path"]).parent.name),
-            *(tag[name] for name in ("landmark", "latitude", "longitude", "score", "accepted")),
+            tag["landmark"],
+            tag["latitude"],
+            tag["longitude"],
+            tag["score"],
+            tag["accepted"],
             threshold,
         )
         for photo in photos

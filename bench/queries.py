@@ -99,12 +99,12 @@ def filters(landmarks: list[Landmark], rng: random.Random, root: Path = ROOT) ->
     score = rng.choice((0.5, 0.7, 0.9, 0.95, 0.99))
     queries = {
         "(no filter)": PhotoQuery(),
-        "--landmark": PhotoQuery(landmark=landmark.slug),
-        "--country": PhotoQuery(country=country),
+        "--landmark": PhotoQuery(landmark=(landmark.slug,)),
+        "--country": PhotoQuery(country=(country,)),
         "--near": PhotoQuery(near=near),
         "--near --unknown": PhotoQuery(near=near, unknown=True),
         "--near --position neighbour": PhotoQuery(near=near, position="neighbour"),
-        "--near --country": PhotoQuery(near=near, country=centre.country or country),
+        "--near --country": PhotoQuery(near=near, country=(centre.country or country,)),
         "--near --taken-…": PhotoQuery(near=near, taken_after=after, taken_before=before),
         "--min-score": PhotoQuery(min_score=score),
         "--min-score 0.9999": PhotoQuery(min_score=0.9999),
@@ -118,11 +118,11 @@ def filters(landmarks: list[Landmark], rng: random.Random, root: Path = ROOT) ->
         "--untagged": PhotoQuery(untagged=True),
         "--model": PhotoQuery(model="older"),
         "--any-rank": PhotoQuery(any_rank=True),
-        "--landmark --any-rank": PhotoQuery(landmark=landmark.slug, any_rank=True),
-        "--landmark --min-score": PhotoQuery(landmark=landmark.slug, min_score=score),
-        "--landmark --under": PhotoQuery(landmark=landmark.slug, under=(year,)),
-        "--landmark --taken-…": PhotoQuery(landmark=landmark.slug, taken_after=after, taken_before=before),
-        "--country --taken-…": PhotoQuery(country=country, taken_after=after, taken_before=before),
+        "--landmark --any-rank": PhotoQuery(landmark=(landmark.slug,), any_rank=True),
+        "--landmark --min-score": PhotoQuery(landmark=(landmark.slug,), min_score=score),
+        "--landmark --under": PhotoQuery(landmark=(landmark.slug,), under=(year,)),
+        "--landmark --taken-…": PhotoQuery(landmark=(landmark.slug,), taken_after=after, taken_before=before),
+        "--country --taken-…": PhotoQuery(country=(country,), taken_after=after, taken_before=before),
         "--unknown --under": PhotoQuery(unknown=True, under=(folder,)),
         "--untagged --under": PhotoQuery(untagged=True, under=(folder,)),
     }
@@ -197,15 +197,17 @@ def print_searches(database: Database, rounds: int) -> None:
     lists.suggest("all")  # makes the indexes of the lists that were late
     rows = []
     for kind, text in SEARCHES.items():
-        times, counts = zip(
-            *(_timed(lambda text=text: len(lists.suggest(text))) for _ in range(rounds)),  # type: ignore[misc]
-            strict=True,
-        )
-        rows.append([kind, f"`{text}`", *_summary(list(times)), max(counts)])
+        searches = [_timed(partial(_suggestions, lists, text)) for _ in range(rounds)]
+        times = [search_ms for search_ms, _ in searches]
+        rows.append([kind, f"`{text}`", *_summary(times), max(count for _, count in searches)])
     print_table(("search", "text", "median ms", "95th percentile ms", "maximum ms", "suggestions"), rows)
     print(f"The first search, which waits for its lists a little, took {making_ms:.0f} ms.\n", flush=True)
     lists.close()
     overview.close()
+
+
+def _suggestions(lists: SearchLists, text: str) -> int:
+    return len(lists.suggest(text))
 
 
 def print_all_photos(url: str) -> None:
@@ -240,7 +242,7 @@ class _FirstRowWritten(Exception):
     """Ends the output."""
 
 
-class _FirstRowDetector(io.RawIOBase):
+class _FirstRowDetector(io.BytesIO):
     """Raises once a row is written; the opening of the document is no row."""
 
     def writelines(self, parts: Iterable[bytes]) -> None:  # type: ignore[override]
@@ -250,11 +252,8 @@ class _FirstRowDetector(io.RawIOBase):
 
 
 def _first_row_ms(database: Database, output_format: Format) -> float:
-    class Out(io.StringIO):
-        buffer = _FirstRowDetector()
-
     start = time.perf_counter()
-    with suppress(_FirstRowWritten), redirect_stdout(Out()):
+    with suppress(_FirstRowWritten), redirect_stdout(io.TextIOWrapper(_FirstRowDetector())):
         write_photos(find_tagged(database, PhotoQuery()), output_format)
     return (time.perf_counter() - start) * 1000
 

@@ -10,6 +10,7 @@ the processes. CPU time is that of all processes.
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -63,7 +64,7 @@ def _measure(source: Path, work: Path, count: int, rounds: int) -> dict[str, tup
     return costs
 
 
-def _copies(photos: list[Path], folder: Path) -> Path:
+def _copies(photos: Sequence[Path], folder: Path) -> Path:
     folder.mkdir()
     for number, photo in enumerate(photos):
         shutil.copyfile(photo, folder / f"{number:05}{photo.suffix}")

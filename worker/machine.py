@@ -3,7 +3,7 @@
 import logging
 import os
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 from celery import Celery
-from kombu import Queue
 
 from bench.fleet.photos import Model
 from tagger.catalog.registered_models import resolve_model
@@ -96,9 +95,8 @@ class SimulatedWorker:
     def run(self) -> None:
         """Process messages until `stop` is called."""
         self._sweeper.start()
-        name = QUEUES[Priority.BULK]
         with self._app.connection_for_read() as connection:
-            messages = connection.SimpleQueue(Queue(name, exchange="", routing_key=name))
+            messages = connection.SimpleQueue(self._app.amqp.queues[QUEUES[Priority.BULK]])
             while not self._stop.is_set():
                 try:
                     message = messages.get(timeout=WAIT_S)

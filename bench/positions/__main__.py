@@ -19,6 +19,7 @@ from bench.positions.movement import KINDS, Movement, read_movements, repeat
 from bench.positions.ours import meetings, tagger, tagger_of_each_camera, tagger_of_one_clock, times_in_utc
 from bench.positions.photos import CAMERA, DEVICES, PHONE, Photos, take_photos
 from bench.report import print_heading, print_table
+from tagger.positions.estimation import Floats
 
 MAX_GAP_S = 7200.0
 WRONG_CLOCK_S = 1800.0
@@ -131,8 +132,9 @@ def _says_zone(photos: Photos) -> bool:
     return bool(np.isfinite(photos.zone_s[photos.device == CAMERA]).any())
 
 
-def _cameras_utc(photos: Photos) -> np.ndarray:
-    return times_in_utc(photos)[photos.device == CAMERA]
+def _cameras_utc(photos: Photos) -> Floats:
+    utc: Floats = times_in_utc(photos)[photos.device == CAMERA]
+    return utc
 
 
 def _is_clock_wrong(photos: Photos) -> bool:

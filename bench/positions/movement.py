@@ -61,11 +61,14 @@ def repeat(movement: Movement, trips: int) -> Movement:
     """The same movement several times, a week after it has ended: a person's trips that are like each other."""
     days = np.ceil(np.ptp(movement.at) / DAY_S) + DAYS_BETWEEN_TRIPS
     later_s = DAY_S * days * np.arange(trips)
-    values = {
-        name: np.tile(getattr(movement, name), trips)
-        for name in ("latitude", "longitude", "speed_m_s", "kind")
-    }
-    return replace(movement, at=(movement.at + later_s[:, None]).reshape(-1), **values)
+    return replace(
+        movement,
+        at=(movement.at + later_s[:, None]).reshape(-1),
+        latitude=np.tile(movement.latitude, trips),
+        longitude=np.tile(movement.longitude, trips),
+        speed_m_s=np.tile(movement.speed_m_s, trips),
+        kind=np.tile(movement.kind, trips),
+    )
 
 
 def _movement(person: Path, files: Sequence[Path]) -> Movement:
@@ -143,7 +146,8 @@ def _kinds(speed: Floats) -> npt.NDArray[np.int64]:
     minute = np.convolve(speed, np.ones(MINUTE) / MINUTE, mode="same")
     padded = np.pad(minute, KIND_WINDOW, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * KIND_WINDOW + 1)
-    return np.digitize(windows.max(axis=-1), KIND_SPEEDS_M_S)
+    kinds: npt.NDArray[np.int64] = np.digitize(windows.max(axis=-1), KIND_SPEEDS_M_S)
+    return kinds
 
 
 def _steps_m(latitude: Floats, longitude: Floats) -> Floats:

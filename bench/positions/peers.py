@@ -50,8 +50,9 @@ def exiftool(photos: Photos) -> Answers:
         if earlier is not None and later is not None and before_s + after_s <= GEO_MAX_INT_S:
             fraction = before_s / (before_s + after_s) if before_s + after_s else 0.0
             _answer(answers, photo, *_moving(photos, earlier, later, fraction))
-        elif min(before_s, after_s) <= GEO_MAX_EXT_S:
-            nearest = earlier if before_s < after_s else later
+            continue
+        nearest, seconds = (earlier, before_s) if before_s < after_s else (later, after_s)
+        if nearest is not None and seconds <= GEO_MAX_EXT_S:
             _answer(answers, photo, photos.gps_latitude[nearest], photos.gps_longitude[nearest])
     return answers
 

@@ -188,7 +188,8 @@ def _landmarks(
     error_m = generator.uniform(*LANDMARK_ERROR_M, len(landmark_id))
     latitudes, longitudes = _displaced(latitude, longitude, error_m, generator)
     is_wrong = generator.random(len(landmark_id)) < WRONG_LANDMARKS
-    distance_m = 1000 * np.exp(generator.uniform(*np.log(WRONG_KM), len(landmark_id)))
+    nearest_log, farthest_log = np.log(WRONG_KM)
+    distance_m = 1000 * np.exp(generator.uniform(nearest_log, farthest_log, len(landmark_id)))
     bearing = generator.uniform(0, 2 * np.pi, len(landmark_id))
     wrong = _moved(latitude, longitude, distance_m * np.sin(bearing) / 2, distance_m * np.cos(bearing))
     landmark = (np.where(is_wrong, wrong[0], latitudes), np.where(is_wrong, wrong[1], longitudes), error_m)

@@ -50,9 +50,8 @@ class Collection:
         """The collection with embeddings on the directions in which strangers vary the most."""
         mean, covariance = self.background.mean, self.background.covariance
         directions = self._directions[:, :dimension]
-        background = BackgroundStatistics(
-            self.background.photos, mean @ directions, directions.T @ covariance @ directions
-        )
+        projected_covariance: Values = (directions.T @ covariance @ directions).astype(np.float32, copy=False)
+        background = BackgroundStatistics(self.background.photos, mean @ directions, projected_covariance)
         return replace(self, embeddings=self.embeddings @ directions, background=background)
 
     @cached_property

@@ -169,9 +169,9 @@ def _top1(teaching: Teaching, drawn: list[Draw], odds: float) -> Top1:
         ],
         axis=1,
     )  # (N, T)
-    taught = odds * taught / (1 - taught + odds * taught)
+    weighted = odds * taught / (1 - taught + odds * taught)
     labels = collection.scores.shape[1]
-    best = np.concatenate([collection.scores, taught], axis=1).argmax(axis=1)
+    best = np.concatenate([collection.scores, weighted], axis=1).argmax(axis=1)
     is_known = collection.label >= 0
     shares = []
     for number, draw in enumerate(drawn):

@@ -34,7 +34,7 @@ def block(
 ) -> bytes:
     """An EXIF block as cameras write it: directories, each followed by its values."""
     data = bytearray((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8))
-    pointers = []
+    pointers: list[dict[int, int]] = []
     main, exif = dict(main), {**(exif or {})} if exif is not None or interop is not None else None
     if exif is not None:
         main[0x8769] = (4, 1, bytes(4))

@@ -26,6 +26,8 @@ def properties(**values: object) -> Change:
     return lambda message: message["properties"].update(values)
 
 
+_INVALID_INFOS: list[object] = [5, {}, {"exchange": 5, "routing_key": None}]
+_INVALID_TAGS: list[object] = [None, [1], {}]
 CHANGES: list[Change] = [
     lambda message: message.update(body="a"),
     lambda message: message.update({"content-encoding": 5}),
@@ -34,8 +36,8 @@ CHANGES: list[Change] = [
         for text in (b"\xff\xfe{", b'"abc"', b"null", b"[[],{},{}]", b"[[1],{},[]]", b"[5,6,7]", b"[" * 9000)
     ),
     body(b'[[{}],{"x":1},{"callbacks":[1],"errbacks":5,"chain":[3],"chord":"q"}]'),
-    *(properties(delivery_info=invalid) for invalid in (5, {}, {"exchange": 5, "routing_key": None})),
-    *(properties(delivery_tag=invalid) for invalid in (None, [1], {})),
+    *(properties(delivery_info=invalid) for invalid in _INVALID_INFOS),
+    *(properties(delivery_tag=invalid) for invalid in _INVALID_TAGS),
     # Documents of which kombu's parser makes other types.
     *(
         body(b'[[{"__type__": "%s", "__value__": %s}], {}, {}]' % typed)

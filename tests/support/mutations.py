@@ -8,8 +8,11 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .containers import png_chunk, riff_chunk
+
+ByteOrder = Literal["big", "little"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Piece:
     end: int
     length_at: int
     width: int
-    order: str
+    order: ByteOrder
 
 
 def broken(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
@@ -64,8 +67,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _PIECES_LIMIT = 2000
 _ODD_NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-_METADATA = (b"Exif\0\0", b"II*\0", b"MM\0*", b"ICC_PROFILE\0", b"acsp", b"iCCP", b"eXIf", b"EXIF", b"ICCP")
-_METADATA += (
+_METADATA = (
+    b"Exif\0\0",
+    b"II*\0",
+    b"MM\0*",
+    b"ICC_PROFILE\0",
+    b"acsp",
+    b"iCCP",
+    b"eXIf",
+    b"EXIF",
+    b"ICCP",
     b"xmpmeta",
     b"colr",
     b"irot",
@@ -146,9 +157,11 @@ def _lie_about_length(data: bytes, _others: Sequence[bytes], rng: random.Random)
         return _odd_number(data, (), rng)
     piece = rng.choice(pieces)
     at, width = piece.length_at, piece.width
-    length = int.from_bytes(data[at : at + width], piece.order)  # type: ignore[arg-type]
-    wrong_length = rng.choice((*_ODD_NUMBERS, length + 1, length - 1, length * 2, length // 2)) % 256**width
-    return data[:at] + wrong_length.to_bytes(width, piece.order) + data[at + width :]  # type: ignore[arg-type]
+    length = int.from_bytes(data[at : at + width], piece.order)
+    wrong_length: int = (
+        rng.choice((*_ODD_NUMBERS, length + 1, length - 1, length * 2, length // 2)) % 256**width
+    )
+    return data[:at] + wrong_length.to_bytes(width, piece.order) + data[at + width :]
 
 
 def _piece_twice(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
@@ -171,7 +184,7 @@ def _piece_missing(data: bytes, _others: Sequence[bytes], rng: random.Random) ->
 
 def _odd_number(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
     at, width = rng.randrange(len(data)), rng.choice((1, 2, 4))
-    number = rng.choice(_ODD_NUMBERS) % 256**width
+    number: int = rng.choice(_ODD_NUMBERS) % 256**width
     return data[:at] + number.to_bytes(width, rng.choice(("big", "little"))) + data[at + width :]
 
 
@@ -253,7 +266,7 @@ def _boxes(data: bytes, at: int = 0, end: int | None = None) -> Iterator[Piece]:
 
 
 def _tiff(data: bytes) -> Iterator[Piece]:
-    order = "little" if data.startswith(b"II") else "big"
+    order: ByteOrder = "little" if data.startswith(b"II") else "big"
     at = int.from_bytes(data[4:8], order)
     count = int.from_bytes(data[at : at + 2], order)
     for entry in range(at + 2, at + 2 + 12 * min(count, _PIECES_LIMIT), 12):

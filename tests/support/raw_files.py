@@ -311,7 +311,7 @@ def bare_mrw(image: Image.Image, orientation: int = 1) -> bytes:
     return (
         struct.pack(">4sI", b"\0MRM", len(header))
         + header
-        + _mosaic(np.asarray(image, dtype=np.uint16) << 4).astype(">u2").tobytes()
+        + _mosaic(np.asarray(image, dtype=np.uint16) << np.uint16(4)).astype(">u2").tobytes()
     )
 
 

