@@ -1,54 +1,19 @@
-"""Lists the photos in a folder, in the order of their paths' text.
-
-Names decide what is a photo; whether it can be read is known only when it is read.
-"""
+"""Lists the photos in a folder, in the order of their paths' text. Their names decide (see photo_names)."""
 
 import fnmatch
-import importlib.util
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 from pathlib import Path
 
 from tagger.errors import PathNotFound
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.object_paths import parse_path
 from tagger.photos.paths import path_text
-
-RAW_EXTENSIONS = frozenset(
-    (
-        *(
-            ".dng",
-            ".cr2",
-            ".cr3",
-            ".nef",
-            ".nrw",
-            ".arw",
-            ".sr2",
-            ".orf",
-            ".ori",
-            ".rw2",
-            ".rwl",
-            ".raf",
-            ".pef",
-            ".srw",
-        ),
-        *(".3fr", ".fff", ".iiq"),
-    )
-)
-"""Extensions of cameras' RAW files in which previews are found, in any case."""
-DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
-"""Extensions of RAW files that are photos if the extra that develops them is installed."""
-PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
-}
-"""Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
-HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
-"""Extensions of photos if the extra that reads them is installed."""
+from tagger.photos.photo_names import is_photo_name
 
 
 @dataclass(frozen=True)
@@ -112,25 +77,9 @@ def find_photo(path: Path) -> FoundPhoto:
         raise PathNotFound(path=path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
     try:
-        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see is_photo_name
+        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see photo_names.is_photo_name
     except OSError:
         return _found(absolute, None)
-
-
-def is_photo_name(name: str) -> bool:
-    """Whether a file of this name is listed as a photo."""
-    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
-    return (
-        extension in PHOTO_EXTENSIONS
-        or (extension in HEIC_EXTENSIONS and _reads_heic())
-        or (extension in DEVELOPED_EXTENSIONS and _develops_raw())
-    )
-
-
-def is_raw_name(name: str) -> bool:
-    """Whether a file of this name is a camera's RAW file."""
-    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as in is_photo_name
-    return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
 
 
 _SKIPPED_FOLDERS = {
@@ -204,7 +153,7 @@ class _Walk:
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
-        path = os.path.join(self.root, folder)  # noqa: PTH118 - see is_photo_name
+        path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.is_photo_name
         entries, problem = self._entries(path, folder)
         if problem:
             yield problem
@@ -244,11 +193,11 @@ class _Walk:
     def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
         if is_link:
             target = os.path.realpath(path)
-            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see is_photo_name
+            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see photo_names.is_photo_name
                 return
         status = None
         try:
-            status = os.stat(path)  # noqa: PTH116 - see is_photo_name
+            status = os.stat(path)  # noqa: PTH116 - see photo_names.is_photo_name
         except FileNotFoundError:
             if not is_link:
                 return  # deleted since the folder was listed
@@ -289,13 +238,3 @@ def _matches(pattern: re.Pattern[str] | None, relative: str) -> bool:
         return False
     folded = path_text(relative)[0].casefold()
     return bool(pattern.match(folded) or pattern.match(folded.rpartition("/")[2]))
-
-
-@cache
-def _reads_heic() -> bool:
-    return importlib.util.find_spec("pillow_heif") is not None
-
-
-@cache
-def _develops_raw() -> bool:
-    return importlib.util.find_spec("rawpy") is not None

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from tagger.photos.folder_walk import HEIC_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
+from tagger.photos.photo_names import HEIC_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 
 _JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
 _PAIRED = frozenset(extension[1:] for extension in _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
@@ -71,4 +71,4 @@ class StemGroups(Generic[T]):
 
 
 def _extension(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - see folder_walk.is_photo_name
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - see photo_names.is_photo_name

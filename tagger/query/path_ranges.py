@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.tables import photos
-from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.paths import path_text
+from tagger.photos.photo_names import is_raw_name
 from tagger.query.index_scan import Condition, off_index
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this

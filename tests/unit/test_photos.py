@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
-from tagger.photos import files, folder_walk
+from tagger.photos import files, photo_names
 from tagger.photos.files import read_photo
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos, is_photo_name
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
+from tagger.photos.photo_names import is_photo_name
 
 MAX_BYTES = 1000
 MEMORY_OF_A_LISTING = """
@@ -71,7 +72,7 @@ def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None
 
 def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for installed in (True, False):
-        monkeypatch.setattr(folder_walk, "_reads_heic", lambda installed=installed: installed)
+        monkeypatch.setattr(photo_names, "_reads_heic", lambda installed=installed: installed)
         assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
 
 

@@ -20,11 +20,11 @@ from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.decode import _TRANSPOSES
 from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import camera_facts
-from tagger.photos import folder_walk
+from tagger.photos import photo_names
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes
-from tagger.photos.folder_walk import is_photo_name, is_raw_name
 from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.photo_names import is_photo_name, is_raw_name
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 
@@ -163,7 +163,7 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
         assert detect_format(head + bytes(300)) is PhotoFormat.RAW
         assert is_raw_name(f"a{extension}")
         for installed in (True, False):
-            monkeypatch.setattr(folder_walk, "_develops_raw", lambda installed=installed: installed)
+            monkeypatch.setattr(photo_names, "_develops_raw", lambda installed=installed: installed)
             assert is_photo_name(f"a{extension}") is installed
 
 

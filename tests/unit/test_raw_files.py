@@ -34,8 +34,8 @@ from tagger.images.decode import _TRANSPOSES
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import orientation_in
 from tagger.photos.digest import digest_photo
-from tagger.photos.folder_walk import is_photo_name
 from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
+from tagger.photos.photo_names import is_photo_name
 from tagger.photos.raw import read_raw
 
 MAX_PIXELS = 10**6

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.photos.folder_walk import is_raw_name
+from tagger.photos.photo_names import is_raw_name
 from tagger.photos.raw_pairs import StemGroups, primary_files, stem_of
 
 _NAMES = st.builds(

@@ -17,8 +17,9 @@ from tagger.images.formats import require_format
 from tagger.inference.devices import core_count
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
-from tagger.photos.folder_walk import FolderProblem, find_photos, is_photo_name
+from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text
+from tagger.photos.photo_names import is_photo_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of

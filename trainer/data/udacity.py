@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from tagger.inference.artifact import file_digest
-from tagger.photos.folder_walk import is_photo_name
+from tagger.photos.photo_names import is_photo_name
 from trainer.data.download import RemoteFile, download
 from trainer.data.folders import find_labelled_photos
 from trainer.data.gazetteer import FILE_NAME

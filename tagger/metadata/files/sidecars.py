@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.files.os_errors import translated_os_errors
-from tagger.photos.folder_walk import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 from tagger.photos.folders import OpenFolder, open_folder
+from tagger.photos.photo_names import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 
 SIDECAR_MAX_BYTES = 16 * 2**20
 """A larger file is not read: real sidecars have kilobytes, with a history of edits perhaps a megabyte."""

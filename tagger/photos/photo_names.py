@@ -1,0 +1,62 @@
+"""Which names of files are those of photos, and which of RAW files; whether a photo can be read is known when it is read."""
+
+import importlib.util
+import os
+from functools import cache
+
+RAW_EXTENSIONS = frozenset(
+    (
+        *(
+            ".dng",
+            ".cr2",
+            ".cr3",
+            ".nef",
+            ".nrw",
+            ".arw",
+            ".sr2",
+            ".orf",
+            ".ori",
+            ".rw2",
+            ".rwl",
+            ".raf",
+            ".pef",
+            ".srw",
+        ),
+        *(".3fr", ".fff", ".iiq"),
+    )
+)
+"""Extensions of cameras' RAW files in which previews are found, in any case."""
+DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
+"""Extensions of RAW files that are photos if the extra that develops them is installed."""
+PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+}
+"""Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
+HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
+"""Extensions of photos if the extra that reads them is installed."""
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file of this name is listed as a photo."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return (
+        extension in PHOTO_EXTENSIONS
+        or (extension in HEIC_EXTENSIONS and _reads_heic())
+        or (extension in DEVELOPED_EXTENSIONS and _develops_raw())
+    )
+
+
+def is_raw_name(name: str) -> bool:
+    """Whether a file of this name is a camera's RAW file."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as in is_photo_name
+    return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
+
+
+@cache
+def _reads_heic() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+@cache
+def _develops_raw() -> bool:
+    return importlib.util.find_spec("rawpy") is not None
