@@ -26,6 +26,7 @@ from tagger.inference.predictions import ImageOutput
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.mounts import MountState
+from tagger.photos.other_files import OtherFiles
 from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits, Request, RequestResult
@@ -71,9 +72,13 @@ class CountedSource:
         return self._source.mount_state()
 
     def photos(
-        self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        return self._source.photos(include=include, exclude=exclude)
+        return self._source.photos(include=include, exclude=exclude, other_files=other_files)
 
     def version(self, path: str) -> PhotoVersion | None:
         return self._source.version(path)

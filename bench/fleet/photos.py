@@ -15,6 +15,7 @@ from tagger.inference.predictions import Prediction
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
+from tagger.photos.other_files import OtherFiles
 from tagger.photos.source import FolderSource
 from tagger.pipeline.results import Classified
 
@@ -33,8 +34,14 @@ class ListedFolder(FolderSource):
 
     count: int = 0
 
-    def photos(self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[FoundPhoto]:
-        del include, exclude
+    def photos(
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
+    ) -> Iterator[FoundPhoto]:
+        del include, exclude, other_files
         folders = [f"y{year}/m{month}" for year in YEARS for month in MONTHS]
         in_folder = -(-self.count // len(folders))
         for number in range(self.count):

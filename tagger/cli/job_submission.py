@@ -8,7 +8,13 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import NO_WORKER_YET, count_of, gone_text, idle_workers_text
+from tagger.cli.output.job_text import (
+    NO_WORKER_YET,
+    count_of,
+    gone_text,
+    idle_workers_text,
+    other_files_lines,
+)
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
@@ -69,6 +75,8 @@ def create_tag_job(
         )
     for problem in report.problems:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    for text in other_files_lines(report.other_files):
+        console.info(text)
     if report.gone:
         console.info(gone_text(report.gone))
     if not report.found:
@@ -139,9 +147,11 @@ def print_plan(
     database = open_session(settings, settle_jobs=True).database
     require_available_roots(database, selection, settings.roots)
     options = inference_options(database, settings, reprocess=reprocess)
-    total, classified = preview_scan(database, selection, options, settings.roots)
+    total, classified, other_files = preview_scan(database, selection, options, settings.roots)
     skipped = f", {classified} skipped as classified already" if classified else ""
     typer.echo(f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded")
+    for text in other_files_lines(other_files):
+        console.info(text)
     if write is not None:
         console.info(
             "then their tags would be written to metadata. To see each change for photos that are tagged already, "

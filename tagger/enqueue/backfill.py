@@ -147,7 +147,7 @@ def fill_backfill(
         with database.read() as connection:
             source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
         fill_job(database, job_id, conditions, source, on_progress)
-    finish_scan(database, job_id)
+    finish_scan(database, job_id, other_files=report.other_files.count)
     return report
 
 

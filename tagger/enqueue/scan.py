@@ -46,6 +46,7 @@ from tagger.ledger.ownership import job_heartbeat
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.object_paths import parse_path
+from tagger.photos.other_files import OtherFiles
 from tagger.photos.paths import path_text, printable_path
 from tagger.photos.raw_pairs import StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source
@@ -67,6 +68,7 @@ class ScanReport:
     new: int = 0
     changed: int = 0
     gone: int = 0
+    other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
 
     def note(self) -> str | None:
@@ -113,7 +115,9 @@ class Scan:
 
     def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
         folder = parse_path(source.location)
-        entries = source.photos(include=selection.include, exclude=selection.exclude)
+        entries = source.photos(
+            include=selection.include, exclude=selection.exclude, other_files=self.report.other_files
+        )
         groups = StemGroups[FoundPhoto](_path_of)
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
@@ -181,25 +185,26 @@ def _items(
 
 def preview_scan(
     database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
-) -> tuple[int, int]:
-    """The number of photos that a scan would find, and how many of them a job would skip; nothing is recorded."""
+) -> tuple[int, int, OtherFiles]:
+    """The number of photos that a scan would find, how many of them a job would skip, and what is left out; nothing is recorded."""
     found = skipped = 0
-    for photo, row, is_joined in stored_photos(database, selection, root_paths):
+    other_files = OtherFiles()
+    for photo, row, is_joined in stored_photos(database, selection, root_paths, other_files):
         if not is_joined:
             found += 1
             skipped += row is not None and can_skip(row, photo, inference)
-    return found, skipped
+    return found, skipped, other_files
 
 
 def stored_photos(
-    database: Database, selection: Selection, root_paths: RootPaths
+    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
 ) -> Iterator[tuple[FoundPhoto, Row[Any] | None, bool]]:
     """The files that a scan would find, each with its row, if it has one, and whether it is a RAW file whose JPEG is the photo.
 
     Raises:
         PathNotFound: as `stored_pages`.
     """
-    entries = chain.from_iterable(stored_pages(database, selection, root_paths))
+    entries = chain.from_iterable(stored_pages(database, selection, root_paths, other_files))
     groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
     for group in groups.of(entries):
         joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
@@ -208,7 +213,7 @@ def stored_photos(
 
 
 def stored_pages(
-    database: Database, selection: Selection, root_paths: RootPaths
+    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
 ) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
     """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one; nothing is recorded.
 
@@ -220,7 +225,9 @@ def stored_pages(
     in_folders = (
         (folder, entry)
         for folder in selection.folders
-        for entry in open_source(str(folder)).photos(include=selection.include, exclude=selection.exclude)
+        for entry in open_source(str(folder)).photos(
+            include=selection.include, exclude=selection.exclude, other_files=other_files
+        )
         if isinstance(entry, FoundPhoto)
     )
     for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):

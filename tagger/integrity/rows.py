@@ -248,6 +248,7 @@ class JobRow(_Row):
     started_at: values.Time | None
     finished_at: values.Time | None
     items_removed: values.Count
+    other_files: values.Count
     owner: values.Text | None
     owner_lease_until: values.Seconds | None
 

@@ -116,14 +116,18 @@ def _insert_job(
     return job_id
 
 
-def finish_scan(database: Database, job_id: int, note: str | None = None) -> None:
-    """Queue a job whose items are all recorded, or finish it if no chunk is open."""
+def finish_scan(database: Database, job_id: int, note: str | None = None, *, other_files: int = 0) -> None:
+    """Queue a job whose items are all recorded, or finish it if no chunk is open. `other_files`: what the scan left out."""
     started = jobs.c.started_at.is_not(None)
     with database.write() as connection:
         connection.execute(
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.state == JobState.SCANNING)
-            .values(state=case((started, JobState.RUNNING), else_=JobState.QUEUED), note=note)
+            .values(
+                state=case((started, JobState.RUNNING), else_=JobState.QUEUED),
+                note=note,
+                other_files=other_files,
+            )
         )
         connection.execute(
             update(jobs)

@@ -53,6 +53,8 @@ class JobProgress:
     """The job that writes this one's tags to metadata."""
     items_removed: int
     """The first so many items are no longer stored (see retention): their photos cannot be listed."""
+    other_files: int
+    """Files that its scan left out because of their extension."""
     author: str | None
     """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
 
@@ -172,6 +174,7 @@ def _progress(row: Row[Any]) -> JobProgress:
         finished_at=row.finished_at,
         write_job=row.write_job,
         items_removed=row.items_removed,
+        other_files=row.other_files,
         author=row.author,
         **counts,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from tagger.errors import PathNotFound
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.object_paths import parse_path
+from tagger.photos.other_files import OtherFiles
 from tagger.photos.paths import path_text
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.photo_names import SIDECAR_EXTENSION, extension_of, is_photo_extension, is_photo_name
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,25 @@ class FolderProblem:
 
 
 def find_photos(
-    root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    root: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    other_files: OtherFiles | None = None,
 ) -> Iterator[FoundPhoto | FolderProblem]:
     """Yield every photo under the folder `root`, each real file once, in ascending order of its relative path's text.
 
     Hidden files and folders, and the folders where systems keep thumbnails and deleted files, are skipped. Links to folders
     are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
     (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not empty,
-    selects photos.
+    selects photos. `other_files` counts the files that only their extension leaves out.
 
     Raises:
         PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
     """
     if not root.exists():
         raise PathNotFound(path=root)
-    return _Walk(root, PathFilter(include, exclude)).photos()
+    return _Walk(root, PathFilter(include, exclude), other_files).photos()
 
 
 def find_listed(
@@ -109,7 +114,18 @@ class PathFilter:
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""
         name = relative.rpartition("/")[2]
-        if name.startswith(".") or not is_photo_name(name) or _matches(self._exclude, relative):
+        return is_photo_name(name) and self._is_selected(name, relative)
+
+    def count_other(self, relative: str, other_files: OtherFiles) -> None:
+        """Count a file that is not listed, if only its extension is the reason and it is no sidecar."""
+        name = relative.rpartition("/")[2]
+        extension = extension_of(name)
+        is_other = extension != SIDECAR_EXTENSION and not is_photo_extension(extension)
+        if is_other and self._is_selected(name, relative):
+            other_files.add(extension)
+
+    def _is_selected(self, name: str, relative: str) -> bool:
+        if name.startswith(".") or _matches(self._exclude, relative):
             return False
         return self._include is None or _matches(self._include, relative)
 
@@ -127,10 +143,11 @@ _Entry = tuple[str, str, _Kind]
 class _Walk:
     """One walk through a folder. Holds one sorted listing per level."""
 
-    def __init__(self, root: Path, path_filter: PathFilter) -> None:
+    def __init__(self, root: Path, path_filter: PathFilter, other_files: OtherFiles | None = None) -> None:
         self.root = str(root)
         self.real_root = os.path.realpath(root)
         self._filter = path_filter
+        self._other_files = other_files
 
     def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
         """Walk with a stack of listings instead of recursion, so that depth is not limited."""
@@ -182,6 +199,8 @@ class _Walk:
                     if not (
                         self._filter.is_entered(relative) if is_folder else self._filter.is_listed(relative)
                     ):
+                        if self._other_files is not None and entry.is_file(follow_symlinks=False):
+                            self._filter.count_other(relative, self._other_files)
                         continue
                     kind = _Kind.FOLDER if is_folder else _Kind.LINK if entry.is_symlink() else _Kind.FILE
                     entries.append((path_text(name)[0] + "/" * is_folder, name, kind))

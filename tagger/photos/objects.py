@@ -26,6 +26,7 @@ from tagger.photos.mounts import MountState
 from tagger.photos.object_errors import error_code, error_text, is_worth_repeating, store_errors
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
+from tagger.photos.other_files import OtherFiles
 from tagger.photos.paths import printable_path
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class ObjectSource:
         return MountState.EMPTY if is_empty else MountState.FILLED
 
     def photos(
-        self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
     ) -> Iterator[FoundPhoto | FolderProblem]:
         """List the photos in the order of their keys.
 
@@ -73,7 +78,7 @@ class ObjectSource:
             BucketUnavailable: the bucket cannot be listed (further).
         """
         left_out = 0
-        for key, entry in self._entries(include, exclude, ""):
+        for key, entry in self._entries(include, exclude, "", other_files):
             if isinstance(entry, FoundPhoto):
                 yield entry
             elif entry is not None:
@@ -95,7 +100,11 @@ class ObjectSource:
             yield key, entry if isinstance(entry, FoundPhoto) else None
 
     def _entries(
-        self, include: Sequence[str], exclude: Sequence[str], after: str
+        self,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        after: str,
+        other_files: OtherFiles | None = None,
     ) -> Iterator[tuple[str, FoundPhoto | str | None]]:
         """The keys of all objects, each with its photo, or with why a photo cannot be read."""
         path_filter = PathFilter(include, exclude)
@@ -111,6 +120,8 @@ class ObjectSource:
             if parent != folder:
                 folder, is_entered = parent, _enters(path_filter, parent)
             is_listed = is_entered and path_filter.is_listed(relative)
+            if other_files is not None and is_entered and not is_listed and meta["size"]:
+                path_filter.count_other(relative, other_files)  # empty objects stand for folders
             yield meta["path"], _found(self.prefix / relative, meta) if is_listed else None
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole

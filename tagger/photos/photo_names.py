@@ -34,11 +34,17 @@ PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
 """Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
+SIDECAR_EXTENSION = ".xmp"
+"""In any case."""
 
 
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
-    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return is_photo_extension(extension_of(name))
+
+
+def is_photo_extension(extension: str) -> bool:
+    """Whether files with this extension, in lower case, are listed as photos."""
     return (
         extension in PHOTO_EXTENSIONS
         or (extension in HEIC_EXTENSIONS and _reads_heic())
@@ -48,8 +54,20 @@ def is_photo_name(name: str) -> bool:
 
 def is_raw_name(name: str) -> bool:
     """Whether a file of this name is a camera's RAW file."""
-    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as in is_photo_name
+    extension = extension_of(name)
     return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
+
+
+def extension_of(name: str) -> str:
+    """The extension in lower case, with its dot; empty if there is none."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+
+
+def needed_extra(extension: str) -> str | None:
+    """The extra that is not installed and would make files with this extension photos; None if there is none."""
+    if extension in HEIC_EXTENSIONS and not _reads_heic():
+        return "heic"
+    return "raw" if extension in DEVELOPED_EXTENSIONS and not _develops_raw() else None
 
 
 @cache

@@ -14,6 +14,7 @@ from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, fin
 from tagger.photos.mounts import MountState, check_mount
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.objects import ObjectSource, find_object, is_object
+from tagger.photos.other_files import OtherFiles
 
 PAGE = 1000
 PARALLEL_CHECKS = 16
@@ -38,9 +39,13 @@ class PhotoSource(Protocol):
         ...
 
     def photos(
-        self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        """List the photos in ascending order of their paths; the patterns are those of `find_photos`."""
+        """List the photos in ascending order of their paths; the options are those of `find_photos`."""
         ...
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
@@ -78,9 +83,13 @@ class FolderSource:
         return check_mount(self.folder)
 
     def photos(
-        self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        return find_photos(self.folder, include=include, exclude=exclude)
+        return find_photos(self.folder, include=include, exclude=exclude, other_files=other_files)
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)

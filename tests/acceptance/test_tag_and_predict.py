@@ -33,6 +33,19 @@ def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(termina
     assert done.stderr.splitlines()[-1].endswith("run: tagger teach NAME PHOTO…")
 
 
+def test_files_that_are_left_out_are_counted_by_extension(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "tower.jpg", 0)
+    for name in ("a.mp4", "b.MP4", "c.mov", "d.mov", "e.aae", "f.pdf", "g.pdf", "tower.jpg.xmp", ".h.mp4"):
+        (terminal.folder / "photos" / name).touch()
+    text = "left out by extension: 7 files (2 .mov, 2 .mp4, 2 .pdf, 1 more)"
+    for command in (("tag", "--dry-run"), ("tag",), ("enqueue",), ("backfill", "all", "--scan")):
+        done = terminal.run(*command, "photos")
+        assert text in done.stderr.splitlines()
+    assert terminal.json("tag", "photos")["other_files"] == 7
+    assert "  left out by extension: 7 files\n" in terminal.run("status", 1).stdout
+    assert "extension" not in terminal.run("tag", "photos/tower.jpg").stderr
+
+
 def test_tagging_again_skips_tagged_photos(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 5)
     terminal.run("tag", "photos")

@@ -98,6 +98,16 @@ def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(
     assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
 
 
+def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Prefixes, bucket: Bucket) -> None:
+    names = ("a.jpg", "a.jpg.xmp", "b.MP4", "sub/c.mp4", "d.txt", ".e.mp4", ".trash/f.mp4", "skip/g.mp4")
+    for name in names:
+        bucket.put(name, b"x")
+    bucket.put("folder/", b"")
+    report = prefixes.scan(exclude=("skip",))
+    assert (report.found, report.other_files.count) == (1, 3)
+    assert report.other_files.by_extension == {".mp4": 2, ".txt": 1}
+
+
 def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) -> None:
     for number in range(30):
         bucket.put(f"{number:02}.jpg", b"x")

@@ -6,17 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger.cli.output.job_text import other_files_lines
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import files, photo_names
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
+from tagger.photos.other_files import MOST_EXTENSIONS, OtherFiles
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
 from tagger.photos.photo_names import is_photo_name
 
@@ -68,6 +70,44 @@ def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None
     for name in ("a.txt", "b.jpg.xmp", "c.eps", "d.pdf", "jpg", "e.mp4"):
         write(tmp_path / name)
     assert "".join(name[0] for name in names(tmp_path)) == "abcdefghijkl"
+
+
+def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.MP4", "sub/c.mp4", "d.mov", "README", f"e.{'x' * 50}"):
+        write(tmp_path / name)
+    for name in (".f.mp4", ".hidden/g.mp4", "@eaDir/h.mp4", "a.jpg.xmp", "a.XMP", "skipped/i.mp4", "no.mp4"):
+        write(tmp_path / name)
+    (tmp_path / "folder").symlink_to(tmp_path / "sub")
+
+    def counted(**patterns: Sequence[str]) -> tuple[int, dict[str, int]]:
+        other_files = OtherFiles()
+        list(find_photos(tmp_path, other_files=other_files, **patterns))
+        return other_files.count, other_files.by_extension
+
+    assert counted(exclude=("skipped", "no.*")) == (5, {".mp4": 2, ".mov": 1})
+    assert counted(include=("*.mov", "a.*")) == (1, {".mov": 1})
+
+
+def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    other_files = OtherFiles()
+    for extension in (".mp4", ".heic", ".heic"):
+        other_files.add(extension)
+    monkeypatch.setattr(photo_names, "_reads_heic", lambda: False)
+    assert other_files_lines(other_files) == [
+        "left out by extension: 3 files (2 .heic, 1 .mp4)",
+        "to read .heic files, run: pip install 'landmark-tagger[heic]'",
+    ]
+    assert other_files_lines(OtherFiles()) == []
+
+
+def test_few_of_many_extensions_are_kept() -> None:
+    other_files = OtherFiles()
+    for number in range(2 * MOST_EXTENSIONS):
+        other_files.add(f".{number}")
+        other_files.add(".0")
+    assert other_files.count == 4 * MOST_EXTENSIONS
+    assert len(other_files.by_extension) == MOST_EXTENSIONS
+    assert other_files.by_extension[".0"] == 2 * MOST_EXTENSIONS + 1
 
 
 def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

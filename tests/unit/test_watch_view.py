@@ -22,7 +22,18 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
     """A job of 1000 photos, of which 250 are done."""
     numbers = {"total": 1000, "queued": 700, "running": 50, "tagged": 250}
     numbers |= dict.fromkeys(
-        ("unknown", "written", "unchanged", "refused", "skipped", "failed", "cancelled", "items_removed"), 0
+        (
+            "unknown",
+            "written",
+            "unchanged",
+            "refused",
+            "skipped",
+            "failed",
+            "cancelled",
+            "items_removed",
+            "other_files",
+        ),
+        0,
     )
     about = {
         "parent": None,

@@ -25,7 +25,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of
+from tagger.cli.output.job_text import count_of, other_files_lines
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
@@ -168,5 +168,7 @@ def _print_scan(selection: Backfill, report: ScanReport) -> None:
         console.info(
             f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
         )
+    for text in other_files_lines(report.other_files):
+        console.info(text)
     for problem in report.problems:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")

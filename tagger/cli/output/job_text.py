@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
+    from tagger.photos.other_files import OtherFiles
     from tagger.webhooks.messages import MessageCounts
 
 WRITE_JOBS_SHOWN = 3
 WAITING_WORKERS_SHOWN = 3
+EXTENSIONS_SHOWN = 3
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 """What schedules need."""
 
@@ -30,6 +32,29 @@ def count_of(number: int, noun: str) -> str:
 def gone_text(number: int) -> str:
     """`1 photo is gone`, `2 photos are gone`."""
     return f"{count_of(number, 'photo')} {'is' if number == 1 else 'are'} gone"
+
+
+def other_files_lines(other_files: OtherFiles) -> list[str]:
+    """How many files a scan left out, with the most frequent extensions, and how to read those that need an extra."""
+    from tagger.photos.photo_names import needed_extra
+
+    by_count = sorted(other_files.by_extension.items(), key=lambda each: (-each[1], each[0]))
+    frequent = by_count[:EXTENSIONS_SHOWN]
+    kinds = [f"{count} {printable(extension)}" for extension, count in frequent]
+    rest = other_files.count - sum(count for _, count in frequent)
+    kinds += [f"{rest} more"] if kinds and rest else []
+    lines = [other_files_text(other_files.count) + (f" ({', '.join(kinds)})" if kinds else "")]
+    extras = {extension: needed_extra(extension) for extension in sorted(other_files.by_extension)}
+    lines += [
+        f"to read {extension} files, run: pip install 'landmark-tagger[{extra}]'"
+        for extension, extra in extras.items()
+        if extra
+    ]
+    return lines if other_files.count else []
+
+
+def other_files_text(count: int) -> str:
+    return f"left out by extension: {count_of(count, 'file')}"
 
 
 def job_summary(progress: JobProgress) -> str:
@@ -65,6 +90,7 @@ def job_lines(progress: JobProgress) -> list[str]:
         job_summary(progress) + remainder,
         f"  model {progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
+    lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
     return [*lines, f"  {progress.note}"] if progress.note else lines
 
 

@@ -95,6 +95,13 @@ jobs = Table(
         doc="number of its items that were removed because the job is old, from the first on; its counts stay",
     ),
     Column(
+        "other_files",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of files that its scan left out because of their extension, without sidecars",
+    ),
+    Column(
         "author",
         Text,
         doc="who started it, like the actor of `audit_log`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: not known",

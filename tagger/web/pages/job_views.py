@@ -73,7 +73,7 @@ class LiveFields:
 class JobView:
     """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created.
 
-    `author`: who started it; empty if nobody knows.
+    `other_files`: how many files its scan left out; empty for none. `author`: who started it; empty if nobody knows.
     """
 
     number: int
@@ -93,6 +93,7 @@ class JobView:
     parent: int | None
     write_job: int | None
     failures: int
+    other_files: str
     author: str
     live: LiveFields
 
@@ -117,6 +118,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         parent=job.parent,
         write_job=job.write_job,
         failures=job.failed + job.refused,
+        other_files=_other_files_text(job.other_files),
         author=author_text(job.author),
         live=_live_fields(job),
     )
@@ -157,6 +159,10 @@ def live_document(status: Status) -> dict[str, Any]:
 def photo_count(count: int) -> str:
     """`1 photo`, `12 photos`."""
     return f"{number_text(count)} photo{'' if count == 1 else 's'}"
+
+
+def _other_files_text(count: int) -> str:
+    return f"{number_text(count)} file{'' if count == 1 else 's'} by extension" if count else ""
 
 
 def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:

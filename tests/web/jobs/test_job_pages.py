@@ -209,6 +209,17 @@ def test_a_finished_job_leads_to_its_photos(client: TestClient, jobs: JobClient,
     assert "There is no job 99" in client.get("/photos?job=99").text
 
 
+def test_a_job_says_how_many_files_its_scan_left_out(
+    client: TestClient, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 1)
+    assert "Left out" not in client.get(f"/jobs/{jobs.run(jobs.start(folder)['job'])['job']}").text
+    (folder / "film.mp4").touch()
+    job = jobs.run(jobs.start(folder)["job"])
+    assert job["other_files"] == 1
+    assert "<dt>Left out</dt><dd>1 file by extension</dd>" in client.get(f"/jobs/{job['job']}").text
+
+
 def test_a_job_without_its_items_leads_to_no_photos(
     client: TestClient, jobs: JobClient, folder: Path, web_database: Database
 ) -> None:
