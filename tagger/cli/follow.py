@@ -9,8 +9,9 @@ from tagger.cli.output import console
 from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_rate import JobRates
-from tagger.cli.output.job_text import idle_workers_text, job_summary, refusal_lines
+from tagger.cli.output.job_text import idle_workers_text, job_summary
 from tagger.cli.output.progress import ProgressLine
+from tagger.cli.output.refused_photos import refused_photos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,22 +125,19 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
     from tagger.enqueue.documents import job_document
-    from tagger.ledger.failures import count_refusals, count_refusals_with_sidecar
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
-    edited = edited_photos(database, progress)
+    edited, refused = edited_photos(database, progress), refused_photos(database, progress)
     if json:
-        write_json(job_document(progress) | edited.document())
+        write_json(job_document(progress) | edited.document() | refused.document())
     console.info(job_summary(progress))
     if progress.state is JobState.CANCELLED:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
-    for line in edited.lines():
+    for line in (*edited.lines(), *refused.lines()):
         console.info(line)
     if progress.refused:
-        for line in refusal_lines(count_refusals(database, job), count_refusals_with_sidecar(database, job)):
-            console.info(line)
         console.info(f"to list the photos that were not written, and why, run: tagger failures {job}")
     elif progress.failed:
         console.info(f"to list the photos that failed, run: tagger failures {job}")

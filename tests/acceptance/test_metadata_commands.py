@@ -337,9 +337,14 @@ def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
 ) -> None:
     tagger_with_redis("tag", photos, "--write", "embed")
     assert "refused: 1 format; the tags of 1 of them are in sidecars" in tagger_with_redis("status", 2).text
+    assert tagger_with_redis("status", 2, "--json").json["refused_with_sidecar"] == 1
     tagger_with_redis("metadata", "undo", "--job", 2)
     assert not (photos / "moving.gif.xmp").exists()
     assert "sidecars" not in tagger_with_redis("status", 2).text
+    assert tagger_with_redis("status", 2, "--json").json["refused_with_sidecar"] == 0
+    assert all(
+        "refused_with_sidecar" not in tagger_with_redis("status", job, "--json").json for job in (1, 3)
+    )
     assert "The tags were written to a sidecar" in tagger_with_redis("failures", 2).text
 
 

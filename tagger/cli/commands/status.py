@@ -24,9 +24,9 @@ from tagger.cli.output.job_text import (
     job_lines,
     late_tick_problem,
     overview_lines,
-    refusal_lines,
     webhook_lines,
 )
+from tagger.cli.output.refused_photos import refused_photos
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
@@ -76,7 +76,6 @@ def status(
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     from tagger.cli.follow import follow
     from tagger.enqueue.documents import job_document
-    from tagger.ledger.failures import count_refusals, count_refusals_with_sidecar
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -85,16 +84,12 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
         if not json:
             print_next_steps(database, job)
         raise typer.Exit(code)
-    edited = edited_photos(database, progress)
+    edited, refused = edited_photos(database, progress), refused_photos(database, progress)
     if json:
-        write_json(job_document(progress) | edited.document())
+        write_json(job_document(progress) | edited.document() | refused.document())
     else:
-        refusals = (
-            refusal_lines(count_refusals(database, job), count_refusals_with_sidecar(database, job))
-            if progress.refused
-            else []
-        )
-        typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in (*edited.lines(), *refusals))]))
+        about_photos = (f"  {line}" for line in (*edited.lines(), *refused.lines()))
+        typer.echo("\n".join([*job_lines(progress), *about_photos]))
 
 
 def _show_overview(session: Session, *, json: bool) -> None:

@@ -94,21 +94,6 @@ def job_lines(progress: JobProgress) -> list[str]:
     return [*lines, f"  {progress.note}"] if progress.note else lines
 
 
-def refusal_lines(counts: Mapping[str, int], with_sidecar: int) -> list[str]:
-    """How many photos a job refused to write, by kind, how many got a sidecar, and what to do about signed ones."""
-    from tagger.metadata.errors import RefusalKind
-
-    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    sidecars = f"; the tags of {with_sidecar} of them are in sidecars" if with_sidecar else ""
-    lines = [f"refused: {kinds}{sidecars}"] if counts else []
-    if signed := counts.get(RefusalKind.SIGNED):
-        lines.append(
-            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the whole "
-            "file. Their tags go into sidecars; nothing needs to be done"
-        )
-    return lines
-
-
 def _relation(progress: JobProgress) -> str:
     if progress.parent:
         relation = "a retry" if progress.kind == "retry" else "writes the tags"

@@ -19,6 +19,7 @@ from tagger.enqueue.cron import explain_cron
 from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
 from tagger.ledger import job_control
+from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.jobs import job_options
 from tagger.ledger.progress import JobProgress, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
@@ -137,6 +138,7 @@ def show_job(
         counts=_counts(progress),
         lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
         unknown=progress.unknown,
+        refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
         waiting_reason=reason,

@@ -22,6 +22,7 @@ from tagger.ledger.retention import remove_old_items
 from tagger.metadata.errors import RefusalKind
 from tagger.query.landmark_counts import landmark_counts
 from tagger.web.api.folders import folder_key
+from tagger.web.api.job_limits import WriteMode
 from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS
 from tagger.web.pages.job_views import job_view, remaining_text, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
@@ -218,6 +219,20 @@ def test_a_job_says_how_many_files_its_scan_left_out(
     job = jobs.run(jobs.start(folder)["job"])
     assert job["other_files"] == 1
     assert "<dt>Left out</dt><dd>1 file by extension</dd>" in client.get(f"/jobs/{job['job']}").text
+
+
+def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(
+    client: TestClient, jobs: JobClient, folder: Path
+) -> None:
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"web_write": WriteMode.EMBED})
+    draw(folder / "tower.gif", 0)
+    draw(folder / "tower.jpg", 0)
+    tagged = jobs.run(jobs.start(folder, write="embed")["job"])
+    assert "in sidecars" not in client.get(f"/jobs/{tagged['job']}").text
+    written = jobs.run(tagged["write_job"])
+    assert (written["written"], written["refused"]) == (1, 1)
+    assert "The tags of 1 of them are in sidecars." in client.get(f"/jobs/{written['job']}").text
 
 
 def test_a_job_without_its_items_leads_to_no_photos(
