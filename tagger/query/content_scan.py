@@ -75,12 +75,17 @@ class ContentScan:
         ]
         return connection.scalar(select(reduce(add, counts))) or 0 if counts else 0
 
-    def photo_ids(self) -> Select[Any]:
+    @property
+    def condition(self) -> Condition:
+        """Whether the scan returns the photo; perhaps of other photos that do not match the query."""
         ids = (
             select(source.content_id.label("id")).where(*source.conditions, *source.row_conditions)
             for source in self.sources
         )
-        return select(photos.c.id).where(photos.c.content_id.in_(union(*ids)))
+        return photos.c.content_id.in_(union(*ids))
+
+    def photo_ids(self) -> Select[Any]:
+        return select(photos.c.id).where(self.condition)
 
     def accepts(self, key: Key) -> bool:
         return len(key) == 2 and all(is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK

@@ -36,7 +36,7 @@ from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, ScanRole
 from tagger.query.index_scan import Condition
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
-from tagger.query.plans import is_of_scans, scan_plans, scans_size, smallest_plan
+from tagger.query.plans import is_of_scans, scan_plans, smallest_scans
 from tagger.query.tag_conditions import shown_landmarks
 from tagger.query.tagged_photos import select_photos
 
@@ -286,9 +286,7 @@ class _FacetCounts:
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
         resolved = self._resolved(query, added)
-        plans = tuple(scan_plans(resolved))
-        scans = plans[smallest_plan(self.connection, plans)].unordered
-        exact = scans_size(self.connection, scans, self.most_read) < self.most_read
+        scans, exact = smallest_scans(self.connection, scan_plans(resolved), self.most_read)
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
         among = is_of_scans(scans) if exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ

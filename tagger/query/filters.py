@@ -23,7 +23,9 @@ from tagger.catalog.landmarks import (
 from tagger.catalog.roots import RootPaths
 from tagger.database.enums import Outcome
 from tagger.database.tables import (
+    FAILING,
     PRESENT,
+    UNTAGGED,
     contents,
     jobs,
     models,
@@ -248,9 +250,11 @@ class ResolvedQuery:
 
     def _has_outcome(self) -> Condition:
         if self.query.untagged or self.query.failed:
-            kind = photos.c.failure_kind
-            fails = kind.is_not(None) if self.query.failed else kind.is_(None)
-            return and_(PRESENT, off_index(contents.c.outcome).is_(None), fails)
+            waits_or_fails = UNTAGGED if self.query.untagged else and_(PRESENT, FAILING)
+            # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
+            return and_(
+                waits_or_fails, or_(photos.c.content_id.is_(None), off_index(contents.c.outcome).is_(None))
+            )
         if self.query.dismissed:
             return true()
         if self.query.unknown:

@@ -1,6 +1,6 @@
 """Scan plans: the ways in which index scans return every match of a query, and the one that reads the fewest rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isqrt
@@ -8,7 +8,7 @@ from math import isqrt
 from sqlalchemy import Connection, and_, false, func, or_, select, union_all
 
 from tagger.database.enums import Outcome
-from tagger.database.tables import UNTAGGED, photos
+from tagger.database.tables import FAILING, UNTAGGED, photos
 from tagger.query.areas import Area, Circle, Country, Rectangle
 from tagger.query.content_scan import (
     ContentScan,
@@ -32,9 +32,12 @@ SCAN_SIZE_LIMITS = (5_000, 20_000, 100_000)
 
 FEWEST_TO_WALK = 20_000
 """For pages: sorting more rows takes longer than reading as many along an index until a page is full."""
+FEWEST_TO_WALK_ALONE = 5_000
+"""For photos that wait or fail: an index has these alone, so each row that is read is one of them, but for changed files."""
 WALKED_ROWS = 750
 """Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
 this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
+_BY_DATE = (photos.c.taken_at, photos.c.id)
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,30 @@ class ScanPlan:
         return self.scans if self.fewer_scans is None else self.fewer_scans
 
 
-def smallest_plan(
-    connection: Connection, plans: Sequence[ScanPlan], limits: Sequence[int] | None = None
-) -> int:
-    """The number of the plan that reads the fewest rows. `limits`: others than SCAN_SIZE_LIMITS."""
+def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
+    """The number of the plan that reads the fewest rows."""
     smallest: Sequence[int] = range(len(plans))
-    for limit in SCAN_SIZE_LIMITS if limits is None else limits:
+    for limit in SCAN_SIZE_LIMITS:
         if len(smallest) == 1:
             break
         sizes = {number: scans_size(connection, plans[number].unordered, limit) for number in smallest}
         least = min(sizes.values())
         smallest = [number for number, size in sizes.items() if size == least]
     return smallest[0]
+
+
+def smallest_scans(
+    connection: Connection, plans: Iterable[ScanPlan], limit: int
+) -> tuple[Sequence[IndexScan], bool]:
+    """The scans that return the fewest photos, and whether these are fewer than `limit`. They are counted up to it."""
+    smallest, least = [plan.unordered for plan in plans], 0
+    for step in (min(SCAN_SIZE_LIMITS[0], limit), limit):
+        sizes = [scans_size(connection, scans, step) for scans in smallest]
+        least = min(sizes)
+        smallest = [scans for scans, size in zip(smallest, sizes, strict=True) if size == least]
+        if least < step:
+            break
+    return smallest[0], least < limit
 
 
 def scans_size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
@@ -77,41 +92,44 @@ def scans_size(connection: Connection, scans: Sequence[IndexScan], limit: int) -
     return size
 
 
-def sorted_plan(
-    connection: Connection,
-    resolved: ResolvedQuery,
-    month: str | None = None,
-    *,
-    fewest_to_walk: int | None = None,
-) -> ScanPlan:
+def sorted_plan(connection: Connection, resolved: ResolvedQuery, month: str | None = None) -> ScanPlan:
     """The plan for the order of the query; with `month`, for that month alone.
 
-    A result that other scans find in fewer than `fewest_to_walk` rows is sorted; a larger one is read along the index of its order.
+    Photos that other scans find in few rows are sorted; more are read along the index of their order.
     """
-    plans = tuple(scan_plans(resolved))
-    by_score = resolved.query.sort == "score"
-    fewest = fewest_to_walk or _fewest_to_walk(connection)
-    has_index = not by_score or resolved.query.unknown
-    limits = (SCAN_SIZE_LIMITS[0], fewest) if has_index else None  # of larger results, none is sorted
-    scans = plans[smallest_plan(connection, plans, limits)].unordered
-    is_small = not has_index or scans_size(connection, scans, fewest) < fewest
-    if by_score and resolved.query.unknown:
+    query, plans = resolved.query, tuple(scan_plans(resolved))
+    scans: Sequence[IndexScan]
+    if query.sort == "score" and not query.unknown:  # no index has this order
+        scans, is_small = plans[smallest_plan(connection, plans)].unordered, True
+    else:
+        scans, is_small = smallest_scans(connection, plans, _fewest_to_walk(connection, query))
+    if query.sort == "score" and query.unknown:
         return ScanPlan(tuple(candidate_scans(is_of_scans(scans), is_small=is_small)))
-    among = is_of_scans(scans) if is_small else None
-    return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_ids, among, month)))
+    is_sorted = is_small and not _are_in_order(resolved, scans)
+    among = is_of_scans(scans) if is_sorted else None
+    return ScanPlan(tuple(sorted_scans(query, resolved.landmark_ids, among, month)))
 
 
-def _fewest_to_walk(connection: Connection) -> int:
+def _are_in_order(resolved: ResolvedQuery, scans: Sequence[IndexScan]) -> bool:
+    """Whether the scans read along the index of the query's order themselves, in the same limits."""
+    by_date = resolved.query.sort in ("newest", "oldest") and resolved.trip is None
+    return by_date and len(scans) == 1 and isinstance(scans[0], PhotoScan) and scans[0].keys == _BY_DATE
+
+
+def _fewest_to_walk(connection: Connection, query: PhotoQuery) -> int:
+    if query.untagged or query.failed:
+        return FEWEST_TO_WALK_ALONE
     newest = connection.scalar(select(func.max(photos.c.id))) or 0  # about the number of photos
     return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
 
 
 def is_of_scans(scans: Sequence[IndexScan]) -> Condition:
     """Whether a scan returns the photo; perhaps of other photos that do not match the query."""
+    # One look at each photo. By their ids alone, SQLite would rather read the index of an order.
+    if len(scans) == 1 and isinstance(scans[0], ContentScan):
+        return scans[0].condition
     files = [scan for scan in scans if isinstance(scan, PhotoScan) and scan.keys != (photos.c.id,)]
-    if len(files) == len(
-        scans
-    ):  # one look at each photo; SQLite would rather read the index of an order than one of ids
+    if len(files) == len(scans):
         return or_(false(), *(and_(*scan.conditions) for scan in files))
     found = union_all(*(scan.photo_ids() for scan in scans)).subquery()
     return photos.c.id.in_(select(found.c[0]))
@@ -122,7 +140,7 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
     query = resolved.query
     if resolved.trip is not None:  # few photos, in order of time
         during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
-        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), (during,)),))
+        yield ScanPlan((PhotoScan(_BY_DATE, (during,)),))
         return
     if query.job is not None:
         yield ScanPlan((PhotoScan((photos.c.id,), (is_of_job(query.job),)),))
@@ -154,12 +172,11 @@ def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan(tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges))
     if resolved.camera_ids:
         yield ScanPlan(tuple(scan for id_ in resolved.camera_ids for scan in camera_scans(id_)))
-    by_date = (photos.c.taken_at, photos.c.id)
     if query.year:
         years = sorted(set(query.year))
-        yield ScanPlan(tuple(PhotoScan(by_date, (taken_in(photos.c.taken_at, year),)) for year in years))
+        yield ScanPlan(tuple(PhotoScan(_BY_DATE, (taken_in(photos.c.taken_at, year),)) for year in years))
     if query.taken_after is not None or query.taken_before is not None:
-        yield ScanPlan((PhotoScan(by_date, _taken(query)),))
+        yield ScanPlan((PhotoScan(_BY_DATE, _taken(query)),))
 
 
 def _area_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
@@ -192,7 +209,7 @@ def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
         without_content = _file_scans(resolved, UNTAGGED, photos.c.content_id.is_(None))
         return *without_content, ContentScan((outcome_source(None),))
     if query.failed:
-        return _file_scans(resolved, photos.c.failure_kind.is_not(None))
+        return _file_scans(resolved, FAILING)
     if query.dismissed:
         return (ContentScan((dismissal_source(),)),)
     if query.unknown:

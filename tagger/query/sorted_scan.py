@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select
 
 from tagger.catalog.month_photos import NO_MONTH
-from tagger.database.tables import is_candidate, photos, tags
+from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.query.options import PhotoQuery
@@ -28,7 +28,10 @@ class SortedScan:
     landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
-        found = connection.execute(self.statement(request).limit(request.rows)).all()
+        # PostgreSQL would look up all photos of a landmark before it reads along the index of an order.
+        is_eager = self.among is None and connection.dialect.name != "sqlite"
+        statement = self._lazy_statement(request) if is_eager else self.statement(request)
+        found = connection.execute(statement.limit(request.rows)).all()
         return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
 
     def key(self, row: Row[Any]) -> Key:
@@ -71,26 +74,30 @@ class SortedScan:
 
     def statement(self, request: PageRequest) -> Select[Any]:
         """The query for photos of a page, in order, with their keys."""
-        in_order = replace(request, backwards=request.backwards != self.descending)
-        if self.among is None:
-            return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
-        return _lazily(self._ordered_ids(self.among, in_order), in_order)
+        if self.among is not None:
+            return self._lazy_statement(request)
+        in_order = self._directed(request)
+        return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
 
-    def _ordered_ids(self, among: Condition, request: PageRequest) -> Subquery:
+    def _lazy_statement(self, request: PageRequest) -> Select[Any]:
+        """The same, with the request's conditions checked in order until the page is full."""
+        in_order = self._directed(request)
+        photo_id, *keys = self._ordered_ids(in_order).c
+        found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
+        return found.order_by(*(key.desc() if in_order.backwards else key for key in keys))
+
+    def _directed(self, request: PageRequest) -> PageRequest:
+        return replace(request, backwards=request.backwards != self.descending)
+
+    def _ordered_ids(self, request: PageRequest) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
         keys = tuple(off_index(key) for key in self.keys)
-        ids = select(photos.c.id, *self._labelled_keys()).where(among, *self.conditions)
+        among = () if self.among is None else (self.among,)
+        ids = select(photos.c.id, *self._labelled_keys()).where(*among, *self.conditions)
         return request.in_order(ids, keys).offset(0).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
         return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
-
-
-def _lazily(ids: Subquery, request: PageRequest) -> Select[Any]:
-    """The photos with these ids that meet the request's conditions, checked in order until the page is full."""
-    photo_id, *keys = ids.c
-    found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
-    return found.order_by(*(key.desc() if request.backwards else key for key in keys))
 
 
 def sorted_scans(
@@ -110,12 +117,21 @@ def sorted_scans(
     dates = (query.taken_after, query.taken_before, query.trip)
     is_dated = bool(query.year) or any(each is not None for each in dates)
     if month != NO_MONTH:
-        during = tuple(_during(query, month))
+        during = (*_during(query, month), *_waiting(query))
         by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
         yield SortedScan(*by_date, query.sort == "newest", during, among)
     if month == NO_MONTH or (month is None and not is_dated):
-        undated = (photos.c.taken_at.is_(None),)
+        # Photos that wait have no date yet: not the index of dates is to be read, but that of these photos.
+        taken_at = off_index(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
+        undated = (taken_at.is_(None), *_waiting(query))
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
+
+
+def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
+    """The condition of the index that has in order of time the photos that wait or fail alone."""
+    if query.untagged:
+        return (UNTAGGED,)
+    return (FAILING,) if query.failed else ()
 
 
 def candidate_scans(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:

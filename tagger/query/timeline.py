@@ -15,8 +15,7 @@ from tagger.database.tables import contents, photos
 from tagger.query.filters import ResolvedQuery, ScanRole
 from tagger.query.find import PhotoPage, ScanPosition, Search
 from tagger.query.options import PhotoQuery
-from tagger.query.plans import sorted_plan
-from tagger.query.sorted_scan import SortedScan
+from tagger.query.plans import is_of_scans, scan_plans, smallest_scans
 from tagger.query.tagged_photos import select_photos
 
 FEWEST_TO_READ_ALL = 300_000
@@ -84,14 +83,14 @@ def count_months(
     """The months of the sorted result, counted now; if it is not in order of time, all photos. Raises as `timeline_sections`."""
     month: ColumnElement[Any] = month_of(photos.c.taken_at) if _by_date(query) else literal(None)
     resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-    (scan, *_) = sorted_plan(connection, resolved, fewest_to_walk=FEWEST_TO_READ_ALL).scans
+    scans, is_small = smallest_scans(connection, scan_plans(resolved), FEWEST_TO_READ_ALL)
     counted = (
         select_photos()
         .with_only_columns(month, func.count(), func.sum(ASPECT), maintain_column_froms=True)
         .where(*resolved.conditions(ScanRole()))
     )
-    if isinstance(scan, SortedScan) and scan.among is not None:
-        counted = counted.where(scan.among)
+    if is_small:
+        counted = counted.where(is_of_scans(scans))
     rows = connection.execute(counted.group_by(month) if _by_date(query) else counted)
     return [MonthPhotos(month, number, int(aspects)) for month, number, aspects in rows if number]
 

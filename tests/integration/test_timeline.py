@@ -39,8 +39,8 @@ def library(
 ) -> StoredPhotos:
     """Photos of 2023, 2024 and of no date; both ways to read them."""
     if request.param != "sorted":
-        monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
-        monkeypatch.setattr(plans, "WALKED_ROWS", 0)
+        for name in ("FEWEST_TO_WALK", "FEWEST_TO_WALK_ALONE", "WALKED_ROWS"):
+            monkeypatch.setattr(plans, name, 0)
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
@@ -51,6 +51,11 @@ def library(
     library.photo("f.jpg", (GATE, 0.95, True))
     library.photo("unknown.jpg", (EIFFEL, 0.2, False), taken_at=datetime(2024, 7, 2))
     library.photo("new.jpg", classified=False, taken_at=datetime(2024, 7, 3))
+    library.photo("newer.jpg", classified=False, taken_at=datetime(2024, 8, 3))
+    library.photo("found.jpg", classified=False)
+    failing = {"failure_kind": "corrupt_image", "failure_text": "It ends early.", "failure_attempts": 1}
+    library.photo("broken.jpg", classified=False, taken_at=datetime(2022, 1, 1), **failing)
+    library.photo("torn.jpg", classified=False, **failing)
     return library
 
 
@@ -80,7 +85,11 @@ def all_ids(library: StoredPhotos, query: PhotoQuery) -> list[int]:
         ({"sort": "score", "landmark": GATE}, "f a c"),
         ({"sort": "newest", "any_rank": True}, "unknown c d b a e f"),
         ({"sort": "newest", "unknown": True}, "unknown"),
-        ({"sort": "newest", "untagged": True}, "new"),
+        ({"sort": "newest", "untagged": True}, "newer new found"),
+        ({"sort": "oldest", "untagged": True}, "new newer found"),
+        ({"sort": "name", "untagged": True}, "found new newer"),
+        ({"sort": "newest", "untagged": True, "taken_before": datetime(2024, 8, 1)}, "new"),
+        ({"sort": "newest", "failed": True}, "broken torn"),
         ({"sort": "newest", "min_score": 0.8}, "d b f"),
         ({"sort": "newest", "taken_after": datetime(2024, 6, 1)}, "c d b"),
         ({"sort": "oldest", "taken_before": datetime(2024, 7, 1)}, "a b d"),

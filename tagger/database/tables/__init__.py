@@ -16,6 +16,7 @@ These modules define tables only; the rules for writing them are in ledger, cata
 from tagger.database.tables.column_types import UtcDateTime, metadata, views
 from tagger.database.tables.photo_tables import (
     NO_FAILURE,
+    FAILING,
     PRESENT,
     UNTAGGED,
     cameras,
@@ -66,6 +67,7 @@ from tagger.database.tables.access_tables import (
 )
 
 __all__ = [
+    "FAILING",
     "NO_FAILURE",
     "PRESENT",
     "UNTAGGED",

@@ -169,14 +169,17 @@ photos = Table(
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
     UniqueConstraint("root_id", "path", "path_bytes"),
-    Index(None, "content_id", "gone_since"),
+    Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
     Index(None, "camera_id", "taken_at"),
     info={
         "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
     },
 )
-add_partial_index("ix_photos_failing", photos.c.id, where=photos.c.failure_kind.is_not(None))
+
+FAILING = photos.c.failure_kind.is_not(None)
+add_partial_index("ix_photos_failing", photos.c.id, where=FAILING)
+add_partial_index("ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING)
 
 Index("ix_photos_name", name_of(photos.c.path))
 
@@ -195,8 +198,9 @@ UNTAGGED = and_(
         photos.c.classified_size_bytes != photos.c.size_bytes,
     ),
 )
-"""Photos whose current file no model has classified, without those that failed. A partial index holds them."""
+"""Photos whose current file no model has classified, without those that failed. Partial indexes hold them."""
 add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
+add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
 
 NO_FAILURE: dict[str, None] = dict.fromkeys(
     ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")

@@ -1,0 +1,74 @@
+"""A large library whose photos are being classified for the first time: those that wait are listed without looking at the others."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.bulk_insert import insert_page
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos
+from tagger.query.find import find_tagged_page
+from tagger.query.options import PhotoQuery
+
+CLASSIFIED, WAITING = 12_000, 8_000
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    """Photos that were classified and have a date; then those that nothing has read, of which some have changed and have one."""
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    numbers = range(1, CLASSIFIED + 1)
+    with database.write() as connection:
+        images = ((n, f"digest {n}", library.model.id, 5, 0.5, "unknown") for n in numbers)
+        insert_page(
+            connection, contents, ("id", "digest", "model_id", "top_k", "threshold", "outcome"), images
+        )
+        names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns", "taken_at", "content_id")
+        versions = ("classified_size_bytes", "classified_mtime_ns")
+        first = datetime(2020, 1, 1)
+        read = (
+            (library.root_id, f"a{n:05}.jpg", b"", 9, 1, first + timedelta(minutes=n), n, 9, 1)
+            for n in numbers
+        )
+        insert_page(connection, photos, (*names, *versions), read)
+        found = (
+            (library.root_id, f"b{n:05}.jpg", b"", 9, 1, datetime(2001, 1, 1) if n < 3 else None, None)
+            for n in range(WAITING)
+        )
+        insert_page(connection, photos, names, found)
+    with database.write() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return library
+
+
+@pytest.mark.parametrize(("sort", "names"), [("newest", [2, 1, 0, 3, 4]), ("oldest", [0, 1, 2, 3, 4])])
+def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
+    library: StoredPhotos, sort: Any, names: list[int]
+) -> None:
+    statements = []
+
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "photos.path" in statement:
+            statements.append((statement, parameters))
+
+    engine = library.database._engine
+    event.listen(engine, "before_cursor_execute", record)
+    page = find_tagged_page(library.database, PhotoQuery(untagged=True, sort=sort), {}, None, 5)
+    event.remove(engine, "before_cursor_execute", record)
+    assert [photo.path for photo in page.photos] == [str(library.root / f"b{n:05}.jpg") for n in names]
+    assert len(statements) == 2  # those with a date, then the others
+    words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
+    with library.database.read() as connection:
+        for statement, parameters in statements:
+            plan = str(connection.exec_driver_sql(f"{words} {statement}", parameters).all())
+            assert "ix_photos_untagged" in plan
+            assert not re.search(r"Seq Scan on photos|TEMP B-TREE", plan)
