@@ -13,7 +13,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.upgrade_waits import waits_reported
 from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 
-SCHEMA_REVISION = "0032"
+SCHEMA_REVISION = "0033"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 5.0

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, and_, case, exists, func, literal, or_, select, true
+from sqlalchemy import Connection, Select, and_, case, exists, func, literal, or_, select, true
 
 from tagger.database.enums import JobState, Outcome
 from tagger.database.tables import (
@@ -32,6 +32,7 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     """Yield a line per problem."""
     yield from _chunk_problems(connection)
     yield from _job_problems(connection)
+    yield from _item_problems(connection)
     yield from _pair_problems(connection)
     yield from _content_problems(connection)
     yield from _label_problems(connection)
@@ -91,6 +92,23 @@ def _job_problems(connection: Connection) -> Iterator[str]:
     query = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
     for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
         yield f"job {number}: its total or state does not match its chunks"
+
+
+def _item_problems(connection: Connection) -> Iterator[str]:
+    """Each item is of a job. PostgreSQL does not check it."""
+    numbers = _job_numbers_of_items().subquery()
+    unknown = ~exists().where(jobs.c.id == numbers.c.job_id)
+    query = select(numbers.c.job_id).where(unknown).order_by(numbers.c.job_id).limit(PROBLEMS_SHOWN)
+    for number in connection.scalars(query).all():
+        yield f"job {number}: there are photos of it, but no such job"
+
+
+def _job_numbers_of_items() -> Select[int]:
+    """The jobs that have items, one look at the index for each."""
+    first = select(func.min(job_items.c.job_id).label("job_id")).cte("numbers", recursive=True)
+    after = select(func.min(job_items.c.job_id)).where(job_items.c.job_id > first.c.job_id)
+    numbers = first.union_all(select(after.scalar_subquery()).where(first.c.job_id.is_not(None)))
+    return select(numbers.c.job_id).where(numbers.c.job_id.is_not(None))
 
 
 def _pair_problems(connection: Connection) -> Iterator[str]:

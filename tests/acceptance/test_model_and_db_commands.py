@@ -124,13 +124,14 @@ def test_db_check_finds_a_sound_database_sound(
         (update(chunks).values(done=False), "job 1: its total or state"),
         (update(jobs).values(total=3), "job 1: its total"),
         (job_items.delete().where(job_items.c.position == 1), "job 1, chunk 0"),
+        (update(job_items).values(job_id=99), "job 99: there are photos of it"),
         (update(contents).values(outcome="tagged"), "image 1-"),
         (
             text("INSERT INTO model_labels VALUES (77, 0, 'x', 1)"),
             "model_labels refers to a missing row of models",
         ),
     ],
-    ids=["counts", "open chunk", "total", "lost item", "outcome", "reference"],
+    ids=["counts", "open chunk", "total", "lost item", "no such job", "outcome", "reference"],
 )
 def test_db_check_names_what_does_not_add_up(
     tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, harm: object, told: str

@@ -379,6 +379,10 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda c: _with_values(c, "photos", content_id=999),
         "refers to a missing row",
     ),
+    "an item of a missing job": (
+        lambda c: _with_values(c, "job_items", job_id=99),
+        "refers to a missing row|its counts do not match",
+    ),
     "a duplicate row": (lambda c: _with_values(c, "tags", content_id=2, rank=1), "is duplicated"),
     "an invalid state": (
         lambda c: _with_values(c, "jobs", state="dancing"),
