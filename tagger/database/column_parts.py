@@ -1,11 +1,11 @@
-"""Parts of columns, as SQL of either database: the year and the month of a time, the first folder of a path."""
+"""Parts of columns, as SQL of either database: the year, month and day of a time, the first folder of a path."""
 
 from typing import Any
 
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Text
+from sqlalchemy.types import Boolean, Text
 
 
 class year_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
@@ -59,3 +59,37 @@ def _compile_month(element: month_of, compiler: SQLCompiler, **options: Any) -> 
 @compiles(month_of, "sqlite")
 def _compile_month_sqlite(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
     return f"substr({compiler.process(element.clauses, **options)}, 1, 7)"
+
+
+class day_of(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
+    """The day of a time, to group by: text in SQLite, which would take longer to parse it, and a time in PostgreSQL."""
+
+    inherit_cache = True
+
+
+@compiles(day_of)
+def _compile_day(element: day_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"date_trunc('day', {compiler.process(element.clauses, **options)})"
+
+
+@compiles(day_of, "sqlite")
+def _compile_day_sqlite(element: day_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 10)"
+
+
+class is_midnight(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
+    """Whether a time is midnight to the second."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(is_midnight)
+def _compile_midnight(element: is_midnight, compiler: SQLCompiler, **options: Any) -> str:
+    time = compiler.process(element.clauses, **options)
+    return f"(date_trunc('second', {time}) = date_trunc('day', {time}))"
+
+
+@compiles(is_midnight, "sqlite")
+def _compile_midnight_sqlite(element: is_midnight, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(substr({compiler.process(element.clauses, **options)}, 12, 8) = '00:00:00')"

@@ -6,12 +6,9 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Boolean
 
 from tagger.catalog.camera_times import is_clock_time
+from tagger.database.column_parts import day_of, is_midnight
 from tagger.database.enums import PositionSource
 from tagger.database.tables import photos, positions
 
@@ -89,12 +86,12 @@ def _visits() -> Select[Any]:
     """Dates that may be none of a clock are grouped apart: those at midnight, and those without a time zone."""
     keys = (
         photos.c.camera_id,
-        _day(photos.c.taken_at),
+        day_of(photos.c.taken_at),
         positions.c.country,
         positions.c.region,
         positions.c.city,
         cast((positions.c.longitude + 180) / _STRIP_DEGREES, Integer),
-        _is_midnight(photos.c.taken_at),
+        is_midnight(photos.c.taken_at),
         photos.c.utc_offset_s.is_(None),
     )
     return (
@@ -118,37 +115,3 @@ def _visits() -> Select[Any]:
         )
         .group_by(*keys)
     )
-
-
-class _day(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
-    """The day of a local time, to group by. SQLite stores times as text, and takes longer to parse them."""
-
-    inherit_cache = True
-
-
-@compiles(_day, "sqlite")
-def _sqlite_day(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 10)"
-
-
-@compiles(_day, "postgresql")
-def _postgresql_day(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"date_trunc('day', {compiler.process(element.clauses, **options)})"
-
-
-class _is_midnight(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
-    """Whether a local time is midnight to the second."""
-
-    type = Boolean()
-    inherit_cache = True
-
-
-@compiles(_is_midnight, "sqlite")
-def _sqlite_is_midnight(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(substr({compiler.process(element.clauses, **options)}, 12, 8) = '00:00:00')"
-
-
-@compiles(_is_midnight, "postgresql")
-def _postgresql_is_midnight(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    time = compiler.process(element.clauses, **options)
-    return f"(date_trunc('second', {time}) = date_trunc('day', {time}))"
