@@ -26,10 +26,11 @@ from tagger.photo_origin import PhotoOrigin
 from tagger.photos.digest import DIGEST_VERSION
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ChildProcess, InvalidReply, RunningChild, minimal_environment
+from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.failures import decoding_timeout_text
 from tagger.pipeline.memory_limit import memory_beside_this_process
 from tagger.pipeline.requests import Limits, OpenPhoto, Reader
+from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.pipeline.timed_reads import read_in_time
 
 MODULE = "tagger.pipeline.sandbox_main"

@@ -8,9 +8,9 @@ from concurrent.futures import Future, wait
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.pipeline.failures import timeout_text
 from tagger.pipeline.requests import Limits, read_photo_bytes
+from tagger.pipeline.running_child import STOP_CHECK_S, ParentStopping
 
 
 def read_in_time(

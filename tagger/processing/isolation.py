@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tagger.ledger.chunks import Claim
-from tagger.pipeline.child_process import ChildKilled, ParentStopping
+from tagger.pipeline.child_process import ChildKilled
+from tagger.pipeline.running_child import ParentStopping
 
 SHARED_ATTEMPTS = 2
 """After this many claims that ended badly, a chunk is processed in isolation."""

@@ -29,14 +29,9 @@ from tagger.metadata.camera import CameraFacts
 from tagger.photo_origin import PhotoOrigin
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline.child_process import (
-    ChildKilled,
-    ChildProcess,
-    ParentStopping,
-    RunningChild,
-    minimal_environment,
-)
+from tagger.pipeline.child_process import ChildKilled, ChildProcess, minimal_environment
 from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes
+from tagger.pipeline.running_child import ParentStopping, RunningChild
 from tagger.pipeline.sandbox import MODULE, Sandbox
 
 RESIZE = Resize(size=32, short_side=40)
@@ -315,7 +310,7 @@ def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch
             reserved.append(needed_bytes)
             yield
 
-    monkeypatch.setattr("tagger.pipeline.child_process.MEMORY_BUDGET", Budget(1))
+    monkeypatch.setattr("tagger.pipeline.running_child.MEMORY_BUDGET", Budget(1))
     Image.new("1", (10_000, 7_000)).save(tmp_path / "large.png")
     with Sandbox(replace(LIMITS, max_pixels=10**8, timeout_s=60)) as sandbox:
         read(sandbox, draw(tmp_path / "small.jpg")).decode()
