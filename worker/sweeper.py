@@ -31,7 +31,7 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
-from tagger.ledger.jobs import is_any_claimable
+from tagger.ledger.job_facts import is_any_claimable
 from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.retention import remove_old_items
 from tagger.ledger.stale_jobs import recover_stale_jobs

@@ -15,7 +15,7 @@ from tagger.catalog.kept_numbers import KEPT, LANDMARKS, MONTHS, KeptNumbers, Nu
 from tagger.catalog.month_photos import NO_MONTH, MonthPhotos
 from tagger.database.connection import Database
 from tagger.database.tables import changed_blocks
-from tagger.ledger.jobs import is_any_claimable
+from tagger.ledger.job_facts import is_any_claimable
 
 BLOCK = 4096
 """Images of a block. The triggers divide by this number, too."""

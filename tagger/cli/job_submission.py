@@ -110,7 +110,7 @@ def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
     from tagger.enqueue.documents import job_document
-    from tagger.ledger.jobs import has_write_option
+    from tagger.ledger.job_facts import has_write_option
     from tagger.ledger.progress import list_jobs
 
     settings, database = session

@@ -9,7 +9,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS
 from tagger.database.errors import DatabaseError
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.jobs import end_local_job, job_kind, job_model_id
+from tagger.ledger.job_facts import job_kind, job_model_id
+from tagger.ledger.jobs import end_local_job
 from tagger.ledger.ownership import job_heartbeat, process_name
 from tagger.pipeline.profile import Profile, Profiler
 from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch

@@ -14,7 +14,7 @@ from support.http_servers import running
 from support.servers import RedisServer
 
 from tagger.database.tables import jobs
-from tagger.ledger.jobs import job_options
+from tagger.ledger.job_facts import job_options
 from tagger.tracing import is_traceparent
 
 NOT_INSTALLED = "No traces are sent"

@@ -54,7 +54,7 @@ def retry(
     from tagger.enqueue.retry import count_failures, record_retry
     from tagger.errors import JobNotRetriable
     from tagger.ledger.failures import FailureFilter
-    from tagger.ledger.jobs import job_kind
+    from tagger.ledger.job_facts import job_kind
     from tagger.ledger.progress import check_job
     from worker.broker import find_broker
 

@@ -9,7 +9,8 @@ from typing import Self
 
 import typer
 
-from tagger.catalog.landmarks import all_landmarks, landmarks_of_labels
+from tagger.catalog.landmarks import all_landmarks
+from tagger.catalog.landmarks import landmarks_of_labels
 from tagger.catalog.registered_models import model_by_id
 from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output.formats import printable
@@ -18,7 +19,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.inference.predictions import Prediction
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.jobs import job_kind, job_model_id
+from tagger.ledger.job_facts import job_kind, job_model_id
 from tagger.ledger.progress import list_jobs
 from tagger.photos.paths import path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result

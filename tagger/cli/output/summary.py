@@ -61,7 +61,7 @@ def _print_refused_tags(database: Database, job: int) -> None:
 
 def _print_tag_commands(database: Database, job: int) -> None:
     from tagger.enqueue.tag_jobs import tag_job_paths
-    from tagger.ledger.jobs import has_write_option, job_options
+    from tagger.ledger.job_facts import has_write_option, job_options
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]

@@ -13,7 +13,7 @@ from tagger.enqueue.backfill import Backfill
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.retry import has_failures_outside
 from tagger.ledger.failures import FailureFilter
-from tagger.ledger.jobs import count_open_jobs
+from tagger.ledger.job_facts import count_open_jobs
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders
 

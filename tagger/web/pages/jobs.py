@@ -20,7 +20,7 @@ from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
-from tagger.ledger.jobs import job_options
+from tagger.ledger.job_facts import job_options
 from tagger.ledger.progress import JobProgress, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.number_format import number_text

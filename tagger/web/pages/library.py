@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import all_landmarks, normalize_name
 from tagger.database.connection import Database
-from tagger.ledger.jobs import count_open_jobs
+from tagger.ledger.job_facts import count_open_jobs
 from tagger.query.covers import Cover
 from tagger.query.landmark_counts import LandmarkCount
 from tagger.query.stored_photos import has_photos

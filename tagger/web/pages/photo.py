@@ -20,7 +20,7 @@ from tagger.errors import (
     LandmarkSlugTaken,
     TaggerError,
 )
-from tagger.ledger.jobs import open_job_of_photo
+from tagger.ledger.job_facts import open_job_of_photo
 from tagger.photos.object_paths import parse_path
 from tagger.query.details import PhotoDetails, photo_details_by_id
 from tagger.query.neighbours import find_neighbours
