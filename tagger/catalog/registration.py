@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from tagger.catalog import shipped_model
-from tagger.catalog.landmarks import record_landmarks
+from tagger.catalog.model_landmarks import record_landmarks
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import model_labels, models

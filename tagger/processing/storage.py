@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from tagger.catalog.content_locks import hold_contents
-from tagger.catalog.landmarks import landmark_ids_of_labels
+from tagger.catalog.model_landmarks import landmark_ids_of_labels
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome

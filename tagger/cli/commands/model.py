@@ -138,7 +138,7 @@ def show(
     Example: tagger model show
     """
     from tagger.catalog import registered_models
-    from tagger.catalog.landmarks import landmarks_of_labels
+    from tagger.catalog.model_landmarks import landmarks_of_labels
     from tagger.query.documents import model_document
 
     settings, database = open_session()

@@ -10,7 +10,7 @@ from typing import Self
 import typer
 
 from tagger.catalog.landmarks import all_landmarks
-from tagger.catalog.landmarks import landmarks_of_labels
+from tagger.catalog.model_landmarks import landmarks_of_labels
 from tagger.catalog.registered_models import model_by_id
 from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output.formats import printable

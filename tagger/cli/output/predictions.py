@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from tagger.catalog.landmarks import Landmark, landmarks_of_labels
+from tagger.catalog.landmarks import Landmark
+from tagger.catalog.model_landmarks import landmarks_of_labels
 from tagger.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
 from tagger.cli.local_model import open_local_model
 from tagger.cli.output.formats import printable

@@ -17,7 +17,8 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from tagger.catalog.landmarks import Landmark, landmarks_of_labels
+from tagger.catalog.landmarks import Landmark
+from tagger.catalog.model_landmarks import landmarks_of_labels
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.inference.predictions import Prediction

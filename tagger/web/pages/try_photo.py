@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from tagger.catalog.landmarks import landmarks_of_labels
+from tagger.catalog.model_landmarks import landmarks_of_labels
 from tagger.errors import PhotoFailed
 from tagger.query.stored_photos import has_photos
 from tagger.web.api.predict import classify
