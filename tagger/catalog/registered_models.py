@@ -17,7 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
 from tagger.inference.artifact import Manifest, check_program, file_digest, read_manifest
-from tagger.settings import is_model_path
+from tagger.settings_sources import is_model_path
 
 UNNAMED = ""
 """The stored file of an imported model, until `tagger model add` names its file on this machine."""

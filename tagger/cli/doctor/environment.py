@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import SettingsInvalid
-from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
+from tagger.settings import Settings, load_settings
+from tagger.settings_sources import CONFIG_NAME, config_file
 from tagger.system.permissions import (
     foreign_owner,
     permission_problem,
