@@ -5,7 +5,8 @@
 Eight photos of the folder are saved as JPEG, PNG and WebP in three sizes. *Ours* is `decode_photo`. The others are a decoder
 and Pillow's scaling, without orientation and colours: Pillow decoding the whole photo, torchvision, and simplejpeg and
 OpenCV if they are installed (this project does not depend on them), the latter two with their own scaled decoding of JPEGs.
-*simplejpeg, fast* has a faster transform and upsampling, which change the pixels.
+*simplejpeg, fast* has a faster transform and upsampling, which change the pixels. *Ours, half of the lines* leaves out every second
+row of blocks, where a JPEG has restart markers between them, as those of many cameras do: no smaller part can be skipped.
 """
 
 import argparse
@@ -20,9 +21,12 @@ from PIL import Image
 from bench.limits import cpu_ms_per_input
 from bench.photos import evenly_spread, photos_in
 from bench.report import note, print_heading, print_table
+from bench.restart_intervals import without_every_second_interval
 
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))
-FORMATS = {"JPEG": {"quality": 90}, "PNG": {"compress_level": 1}, "WEBP": {"quality": 90, "method": 0}}
+SIZES_WITH_MARKERS = ((4000, 3000), (6000, 4000))
+JPEG = {"quality": 90}
+FORMATS = {"JPEG": JPEG, "PNG": {"compress_level": 1}, "WEBP": {"quality": 90, "method": 0}}
 PHOTOS = 8
 SIDE = 256
 
@@ -41,9 +45,12 @@ def main() -> None:
     for title, photos, decoders in _cases(args.folder):
         note(title)
         costs = {name: cpu_ms_per_input(decode, photos, args.rounds) for name, decode in decoders.items()}
-        names = names or list(costs)
-        rows.append((title, *(costs.get(name, "-") for name in names)))
-    print_table(("CPU ms/photo", *names), rows)
+        names += [name for name in costs if name not in names]
+        rows.append((title, costs))
+    print_table(
+        ("CPU ms/photo", *names),
+        ([title, *(costs.get(name, "-") for name in names)] for title, costs in rows),
+    )
     print(f"{PHOTOS} photos; medians of {args.rounds} rounds, one thread.\n")
 
 
@@ -53,6 +60,11 @@ def _cases(folder: Path) -> Iterator[tuple[str, list[bytes], dict[str, Decode]]]
         for size in SIZES:
             photos = [_encoded(file, size, kind, options) for file in sample]
             yield f"{kind} {size[0]} x {size[1]}", photos, _decoders(kind)
+    ours = _ours()
+    half = {"ours": ours, "ours, half of the lines": lambda data: ours(without_every_second_interval(data))}
+    for size in SIZES_WITH_MARKERS:
+        photos = [_encoded(file, size, "JPEG", JPEG | {"restart_marker_rows": 1}) for file in sample]
+        yield f"JPEG {size[0]} x {size[1]}, restart markers", photos, half
 
 
 def _encoded(file: Path, size: tuple[int, int], kind: str, options: dict[str, int]) -> bytes:
