@@ -34,6 +34,7 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     yield from _job_problems(connection)
     yield from _item_problems(connection)
     yield from _pair_problems(connection)
+    yield from _version_problems(connection)
     yield from _content_problems(connection)
     yield from _label_problems(connection)
     yield from _embedding_problems(connection)
@@ -123,6 +124,14 @@ def _pair_problems(connection: Connection) -> Iterator[str]:
     )
     for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
         yield f"photo {number}: it is joined with a file that cannot stand for it, or has an image of its own"
+
+
+def _version_problems(connection: Connection) -> Iterator[str]:
+    """A file counts as classified only if its image is: otherwise it would neither be listed as waiting nor as classified."""
+    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    query = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
+    for number in connection.scalars(query.order_by(photos.c.id).limit(PROBLEMS_SHOWN)).all():
+        yield f"photo {number}: its file counts as classified, and its image is not"
 
 
 def _content_problems(connection: Connection) -> Iterator[str]:

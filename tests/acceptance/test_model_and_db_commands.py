@@ -12,7 +12,7 @@ from tagger.catalog import shipped_model
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals
+from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals, photos
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +117,9 @@ def test_db_check_finds_a_sound_database_sound(
     assert tagger("db", "check").text == "the database is consistent\n"
 
 
+_READ = {"classified_size_bytes": 1000, "classified_mtime_ns": 1}
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
@@ -125,13 +128,17 @@ def test_db_check_finds_a_sound_database_sound(
         (update(jobs).values(total=3), "job 1: its total"),
         (job_items.delete().where(job_items.c.position == 1), "job 1, chunk 0"),
         (update(job_items).values(job_id=99), "job 99: there are photos of it"),
+        (
+            update(photos).where(photos.c.path == "new.jpg").values(_READ),
+            "photo 3: its file counts as classified",
+        ),
         (update(contents).values(outcome="tagged"), "image 1-"),
         (
             text("INSERT INTO model_labels VALUES (77, 0, 'x', 1)"),
             "model_labels refers to a missing row of models",
         ),
     ],
-    ids=["counts", "open chunk", "total", "lost item", "no such job", "outcome", "reference"],
+    ids=["counts", "open chunk", "total", "lost item", "no such job", "version", "outcome", "reference"],
 )
 def test_db_check_names_what_does_not_add_up(
     tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, harm: object, told: str
