@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any, Self
 
@@ -35,6 +36,12 @@ Claims = dict[str, Any]
 
 def new_key(kid: str) -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"})
+
+
+@cache
+def _first_key() -> RSAKey:
+    """The key of each provider of this process until a test replaces it: making one takes longer than most tests."""
+    return new_key("first")
 
 
 @dataclass
@@ -110,7 +117,7 @@ class OidcProvider:
         self.person: Claims | None = dict(ADA)
         self.userinfo: Claims = {}
         self.asks = False
-        self.key = self.published_key = new_key("first")
+        self.key = self.published_key = _first_key()
         self.configuration: Claims = {}
         self.id_token: Callable[[Claims], str] = self.signed
         self.answers: dict[str, Callable[[], Response]] = {}
