@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class Root:
     folder: Path
     endpoint: str | None = None
 
-    @property
+    @cached_property
     def source(self) -> "PhotoSource":
         """The source that reads the photos of this root."""
         from tagger.photos.source import open_source

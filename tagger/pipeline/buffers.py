@@ -143,7 +143,10 @@ class PipelineBuffers:
             request = self.requests.popleft()
             read = ActiveRead(request, size_bytes=request.size_bytes)
             self.reads.add(read)
-            self._submittable.notify()
+            if (
+                len(self.requests) <= self._capacity // 2
+            ):  # a thread that submits many then wakes up once for many
+                self._submittable.notify_all()
             if self._has_extra_reads:  # the end of one large photo makes room for several small ones
                 self._readable.notify()
             return read
