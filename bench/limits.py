@@ -2,7 +2,8 @@
 
     python -m bench.limits FOLDER… [--photos N] [--batch-size N] [--rounds 3]
 
-The sum is the lower limit of the CPU time per photo. It does not include storing, queues between threads, starting Python and
+The sum is the lower limit of the CPU time per photo, of the functions that the tagger itself calls: a photo is opened in its root,
+where links are not followed, and the model's outputs are checked. It does not include storing, queues between threads, starting Python and
 loading the model. `bench.compare` runs this with `--json`, alternating with the programs that it compares.
 """
 
@@ -88,22 +89,24 @@ def measure(folder: Path, count: int, model: "Model", rounds: int) -> Steps:
     from tagger.images import decode_photo
     from tagger.metadata.camera import camera_facts
     from tagger.photos.digest import digest_photo
-    from tagger.photos.files import read_photo
+    from tagger.photos.source import open_source
 
     files = evenly_spread(photos_in(folder), count)
     note(f"{folder.name}: {len(files)} photos, step by step")
     resize = model.manifest.input.resize
-    photos = [read_photo(file, max_bytes=MAX_BYTES).data for file in files]
+    source = open_source(str(folder))
+    names = [str(file.relative_to(folder)) for file in files]
+    photos = [source.read(name, max_bytes=MAX_BYTES).data for name in names]
     images = [decode_photo(photo, resize, max_pixels=MAX_PIXELS).pixels for photo in photos]
     batches = _batches(images, model.batch_size)
     return Steps(
-        read=cpu_ms_per_input(lambda file: read_photo(file, max_bytes=MAX_BYTES), files, rounds),
+        read=cpu_ms_per_input(lambda name: source.read(name, max_bytes=MAX_BYTES), names, rounds),
         digest=cpu_ms_per_input(digest_photo, photos, rounds),
         camera_facts=cpu_ms_per_input(camera_facts, photos, rounds),
         decode=cpu_ms_per_input(
             lambda photo: decode_photo(photo, resize, max_pixels=MAX_PIXELS), photos, rounds
         ),
-        model=cpu_ms_per_input(model.outputs, batches, rounds) * len(batches) / len(images),
+        model=cpu_ms_per_input(model.predict, batches, rounds) * len(batches) / len(images),
     )
 
 
