@@ -304,6 +304,10 @@ class EmbeddedRedisMissing(RedisUnavailable):
     """No TAGGER_REDIS_URL is set, and the embedded Redis needs an extra that is not installed. Run: pip install 'landmark-tagger[embedded]', or set TAGGER_REDIS_URL. Jobs are safe in the database."""
 
 
+class EmbeddedRedisFull(RedisUnavailable):
+    """The embedded Redis cannot start, because the disk of {folder} is full. Free some space, then try again. Jobs are safe in the database."""
+
+
 class RedisRefused(TaggerError):
     """Redis at {url} refuses messages: {reason}. Give it more memory if it is full; if it is a replica or lacks replicas, repair the
     replication. Jobs are safe in the database and continue when Redis accepts messages.

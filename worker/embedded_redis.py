@@ -6,6 +6,7 @@ has been idle for long. Its append-only file preserves messages over restarts.
 
 import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import redis
 
-from tagger.errors import EmbeddedRedisMissing, RedisUnavailable
+from tagger.errors import EmbeddedRedisFull, EmbeddedRedisMissing, RedisUnavailable
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import SOCKET_NAME, embedded_url, require_safe_folders, short_folder, socket_path
 from worker.redis_sockets import socket_client
 
 START_TIMEOUT_S = 20.0
+LEAST_BYTES = 2**16
+"""A server that does not start on a disk with less space lacks it for its files."""
 IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
@@ -36,7 +39,7 @@ def start_embedded(data_folder: Path) -> str:
     """Start the data folder's Redis if it is not running. Returns its address.
 
     Raises:
-        EmbeddedRedisMissing, RedisUnavailable: it cannot be started.
+        EmbeddedRedisMissing, EmbeddedRedisFull, RedisUnavailable: it cannot be started.
         PermissionsUnsafe: other users can change its folder.
     """
     folder = data_folder / "redis"
@@ -110,8 +113,15 @@ def _start(socket: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(socket):
         if time.monotonic() > deadline:
-            raise RedisUnavailable(url=socket, reason=f"the embedded server did not start; {log} says why")
+            raise _start_error(socket, folder)
         time.sleep(0.02)
+
+
+def _start_error(socket: Path, folder: Path) -> RedisUnavailable:
+    if shutil.disk_usage(folder).free < LEAST_BYTES:
+        return EmbeddedRedisFull(folder=folder)  # its log is empty then
+    reason = f"the embedded server did not start; {folder / 'redis.log'} says why"
+    return RedisUnavailable(url=socket, reason=reason)
 
 
 def server_program() -> Path | None:

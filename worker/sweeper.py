@@ -21,7 +21,7 @@ from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
-from tagger.database.errors import DatabaseError
+from tagger.database.errors import DatabaseError, outage_text
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
     SentMessage,
@@ -123,7 +123,9 @@ class Sweeper:
             try:
                 self.sweep()
             except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-                log.warning("A sweep failed: %s", error)
+                log.warning(
+                    "A sweep failed: %s", outage_text(error) if isinstance(error, DatabaseError) else error
+                )
                 self.waiting, self.takes_messages = 0, False
             except Exception:
                 # The thread goes on: a worker needs its sweeper.

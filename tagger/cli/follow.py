@@ -81,7 +81,7 @@ class _JobPoller:
 
     def poll(self, job: int, line: ProgressLine) -> JobProgress | None:
         """Show the progress on `line` and return it; None if the database does not answer."""
-        from tagger.database.errors import DatabaseError
+        from tagger.database.errors import DatabaseError, outage_text
         from tagger.database.retry import is_transient
 
         try:
@@ -89,7 +89,7 @@ class _JobPoller:
         except DatabaseError as error:
             if not is_transient(error):
                 raise
-            self._warn_unavailable(line)
+            self._warn_unavailable(f"{outage_text(error)}; trying again until it works", line)
             return None
         self._is_unavailable = False
         rate = self._rates.photos_per_second(progress, time.monotonic())
@@ -113,11 +113,11 @@ class _JobPoller:
                 console.info(waits)
         self._waits = waits
 
-    def _warn_unavailable(self, line: ProgressLine) -> None:
+    def _warn_unavailable(self, text: str, line: ProgressLine) -> None:
         self._worker_at = time.monotonic()  # without the database, the time without a worker is unknown
         if not self._is_unavailable:
             with line.cleared():
-                console.warning("the database does not answer; trying again until it does")
+                console.warning(text)
         self._is_unavailable = True
 
 

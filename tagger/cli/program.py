@@ -154,14 +154,13 @@ def run() -> None:
             console.fail(DiskFull(what=what, reason=error.strerror))
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:
-        from tagger.database.errors import DatabaseError, is_permission_missing, outage
+        from tagger.database.errors import DatabaseError, is_permission_missing, outage, reason_of
 
         if not isinstance(error, DatabaseError):
             raise
-        reason = str(getattr(error, "orig", None) or error).strip()
         if is_permission_missing(error):
-            console.fail(DatabasePermissionMissing(reason=reason))
-        console.fail(outage(error, reason))
+            console.fail(DatabasePermissionMissing(reason=reason_of(error)))
+        console.fail(outage(error, reason_of(error)))
     finally:
         close_sessions()
 

@@ -102,7 +102,7 @@ class Watcher:
             self._step(source)
 
     def _step(self, source: WatchedFolders | WatchedBucket) -> None:
-        from tagger.database.errors import DatabaseError
+        from tagger.database.errors import DatabaseError, outage_text
         from tagger.database.retry import is_transient
 
         try:
@@ -118,7 +118,7 @@ class Watcher:
             self._database.require_file()
             if not is_transient(error):
                 raise
-            self._scan_later(source, "the database does not answer; trying again until it does")
+            self._scan_later(source, f"{outage_text(error)}; trying again until it works")
 
     def _scan_later(self, source: WatchedFolders | WatchedBucket, problem: str) -> None:
         """Print a problem once, however often it comes back, and find with a scan what was not tagged because of it."""

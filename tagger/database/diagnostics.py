@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url
-from tagger.database.errors import is_disk_full
+from tagger.database.errors import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
 from tagger.errors import DatabaseUnavailable, DiskFull, SettingsInvalid
 
@@ -106,8 +106,6 @@ def _sqlite_revision(file: Path) -> str:
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        if is_disk_full(error):
-            raise DiskFull(what=f"sqlite:///{file}", reason=str(error)) from error
         raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error)) from error
     return str(row[0]) if row else ""
 
@@ -204,4 +202,9 @@ def _connected(file: Path, mode: str, timeout_s: float = 1.0) -> Iterator[sqlite
         address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
     with closing(connection):
-        yield connection
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            if is_disk_full(error):
+                raise DiskFull(what=f"sqlite:///{file}", reason=reason_of(error)) from error
+            raise

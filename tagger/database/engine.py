@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tagger.addresses import AddressInvalid, check_postgresql_url
-from tagger.database.errors import is_disk_full, is_permission_missing
+from tagger.database.errors import is_disk_full, is_permission_missing, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabasePermissionMissing,
@@ -190,14 +190,12 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
         engine.dispose()
         if is_permission_missing(error):
-            raise DatabasePermissionMissing(reason=lines[0]) from error
+            raise DatabasePermissionMissing(reason=reason_of(error)) from error
         if is_disk_full(error):
-            raise DiskFull(what=redact(engine.url), reason=lines[0]) from error
-        raise DatabaseUnavailable(url=redact(engine.url), reason=lines[0]) from error
+            raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
+        raise DatabaseUnavailable(url=redact(engine.url), reason=reason_of(error)) from error
     except TaggerError:
         engine.dispose()
         raise

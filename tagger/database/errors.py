@@ -28,8 +28,23 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
     return getattr(cause, "sqlstate", None) == _DISK_FULL
 
 
+def reason_of(error: DatabaseError | sqlite3.Error) -> str:
+    """What the driver says, in one line. SQLite calls a `-shm` file without space a disk I/O error, as if the disk were broken."""
+    cause = getattr(error, "orig", None) or error
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return "database or disk is full"
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
 def outage(error: DatabaseError, reason: str) -> DatabaseConnectionLost | DiskFull:
-    """What to tell of an error in a database that was open."""
+    """What to tell of an error in a database that was open, where a command ends."""
     if is_disk_full(error):
         return DiskFull(what="the database", reason=reason)
     return DatabaseConnectionLost(reason=reason)
+
+
+def outage_text(error: DatabaseError) -> str:
+    """The same as the begin of a sentence, where it is tried again."""
+    if is_disk_full(error):
+        return "the disk of the database is full: free some space"
+    return f"the database does not answer ({reason_of(error)})"

@@ -9,6 +9,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from tagger.database.errors import outage_text
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -54,7 +56,8 @@ def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.
             if not is_transient(error) or elapsed > limit or (give_up and give_up.is_set()):
                 raise
             if not is_logged:
-                log.warning("The database does not answer; retrying: %s", error)
+                text = outage_text(error)
+                log.warning("%s; trying again", text[0].upper() + text[1:])
                 is_logged = True
         if stop.is_set():
             time.sleep(pause)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
+from tagger.database.errors import reason_of
 from tagger.ledger.chunks import Claim, renew_leases
 from tagger.ledger.ownership import RENEW_S, RETRY_S
 
@@ -53,7 +54,7 @@ class LeaseRenewer:
                 if pause_s == RENEW_S:
                     log.warning(
                         "The leases could not be renewed; trying again: %s",
-                        error,
+                        reason_of(error) if isinstance(error, SQLAlchemyError) else error,
                         exc_info=not isinstance(error, SQLAlchemyError),
                     )
                 pause_s = RETRY_S

@@ -11,6 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
+from tagger.database.errors import reason_of
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
 
@@ -52,7 +53,9 @@ def _renew_until(database: Database, job_id: int, closed: threading.Event) -> No
             renew_job_lease(database, job_id)
         except SQLAlchemyError as error:
             if pause_s == RENEW_S:
-                log.warning("The lease on job %d could not be renewed; trying again: %s", job_id, error)
+                log.warning(
+                    "The lease on job %d could not be renewed; trying again: %s", job_id, reason_of(error)
+                )
             pause_s = RETRY_S
         else:
             pause_s = RENEW_S

@@ -247,8 +247,8 @@ def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_s
         time.sleep(2)  # the command that follows one job prints nothing before its job changes
         server.kill()
         redis_server.kill()
-        terminal.wait_until(lambda: "the database does not answer, trying again" in terminal.log.read_text())
-        terminal.wait_until(lambda: "trying again until it does" in terminal.log.read_text())
+        terminal.wait_until(lambda: "; trying again\n" in terminal.log.read_text())
+        terminal.wait_until(lambda: "; trying again until it works\n" in terminal.log.read_text())
         server.start()
         terminal.wait_until(
             lambda: f"Redis at {redis_server.url} does not answer" in terminal.log.read_text()

@@ -65,7 +65,9 @@ def test_a_job_continues_after_a_full_disk_has_space_again(scenario: FaultScenar
     job = scenario.enqueue()
     full.touch()
     with scenario.terminal.workers(1) as (worker,):
-        scenario.terminal.wait_until(lambda: "disk is full" in scenario.log)
+        scenario.terminal.wait_until(
+            lambda: "The disk of the database is full: free some space" in scenario.log
+        )
         assert scenario.stored(job) < PHOTOS
         assert scenario.terminal.progress(job).failed == 0
         full.unlink()

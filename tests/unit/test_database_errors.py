@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
-from tagger.database.errors import outage
+from tagger.database.diagnostics import _connected
+from tagger.database.errors import outage, outage_text, reason_of
 from tagger.errors import DatabaseConnectionLost, DiskFull
 
 FREE_SPACE = "Free space on its disk"
@@ -43,6 +44,16 @@ def test_a_database_that_is_only_read_on_a_full_disk_says_to_free_space(tmp_path
     assert done.returncode == 1
     assert FREE_SPACE in done.stdout + done.stderr
     assert "damaged" not in done.stdout + done.stderr
+
+
+def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+    def grow() -> None:
+        with _connected(tmp_path / "tagger.sqlite", "rwc") as connection:
+            limit_pages(connection, None)
+            connection.execute("CREATE TABLE a AS SELECT zeroblob(1000000)")
+
+    with pytest.raises(DiskFull, match=FREE_SPACE):
+        grow()
 
 
 def run_without_space(data: Path, command: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +85,20 @@ def full_sqlite() -> Exception:
 @pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
 def test_a_disk_that_fills_up_later_is_named(make_error: Callable[[], Exception]) -> None:
     assert isinstance(outage(OperationalError("INSERT", None, make_error()), "full"), DiskFull)
+
+
+@pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
+def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error: Callable[[], Exception]) -> None:
+    full = OperationalError("INSERT", None, make_error())
+    assert outage_text(full) == "the disk of the database is full: free some space"
+    away = OperationalError("INSERT", None, sqlite3.OperationalError("locked\nby another"))
+    assert outage_text(away) == "the database does not answer (locked)"
+
+
+def test_a_full_disk_is_not_called_a_disk_error() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert reason_of(error) == "database or disk is full"
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), psycopg.OperationalError("away")])

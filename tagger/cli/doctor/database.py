@@ -46,7 +46,10 @@ class DatabaseChecks:
         if self._is_disk_full:
             return  # an intact file would look damaged
         if self._file is not None and self._file.exists():
-            yield from check_database_file(self._file)
+            try:
+                yield from check_database_file(self._file)
+            except DiskFull as error:
+                yield _disk_full(error)
         elif self.database is not None:
             yield check_database_access(self._url, self.database)
 
@@ -58,7 +61,7 @@ class DatabaseChecks:
                 self.database = open_database(bounded_url(self._url))
         except DiskFull as error:
             self._is_disk_full = True
-            yield wrong("database", str(error), "free space on the disk of the database")
+            yield _disk_full(error)
             return
         except TaggerError as error:
             yield wrong("database", str(error), self._remedy())
@@ -100,6 +103,10 @@ class DatabaseChecks:
                 "start the server, or correct TAGGER_DATABASE_URL; pg_isready shows whether a server answers"
             )
         return f"ls -l {self._file}; if the file is not a database, restore a backup"
+
+
+def _disk_full(error: DiskFull) -> Finding:
+    return wrong("database", str(error), "free space on the disk of the database")
 
 
 def check_database_file(file: Path) -> Iterator[Finding]:

@@ -49,16 +49,14 @@ def watch(settings: Settings, database: Database) -> None:
 
 def _views(settings: Settings, database: Database) -> Iterator[View]:
     """Yield a view every second. While the database does not answer, repeat the last one with the problem."""
-    from tagger.database.errors import DatabaseError
+    from tagger.database.errors import DatabaseError, outage_text
 
     rates, view = JobRates(), View(clock="")
     while True:
         try:
             view = _read_view(settings, database, rates)
         except DatabaseError as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            problem = f"the database does not answer, trying again: {reason}"
-            view = replace(view, clock=_clock(), problems=[problem])
+            view = replace(view, clock=_clock(), problems=[f"{outage_text(error)}; trying again"])
         yield view
         time.sleep(REFRESH_S)
 

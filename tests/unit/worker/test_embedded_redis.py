@@ -17,7 +17,7 @@ from tagger.settings import load_settings
 from worker import embedded_redis
 from worker.broker import Broker, check_broker, find_broker
 from worker.celery_app import make_app
-from worker.embedded_redis import UNUSED_COMMANDS, start_embedded
+from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -39,6 +39,16 @@ def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*landmark-tagger\[embedded\]'"
     ):
         start_embedded(tmp_path)
+
+
+def test_a_server_that_does_not_start_on_a_full_disk_says_to_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "redis.log says why" in str(_start_error(tmp_path / "socket", tmp_path))
+    monkeypatch.setattr("worker.embedded_redis.LEAST_BYTES", 2**80)
+    assert f"the disk of {tmp_path} is full. Free some space" in str(
+        _start_error(tmp_path / "socket", tmp_path)
+    )
 
 
 @pytest.fixture(params=["short", "a" * 120], ids=["short path", "long path"])
