@@ -5,6 +5,7 @@ A test with the fixture `database` runs on SQLite and on PostgreSQL.
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
@@ -105,6 +106,14 @@ def _folder(item: pytest.Item) -> str:
 @cache
 def _folder_of(path: Path) -> str:
     return path.relative_to(Path(__file__).parent).parts[0]
+
+
+@pytest.fixture(autouse=True)
+def interrupt_handler() -> Iterator[None]:
+    """Fail a test that leaves another handler of SIGINT: a later one that interrupts itself would end the whole process."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,19 @@
 """The same library on SQLite and PostgreSQL: pages and API are equal, and the API agrees with the commands."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
-from json import loads
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
+from support.command_line import run_command
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, settings_in
 
 from tagger.cli.main import main
-from tagger.cli.output import console
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
 from tagger.enqueue.backfill import Backfill, BackfillScope
@@ -113,21 +111,14 @@ def test_a_verdict_has_the_same_effect_on_both_databases(clients: list[TestClien
 
 
 @pytest.fixture
-def typed(
-    web_settings: Settings, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Callable[..., Any]:
+def typed(web_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`typed("query")` runs that command with --json in this process and returns its document."""
     monkeypatch.setenv("TAGGER_DATABASE_URL", web_settings.effective_database_url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(web_settings.data_folder))
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
 
     def run(*arguments: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["tagger", *map(str, arguments), "--json"])
-        monkeypatch.setattr(console.verbosity, "level", 0)
-        capfdbinary.readouterr()
-        with suppress(SystemExit):
-            main()
-        return loads(capfdbinary.readouterr().out)
+        return run_command(main, *arguments, "--json").json
 
     return run
 
