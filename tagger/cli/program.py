@@ -114,9 +114,8 @@ def _print_version(requested: bool) -> None:
         return
     from importlib.metadata import version
 
-    from tagger.inference.devices import describe_device
-
-    typer.echo(f"tagger {version('landmark-tagger')}, torch {version('torch')}, {describe_device()}")
+    # Of the installed package: importing torch takes seconds. `tagger doctor` names the device.
+    typer.echo(f"tagger {version('landmark-tagger')}, torch {version('torch')}")
     raise typer.Exit
 
 
@@ -134,7 +133,7 @@ def _common(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Print version, torch and device, and exit.",
+            help="Print the versions of tagger and torch, and exit.",
         ),
     ] = False,
 ) -> None:
