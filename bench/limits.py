@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-CACHE_FOLDER = Path("build") / "limits"
-"""The folder of the cached backend selection."""
+DATA_FOLDER = Path("build") / "limits"
+"""The data folder whose database keeps the backend selection."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def main() -> None:
     """Measure reading, digest, camera facts, decoding and the model separately."""
     args = _arguments()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    model = load_model(args.model, args.cache_folder, batch_size=args.batch_size)
+    model = load_model(args.model, args.data_folder, batch_size=args.batch_size)
     steps_by_folder = {folder: measure(folder, args.photos, model, args.rounds) for folder in args.folders}
     if args.json:
         print(json.dumps([asdict(steps) for steps in steps_by_folder.values()]))
@@ -79,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help="[the device's]")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
-    parser.add_argument("--cache-folder", type=Path, default=CACHE_FOLDER, help=argparse.SUPPRESS)
+    parser.add_argument("--data-folder", type=Path, default=DATA_FOLDER, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print the times of each folder as a list")
     return parser.parse_args()
 

@@ -14,14 +14,14 @@ MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
 
 def load_model(
     path: Path,
-    cache_folder: Path,
+    data_folder: Path,
     *,
     kind: str = "cpu",
     batch_size: int | None = None,
     backend: "BackendName | None" = None,
     gpu_jpeg: bool = False,
 ) -> "Model":
-    """Load a model on a kind of device; the selection of its backend is cached in the folder."""
+    """Load a model on a kind of device. The selection of its backend is kept where the tagger keeps it with this data folder."""
     from tagger.catalog.backend_selections import StoredSelections
     from tagger.database.connection import open_database
     from tagger.inference.artifact import file_digest, read_manifest
@@ -31,6 +31,6 @@ def load_model(
 
     device = choose_device(kind, batch_size)
     options = BackendOptions(backend, passes_at_once(device, None), batch_size, gpu_jpeg)
-    with closing(open_database(f"sqlite:///{cache_folder / 'selections.sqlite'}")) as database:
+    with closing(open_database(f"sqlite:///{data_folder / 'tagger.sqlite'}")) as database:
         selections = StoredSelections(database)
         return load_fastest_model(path, file_digest(path), read_manifest(path), device, options, selections)

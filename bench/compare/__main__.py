@@ -102,7 +102,7 @@ def _measure_steps(workload: Workload, processes: int) -> Steps:
     """Measure the steps in so many concurrent processes; return the mean."""
     command: list[str | Path] = [sys.executable, "-m", "bench.limits", workload.photos, "--json"]
     command += ["--rounds", "1", "--photos", str(workload.count), "--model", workload.model]
-    command += ["--cache-folder", workload.data_folder]
+    command += ["--data-folder", workload.data_folder]
     with ThreadPoolExecutor(processes) as pool:
         outputs = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(processes)))
     return mean_steps([Steps(**json.loads(output)[0]) for output in outputs])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandOutput, run_command
 from support.commands import draw, draw_many
@@ -23,9 +25,11 @@ from support.raw_files import RawContent, preview, raw_file
 from support.teaching import draw_place, teachable_artifact
 
 from bench import outcomes, position_odds
+from bench.compare.measurement import cache_backend_selection
 from bench.compare.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
 from bench.metadata import round_trip
+from bench.models import load_model
 from bench.page import library, views
 from bench.peers.network import load_network
 from bench.peers.store import open_store, store_tags
@@ -37,6 +41,8 @@ from bench.process_tree import cpu_seconds, peak_memory
 from bench.teach.__main__ import report
 from bench.teach.collection import Collection, read_collection
 from bench.teach.measurement import Teaching, top1
+from tagger.database.connection import open_database
+from tagger.database.tables import backend_selections
 from tagger.inference.background import BackgroundStatistics
 from tagger.metadata.files.replacement import PreparedFile
 from tagger.photos.digest import digest_photo
@@ -71,6 +77,19 @@ def test_peers_classify_with_models_of_both_formats(tmp_path: Path, make: Callab
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_the_limit_is_measured_with_the_backend_that_the_programs_use(tmp_path: Path) -> None:
+    model = tmp_path / "model.pt"
+    tiny_artifact(model)
+    draw_many(tmp_path / "photos", 1)
+    cache_backend_selection(model, tmp_path / "photos", tmp_path)
+    url = f"sqlite:///{tmp_path / 'tagger.sqlite'}"
+    with closing(open_database(url)) as database, database.write() as connection:
+        # No measurement would select this size.
+        connection.execute(update(backend_selections).values(backend="torchscript", batch_size=3))
+    loaded = load_model(model, tmp_path)
+    assert (loaded.backend_name, loaded.batch_size) == ("torchscript", 3)
+
+
 def test_raw_previews_counts_those_that_are_the_same(tmp_path: Path) -> None:
     for kind in ("dng", "nef", "raf"):
         (tmp_path / f"a.{kind}").write_bytes(raw_file(kind))
