@@ -18,7 +18,9 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule
+from tagger.positions.update import update_positions
 from tagger.settings import Settings
+from tagger.verdicts import VerdictKind, give_verdict
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
 
@@ -133,7 +135,9 @@ def test_the_api_returns_what_the_commands_print(
     folder.tag()
     nightly = Backfill(BackfillScope.UNTAGGED)
     add_schedule(web_database, "every / night", "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
-    client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "ada"})
+    # Not through the page, which would compute positions between two of the answers below.
+    give_verdict(web_database, photos[1], GATE, VerdictKind.REJECTED, "ada", {})
+    update_positions(web_database)
 
     def api(path: str) -> Any:
         answer = client.get(path)
