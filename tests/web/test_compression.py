@@ -2,24 +2,36 @@
 
 import gzip
 import json
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from starlette.testclient import TestClient
+from support.empty_databases import create_sqlite_database
 from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.page_server import settings_in
 
-from tagger.database.connection import Database
+from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 
 PHOTOS = 200
 
 
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings) -> LibraryPhotos:
-    library = LibraryPhotos(web_database, web_settings, web_settings.data_folder.parent / "photos")
-    library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(640, 480)))
-    for number in range(PHOTOS - 1):
-        library.photo(f"b{number}.jpg", (EIFFEL, 0.9, True))
-    return library
+@pytest.fixture(scope="module")
+def web_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_in(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def web_database(web_settings: Settings) -> Iterator[Database]:
+    """With photos. These tests only read them."""
+    url = create_sqlite_database(web_settings.data_folder / "tagger.sqlite")
+    with closing(open_database(url)) as database:
+        library = LibraryPhotos(database, web_settings, web_settings.data_folder.parent / "photos")
+        library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(640, 480)))
+        for number in range(PHOTOS - 1):
+            library.photo(f"b{number}.jpg", (EIFFEL, 0.9, True))
+        yield database
 
 
 @pytest.mark.parametrize(
@@ -28,10 +40,7 @@ def library(web_database: Database, web_settings: Settings) -> LibraryPhotos:
      "/api/photos.csv", "/api/photos.ndjson", "/api/photos.geojson", "/api/openapi.json", "/static/app.css",
      "/static/grid.js", "/static/world.svg"],
 )  # fmt: skip
-def test_text_is_compressed_and_says_so_to_caches(
-    client: TestClient, library: LibraryPhotos, address: str
-) -> None:
-    assert library
+def test_text_is_compressed_and_says_so_to_caches(client: TestClient, address: str) -> None:
     answer = client.get(address, headers={"accept-encoding": "br, gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert "accept-encoding" in answer.headers["vary"].lower()
@@ -40,8 +49,7 @@ def test_text_is_compressed_and_says_so_to_caches(
     assert "accept-encoding" in plain.headers["vary"].lower()
 
 
-def test_a_page_of_any_library_is_a_few_kilobytes(client: TestClient, library: LibraryPhotos) -> None:
-    assert library
+def test_a_page_of_any_library_is_a_few_kilobytes(client: TestClient) -> None:
     size_bytes = {
         view: sent_bytes(client, view) for view in ("/library", "/photos", "/photos/1", "/jobs", "/try")
     }
@@ -50,8 +58,7 @@ def test_a_page_of_any_library_is_a_few_kilobytes(client: TestClient, library: L
 
 
 @pytest.mark.parametrize("part", ["image", "thumbnail", "preview"])
-def test_images_are_sent_as_they_are(client: TestClient, library: LibraryPhotos, part: str) -> None:
-    assert library
+def test_images_are_sent_as_they_are(client: TestClient, part: str) -> None:
     answer = client.get(f"/api/photos/1/{part}", headers={"accept-encoding": "gzip"})
     assert answer.status_code == 200
     assert "content-encoding" not in answer.headers
@@ -78,8 +85,7 @@ def test_a_static_file_is_cached_for_ever_or_compared(client: TestClient) -> Non
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_download_that_is_compressed_is_whole(client: TestClient, library: LibraryPhotos) -> None:
-    assert library
+def test_a_download_that_is_compressed_is_whole(client: TestClient) -> None:
     with client.stream("GET", "/api/photos.ndjson", headers={"accept-encoding": "gzip"}) as answer:
         lines = gzip.decompress(b"".join(answer.iter_raw())).splitlines()
     assert len([json.loads(line) for line in lines]) == PHOTOS
