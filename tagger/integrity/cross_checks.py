@@ -34,12 +34,12 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     yield from _job_problems(connection)
     yield from _item_problems(connection)
     yield from _pair_problems(connection)
-    yield from _version_problems(connection)
     yield from _content_problems(connection)
     yield from _label_problems(connection)
     yield from _embedding_problems(connection)
     yield from _taught_problems(connection)
     yield from _landmark_problems(connection)
+    yield from _version_problems(connection)
 
 
 def _chunk_problems(connection: Connection) -> Iterator[str]:
@@ -126,14 +126,6 @@ def _pair_problems(connection: Connection) -> Iterator[str]:
         yield f"photo {number}: it is joined with a file that cannot stand for it, or has an image of its own"
 
 
-def _version_problems(connection: Connection) -> Iterator[str]:
-    """A file counts as classified only if its image is: otherwise it would neither be listed as waiting nor as classified."""
-    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
-    query = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
-    for number in connection.scalars(query.order_by(photos.c.id).limit(PROBLEMS_SHOWN)).all():
-        yield f"photo {number}: its file counts as classified, and its image is not"
-
-
 def _content_problems(connection: Connection) -> Iterator[str]:
     """A content's outcome is `tagged` exactly if it has an accepted tag."""
     accepted = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
@@ -214,3 +206,11 @@ def _landmark_problems(connection: Connection) -> Iterator[str]:
         for slug in (row.slug, *row.merged_slugs)
     )
     yield from (f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1)
+
+
+def _version_problems(connection: Connection) -> Iterator[str]:
+    """A file counts as classified only if its image is: otherwise it would neither be listed as waiting nor as classified."""
+    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    query = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
+    for number in connection.scalars(query.order_by(photos.c.id).limit(PROBLEMS_SHOWN)).all():
+        yield f"photo {number}: its file counts as classified, and its image is not"
