@@ -15,6 +15,9 @@ from tagger.query.options import PhotoQuery
 from tagger.query.tag_conditions import best_accepted_score, is_rejected
 from tagger.query.tagged_photos import select_photos
 
+MOST_CANDIDATES = 10_000
+"""Photos that PostgreSQL looks up for a page along the index of an order, at most. Where it is read at all, one in a hundred matches, or more."""
+
 
 @dataclass(frozen=True)
 class SortedScan:
@@ -28,11 +31,24 @@ class SortedScan:
     landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
-        # PostgreSQL would look up all photos of a landmark before it reads along the index of an order.
-        is_eager = self.among is None and connection.dialect.name != "sqlite"
-        statement = self._lazy_statement(request) if is_eager else self.statement(request)
-        found = connection.execute(statement.limit(request.rows)).all()
+        if self.among is None and connection.dialect.name != "sqlite":
+            return self._page_of_candidates(connection, request)
+        found = connection.execute(self.statement(request).limit(request.rows)).all()
         return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
+
+    def _page_of_candidates(self, connection: Connection, request: PageRequest) -> ScanPage:
+        """The photos of a page among the next MOST_CANDIDATES; it may be short.
+
+        PostgreSQL would look up all photos of a landmark, or sort all of a month, before it reads along the index of an
+        order. If it is asked for few photos in this order, and then for those of them that match, it reads along the index.
+        """
+        statement = self._lazy_statement(request, MOST_CANDIDATES)
+        found = connection.execute(statement.limit(request.rows)).all()
+        if len(found) == request.rows:
+            return ScanPage(found, self.key(found[-1]))
+        candidates = self._ordered_ids(self._directed(request), MOST_CANDIDATES)
+        last = connection.execute(select(candidates).offset(MOST_CANDIDATES - 1)).one_or_none()
+        return ScanPage(found, None if last is None else self.key(last))
 
     def key(self, row: Row[Any]) -> Key:
         return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
@@ -79,22 +95,22 @@ class SortedScan:
         in_order = self._directed(request)
         return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
 
-    def _lazy_statement(self, request: PageRequest) -> Select[Any]:
-        """The same, with the request's conditions checked in order until the page is full."""
+    def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
+        """The same, with the request's conditions checked in order until the page is full; of the first `candidates` alone."""
         in_order = self._directed(request)
-        photo_id, *keys = self._ordered_ids(in_order).c
+        photo_id, *keys = self._ordered_ids(in_order, candidates).c
         found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
         return found.order_by(*(key.desc() if in_order.backwards else key for key in keys))
 
     def _directed(self, request: PageRequest) -> PageRequest:
         return replace(request, backwards=request.backwards != self.descending)
 
-    def _ordered_ids(self, request: PageRequest) -> Subquery:
+    def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
         keys = tuple(off_index(key) for key in self.keys)
         among = () if self.among is None else (self.among,)
         ids = select(photos.c.id, *self._labelled_keys()).where(*among, *self.conditions)
-        return request.in_order(ids, keys).offset(0).subquery("in_order")
+        return request.in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
         return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
