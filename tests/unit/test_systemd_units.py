@@ -15,6 +15,7 @@ from tagger.webhook_receivers import Event
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")
+SANDBOX = UNITS / "tagger-.service.d" / "10-sandbox.conf"
 MOST_EXPOSED = 2.0
 """Of systemd's scale from 0 to 10; a unit without a sandbox has 9.2."""
 
@@ -46,6 +47,32 @@ def test_units_expose_little(machine: Path, name: str) -> None:
     assert float(level[1]) < MOST_EXPOSED
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_a_worker_with_a_gpu_sees_devices(machine: Path, name: str) -> None:
+    done = _analyze("security", machine, "--offline=yes", f"{name}.service")
+    sees_devices = "potentially has access to hardware devices" in done.stdout
+    assert sees_devices == ("gpu" in name)
+
+
+def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise() -> None:
+    """systemd reads it after the units, so its lines would count."""
+    shared = _names_in(SANDBOX)
+    for unit in UNITS.glob("*.service"):
+        # Each line of Environment adds to the others.
+        assert not (_names_in(unit) & shared) - {"Environment"}, unit.name
+
+
+def test_what_an_administrator_edits_counts_more_than_the_sandbox() -> None:
+    """Drop-ins are read in the order of their names; `systemctl edit` writes override.conf."""
+    assert SANDBOX.name < "override.conf"
+
+
+def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema() -> None:
+    text = (UNITS / "tagger-upgrade.service").read_text()
+    files = re.findall(r"^EnvironmentFile=(.+)$", text, re.MULTILINE)
+    assert files == ["/etc/tagger.env", "-/etc/tagger-owner.env"]  # the last one counts
+
+
 def test_settings_of_the_units_exist() -> None:
     texts = [path.read_text() for path in UNITS.rglob("*") if path.is_file()]
     names = {name for text in texts for name in re.findall(r"\bTAGGER_(\w+)=", text)}
@@ -75,3 +102,9 @@ def test_commands_of_the_units_exist() -> None:
 def _analyze(verb: str, root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = ["systemd-analyze", verb, f"--root={root}", "--no-pager", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _names_in(file: Path) -> set[str]:
+    """The names of the settings of a unit's service, or of a drop-in's."""
+    _, _, service = file.read_text().partition("[Service]\n")
+    return set(re.findall(r"^(\w+)=", service.partition("\n[")[0], re.MULTILINE))
