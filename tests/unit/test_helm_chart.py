@@ -80,6 +80,7 @@ def test_pods_and_containers_are_hardened(manifests: list[dict[str, Any]]) -> No
         assert security["runAsNonRoot"] is True
         assert security["runAsUser"] > 0
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "fsGroup" not in security  # it changes the group and permissions of all files on a volume
         assert pod["automountServiceAccountToken"] is False
         for container in pod["containers"]:
             assert container["securityContext"] == {

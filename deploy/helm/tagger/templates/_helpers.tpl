@@ -26,8 +26,7 @@ securityContext:
   runAsNonRoot: true
   runAsUser: {{ .Values.user }}
   runAsGroup: {{ .Values.group }}
-  fsGroup: {{ .Values.group }}
-  fsGroupChangePolicy: OnRootMismatch
+  # No fsGroup: Kubernetes would change the group and the permissions of all photos on the volume.
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{ toYaml . | nindent 2 }}
