@@ -19,6 +19,7 @@ KUBERNETES = "1.33"
 EVERYTHING = (
     "workers.cuda.enabled=true",
     "workers.cpu.autoscaling.enabled=true",
+    "metrics.enabled=true",
     "web.ingress.enabled=true",
     "web.trustedProxies={10.0.0.0/8}",
     "web.settings.TAGGER_WEB_USER_ROLE=viewer",
@@ -237,6 +238,30 @@ def test_network_policies_select_all_pods(manifests: list[dict[str, Any]]) -> No
     ]
     assert len(labels) == 5
     assert all(selected <= each.items() for each in labels)
+
+
+def test_prometheus_alone_reads_the_metrics_of_workers(manifests: list[dict[str, Any]]) -> None:
+    policy = _named(manifests, "NetworkPolicy", "rel-metrics")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
+    assert (
+        f"[__meta_kubernetes_pod_container_port_name], regex: {rule['ports'][0]['port']}, action: keep"
+        in page
+    )
+    (expression,) = policy["podSelector"]["matchExpressions"]
+    components = set()
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment":
+            (container,) = _containers(manifest)
+            variables = {each["name"]: each.get("value") for each in container.get("env", ())}
+            ports = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
+            if ports.get(rule["ports"][0]["port"]) == int(variables.get("TAGGER_METRICS_PORT", 0)):
+                assert variables["TAGGER_METRICS_HOST"] == "0.0.0.0"
+                components.add(manifest["metadata"]["labels"]["app.kubernetes.io/component"])
+    assert components == set(expression["values"]) == {"worker-cpu", "worker-cuda"}
 
 
 def _rendered(helm: str, values: Sequence[str]) -> list[dict[str, Any]]:

@@ -102,6 +102,20 @@ def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promto
     assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
 
 
+def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(
+    promtool: str, tmp_path: Path
+) -> None:
+    page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    # Debian's Prometheus is built without Kubernetes; the chart's tests look at that example.
+    (example,) = (each for each in examples if "kubernetes_sd_configs" not in each)
+    file = tmp_path / "prometheus.yml"
+    file.write_text(example)
+    command = [promtool, "check", "config", "--syntax-only", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_prometheus_accepts_the_expressions_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
     variables = {"$__rate_interval": "5m", "$job": "tagger"}
     texts = [target["expr"] for panel in panels() for target in panel["targets"]]
