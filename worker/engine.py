@@ -32,6 +32,7 @@ from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.model_unloader import ModelUnloader
 from worker.producer import publish_chunks
+from worker.queue_order import database_away
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
@@ -39,6 +40,10 @@ from worker.watchdog import STALL_S, Watchdog
 from worker.webhook_threads import WebhookThreads
 
 log = logging.getLogger(__name__)
+
+
+class DatabaseAway(Exception):
+    """A chunk was not claimed, because this process does not reach the database."""
 
 
 class Engine:
@@ -87,10 +92,14 @@ class Engine:
         self._watchdog.start()
 
     def process(self, message: ChunkMessage) -> ChunkEnd | None:
-        """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active."""
+        """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active.
+
+        Raises:
+            DatabaseAway: it was not claimed; a worker that reaches the database can.
+        """
         with span("chunk", job=message.job, chunk=message.chunk, worker=self.name) as attributes:
             with span("claim"):
-                claim = self.executor.with_retry(lambda: self._claim(message))
+                claim = self._claim_with_retry(message)
             if claim is None:
                 attributes["end"] = "not claimed"
                 return None
@@ -102,6 +111,14 @@ class Engine:
         fields = {"job": claim.name.job_id, "chunk": claim.name.chunk}
         log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
         return end
+
+    def _claim_with_retry(self, message: ChunkMessage) -> Claim | None:
+        try:
+            return self.executor.with_retry(lambda: self._claim(message), give_up=database_away)
+        except DatabaseError as error:
+            if database_away.is_set():
+                raise DatabaseAway from error
+            raise
 
     def _claim(self, message: ChunkMessage) -> Claim | None:
         self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall

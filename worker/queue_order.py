@@ -13,6 +13,13 @@ IN_A_ROW = 3
 
 only_ticks = threading.Event()
 """While it is set, this process reads no queue of chunks: its throttle sets it."""
+database_away = threading.Event()
+"""The same. The sweeper sets it when this process does not reach the database: it would keep chunks that others can process."""
+
+
+def reads_chunks() -> bool:
+    """Whether this process reads the queues of chunks."""
+    return not (only_ticks.is_set() or database_away.is_set())
 
 
 class InteractiveFirst:
@@ -28,7 +35,7 @@ class InteractiveFirst:
 
     def consume(self, limit: int) -> list[str]:
         """The queues, in the order in which to read them now."""
-        if only_ticks.is_set():
+        if not reads_chunks():
             return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
         if self._in_a_row < IN_A_ROW:
             return self._queues[:limit]

@@ -43,6 +43,7 @@ from tagger.webhooks.messages import remove_old_messages
 from worker.broker import queue_depths, taken_messages
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
+from worker.queue_order import database_away
 from worker.redis_monitor import RedisMonitor
 from worker.throttle import Throttle
 
@@ -107,6 +108,7 @@ class Sweeper:
         self._closed.set()
         if self._thread.ident is not None:  # the worker may stop before it started
             self._thread.join()
+        database_away.clear()
         try:
             remove_worker(self._database, self._worker.name)
         except DatabaseError:
@@ -135,8 +137,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweep once."""
-        name, device = self._worker.name, self._worker.device
-        record_heartbeat(self._database, name, device, self.waits_for(), self._photos_per_second())
+        self._record_heartbeat()
         if self._can_judge_leases():
             recover_stale_jobs(self._database)
             self._release_expired()
@@ -148,6 +149,15 @@ class Sweeper:
             self._locate()
             self._count_photos()
             self._remove_old_items()
+
+    def _record_heartbeat(self) -> None:
+        try:
+            name, device = self._worker.name, self._worker.device
+            record_heartbeat(self._database, name, device, self.waits_for(), self._photos_per_second())
+        except DatabaseError:
+            database_away.set()
+            raise
+        database_away.clear()
 
     def waits_for(self) -> str | None:
         """Why this worker starts no work now, in words; None if it would."""

@@ -14,10 +14,10 @@ from tagger.database.errors import DatabaseError
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.jobs import record_error
 from worker.dead_letters import store_dead_letter
-from worker.engine import current_engine
+from worker.engine import DatabaseAway, current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
-from worker.queue_order import only_ticks
+from worker.queue_order import reads_chunks
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,12 @@ def tag_chunk(body: dict[str, Any]) -> None:
     message = _parse(body)
     if message.ledger != engine.database.ledger_id:
         _reject_foreign(message, engine.database.redacted_url)
-    if only_ticks.is_set():
+    if not reads_chunks():
         raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
         engine.process(message)
+    except DatabaseAway as reason:
+        raise Reject(requeue=True) from reason
     except DatabaseError as error:
         # The message is acknowledged. The lease expires, and a sweeper sends the chunk again.
         log.error("Job %d, chunk %d: the database does not answer: %s", message.job, message.chunk, error)  # noqa: TRY400

@@ -5,6 +5,7 @@ comparison_chunk), or through the metadata writer (see metadata_chunk).
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -99,10 +100,13 @@ class ChunkExecutor:
             log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
         return end
 
-    def with_retry(self, work: Callable[[], T]) -> T:
-        """Run database work that belongs to no claimed chunk; retry while the database is unavailable or locked."""
+    def with_retry(self, work: Callable[[], T], give_up: threading.Event | None = None) -> T:
+        """Run database work that belongs to no claimed chunk; retry while the database is unavailable or locked.
+
+        `give_up` ends the retries.
+        """
         with self._waits.work():
-            return with_retry(work, self.stop)
+            return with_retry(work, self.stop, give_up)
 
     def close(self) -> None:
         """Stop, end the lease renewal and close the models."""

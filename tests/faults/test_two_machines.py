@@ -133,6 +133,25 @@ def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
         assert is_alive(far)
 
 
+def test_a_machine_without_the_database_leaves_chunks_to_others(
+    scenario_on_postgres: FaultScenario, postgres: PostgresServer
+) -> None:
+    scenario = scenario_on_postgres
+    with TcpProxy(postgres.socket) as network:
+        settings = {"TAGGER_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{network.port}/postgres"}
+        with machine(scenario, settings) as far:
+            with scenario.terminal.frozen([far]):
+                network.cut()
+                job = scenario.enqueue()  # Redis gives its first message to the machine that waits for one
+            scenario.terminal.wait_until(lambda: "A sweep failed" in scenario.log)
+            with machine(scenario, {}):
+                scenario.assert_complete(job)
+            assert is_alive(far)
+    assert scenario.attempts(job) == [1] * PHOTOS
+    assert "sent again" not in scenario.log  # as messages are that a worker keeps
+    assert "unexpectedly" not in scenario.log
+
+
 @pytest.mark.slow
 def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postgres: FaultScenario) -> None:
     scenario = scenario_on_postgres

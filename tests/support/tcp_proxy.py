@@ -32,6 +32,10 @@ class TcpProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        """Close all connections, and refuse new ones from now on."""
         self.refuse()
         with self._lock:
             for connection in self._connections:

@@ -8,7 +8,7 @@ import pytest
 from tagger.settings import Settings
 from worker import throttle as module
 from worker.celery_config import QUEUES, TICK_QUEUE
-from worker.queue_order import InteractiveFirst, only_ticks
+from worker.queue_order import InteractiveFirst, database_away, only_ticks
 from worker.throttle import Condition, Throttle, conditions
 
 
@@ -16,6 +16,7 @@ from worker.throttle import Condition, Throttle, conditions
 def _reads_chunks_afterwards() -> Iterator[None]:
     yield
     only_ticks.clear()
+    database_away.clear()
 
 
 def settings(**values: object) -> Settings:
@@ -30,6 +31,11 @@ def queues_read() -> list[str]:
     order = InteractiveFirst()
     order.update([TICK_QUEUE, *QUEUES.values()])
     return order.consume(3)
+
+
+def test_a_worker_that_does_not_reach_the_database_reads_no_chunks() -> None:
+    database_away.set()
+    assert queues_read() == [TICK_QUEUE]
 
 
 def test_a_worker_without_conditions_reads_all_queues() -> None:
