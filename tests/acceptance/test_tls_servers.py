@@ -59,6 +59,40 @@ def test_a_job_runs_over_tls(
         )
 
 
+@pytest.mark.slow
+def test_passwords_are_changed_while_a_job_runs(
+    tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
+) -> None:
+    old = {
+        "TAGGER_DATABASE_URL": tls_postgres.url("tagger", "PASSWORD"),
+        "TAGGER_REDIS_URL": tls_redis.url,
+    }
+    new = {name: url.replace(":PASSWORD@", ":NEW@") for name, url in old.items()}
+    terminal = Terminal(tmp_path / "home", old | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "10"})
+    draw_many(terminal.folder / "photos", 60)
+    with terminal.workers(1) as (worker,):
+        terminal.run("enqueue", "photos")
+        terminal.wait_until(lambda: _finished(terminal) > 0)
+        tls_redis.passwords = ["PASSWORD", "NEW"]
+        tls_redis.stop()
+        tls_redis.start()
+        try:
+            tls_postgres.change_password("tagger", "NEW")
+            terminal.wait_until(lambda: "A sweep failed" in terminal.log.read_text())
+            assert worker.poll() is None
+            terminal.environment |= new | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "1000"}
+            with terminal.workers(1):
+                terminal.wait_until(lambda: _finished(terminal) == 60)
+                assert terminal.progress(1).failed == 0
+        finally:
+            tls_postgres.change_password("tagger", "PASSWORD")
+
+
+def _finished(terminal: Terminal) -> int:
+    job = terminal.progress(1)
+    return job.tagged + job.unknown + job.failed
+
+
 def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
     port, authority = tls_redis.port, str(tls_redis.certificates.authority)
     with Redis(host="localhost", port=port, socket_timeout=1) as unencrypted, pytest.raises(RedisError):
