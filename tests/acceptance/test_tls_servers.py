@@ -71,8 +71,8 @@ def test_passwords_are_changed_while_a_job_runs(
     terminal = Terminal(tmp_path / "home", old | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "10"})
     draw_many(terminal.folder / "photos", 60)
     with terminal.workers(1) as (worker,):
-        terminal.run("enqueue", "photos")
-        terminal.wait_until(lambda: _finished(terminal) > 0)
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).done > 0)
         tls_redis.passwords = ["PASSWORD", "NEW"]
         tls_redis.stop()
         tls_redis.start()
@@ -82,15 +82,10 @@ def test_passwords_are_changed_while_a_job_runs(
             assert worker.poll() is None
             terminal.environment |= new | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "1000"}
             with terminal.workers(1):
-                terminal.wait_until(lambda: _finished(terminal) == 60)
-                assert terminal.progress(1).failed == 0
+                terminal.wait_until(lambda: terminal.progress(job).done == 60)
+                assert terminal.progress(job).failed == 0
         finally:
             tls_postgres.change_password("tagger", "PASSWORD")
-
-
-def _finished(terminal: Terminal) -> int:
-    job = terminal.progress(1)
-    return job.tagged + job.unknown + job.failed
 
 
 def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
