@@ -38,13 +38,18 @@ def tls_postgres() -> Iterator[TlsPostgresServer]:
         yield server
 
 
-def test_a_job_runs_over_tls(
-    tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
-) -> None:
-    settings = {
+def addresses(tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer) -> dict[str, str]:
+    """The settings of processes that use both servers."""
+    return {
         "TAGGER_DATABASE_URL": tls_postgres.url("tagger", "PASSWORD"),
         "TAGGER_REDIS_URL": tls_redis.url,
     }
+
+
+def test_a_job_runs_over_tls(
+    tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
+) -> None:
+    settings = addresses(tls_redis, tls_postgres)
     terminal = Terminal(tmp_path / "home", settings)
     draw_many(terminal.folder / "photos", 10)
     with terminal.workers(1):
@@ -63,10 +68,7 @@ def test_a_job_runs_over_tls(
 def test_passwords_are_changed_while_a_job_runs(
     tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
 ) -> None:
-    old = {
-        "TAGGER_DATABASE_URL": tls_postgres.url("tagger", "PASSWORD"),
-        "TAGGER_REDIS_URL": tls_redis.url,
-    }
+    old = addresses(tls_redis, tls_postgres)
     new = {name: url.replace(":PASSWORD@", ":NEW@") for name, url in old.items()}
     terminal = Terminal(tmp_path / "home", old | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "10"})
     draw_many(terminal.folder / "photos", 60)

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from support.large_library import make_library
+from support.page_statements import page_statements
 from support.postgres_databases import PostgresDatabases
 
 from tagger.database.connection import Database
@@ -41,15 +42,8 @@ def library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
 def test_a_page_reads_few_rows(library: Database, monkeypatch: pytest.MonkeyPatch, query: PhotoQuery) -> None:
     for name in ("FEWEST_TO_WALK", "WALKED_ROWS"):
         monkeypatch.setattr(plans, name, 0)
-    statements = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "photos.path" in statement:
-            statements.append((statement, parameters))
-
-    event.listen(library._engine, "before_cursor_execute", record)
-    page = find_tagged_page(library, query, {}, None, 60)
-    event.remove(library._engine, "before_cursor_execute", record)
+    with page_statements(library) as statements:
+        page = find_tagged_page(library, query, {}, None, 60)
     assert len(page.photos) == 60
     assert statements
     with library.read() as connection:

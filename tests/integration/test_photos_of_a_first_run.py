@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from support.artifacts import tiny_artifact
+from support.page_statements import page_statements
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
@@ -54,16 +54,8 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
 def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
     library: StoredPhotos, sort: Any, names: list[int]
 ) -> None:
-    statements = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "photos.path" in statement:
-            statements.append((statement, parameters))
-
-    engine = library.database._engine
-    event.listen(engine, "before_cursor_execute", record)
-    page = find_tagged_page(library.database, PhotoQuery(untagged=True, sort=sort), {}, None, 5)
-    event.remove(engine, "before_cursor_execute", record)
+    with page_statements(library.database) as statements:
+        page = find_tagged_page(library.database, PhotoQuery(untagged=True, sort=sort), {}, None, 5)
     assert [photo.path for photo in page.photos] == [str(library.root / f"b{n:05}.jpg") for n in names]
     assert len(statements) == 2  # those with a date, then the others
     words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
