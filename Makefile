@@ -30,7 +30,7 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 	if [ -z "$$folder" ] && [ -n "$$TAGGER_TEST_DATA" ]; then \
 		folder="$$TAGGER_TEST_DATA/originals"; echo "PHOTOS=folder is not set: using $$folder"; \
 	elif [ -z "$$folder" ]; then \
-		folder=build/drawn-photos; $(BIN)/python tests/support/drawing.py "$$folder" 12; \
+		folder=build/drawn-photos; $(BIN)/python tests/rig/drawing.py "$$folder" 12; \
 		echo "PHOTOS=folder is not set: using drawn images in $$folder (any landmark in them is a mistake)"; \
 	fi; \
 	if [ -z "$$PHOTOS" ] && [ -z "$$TAGGER_DATA_FOLDER" ]; then \
@@ -41,7 +41,7 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 
 screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
-	$(BIN)/python tests/support/screenshots.py
+	$(BIN)/python -m docs.pictures.screenshots
 
 # COLLECTIONS has landmarks/{train,test}, places/{known,others} and unknown/{train,test}; WEIGHTS is the backbone's file.
 MODEL := build/model

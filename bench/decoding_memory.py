@@ -11,8 +11,8 @@ import re
 import struct
 
 from bench.report import note, print_heading, print_table
-from tests.support.decoding_memory import DecodingMemory, measure_decoding
-from tests.support.large_images import LARGE_IMAGES
+from tests.rig.decoding_memory import DecodingMemory, measure_decoding
+from tests.rig.large_images import LARGE_IMAGES
 
 MIB = 2**20
 

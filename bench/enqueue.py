@@ -27,7 +27,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import chunks
 from tagger.ledger.progress import list_jobs
 from tagger.settings import load_settings
-from tests.support.servers import RedisServer
+from tests.rig.servers import RedisServer
 from worker.broker import Broker, find_broker
 from worker.celery_config import QUEUES
 from worker.producer import try_publish

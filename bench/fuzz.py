@@ -35,8 +35,8 @@ from tagger.images import Pixels, Resize, decode_photo
 from tagger.metadata.camera import camera_facts, short_text
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
-from tests.support.mutations import broken, with_other_metadata
-from tests.support.odd_photos import small_photos
+from tests.rig.mutations import broken, with_other_metadata
+from tests.rig.odd_photos import small_photos
 
 CPU_TIMEOUT_S = 20.0
 """For one file."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers import PostgresServer
+from tests.rig.servers import PostgresServer
 
 
 def names_of(kind: str, names: Collection[str]) -> Callable[[str], list[str]]:

@@ -2,7 +2,7 @@
 
     python -m bench.queries [--photos 200000] [--postgres | --database-url URL | --keep FOLDER] [--rounds 20] [--all-photos]
 
-Creates a database with so many photos and five tags each (see tests/support/large_library.py) and queries it in this process:
+Creates a database with so many photos and five tags each (see tests/rig/large_library.py) and queries it in this process:
 each filter of `tagger query` with --limit 100 and other values in each round, the first row of each format without a limit, and
 the queries of `landmarks` and `status`, and searches of the page. `--all-photos` also runs the real command without a limit in each format, and prints its
 peak memory. A database from an earlier run with as many photos is used again.
@@ -36,7 +36,7 @@ from tagger.query.landmark_counts import landmark_counts
 from tagger.query.options import Near, PhotoQuery
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.search_lists import SearchLists
-from tests.support.large_library import JOBS, ROOT, make_library
+from tests.rig.large_library import JOBS, ROOT, make_library
 
 LIMIT = 100
 TRIES = 3

@@ -1,6 +1,6 @@
 """Fixtures of all packages: real photos, SQLite and PostgreSQL databases, a Redis server; how tests are distributed.
 
-A test with the fixture `database` runs on SQLite and on PostgreSQL.
+A test with the fixture `database` runs on SQLite and on PostgreSQL: in the daily run on PostgreSQL only with the mark `postgresql`.
 """
 
 import gc
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.postgres_databases import PostgresDatabases
+from rig.servers import RedisServer, postgres_server
 from support.compiled_statements import share_compiled_statements
 from support.embedding_spaces import share_embedding_spaces
 from support.empty_databases import create_sqlite_database, share_migrated_schema
 from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
 from support.injection import injecting_environment, injecting_path
-from support.long_forms import mark_long_forms
-from support.postgres_databases import PostgresDatabases
-from support.servers import RedisServer, postgres_server
+from support.interrupts import accept_interrupts
 
 from tagger.database.connection import Database, open_database
 from tagger.inference.devices import quiet_threads
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer
 
 __all__ = ["pytest_handlecrashitem", "pytest_xdist_make_scheduler"]
+
+accept_interrupts()
 
 # Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -52,6 +54,8 @@ share_migrated_schema()
 # Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
 gc.disable()
 
+DATABASES = ("database_url", "empty_database_url")
+"""The fixtures with a value for each kind of database."""
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
 WAITING = ("faults", "acceptance")
@@ -75,7 +79,9 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order tests by folder. Those of a module run in one process (see support.ended_processes), which makes its fixtures once."""
-    mark_long_forms(items)
+    for item in items:
+        if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
@@ -83,6 +89,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.flaky(reruns=1))
     if config.getoption("loadgroup", default=False):  # of a process of pytest-xdist
         items[:] = _spread(items)
+
+
+def _is_on_postgresql(item: pytest.Item) -> bool:
+    values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return any(values.get(name) == "postgresql" for name in DATABASES)
 
 
 def _spread(items: Sequence[pytest.Item]) -> list[pytest.Item]:

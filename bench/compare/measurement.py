@@ -30,7 +30,7 @@ from bench.processes import TAGGER, Usage, plain_environment, run, tagger_enviro
 from bench.workers import redis_cpu_seconds, run_workers
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
-from tests.support.servers import RedisServer
+from tests.rig.servers import RedisServer
 
 REPOSITORY = Path(__file__).parents[2]
 PEER_DATABASE, TAGGER_DATABASE = "peer.sqlite", "tagger.sqlite"

@@ -26,7 +26,7 @@ from bench.faults.system import System, draw_photos, enqueue_again, job_id, runn
 from bench.report import note, print_heading, print_table
 from tagger.database.tables import contents
 from tagger.ledger.progress import JobProgress, list_jobs
-from tests.support.ledger_invariants import job_violations, library_violations
+from tests.rig.ledger_invariants import job_violations, library_violations
 
 MAX_STANDSTILL_S = 60.0
 RECOVERY_TIMEOUT_S = 600.0

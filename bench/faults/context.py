@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bench.faults.supervisor import WorkerProcess
 from bench.faults.system import System
 from tagger.database.tables import chunks
-from tests.support.servers import PostgresServer
+from tests.rig.servers import PostgresServer
 
 BUSY_TIMEOUT_S = 20.0
 POLL_S = 0.1

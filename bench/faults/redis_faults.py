@@ -9,7 +9,7 @@ from sqlalchemy import select
 from bench.faults.context import Fault, FaultContext
 from tagger.database.enums import JobState
 from tagger.database.tables import chunks, jobs
-from tests.support.invalid_messages import invalid_messages
+from tests.rig.invalid_messages import invalid_messages
 from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage
 

@@ -17,7 +17,7 @@ from bench.processes import TAGGER, Finished, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.ledger.workers import list_workers
-from tests.support.servers import PostgresServer, RedisServer
+from tests.rig.servers import PostgresServer, RedisServer
 
 INFERENCE_COUNTER = Path(__file__).parent / "inference_counter"
 PHOTO_SIZE = (640, 480)

@@ -19,7 +19,7 @@ from bench.process_tree import Peak
 from bench.processes import plain_environment
 from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
-from tests.support.servers import PostgresServer, RedisServer
+from tests.rig.servers import PostgresServer, RedisServer
 from worker.celery_config import QUEUES
 
 POLL_S = 0.5

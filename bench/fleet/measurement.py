@@ -32,8 +32,8 @@ from tagger.positions.update import SmallUpdates
 from tagger.query.find import find_tagged
 from tagger.query.landmark_counts import landmark_counts
 from tagger.settings import load_settings
-from tests.support.large_library import ROOT, add_older_model
-from tests.support.servers import PostgresServer, RedisServer
+from tests.rig.large_library import ROOT, add_older_model
+from tests.rig.servers import PostgresServer, RedisServer
 
 
 @dataclass

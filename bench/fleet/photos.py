@@ -1,6 +1,6 @@
 """Photos without files: what a scan lists, and what a model finds in each. Every value follows from the photo's number.
 
-Paths, landmarks and dates are spread as in `tests.support.large_library`, so that the queries of `bench.queries` find as much.
+Paths, landmarks and dates are spread as in `tests.rig.large_library`, so that the queries of `bench.queries` find as much.
 """
 
 from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from tagger.database.connection import Database
-from tests.support.postgres_databases import autocommitted
+from tests.rig.postgres_databases import autocommitted
 
 _SIZES = text("""
     SELECT relname, pg_table_size(oid) AS rows, pg_indexes_size(oid) AS indexes FROM pg_class

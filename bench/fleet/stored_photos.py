@@ -9,8 +9,8 @@ from tagger.catalog.kept_counts import recount_all
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import open_database
 from tagger.database.schema import upgrade_database
-from tests.support.large_library import fill_library
-from tests.support.postgres_databases import autocommitted
+from tests.rig.large_library import fill_library
+from tests.rig.postgres_databases import autocommitted
 
 _LOADING = {
     "session_replication_role": "replica",
@@ -31,7 +31,7 @@ _MD5_BYTES = 16
 
 
 def store_photos(url: str, count: int) -> None:
-    """Fill an empty PostgreSQL database with the rows of `tests.support.large_library`, and an embedding of each image."""
+    """Fill an empty PostgreSQL database with the rows of `tests.rig.large_library`, and an embedding of each image."""
     upgrade_database(url)
     with autocommitted(url) as connection:
         indexes = connection.execute(_INDEXES).all()

@@ -2,7 +2,7 @@
 
     python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser,lightbox,visits] [--rounds 5]
 
-Creates a SQLite database with so many photos (see tests/support/large_library.py), the first of them with real files, and sends
+Creates a SQLite database with so many photos (see tests/rig/large_library.py), the first of them with real files, and sends
 requests to a real `tagger serve`. Photos to upload come from FOLDER, or are drawn. Prints Markdown, and writes it with all values
 to a folder.
 """
@@ -22,7 +22,7 @@ from bench.page.browsers import open_browsers
 from bench.page.chromium import WINDOW
 from bench.page.library import Library, make_library, prepare_uploads
 from bench.report import heading, note, table
-from tests.support.large_library import JOBS
+from tests.rig.large_library import JOBS
 
 OUT = Path("build") / "page"
 LIGHTBOX_STEPS = 10

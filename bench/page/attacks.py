@@ -30,7 +30,7 @@ from bench.options import names_of
 from bench.page.library import Library, make_library
 from bench.page.server import Server
 from bench.report import note, print_heading, print_table
-from tests.support.large_library import JOBS
+from tests.rig.large_library import JOBS
 
 TOKEN = "a-token-for-this-benchmark"
 ATTACKER, OTHER = "127.0.0.1", "127.0.0.2"

@@ -1,4 +1,4 @@
-"""A large library for the page: the rows of `tests.support.large_library`, and real files for its first photos.
+"""A large library for the page: the rows of `tests.rig.large_library`, and real files for its first photos.
 
 The very first files are as large as camera photos, so that their thumbnails cost as much; the others are small.
 """
@@ -22,8 +22,8 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
 from tagger.photos.digest import digest_photo
 from tagger.query.landmark_counts import LandmarkCount, landmark_counts
-from tests.support.large_library import ROOT
-from tests.support.large_library import make_library as make_rows
+from tests.rig.large_library import ROOT
+from tests.rig.large_library import make_library as make_rows
 
 SMALL, LARGE = (320, 240), (1600, 1200)
 _FILE_STATE = ("size_bytes", "mtime_ns")

@@ -17,7 +17,7 @@ from bench.soak.recovery import Recovery, RecoveryMonitor
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.ledger.progress import JobProgress, list_jobs
-from tests.support.ledger_invariants import job_violations, library_violations
+from tests.rig.ledger_invariants import job_violations, library_violations
 
 MAX_UNSTORED = 2 * 32 + BATCH_SIZE
 """Photos that one worker may have classified but not stored: almost a transaction of each of its two chunks, and one batch."""

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.empty_databases import create_sqlite_database
-from support.servers import RedisServer
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.commands import Terminal, draw, draw_many, stop
-from support.servers import RedisServer
 
 from tagger.database.tables import schedules
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from rig.servers import PostgresServer
 from support.commands import Terminal, draw_many
-from support.servers import PostgresServer
 from support.tls_servers import PAGE as HARDEN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "back-up-and-upgrade.md").read_text()

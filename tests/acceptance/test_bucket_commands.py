@@ -5,9 +5,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from support.buckets import SECRET, Bucket, Fault
 from support.commands import Process, Terminal, draw
-from support.servers import RedisServer
 
 
 @pytest.fixture

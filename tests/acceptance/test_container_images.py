@@ -14,9 +14,9 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from rig.servers import PostgresServer, RedisServer, free_port
 from support.container_images import PROJECT, Container, Image, built_image, missing_program
 from support.oidc_provider import CLIENT_ID, OidcProvider
-from support.servers import PostgresServer, RedisServer, free_port
 from support.single_sign_on import Visitor
 from support.webhook_receiver import SECRET, WebhookReceiver, is_signed
 

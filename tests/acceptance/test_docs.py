@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from rig.servers import free_port
 from support.command_line import run_command
 from support.commands import BIN, SERVICES, Terminal
-from support.servers import free_port
 
 from tagger.cli import main as tagger_cli
 from trainer.cli import main as trainer_cli

@@ -19,12 +19,12 @@ from typing import Any
 import psycopg
 import pytest
 import torch
+from rig.servers import RedisServer
 from sqlalchemy import insert, select, text, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
 from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
-from support.servers import RedisServer
 
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from rig.servers import RedisServer
 from support.command_line import CommandOutput, CommandRunner
-from support.servers import RedisServer
 
 from tagger.database.connection import Database
 from tagger.ledger.workers import record_heartbeat

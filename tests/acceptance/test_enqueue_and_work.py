@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.artifacts import tiny_artifact
 from support.command_line import environment_of, run_command
 from support.commands import Terminal, draw, draw_many, stop
-from support.servers import RedisServer
 
 from tagger.cli import supervisor
 from tagger.cli.main import main

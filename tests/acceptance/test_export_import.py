@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw_many
-from support.ledger_invariants import job_violations, library_violations
-from support.servers import RedisServer
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model

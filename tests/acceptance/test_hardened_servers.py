@@ -12,9 +12,9 @@ import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import NoPermissionError
+from rig.servers import PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
 from support.commands import Terminal, draw_many
-from support.servers import PostgresServer, RedisServer
 from support.tls_proxy import TlsProxy
 
 from tagger.cli.program import run

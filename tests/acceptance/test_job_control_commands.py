@@ -14,9 +14,9 @@ from select import select
 
 import psycopg
 import pytest
+from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select as select_rows
 from support.commands import BIN, Terminal, draw_many
-from support.servers import PostgresServer, RedisServer
 
 from tagger.database.enums import JobState
 from tagger.database.tables import jobs

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.containers import jpeg_segment
+from rig.servers import RedisServer
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
-from support.containers import jpeg_segment
-from support.servers import RedisServer
 
 NOT_OUTCOMES = ("tagged", "unknown", "skipped", "failed", "cancelled", "queued", "running")
 OUTCOMES = (*NOT_OUTCOMES, "written", "unchanged", "refused")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal, draw
-from support.servers import RedisServer
 
 from tagger.database.tables import positions
 

@@ -17,8 +17,6 @@ from tagger.database.connection import open_database
 from tagger.database.tables import photos
 from tagger.metadata.inspection import photo_fields, xmp_fields
 
-pytestmark = pytest.mark.long_on_postgresql(but=["test_positions_go_into_photos_and_come_out_again"])
-
 PARIS = (48.8584, 2.2945)
 VALLEY = [(45.0 + minute / 2000, 7.0, 60 * minute) for minute in range(60)]
 
@@ -87,6 +85,7 @@ def test_a_dry_run_says_that_positions_are_not_up_to_date(both: CommandRunner, f
     assert "positions are not up to date; run: tagger locate" in both(*write).err
 
 
+@pytest.mark.postgresql
 def test_positions_go_into_photos_and_come_out_again(both: CommandRunner, folder: Path, track: Path) -> None:
     before = tree(folder)
     assert both("tag", folder).code == 0

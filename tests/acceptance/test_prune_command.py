@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import func, select, update
 from support.commands import Terminal, draw
-from support.servers import RedisServer
 
 from tagger.database.tables import job_items, jobs
 

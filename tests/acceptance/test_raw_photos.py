@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.containers import encode_image
+from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, bare_dng, raw_file
 from support.artifacts import colour_of
 from support.commands import Terminal
-from support.containers import encode_image
-from support.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, bare_dng, raw_file
 
 TOWER, GATE = colour_of(0), colour_of(1)
 

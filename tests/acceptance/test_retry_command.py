@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
-from support.servers import RedisServer
 
 from tagger.database.connection import Database
 from tagger.database.tables import jobs, models

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from rig.servers import RedisServer
 from support.commands import Terminal, draw_many
-from support.servers import RedisServer
 
 from tagger.database import schema
 

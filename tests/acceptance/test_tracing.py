@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal, draw_many
 from support.http_servers import running
-from support.servers import RedisServer
 
 from tagger.database.tables import jobs
 from tagger.ledger.job_facts import job_options

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
-from support.servers import RedisServer
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
+from rig.servers import RedisServer
 from support.commands import Terminal, draw_many
-from support.servers import RedisServer
 from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver
 
 from tagger import metrics

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.artifacts import large_artifact
 from support.commands import Terminal, draw, draw_many, stop
-from support.servers import RedisServer
 
 from tagger.database.enums import JobState
 from tagger.database.tables import chunks

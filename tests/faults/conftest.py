@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rig.servers import PostgresServer, RedisServer
 from support.commands import Terminal
 from support.fault_durations import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations
 from support.fault_scenario import FaultScenario
-from support.servers import PostgresServer, RedisServer
 
 from tagger.database.schema import upgrade_database
 

@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from rig.servers import PostgresServer
 from support.fault_durations import FaultDurations
 from support.fault_scenario import PHOTOS, FaultScenario
-from support.servers import PostgresServer
 
 
 @pytest.mark.parametrize("restart", [pytest.param("in order", marks=pytest.mark.slow), "after a crash"])

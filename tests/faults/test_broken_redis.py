@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from rig.servers import RedisServer
 from support.commands import draw_many
 from support.fault_durations import FaultDurations
 from support.fault_scenario import FaultScenario
-from support.servers import RedisServer
 
 
 def _killed(redis: RedisServer, durations: FaultDurations) -> None:

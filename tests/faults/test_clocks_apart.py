@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from support.commands import Terminal, draw_many, stop
-from support.servers import RedisServer
 
 from tagger.database.statements import current_time
 from tagger.enqueue.schedule_runs import list_runs

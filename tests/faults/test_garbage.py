@@ -2,11 +2,11 @@
 
 from contextlib import closing
 
+from rig.invalid_messages import invalid_messages
+from rig.servers import RedisServer
 from support.artifacts import LABELS
 from support.commands import draw_many
 from support.fault_scenario import FaultScenario, is_alive
-from support.invalid_messages import invalid_messages
-from support.servers import RedisServer
 
 from worker.celery_app import make_app
 from worker.dead_letters import DEAD_LETTERS

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+from rig.servers import PostgresServer, RedisServer
 from support.commands import Terminal
 from support.fault_scenario import FaultScenario
-from support.servers import PostgresServer, RedisServer
 from support.tcp_proxy import TcpProxy
 
 BACK_AT_WORK_S = 60.0

@@ -4,10 +4,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations
+from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.commands import Terminal
-from support.ledger_invariants import job_violations
-from support.servers import RedisServer
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.catalog.landmark_edits import NewLandmark, add_landmark

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.commands import LABELS, Process, Terminal, draw
 from support.fault_durations import FaultDurations
-from support.ledger_invariants import job_violations, library_violations
-from support.servers import RedisServer
 
 from tagger.database.tables import jobs, metadata_writes
 from tagger.ledger.workers import list_chunk_progress

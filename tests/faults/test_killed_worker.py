@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal, draw_many, stop
 from support.fault_scenario import FaultScenario, is_alive
-from support.servers import RedisServer
 
 from tagger.database.tables import chunks
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
 from support.artifacts import tiny_artifact
 from support.commands import Process, Terminal, draw, draw_many
 from support.fault_scenario import FaultScenario, is_alive
-from support.ledger_invariants import job_violations, library_violations
 
 PHOTOS = 20
 

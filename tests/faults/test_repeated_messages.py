@@ -3,10 +3,10 @@
 import signal
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal
 from support.fault_scenario import FaultScenario
-from support.servers import RedisServer
 
 from tagger.database.tables import chunks
 from worker.celery_app import make_app

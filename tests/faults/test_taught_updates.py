@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rig.servers import PostgresServer
 from sqlalchemy import func, select
 from support.colour_folders import TaggedFolder
-from support.servers import PostgresServer
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.catalog.landmark_edits import NewLandmark, add_landmark

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select
 from support.commands import WORKER_START_S, Process, Terminal, stop
 from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
-from support.servers import PostgresServer, RedisServer
 from support.tcp_proxy import TcpProxy
 
 from tagger.database.tables import photos

@@ -29,16 +29,6 @@ from tagger.access.tokens import (
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import access_tokens, page_sessions
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_names_are_unique_and_unknown_ones_are_errors",
-        "test_an_expired_token_ends_its_sessions_too",
-        "test_sessions_expire",
-        "test_the_last_use_is_written_at_most_once_a_minute",
-        "test_processes_can_sign_in_use_and_revoke_at_once",
-    ]
-)
-
 
 def signed_in(database: Database, secret: str = TOKEN) -> str:
     session = start_session(database, secret, TOKEN)
@@ -80,6 +70,7 @@ def test_names_that_could_be_mistaken_are_refused(database: Database, name: str)
         add_token(database, name)
 
 
+@pytest.mark.postgresql
 def test_names_are_unique_and_unknown_ones_are_errors(database: Database) -> None:
     add_token(database, "phone")
     with pytest.raises(TokenExists, match="phone"):
@@ -88,6 +79,7 @@ def test_names_are_unique_and_unknown_ones_are_errors(database: Database) -> Non
         revoke_token(database, "tablet")
 
 
+@pytest.mark.postgresql
 def test_an_expired_token_ends_its_sessions_too(database: Database) -> None:
     soon = datetime.now(UTC) + timedelta(hours=1)
     token, secret = add_token(database, "guest", expires_at=soon)
@@ -133,6 +125,7 @@ def test_sessions_of_the_settings_token_end_when_it_changes(database: Database) 
     assert session_grant(database, of_token, TOKEN + "x") is not None
 
 
+@pytest.mark.postgresql
 def test_sessions_expire(database: Database) -> None:
     session = signed_in(database)
     almost = datetime.now(UTC) - timedelta(seconds=SESSION_S)
@@ -158,6 +151,7 @@ def test_the_number_of_sessions_of_a_token_is_bounded(
     assert session_grant(database, of_owner, TOKEN) is not None
 
 
+@pytest.mark.postgresql
 def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> None:
     _, secret = add_token(database, "phone")
     grant = token_grant(database, secret, TOKEN)
@@ -182,6 +176,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> No
     assert not Grant(SETTINGS_TOKEN, Role.ADMIN).needs_record
 
 
+@pytest.mark.postgresql
 def test_processes_can_sign_in_use_and_revoke_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

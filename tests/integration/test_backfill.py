@@ -20,16 +20,6 @@ from tagger.ledger import items, job_control
 from tagger.query.details import photo_details
 from tagger.settings import Settings
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_each_scope_selects_its_photos",
-        "test_photos_fulfil_all_conditions",
-        "test_rejected_landmark_does_not_match",
-        "test_photos_are_added_in_pages_and_ordered_by_root",
-        "test_backfill_without_photos_finishes_at_once",
-    ]
-)
-
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path) -> TaggedFolder:
@@ -52,6 +42,7 @@ def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> 
     return names
 
 
+@pytest.mark.postgresql
 def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings) -> None:
     folder.draw("old.jpg", 0)
     folder.draw("fresh.jpg", 1)
@@ -104,6 +95,7 @@ def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
     assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
 
 
+@pytest.mark.postgresql
 def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, database: Database) -> None:
     for number, name in enumerate(("x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg")):
         folder.draw(name, number % 2, shade=number)
@@ -155,6 +147,7 @@ def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> Non
     assert (job.job, job.outcome) == (1, Outcome.TAGGED)
 
 
+@pytest.mark.postgresql
 def test_rejected_landmark_does_not_match(folder: TaggedFolder, settings: Settings) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -177,6 +170,7 @@ def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings)
     assert folder.count(job_items) == 0
 
 
+@pytest.mark.postgresql
 def test_photos_are_added_in_pages_and_ordered_by_root(
     folder: TaggedFolder, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +201,7 @@ def test_photos_are_added_in_pages_and_ordered_by_root(
     assert all(len({item.root_id for item in rows[span.first : span.last + 1]}) == 1 for span in spans)
 
 
+@pytest.mark.postgresql
 def test_backfill_without_photos_finishes_at_once(folder: TaggedFolder, settings: Settings) -> None:
     backfill = Backfill(BackfillScope.FAILED)
     job, _ = record_backfill(

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from rig.drawing import save_photos
+from rig.raw_files import RawContent, preview, raw_file
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandOutput, run_command
 from support.commands import draw, draw_many
-from support.drawing import save_photos
-from support.raw_files import RawContent, preview, raw_file
 from support.teaching import draw_place, teachable_artifact
 
 from bench import outcomes, position_odds

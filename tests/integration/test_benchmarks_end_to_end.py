@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rig.drawing import save_photos
+from rig.large_library import make_library
 from sqlalchemy import select
 from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
-from support.drawing import save_photos
-from support.large_library import make_library
 
 from bench.compare.measurement import TAGGER_DATABASE, Workload, cache_backend_selection
 from bench.compare.photo_sets import BATCH, warm_up_photos

@@ -12,8 +12,6 @@ from tagger.metadata.objects import conditional_writes
 from tagger.photos import object_store
 from tagger.processing.claimed_chunk import ChunkEnd
 
-pytestmark = pytest.mark.long_on_postgresql()
-
 
 @pytest.fixture
 def photos(

@@ -18,13 +18,6 @@ from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, ope
 from tagger.photos.source import open_source
 from tagger.processing.local_runner import run_job
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_size_limit_applies_before_an_object_is_read",
-        "test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server",
-    ]
-)
-
 
 class TaggedBucket(TaggedFolder):
     """Draws photos into a bucket and tags them."""
@@ -187,6 +180,7 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: TaggedBucket, bucket: Buc
     assert photos.photo("a.jpg").gone_since is None
 
 
+@pytest.mark.postgresql
 def test_a_size_limit_applies_before_an_object_is_read(photos: TaggedBucket, bucket: Bucket) -> None:
     bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
     photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
@@ -259,6 +253,7 @@ def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None
     assert source.missing(["a.jpg", "b.jpg", "c.jpg"]) == {"b.jpg", "c.jpg"}
 
 
+@pytest.mark.postgresql
 def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server(
     photos: TaggedBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

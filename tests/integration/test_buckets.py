@@ -17,10 +17,6 @@ from tagger.photos import key_listing, object_store, objects
 from tagger.photos.object_paths import parse_path
 from tagger.photos.paths import printable_path
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=["test_a_scan_takes_no_request_per_object", "test_a_prefix_above_a_root_absorbs_it"]
-)
-
 
 class Prefixes:
     """Scans prefixes of a bucket."""
@@ -108,6 +104,7 @@ def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Pref
     assert report.other_files.by_extension == {".mp4": 2, ".txt": 1}
 
 
+@pytest.mark.postgresql
 def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) -> None:
     for number in range(30):
         bucket.put(f"{number:02}.jpg", b"x")
@@ -270,6 +267,7 @@ def test_a_refusal_of_the_exact_listing_marks_nothing_as_gone(prefixes: Prefixes
     assert prefixes.paths(gone=True) == []
 
 
+@pytest.mark.postgresql
 def test_a_prefix_above_a_root_absorbs_it(prefixes: Prefixes, bucket: Bucket) -> None:
     bucket.put("trip/sub/a.jpg", b"x")
     prefixes.scan("trip/sub")

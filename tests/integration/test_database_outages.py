@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig.ledger_invariants import job_violations
 from sqlalchemy import Connection, Engine, event, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from support.artifacts import tiny_artifact
 from support.colour_folders import TaggedFolder
 from support.in_process_worker import in_process_worker
 from support.inferences import record_inferences
-from support.ledger_invariants import job_violations
 
 from tagger.catalog.registered_models import list_models
 from tagger.database.connection import Database, open_database

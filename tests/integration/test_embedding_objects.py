@@ -18,8 +18,6 @@ from tagger.metadata.objects import conditional_writes, embedding
 from tagger.photos import object_store
 from tagger.processing.claimed_chunk import ChunkEnd
 
-pytestmark = pytest.mark.long_on_postgresql()
-
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
 
 

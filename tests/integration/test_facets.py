@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig.large_library import make_library
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
-from support.large_library import make_library
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.landmark_edits import NewLandmark, add_landmark

@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
 from support.colour_folders import TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.full_disk import FullDisk
 from support.in_process_worker import in_process_worker
 from support.inferences import record_inferences
-from support.ledger_invariants import job_violations, library_violations
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Runner

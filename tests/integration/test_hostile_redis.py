@@ -12,8 +12,8 @@ import pytest
 import redis
 from celery import Celery
 from kombu.utils.imports import symbol_by_name
-from support.invalid_messages import TYPED, chunk_message
-from support.servers import RedisServer
+from rig.invalid_messages import TYPED, chunk_message
+from rig.servers import RedisServer
 
 from tagger.database.enums import Priority
 from tagger.errors import RedisKeyForeign, RedisRefused

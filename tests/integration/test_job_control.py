@@ -136,6 +136,7 @@ def test_the_chunk_of_a_dead_worker_is_processed_after_its_job_was_resumed(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_change_of_a_locked_job_ends_after_a_time_limit(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
@@ -162,6 +163,7 @@ def test_a_change_of_a_locked_job_ends_after_a_time_limit(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_stale_job_that_is_locked_is_recovered_later(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -50,8 +50,6 @@ from tagger.verdicts import (
     withdraw_verdict,
 )
 
-pytestmark = pytest.mark.long_on_postgresql()
-
 ALL_PHOTOS = PhotoQuery(sort="newest", distinct=True, any_rank=True)
 
 

@@ -28,16 +28,6 @@ from tagger.errors import (
 from tagger.inference.artifact import Label
 from tagger.query.landmark_counts import landmark_counts
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_an_edit_changes_what_it_names_and_records_it",
-        "test_an_edit_that_changes_nothing_has_no_entry",
-        "test_an_invalid_edit_changes_nothing",
-        "test_the_same_name_may_be_given_in_another_country",
-        "test_a_later_model_does_not_change_what_a_person_set",
-    ]
-)
-
 EIFFEL = "eiffel-tower"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -188,6 +178,7 @@ def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: 
         return edit_landmark(connection, slug, changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.postgresql
 def test_an_edit_changes_what_it_names_and_records_it(database: Database) -> None:
     add(database, "Frauenkirche", city="Berlin", position=(1, 2), aliases=("Old", "Our Lady"))
     result = edit(
@@ -208,6 +199,7 @@ def test_an_edit_changes_what_it_names_and_records_it(database: Database) -> Non
     assert edit(database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
+@pytest.mark.postgresql
 def test_an_edit_that_changes_nothing_has_no_entry(database: Database) -> None:
     before = len(list_entries(database, AuditFilter(), 100))
     assert edit(database, EIFFEL, city="Paris").changes == {}
@@ -216,6 +208,7 @@ def test_an_edit_that_changes_nothing_has_no_entry(database: Database) -> None:
     assert len(list_entries(database, AuditFilter(), 100)) == before
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -247,6 +240,7 @@ def test_the_slug_of_another_landmark_is_no_name(database: Database) -> None:
         edit(database, "brandenburg-gate", name="Eiffel-Tower")
 
 
+@pytest.mark.postgresql
 def test_the_same_name_may_be_given_in_another_country(database: Database) -> None:
     add(database, "Gate", country="India")
     assert edit(database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
@@ -254,6 +248,7 @@ def test_the_same_name_may_be_given_in_another_country(database: Database) -> No
         find(database, "brandenburg gate")
 
 
+@pytest.mark.postgresql
 def test_a_later_model_does_not_change_what_a_person_set(database: Database, tmp_path: Path) -> None:
     edit(database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris")
     new = LABELS[0].model_copy(

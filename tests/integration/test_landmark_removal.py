@@ -41,17 +41,6 @@ from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that",
-        "test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart",
-        "test_what_a_person_set_stays_set_after_a_merge",
-        "test_own_edited_and_merged_landmarks_are_exported_and_imported",
-        "test_a_database_with_an_own_landmark_is_not_overwritten_by_an_import",
-        "test_verdicts_that_are_given_during_a_merge_are_kept",
-    ]
-)
-
 VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -167,6 +156,7 @@ def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log
     assert replaced[1]["at"] == MONDAY.isoformat()
 
 
+@pytest.mark.postgresql
 def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that(
     library: Library, tmp_path: Path
 ) -> None:
@@ -200,6 +190,7 @@ def test_landmarks_of_one_model_are_not_merged(library: Library) -> None:
         library.merge(EIFFEL, GATE)
 
 
+@pytest.mark.postgresql
 def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(
     library: Library, tmp_path: Path
 ) -> None:
@@ -235,6 +226,7 @@ def test_merged_landmarks_are_merged_again(library: Library) -> None:
     assert library.problems() == []
 
 
+@pytest.mark.postgresql
 def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: Path) -> None:
     with library.database.write() as connection:
         edit_landmark(connection, TOWER, {"region": "Sierra", "country": "Utopia"})
@@ -344,6 +336,7 @@ def second(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.mark.postgresql
 def test_own_edited_and_merged_landmarks_are_exported_and_imported(
     library: Library, second: Database
 ) -> None:
@@ -359,6 +352,7 @@ def test_own_edited_and_merged_landmarks_are_exported_and_imported(
         assert all_landmarks(after) == all_landmarks(before)
 
 
+@pytest.mark.postgresql
 def test_a_database_with_an_own_landmark_is_not_overwritten_by_an_import(
     library: Library, second: Database
 ) -> None:
@@ -374,6 +368,7 @@ def test_a_database_with_an_own_landmark_is_not_overwritten_by_an_import(
 # ---------- at the same time ----------
 
 
+@pytest.mark.postgresql
 def test_verdicts_that_are_given_during_a_merge_are_kept(library: Library) -> None:
     for number in range(1, 31):
         library.photo(f"{number}.jpg", digest=digest(number))

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from rig.large_library import make_library
+from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
-from support.large_library import make_library
 from support.page_statements import page_statements
-from support.postgres_databases import PostgresDatabases
 
 from tagger.database.connection import Database
 from tagger.query import plans

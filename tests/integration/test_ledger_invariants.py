@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import Connection, insert, update
-from support.ledger_invariants import job_violations, library_violations
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database

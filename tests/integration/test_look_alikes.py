@@ -11,13 +11,6 @@ from tagger.places import look_alikes
 from tagger.places.look_alikes import find_look_alikes, photos_of_groups
 from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_photos_with_a_verdict_leave_their_group_at_once",
-        "test_only_the_photos_that_were_added_last_are_compared",
-    ]
-)
-
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> TaggedFolder:
@@ -41,6 +34,7 @@ def test_groups_of_three_or_more_are_listed_the_largest_first(library: TaggedFol
     assert groups(library) == [church, [f"bridge/{number}.jpg" for number in range(4)]]
 
 
+@pytest.mark.postgresql
 def test_photos_with_a_verdict_leave_their_group_at_once(library: TaggedFolder) -> None:
     found = find_look_alikes(library.database, library.model)
     dismiss_photos(library.database, [library.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
@@ -50,6 +44,7 @@ def test_photos_with_a_verdict_leave_their_group_at_once(library: TaggedFolder) 
     assert groups(library) == [[f"church/{number}.jpg" for number in range(1, 6)]]
 
 
+@pytest.mark.postgresql
 def test_only_the_photos_that_were_added_last_are_compared(
     library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.drawing import draw_photo
 from sqlalchemy import delete, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE
-from support.drawing import draw_photo
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.catalog.registered_models import add_model
@@ -32,15 +32,6 @@ from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.query.options import PhotoQuery
 from tagger.verdicts import VerdictKind
-
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_landmark_that_is_not_a_point_writes_no_position",
-        "test_undo_by_job_by_path_and_of_everything",
-        "test_undo_without_records_removes_our_values",
-        "test_sidecar_of_an_embedded_photo_is_updated_at_once",
-    ]
-)
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -324,6 +315,7 @@ def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFo
     assert folder.files() == before
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("extent", ["area", "line", "multi", None])
 def test_landmark_that_is_not_a_point_writes_no_position(folder: WrittenFolder, extent: str | None) -> None:
     path = folder.draw("a.jpg")
@@ -349,6 +341,7 @@ def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None
 # --- Undo.
 
 
+@pytest.mark.postgresql
 def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     for name in ("one/a.jpg", "one/b.jpg", "two/c.jpg"):
         draw_with_keyword(folder, name)
@@ -501,6 +494,7 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     assert folder.files() == before
 
 
+@pytest.mark.postgresql
 def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
     path = draw_with_keyword(folder, "a.jpg")
     folder.tag()
@@ -513,6 +507,7 @@ def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
     assert not has_our_fields(read_blocks(path.read_bytes()).xmp)
 
 
+@pytest.mark.postgresql
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     before = folder.files()

@@ -39,21 +39,6 @@ from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_tag_that_the_position_of_its_photo_refuses_is_not_written",
-        "test_chained_jobs_are_adopted_once",
-        "test_selection_continues_after_a_crash",
-        "test_job_with_an_owner_is_not_adopted",
-        "test_lost_lease_after_replacement_is_recovered_by_the_next_claim",
-        "test_crash_before_replacement_is_recovered_by_the_next_claim",
-        "test_interrupted_undo_is_completed_by_the_next_claim",
-        "test_lost_lease_before_intents_replaces_nothing",
-        "test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file",
-        "test_concurrent_jobs_leave_complete_files",
-    ]
-)
-
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:
@@ -166,6 +151,7 @@ def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Pa
     assert folder.files() == {"a.jpg": original}
 
 
+@pytest.mark.postgresql
 def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: WrittenFolder) -> None:
     folder.draw("paris.jpg", 0)
     folder.draw("tokyo.jpg", 0, shade=1)
@@ -181,6 +167,7 @@ def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: Wri
 # --- Adopted by workers.
 
 
+@pytest.mark.postgresql
 def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
     draw_photos(folder, 6)
     folder.tag()
@@ -196,6 +183,7 @@ def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
         assert folder.progress(job).state is JobState.QUEUED
 
 
+@pytest.mark.postgresql
 def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items, "PAGE", 2)
     draw_photos(folder, 7)
@@ -247,6 +235,7 @@ def test_job_cancelled_during_selection_does_not_block_others(
     assert len(items_of(folder, second)) == 3
 
 
+@pytest.mark.postgresql
 def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
     draw_photos(folder, 1)
     folder.tag()
@@ -281,6 +270,7 @@ def call_around_replacement(
     monkeypatch.setattr(PreparedPhoto, "replace_files", replace_files)
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
 def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, options: MetadataOptions
@@ -305,6 +295,7 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("number", [0, 3, 5])
 def test_crash_before_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, number: int
@@ -329,6 +320,7 @@ def test_crash_before_replacement_is_recovered_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
+@pytest.mark.postgresql
 def test_interrupted_undo_is_completed_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +337,7 @@ def test_interrupted_undo_is_completed_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
+@pytest.mark.postgresql
 def test_lost_lease_before_intents_replaces_nothing(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +416,7 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     assert written == [4, 8, 12]
 
 
+@pytest.mark.postgresql
 def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,6 +503,7 @@ def test_leftover_of_a_dead_writer_is_removed_without_a_write(
     assert [name for name in folder.files() if name.startswith(".")] == [".tagger-of-somebody-else.part"]
 
 
+@pytest.mark.postgresql
 def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
     before = draw_photos(folder, 24)
     folder.tag()

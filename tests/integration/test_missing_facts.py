@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rig.drawing import draw_photo
 from sqlalchemy import insert, select
-from support.drawing import draw_photo
 
 from tagger.catalog.roots import ensure_root
 from tagger.database.connection import Database

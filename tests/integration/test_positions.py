@@ -18,13 +18,6 @@ from tagger.database.tables import photos, position_changes, positions
 from tagger.positions import update as position_updates
 from tagger.positions.update import update_positions
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_photo_is_located_by_photos_of_a_companion",
-        "test_a_screenshot_is_neither_estimated_nor_an_anchor",
-    ]
-)
-
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
 
@@ -66,6 +59,7 @@ def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary)
     assert alone not in library.found()
 
 
+@pytest.mark.postgresql
 def test_a_photo_is_located_by_photos_of_a_companion(library: PositionLibrary) -> None:
     phone = library.camera("Pixel")
     library.set_companions(1, phone)
@@ -86,6 +80,7 @@ def test_photos_of_unknown_cameras_are_no_neighbours(library: PositionLibrary) -
     assert alone not in library.found()
 
 
+@pytest.mark.postgresql
 def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrary) -> None:
     library.shot(0, EIFFEL, origin="screenshot")
     library.shot(5)

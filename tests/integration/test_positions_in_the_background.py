@@ -5,12 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL
 from support.counted_rows import marked_blocks
 from support.position_library import PositionLibrary
-from support.servers import RedisServer
 
 from tagger.catalog.position_changes import record_contents
 from tagger.catalog.registered_models import add_model

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from support.ledgers import LedgerBuilder
-from support.postgres_databases import PostgresDatabases
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import ledgers, metadata

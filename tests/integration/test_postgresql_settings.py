@@ -2,8 +2,8 @@
 
 from contextlib import closing
 
+from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import text
-from support.postgres_databases import PostgresDatabases
 
 from tagger.database.connection import Database, open_database
 

@@ -31,17 +31,6 @@ from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.verdicts import VerdictKind
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_pair_is_classified_counted_and_shown_once",
-        "test_files_that_come_one_after_the_other_become_one_photo",
-        "test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone",
-        "test_other_files_of_one_name",
-        "test_files_of_one_stem_are_joined_across_pages_and_folders_between_them",
-        "test_other_files_are_looked_up_before_the_database_has_statistics",
-    ]
-)
-
 
 def unseen(folder: PairFolder) -> list[str]:
     """The files for which a watch makes a job."""
@@ -56,6 +45,7 @@ def folder(database: Database, tmp_path: Path) -> PairFolder:
     return PairFolder(database, tmp_path)
 
 
+@pytest.mark.postgresql
 def test_a_pair_is_classified_counted_and_shown_once(folder: PairFolder) -> None:
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.jpg", 0)
@@ -98,6 +88,7 @@ def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) 
     assert unseen_files(folder.database, [raw], inference, {}) == []
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("order", [("IMG_1.CR3", "IMG_1.JPG"), ("IMG_1.JPG", "IMG_1.CR3")])
 def test_files_that_come_one_after_the_other_become_one_photo(
     folder: PairFolder, order: tuple[str, str]
@@ -117,6 +108,7 @@ def test_files_that_come_one_after_the_other_become_one_photo(
     assert database_stats(folder.database).photos == 1
 
 
+@pytest.mark.postgresql
 def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder) -> None:
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.JPG", 0)
@@ -189,6 +181,7 @@ def test_the_raw_file_is_read_when_its_jpeg_fails(folder: PairFolder) -> None:
     assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
 
 
+@pytest.mark.postgresql
 def test_other_files_of_one_name(folder: PairFolder) -> None:
     for name in ("a.CR3", "a.DNG", "b.CR3", "b.DNG", "c.NEF"):
         folder.draw_raw(name, shade=ord(name[0]))
@@ -199,6 +192,7 @@ def test_other_files_of_one_name(folder: PairFolder) -> None:
     assert folder.report.found == 8
 
 
+@pytest.mark.postgresql
 def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(
     folder: PairFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +293,7 @@ def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
     assert (folder.report.found, folder.report.problems) == (1, [])
 
 
+@pytest.mark.postgresql
 def test_other_files_are_looked_up_before_the_database_has_statistics(folder: PairFolder) -> None:
     """PostgreSQL makes them a minute after the first photos."""
     folder.draw("IMG_1.jpg", 0)

@@ -9,8 +9,8 @@ import pytest
 import redis
 from celery.worker import state
 from kombu.utils.imports import symbol_by_name
+from rig.servers import REFUSALS, RedisServer
 from support.ledgers import LedgerBuilder
-from support.servers import REFUSALS, RedisServer
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
-from support.servers import REFUSALS, RedisServer
+from rig.servers import REFUSALS, RedisServer
 from support.tcp_proxy import TcpProxy
 
 from worker.celery_app import make_app

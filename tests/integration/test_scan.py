@@ -21,14 +21,6 @@ from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 from tagger.photos.source import FolderSource
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_patterns_and_unreadable_folders_mark_nothing_as_gone",
-        "test_concurrent_scans_of_one_folder_record_every_photo_once",
-        "test_parent_scanned_concurrently_with_its_child_absorbs_it",
-    ]
-)
-
 
 class Folder:
     """Creates files with the names of photos, and scans them."""
@@ -199,6 +191,7 @@ def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None
     assert folder.stored_paths(gone=True) == {str(odd)}
 
 
+@pytest.mark.postgresql
 def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, small_pages: None) -> None:
     for name in ("a.jpg", "b/b.jpg", "b/c.png", "d/e.jpg", "f.png"):
         folder.file(name)
@@ -298,6 +291,7 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
     )  # the last photo of the page may have a RAW file on the next
 
 
+@pytest.mark.postgresql
 def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, small_pages: None) -> None:
     for number in range(40):
         folder.file(f"{number % 4}/{number:02}.jpg")
@@ -324,6 +318,7 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, 
             assert len(set(ids)) == len(ids) == count
 
 
+@pytest.mark.postgresql
 def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, small_pages: None) -> None:
     for number in range(12):
         folder.file(f"child/{number:02}.jpg")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from celery.worker.request import Request
+from rig.servers import RedisServer
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.clocks import clock_ahead
-from support.servers import RedisServer
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority

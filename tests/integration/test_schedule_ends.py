@@ -21,10 +21,6 @@ from tagger.errors import ScheduleInvalid
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.settings import Settings
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=["test_a_job_that_a_person_resumed_has_no_end_until_the_next_run"]
-)
-
 ZONE = "Europe/Berlin"
 SIDECAR = MetadataOptions(Target.SIDECAR)
 DAY = timedelta(hours=24)
@@ -138,6 +134,7 @@ def test_a_job_that_a_person_paused_stays_paused(
     assert folder.progress(job).state == "paused"
 
 
+@pytest.mark.postgresql
 def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(
     folder: WrittenFolder, database: Database, nightly: Callable[[], int | None]
 ) -> None:

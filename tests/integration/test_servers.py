@@ -1,6 +1,6 @@
 """The test servers behave as other tests expect."""
 
-from support.servers import RedisServer
+from rig.servers import RedisServer
 
 
 def test_redis_keeps_its_data_after_a_stop_and_a_kill(redis_server: RedisServer) -> None:

@@ -23,15 +23,6 @@ from tagger.places.taught_tags import TaughtCache
 from tagger.processing.open_items import ItemResult, open_items
 from tagger.processing.storage import store_results
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_cameras_of_folders_move_with_their_root",
-        "test_photos_are_recorded_whose_facts_have_changed",
-        "test_facts_of_a_photo_that_cannot_be_decoded_are_stored",
-        "test_chunks_with_the_same_new_cameras_are_stored_at_once",
-    ]
-)
-
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(
     taken_at=datetime(2019, 7, 14, 21, 58, 3),  # noqa: DTZ001
@@ -124,6 +115,7 @@ def test_photos_that_name_no_camera_have_that_of_their_folder(library: Library) 
     assert rows[0].camera_id == rows[1].camera_id
 
 
+@pytest.mark.postgresql
 def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Path) -> None:
     inner = tmp_path / "photos" / "2019_%"
     with library.database.write() as connection:
@@ -144,6 +136,7 @@ def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Pat
     assert [(row.camera_id, row.camera) for row in library.rows()] == before
 
 
+@pytest.mark.postgresql
 def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
     ids = library.photos(*(f"{number}.jpg" for number in range(8)))
     results = [classified(f"1-{number}", PHONE) for number in range(8)]
@@ -208,6 +201,7 @@ def test_a_photo_with_another_image_is_recorded(library: Library) -> None:
     assert library.take_changes() == ids[:1]
 
 
+@pytest.mark.postgresql
 def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library: Library) -> None:
     failure = PhotoFailure(FailureKind.CORRUPT, "It is damaged.")
     ids = library.photos("a.jpg", "gone.jpg")
@@ -239,6 +233,7 @@ def test_known_cameras_are_read_in_one_statement_per_batch(library: Library) -> 
     assert sum("cameras" in statement for statement in statements) == 1
 
 
+@pytest.mark.postgresql
 def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -> None:
     ids = library.photos(*(f"{number}.jpg" for number in range(64)))
     job = library.ledger.job(0, photo_ids=ids)

@@ -20,8 +20,6 @@ from tagger.errors import RootUnavailable
 from tagger.ledger.jobs import NewJob
 from tagger.settings import Settings
 
-pytestmark = pytest.mark.long_on_postgresql()
-
 NOT_UTF8 = pytest.mark.skipif(
     sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8"
 )

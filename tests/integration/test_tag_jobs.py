@@ -35,18 +35,6 @@ from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_another_models_tags_replace_the_old_ones_whole",
-        "test_verdicts_survive_retagging",
-        "test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits",
-        "test_two_roots_that_go_away_at_once_mark_nothing_gone",
-        "test_stopping_stores_available_results_and_releases_the_rest",
-        "test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it",
-        "test_two_taggers_over_the_same_copies_end_without_a_deadlock",
-    ]
-)
-
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
@@ -205,6 +193,7 @@ def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, optio
     assert folder.count(tags) == options.get("top_k", 3)
 
 
+@pytest.mark.postgresql
 def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -217,6 +206,7 @@ def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tm
     assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
+@pytest.mark.postgresql
 def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -260,6 +250,7 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
     assert folder.failing() == []
 
 
+@pytest.mark.postgresql
 def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
     for number in range(90):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -282,6 +273,7 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert folder.failing() == []
 
 
+@pytest.mark.postgresql
 def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, tmp_path: Path) -> None:
     places = [tmp_path / "one", tmp_path / "two"]
     for number, place in enumerate(places):
@@ -307,6 +299,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
     assert folder.failing() == []
 
 
+@pytest.mark.postgresql
 def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedFolder) -> None:
     for number in range(128):
         folder.draw(f"{number:03}.jpg", shade=number)
@@ -430,6 +423,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
     assert stored[-1] == 32
 
 
+@pytest.mark.postgresql
 def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(
     folder: TaggedFolder,
 ) -> None:
@@ -536,6 +530,7 @@ def test_a_photo_whose_scores_are_no_numbers_fails_alone(folder: TaggedFolder, t
     assert [photo.kind for photo in folder.failing()] == [FailureKind.INTERNAL]
 
 
+@pytest.mark.postgresql
 def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedFolder) -> None:
     sources = [folder.draw(f"{number:02}.jpg", number % 4, shade=number) for number in range(12)]
     for number, source in enumerate(sources * 4):

@@ -32,18 +32,6 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.landmark_counts import landmark_counts
 from tagger.web.pages.landmark_rows import landmark_rows
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_near_a_landmark_a_lower_score_is_enough",
-        "test_a_position_on_a_track_counts_unless_landmarks_say_the_time",
-        "test_the_position_of_any_copy_is_enough",
-        "test_a_landmark_that_moves_is_weighed_again",
-        "test_a_photo_that_is_classified_again_is_weighed_again",
-        "test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion",
-        "test_the_switch_gives_back_what_scores_say",
-    ]
-)
-
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)
 PARIS, TOKYO, KYOTO = (48.8584, 2.2945), (35.68, 139.77), (35.01, 135.77)
@@ -119,6 +107,7 @@ def test_a_landmark_seen_from_afar_is_accepted(library: Library) -> None:
     assert photo_details_by_id(library.database, near).photo.tags[0].reason is None
 
 
+@pytest.mark.postgresql
 def test_near_a_landmark_a_lower_score_is_enough(library: Library) -> None:
     near = library.shot(0, DOUBTFUL, gps=(48.857, 2.294))
     away = library.shot(300, DOUBTFUL, gps=(48.7, 2.3))
@@ -169,6 +158,7 @@ def test_positions_of_landmarks_and_neighbours_never_count(library: Library) -> 
     assert library.accepted(neighbour)
 
 
+@pytest.mark.postgresql
 def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Library) -> None:
     start = datetime(2024, 5, 3, 11, tzinfo=UTC).timestamp()
     points = np.array([(start + 60 * minute, *TOKYO) for minute in range(120)], "<f8")
@@ -190,6 +180,7 @@ def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Lib
     assert tag.reason == "not accepted: 9,718 km from the photo's position (track)"
 
 
+@pytest.mark.postgresql
 def test_the_position_of_any_copy_is_enough(library: Library) -> None:
     far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
     near = library.shot(900, EIFFEL, gps=PARIS, digest="same")
@@ -242,6 +233,7 @@ def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None
     assert not library.accepted(photo)
 
 
+@pytest.mark.postgresql
 def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
@@ -251,6 +243,7 @@ def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     assert library.accepted(photo)
 
 
+@pytest.mark.postgresql
 def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
@@ -265,6 +258,7 @@ def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> 
     assert library.state() == before
 
 
+@pytest.mark.postgresql
 def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)
@@ -281,6 +275,7 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
         connection.execute(delete(taught_tags))
 
 
+@pytest.mark.postgresql
 def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
     far = library.shot(0, EIFFEL, gps=TOKYO)
     near = library.shot(300, DOUBTFUL, gps=PARIS)

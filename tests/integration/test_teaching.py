@@ -39,19 +39,6 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_embeddings_are_stored_with_the_tags",
-        "test_what_chunks_that_are_stored_at_once_compared_is_applied",
-        "test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from",
-        "test_withdrawing_all_examples_takes_the_tags_back",
-        "test_a_merged_or_removed_landmark_takes_its_taught_tags_along",
-        "test_two_people_teach_at_once",
-        "test_a_landmark_is_learned_after_the_images_that_are_being_stored",
-        "test_suggestions_of_a_landmark_of_the_model_have_the_taught_score",
-    ]
-)
-
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8
 """Photos of each place."""
@@ -127,6 +114,7 @@ def library(database: Database, tmp_path: Path) -> Library:
     return Library(database, tmp_path)
 
 
+@pytest.mark.postgresql
 def test_embeddings_are_stored_with_the_tags(library: Library) -> None:
     with library.database.read() as connection:
         rows = connection.execute(select(embeddings)).all()
@@ -167,6 +155,7 @@ def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Lib
         assert connection.scalar(select(classifiers.c.applied)) == 1
 
 
+@pytest.mark.postgresql
 def test_what_chunks_that_are_stored_at_once_compared_is_applied(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +177,7 @@ def test_what_chunks_that_are_stored_at_once_compared_is_applied(
         assert connection.scalar(select(classifiers.c.applied)) is True
 
 
+@pytest.mark.postgresql
 def test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from(library: Library) -> None:
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
@@ -205,6 +195,7 @@ def test_images_stored_after_a_landmark_was_learned_are_not_outdated(library: Li
     assert library.backfill(dry_run=True) == library.count(photos) - 1
 
 
+@pytest.mark.postgresql
 def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
     church = library.landmark("Our church")
     library.teach(church, CHURCH, 0, 1)
@@ -215,6 +206,7 @@ def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
     assert library.count(classifiers) == library.count(taught_tags) == 0
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("action", ["merge", "remove"])
 def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Library, action: str) -> None:
     church, bridge = library.landmark("Our church"), library.landmark("Our bridge")
@@ -234,6 +226,7 @@ def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Libra
     assert bool(library.tagged(bridge)) == (action == "merge")
 
 
+@pytest.mark.postgresql
 def test_two_people_teach_at_once(library: Library) -> None:
     church, bridge = library.landmark("Our church"), library.landmark("Old bridge")
 
@@ -256,6 +249,7 @@ def test_two_people_teach_at_once(library: Library) -> None:
     assert {tuple(row) for row in learned} == {(church.id, 4), (bridge.id, 3)}
 
 
+@pytest.mark.postgresql
 def test_a_landmark_is_learned_after_the_images_that_are_being_stored(library: Library) -> None:
     # Otherwise, images that are compared with the classifiers of before would miss the new one.
     church = library.landmark("Our church")
@@ -321,6 +315,7 @@ def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library:
     assert library.tagged(tower) == all_of(CHURCH)
 
 
+@pytest.mark.postgresql
 def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: Library) -> None:
     with library.database.read() as connection:
         tower = find_landmark(connection, EIFFEL)

@@ -22,16 +22,6 @@ from tagger.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix,
 from tagger.positions.track_parts import PART_POINTS
 from tagger.positions.tracks import add_track, list_tracks, remove_track
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_two_processes_add_the_same_track_once",
-        "test_nothing_is_known_within_an_impossible_jump",
-        "test_only_parts_of_the_given_times_are_read",
-        "test_photos_of_the_time_of_a_track_are_recorded",
-        "test_damaged_points_are_found",
-    ]
-)
-
 MOST_BYTES = 4_000_000
 
 
@@ -59,6 +49,7 @@ def test_a_track_is_added_once(database: Database, tmp_path: Path) -> None:
     assert list(check_database(database)) == []
 
 
+@pytest.mark.postgresql
 def test_two_processes_add_the_same_track_once(database: Database, tmp_path: Path) -> None:
     file = write_gpx(tmp_path / "walk.gpx", walk(1000))
     results: list[bool] = []
@@ -98,6 +89,7 @@ def test_gaps_of_a_quarter_of_an_hour_are_crossed_and_longer_ones_are_not(
     assert [fix is not None for fix in located(database, 450, 4999, 5000, 5400)] == [True, False, True, False]
 
 
+@pytest.mark.postgresql
 def test_nothing_is_known_within_an_impossible_jump(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", [*walk(20), *walk(20, start_s=200, latitude=-30)]))
     assert [fix is not None for fix in located(database, 185, 195, 205)] == [True, False, True]
@@ -145,6 +137,7 @@ def test_two_people_in_one_file_are_nowhere_at_the_same_time(database: Database,
     assert [fix is not None for fix in located(database, 50, 150, 350)] == [True, False, True]
 
 
+@pytest.mark.postgresql
 def test_only_parts_of_the_given_times_are_read(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", walk(3 * PART_POINTS)))
     with database.write() as connection:
@@ -169,6 +162,7 @@ def test_positions_equal_those_of_the_whole_track(database: Database, tmp_path: 
         assert distance_km(latitude, longitude, fix.latitude, fix.longitude) < 0.001
 
 
+@pytest.mark.postgresql
 def test_photos_of_the_time_of_a_track_are_recorded(database: Database, tmp_path: Path) -> None:
     midnight = START.replace(tzinfo=None)
     hours = (-27, -25, 0, 25, 27, None)
@@ -234,6 +228,7 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0
 
 
+@pytest.mark.postgresql
 def test_damaged_points_are_found(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", walk(2)))
     for points, problem in (

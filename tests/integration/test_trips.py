@@ -17,16 +17,6 @@ from tagger.query.neighbours import find_neighbours
 from tagger.query.options import PhotoQuery, parse_query
 from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_other_options_limit_the_photos_of_a_trip",
-        "test_pages_and_neighbours_are_in_order_of_time",
-        "test_dates_of_no_clock_make_no_trip",
-        "test_new_year_without_a_time_zone_is_a_time_after_the_day_before",
-        "test_dates_select_trips_that_overlap_them",
-    ]
-)
-
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
 ROME = (41.8902, 12.4922)
@@ -80,6 +70,7 @@ def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
     assert trip_summary(library.database, "2024-05-03-paris") == summary
 
 
+@pytest.mark.postgresql
 def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> None:
     ids = in_paris(library)
     trip = "2024-05-03-paris"
@@ -91,6 +82,7 @@ def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> N
     assert found(library, trip=trip, taken_after=NOON + timedelta(days=2)) == [ids[6]]
 
 
+@pytest.mark.postgresql
 def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> None:
     ids = in_paris(library)
     query = parse_query(trip="2024-05-03-paris")
@@ -101,6 +93,7 @@ def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> 
     assert (neighbours.previous, neighbours.following) == (ids[4], ids[6])
 
 
+@pytest.mark.postgresql
 def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
     midnight = datetime(2023, 7, 1)  # noqa: DTZ001 - the camera's local time
     for days in range(3):
@@ -128,6 +121,7 @@ def test_new_year_with_a_time_zone_is_a_time(library: PositionLibrary) -> None:
     assert only(library).trip.id == "2024-01-01-paris"
 
 
+@pytest.mark.postgresql
 def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: PositionLibrary) -> None:
     old_year = (datetime(2023, 12, 30, 12) - NOON).total_seconds() / 60  # noqa: DTZ001
     for number in range(12):
@@ -174,6 +168,7 @@ def test_a_day_of_one_landmark_has_its_name(library: PositionLibrary) -> None:
     assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower, Paris")
 
 
+@pytest.mark.postgresql
 def test_dates_select_trips_that_overlap_them(library: PositionLibrary) -> None:
     in_paris(library)
     in_paris(library, 400)

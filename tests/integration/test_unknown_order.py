@@ -15,14 +15,6 @@ from tagger.query.neighbours import find_neighbours
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_filters_apply",
-        "test_a_photo_leads_to_those_beside_it",
-        "test_any_place_is_reached_past_those_with_a_candidate",
-    ]
-)
-
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
 
@@ -97,11 +89,13 @@ def test_pages_continue_when_the_photos_become_few_or_many(
     assert found == listed
 
 
+@pytest.mark.postgresql
 def test_filters_apply(library: StoredPhotos) -> None:
     of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
     assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
 
 
+@pytest.mark.postgresql
 def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
     listed = find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos
     for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):
@@ -109,6 +103,7 @@ def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
         assert (found.previous, found.following) == (before.id, after.id)
 
 
+@pytest.mark.postgresql
 def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos) -> None:
     listed = [photo.id for photo in find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos]
     (section,) = timeline_sections(library.database, BY_SCORE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.drawing import draw_photo
+from rig.drawing import draw_photo
 
 from tagger.database.connection import Database
 from tagger.metadata.files.replacement import prepare

@@ -34,22 +34,6 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_person_signs_in_with_any_case_of_the_name",
-        "test_changes_of_a_person_end_their_sessions_and_no_others",
-        "test_a_session_that_is_signed_out_is_over",
-        "test_the_last_use_of_a_person_is_written",
-        "test_a_hash_with_old_parameters_is_renewed",
-        "test_sign_ins_at_the_same_time_renew_an_old_hash_once",
-        "test_many_addresses_slow_each_other_and_lock_nobody_out",
-        "test_a_new_password_ends_the_limits",
-        "test_attempts_at_once_do_not_exceed_the_limit",
-        "test_people_can_sign_in_at_once",
-        "test_first_requests_at_once_add_a_person_once",
-    ]
-)
-
 PASSWORD = "correct horse battery"
 HOME, OFFICE = Origin("203.0.113.7", "203.0.113.7", "Firefox"), Origin("198.51.100.9", "198.51.100.9")
 
@@ -84,6 +68,7 @@ def actions(database: Database) -> list[tuple[str, str, str | None]]:
     return [(entry.actor.split()[0], entry.action, entry.subject) for entry in reversed(entries)]
 
 
+@pytest.mark.postgresql
 def test_a_person_signs_in_with_any_case_of_the_name(database: Database) -> None:
     assert not has_users(database)
     ada = add_user(database, "Ada", Role.EDITOR, PASSWORD)
@@ -137,6 +122,7 @@ def test_names_are_unique_also_among_tokens(database: Database) -> None:
             change(database, "eve")
 
 
+@pytest.mark.postgresql
 def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database) -> None:
     for name in ("ada", "bob"):
         add_user(database, name, Role.VIEWER, PASSWORD)
@@ -160,6 +146,7 @@ def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database
     ]  # fmt: skip
 
 
+@pytest.mark.postgresql
 def test_a_session_that_is_signed_out_is_over(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     session = signed_in(database)
@@ -172,6 +159,7 @@ def test_a_session_of_a_person_does_not_depend_on_the_token_of_the_settings(data
     assert session_grant(database, signed_in(database), TOKEN + "x") is not None
 
 
+@pytest.mark.postgresql
 def test_the_last_use_of_a_person_is_written(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     assert list_users(database)[0].last_used_at is None
@@ -240,6 +228,7 @@ def test_nobody_signs_in_with_the_password_of_nobody(
         assert sign_in_user(database, name, PASSWORD, HOME) is None
 
 
+@pytest.mark.postgresql
 def test_a_hash_with_old_parameters_is_renewed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
@@ -252,6 +241,7 @@ def test_a_hash_with_old_parameters_is_renewed(database: Database, monkeypatch: 
     signed_in(database)
 
 
+@pytest.mark.postgresql
 def test_sign_ins_at_the_same_time_renew_an_old_hash_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +322,7 @@ def test_one_address_cannot_try_a_password_on_many_names(database: Database) -> 
     assert sign_in_user(database, "ada", PASSWORD, OFFICE) is not None
 
 
+@pytest.mark.postgresql
 def test_many_addresses_slow_each_other_and_lock_nobody_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +342,7 @@ def test_many_addresses_slow_each_other_and_lock_nobody_out(
     assert count(database, sign_in_attempts) == 0
 
 
+@pytest.mark.postgresql
 def test_a_new_password_ends_the_limits(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     guess(database, "ada", HOME, attempts.OF_PAIR.most)
@@ -358,6 +350,7 @@ def test_a_new_password_ends_the_limits(database: Database) -> None:
     signed_in(database)
 
 
+@pytest.mark.postgresql
 def test_attempts_at_once_do_not_exceed_the_limit(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +372,7 @@ def test_attempts_at_once_do_not_exceed_the_limit(
     assert len(checked) == attempts.OF_PAIR.most
 
 
+@pytest.mark.postgresql
 def test_people_can_sign_in_at_once(database: Database) -> None:
     for name in ("ada", "bob"):
         add_user(database, name, Role.VIEWER, PASSWORD)
@@ -392,6 +386,7 @@ def test_people_can_sign_in_at_once(database: Database) -> None:
     assert count(database, sign_in_attempts) == 0
 
 
+@pytest.mark.postgresql
 def test_first_requests_at_once_add_a_person_once(database: Database) -> None:
     grants: list[Grant | None] = []
     in_threads([lambda: grants.append(proxied_grant(database, "ada", Role.VIEWER))] * 4)

@@ -38,16 +38,6 @@ from tagger.verdicts import (
     withdraw_verdicts,
 )
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_rejected_tag_stays_away_after_another_model_accepts_it",
-        "test_landmark_below_the_threshold_can_be_confirmed_by_query",
-        "test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind",
-        "test_newer_verdict_of_two_databases_wins",
-        "test_verdict_on_an_unknown_image_applies_once_the_photo_is_added",
-    ]
-)
-
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -99,6 +89,7 @@ def folder(database: Database, tmp_path: Path) -> VerdictFolder:
     return VerdictFolder(database, tmp_path)
 
 
+@pytest.mark.postgresql
 def test_rejected_tag_stays_away_after_another_model_accepts_it(
     folder: VerdictFolder, tmp_path: Path
 ) -> None:
@@ -238,6 +229,7 @@ def test_without_a_landmark_the_verdict_is_given_to_every_matching_tag(tagged_fo
     assert tagged_folder.photo_names(under=(tagged_folder.folder / "paris",)) == []
 
 
+@pytest.mark.postgresql
 def test_landmark_below_the_threshold_can_be_confirmed_by_query(tagged_folder: VerdictFolder) -> None:
     query = PhotoQuery(landmark=GATE, any_rank=True, under=(tagged_folder.folder / "berlin",))
     done = give_verdict_by_query(tagged_folder.database, query, VerdictKind.CONFIRMED, "ada", {})
@@ -248,6 +240,7 @@ def test_landmark_below_the_threshold_can_be_confirmed_by_query(tagged_folder: V
     assert done.photos == done.tags == 5
 
 
+@pytest.mark.postgresql
 def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(
     tagged_folder: VerdictFolder,
 ) -> None:
@@ -294,6 +287,7 @@ def _set_time(folder: VerdictFolder, at: datetime) -> None:
         connection.execute(update(verdicts).values(given_at=at))
 
 
+@pytest.mark.postgresql
 def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> None:
     give_verdict_by_query(
         tagged_folder.database, PhotoQuery(landmark=EIFFEL), VerdictKind.REJECTED, "ada", {}
@@ -330,6 +324,7 @@ def test_who_gets_the_name_of_an_author_of_another_database_is_somebody_else(fol
     assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada#3"
 
 
+@pytest.mark.postgresql
 def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()

@@ -23,13 +23,6 @@ from tagger.errors import FailureKind, RootUnavailable
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.source import open_source
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_failed_photo_is_unseen_again_when_it_changes",
-        "test_deleted_photos_and_folders_are_marked_and_others_are_not",
-    ]
-)
-
 
 class Library:
     """A folder with files, in a database."""
@@ -134,6 +127,7 @@ def test_many_unseen_photos_are_one_job_over_the_folder(
     assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
 
 
+@pytest.mark.postgresql
 def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> None:
     library.write("a.jpg", "b.jpg", "c.jpg")
     library.scan()
@@ -160,6 +154,7 @@ def test_a_file_that_is_gone_meanwhile_is_left_out(library: Library) -> None:
     assert library.unseen("a.jpg", "b.jpg") == {"b.jpg"}
 
 
+@pytest.mark.postgresql
 def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Library) -> None:
     library.write("a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "e.jpg")
     library.scan()

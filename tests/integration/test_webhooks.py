@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import trustme
+from rig.servers import RedisServer
 from sqlalchemy import event, insert, select, text, update
 from support.ledgers import LedgerBuilder
-from support.servers import RedisServer
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.database.connection import Database, open_database
@@ -44,22 +44,6 @@ from worker.celery_app import make_app
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
-
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_a_cancelled_job_is_reported",
-        "test_a_receiver_that_hangs_delays_no_other",
-        "test_messages_are_given_up_and_retried_for_each_receiver",
-        "test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up",
-        "test_a_receiver_that_never_ends_its_answer_is_left",
-        "test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt",
-        "test_several_senders_deliver_each_message_once",
-        "test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing",
-        "test_old_messages_are_removed_and_no_longer_sent",
-        "test_a_sweep_removes_old_messages_of_receivers_that_nobody_names",
-        "test_what_waits_is_counted_and_what_is_old_found_along_indexes",
-    ]
-)
 
 
 @contextmanager
@@ -149,6 +133,7 @@ def test_many_failures_are_an_event_of_their_own(database: Database) -> None:
     ]
 
 
+@pytest.mark.postgresql
 def test_a_cancelled_job_is_reported(database: Database, receiver: WebhookReceiver) -> None:
     ledger = LedgerBuilder(database)
     job = ledger.job(4)
@@ -199,6 +184,7 @@ def test_an_event_that_nobody_receives_is_not_recorded(database_url: str) -> Non
         assert recorded(database) == []
 
 
+@pytest.mark.postgresql
 def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
     with (
@@ -222,6 +208,7 @@ def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: p
         assert {message.receiver for message in undelivered_messages(database)} == {"away"}
 
 
+@pytest.mark.postgresql
 def test_messages_are_given_up_and_retried_for_each_receiver(database_url: str) -> None:
     with (
         WebhookReceiver() as gone,
@@ -258,6 +245,7 @@ def test_an_event_of_a_transaction_that_is_rolled_back_is_not_sent(
     assert recorded(database) == ["job.finished/1"]
 
 
+@pytest.mark.postgresql
 def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     database: Database, receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,6 +290,7 @@ def test_a_redirect_is_not_followed(database: Database, receiver: WebhookReceive
     assert message.problem == "it answered with 307, and redirects are not followed"
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("way", ["hangs", "drips"])
 def test_a_receiver_that_never_ends_its_answer_is_left(
     way: str, receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
@@ -330,6 +319,7 @@ def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
         assert deliver(target(receiver), message).is_accepted
 
 
+@pytest.mark.postgresql
 def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +425,7 @@ def test_user_and_password_of_the_address_are_sent_as_basic_authentication(
     assert receiver.received[0].document["links"] == {"job": "/jobs/1"}
 
 
+@pytest.mark.postgresql
 def test_several_senders_deliver_each_message_once(database: Database, receiver: WebhookReceiver) -> None:
     record(database, *range(1, 41))
     with ThreadPoolExecutor(4) as pool:
@@ -443,6 +434,7 @@ def test_several_senders_deliver_each_message_once(database: Database, receiver:
     assert sorted(each.document["data"]["job"] for each in receiver.received) == list(range(1, 41))
 
 
+@pytest.mark.postgresql
 def test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing(
     database: Database, receiver: WebhookReceiver
 ) -> None:
@@ -458,6 +450,7 @@ def test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing(
     assert (message.attempts, message.id) == (2, lost.id)
 
 
+@pytest.mark.postgresql
 def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, database: Database) -> None:
     record(database, 1, 2, 3)
     with database.write() as connection:
@@ -471,6 +464,7 @@ def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, 
     assert recorded(database) == ["job.finished/3"]
 
 
+@pytest.mark.postgresql
 def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
     database: Database, redis_server: RedisServer
 ) -> None:
@@ -486,6 +480,7 @@ def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
     assert recorded(database) == ["job.finished/2"]
 
 
+@pytest.mark.postgresql
 def test_what_waits_is_counted_and_what_is_old_found_along_indexes(database: Database) -> None:
     now = datetime.now(UTC)
     with database.write() as connection:

@@ -21,17 +21,6 @@ from tagger.metadata.inspection import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
 from tagger.query.options import PhotoQuery
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_written_positions_are_no_evidence",
-        "test_a_position_follows_its_estimate_until_it_is_gone",
-        "test_positions_that_are_too_vague_are_left_out",
-        "test_queries_select_photos_without_tags_too",
-        "test_queries_leave_out_photos_without_tags_that_do_not_match",
-        "test_a_job_of_workers_writes_what_its_photos_make_known",
-    ]
-)
-
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)
 PARIS, NEAR_PARIS = (48.8584, 2.2945), (48.8606, 2.3376)
@@ -106,6 +95,7 @@ def test_exiftool_reads_the_position_with_method_and_error(folder: WrittenFolder
     assert not any(name.endswith("Warning") for name in fields)
 
 
+@pytest.mark.postgresql
 def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
     """Neither after a change of the file, nor if the database has never seen the photos before."""
     expected = sources(folder)
@@ -125,6 +115,7 @@ def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
     assert sources(folder) == expected
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
 def test_a_position_follows_its_estimate_until_it_is_gone(
     folder: WrittenFolder, options: MetadataOptions
@@ -187,6 +178,7 @@ def test_a_position_in_another_programs_sidecar_stays_the_only_one(
     assert folder.files() == before
 
 
+@pytest.mark.postgresql
 def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> None:
     assert folder.write(MetadataOptions(Target.EMBED, max_error_m=300)) == {"tower.jpg": "written"}
     assert latitude(folder.folder / "tower.jpg") == 48.8584
@@ -197,6 +189,7 @@ def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> Non
     assert latitude(folder.folder / "tower.jpg") == 48.8584
 
 
+@pytest.mark.postgresql
 def test_queries_select_photos_without_tags_too(folder: WrittenFolder) -> None:
     update_positions(folder.database)
     assert folder.write(EMBED, PhotoQuery(position="neighbour")) == {"between.jpg": "written"}
@@ -206,6 +199,7 @@ def test_queries_select_photos_without_tags_too(folder: WrittenFolder) -> None:
     }
 
 
+@pytest.mark.postgresql
 def test_queries_leave_out_photos_without_tags_that_do_not_match(folder: WrittenFolder) -> None:
     update_positions(folder.database)
     assert folder.write(EMBED, PhotoQuery(verdict="confirmed")) == {}
@@ -216,6 +210,7 @@ def test_queries_leave_out_photos_without_tags_that_do_not_match(folder: Written
     }
 
 
+@pytest.mark.postgresql
 def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolder) -> None:
     draw_shot(folder.folder / "new" / "near.jpg", 8900, gps=PARIS)
     draw_shot(folder.folder / "new" / "late.jpg", 8901)

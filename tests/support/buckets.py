@@ -16,8 +16,8 @@ from typing import Any, Self
 from uuid import uuid4
 
 import boto3
+from rig.servers import START_TIMEOUT_S, free_port
 from support.http_servers import running
-from support.servers import START_TIMEOUT_S, free_port
 
 SECRET = "w9JhSecretKeyOfTheTests"
 

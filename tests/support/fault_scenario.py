@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import select
 from support.commands import Process, Terminal, draw_many
-from support.ledger_invariants import job_violations, library_violations
 
 from tagger.database.tables import contents, job_items, tags
 

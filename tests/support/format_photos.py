@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image, ImageSequence
-from support.containers import encode_image
-from support.drawing import draw_photo
+from rig.containers import encode_image
+from rig.drawing import draw_photo
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks

@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 from PIL import Image
+from rig.raw_files import RawContent, raw_file
 from sqlalchemy import select
 from support.artifacts import colour_of
-from support.raw_files import RawContent, raw_file
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2 as httpx
+from rig.servers import free_port
 from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 from support.page_server import TOKEN, served
-from support.servers import free_port
 
 from tagger.database.connection import Database
 from tagger.settings import Settings

@@ -15,7 +15,7 @@ import psycopg
 import trustme
 from psycopg.sql import SQL, Identifier, Literal
 from redis import Redis
-from support.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
+from rig.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
 USER = "nobody"

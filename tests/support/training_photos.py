@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from rig.drawing import draw_photo
 from safetensors.torch import save_file
-from support.drawing import draw_photo
 from torchvision import models
 
 TINTS = {"01.Red_House": (200, 40, 40), "Green Tower": (40, 180, 60), "Tòa Xanh": (40, 70, 210)}

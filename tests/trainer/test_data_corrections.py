@@ -22,13 +22,6 @@ from tagger.photos.digest import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks
 
-pytestmark = pytest.mark.long_on_postgresql(
-    but=[
-        "test_confirmed_photos_are_labelled_and_rejected_ones_ordinary",
-        "test_more_pictures_than_a_page_are_all_found",
-    ]
-)
-
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"
 
@@ -94,6 +87,7 @@ def test_photos_in_buckets_are_downloaded(
     assert files == {f"train/{EIFFEL_LABEL}/a.jpg": before["trip/a.jpg"], "unknown/b.jpg": before["b.jpg"]}
 
 
+@pytest.mark.postgresql
 def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
@@ -244,6 +238,7 @@ def test_without_verdicts_the_command_says_how_to_start(
     assert data("from-verdicts").code == 2
 
 
+@pytest.mark.postgresql
 def test_more_pictures_than_a_page_are_all_found(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 from PIL import Image
-from support.drawing import draw_photo
+from rig.drawing import draw_photo
 from support.scenes import scene
 
 from trainer.data.duplicates import Sketch, group_near_duplicates, sketch_of

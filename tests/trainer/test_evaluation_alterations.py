@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.containers import encode_image
-from support.drawing import draw_photo
+from rig.containers import encode_image
+from rig.drawing import draw_photo
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from rig.drawing import draw_photo, save_photos
 from support.artifacts import LABELS, tiny_artifact
-from support.drawing import draw_photo, save_photos
 
 from tagger.inference.artifact import Label, file_digest, read_manifest
 from tagger.inference.devices import Device, available_kinds

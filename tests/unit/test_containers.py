@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
-from support.drawing import draw_photo
+from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
+from rig.drawing import draw_photo
 
 from tagger.photos.containers import exif_of, orientation_in, read_container
 from tagger.photos.decoder_input import bare_file

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.mutations import broken, pieces_of, with_other_metadata
-from support.odd_photos import small_photos
+from rig.mutations import broken, pieces_of, with_other_metadata
+from rig.odd_photos import small_photos
 
 from bench.fuzz import (
     DECODED,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.mutations import broken
-from support.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, bitmap_nef, box, hevc_cr3, raw_file
+from rig.mutations import broken
+from rig.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, bitmap_nef, box, hevc_cr3, raw_file
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo

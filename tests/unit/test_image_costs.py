@@ -9,12 +9,12 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from support.containers import encode_image, png_chunk
+from rig.containers import encode_image, png_chunk
+from rig.decoding_memory import CLEAR_PEAK, measure_decoding
+from rig.drawing import draw_photo
+from rig.handmade_images import GRAY, tiff_of
+from rig.large_images import LARGE_IMAGES
 from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure
-from support.decoding_memory import CLEAR_PEAK, measure_decoding
-from support.drawing import draw_photo
-from support.handmade_images import GRAY, tiff_of
-from support.large_images import LARGE_IMAGES
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import decode_photo, memory, resize

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from support.containers import encode_image
-from support.drawing import draw_photo
+from rig.containers import encode_image
+from rig.drawing import draw_photo
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Resize, decode_photo, formats

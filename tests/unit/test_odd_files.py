@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from support.containers import encode_image, png_chunk
+from rig.containers import encode_image, png_chunk
+from rig.drawing import draw_photo
+from rig.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
 from support.decoding import decode, decode_failure
-from support.drawing import draw_photo
-from support.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed

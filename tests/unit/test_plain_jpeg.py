@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from support.containers import encode_image, jpeg_segment
+from rig.containers import encode_image, jpeg_segment
+from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS, decode
-from support.drawing import draw_photo
 from test_images import display_p3_profile
 
 from tagger.errors import PhotoFailed

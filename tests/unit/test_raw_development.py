@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.drawing import draw_photo
-from support.mutations import broken
-from support.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_file
+from rig.drawing import draw_photo
+from rig.mutations import broken
+from rig.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_file
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Resize, decode_photo

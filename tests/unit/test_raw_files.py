@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.containers import encode_image
-from support.drawing import draw_photo
-from support.raw_files import (
+from rig.containers import encode_image
+from rig.drawing import draw_photo
+from rig.raw_files import (
     LARGE,
     MIDDLE,
     RAW_KINDS,

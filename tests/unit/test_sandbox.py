@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rig.odd_photos import small_photos
 from support.decoding import local_reader
 from support.injection import injecting_environment
-from support.odd_photos import small_photos
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Resize

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from support.containers import encode_image
+from rig.containers import encode_image
+from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS
-from support.drawing import draw_photo
 
 from tagger.images import Pixels, Resize, decode_photo, decode_whole
 from tagger.inference.artifact import InputRule

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from support.containers import encode_image
+from rig.containers import encode_image
+from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS
-from support.drawing import draw_photo
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Resize, decode_photo, decode_whole

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from rig.large_library import ROOT, make_library
 from support.browser import DESKTOP, PHONE, Screen, open_page, serving
-from support.large_library import ROOT, make_library
 from support.page_server import settings_in
 
 from tagger.database.connection import open_database

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from rig.large_library import make_library
 from support.browser import DESKTOP, Screen, open_page, serving
-from support.large_library import make_library
 from support.library_photos import picture
 from support.page_server import settings_in
 

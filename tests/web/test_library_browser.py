@@ -8,8 +8,8 @@ from threading import Event
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from rig.large_library import make_library
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
-from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import settings_in
 

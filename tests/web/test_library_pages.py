@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
+from rig.large_library import ROOT, make_library
 from sqlalchemy import event, insert, update
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
-from support.large_library import ROOT, make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import LOCAL_URL
 from support.trip_photos import TRIP, add_trip

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from rig.drawing import draw_photo
+from rig.large_library import make_library
 from support.browser import PHONE, axe_findings, open_page, serving
-from support.drawing import draw_photo
 from support.format_photos import encode_photo
-from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import settings_in
 

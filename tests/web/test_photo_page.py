@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from rig.large_library import make_library
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page, serving
-from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
 from tagger.database.connection import Database

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.raw_files import LARGE, RAW_KINDS, RawContent, bare_dng, raw_file
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
-from support.raw_files import LARGE, RAW_KINDS, RawContent, bare_dng, raw_file
 
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from PIL import Image
+from rig.drawing import draw_photo
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 from support.artifacts import LABELS
-from support.drawing import draw_photo
 from support.page_server import LOCAL_URL, photo, served
 
 from tagger.cli.output.predictions import print_predictions

@@ -11,12 +11,12 @@ import httpx2 as httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
+from rig.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from support.format_photos import encode_photo
 from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
-from support.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
 
 from tagger.database.connection import Database
 from tagger.query.stored_photos import StoredPhoto

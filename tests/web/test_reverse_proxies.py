@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 import pytest
 import trustme
+from rig.servers import free_port
 from support.page_server import TOKEN, photo, served
-from support.servers import free_port
 
 from tagger.database.connection import Database
 from tagger.settings import Settings

@@ -7,11 +7,11 @@ from PIL import Image
 from playwright.sync_api import Browser
 from support.artifacts import tiny_artifact
 from support.commands import draw_many
-from support.demo_library import demo_library
-from support.drawn_library import draw_library
-from support.drawn_model import learn_landmarks
-from support.screenshots import PICTURES, SCREENSHOTS, documented_names, take_screenshots
 
+from docs.pictures.demo_library import demo_library
+from docs.pictures.drawn_library import draw_library
+from docs.pictures.drawn_model import learn_landmarks
+from docs.pictures.screenshots import PICTURES, SCREENSHOTS, documented_names, take_screenshots
 from tagger.web.api.status import read_status
 
 MAX_BYTES = 2_500_000

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from rig.large_library import make_library
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
-from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN
 from support.trip_photos import TRIP, add_trip

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rig.drawing import draw_photo, save_photos
 from support.artifacts import tiny_artifact
-from support.drawing import draw_photo, save_photos
 
 from tagger.catalog.backend_selections import StoredSelections
 from tagger.database.connection import open_database

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
-from support.drawing import draw_photo
+from rig.drawing import draw_photo
 
 from tagger.metadata import exif
 from tagger.metadata.camera import CameraFacts, camera_facts, short_text

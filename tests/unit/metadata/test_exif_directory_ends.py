@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.exif_blocks import ALL, block, blocks, camera_block
+from rig.exif_blocks import ALL, block, blocks, camera_block
 
 from tagger.metadata.exif import ExifRewriteError, add, insertion_difference
 from tagger.metadata.exif.block import EXIF, FIRST, GPS, INTEROP, MAIN, parse_block

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.exif_blocks import ALL, add_check_remove_check
+from rig.exif_blocks import ALL, add_check_remove_check
 
 from tagger.metadata.exif import ExifRewriteError, add, remove
 from tagger.photos.containers import exif_of

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.exif_blocks import (
+from rig.exif_blocks import (
     ALL,
     KEYWORDS,
     TOWER,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.containers import jpeg_segment
+from rig.containers import jpeg_segment
+from rig.mutations import broken
+from rig.odd_photos import small_photos
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block
-from support.mutations import broken
-from support.odd_photos import small_photos
 
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import (

@@ -4,7 +4,7 @@ import random
 import struct
 
 import pytest
-from support.containers import jpeg_segment, png_chunk, riff_chunk
+from rig.containers import jpeg_segment, png_chunk, riff_chunk
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block, write_and_check
 
 from tagger.metadata.formats import difference_outside_blocks, read_blocks

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from PIL import Image
-from support.containers import jpeg_segment
+from rig.containers import jpeg_segment
 from support.format_photos import (
     EXIF_NAME,
     IMAGE,

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 from PIL import Image
-from support.containers import png_chunk
+from rig.containers import png_chunk
 from support.format_photos import (
     IMAGE,
     LARGE,

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 from PIL import Image
-from support.containers import riff_chunk
+from rig.containers import riff_chunk
 from support.format_photos import (
     IMAGE,
     LARGE,

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.containers import jpeg_segment
-from support.exif_blocks import ALL, block
+from rig.containers import jpeg_segment
+from rig.exif_blocks import ALL, block
 from support.format_photos import IMAGE, encode_photo, exif_block
 
 from tagger.metadata import xmp

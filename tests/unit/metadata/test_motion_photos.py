@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from support.containers import jpeg_segment
+from rig.containers import jpeg_segment
 from support.format_photos import IMAGE, encode_photo
 
 from bench.metadata.round_trip import LANDMARKS

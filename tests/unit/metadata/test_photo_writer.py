@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
-from support.containers import jpeg_segment, png_chunk
-from support.exif_blocks import block, blocks, camera_block
+from rig.containers import jpeg_segment, png_chunk
+from rig.exif_blocks import block, blocks, camera_block
 from support.format_photos import IMAGE, encode_photo, frames
 
 from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields

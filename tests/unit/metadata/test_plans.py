@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.containers import jpeg_segment
-from support.exif_blocks import ascii_text, block, windows_text
+from rig.containers import jpeg_segment
+from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.raw_files import RAW_KINDS, RawContent, raw_file
+from rig.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import can_embed

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rig.servers import free_port
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
-from support.servers import free_port
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database

@@ -1,6 +1,6 @@
 """Draws small landscapes with buildings, for tests and for demonstrations without real photos.
 
-The same seed draws the same picture. As a program: `python tests/support/drawing.py FOLDER COUNT`.
+The same seed draws the same picture. As a program: `python tests/rig/drawing.py FOLDER COUNT`.
 """
 
 import argparse

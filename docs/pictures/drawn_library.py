@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from support.drawn_landmarks import draw_landmark
+
+from docs.pictures.drawn_landmarks import draw_landmark
 
 JOURNEYS = {
     "2021/Paris and Provence": ("eiffel-tower", "arc-de-triomphe", "pont-du-gard"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import ImageOps
-from support.drawn_landmarks import GAZETTEER, draw_landmark
-from support.drawn_library import SIZES
 
+from docs.pictures.drawn_landmarks import GAZETTEER, draw_landmark
+from docs.pictures.drawn_library import SIZES
 from tagger.inference.artifact import InputRule, Label, Manifest, save_artifact
 
 SIDE = 96

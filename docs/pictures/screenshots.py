@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 from support.browser import DESKTOP, PHONE, open_browser, open_page, serving
-from support.demo_library import DemoLibrary, demo_library
-from support.drawn_library import draw_library
-from support.drawn_model import learn_landmarks
 
+from docs.pictures.demo_library import DemoLibrary, demo_library
+from docs.pictures.drawn_library import draw_library
+from docs.pictures.drawn_model import learn_landmarks
 from tagger.catalog.shipped_model import shipped_file
 
 REPOSITORY = Path(__file__).parents[2]

@@ -4,7 +4,8 @@ import random
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from support.silhouettes import SILHOUETTES, Brush, Colour, Hour, mixed
+
+from docs.pictures.silhouettes import SILHOUETTES, Brush, Colour, Hour, mixed
 
 Size = tuple[int, int]
 SUPERSAMPLED = 1.5

@@ -1,6 +1,6 @@
 """Measures the memory that decoding takes in a process of its own, and what was counted for it before. Linux only.
 
-    python -m tests.support.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
+    python -m tests.rig.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
 
 The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels; 0 decodes the whole image.
 """
@@ -45,7 +45,7 @@ def measure_decoding(
     with tempfile.TemporaryDirectory() as name:
         files = [_file(Path(name), kind, each) for kind in kinds for each in (SMALL, size)]
         options = [str(side), str(threads), str(budget_bytes)]
-        command = [sys.executable, "-m", "tests.support.decoding_memory", *options, *map(str, files)]
+        command = [sys.executable, "-m", "tests.rig.decoding_memory", *options, *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     if done.returncode:
         raise RuntimeError(done.stderr)

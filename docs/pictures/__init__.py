@@ -1,0 +1,1 @@
+"""Draws the photos of the documentation's screenshots, and takes these."""
