@@ -169,8 +169,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a migrated database without rows: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
-    databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
-    return databases.reused()
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

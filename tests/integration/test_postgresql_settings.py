@@ -2,7 +2,6 @@
 
 from contextlib import closing
 
-from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import text
 
 from tagger.database.connection import Database, open_database
@@ -17,17 +16,14 @@ def page_cost(database: Database) -> str:
         return str(connection.scalar(SHOW))
 
 
-def test_looking_up_photos_is_planned_for_disks_without_heads(postgres_databases: PostgresDatabases) -> None:
-    with closing(open_database(postgres_databases.reused())) as database:
+def test_looking_up_photos_is_planned_for_disks_without_heads(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database:
         assert page_cost(database) == "1.1"
 
 
-def test_an_operators_page_cost_counts(postgres_databases: PostgresDatabases) -> None:
-    url = postgres_databases.reused()
-    with closing(open_database(url)) as database, database.write() as connection:
+def test_an_operators_page_cost_counts(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database, database.write() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" SET random_page_cost = 3'))
-    with closing(open_database(url)) as database:
+    with closing(open_database(postgres_url)) as database:
         assert page_cost(database) == "3"
-        with database.write() as connection:
-            connection.execute(text(f'ALTER DATABASE "{name}" RESET ALL'))
