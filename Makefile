@@ -5,9 +5,13 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 # Some tests wait for servers, so pytest runs one process more than two cores.
 PROCESSES ?= 3
+# Tests create ten thousand small files: in memory, where there is space, a PostgreSQL database takes a tenth of the time.
+MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 2>/dev/null && echo /dev/shm)
+# Without compiled files, each process would compile torch and everything else again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities map reference test test-slow faults lint types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests faults lint types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,20 +73,14 @@ map: setup  ## make tagger/web/static/world.pmtiles again, the land, borders and
 	$(BIN)/python tagger/shipped/make_map.py build/map
 
 test: setup  ## lint, types, import rules and the tests without their long forms
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory --jobs 2 types pytest
+	@$(MAKE) --no-print-directory --jobs 3 lint types pytest
 
-test-slow: export TAGGER_FAULTS := real
-test-slow: setup  ## the long forms of tests: all on PostgreSQL too, real leases and outages, all faults, benchmarks, container images, whole data sets
-	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup --max-worker-restart 0 tests/faults
-	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --max-worker-restart 0 --ignore tests/faults
-	$(BIN)/python -m bench.faults
+test-slow: setup  ## the long forms of tests: on PostgreSQL too, real leases and outages, all faults, benchmarks, whole data sets
+	@$(MAKE) --no-print-directory slow-faults slow-tests faults
 
-faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL: an hour; OPTIONS="--only Redis"
-	$(BIN)/python -m bench.faults $(OPTIONS)
-
-# Each part of `make test` prints its duration.
-lint types pytest: export TIMEFORMAT = === $@: %1lR
+# Each part prints its duration.
+lint types pytest slow-faults slow-tests faults: export TIMEFORMAT = === $@: %1lR
+pytest slow-faults slow-tests: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
 lint: setup  ## ruff and import rules
 	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports; }
 
@@ -91,6 +89,16 @@ types: setup  ## mypy
 
 pytest: setup  ## the tests alone
 	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadgroup --max-worker-restart 2
+
+slow-faults: export TAGGER_FAULTS := real
+slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
+	@time $(BIN)/pytest -n 3 --dist loadgroup --max-worker-restart 0 tests/faults
+
+slow-tests: setup  ## the long forms of all other tests
+	@time $(BIN)/pytest -m slow -n 2 --dist loadgroup --max-worker-restart 0 --ignore tests/faults
+
+faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL; OPTIONS="--only Redis"
+	@time $(BIN)/python -m bench.faults $(OPTIONS)
 
 format: setup  ## format the code
 	$(BIN)/ruff format

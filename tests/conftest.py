@@ -6,7 +6,6 @@ A test with the fixture `database` runs on SQLite and on PostgreSQL: in the dail
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
 from itertools import groupby
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["pytest_handlecrashitem", "pytest_xdist_make_scheduler"]
 
 accept_interrupts()
-
-# Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 # Photos that a test draws are complete: they need not be waited for.
 os.environ["TAGGER_SETTLE_S"] = "0"
