@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from urllib.request import urlopen
 
@@ -30,10 +30,13 @@ from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
-    "/try", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
-    "/photos?country=France", "/photos/filter?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
-    "/library?country=France", "/unknown/look-alikes", "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9",
+    "/try", "/library", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France", "/photos/filter?country=France",
+    "/trips", f"/trips/{TRIP}", "/map", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new",
+    "/search", "/search?q=nothing", "/map?part=Europe", "/jobs/schedules/new", "/library?country=France", "/unknown/look-alikes",
+    "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9",
 )  # fmt: skip
+MAIN_VIEWS = 15
+"""The others are variants of the first ones."""
 NARROWEST: ViewportSize = {"width": 320, "height": 568}
 ENLARGED_TWICE: ViewportSize = {"width": 720, "height": 450}
 OUTSIDE_THE_SCREEN = """() => {
@@ -112,22 +115,29 @@ def test_each_id_is_once_in_a_page(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
+    ("screen", "views", "dark"),
+    [
+        pytest.param(PHONE, VIEWS[:MAIN_VIEWS], False, id="phone"),
+        pytest.param(PHONE, VIEWS, True, marks=pytest.mark.slow, id="phone, all views"),
+        pytest.param(DESKTOP, VIEWS, True, marks=pytest.mark.slow, id="desktop, all views"),
+    ],
 )
-def test_axe_finds_nothing_in_either_theme_and_nothing_needs_scrolling_sideways(
-    browser: Browser, address: str, screen: Screen
+def test_axe_finds_nothing_and_nothing_needs_scrolling_sideways(
+    browser: Browser, address: str, screen: Screen, views: Sequence[str], dark: bool
 ) -> None:
+    """In either theme, in the long form."""
     with open_page(browser, address, screen=screen, base=address) as page:
-        for path in VIEWS:
+        for path in views:
             page.goto(path)
             if path == "/try":
                 file = {"name": "tower.png", "mimeType": "image/png", "buffer": photo()}
                 page.set_input_files("#photo", files=[file])
                 expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
             assert axe_findings(page) == [], path
-            page.emulate_media(color_scheme="dark")
-            assert colour_findings(page) == [], path
-            page.emulate_media(color_scheme="light")
+            if dark:
+                page.emulate_media(color_scheme="dark")
+                assert colour_findings(page) == [], path
+                page.emulate_media(color_scheme="light")
             assert_fits(page, path, NARROWEST if screen.touch else ENLARGED_TWICE)
             page.set_viewport_size({"width": screen.width, "height": screen.height})
 
@@ -138,15 +148,15 @@ def wait_for_map(page: Page) -> None:
         page.locator(".map-cluster").first.wait_for(timeout=120_000)
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_keyboard_reaches_everything_and_views_fit_a_window_enlarged_twice_and_stand_still(
-    browser: Browser, address: str, every: int
+    browser: Browser, address: str
 ) -> None:
-    """The focus is visible; with reduced motion, nothing moves. On a third of the views; on all in the long form."""
+    """The focus is visible; with reduced motion, nothing moves."""
     with open_page(browser, address, base=address) as page:
         page.emulate_media(reduced_motion="no-preference")
         assert page.evaluate(MOVING) != []
-        for path in VIEWS[every // 2 :: every]:
+        for path in VIEWS:
             page.goto(path)
             page.wait_for_function(GRID_DRAWN)
             wait_for_map(page)

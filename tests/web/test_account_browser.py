@@ -59,6 +59,7 @@ def test_a_person_signs_in_and_changes_the_password(
         page.wait_for_url(lambda url: not url.startswith(f"{address}/sign-in"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
 )

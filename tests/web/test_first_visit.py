@@ -46,6 +46,7 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"]
 )

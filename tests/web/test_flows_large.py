@@ -97,6 +97,7 @@ def wait_for_grid(page: Page) -> None:
     page.wait_for_function("() => document.querySelector('[data-drawn]') !== null")
 
 
+@pytest.mark.slow
 def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         landmark = landmark_with_most_photos(page)
@@ -126,6 +127,7 @@ def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> 
             assert page.evaluate("document.querySelectorAll('*').length") < 3000, path
 
 
+@pytest.mark.slow
 @SCREENS
 def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, screen: Screen) -> None:
     with open_page(browser, f"{address}/photos?{ALL}", screen=screen, base=address) as page:

@@ -74,6 +74,7 @@ def load_all_images(page: Page) -> None:
     page.wait_for_function(LOADED, timeout=60_000)
 
 
+@pytest.mark.slow
 def test_every_view_has_its_address_and_the_same_photos_as_data(
     browser: Browser, address: str, terminal: Terminal
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_verdict_on_a_photo_of_a_landmark_is_visible_everywhere(browser: Brows
         assert document_at(page, f"/api/photos/{number}")["verdicts"] == []
 
 
+@pytest.mark.slow
 def test_failures_have_a_picture_and_a_reason(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/jobs/1", base=address) as page:
         failures = document_at(page, "/api/jobs/1/failures")["failures"]
@@ -138,6 +140,7 @@ def test_failures_have_a_picture_and_a_reason(browser: Browser, address: str) ->
             page.go_back()
 
 
+@pytest.mark.slow
 def test_what_browsers_do_not_show_is_shown_through_a_preview(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         number = next(

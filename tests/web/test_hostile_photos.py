@@ -142,6 +142,7 @@ def test_names_are_text_on_every_page(browser: Browser, address: str) -> None:
             assert page.evaluate(HIT) == UNTOUCHED, path
 
 
+@pytest.mark.slow
 def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: str) -> None:
     """The name and result of an upload, the search for a landmark, announcements of verdicts, fetched tiles."""
     with open_page(browser, f"{address}/try", base=address) as page:

@@ -44,6 +44,7 @@ def open_grid(page: Page, address: str) -> int:
     return int(page.locator("[data-grid]").get_attribute("data-total") or 0)
 
 
+@pytest.mark.slow
 def test_a_range_over_the_whole_grid_is_selected_by_a_click(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", screen=DESKTOP) as page:
         total = open_grid(page, address)
@@ -62,6 +63,7 @@ def test_a_range_over_the_whole_grid_is_selected_by_a_click(browser: Browser, ad
         page.wait_for_function(ALL_SELECTED)  # the grid may still exchange tiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [DESKTOP, pytest.param(WIDE, marks=pytest.mark.slow)], ids=["desktop", "wide"]
 )

@@ -130,6 +130,7 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser
         assert page.evaluate(loaded) <= 8
 
 
+@pytest.mark.slow
 def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
@@ -306,6 +307,7 @@ def test_a_tile_moves_calmly_until_its_thumbnail_is_there(browser: Browser, addr
         assert page.evaluate(f"{shade}.content") == "none"
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
@@ -319,6 +321,7 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
         scroll_to_the_end(page, 80)
 
 
+@pytest.mark.slow
 def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/library") as page:
         page.get_by_role("link", name="Eiffel Tower").click()
@@ -329,6 +332,7 @@ def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: 
         )
 
 
+@pytest.mark.slow
 def test_a_landmark_and_the_lightbox_count_copies_once(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -364,6 +368,7 @@ def test_covers_that_take_long_come_by_themselves(
         expect(page.get_by_text("Choosing covers")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_map_is_used_by_keyboard(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/map") as page:
         page.locator("svg.map a").first.focus()
@@ -403,6 +408,7 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         assert page.evaluate("window.isSamePage")
 
 
+@pytest.mark.slow
 def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos") as page:
         tiles = page.locator("[data-grid] > .photo-tile")
@@ -430,6 +436,7 @@ def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address:
         expect(page).to_have_url(f"{address}/photos?any_rank=1")
 
 
+@pytest.mark.slow
 def test_a_grid_of_several_landmarks_asks_which_one_to_confirm(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&landmark={GATE}") as page:
         page.locator("[data-grid][data-drawn]").wait_for()
@@ -468,6 +475,7 @@ def test_folders_of_the_filter_open_without_being_chosen(
         expect(folders.get_by_label("y")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_list_of_the_filter_stays_open(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -491,6 +499,7 @@ def test_the_rest_of_a_list_of_the_filter_stays_open(
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_a_summary_of_the_filter_keeps_the_focus_while_photos_are_counted_again(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -510,6 +519,7 @@ def test_a_summary_of_the_filter_keeps_the_focus_while_photos_are_counted_again(
             expect(summary).to_be_focused()
 
 
+@pytest.mark.slow
 def test_focus_goes_to_the_summary_of_a_folded_rest(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -526,6 +536,7 @@ def test_focus_goes_to_the_summary_of_a_folded_rest(
         expect(cameras.locator("summary")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_chosen_folder_unfolds_only_its_own_folders(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -578,6 +589,7 @@ def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
         expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -596,6 +608,7 @@ def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, add
         expect(page.get_by_role("link", name="Oldest first")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_filters_work_without_script(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?sort=name", script=False) as page:
         page.get_by_role("link", name="Filter 1 set", exact=True).click()

@@ -84,6 +84,7 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
     assert "being classified" not in page
 
 
+@pytest.mark.slow
 def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
     browser: Browser, web_settings: Settings, web_database: Database, library: LibraryPhotos
 ) -> None:

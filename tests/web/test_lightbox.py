@@ -91,6 +91,7 @@ def test_the_number_of_photos_is_added_once_it_is_known(browser: Browser, addres
         expect(place).to_have_text(f"2 of {PHOTOS} · photo-1.jpg")
 
 
+@pytest.mark.slow
 def test_a_reload_opens_the_photos_page_and_back_the_grid_at_the_photo(
     browser: Browser, address: str
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_reload_opens_the_photos_page_and_back_the_grid_at_the_photo(
         page.wait_for_function(f"() => ({FOCUSED})() === '3'")
 
 
+@pytest.mark.slow
 def test_without_a_script_a_photo_opens_its_page(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", script=False) as page:
         page.locator("[data-grid] a").first.click()
@@ -131,6 +133,7 @@ def test_keys_and_buttons_lead_to_the_photos_beside_it(browser: Browser, address
         assert page.evaluate(FOCUSED) == str(PHOTOS - 1)
 
 
+@pytest.mark.slow
 def test_photos_that_the_grid_has_not_loaded_come_next_too(browser: Browser, many: str) -> None:
     with browser.new_context(viewport={"width": 720, "height": 450}) as context:
         page = context.new_page()  # the browser logs failed requests as errors
@@ -160,6 +163,7 @@ def test_the_photos_beside_it_are_loaded_before_they_are_shown(browser: Browser,
         page.wait_for_function(f"() => ({PREVIEWS})().join() === '1,2,3,4,5'")
 
 
+@pytest.mark.slow
 def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser: Browser, address: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
@@ -187,6 +191,7 @@ def test_the_focus_stays_inside_and_axe_finds_nothing(browser: Browser, address:
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_a_click_with_a_modifier_opens_the_photos_page_in_a_tab(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         with page.context.expect_page() as opened:
@@ -203,6 +208,7 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
+@pytest.mark.slow
 def test_the_details_are_those_of_the_photos_page(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
@@ -242,6 +248,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
         assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
 
 
+@pytest.mark.slow
 def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
     waiting: list[Route] = []
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
@@ -285,6 +292,7 @@ def test_another_landmark_is_named_over_the_photo(browser: Browser, address: str
 # ---------- zoom and touch ----------
 
 
+@pytest.mark.slow
 def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         requests: list[str] = []

@@ -44,6 +44,7 @@ def wait_for_clusters(page: Page) -> None:
     page.locator(f"{CLUSTER} >> nth=0").wait_for(timeout=WAIT_MS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
 )

@@ -130,6 +130,7 @@ def test_the_map_shows_the_path_and_every_photo(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.slow
 def test_without_webgl_or_a_script_the_drawing_stays(
     browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
 
 
+@pytest.mark.slow
 def test_without_a_script_the_groups_are_shown(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/unknown/look-alikes", script=False, base=address) as page:
         for _ in range(60):

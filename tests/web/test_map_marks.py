@@ -123,6 +123,7 @@ def test_without_webgl_the_drawing_stays_and_is_used_by_keyboard(
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_without_script_the_drawing_stays(
     browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:

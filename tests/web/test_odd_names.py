@@ -54,6 +54,7 @@ def assert_text_fits(page: Page, path: str) -> None:
     assert page.evaluate(CUT_OFF) == [], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
 )

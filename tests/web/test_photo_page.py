@@ -242,6 +242,7 @@ def test_neighbours_stay_after_a_verdict_removes_the_photo_from_the_query(
         assert f'rel="{rel}" href="/photos/{4 - beside}?' in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_every_photo_of_a_large_grid_leads_to_those_beside_it(
     browser: Browser, large_library: Settings, script: bool
@@ -347,6 +348,7 @@ def test_keys_confirm_reject_and_undo(browser: Browser, address: str) -> None:
         state(page, "rejected")
 
 
+@pytest.mark.slow
 def test_a_photo_is_put_away_and_brought_back_by_key(browser: Browser, address: str) -> None:
     title = "#landmarks .photo-title"
     with open_page(browser, f"{address}/photos/1") as page:
@@ -388,6 +390,7 @@ def test_a_key_opens_what_is_folded_away_and_it_stays_open(
         assert verdicts(page, address, number) == {GATE: "rejected", VERSAILLES: "confirmed"}
 
 
+@pytest.mark.slow
 def test_on_a_phone_the_name_and_the_way_on_are_seen_without_scrolling(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
@@ -405,6 +408,7 @@ def test_on_a_phone_the_name_and_the_way_on_are_seen_without_scrolling(
         page.wait_for_url("**/photos/4?**")
 
 
+@pytest.mark.slow
 def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         page.keyboard.press("c")
@@ -425,6 +429,7 @@ def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         page.keyboard.press("n")
@@ -461,6 +466,7 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         expect(page.locator("[data-results]")).to_have_text("Frauenkirche Dresden, Germany")
 
 
+@pytest.mark.slow
 def test_a_new_place_gets_the_coordinates_and_their_country(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         page.keyboard.press("n")
@@ -569,6 +575,7 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
+@pytest.mark.slow
 def test_fast_verdicts_apply_to_their_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
         press_at_once(page, "c", "ArrowRight", "r", "ArrowRight", "2", "c", "ArrowRight", "r", "c")
@@ -584,6 +591,7 @@ def test_fast_verdicts_apply_to_their_photos(browser: Browser, address: str) -> 
         state(page, "confirmed")
 
 
+@pytest.mark.slow
 def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
         press_at_once(page, "r", "2", "c", then="location.reload()")
@@ -594,6 +602,7 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
         assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed"}
 
 
+@pytest.mark.slow
 def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, address: str) -> None:
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
@@ -623,6 +632,7 @@ def test_the_page_stays_if_the_server_does_not_respond(browser: Browser, address
     page.close()
 
 
+@pytest.mark.slow
 def test_a_click_applies_to_the_visible_photo(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
         click = f"""document.querySelector('{STATE} [data-verdict="rejected"] button').click()"""
@@ -650,6 +660,7 @@ def test_a_failed_verdict_is_reverted(browser: Browser, address: str) -> None:
     page.close()
 
 
+@pytest.mark.slow
 def test_without_script_buttons_do_the_same(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1", script=False) as page:
         page.get_by_role("button", name="Reject Eiffel Tower").click()
@@ -662,6 +673,7 @@ def test_without_script_buttons_do_the_same(browser: Browser, address: str) -> N
         expect(page.locator("#landmarks .photo-title")).to_have_text("Eiffel Tower")
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_in_what_was_rejected(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/2?landmark={EIFFEL}", screen=PHONE, dark=True) as page:
         page.keyboard.press("r")

@@ -99,6 +99,7 @@ def test_the_photo_is_in_the_middle(browser: Browser, address: str) -> None:
             assert abs(middles[0] - middles[1]) < 2, start
 
 
+@pytest.mark.slow
 def test_undo_returns_to_the_photo_and_so_does_the_arrow(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         page.keyboard.press("r")
@@ -130,6 +131,7 @@ def test_undo_returns_to_the_photo_and_so_does_the_arrow(browser: Browser, addre
         expect_question(page, 2, 1)
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_not_of_a_landmark_is_put_away(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         expect_question(page, 1, 0)
@@ -162,6 +164,7 @@ def test_another_landmark_is_named_instead_and_undone_at_once(browser: Browser, 
         wait_for_verdicts(page, {})
 
 
+@pytest.mark.slow
 def test_a_verdict_that_is_not_stored_is_reported(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         page.route("**/api/photos/*/verdicts", lambda route: route.fulfill(status=200, body="{"))
@@ -174,6 +177,7 @@ def test_a_verdict_that_is_not_stored_is_reported(browser: Browser, address: str
         expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_one_landmark_is_reviewed(browser: Browser, address: str, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5, accepted=False)
@@ -200,6 +204,7 @@ def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_forms_review_without_javascript(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", script=False, base=address) as page:
         page.get_by_role("button", name="Reject").click()
@@ -214,6 +219,7 @@ def test_forms_review_without_javascript(browser: Browser, address: str) -> None
         assert verdicts(page) == {f"0 {EIFFEL}": "rejected"}
 
 
+@pytest.mark.slow
 def test_a_read_only_session_sees_no_buttons_for_verdicts(
     browser: Browser, web_settings: Settings, web_database: Database, library: LibraryPhotos
 ) -> None:

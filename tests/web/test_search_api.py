@@ -1,5 +1,6 @@
 """Search through the API: suggestions with the addresses that they lead to."""
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def test_every_kind_leads_to_photos(
         photos = client.get("/api/photos", params=found["options"]).json()["photos"]
         assert photos
         assert found["photos"] in (None, len(photos))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("2019-05-03", "/photos?taken_after=2019-05-03&taken_before=2019-05-04"),
+        ("brandenbrug", "/photos?landmark=brandenburg-gate"),
+        ("xqzwv", None),
+    ],
+)
+def test_the_form_without_a_script_leads_to_the_best_match(
+    client: TestClient, library: LibraryPhotos, text: str, address: str | None
+) -> None:
+    assert library.model.id
+    answer = client.get("/search", params={"q": text})
+    assert (address or "No results") in unescape(answer.headers.get("location", "") + answer.text)
 
 
 def test_typing_errors_are_said(client: TestClient, library: LibraryPhotos) -> None:

@@ -48,6 +48,7 @@ PAGES = ("/library", "/photos/1")
 OTHER_PAGES = ("/", "/photos?any_rank=1", "/trips", "/map", "/review", "/jobs", "/search")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", [*PAGES, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHER_PAGES)]
 )
@@ -100,6 +101,7 @@ def test_enter_opens_what_is_selected_or_matches_best(browser: Browser, address:
         expect(page.get_by_role("link", name="Eiffel Tower").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_all_results_are_below_the_suggestions(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/library") as page:
         type_text(page, "berlin")
@@ -111,6 +113,7 @@ def test_all_results_are_below_the_suggestions(browser: Browser, address: str) -
         expect(page.get_by_role("link", name="Brandenburg Gate").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_suggestion_is_clicked(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/map", screen=PHONE) as page:
         type_text(page, "paris may 2019")
@@ -118,6 +121,7 @@ def test_a_suggestion_is_clicked(browser: Browser, address: str) -> None:
         page.wait_for_url(f"**/trips/{TRIP}")
 
 
+@pytest.mark.slow
 def test_the_list_is_accessible(browser: Browser, address: str) -> None:
     for screen in (DESKTOP, PHONE):
         with open_page(browser, f"{address}/library", screen=screen) as page:
@@ -128,17 +132,3 @@ def test_the_list_is_accessible(browser: Browser, address: str) -> None:
             assert box is not None
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= screen.width
-
-
-def test_without_script_the_form_opens_the_best_match(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/library", script=False) as page:
-        page.locator("#search").fill("2019-05-03")
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/photos?taken_after=2019-05-03&taken_before=2019-05-04*")
-        page.locator("#search").fill("brandenbrug")
-        page.keyboard.press("Enter")
-        page.get_by_role("link", name="Brandenburg Gate").first.click()
-        page.wait_for_url("**/photos?landmark=brandenburg-gate")
-        page.locator("#search").fill("xqzwv")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="No results for “xqzwv”")).to_be_visible()

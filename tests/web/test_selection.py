@@ -66,6 +66,7 @@ def test_photos_of_a_query_are_selected_for_its_landmark_alone(browser: Browser,
         expect(page.locator('.action-bar [role="status"]')).to_have_text("1 photo selected")
 
 
+@pytest.mark.slow
 def test_many_unknown_photos_are_named_at_once(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
@@ -96,6 +97,7 @@ def test_many_unknown_photos_are_named_at_once(
         assert len(page.request.get(f"{address}/api/photos?unknown=1").json()["photos"]) == 3
 
 
+@pytest.mark.slow
 def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         start_selecting(page)
@@ -172,6 +174,7 @@ def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, 
         page.wait_for_url(f"**/photos/2?landmark={EIFFEL}&within=1")
 
 
+@pytest.mark.slow
 def test_more_than_fifty_need_a_confirmation(browser: Browser, address: str, library: LibraryPhotos) -> None:
     for n in range(52):
         library.number(f"more-{n}.jpg", (EIFFEL, 0.9, True))

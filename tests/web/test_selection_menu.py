@@ -70,6 +70,7 @@ def test_selected_photos_are_exported_and_downloaded(
             assert archive.testzip() is None
 
 
+@pytest.mark.slow
 def test_metadata_of_selected_photos_is_previewed_and_written_by_a_job(
     browser: Browser, address: str
 ) -> None:

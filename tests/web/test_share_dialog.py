@@ -86,6 +86,7 @@ def test_a_landmark_is_shared_and_the_link_revoked(
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
 )
@@ -157,6 +158,7 @@ def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos
     assert client.get("/api/shares/99", headers=bearer).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database) -> None:
     with open_page(browser, f"{address}/trips/{TRIP}") as page:
         page.get_by_role("button", name="Share", exact=True).click()
@@ -167,6 +169,7 @@ def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database
     assert "Paris" in share.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["phone", "window"]
 )
@@ -223,6 +226,7 @@ def test_the_photos_of_a_job_are_not_shared(client: TestClient, library: Library
     assert "data-share=" not in client.get("/photos?job=1").text
 
 
+@pytest.mark.slow
 def test_selected_photos_are_shared_with_the_keyboard(
     browser: Browser, address: str, web_database: Database
 ) -> None:

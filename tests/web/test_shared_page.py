@@ -90,6 +90,7 @@ def test_a_visitor_browses_the_photos(
     assert [url for url in requested if not url.startswith((*inside, "data:", "blob:"))] == []
 
 
+@pytest.mark.slow
 def test_a_visitor_needs_no_script(browser: Browser, database: Database, address: str) -> None:
     with open_page(browser, link_of(database, address), script=False) as page:
         expect(page.locator("[data-photo]")).to_have_count(60)
@@ -100,6 +101,7 @@ def test_a_visitor_needs_no_script(browser: Browser, database: Database, address
         expect(page.locator("#facts")).not_to_contain_text("Position")
 
 
+@pytest.mark.slow
 def test_a_page_that_is_open_shows_nothing_more_after_the_share_was_revoked(
     browser: Browser, database: Database, address: str
 ) -> None:

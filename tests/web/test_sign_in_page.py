@@ -42,6 +42,7 @@ def test_signing_in_leads_to_the_requested_page(
         assert page.evaluate("document.cookie") == ""
 
 
+@pytest.mark.slow
 def test_the_header_of_a_read_only_token_fits_every_window(
     web_settings: Settings, web_database: Database, browser: Browser, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_the_header_of_a_read_only_token_fits_every_window(
         assert axe_findings(page) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_reported_beside_its_field(
     web_settings: Settings, browser: Browser, tmp_path: Path
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_wrong_token_is_reported_beside_its_field(
         context.close()
 
 
+@pytest.mark.slow
 def test_a_missing_page_links_to_the_library(
     web_settings: Settings, browser: Browser, tmp_path: Path
 ) -> None:
@@ -89,6 +92,7 @@ def test_a_missing_page_links_to_the_library(
         context.close()
 
 
+@pytest.mark.slow
 def test_another_sites_page_reaches_nothing_through_a_browser(
     web_settings: Settings, browser: Browser
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_long_id_token_is_not_kept(visit: Visit, web_database: Database, provi
     }
 
 
+@pytest.mark.slow
 def test_a_browser_comes_back_signed_out(visit: Visit, provider: OidcProvider, browser: Browser) -> None:
     address = str(visit(web_user_role="viewer").client.base_url).rstrip("/")
     with open_page(browser, f"{address}/account") as page:

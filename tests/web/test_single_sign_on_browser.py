@@ -13,7 +13,9 @@ from test_accessibility import OUTSIDE_THE_SCREEN
 Visit = Callable[..., Visitor]
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+@pytest.mark.parametrize(
+    "script", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with script", "without script"]
+)
 @pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
 )
@@ -35,6 +37,7 @@ def test_the_way_leads_to_the_requested_page(
         expect(page.get_by_text("Signed in as editor")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_refusal_says_what_to_do(
     visit: Visit, provider: OidcProvider, browser: Browser, tmp_path: Path
 ) -> None:

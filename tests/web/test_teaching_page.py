@@ -7,10 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.browser import axe_findings, open_page, serving
 from support.colour_folders import TaggedFolder
-from support.page_server import TOKEN
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
 from tagger.settings import Settings
 
@@ -74,6 +72,7 @@ def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, l
         expect(page.locator(".review-progress")).to_contain_text("2 of")
 
 
+@pytest.mark.slow
 def test_a_landmarks_page_learns_it_and_links_to_its_suggestions(
     browser: Browser, address: str, library: TaggedFolder
 ) -> None:
@@ -86,6 +85,7 @@ def test_a_landmarks_page_learns_it_and_links_to_its_suggestions(
         expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_similar_photos_are_shown_best_first(browser: Browser, address: str, library: TaggedFolder) -> None:
     with open_page(browser, address, base=address) as page:
         page.goto(f"/photos/{library.photo('church/0.jpg').id}")
@@ -95,23 +95,6 @@ def test_similar_photos_are_shown_best_first(browser: Browser, address: str, lib
         church = [library.photo(f"church/{number}.jpg").id for number in range(1, PHOTOS)]
         assert sorted(page.evaluate(tiles)[: len(church)]) == church
         assert axe_findings(page) == []
-
-
-def test_a_read_only_session_is_not_offered_to_learn(
-    browser: Browser, address: str, library: TaggedFolder, settings: Settings
-) -> None:
-    with open_page(browser, address, base=address) as page:
-        name_church(page, library, 3)
-    _, secret = add_token(library.database, "guest", read_only=True)
-    with serving(settings, token=TOKEN) as url, open_page(browser, f"{url}/sign-in", base=url) as page:
-        page.get_by_label("Token").fill(secret)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{url}/library")
-        page.goto("/landmarks/our-church")
-        expect(page.get_by_role("button", name="Learn this place")).to_have_count(0)
-        expect(page.locator(".learning a")).to_have_count(0)
-        page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
-        expect(page.get_by_role("button", name="Select")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -229,6 +229,7 @@ def test_what_is_dragged_within_the_page_is_no_new_photo(browser: Browser, addre
         expect(page.locator("[data-drop-zone]")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_failures_are_shown_beside_the_others(browser: Browser, address: str) -> None:
     # The browser logs a response with status 422 as an error, so its errors are not checked here.
     page = browser.new_page()
@@ -239,12 +240,14 @@ def test_failures_are_shown_beside_the_others(browser: Browser, address: str) ->
     page.close()
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_too_large_is_not_even_sent(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         choose(page, ("huge.png", b"0" * (2 * 2**20 + 1)))
         expect(page.locator(".result")).to_contain_text("the limit is 2 MB")
 
 
+@pytest.mark.slow
 def test_a_stopped_server_is_reported(browser: Browser, address: str) -> None:
     page = browser.new_page()
     page.goto(address)
@@ -254,6 +257,7 @@ def test_a_stopped_server_is_reported(browser: Browser, address: str) -> None:
     page.close()
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         # From now on Chromium opens no file dialog of its own.
@@ -267,6 +271,7 @@ def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) 
             page.keyboard.press("Space")
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: str) -> None:
     with open_page(browser, address, screen=PHONE, dark=True) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
@@ -274,6 +279,7 @@ def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: s
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
 
+@pytest.mark.slow
 def test_without_script_a_photo_is_classified_too(browser: Browser, address: str) -> None:
     with open_page(browser, address, script=False) as page:
         page.locator("#photo").set_input_files(

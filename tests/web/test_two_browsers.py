@@ -30,6 +30,7 @@ def state(page: Page) -> str:
     return str(page.locator(STATE).get_attribute("data-state"))
 
 
+@pytest.mark.slow
 def test_concurrent_verdicts_all_arrive_and_the_last_one_wins(browser: Browser, address: str) -> None:
     with (
         open_page(browser, f"{address}/photos/1", base=address) as one,

@@ -77,6 +77,7 @@ def test_the_nearest_to_a_landmark_come_first_with_their_guess(
     )
 
 
+@pytest.mark.slow
 def test_the_names_in_the_header_have_one_line_in_every_window(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
@@ -207,6 +208,7 @@ def dismissed(page: Page) -> list[int]:
     return [photo["id"] for photo in page.request.get("/api/photos?dismissed=1&distinct=1").json()["photos"]]
 
 
+@pytest.mark.slow
 def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/unknown", base=address) as page:
         expect(page.locator('[data-photo="3"]')).to_contain_text(GUESS)
@@ -233,6 +235,7 @@ def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> N
         assert dismissed(page) == []
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_put_away_over_the_grid_is_marked(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/unknown", base=address) as page:
         page.locator("[data-grid][data-drawn]").wait_for()
@@ -245,6 +248,7 @@ def test_a_photo_that_is_put_away_over_the_grid_is_marked(browser: Browser, addr
         expect(page.locator("h1")).to_have_text("Unknown photos 3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "screen", [SMALL_PHONE, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["320", "390"]
 )
@@ -265,6 +269,7 @@ def test_each_entry_in_the_bar_of_a_phone_has_space_for_a_thumb_and_its_name(
 IN_BAR = ".site-nav > ul > li > :is(a, button)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [True, False], ids=["", "without script"])
 def test_more_of_a_phone_has_the_other_sections(browser: Browser, address: str, script: bool) -> None:
     with open_page(browser, f"{address}/library", screen=PHONE, script=script) as page:

@@ -102,6 +102,7 @@ def test_every_view_shows_the_progress_of_running_jobs(
         expect(line).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_hidden_page_holds_no_connection(
     browser: Browser, web_settings: Settings, web_database: Database
 ) -> None:
@@ -197,6 +198,7 @@ def test_a_job_is_cancelled_after_confirmation(
         expect(page.locator("[data-field=note]")).to_have_text("by request")
 
 
+@pytest.mark.slow
 def test_a_menu_stays_open_while_the_job_changes(
     browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
 ) -> None:
@@ -215,6 +217,7 @@ def test_a_menu_stays_open_while_the_job_changes(
         expect(page.locator("[data-field=state]")).to_have_text("cancelled")
 
 
+@pytest.mark.slow
 def test_the_kinds_of_failures_stay_open_while_other_jobs_change(
     browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
 ) -> None:
@@ -241,7 +244,9 @@ WITHOUT_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { g
 WITHOUT_COPYING = "Document.prototype.execCommand = () => false;"
 
 
-@pytest.mark.parametrize("script", ["", WITHOUT_CLIPBOARD], ids=["clipboard", "command"])
+@pytest.mark.parametrize(
+    "script", ["", pytest.param(WITHOUT_CLIPBOARD, marks=pytest.mark.slow)], ids=["clipboard", "command"]
+)
 def test_a_command_is_copied(browser: Browser, web_settings: Settings, script: str) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -263,6 +268,7 @@ def test_a_command_that_cannot_be_copied_is_selected(browser: Browser, web_setti
         assert page.evaluate("getSelection().toString()") == "tagger worker"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("screen", "script"),
     [(PHONE, True), pytest.param(DESKTOP, True, marks=pytest.mark.slow), (PHONE, False)],
@@ -368,6 +374,7 @@ def test_a_job_waits_for_a_folder_that_is_not_available(
         expect(page.get_by_text("No photo of this job fails now")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_two_browsers_control_one_job(
     browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
 ) -> None:
@@ -449,6 +456,7 @@ def expire_heartbeats_and_leases(database: Database) -> None:
         connection.execute(update(chunks).where(chunks.c.lease_until.is_not(None)).values(lease_until=0.0))
 
 
+@pytest.mark.slow
 def test_numbers_change_while_a_worker_runs_and_another_finishes_the_job_of_a_killed_one(
     browser: Browser,
     web_settings: Settings,
