@@ -9,6 +9,7 @@ from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.empty_databases import create_sqlite_database
+from support.tls_servers import PAGE as HARDEN
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
@@ -50,3 +51,12 @@ def tagger_with_redis(
     monkeypatch.setenv("TAGGER_DEVICE", "cpu")
     monkeypatch.setenv("TAGGER_REDIS_URL", redis_server.url)
     return tagger
+
+
+@pytest.fixture
+def limited_redis(redis_server: RedisServer) -> RedisServer:
+    """A Redis server with the user `tagger` of docs/how-to/harden.md."""
+    rule = next(line for line in HARDEN.splitlines() if line.startswith("user tagger on"))
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", *rule.removeprefix("user ").split())
+    return redis_server

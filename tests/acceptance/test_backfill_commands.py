@@ -92,7 +92,7 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal, count: in
     with terminal.database() as database, database.write() as connection:
         past = datetime.now(UTC) - timedelta(hours=1)
         connection.execute(update(schedules).values(next_due=past))
-    terminal.inject(tick_s="2")
+    terminal.inject(tick_s="0.5")
     programs = [(("beat",), "tagger"), (("-A", "worker.app", "beat"), "celery")]
     clocks = [terminal.start(*arguments, program=program) for arguments, program in programs[:count]]
     try:

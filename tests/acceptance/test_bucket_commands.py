@@ -67,6 +67,7 @@ def test_an_object_is_predicted_without_being_stored(terminal: Terminal, bucket:
     assert document["tags"][0]["landmark"] == "brandenburg-gate"
 
 
+@pytest.mark.slow
 def test_workers_tag_a_bucket(terminal: Terminal, bucket: Bucket, redis_server: RedisServer) -> None:
     terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
     with terminal.workers():

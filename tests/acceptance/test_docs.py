@@ -21,7 +21,13 @@ from trainer.cli import main as trainer_cli
 
 PROJECT = Path(__file__).parents[2]
 DOCS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
-SESSIONS = [page for page in DOCS if "```console" in page.read_text()]
+DAILY = {"README.md", "first-photos.md", "write-metadata.md"}
+"""The commands of other pages are in tests of their own too."""
+SESSIONS = [
+    pytest.param(page, id=page.name, marks=[] if page.name in DAILY else pytest.mark.slow)
+    for page in DOCS
+    if "```console" in page.read_text()
+]
 PROMPT = "$ "
 
 
@@ -39,7 +45,7 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
     terminal.end_embedded_redis()
 
 
-@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", SESSIONS)
 def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
     port = free_port()
     with ExitStack() as running:

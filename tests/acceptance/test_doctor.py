@@ -362,6 +362,7 @@ def test_a_missing_device_is_reported(
     assert checked(tagger_with_redis, code=0)["device"]["state"] == "note"
 
 
+@pytest.mark.slow
 def test_a_stopped_or_frozen_redis_is_reported(
     tagger_with_redis: CommandRunner, redis_server: RedisServer
 ) -> None:

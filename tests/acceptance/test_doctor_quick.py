@@ -64,6 +64,7 @@ def test_all_problems_are_in_the_line_without_passwords(
     assert "geheim" not in output.text
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_reported(
     quick: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ STEP = (
 """What the rule for migrations allows: new tables, new indexes, and new columns that are empty or have a default."""
 
 
+@pytest.mark.slow
 def test_running_workers_continue_after_a_schema_step(
     postgres_url: str, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal
     assert terminal.json("tag", "photos")["skipped"] == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_does_not_stop_the_tagging(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 150)
     command = f"{Path(sys.executable).parent / 'tagger'} tag photos | head -n 1"
@@ -316,6 +317,7 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> Non
     assert terminal.json("query", "--any-rank") == []
 
 
+@pytest.mark.slow
 def test_quick_commands_do_not_wait_for_torch_or_celery(terminal: Terminal) -> None:
     """They would take seconds to start."""
     script = (

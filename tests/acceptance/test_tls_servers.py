@@ -46,6 +46,7 @@ def addresses(tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer) -> dic
     }
 
 
+@pytest.mark.slow
 def test_a_job_runs_over_tls(
     tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_passwords_are_changed_while_a_job_runs(
             tls_postgres.change_password("tagger", "PASSWORD")
 
 
+@pytest.mark.slow
 def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
     port, authority = tls_redis.port, str(tls_redis.certificates.authority)
     with Redis(host="localhost", port=port, socket_timeout=1) as unencrypted, pytest.raises(RedisError):

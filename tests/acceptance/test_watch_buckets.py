@@ -64,6 +64,7 @@ def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
     assert outcomes(terminal) == {}
 
 
+@pytest.mark.slow
 def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     terminal: Terminal, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,7 @@ def test_written_metadata_is_no_reason_to_tag_again(terminal: Terminal) -> None:
     assert [job.total for job in terminal.jobs()] == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_what_the_system_does_not_report_is_found_by_scans(
     assert "scanned every 0 minutes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf_8_is_found_by_a_scan(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +153,7 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
     assert "nothing is watched" in refused.stderr
 
 
+@pytest.mark.slow
 def test_up_watches_for_workers(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "terminal")
     draw(terminal.folder / "photos" / "a.jpg", 0)

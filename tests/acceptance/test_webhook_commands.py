@@ -66,6 +66,7 @@ def pending(terminal: Terminal, receiver: WebhookReceiver) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 def test_workers_send_what_a_receiver_refused_once_it_is_back(
     terminal: Terminal, receiver: WebhookReceiver, pending: int
 ) -> None:

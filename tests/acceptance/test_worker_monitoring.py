@@ -71,6 +71,7 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
     assert f"metrics_port: 127.0.0.1:{port}: Address already in use" in taken.stderr
 
 
+@pytest.mark.slow
 def test_metrics_count_the_events_of_webhooks_and_the_attempts_to_deliver_them(terminal: Terminal) -> None:
     port = free_port()
     terminal.inject(values="worker.webhook_threads.COUNT_S=0")
@@ -101,6 +102,7 @@ def rates_of(terminal: Terminal) -> list[float | None]:
     return [each.photos_per_second for each in terminal.active_workers()]
 
 
+@pytest.mark.slow
 def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> None:
     terminal.inject(values="worker.sweeper.SWEEP_S=2")
     with terminal.workers(2):
@@ -116,7 +118,7 @@ def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> Non
     assert re.search(r"^devices: cpu \d+\.\d photos/s \(2 workers\)$", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("paths", [False, True])
+@pytest.mark.parametrize("paths", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_json_log_has_paths_only_on_request(terminal: Terminal, paths: bool) -> None:
     terminal.environment |= {"TAGGER_LOG_FORMAT": "json", "TAGGER_LOG_PATHS": str(paths).lower()}
     worker = terminal.start("-v", "worker")

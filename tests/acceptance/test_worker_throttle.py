@@ -79,6 +79,7 @@ def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Ter
         assert set(connection.scalars(select(chunks.c.attempts))) == {1}
 
 
+@pytest.mark.slow
 def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     now = datetime.now().astimezone()
@@ -103,6 +104,7 @@ def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: 
     assert "its ends are equal; to work all day, leave the window out" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep freed memory")
 def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_again(
     terminal: Terminal,
@@ -123,6 +125,7 @@ def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_ag
         assert worker.poll() is None
 
 
+@pytest.mark.slow
 def test_a_worker_without_work_exits_with_0_after_its_last_job(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 10)
     job = int(terminal.run("enqueue", "photos").stdout)

@@ -14,6 +14,7 @@ from support.fault_scenario import FaultScenario, is_alive
 from tagger.database.tables import chunks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [

@@ -45,6 +45,7 @@ def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
     return terminal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
@@ -104,6 +105,7 @@ def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> 
     assert_counts(terminal, job)
 
 
+@pytest.mark.slow
 def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)

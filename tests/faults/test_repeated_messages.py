@@ -13,6 +13,7 @@ from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage
 
 
+@pytest.mark.slow
 def test_repeated_messages_are_processed_once(scenario: FaultScenario, redis_server: RedisServer) -> None:
     job = scenario.enqueue()
     _send_all(scenario, redis_server, job)

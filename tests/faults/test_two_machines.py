@@ -171,6 +171,7 @@ def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postg
     assert scenario.attempts(again) == [1] * PHOTOS
 
 
+@pytest.mark.slow
 def test_a_machine_without_the_photos_does_not_keep_another_from_them(
     scenario_on_postgres: FaultScenario,
 ) -> None:

@@ -1,0 +1,156 @@
+"""`tagger up`: a worker, the clock, the page and a watch, which end with it, as real processes."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rig.servers import RedisServer
+from sqlalchemy import update
+from support.command_line import environment_of
+from support.commands import Terminal, draw, draw_many
+from support.watching import outcomes
+
+from tagger.cli import supervisor
+from tagger.cli.session import Session
+from tagger.cli.up_lock import keeps_worker
+from tagger.database.connection import open_database
+from tagger.database.tables import schedules
+from tagger.settings import Settings
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Without a configured Redis."""
+    terminal = Terminal(tmp_path / "terminal")
+    yield terminal
+    terminal.end_embedded_redis()
+
+
+def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    draw_many(terminal.folder / "photos", 25)
+    planted = "from pathlib import Path\nPath(__file__).with_suffix('.was-run').touch()\n"
+    for name in ("redis.py", "celery.py", "fcntl.py", "worker/__init__.py", "tagger/__init__.py"):
+        (terminal.folder / name).parent.mkdir(exist_ok=True)
+        (terminal.folder / name).write_text(planted)
+    done = terminal.run("up", "--once", "photos")
+    assert "25 photos: 20 tagged, 5 unknown" in done.stderr
+    assert "5  Eiffel Tower (France)" in done.stdout
+    assert "tagger query --landmark" in done.stdout
+    assert "tagger up  # shows the photos" in done.stdout
+    assert "tagger.sqlite" in done.stdout
+    assert terminal.json("status")["workers"] == []
+    assert "web page" not in done.stderr
+    assert not (terminal.data / "page.log").exists()
+    assert list(terminal.folder.rglob("*.was-run")) == []
+
+
+@pytest.mark.slow
+def test_up_waits_while_redis_is_away(
+    terminal: Terminal, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data_folder=terminal.data, redis_url=redis_server.url)
+    redis_server.stop()
+    with (
+        environment_of(terminal.environment),
+        closing(open_database(settings.effective_database_url)) as database,
+        supervisor.Supervisor(Session(settings, database), None) as services,
+    ):
+        worker = services.worker
+        terminal.wait_until(lambda: worker.has_exited)
+        for _ in range(3):
+            services.check()
+        assert worker.has_exited, "a restart without Redis would be in vain"
+        assert not keeps_worker(terminal.data, database)
+        redis_server.start()
+        terminal.wait_until(lambda: services.check() or not worker.has_exited)
+        assert keeps_worker(terminal.data, database)
+    waits, answers, *restarts = capsys.readouterr().err.splitlines()
+    assert "does not answer" in waits
+    assert "Waiting for it" in waits
+    assert answers == "Redis answers again"
+    assert all("restarting it" in line for line in restarts)
+
+
+def test_up_says_how_to_continue_a_job_that_it_gives_up(
+    terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    monkeypatch.setattr(supervisor, "EARLY_EXIT_S", 60.0)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSES_S", ())
+    terminal.environment["TAGGER_METRICS_PORT"] = str(redis_server.port)  # in use: the worker cannot start
+    given_up = terminal.run("up", "--once", "photos", code=1)
+    assert "job 1 is not finished" in given_up.stderr
+    assert "tagger up" in given_up.stderr
+    assert not terminal.progress(1).is_over
+
+
+def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c_is_pressed(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    photos, slow = terminal.folder / "photos", tmp_path / "slow"
+    draw(photos / "a.jpg", 0)
+    draw(terminal.folder / "others" / "d.jpg", 0, seed=3)
+    terminal.run("schedule", "add", "yearly", "--cron", "0 0 1 1 *", "untagged", "--scan", "others")
+    with terminal.database() as database, database.write() as connection:
+        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
+    terminal.inject(
+        slow_pass_s="30", slow_while=slow, tick_s="0.5", values="tagger.ledger.ownership.LEASE_S=5"
+    )
+    up = terminal.start("up", "photos", "--watch")
+    try:
+        terminal.wait_until(lambda: set(outcomes(terminal)) == {"a.jpg", "d.jpg"})
+        (first,) = (each.name for each in terminal.active_workers())
+        os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
+        terminal.wait_until(lambda: any(each.name != first for each in terminal.active_workers()))
+        terminal.wait_until(lambda: "watching 1 folder" in (terminal.data / "watch.log").read_text())
+        draw(photos / "b.jpg", 1, seed=1)
+        terminal.wait_until(lambda: "b.jpg" in outcomes(terminal))
+        slow.touch()
+        draw(photos / "c.jpg", 1, seed=2)
+        terminal.wait_until(lambda: any(job.running for job in terminal.jobs()))
+        children = child_processes(up.pid)
+        for _ in range(3):
+            up.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert up.wait(20) == 130
+    finally:
+        up.kill()
+        up.wait()
+    assert len(children) == 4  # the worker, beat, the page, the watch
+    assert not any(is_running(child) for child in children)
+    assert "Traceback" not in (terminal.data / "watch.log").read_text()
+
+
+def test_the_processes_of_up_end_when_it_is_killed(terminal: Terminal) -> None:
+    up = terminal.start("up")
+    try:
+        terminal.wait_until(lambda: len(child_processes(up.pid)) == 3)
+        children = child_processes(up.pid)
+    finally:
+        up.kill()
+        up.wait()
+    terminal.wait_until(lambda: not any(is_running(child) for child in children))
+
+
+def child_processes(parent: int) -> set[int]:
+    """The services that this `tagger up` started and that still run; the embedded Redis outlives it."""
+    started = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return {child for child in started if b"tagger.cli.child" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
