@@ -49,7 +49,7 @@ share_migrated_schema()
 # Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
 gc.disable()
 
-DATABASES = ("database_url", "empty_database_url")
+DATABASES = ("database_url", "empty_database_url", "shared_database")
 """The fixtures with a value for each kind of database."""
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
@@ -180,6 +180,24 @@ def database(database_url: str) -> Iterator[Database]:
     opened = open_database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """As `database`, one for all tests of a module, which leave it as it is."""
+    if request.param == "sqlite":
+        file = tmp_path_factory.mktemp("database") / "tagger.sqlite"
+        opened = open_database(create_sqlite_database(file))
+        yield opened
+        opened.close()
+        return
+    databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
+    with databases.migrated() as url:
+        opened = open_database(url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

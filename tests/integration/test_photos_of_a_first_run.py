@@ -50,6 +50,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
     return library
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize(("sort", "names"), [("newest", [2, 1, 0, 3, 4]), ("oldest", [0, 1, 2, 3, 4])])
 def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
     library: StoredPhotos, sort: Any, names: list[int]

@@ -20,6 +20,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
     return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
 
 
+@pytest.mark.postgresql
 def test_photos_of_a_cell_are_counted_by_source(library: StoredPhotos) -> None:
     for n, (latitude, longitude, country, source) in enumerate(
         (

@@ -41,6 +41,7 @@ def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], 
         assert cluster.bounds.contains(cluster.latitude, cluster.longitude)
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("zoom", [0.0, 3.5, 7.0, 12.0, 20.0])
 def test_a_map_of_any_scale_counts_all_photos_in_few_rows(
     database: Database, tmp_path: Path, zoom: float

@@ -65,6 +65,7 @@ def test_photos_are_estimated_by_times_of_a_running_clock(
     assert camera.located() == {anchor: "camera"} | ({near: "neighbour"} if is_clock else {})
 
 
+@pytest.mark.postgresql
 def test_a_clock_that_a_person_knows_is_a_clock(database: Database) -> None:
     twenty_years = timedelta(days=-7305).total_seconds()
     camera = Camera(database, clock_offset_s=int(twenty_years), clock_source="given")

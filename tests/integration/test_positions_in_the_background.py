@@ -69,6 +69,7 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(library: PositionLibrary,
     assert changes(library.database) == 0
 
 
+@pytest.mark.postgresql
 def test_a_sweep_counts_photos_and_leaves_what_a_job_changes(
     library: PositionLibrary, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_small_updates_follow_cameras_and_times_whatever_was_stored_first(
     assert left == [{1, second}, {1, second}, {second}, set()]
 
 
+@pytest.mark.postgresql
 def test_a_small_update_does_not_wait_for_a_long_one(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:

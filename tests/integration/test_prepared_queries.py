@@ -35,6 +35,7 @@ def read(database: Database, query: Any, values: dict[str, Any]) -> Any:
         return connection.scalar(query, values)
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("digest", ["one", "two", "missing", "", "'; DROP TABLE contents; --", "ünïcode ✓"])
 def test_the_result_is_that_of_an_ordinary_query(database: Database, digest: str) -> None:
     add(database, "one", "two", "'; DROP TABLE contents; --", "ünïcode ✓")
@@ -79,6 +80,7 @@ def test_commits_of_other_connections_are_visible(database: Database, database_u
         other.close()
 
 
+@pytest.mark.postgresql
 def test_uncommitted_rows_are_not_visible(database: Database) -> None:
     query = PreparedQuery(ID)
     with database.write() as connection:
@@ -87,6 +89,7 @@ def test_uncommitted_rows_are_not_visible(database: Database) -> None:
     assert database.fetch_first(query, {"digest": "one"}) is not None
 
 
+@pytest.mark.postgresql
 def test_many_threads_query_while_others_write(database: Database) -> None:
     query = PreparedQuery(ID)
     add(database, *(f"expected {number}" for number in range(50)))

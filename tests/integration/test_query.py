@@ -80,17 +80,14 @@ def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: S
     assert paths_of(library, any_rank=True, min_score=0.5) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("typed", ["eiffel-tower", "Eiffel Tower", "EIFFEL_TOWER", "eiffel tower"])
-def test_landmark_is_found_by_slug_or_name_in_any_case(library: StoredPhotos, typed: str) -> None:
+def test_landmark_is_found_by_slug_or_name_in_any_case(library: StoredPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
-    assert paths_of(library, landmark=typed) == ["a.jpg"]
-
-
-def test_case_is_folded_beyond_ascii(library: StoredPhotos) -> None:
-    library.photo("a.jpg", (VERSAILLES, 0.9, True))
-    assert paths_of(library, landmark="CHÂTEAU DE VERSAILLES") == ["a.jpg"]
-    assert paths_of(library, landmark="cha\N{COMBINING CIRCUMFLEX ACCENT}teau de versailles") == ["a.jpg"]
+    library.photo("c.jpg", (VERSAILLES, 0.9, True))
+    for typed in ("eiffel-tower", "Eiffel Tower", "EIFFEL_TOWER", "eiffel tower"):
+        assert paths_of(library, landmark=typed) == ["a.jpg"]
+    for typed in ("CHÂTEAU DE VERSAILLES", "cha\N{COMBINING CIRCUMFLEX ACCENT}teau de versailles"):
+        assert paths_of(library, landmark=typed) == ["c.jpg"]
 
 
 def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_name_of_another(
@@ -140,6 +137,7 @@ def test_country_in_any_case_returns_a_photo_with_two_of_its_landmarks_once(libr
     assert [tag.landmark for tag in photo.tags] == [EIFFEL, VERSAILLES]
 
 
+@pytest.mark.postgresql
 def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
@@ -152,6 +150,7 @@ def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
     assert paths_of(library, near=Near(48.8584, 2.2945, 15.0), landmark=VERSAILLES) == ["versailles.jpg"]
 
 
+@pytest.mark.postgresql
 def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
     library.photo("sure.jpg", (EIFFEL, 0.95, True))
     library.photo("unsure.jpg", (EIFFEL, 0.6, True))
@@ -167,6 +166,7 @@ def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> Non
         assert paths_of(library, min_score=0.9, **narrower) == ["confirmed.jpg", "sure.jpg"]
 
 
+@pytest.mark.postgresql
 def test_under_excludes_folders_whose_name_starts_alike(library: StoredPhotos) -> None:
     for path in ("italy/a.jpg", "italy/rome/b.jpg", "italy2/c.jpg", "italy.jpg", "top.jpg"):
         library.photo(path, (EIFFEL, 0.9, True))
@@ -190,6 +190,7 @@ def test_settings_map_a_root_to_its_folder_on_this_machine(library: StoredPhotos
     assert [photo.path for photo in matches] == ["/mnt/library/italy/a.jpg"]
 
 
+@pytest.mark.postgresql
 def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos) -> None:
     for day in (1, 2, 3):
         library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
@@ -211,6 +212,7 @@ def test_model_is_the_one_that_classified_the_photo_last(library: StoredPhotos, 
     assert paths_of(library, model="tiny", landmark=EIFFEL) == ["tiny.jpg"]
 
 
+@pytest.mark.postgresql
 def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(library: StoredPhotos) -> None:
     library.photo("tagged.jpg", (EIFFEL, 0.9, True))
     library.photo("unknown.jpg", (EIFFEL, 0.2, False))
@@ -292,6 +294,7 @@ def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
     assert [(count.landmark, count.photos) for count in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
+@pytest.mark.postgresql
 def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None:
     names = [b"caf\xe9/a.jpg", b"line\nbreak.jpg", "naïve 写真.jpg".encode(), b"tab\t.jpg"]
     for name in names:
@@ -303,50 +306,38 @@ def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None
     ]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"landmark": EIFFEL},
-        {"any_rank": True},
-        {"under": True},
-        {"taken_after": datetime(2020, 1, 1)},
-        {"model": "tiny"},
-        {"unknown": True},
-        {"untagged": True},
-        {"camera": ("Pixel 8",)},
-        {"verdict": "confirmed"},
-        {"verdict": "none", "camera": ("Pixel 8",)},
-    ],
-    ids=str,
-)
-def test_pages_have_every_photo_once(
-    library: StoredPhotos, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.postgresql
+def test_pages_have_every_photo_once(library: StoredPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     by_phone = library.camera(model="Pixel 8")
-    for number in range(25):
-        facts = {
-            "taken_at": datetime(2026, 1, 1 + number // 5)
-            if number < 20 or "taken_after" in options
-            else None,
-            "camera_id": by_phone,
-        }
-        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", **facts)
-        if "confirmed" in options.values() and not number % 2:
-            library.verdict(f"t{number // 2}", EIFFEL, "confirmed")
+    numbers = range(25)
+    for number in numbers:
+        taken_at = datetime(2026, 1, 1 + number // 5) if number < 20 else None
+        facts = {"digest": f"t{number // 2}", "camera_id": by_phone, "taken_at": taken_at}
+        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), **facts)
         library.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
         library.photo(f"n{number:02}.jpg", classified=False)
-    letters = {"unknown": "u", "untagged": "n"}
-    letter = next((letters[name] for name in options if name in letters), "t")
-    expected = [f"{letter}{number:02}.jpg" for number in range(25)]
-    if options == {"any_rank": True}:
-        expected += [f"u{number:02}.jpg" for number in range(25)]
+    for image in range(0, 13, 2):
+        library.verdict(f"t{image}", EIFFEL, "confirmed")
     monkeypatch.setattr(find, "PAGE", 4)
-    options_with_paths = {
-        name: (library.root,) if name == "under" else value for name, value in options.items()
-    }
-    assert paths_of(library, **options_with_paths) == expected
-    assert len(list(find_tagged(library.database, PhotoQuery(**options_with_paths, limit=7)))) == 7  # type: ignore[arg-type]
+    for options, expected in (
+        ({}, [f"t{number:02}.jpg" for number in numbers]),
+        ({"landmark": EIFFEL}, [f"t{number:02}.jpg" for number in numbers]),
+        ({"any_rank": True}, [f"{kind}{number:02}.jpg" for kind in "tu" for number in numbers]),
+        ({"under": (library.root,)}, [f"t{number:02}.jpg" for number in numbers]),
+        ({"taken_after": datetime(2020, 1, 1)}, [f"t{number:02}.jpg" for number in range(20)]),
+        ({"model": "tiny"}, [f"t{number:02}.jpg" for number in numbers]),
+        ({"unknown": True}, [f"u{number:02}.jpg" for number in numbers]),
+        ({"untagged": True}, [f"n{number:02}.jpg" for number in numbers]),
+        ({"camera": ("Pixel 8",)}, [f"t{number:02}.jpg" for number in numbers]),
+        ({"verdict": "confirmed"}, [f"t{number:02}.jpg" for number in numbers if not number // 2 % 2]),
+        (
+            {"verdict": "none", "camera": ("Pixel 8",)},
+            [f"t{number:02}.jpg" for number in numbers if number // 2 % 2],
+        ),
+    ):
+        assert paths_of(library, **options) == expected, options  # type: ignore[arg-type]
+        first = PhotoQuery(**options, limit=7)  # type: ignore[arg-type]
+        assert len(list(find_tagged(library.database, first))) == 7, options
 
 
 def test_narrow_and_wide_filters_return_the_same_photos(
@@ -389,6 +380,7 @@ def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> N
     assert len(list(matches)) == 2
 
 
+@pytest.mark.postgresql
 def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
     library.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
     library.photo("two.jpg", digest="same")
@@ -408,6 +400,7 @@ def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
     assert classified_paths["nameless-hill"] == 0
 
 
+@pytest.mark.postgresql
 def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:
     path = library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="same")
     copy = library.photo("copy.jpg", digest="same")
@@ -435,6 +428,7 @@ def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
         photo_details(library.database, library.root / "other.jpg")
 
 
+@pytest.mark.postgresql
 def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(library: StoredPhotos) -> None:
     first = library.camera(make="Canon", model="Canon EOS 5D", serial="01")
     second = library.camera(make="Canon", model="Canon EOS 5D", serial="02")
@@ -458,6 +452,7 @@ def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(li
         find_tagged(library.database, PhotoQuery(camera=("Canon EOS 6D",)))
 
 
+@pytest.mark.postgresql
 def test_job_selects_its_photos_whatever_came_of_them(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,6 +478,7 @@ def test_job_selects_its_photos_whatever_came_of_them(
         find_tagged(library.database, PhotoQuery(job=99))
 
 
+@pytest.mark.postgresql
 def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> None:
     for name in ("confirmed", "rejected", "corrected", "plain", "away"):
         library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))

@@ -23,26 +23,43 @@ from tagger.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
+AREAS: dict[str, dict[str, object]] = {
+    "near": {"near": Near(48.8584, 2.2945, 50.0)},
+    "near by position and landmark": {"near": Near(48.8584, 2.2945, 1.0), "any_rank": True},
+    "unknown near": {"near": Near(48.8584, 2.2945, 50.0), "unknown": True},
+    "country": {"country": "France"},
+    "country of positions alone": {"country": "Andorra"},
+    "near in a country": {"near": Near(48.8584, 2.2945, 500.0), "country": "France", "position": "camera"},
+}
 QUERIES: dict[str, dict[str, object]] = {
     "tagged": {},
     "any rank": {"any_rank": True},
     "unknown": {"unknown": True},
     "untagged": {"untagged": True},
     "landmark": {"landmark": EIFFEL},
-    "country of two landmarks": {"country": "France"},
-    "near": {"near": Near(48.8584, 2.2945, 50.0)},
     "score": {"min_score": 0.8},
     "dates": {"taken_after": datetime(2026, 1, 3), "taken_before": datetime(2026, 2, 1)},
     "model": {"model": "tiny"},
     "all together": {"country": "France", "min_score": 0.5, "taken_after": datetime(2026, 1, 2)},
+    **AREAS,
 }
 
 
+@pytest.fixture(scope="module")
+def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+    return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
+
+
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    """28 photos, some of them copies, some with names that are not UTF-8."""
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+def own_library(database: Database, tmp_path: Path) -> StoredPhotos:
+    """The same photos, for a test that changes them."""
+    return stored_photos(database, tmp_path)
+
+
+def stored_photos(database: Database, folder: Path) -> StoredPhotos:
+    """28 photos, some of them copies, some with names that are not UTF-8, and some with positions, several at the same one."""
+    tiny_artifact(folder / "tiny.pt")
+    library = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
     slugs = (EIFFEL, GATE, VERSAILLES)
     for n in range(28):
         tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
@@ -51,6 +68,13 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
         library.photo(name, *tags, digest=f"picture {n // 2 * 2}", classified=n % 11 > 0, taken_at=taken_at)
     library.verdict("picture 4", EIFFEL, "confirmed")
     library.verdict("picture 14", VERSAILLES, "rejected")
+    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 25):
+        latitude, longitude, country = (
+            (48.86, 2.29, "France"),
+            (48.86, 2.3, "France"),
+            (42.5, 1.5, "Andorra"),
+        )[n % 3]
+        library.position(f"a/{n:02}.jpg", latitude, longitude, country, "camera" if n % 2 else "neighbour")
     return library
 
 
@@ -75,132 +99,81 @@ def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
         cursor = encode_cursor(page.next, query)
 
 
-@pytest.mark.parametrize(
-    "limits", [(1, 7), pytest.param((3, 1000), marks=pytest.mark.slow)], ids=["", "more"]
-)
+def queries(library: StoredPhotos) -> list[PhotoQuery]:
+    folder = {"under": (library.root / "a",), "any_rank": True}
+    return [PhotoQuery(**options) for options in (*QUERIES.values(), folder)]  # type: ignore[arg-type]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("limits", [(3,), pytest.param((1, 7, 1000), marks=pytest.mark.slow)], ids=str)
 def test_pages_have_the_same_photos_as_the_whole_result(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, ...]
 ) -> None:
     in_short_pages(monkeypatch)
-    for name, options in QUERIES.items():
-        query = PhotoQuery(**options)  # type: ignore[arg-type]
+    for query in queries(library):
         whole = [photo.id for photo in find_tagged(library.database, query)]
-        assert whole, name
+        assert whole, query
+        assert len(set(whole)) == len(whole), query
         for limit in limits:
-            assert in_pages(library.database, query, limit) == whole, (name, limit)
+            assert in_pages(library.database, query, limit) == whole, (query, limit)
 
 
-AREAS: dict[str, dict[str, object]] = {
-    "near": {"near": Near(48.8584, 2.2945, 50.0)},
-    "near by position and landmark": {"near": Near(48.8584, 2.2945, 1.0), "any_rank": True},
-    "unknown near": {"near": Near(48.8584, 2.2945, 50.0), "unknown": True},
-    "country": {"country": "France"},
-    "country of positions alone": {"country": "Andorra"},
-    "near in a country": {"near": Near(48.8584, 2.2945, 500.0), "country": "France", "position": "camera"},
-}
-
-
-@pytest.fixture
-def located(library: StoredPhotos) -> StoredPhotos:
-    """Some photos of the library with positions, several at the same one; none of unusual names."""
-    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 25):
-        latitude, longitude, country = (
-            (48.86, 2.29, "France"),
-            (48.86, 2.3, "France"),
-            (42.5, 1.5, "Andorra"),
-        )[n % 3]
-        library.position(f"a/{n:02}.jpg", latitude, longitude, country, "camera" if n % 2 else "neighbour")
-    return library
-
-
-@pytest.mark.parametrize("name", AREAS)
-def test_photos_of_an_area_are_on_one_page_each_and_between_their_neighbours(
-    located: StoredPhotos, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_short_pages(monkeypatch)
-    query = PhotoQuery(**AREAS[name])  # type: ignore[arg-type]
-    whole = [photo.id for photo in find_tagged(located.database, query)]
-    assert whole
-    assert len(set(whole)) == len(whole)
-    for limit in (1, 3, 1000):
-        assert in_pages(located.database, query, limit) == whole
-    for before, number, after in zip([None, *whole], whole, [*whole[1:], None], strict=False):
-        assert find_neighbours(located.database, query, None, number) == Neighbours(before, after)
-
-
+@pytest.mark.postgresql
 def test_every_plan_finds_the_same_photos_of_an_area(
-    located: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = {"under": (located.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
+    wide = {"under": (library.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
     for name, options in AREAS.items():
         query = PhotoQuery(**options | wide)  # type: ignore[arg-type]
         found = set()
-        for number in range(len(Search.start(located.database, query, None).plans)):
+        for number in range(len(Search.start(library.database, query, None).plans)):
             monkeypatch.setattr(find, "smallest_plan", lambda *_, number=number: number)
-            found.add(tuple(sorted(photo.id for photo in find_tagged(located.database, query))))
+            found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
         assert len(found) == 1, name
         assert found != {()}, name
 
 
-def test_query_under_a_folder_is_ordered_by_path(library: StoredPhotos) -> None:
-    query = PhotoQuery(any_rank=True, under=(library.root / "a",))
-    assert in_pages(library.database, query, 3) == [
-        photo.id for photo in find_tagged(library.database, query)
-    ]
-
-
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_photo_of_a_result_has_its_neighbours(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
-    for short in (False, True):
-        if short:
-            in_short_pages(monkeypatch)
-        for name, options in {
-            **QUERIES,
-            "folder": {"under": (library.root / "a",), "any_rank": True},
-        }.items():
-            query = PhotoQuery(**options)  # type: ignore[arg-type]
-            whole = [photo.id for photo in find_tagged(library.database, query)]
-            all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
-            # Long pages have all these photos: the first, the last and some between behave as the rest.
-            checked = [*all_neighbours[:: every if short else 5], all_neighbours[-1]]
-            for before, number, after in checked:
-                assert find_neighbours(library.database, query, None, number) == Neighbours(before, after), (
-                    name,
-                    short,
-                )
+    in_short_pages(monkeypatch)
+    for query in queries(library):
+        whole = [photo.id for photo in find_tagged(library.database, query)]
+        all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
+        for before, number, after in [*all_neighbours[::every], all_neighbours[-1]]:
+            found = find_neighbours(library.database, query, None, number)
+            assert found == Neighbours(before, after), query
 
 
 def test_photos_around_one_are_those_of_the_result_the_nearest_first(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_short_pages(monkeypatch)
-    for name, options in QUERIES.items():
-        query = PhotoQuery(**options)  # type: ignore[arg-type]
+    for query in queries(library):
         whole = [photo.id for photo in find_tagged(library.database, query)]
-        for at in range(0, len(whole), 5):
-            around = find_surrounding(library.database, query, None, whole[at], before=7, after=9)
-            assert [photo.id for photo in around.previous] == whole[:at][-7:][::-1], name
-            assert [photo.id for photo in around.following] == whole[at + 1 : at + 10], name
+        at = len(whole) // 2
+        around = find_surrounding(library.database, query, None, whole[at], before=7, after=9)
+        assert [photo.id for photo in around.previous] == whole[:at][-7:][::-1], query
+        assert [photo.id for photo in around.following] == whole[at + 1 : at + 10], query
     none = find_surrounding(library.database, PhotoQuery(), None, whole[0], before=0, after=0)
     assert (none.previous, none.following) == ((), ())
 
 
-def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(library: StoredPhotos) -> None:
-    for query in (PhotoQuery(), PhotoQuery(landmark=EIFFEL), PhotoQuery(country="France")):
-        whole = list(find_tagged(library.database, query))
+def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(own_library: StoredPhotos) -> None:
+    for query in (PhotoQuery(), PhotoQuery(landmark=EIFFEL), PhotoQuery(country="Germany")):
+        whole = list(find_tagged(own_library.database, query))
         photo = whole[len(whole) // 2]
         for tag in photo.tags:
-            library.verdict(photo.digest or "", tag.landmark, "rejected")
-        remaining = [photo.id for photo in find_tagged(library.database, query)]
+            own_library.verdict(photo.digest or "", tag.landmark, "rejected")
+        remaining = [photo.id for photo in find_tagged(own_library.database, query)]
         assert photo.id not in remaining
         deleted = {photo.id for photo in whole} - set(remaining)  # its copies too
         order = [photo.id for photo in whole]
         at = order.index(photo.id)
         before = next((number for number in reversed(order[:at]) if number not in deleted), None)
         after = next((number for number in order[at:] if number not in deleted), None)
-        assert find_neighbours(library.database, query, None, photo.id) == Neighbours(before, after)
+        assert find_neighbours(own_library.database, query, None, photo.id) == Neighbours(before, after)
 
 
 def test_photo_outside_a_result_has_no_neighbours(library: StoredPhotos) -> None:
@@ -215,15 +188,15 @@ def test_last_page_has_no_next_position(library: StoredPhotos) -> None:
     assert (len(page.photos), page.next) == (len(whole), None)
 
 
-def test_photos_added_between_two_pages_repeat_no_photo(library: StoredPhotos) -> None:
+def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhotos) -> None:
     query = PhotoQuery(any_rank=True)
-    first = find_tagged_page(library.database, query, None, None, 5)
+    first = find_tagged_page(own_library.database, query, None, None, 5)
     for n in range(10):
-        library.photo(f"later/{n}.jpg", (EIFFEL, 0.9, True))
-    following = find_tagged_page(library.database, query, None, first.next, 1000)
+        own_library.photo(f"later/{n}.jpg", (EIFFEL, 0.9, True))
+    following = find_tagged_page(own_library.database, query, None, first.next, 1000)
     numbers = [photo.id for photo in (*first.photos, *following.photos)]
     assert len(set(numbers)) == len(numbers)
-    assert {photo.id for photo in find_tagged(library.database, query)} == set(numbers)
+    assert {photo.id for photo in find_tagged(own_library.database, query)} == set(numbers)
 
 
 def test_page_ends_before_it_is_full_if_few_rows_match(
@@ -258,9 +231,9 @@ def test_invalid_cursor_is_refused(text: str) -> None:
         decode_cursor(text, PhotoQuery())
 
 
-@pytest.mark.parametrize(
-    "position",
-    [
+def test_position_that_no_scan_has_is_refused(library: StoredPhotos) -> None:
+    query = PhotoQuery()
+    for position in (
         ScanPosition(9, 0, None),
         ScanPosition(0, 9, None),
         ScanPosition(0, 0, ()),
@@ -271,15 +244,10 @@ def test_invalid_cursor_is_refused(text: str) -> None:
         ScanPosition(0, 0, (1,)),
         ScanPosition(0, 0, (2**60, 2)),
         ScanPosition(0, 0, (1, datetime(2026, 1, 1))),
-    ],
-    ids=str,
-)
-def test_position_that_no_scan_has_is_refused(library: StoredPhotos, position: ScanPosition) -> None:
-    query = PhotoQuery()
-    with pytest.raises(CursorInvalid):
-        find_tagged_page(
-            library.database, query, None, decode_cursor(encode_cursor(position, query), query), 10
-        )
+    ):
+        cursor = encode_cursor(position, query)
+        with pytest.raises(CursorInvalid):
+            find_tagged_page(library.database, query, None, decode_cursor(cursor, query), 10)
 
 
 def test_lone_surrogate_and_nul_never_reach_the_database() -> None:

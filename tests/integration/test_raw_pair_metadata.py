@@ -24,7 +24,6 @@ def folder(database: Database, tmp_path: Path) -> PairFolder:
     return folder
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize(
     ("options", "own", "written"),
     [
@@ -52,7 +51,6 @@ def test_tags_are_written_for_both_files_and_undone_in_both(
     assert folder.undo_rows == []
 
 
-@pytest.mark.postgresql
 def test_a_preview_names_the_files_of_both(folder: PairFolder) -> None:
     folder.tag()
     photo_id = folder.photo("IMG_1.JPG").id
@@ -68,7 +66,6 @@ def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(folder: Pa
     assert set(folder.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
 
 
-@pytest.mark.postgresql
 def test_a_broken_jpeg_gets_the_tags_of_its_raw_file(folder: PairFolder) -> None:
     (folder.folder / "IMG_1.JPG").write_bytes(b"not a picture")
     folder.tag()
@@ -76,7 +73,6 @@ def test_a_broken_jpeg_gets_the_tags_of_its_raw_file(folder: PairFolder) -> None
     assert {name for name in folder.files() if name.endswith(".xmp")} == {"IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}
 
 
-@pytest.mark.postgresql
 def test_sidecars_are_undone_after_a_file_was_added_or_deleted(folder: PairFolder) -> None:
     jpeg = folder.folder / "IMG_1.JPG"
     drawn = jpeg.read_bytes()

@@ -45,7 +45,6 @@ def folder(database: Database, tmp_path: Path) -> PairFolder:
     return PairFolder(database, tmp_path)
 
 
-@pytest.mark.postgresql
 def test_a_pair_is_classified_counted_and_shown_once(folder: PairFolder) -> None:
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.jpg", 0)
@@ -88,7 +87,6 @@ def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) 
     assert unseen_files(folder.database, [raw], inference, {}) == []
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("order", [("IMG_1.CR3", "IMG_1.JPG"), ("IMG_1.JPG", "IMG_1.CR3")])
 def test_files_that_come_one_after_the_other_become_one_photo(
     folder: PairFolder, order: tuple[str, str]
@@ -108,7 +106,6 @@ def test_files_that_come_one_after_the_other_become_one_photo(
     assert database_stats(folder.database).photos == 1
 
 
-@pytest.mark.postgresql
 def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder) -> None:
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.JPG", 0)
@@ -181,7 +178,6 @@ def test_the_raw_file_is_read_when_its_jpeg_fails(folder: PairFolder) -> None:
     assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
 
 
-@pytest.mark.postgresql
 def test_other_files_of_one_name(folder: PairFolder) -> None:
     for name in ("a.CR3", "a.DNG", "b.CR3", "b.DNG", "c.NEF"):
         folder.draw_raw(name, shade=ord(name[0]))

@@ -100,6 +100,7 @@ def test_somebody_new_at_the_proxy_is_not_the_one_who_was_removed(database: Data
     assert entries(database, AuditAction.USER_ADD)[1].actor == "web ada#2"
 
 
+@pytest.mark.postgresql
 def test_a_first_visit_in_several_requests_takes_one_number(database: Database) -> None:
     in_threads([lambda: proxied_grant(database, "ada", Role.VIEWER)] * 6)
     with database.read() as connection:

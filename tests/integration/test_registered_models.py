@@ -199,6 +199,7 @@ def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database: Datab
     assert row.aliases == ["Spire", "Belfry"]
 
 
+@pytest.mark.postgresql
 def test_concurrent_registrations_create_one_model(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_roots_inside_the_folder_are_removed(folder: TaggedFolder, monkeypatch: 
     assert (folder.count(photos), folder.count(roots), folder.count(contents)) == (0, 0, 0)
 
 
+@pytest.mark.postgresql
 def test_only_photos_below_the_folder_are_removed(folder: TaggedFolder) -> None:
     for name in ("a/x.jpg", "a b/x.jpg", "a-b.jpg", "a0/x.jpg", "a.jpg"):
         folder.draw(name)
@@ -79,6 +80,7 @@ def test_only_photos_below_the_folder_are_removed(folder: TaggedFolder) -> None:
         ]
 
 
+@pytest.mark.postgresql
 def test_a_non_utf8_name_is_distinct_from_its_escaped_form(folder: TaggedFolder) -> None:
     path = folder.draw("x\\xff.jpg")
     odd = folder.folder / os.fsdecode(b"x\xff.jpg")
@@ -118,6 +120,7 @@ def test_items_of_removed_photos_are_skipped(folder: TaggedFolder) -> None:
     assert (progress.state, progress.tagged, progress.skipped) == (JobState.FINISHED, 1, 1)
 
 
+@pytest.mark.postgresql
 def test_concurrent_removal_tagging_and_scanning(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def problems(database: Database) -> list[str]:
         return [*_chunk_problems(connection), *_job_problems(connection)]
 
 
+@pytest.mark.postgresql
 def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, database: Database) -> None:
     old = old_job(ledger, 50)
     recent = ledger.job(5)
@@ -85,6 +86,7 @@ def test_open_jobs_and_those_they_depend_on_keep_their_items(
     assert remove_old_items(database, CUTOFF) == 5
 
 
+@pytest.mark.postgresql
 def test_several_sweepers_remove_each_item_once(ledger: LedgerBuilder, database: Database) -> None:
     for _ in range(6):
         old_job(ledger, 30)

@@ -141,6 +141,7 @@ def test_retry_cancelled_while_recorded_adds_no_more_photos(
     assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 10)
 
 
+@pytest.mark.postgresql
 def test_pages_use_the_index_of_failures(ledger: FailureLedger) -> None:
     ledger.photos(3000)
     ledger.failing(10)

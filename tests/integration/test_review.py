@@ -51,6 +51,7 @@ QUEUE = [
 ]
 
 
+@pytest.mark.postgresql
 def test_suggestions_come_first_then_the_tags_that_are_not_sure(library: LibraryPhotos) -> None:
     found = entries(library)
     assert names(found) == QUEUE

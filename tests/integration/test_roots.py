@@ -174,6 +174,7 @@ def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_h
         assert mounts.check_mount(tmp_path) is MountState.EMPTY
 
 
+@pytest.mark.postgresql
 def test_a_parent_and_its_children_added_concurrently_become_one_root(
     database: Database, tmp_path: Path
 ) -> None:

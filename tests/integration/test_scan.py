@@ -159,6 +159,7 @@ def test_photos_that_a_scan_lists_are_not_looked_for_again(
     assert looked_for == ["a.jpg"]
 
 
+@pytest.mark.postgresql
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
     odd = [
         b"bad\xff.jpg",
@@ -191,7 +192,6 @@ def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None
     assert folder.stored_paths(gone=True) == {str(odd)}
 
 
-@pytest.mark.postgresql
 def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, small_pages: None) -> None:
     for name in ("a.jpg", "b/b.jpg", "b/c.png", "d/e.jpg", "f.png"):
         folder.file(name)

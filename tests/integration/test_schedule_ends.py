@@ -134,7 +134,6 @@ def test_a_job_that_a_person_paused_stays_paused(
     assert folder.progress(job).state == "paused"
 
 
-@pytest.mark.postgresql
 def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(
     folder: WrittenFolder, database: Database, nightly: Callable[[], int | None]
 ) -> None:

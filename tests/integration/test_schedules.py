@@ -149,6 +149,7 @@ def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database
     assert schedule.next_due > started_at
 
 
+@pytest.mark.postgresql
 def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, database: Database) -> None:
     add(database, cron="0 0 1 1 *")
     make_due(database)

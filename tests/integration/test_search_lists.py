@@ -52,6 +52,7 @@ def test_paths_have_a_folder_and_a_name(library: StoredPhotos) -> None:
     ]
 
 
+@pytest.mark.postgresql
 def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> None:
     for path in (*PATHS, "gone/IMG_0.jpg"):
         library.photo(path)
@@ -78,6 +79,7 @@ def test_a_raw_file_leads_to_its_photo(library: StoredPhotos) -> None:
     assert [(file.photo_id, file.name) for file in found] == [(ids[0], "IMG_1.cr2"), (ids[0], "IMG_1.jpg")]
 
 
+@pytest.mark.postgresql
 def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     if not library.database.is_sqlite:
         return  # a table this small is read as a whole
@@ -88,6 +90,7 @@ def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     assert "ix_photos_name" in plan[0][-1]
 
 
+@pytest.mark.postgresql
 def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
     for path in PATHS:
         library.photo(path)

@@ -67,6 +67,7 @@ def visible(library: StoredPhotos, share: Share) -> set[str]:
     return found
 
 
+@pytest.mark.postgresql
 def test_the_share_of_a_landmark_follows_its_tags(library: StoredPhotos) -> None:
     share, _ = shared(library.database, PhotoQuery(landmark=EIFFEL))
     assert visible(library, share) == {"paris.jpg", "both.jpg"}

@@ -40,6 +40,7 @@ def similar_to(library: TaggedFolder, name: str, **options: object) -> list[str]
     return [str(Path(photo.path).relative_to(library.folder)) for photo in found]
 
 
+@pytest.mark.postgresql
 def test_images_are_listed_once_and_the_best_come_first(library: TaggedFolder) -> None:
     found = similar_to(library, "church/0.jpg")
     assert len(found) == len(set(found)) == 9

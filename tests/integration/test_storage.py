@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from sqlalchemy import func, insert, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
@@ -14,6 +15,8 @@ from tagger.pipeline.results import AlreadyClassified
 from tagger.places.taught_tags import TaughtCache
 from tagger.processing.open_items import ItemResult, open_items
 from tagger.processing.storage import store_results
+
+pytestmark = pytest.mark.postgresql
 
 
 def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database: Database) -> None:

@@ -115,7 +115,6 @@ def test_photos_that_name_no_camera_have_that_of_their_folder(library: Library) 
     assert rows[0].camera_id == rows[1].camera_id
 
 
-@pytest.mark.postgresql
 def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Path) -> None:
     inner = tmp_path / "photos" / "2019_%"
     with library.database.write() as connection:
@@ -201,7 +200,6 @@ def test_a_photo_with_another_image_is_recorded(library: Library) -> None:
     assert library.take_changes() == ids[:1]
 
 
-@pytest.mark.postgresql
 def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library: Library) -> None:
     failure = PhotoFailure(FailureKind.CORRUPT, "It is damaged.")
     ids = library.photos("a.jpg", "gone.jpg")

@@ -193,7 +193,6 @@ def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, optio
     assert folder.count(tags) == options.get("top_k", 3)
 
 
-@pytest.mark.postgresql
 def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -206,7 +205,6 @@ def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tm
     assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
-@pytest.mark.postgresql
 def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -250,7 +248,6 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
     assert folder.failing() == []
 
 
-@pytest.mark.postgresql
 def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
     for number in range(90):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -273,7 +270,6 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert folder.failing() == []
 
 
-@pytest.mark.postgresql
 def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, tmp_path: Path) -> None:
     places = [tmp_path / "one", tmp_path / "two"]
     for number, place in enumerate(places):
@@ -299,7 +295,6 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
     assert folder.failing() == []
 
 
-@pytest.mark.postgresql
 def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedFolder) -> None:
     for number in range(128):
         folder.draw(f"{number:03}.jpg", shade=number)

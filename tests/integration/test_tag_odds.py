@@ -107,7 +107,6 @@ def test_a_landmark_seen_from_afar_is_accepted(library: Library) -> None:
     assert photo_details_by_id(library.database, near).photo.tags[0].reason is None
 
 
-@pytest.mark.postgresql
 def test_near_a_landmark_a_lower_score_is_enough(library: Library) -> None:
     near = library.shot(0, DOUBTFUL, gps=(48.857, 2.294))
     away = library.shot(300, DOUBTFUL, gps=(48.7, 2.3))
@@ -158,7 +157,6 @@ def test_positions_of_landmarks_and_neighbours_never_count(library: Library) -> 
     assert library.accepted(neighbour)
 
 
-@pytest.mark.postgresql
 def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Library) -> None:
     start = datetime(2024, 5, 3, 11, tzinfo=UTC).timestamp()
     points = np.array([(start + 60 * minute, *TOKYO) for minute in range(120)], "<f8")
@@ -233,7 +231,6 @@ def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None
     assert not library.accepted(photo)
 
 
-@pytest.mark.postgresql
 def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
@@ -243,7 +240,6 @@ def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     assert library.accepted(photo)
 
 
-@pytest.mark.postgresql
 def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
@@ -258,7 +254,6 @@ def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> 
     assert library.state() == before
 
 
-@pytest.mark.postgresql
 def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)

@@ -114,7 +114,6 @@ def library(database: Database, tmp_path: Path) -> Library:
     return Library(database, tmp_path)
 
 
-@pytest.mark.postgresql
 def test_embeddings_are_stored_with_the_tags(library: Library) -> None:
     with library.database.read() as connection:
         rows = connection.execute(select(embeddings)).all()
@@ -177,7 +176,6 @@ def test_what_chunks_that_are_stored_at_once_compared_is_applied(
         assert connection.scalar(select(classifiers.c.applied)) is True
 
 
-@pytest.mark.postgresql
 def test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from(library: Library) -> None:
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
@@ -195,7 +193,6 @@ def test_images_stored_after_a_landmark_was_learned_are_not_outdated(library: Li
     assert library.backfill(dry_run=True) == library.count(photos) - 1
 
 
-@pytest.mark.postgresql
 def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
     church = library.landmark("Our church")
     library.teach(church, CHURCH, 0, 1)
@@ -206,7 +203,6 @@ def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
     assert library.count(classifiers) == library.count(taught_tags) == 0
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("action", ["merge", "remove"])
 def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Library, action: str) -> None:
     church, bridge = library.landmark("Our church"), library.landmark("Our bridge")

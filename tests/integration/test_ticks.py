@@ -43,6 +43,7 @@ def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(schedul
     assert (late.at, late.is_late) == (None, True)
 
 
+@pytest.mark.postgresql
 def test_a_tick_is_late_after_three_minutes(scheduled: Database) -> None:
     record_tick(scheduled)
     recent = find_last_tick(scheduled)

@@ -33,16 +33,29 @@ from tagger.verdicts import VerdictKind, give_verdict
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
 
-@pytest.fixture(params=["sorted", "read along an index"])
-def library(
-    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> StoredPhotos:
-    """Photos of 2023, 2024 and of no date; both ways to read them."""
+@pytest.fixture(autouse=True, params=["sorted", "read along an index"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to read photos."""
     if request.param != "sorted":
         for name in ("FEWEST_TO_WALK", "FEWEST_TO_WALK_ALONE", "WALKED_ROWS"):
             monkeypatch.setattr(plans, name, 0)
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+
+
+@pytest.fixture(scope="module")
+def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+    return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def own_library(database: Database, tmp_path: Path) -> StoredPhotos:
+    """The same photos, for a test that changes them."""
+    return stored_photos(database, tmp_path)
+
+
+def stored_photos(database: Database, folder: Path) -> StoredPhotos:
+    """Photos of 2023, 2024 and of no date."""
+    tiny_artifact(folder / "tiny.pt")
+    library = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
     library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
     library.photo("c.jpg", (EIFFEL, 0.6, True), (GATE, 0.55, True), taken_at=datetime(2024, 7, 1))
     library.photo("a.jpg", (GATE, 0.7, True), taken_at=datetime(2023, 12, 31, 12))
@@ -65,61 +78,63 @@ def names(library: StoredPhotos, **options: Any) -> str:
     return " ".join(Path(photo.path).stem for photo in found)
 
 
-def all_ids(library: StoredPhotos, query: PhotoQuery) -> list[int]:
-    """The ids of the result, read two at a time."""
-    ids, following = find_section_ids(library.database, query, {}, SectionStart(), 2)
+def all_ids(library: StoredPhotos, query: PhotoQuery, size: int = 2) -> list[int]:
+    """The ids of the result, read this many at a time."""
+    ids, following = find_section_ids(library.database, query, {}, SectionStart(), size)
     while following is not None:
-        more, following = find_section_ids(library.database, query, {}, SectionStart(None, following), 2)
+        more, following = find_section_ids(library.database, query, {}, SectionStart(None, following), size)
         ids = [*ids, *more]
     return list(ids)
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"sort": "newest"}, "c d b a e f"),
-        ({"sort": "oldest"}, "a b d c e f"),
-        ({"sort": "name"}, "a b c d e f"),
-        ({"sort": "score"}, "f b d e a c"),
-        ({"sort": "newest", "landmark": EIFFEL}, "c d b e"),
-        ({"sort": "score", "landmark": GATE}, "f a c"),
-        ({"sort": "newest", "any_rank": True}, "unknown c d b a e f"),
-        ({"sort": "newest", "unknown": True}, "unknown"),
-        ({"sort": "newest", "untagged": True}, "newer new found"),
-        ({"sort": "oldest", "untagged": True}, "new newer found"),
-        ({"sort": "name", "untagged": True}, "found new newer"),
-        ({"sort": "newest", "untagged": True, "taken_before": datetime(2024, 8, 1)}, "new"),
-        ({"sort": "newest", "failed": True}, "broken torn"),
-        ({"sort": "newest", "min_score": 0.8}, "d b f"),
-        ({"sort": "newest", "taken_after": datetime(2024, 6, 1)}, "c d b"),
-        ({"sort": "oldest", "taken_before": datetime(2024, 7, 1)}, "a b d"),
-    ],
+ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"sort": "newest"}, "c d b a e f"),
+    ({"sort": "oldest"}, "a b d c e f"),
+    ({"sort": "name"}, "a b c d e f"),
+    ({"sort": "score"}, "f b d e a c"),
+    ({"sort": "newest", "landmark": EIFFEL}, "c d b e"),
+    ({"sort": "score", "landmark": GATE}, "f a c"),
+    ({"sort": "newest", "any_rank": True}, "unknown c d b a e f"),
+    ({"sort": "newest", "unknown": True}, "unknown"),
+    ({"sort": "newest", "untagged": True}, "newer new found"),
+    ({"sort": "oldest", "untagged": True}, "new newer found"),
+    ({"sort": "name", "untagged": True}, "found new newer"),
+    ({"sort": "newest", "untagged": True, "taken_before": datetime(2024, 8, 1)}, "new"),
+    ({"sort": "newest", "failed": True}, "broken torn"),
+    ({"sort": "newest", "min_score": 0.8}, "d b f"),
+    ({"sort": "newest", "taken_after": datetime(2024, 6, 1)}, "c d b"),
+    ({"sort": "oldest", "taken_before": datetime(2024, 7, 1)}, "a b d"),
 )
-def test_photos_are_in_their_order(library: StoredPhotos, options: dict[str, Any], expected: str) -> None:
-    assert names(library, **options) == expected
-    query = PhotoQuery(**options)
-    photos = list(find_tagged(library.database, query))
-    assert sum(section.photos for section in timeline_sections(library.database, query)) == len(photos)
-    for number, photo in enumerate(photos):
-        neighbours = find_neighbours(library.database, query, {}, photo.id)
-        assert neighbours.previous == (photos[number - 1].id if number else None)
-        assert neighbours.following == (photos[number + 1].id if number + 1 < len(photos) else None)
-    assert all_ids(library, query) == [photo.id for photo in photos]
 
 
-@pytest.mark.parametrize("sort", ["newest", "oldest", "name", "score"])
-def test_pages_join_into_the_whole_result(library: StoredPhotos, sort: Any) -> None:
-    query = PhotoQuery(sort=sort)
-    expected = [photo.id for photo in find_tagged(library.database, query)]
-    found: list[int] = []
-    position = None
-    while True:
-        page = find_tagged_page(library.database, query, {}, position, 1)
-        found += [photo.id for photo in page.photos]
-        if page.next is None:
-            break
-        position = decode_cursor(encode_cursor(page.next, query), query)
-    assert found == expected
+@pytest.mark.postgresql
+def test_photos_are_in_their_order(library: StoredPhotos) -> None:
+    for options, expected in ORDERS:
+        assert names(library, **options) == expected, options
+        query = PhotoQuery(**options)
+        photos = list(find_tagged(library.database, query))
+        assert sum(section.photos for section in timeline_sections(library.database, query)) == len(photos)
+        for number in {0, len(photos) // 2, len(photos) - 1}:
+            neighbours = find_neighbours(library.database, query, {}, photos[number].id)
+            assert neighbours.previous == (photos[number - 1].id if number else None)
+            assert neighbours.following == (photos[number + 1].id if number + 1 < len(photos) else None)
+        assert all_ids(library, query) == [photo.id for photo in photos]
+
+
+@pytest.mark.postgresql
+def test_pages_join_into_the_whole_result(library: StoredPhotos) -> None:
+    for sort in get_args(SortOption):
+        query = PhotoQuery(sort=sort)
+        expected = [photo.id for photo in find_tagged(library.database, query)]
+        found: list[int] = []
+        position = None
+        while True:
+            page = find_tagged_page(library.database, query, {}, position, 1)
+            found += [photo.id for photo in page.photos]
+            if page.next is None:
+                break
+            position = decode_cursor(encode_cursor(page.next, query), query)
+        assert found == expected, sort
 
 
 def test_sections_are_months_with_the_photos_from_any_place_in_them(library: StoredPhotos) -> None:
@@ -149,20 +164,20 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
 
 @pytest.mark.parametrize("any_rank", [False, True])
 def test_the_sections_of_the_whole_library_are_kept(
-    library: StoredPhotos, any_rank: bool, monkeypatch: pytest.MonkeyPatch
+    own_library: StoredPhotos, any_rank: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = {"digest": "digest of b.jpg", "taken_at": datetime(2020, 1, 1)}
-    library.photo("copy of b.jpg", (EIFFEL, 0.9, True), **copy)
-    library.photo("later.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 7, 3))
-    with library.database.write() as connection:
+    own_library.photo("copy of b.jpg", (EIFFEL, 0.9, True), **copy)
+    own_library.photo("later.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 7, 3))
+    with own_library.database.write() as connection:
         later = update(contents).where(contents.c.digest == "digest of later.jpg")
         connection.execute(later.values(width=None, height=None))
     queries = [PhotoQuery(sort=sort, any_rank=any_rank, distinct=True) for sort in get_args(SortOption)]
-    with library.database.snapshot() as connection:
+    with own_library.database.snapshot() as connection:
         counted = [count_months(connection, query) for query in queries]
     monkeypatch.setattr("tagger.query.timeline.count_months", None)
     for query, expected in zip(queries, counted, strict=True):
-        sections = timeline_sections(library.database, query)
+        sections = timeline_sections(own_library.database, query)
         assert {each.month: (each.photos, each.aspect) for each in sections} == {
             each.month: (each.photos, each.aspects / each.photos / 10**6) for each in expected
         }
@@ -184,13 +199,14 @@ def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPh
     assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
 
 
-def test_verdicts_count_in_sections(library: StoredPhotos) -> None:
+def test_verdicts_count_in_sections(own_library: StoredPhotos) -> None:
     ids = {
-        Path(photo.path).stem: photo.id for photo in find_tagged(library.database, PhotoQuery(any_rank=True))
+        Path(photo.path).stem: photo.id
+        for photo in find_tagged(own_library.database, PhotoQuery(any_rank=True))
     }
-    give_verdict(library.database, ids["c"], GATE, VerdictKind.REJECTED, "ada", {})
-    give_verdict(library.database, ids["b"], EIFFEL, VerdictKind.REJECTED, "ada", {})
-    give_verdict(library.database, ids["unknown"], GATE, VerdictKind.CONFIRMED, "ada", {})
+    give_verdict(own_library.database, ids["c"], GATE, VerdictKind.REJECTED, "ada", {})
+    give_verdict(own_library.database, ids["b"], EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdict(own_library.database, ids["unknown"], GATE, VerdictKind.CONFIRMED, "ada", {})
     for query in (
         PhotoQuery(sort="newest"),
         PhotoQuery(sort="newest", landmark=GATE),
@@ -198,50 +214,52 @@ def test_verdicts_count_in_sections(library: StoredPhotos) -> None:
         PhotoQuery(sort="newest", landmark=GATE, any_rank=True),
         PhotoQuery(sort="newest", min_score=0.9),
     ):
-        found = list(find_tagged(library.database, query))
-        assert sum(section.photos for section in timeline_sections(library.database, query)) == len(found)
-        assert all_ids(library, query) == [photo.id for photo in found]
-    assert names(library, sort="newest", unknown=True) == "b"
-    assert names(library, sort="newest", landmark=GATE) == "unknown a f"
+        found = list(find_tagged(own_library.database, query))
+        assert sum(section.photos for section in timeline_sections(own_library.database, query)) == len(found)
+        assert all_ids(own_library, query) == [photo.id for photo in found]
+    assert names(own_library, sort="newest", unknown=True) == "b"
+    assert names(own_library, sort="newest", landmark=GATE) == "unknown a f"
 
 
-def test_scores_are_those_of_the_effective_tags(library: StoredPhotos) -> None:
+@pytest.mark.postgresql
+def test_scores_are_those_of_the_effective_tags(own_library: StoredPhotos) -> None:
     """Each combination of a model's tag, a taught one, and what people said."""
-    kinds: list[tuple[float, bool] | None] = [None, (0.3, False), (0.65, True), (0.95, True)]
+    taught_kinds: list[tuple[float, bool] | None] = [None, (0.3, False), (0.65, True), (0.95, True)]
+    kinds = [None, (0.4, False), (0.8, True)]
     for number, (tag, taught, said) in enumerate(
-        product(kinds, kinds, ("", "confirmed", "rejected", "away"))
+        product(kinds, taught_kinds, ("", "confirmed", "rejected", "away"))
     ):
         path = f"{number:02}.jpg"
-        library.photo(path, *([(EIFFEL, *tag)] if tag else []), digest=path)
+        own_library.photo(path, *([(EIFFEL, *tag)] if tag else []), digest=path)
         if taught:
             score, accepted = taught
-            library.taught(library.newest_id(), EIFFEL, score, accepted=accepted)
+            own_library.taught(own_library.newest_id(), EIFFEL, score, accepted=accepted)
         if said == "away":
-            library.dismiss(path)
+            own_library.dismiss(path)
         elif said:
-            library.verdict(path, EIFFEL, said)
+            own_library.verdict(path, EIFFEL, said)
     for any_rank, min_score, landmark in product((False, True), (None, 0.5, 0.9), ((), (EIFFEL,))):
         options: dict[str, Any] = {"any_rank": any_rank, "min_score": min_score, "landmark": landmark}
         query = PhotoQuery(**options, sort="score")
-        found = list(find_tagged(library.database, query))
+        found = list(find_tagged(own_library.database, query))
         assert {photo.id for photo in found} == {
-            photo.id for photo in find_tagged(library.database, PhotoQuery(**options))
+            photo.id for photo in find_tagged(own_library.database, PhotoQuery(**options))
         }, options
-        assert sum(section.photos for section in timeline_sections(library.database, query)) == len(found)
-        assert all_ids(library, query) == [photo.id for photo in found]
+        assert sum(section.photos for section in timeline_sections(own_library.database, query)) == len(found)
+        assert all_ids(own_library, query, 20) == [photo.id for photo in found]
         scores = [max((tag.score or 0 for tag in photo.tags if tag.accepted), default=0) for photo in found]
         assert scores == sorted(scores, reverse=True), options
 
 
-def test_exact_copies_are_one_photo_among_those_that_match(library: StoredPhotos) -> None:
+def test_exact_copies_are_one_photo_among_those_that_match(own_library: StoredPhotos) -> None:
     for path, taken_at in (("x/1.jpg", datetime(2022, 1, 1)), ("y/2.jpg", datetime(2022, 2, 1))):
-        library.photo(path, (GATE, 0.9, True), digest="same", taken_at=taken_at)
-    library.photo("z.jpg", (GATE, 0.9, True), digest="same", gone_since=datetime(2024, 1, 1).astimezone())
+        own_library.photo(path, (GATE, 0.9, True), digest="same", taken_at=taken_at)
+    own_library.photo("z.jpg", (GATE, 0.9, True), digest="same", gone_since=datetime(2024, 1, 1).astimezone())
     all_of_2022 = {"sort": "newest", "taken_before": datetime(2023, 1, 1)}
-    assert names(library, **all_of_2022) == "2 1"
-    assert names(library, **all_of_2022, distinct=True) == "1"
-    assert names(library, **all_of_2022, distinct=True, taken_after=datetime(2022, 1, 15)) == "2"
-    assert names(library, sort="newest", distinct=True, under=(library.root / "y",)) == "2"
+    assert names(own_library, **all_of_2022) == "2 1"
+    assert names(own_library, **all_of_2022, distinct=True) == "1"
+    assert names(own_library, **all_of_2022, distinct=True, taken_after=datetime(2022, 1, 15)) == "2"
+    assert names(own_library, sort="newest", distinct=True, under=(own_library.root / "y",)) == "2"
 
 
 def test_a_month_that_is_none_is_refused(library: StoredPhotos) -> None:

@@ -89,7 +89,6 @@ def test_gaps_of_a_quarter_of_an_hour_are_crossed_and_longer_ones_are_not(
     assert [fix is not None for fix in located(database, 450, 4999, 5000, 5400)] == [True, False, True, False]
 
 
-@pytest.mark.postgresql
 def test_nothing_is_known_within_an_impossible_jump(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", [*walk(20), *walk(20, start_s=200, latitude=-30)]))
     assert [fix is not None for fix in located(database, 185, 195, 205)] == [True, False, True]
@@ -137,7 +136,6 @@ def test_two_people_in_one_file_are_nowhere_at_the_same_time(database: Database,
     assert [fix is not None for fix in located(database, 50, 150, 350)] == [True, False, True]
 
 
-@pytest.mark.postgresql
 def test_only_parts_of_the_given_times_are_read(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", walk(3 * PART_POINTS)))
     with database.write() as connection:
@@ -162,7 +160,6 @@ def test_positions_equal_those_of_the_whole_track(database: Database, tmp_path: 
         assert distance_km(latitude, longitude, fix.latitude, fix.longitude) < 0.001
 
 
-@pytest.mark.postgresql
 def test_photos_of_the_time_of_a_track_are_recorded(database: Database, tmp_path: Path) -> None:
     midnight = START.replace(tzinfo=None)
     hours = (-27, -25, 0, 25, 27, None)
@@ -228,7 +225,6 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0
 
 
-@pytest.mark.postgresql
 def test_damaged_points_are_found(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "a.gpx", walk(2)))
     for points, problem in (
@@ -246,6 +242,7 @@ def test_a_name_that_is_not_utf8_is_stored(database: Database, tmp_path: Path) -
     assert add_track(database, file).name == "caf\\udce9.gpx"
 
 
+@pytest.mark.postgresql
 def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database: Database, tmp_path: Path) -> None:
     plans: list[str] = []
 

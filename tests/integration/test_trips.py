@@ -70,7 +70,6 @@ def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
     assert trip_summary(library.database, "2024-05-03-paris") == summary
 
 
-@pytest.mark.postgresql
 def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> None:
     ids = in_paris(library)
     trip = "2024-05-03-paris"
@@ -93,7 +92,6 @@ def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> 
     assert (neighbours.previous, neighbours.following) == (ids[4], ids[6])
 
 
-@pytest.mark.postgresql
 def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
     midnight = datetime(2023, 7, 1)  # noqa: DTZ001 - the camera's local time
     for days in range(3):
@@ -121,7 +119,6 @@ def test_new_year_with_a_time_zone_is_a_time(library: PositionLibrary) -> None:
     assert only(library).trip.id == "2024-01-01-paris"
 
 
-@pytest.mark.postgresql
 def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: PositionLibrary) -> None:
     old_year = (datetime(2023, 12, 30, 12) - NOON).total_seconds() / 60  # noqa: DTZ001
     for number in range(12):

@@ -95,7 +95,6 @@ def test_filters_apply(library: StoredPhotos) -> None:
     assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
 
 
-@pytest.mark.postgresql
 def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
     listed = find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos
     for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):

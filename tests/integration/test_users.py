@@ -68,7 +68,6 @@ def actions(database: Database) -> list[tuple[str, str, str | None]]:
     return [(entry.actor.split()[0], entry.action, entry.subject) for entry in reversed(entries)]
 
 
-@pytest.mark.postgresql
 def test_a_person_signs_in_with_any_case_of_the_name(database: Database) -> None:
     assert not has_users(database)
     ada = add_user(database, "Ada", Role.EDITOR, PASSWORD)
@@ -122,7 +121,6 @@ def test_names_are_unique_also_among_tokens(database: Database) -> None:
             change(database, "eve")
 
 
-@pytest.mark.postgresql
 def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database) -> None:
     for name in ("ada", "bob"):
         add_user(database, name, Role.VIEWER, PASSWORD)
@@ -146,7 +144,6 @@ def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database
     ]  # fmt: skip
 
 
-@pytest.mark.postgresql
 def test_a_session_that_is_signed_out_is_over(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     session = signed_in(database)
@@ -159,7 +156,6 @@ def test_a_session_of_a_person_does_not_depend_on_the_token_of_the_settings(data
     assert session_grant(database, signed_in(database), TOKEN + "x") is not None
 
 
-@pytest.mark.postgresql
 def test_the_last_use_of_a_person_is_written(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     assert list_users(database)[0].last_used_at is None
@@ -228,7 +224,6 @@ def test_nobody_signs_in_with_the_password_of_nobody(
         assert sign_in_user(database, name, PASSWORD, HOME) is None
 
 
-@pytest.mark.postgresql
 def test_a_hash_with_old_parameters_is_renewed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
@@ -322,7 +317,6 @@ def test_one_address_cannot_try_a_password_on_many_names(database: Database) -> 
     assert sign_in_user(database, "ada", PASSWORD, OFFICE) is not None
 
 
-@pytest.mark.postgresql
 def test_many_addresses_slow_each_other_and_lock_nobody_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +336,6 @@ def test_many_addresses_slow_each_other_and_lock_nobody_out(
     assert count(database, sign_in_attempts) == 0
 
 
-@pytest.mark.postgresql
 def test_a_new_password_ends_the_limits(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     guess(database, "ada", HOME, attempts.OF_PAIR.most)

@@ -89,7 +89,6 @@ def folder(database: Database, tmp_path: Path) -> VerdictFolder:
     return VerdictFolder(database, tmp_path)
 
 
-@pytest.mark.postgresql
 def test_rejected_tag_stays_away_after_another_model_accepts_it(
     folder: VerdictFolder, tmp_path: Path
 ) -> None:
@@ -287,7 +286,6 @@ def _set_time(folder: VerdictFolder, at: datetime) -> None:
         connection.execute(update(verdicts).values(given_at=at))
 
 
-@pytest.mark.postgresql
 def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> None:
     give_verdict_by_query(
         tagged_folder.database, PhotoQuery(landmark=EIFFEL), VerdictKind.REJECTED, "ada", {}
@@ -324,7 +322,6 @@ def test_who_gets_the_name_of_an_author_of_another_database_is_somebody_else(fol
     assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada#3"
 
 
-@pytest.mark.postgresql
 def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()

@@ -15,6 +15,7 @@ from tagger.ledger.job_control import pause
 from tagger.ledger.progress import list_jobs
 
 
+@pytest.mark.postgresql
 def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> None:
     ledger = LedgerBuilder(database)
     assert waiting_document(list_jobs(database), datetime.now(UTC)) == {

@@ -127,7 +127,6 @@ def test_many_unseen_photos_are_one_job_over_the_folder(
     assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
 
 
-@pytest.mark.postgresql
 def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> None:
     library.write("a.jpg", "b.jpg", "c.jpg")
     library.scan()

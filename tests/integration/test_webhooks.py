@@ -133,7 +133,6 @@ def test_many_failures_are_an_event_of_their_own(database: Database) -> None:
     ]
 
 
-@pytest.mark.postgresql
 def test_a_cancelled_job_is_reported(database: Database, receiver: WebhookReceiver) -> None:
     ledger = LedgerBuilder(database)
     job = ledger.job(4)
@@ -184,7 +183,6 @@ def test_an_event_that_nobody_receives_is_not_recorded(database_url: str) -> Non
         assert recorded(database) == []
 
 
-@pytest.mark.postgresql
 def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
     with (
@@ -208,7 +206,6 @@ def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: p
         assert {message.receiver for message in undelivered_messages(database)} == {"away"}
 
 
-@pytest.mark.postgresql
 def test_messages_are_given_up_and_retried_for_each_receiver(database_url: str) -> None:
     with (
         WebhookReceiver() as gone,
@@ -245,7 +242,6 @@ def test_an_event_of_a_transaction_that_is_rolled_back_is_not_sent(
     assert recorded(database) == ["job.finished/1"]
 
 
-@pytest.mark.postgresql
 def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     database: Database, receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,7 +286,6 @@ def test_a_redirect_is_not_followed(database: Database, receiver: WebhookReceive
     assert message.problem == "it answered with 307, and redirects are not followed"
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("way", ["hangs", "drips"])
 def test_a_receiver_that_never_ends_its_answer_is_left(
     way: str, receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
@@ -304,6 +299,7 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
     assert first.problem == "no answer within 1 s"
 
 
+@pytest.mark.slow
 def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +315,6 @@ def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
         assert deliver(target(receiver), message).is_accepted
 
 
-@pytest.mark.postgresql
 def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,7 +445,6 @@ def test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing(
     assert (message.attempts, message.id) == (2, lost.id)
 
 
-@pytest.mark.postgresql
 def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, database: Database) -> None:
     record(database, 1, 2, 3)
     with database.write() as connection:
@@ -464,7 +458,6 @@ def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, 
     assert recorded(database) == ["job.finished/3"]
 
 
-@pytest.mark.postgresql
 def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
     database: Database, redis_server: RedisServer
 ) -> None:

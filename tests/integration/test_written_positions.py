@@ -95,7 +95,6 @@ def test_exiftool_reads_the_position_with_method_and_error(folder: WrittenFolder
     assert not any(name.endswith("Warning") for name in fields)
 
 
-@pytest.mark.postgresql
 def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
     """Neither after a change of the file, nor if the database has never seen the photos before."""
     expected = sources(folder)
@@ -115,7 +114,6 @@ def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
     assert sources(folder) == expected
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
 def test_a_position_follows_its_estimate_until_it_is_gone(
     folder: WrittenFolder, options: MetadataOptions
@@ -178,7 +176,6 @@ def test_a_position_in_another_programs_sidecar_stays_the_only_one(
     assert folder.files() == before
 
 
-@pytest.mark.postgresql
 def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> None:
     assert folder.write(MetadataOptions(Target.EMBED, max_error_m=300)) == {"tower.jpg": "written"}
     assert latitude(folder.folder / "tower.jpg") == 48.8584
@@ -199,7 +196,6 @@ def test_queries_select_photos_without_tags_too(folder: WrittenFolder) -> None:
     }
 
 
-@pytest.mark.postgresql
 def test_queries_leave_out_photos_without_tags_that_do_not_match(folder: WrittenFolder) -> None:
     update_positions(folder.database)
     assert folder.write(EMBED, PhotoQuery(verdict="confirmed")) == {}
@@ -210,7 +206,6 @@ def test_queries_leave_out_photos_without_tags_that_do_not_match(folder: Written
     }
 
 
-@pytest.mark.postgresql
 def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolder) -> None:
     draw_shot(folder.folder / "new" / "near.jpg", 8900, gps=PARIS)
     draw_shot(folder.folder / "new" / "late.jpg", 8901)
