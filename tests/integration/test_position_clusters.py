@@ -42,14 +42,11 @@ def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], 
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("zoom", [0.0, 3.5, 7.0, 12.0, 20.0])
-def test_a_map_of_any_scale_counts_all_photos_in_few_rows(
-    database: Database, tmp_path: Path, zoom: float
-) -> None:
+def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "tiny.pt")
     library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     random = Random(1)
-    for n in range(80):
+    for n in range(40):
         library.photo(f"{n}.jpg")
         source = random.choice(("camera", "landmark"))
         library.position(f"{n}.jpg", random.uniform(43.6, 43.8), random.uniform(7.2, 7.3), "France", source)
@@ -57,11 +54,12 @@ def test_a_map_of_any_scale_counts_all_photos_in_few_rows(
     library.position("elsewhere.jpg", 48.86, 2.29)
     library.gone("7.jpg")
     bounds = BoundingBox(43.0, 7.0, 44.0, 8.0)
-    found = cells_within(database, bounds, zoom)
-    assert sum(cell.photos for cell in found) == 79
-    clusters = cluster_cells(found, bounds, zoom)
-    assert sum(cluster.total for cluster in clusters) == 79
-    assert {source for cluster in clusters for source in cluster.photos} == {"camera", "landmark"}
-    if zoom < 5:
-        assert len(clusters) == 1
-        assert clusters[0].place == "France"
+    for zoom in (0.0, 3.5, 7.0, 12.0, 20.0):
+        found = cells_within(database, bounds, zoom)
+        assert sum(cell.photos for cell in found) == 39
+        clusters = cluster_cells(found, bounds, zoom)
+        assert sum(cluster.total for cluster in clusters) == 39
+        assert {source for cluster in clusters for source in cluster.photos} == {"camera", "landmark"}
+        if zoom < 5:
+            assert len(clusters) == 1
+            assert clusters[0].place == "France"

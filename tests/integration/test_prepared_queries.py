@@ -36,12 +36,13 @@ def read(database: Database, query: Any, values: dict[str, Any]) -> Any:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("digest", ["one", "two", "missing", "", "'; DROP TABLE contents; --", "ünïcode ✓"])
-def test_the_result_is_that_of_an_ordinary_query(database: Database, digest: str) -> None:
-    add(database, "one", "two", "'; DROP TABLE contents; --", "ünïcode ✓")
-    result = database.fetch_first(PreparedQuery(ID), {"digest": digest})
-    assert result == read(database, ID, {"digest": digest})
-    assert type(result) is type(read(database, ID, {"digest": digest}))
+def test_the_result_is_that_of_an_ordinary_query(database: Database) -> None:
+    stored = ("one", "'; DROP TABLE contents; --", "ünïcode ✓")
+    add(database, *stored)
+    for digest in (*stored, "missing", ""):
+        result = database.fetch_first(PreparedQuery(ID), {"digest": digest})
+        assert result == read(database, ID, {"digest": digest})
+        assert (result is not None) == (digest in stored)
 
 
 def test_parameters_are_passed_by_name(database: Database) -> None:

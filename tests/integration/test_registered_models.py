@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.threads import in_threads
 
 from tagger.catalog import shipped_model
 from tagger.catalog.registered_models import (
@@ -18,7 +21,7 @@ from tagger.catalog.registered_models import (
     use_model,
     verify_model,
 )
-from tagger.database.connection import Database
+from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import (
     ModelChanged,
@@ -204,16 +207,17 @@ def test_concurrent_registrations_create_one_model(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     tiny_artifact(tmp_path / "a.pt")
-    program = (
-        "import sys; from pathlib import Path; from tagger.database.connection import open_database; "
-        "from tagger.catalog.registered_models import add_model; "
-        "print(add_model(open_database(sys.argv[1]), Path(sys.argv[2])).id)"
-    )
-    command = [sys.executable, "-c", program, database_url, str(tmp_path / "a.pt")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    outputs = {process.communicate(timeout=60)[0] for process in processes}
-    assert {process.returncode for process in processes} == {0}
-    assert len(outputs) == 1
+    ready = threading.Barrier(4)
+    registered: list[int] = []
+
+    def register() -> None:
+        with closing(open_database(database_url)) as own:
+            ready.wait(30)
+            registered.append(add_model(own, tmp_path / "a.pt").id)
+
+    in_threads([register] * 4)
+    assert len(registered) == 4
+    assert len(set(registered)) == 1
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(models)) == 1
         assert connection.scalar(select(func.count()).select_from(landmarks)) == len(LABELS)

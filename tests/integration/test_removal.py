@@ -127,7 +127,7 @@ def test_concurrent_removal_tagging_and_scanning(
     monkeypatch.setattr(removal, "PAGE", 7)
     monkeypatch.setattr("tagger.enqueue.scan.PAGE", 10)
     first = folder.draw("a.jpg")
-    for number in range(60):
+    for number in range(30):
         if number % 3:
             folder.draw(f"sub/{number:02}.jpg", shade=number)
         else:
@@ -150,5 +150,5 @@ def test_concurrent_removal_tagging_and_scanning(
     in_threads([tag, forget_often])
     folder.tag()
     outcomes = folder.tag()
-    assert len(outcomes) == 61
+    assert len(outcomes) == 31
     assert set(outcomes.values()) == {"skipped"}

@@ -29,7 +29,7 @@ from tagger.processing.executor import ChunkExecutor
 from tagger.processing.model_cache import ModelCache
 from tagger.processing.storage import StoredOutcome
 
-PARTS = 10
+PARTS = 5
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
 
 
 def test_photos_that_were_copied_just_now_are_waited_for_together(folder: TaggedFolder) -> None:
-    settle_s, count = 0.7, 100
+    settle_s, count = 0.7, 40
     for number in range(count):
         folder.draw(f"{number}.jpg", shade=number)
     job = folder.record()
@@ -72,7 +72,7 @@ def test_photos_that_were_copied_just_now_are_waited_for_together(folder: Tagged
 def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.001)
+    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.0002)
     path = folder.draw("a.jpg")
     os.utime(path, (1, 1))
     progress = _run(folder, folder.record(), settle_s=600)
@@ -110,7 +110,7 @@ def test_photo_that_is_processed_in_a_child_process_fails_at_once_if_it_has_not_
 def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fails(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.001)
+    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.0002)
     path = folder.draw("a.jpg")
     _run(folder, folder.record(), settle_s=600)
     untagged = Backfill(BackfillScope.UNTAGGED)

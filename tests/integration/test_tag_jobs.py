@@ -249,7 +249,7 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
 
 
 def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
-    for number in range(90):
+    for number in range(48):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()
     elsewhere = folder.folder.with_name("unmounted")
@@ -263,8 +263,8 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert progress.state is JobState.WAITING
     assert "photos" in (progress.note or "")
     assert progress.failed == 0
-    assert 0 < progress.tagged < 90
-    assert progress.queued == 90 - progress.tagged
+    assert 0 < progress.tagged < 48
+    assert progress.queued == 48 - progress.tagged
     with folder.database.read() as connection:
         assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
     assert folder.failing() == []
@@ -446,7 +446,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
 
 
 def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
-    for number in range(60):
+    for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()
 
@@ -456,7 +456,7 @@ def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
 
     progress = folder.run(job, cancel)
     assert (progress.state, progress.queued, progress.running) == (JobState.CANCELLED, 0, 0)
-    assert progress.tagged + progress.cancelled == 60
+    assert progress.tagged + progress.cancelled == 32
 
 
 class _Raises(torch.nn.Module):
@@ -593,7 +593,7 @@ def test_a_photo_forgotten_in_mid_job_is_skipped(folder: TaggedFolder) -> None:
 
 
 def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFolder) -> None:
-    for number in range(50):
+    for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()
 
@@ -604,9 +604,9 @@ def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFold
         folder.run(job, broken_pipe)
     progress = folder.progress(job)
     assert progress.state is JobState.CANCELLED
-    assert progress.tagged + progress.cancelled == 50
+    assert progress.tagged + progress.cancelled == 32
     again = folder.run(folder.record())
-    assert again.tagged + again.skipped == 50
+    assert again.tagged + again.skipped == 32
     assert again.skipped >= progress.tagged
 
 

@@ -42,7 +42,7 @@ from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8
 """Photos of each place."""
-OTHER_PLACES = range(10, 40)
+OTHER_PLACES = range(10, 28)
 
 
 class Library(TaggedFolder):

@@ -79,7 +79,7 @@ def test_a_verdict_that_is_given_meanwhile_is_learned(library: Library) -> None:
     assert library.learned() == [(library.church.id, 3)]
 
 
-@pytest.mark.parametrize("action", ["merge", "remove"])
+@pytest.mark.parametrize("action", ["merge", pytest.param("remove", marks=pytest.mark.slow)])
 def test_a_landmark_that_goes_meanwhile_is_not_learned(library: Library, action: str) -> None:
     bridge = library.landmark("Old bridge")
 

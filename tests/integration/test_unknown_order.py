@@ -19,14 +19,21 @@ EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versa
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
 
 
-@pytest.fixture(params=["sorted", "along the index"])
-def library(
-    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> StoredPhotos:
+@pytest.fixture(autouse=True, params=["sorted", "along the index"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to read photos."""
     if request.param != "sorted":
         walk_along_index(monkeypatch)
-    tiny_artifact(tmp_path / "tiny.pt")
-    stored = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+
+
+@pytest.fixture(scope="module")
+def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+    return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
+
+
+def stored_photos(database: Database, folder: Path) -> StoredPhotos:
+    tiny_artifact(folder / "tiny.pt")
+    stored = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
     stored.photo("far.jpg", (EIFFEL, 0.1, False), digest="far")
     stored.photo("near.jpg", (GATE, 0.45, False), (EIFFEL, 0.05, False), digest="near")
     stored.photo("copy.jpg", digest="near")
@@ -56,14 +63,12 @@ def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[
         position = page.next
 
 
-@pytest.mark.parametrize("size", [1, 2, 100])
-def test_the_likeliest_come_first_and_those_without_a_candidate_last(
-    library: StoredPhotos, size: int
-) -> None:
-    found = [name for page in pages(library, BY_SCORE, size) for name in page]
-    assert sorted(found[:2]) == ["copy", "near"]
-    assert found[2:4] == ["middle", "far"]
-    assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
+def test_the_likeliest_come_first_and_those_without_a_candidate_last(library: StoredPhotos) -> None:
+    for size in (1, 2, 100):
+        found = [name for page in pages(library, BY_SCORE, size) for name in page]
+        assert sorted(found[:2]) == ["copy", "near"]
+        assert found[2:4] == ["middle", "far"]
+        assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -115,7 +120,10 @@ def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos)
             assert ids == listed[skip : skip + limit]
 
 
-def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(library: StoredPhotos) -> None:
+def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(
+    database: Database, tmp_path: Path
+) -> None:
+    library = stored_photos(database, tmp_path)
     library.photo("sure.jpg", (EIFFEL, 0.56, False), (GATE, 0.04, False), digest="sure")
     library.photo("refused.jpg", (EIFFEL, 0.9, False), digest="refused")
     library.verdict("refused", EIFFEL, "rejected")
