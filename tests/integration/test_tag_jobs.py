@@ -111,14 +111,6 @@ def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
     assert folder.photo("new/name.jpg").gone_since is None
 
 
-def test_unchanged_photos_are_skipped_without_being_read(folder: TaggedFolder) -> None:
-    path = folder.draw("a.jpg")
-    folder.tag()
-    path.chmod(0)
-    assert folder.tag() == {"a.jpg": "skipped"}
-    assert folder.results == []
-
-
 def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: TaggedFolder) -> None:
     folder.draw("a.jpg")
     late = folder.record()
@@ -128,19 +120,20 @@ def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: 
     assert folder.outcomes(late) == {"a.jpg": "skipped"}
 
 
-def test_a_touched_photo_with_the_same_image_is_skipped(folder: TaggedFolder) -> None:
-    path = folder.draw("a.jpg")
+def test_a_photo_is_read_again_if_it_was_touched_and_classified_again_if_its_image_changed(
+    folder: TaggedFolder,
+) -> None:
+    path = folder.draw("a.jpg", 0)
     folder.tag()
+    path.chmod(0)
+    assert folder.tag() == {"a.jpg": "skipped"}
+    assert folder.results == []
+    path.chmod(0o644)
     os.utime(path, ns=(1, 1))
     assert folder.tag() == {"a.jpg": "skipped"}
     assert folder.results == ["AlreadyClassified"]
     assert folder.tag() == {"a.jpg": "skipped"}
     assert folder.results == []
-
-
-def test_a_changed_image_is_classified_and_loses_the_old_tags(folder: TaggedFolder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
     folder.draw("a.jpg", 1, shade=3)
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.tags_of("a.jpg")[0] == (GATE, 1, True)
@@ -173,24 +166,23 @@ def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> Non
     assert [(photo.path, photo.kind) for photo in folder.failing()] == [("a.jpg", FailureKind.GONE)]
 
 
-def test_reprocess_classifies_photos_again(folder: TaggedFolder) -> None:
+def test_photos_are_classified_again_by_request_and_with_another_top_k_or_threshold(
+    folder: TaggedFolder,
+) -> None:
     folder.draw("a.jpg")
     folder.tag()
     assert folder.tag(reprocess=True) == {"a.jpg": "tagged"}
     assert folder.results == ["Classified"]
     assert folder.count(tags) == 3
-
-
-@pytest.mark.parametrize("options", [{"top_k": 2}, {"threshold": 0.1 + 0.2}])
-def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, options: dict) -> None:
-    folder.draw("a.jpg")
-    folder.tag()
+    assert folder.tag(top_k=2) == {"a.jpg": "tagged"}
+    assert folder.results == ["Classified"]
+    assert folder.count(tags) == 2
+    options = {"top_k": 2, "threshold": 0.1 + 0.2}
     assert folder.tag(**options) == {"a.jpg": "tagged"}
     assert folder.results == ["Classified"]
     shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
     assert folder.tag(**options) == {"a.jpg": "skipped", "b.jpg": "tagged"}
     assert folder.results == ["AlreadyClassified"]
-    assert folder.count(tags) == options.get("top_k", 3)
 
 
 def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:

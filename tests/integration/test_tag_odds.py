@@ -291,7 +291,7 @@ def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
     assert library.state() == turned
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_updates_after_each_change_give_what_a_whole_update_gives(library: Library, seed: int) -> None:
     random = np.random.default_rng(seed)
     places = [None, PARIS, (48.8, 2.1), (47.0, 3.0), TOKYO, KYOTO]

@@ -177,18 +177,13 @@ def test_dates_select_trips_that_overlap_them(library: PositionLibrary) -> None:
     assert [each.trip.id for each in trip_summaries(library.database, first, second)] == ["2024-05-03-paris"]
 
 
-@pytest.mark.parametrize("name", ["", "paris", "2024-05-03", "2024-05-03-arles"])
-def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary, name: str) -> None:
+def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary) -> None:
     in_paris(library)
-    if name.startswith("2024"):
+    for name in ("2024-05-03", "2024-05-03-arles"):
         assert trip_summary(library.database, name).trip.id == "2024-05-03-paris"
-    else:
+    for name in ("", "paris"):
         with pytest.raises(TripNotFound):
             trip_summary(library.database, name)
-
-
-@pytest.mark.parametrize("name", ["2024-05-04-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"])
-def test_a_day_without_a_trip_has_none(library: PositionLibrary, name: str) -> None:
-    in_paris(library)
-    with pytest.raises(TripNotFound):
-        found(library, trip=name)
+    for name in ("2024-05-04-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"):
+        with pytest.raises(TripNotFound):
+            found(library, trip=name)

@@ -88,18 +88,13 @@ def test_composed_characters_are_the_same_password(database: Database) -> None:
     assert sign_in_user(database, "zoe", "cafe\u0301 au lait 12", HOME) is not None
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "a b", "-a", "a/b", "x" * 129, "a\nb", "é", "TAGGER_WEB_TOKEN", "web:a"]
-)
-def test_names_that_could_be_mistaken_are_refused(database: Database, name: str) -> None:
-    with pytest.raises(UserNameInvalid):
-        add_user(database, name, Role.VIEWER, PASSWORD)
-
-
-@pytest.mark.parametrize("password", ["", "short", "aaaaaaaaaaaaa", "ada1234567", "x" * (MAX_LENGTH + 1)])
-def test_weak_passwords_are_refused(database: Database, password: str) -> None:
-    with pytest.raises(PasswordRefused):
-        add_user(database, "ada", Role.VIEWER, password)
+def test_names_that_could_be_mistaken_and_weak_passwords_are_refused(database: Database) -> None:
+    for name in ("", " ", "a b", "-a", "a/b", "x" * 129, "a\nb", "é", "TAGGER_WEB_TOKEN", "web:a"):
+        with pytest.raises(UserNameInvalid):
+            add_user(database, name, Role.VIEWER, PASSWORD)
+    for password in ("", "short", "aaaaaaaaaaaaa", "ada1234567", "x" * (MAX_LENGTH + 1)):
+        with pytest.raises(PasswordRefused):
+            add_user(database, "ada", Role.VIEWER, password)
     assert not has_users(database)
 
 
