@@ -68,7 +68,6 @@ def test_new_and_changed_objects_are_unseen_and_waiting_ones_are_not(prefix: Pre
     assert prefix.gone() == []
 
 
-@pytest.mark.postgresql
 def test_objects_that_are_gone_are_marked_once(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagger.enqueue.object_changes.PAGE", 2)
     names = [f"{number}.jpg" for number in range(5)]

@@ -137,7 +137,6 @@ def test_country_in_any_case_returns_a_photo_with_two_of_its_landmarks_once(libr
     assert [tag.landmark for tag in photo.tags] == [EIFFEL, VERSAILLES]
 
 
-@pytest.mark.postgresql
 def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
@@ -150,7 +149,6 @@ def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
     assert paths_of(library, near=Near(48.8584, 2.2945, 15.0), landmark=VERSAILLES) == ["versailles.jpg"]
 
 
-@pytest.mark.postgresql
 def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
     library.photo("sure.jpg", (EIFFEL, 0.95, True))
     library.photo("unsure.jpg", (EIFFEL, 0.6, True))
@@ -400,7 +398,6 @@ def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
     assert classified_paths["nameless-hill"] == 0
 
 
-@pytest.mark.postgresql
 def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:
     path = library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="same")
     copy = library.photo("copy.jpg", digest="same")

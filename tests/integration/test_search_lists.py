@@ -79,7 +79,6 @@ def test_a_raw_file_leads_to_its_photo(library: StoredPhotos) -> None:
     assert [(file.photo_id, file.name) for file in found] == [(ids[0], "IMG_1.cr2"), (ids[0], "IMG_1.jpg")]
 
 
-@pytest.mark.postgresql
 def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     if not library.database.is_sqlite:
         return  # a table this small is read as a whole

@@ -257,7 +257,7 @@ def test_a_landmark_is_learned_after_the_images_that_are_being_stored(library: L
         with library.database.write() as connection:
             TaughtCache(library.model.id).current(connection)
             is_storing.set()
-            time.sleep(0.5)
+            time.sleep(0.2)
             order.append("stored")
 
     def learn() -> None:
