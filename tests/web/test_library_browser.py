@@ -114,6 +114,11 @@ def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: 
         assert [seen[number] for number in sorted(seen)] == expected
         assert len(expected) == SHOWN
         assert page.evaluate("document.querySelectorAll('[data-grid] *').length") < 500
+        # Going back leads to where one was.
+        page.goto(f"{many}/search")
+        page.go_back()
+        photo = page.wait_for_selector(f"[data-photo='{tiles[len(tiles) // 2]['photo']}']")
+        assert int(photo.evaluate("(link) => link.getAttribute('aria-posinset')")) > SHOWN // 2
 
 
 @pytest.mark.slow
@@ -169,7 +174,7 @@ def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, man
         )
 
 
-def test_arrow_keys_go_from_photo_to_photo(browser: Browser, many: str) -> None:
+def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         page.locator(".photo-tile > a").first.focus()
@@ -190,11 +195,6 @@ def test_arrow_keys_go_from_photo_to_photo(browser: Browser, many: str) -> None:
         page.wait_for_function(f"() => ({here})() === {SHOWN}")
         page.keyboard.press("Home")
         page.wait_for_function(f"() => ({here})() === 1")
-
-
-def test_the_scale_of_months_is_used_by_keyboard_and_by_mouse(browser: Browser, many: str) -> None:
-    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        open_grid(page, many)
         scale = page.get_by_role("slider", name="Month")
         expect(scale).to_have_attribute("aria-valuetext", "November 2001, 10 photos")
         scale.focus()
@@ -215,11 +215,7 @@ def test_the_scale_of_months_is_used_by_keyboard_and_by_mouse(browser: Browser, 
         page.mouse.move(handle["x"], track["y"], steps=4)
         page.mouse.up()
         expect(page.get_by_role("heading", name="November 2001")).to_be_in_viewport()
-
-
-def test_photos_that_are_not_loaded_are_selected_too(browser: Browser, many: str) -> None:
-    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        open_grid(page, many)
+        # Photos that are not loaded are selected, too.
         page.keyboard.press("Control+a")
         selected = page.locator('.action-bar [role="status"]')
         expect(selected).to_have_text(f"{SHOWN} photos selected", timeout=60_000)
@@ -252,19 +248,6 @@ def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: st
         on_screen = page.evaluate(ON_SCREEN)
         assert len(on_screen) > 3
         assert set(requested[: len(on_screen)]) == set(on_screen)
-
-
-def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
-    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        open_grid(page, many)
-        scroll_to_the_end(page, SHOWN // 2)
-        tiles = loaded_tiles(page)
-        page.goto(f"{many}/search")
-        page.go_back()
-        page.wait_for_function(
-            "(photo) => document.querySelector(`[data-photo='${photo}']`)",
-            arg=tiles[len(tiles) // 2]["photo"],
-        )
 
 
 @pytest.mark.slow
@@ -322,17 +305,6 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
 
 
 @pytest.mark.slow
-def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/library") as page:
-        page.get_by_role("link", name="Eiffel Tower").click()
-        expect(page.get_by_role("heading", name="Eiffel Tower")).to_be_visible()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('[data-grid] img')].every((image) => image.complete && image.naturalWidth > 50)"
-        )
-
-
-@pytest.mark.slow
 def test_a_landmark_and_the_lightbox_count_copies_once(
     browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> None:
@@ -366,14 +338,6 @@ def test_covers_that_take_long_come_by_themselves(
         expect(page.locator(".cover img")).to_have_count(1, timeout=30_000)
         expect(page.locator("#summary")).to_have_text("1 landmark")
         expect(page.get_by_text("Choosing covers")).to_have_count(0)
-
-
-@pytest.mark.slow
-def test_the_map_is_used_by_keyboard(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/map") as page:
-        page.locator("svg.map a").first.focus()
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="Eiffel Tower")).to_be_visible()
 
 
 def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser, address: str) -> None:
@@ -475,65 +439,54 @@ def test_folders_of_the_filter_open_without_being_chosen(
         expect(folders.get_by_label("y")).to_have_count(0)
 
 
-@pytest.mark.slow
-def test_the_rest_of_a_list_of_the_filter_stays_open(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
+@pytest.fixture
+def cameras(web_settings: Settings, web_database: Database, tmp_path: Path) -> Iterator[str]:
+    """The address of a library of twelve photos by as many cameras."""
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for n in range(11):
+    for n in range(12):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos?any_rank=1") as page:
+    with serving(web_settings) as url:
+        yield url
+
+
+@pytest.mark.slow
+def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
+    browser: Browser, cameras: str
+) -> None:
+    with open_page(browser, f"{cameras}/photos?any_rank=1") as page:
         page.get_by_role("link", name="Filter", exact=True).click()
-        cameras = page.get_by_role("group", name="Camera")
-        expect(cameras.get_by_label("Camera 9")).to_be_hidden()
-        cameras.locator("summary").press("Enter")
+        group, tiles = page.get_by_role("group", name="Camera"), page.locator("[data-grid] > .photo-tile")
+        camera, rest = group.get_by_label("Camera 9"), group.locator("summary")
+        expect(rest).to_have_accessible_name("4 more cameras")
+        for summary in (rest, page.locator("[data-group=landmark] > summary")):
+            summary.evaluate("summary => { summary.dataset.old = true; }")
+            group.get_by_role("checkbox").first.click()
+            summary.focus()
+            expect(page.locator("[data-old]")).to_have_count(0)  # photos are counted again
+            expect(summary).to_be_focused()
+        expect(camera).to_be_hidden()
+        rest.press("Enter")
         section = page.get_by_role("navigation", name="Main").get_by_role("link", name="Photos")
         expect(section).to_have_attribute("aria-current", "page")
-        cameras.get_by_label("Camera 9").check()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(1)
+        camera.check()
+        expect(tiles).to_have_count(1)
         expect(section).to_have_attribute("aria-current", "true")
-        cameras.get_by_label("Camera 9").uncheck()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(11)
-        expect(cameras.get_by_label("Camera 9")).to_be_visible()
-        expect(cameras.get_by_label("Camera 9")).to_be_focused()
+        camera.uncheck()
+        expect(tiles).to_have_count(12)
+        expect(camera).to_be_visible()
+        expect(camera).to_be_focused()
         assert axe_findings(page) == []
 
 
 @pytest.mark.slow
-def test_a_summary_of_the_filter_keeps_the_focus_while_photos_are_counted_again(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for n in range(12):
-        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos?any_rank=1") as page:
-        page.get_by_role("link", name="Filter", exact=True).click()
-        cameras = page.get_by_role("group", name="Camera")
-        rest = cameras.locator("summary")
-        expect(rest).to_have_accessible_name("4 more cameras")
-        for summary in (rest, page.locator("[data-group=landmark] > summary")):
-            summary.evaluate("summary => { summary.dataset.old = true; }")
-            cameras.get_by_role("checkbox").first.click()
-            summary.focus()
-            expect(page.locator("[data-old]")).to_have_count(0)
-            expect(summary).to_be_focused()
-
-
-@pytest.mark.slow
-def test_focus_goes_to_the_summary_of_a_folded_rest(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for n in range(12):
-        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
-    query = "any_rank=1&camera=Camera+9"
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos?{query}") as page:
+def test_focus_goes_to_the_summary_of_a_folded_rest(browser: Browser, cameras: str) -> None:
+    with open_page(browser, f"{cameras}/photos?any_rank=1&camera=Camera+9") as page:
         page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        cameras = page.get_by_role("group", name="Camera")
-        cameras.get_by_role("checkbox", name="Camera 9").uncheck()
+        group = page.get_by_role("group", name="Camera")
+        group.get_by_role("checkbox", name="Camera 9").uncheck()
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(12)
-        expect(cameras.get_by_role("checkbox", name="Camera 9")).to_be_hidden()
-        expect(cameras.locator("summary")).to_be_focused()
+        expect(group.get_by_role("checkbox", name="Camera 9")).to_be_hidden()
+        expect(group.locator("summary")).to_be_focused()
 
 
 @pytest.mark.slow
@@ -590,34 +543,17 @@ def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/photos?min_score=0.5",
-        *(pytest.param(path, marks=pytest.mark.slow) for path in (f"/landmarks/{EIFFEL}", "/unknown")),
-    ],
-)
-def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str, path: str) -> None:
-    with open_page(browser, address + path, screen=PHONE) as page:
-        expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
-        boxes = [each.bounding_box() for each in page.locator(".page-tools > :visible").all()]
-        middles = [box["y"] + box["height"] / 2 for box in boxes if box]
-        assert len(middles) >= 4 - ("unknown" in path)
-        assert max(middles) - min(middles) < 2
-        page.get_by_role("group").filter(has_text="Order").locator("summary").click()
-        expect(page.get_by_role("link", name="Oldest first")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_filters_work_without_script(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos?sort=name", script=False) as page:
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        page.get_by_label("Eiffel Tower").check()
-        page.get_by_role("button", name="Show photos").click()
-        expect(page.locator("[data-photo]")).to_have_count(2)
-        assert page.url == f"{address}/photos?landmark=eiffel-tower&sort=name"
-        page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(page.locator("[data-photo]")).to_have_count(5)
+def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str) -> None:
+    with open_page(browser, "about:blank", screen=PHONE, base=address) as page:
+        for path in ("/photos?min_score=0.5", f"/landmarks/{EIFFEL}", "/unknown"):
+            page.goto(path)
+            expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
+            boxes = [each.bounding_box() for each in page.locator(".page-tools > :visible").all()]
+            middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+            assert len(middles) >= 4 - ("unknown" in path)
+            assert max(middles) - min(middles) < 2
+            page.get_by_role("group").filter(has_text="Order").locator("summary").click()
+            expect(page.get_by_role("link", name="Oldest first")).to_be_visible()
 
 
 def _all_photos(page: Page, address: str) -> list[dict[str, int]]:

@@ -1,8 +1,7 @@
 """The pages of jobs in a browser: updated while a worker runs, usable without JavaScript, correct after failures."""
 
-import socket
+import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser, Error, Page, Route, expect
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
-from support.commands import Process, Terminal, draw, draw_many
+from support.commands import Terminal, draw, draw_many
 from support.job_runs import process_job
 from support.page_server import served
 from support.web_jobs import JobClient
@@ -24,11 +23,18 @@ from tagger.enqueue.ticks import record_tick
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.settings import Settings
+from tagger.web.api import events
 
 SCREENS = pytest.mark.parametrize(
     "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
 )
 PHOTOS = 160
+
+
+@pytest.fixture(autouse=True)
+def fast_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads the jobs ten times a second instead of once."""
+    monkeypatch.setattr(events, "POLL_S", 0.1)
 
 
 def start_folder(page: Page, name: str | None = None) -> int:
@@ -141,7 +147,7 @@ def active_worker(database: Database, name: str) -> Iterator[None]:
 
 
 @SCREENS
-def test_a_job_is_followed_paused_resumed_and_retried(
+def test_a_job_is_followed_paused_resumed_retried_and_cancelled(
     browser: Browser,
     web_settings: Settings,
     web_database: Database,
@@ -149,7 +155,7 @@ def test_a_job_is_followed_paused_resumed_and_retried(
     screen: Screen,
     folder: Path,
 ) -> None:
-    draw_many(folder / "<img src=x>", 8)
+    draw_many(folder / "<img src=x>", 2)
     for n in range(2):
         (folder / f"<img src=x>/<b>broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
     with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
@@ -157,8 +163,13 @@ def test_a_job_is_followed_paused_resumed_and_retried(
         job = start_folder(page, "<img src=x>")
         page.goto("/jobs")
         card = page.locator(f'[data-job="{job}"]')
-        expect(card.locator("[data-field=done]")).to_have_text("0 of 10 photos")
+        expect(card.locator("[data-field=done]")).to_have_text("0 of 4 photos")
         expect(page.get_by_text("Jobs are recorded and wait for one.")).to_be_visible()
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_text("For the command line").click()
+        page.get_by_role("button", name="Copy tagger worker").click()
+        expect(page.locator(".toast")).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == "tagger worker"
         card.get_by_role("button", name="Pause").click()
         expect(card.locator("[data-field=state]")).to_have_text("paused")
         expect(page).to_have_url(f"{address}/jobs")
@@ -181,21 +192,10 @@ def test_a_job_is_followed_paused_resumed_and_retried(
             page.get_by_role("button", name="Retry 2 photos").click()
             page.wait_for_url(f"**/jobs/{job + 1}")
             expect(page.locator("[data-field=done]")).to_have_text("0 of 2 photos")
-            jobs.run(job + 1)
-            expect(page.locator("[data-field=state]")).to_have_text("finished")
-
-
-@SCREENS
-def test_a_job_is_cancelled_after_confirmation(
-    browser: Browser, web_settings: Settings, screen: Screen, folder: Path
-) -> None:
-    draw_many(folder, 3)
-    with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
-        start_folder(page)
-        page.locator("summary", has_text="Cancel").click()
-        page.get_by_role("button", name="permanently").click()
-        expect(page.locator("[data-field=state]")).to_have_text("cancelled")
-        expect(page.locator("[data-field=note]")).to_have_text("by request")
+            page.locator("summary", has_text="Cancel").click()
+            page.get_by_role("button", name="permanently").click()
+            expect(page.locator("[data-field=state]")).to_have_text("cancelled")
+            expect(page.locator("[data-field=note]")).to_have_text("by request")
 
 
 @pytest.mark.slow
@@ -217,100 +217,58 @@ def test_a_menu_stays_open_while_the_job_changes(
         expect(page.locator("[data-field=state]")).to_have_text("cancelled")
 
 
-@pytest.mark.slow
-def test_the_kinds_of_failures_stay_open_while_other_jobs_change(
-    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
-) -> None:
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8no photo")
-    (folder / "empty.jpg").write_bytes(b"")
-    job = jobs.start(folder)["job"]
-    jobs.run(job)
-    with serving(web_settings) as address, open_page(browser, address, base=address) as page:
-        show_placeholders_quietly(page)
-        page.goto(f"/jobs/{job}")
-        page.locator("summary", has_text="Retry only one kind").click()
-        live = page.locator("[data-live]")
-        version = live.get_attribute("data-version") or ""
-        kind = page.locator("button[name=kind]").first
-        kind.focus()
-        jobs.start(folder, again=True)
-        expect(live).not_to_have_attribute("data-version", version)
-        expect(kind).to_be_visible()
-        expect(kind).to_be_focused()
-
-
 WITHOUT_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined });"
 """As over HTTP at another address."""
 WITHOUT_COPYING = "Document.prototype.execCommand = () => false;"
 
 
-@pytest.mark.parametrize(
-    "script", ["", pytest.param(WITHOUT_CLIPBOARD, marks=pytest.mark.slow)], ids=["clipboard", "command"]
-)
-def test_a_command_is_copied(browser: Browser, web_settings: Settings, script: str) -> None:
+@pytest.mark.slow
+def test_without_a_clipboard_a_command_is_copied_otherwise_or_selected(
+    browser: Browser, web_settings: Settings
+) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         read = "navigator.clipboard.readText.bind(navigator.clipboard)"
-        page.evaluate(f"window.readClipboard = {read}; {script}")
+        page.evaluate(f"window.readClipboard = {read}; {WITHOUT_CLIPBOARD}")
         page.get_by_text("For the command line").click()
-        page.get_by_role("button", name="Copy tagger worker").click()
+        copy = page.get_by_role("button", name="Copy tagger worker")
+        copy.click()
         expect(page.locator(".toast")).to_have_text("Copied")
         assert page.evaluate("readClipboard()") == "tagger worker"
-
-
-@pytest.mark.slow
-def test_a_command_that_cannot_be_copied_is_selected(browser: Browser, web_settings: Settings) -> None:
-    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
-        page.evaluate(WITHOUT_CLIPBOARD + WITHOUT_COPYING)
-        page.get_by_text("For the command line").click()
-        page.get_by_role("button", name="Copy tagger worker").click()
-        expect(page.locator(".toast")).to_contain_text("The command is selected")
+        page.evaluate(WITHOUT_COPYING)
+        copy.click()
+        expect(page.locator(".toast").last).to_contain_text("The command is selected")
         assert page.evaluate("getSelection().toString()") == "tagger worker"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("screen", "script"),
-    [(PHONE, True), pytest.param(DESKTOP, True, marks=pytest.mark.slow), (PHONE, False)],
-    ids=["phone", "desktop", "phone-no-script"],
-)
 def test_a_schedule_is_added_paused_run_and_removed(
-    browser: Browser,
-    web_settings: Settings,
-    web_database: Database,
-    screen: Screen,
-    script: bool,
-    folder: Path,
+    browser: Browser, web_settings: Settings, web_database: Database, folder: Path
 ) -> None:
     draw_many(folder, 2)
     with (
         serving(web_settings) as address,
-        open_page(browser, f"{address}/jobs", screen=screen, base=address, script=script) as page,
+        open_page(browser, f"{address}/jobs", screen=PHONE, base=address) as page,
     ):
         page.get_by_role("link", name="Add a schedule").click()
         page.get_by_label("Name").fill("every / night")
         page.get_by_label("First scan").select_option(str(folder))
-        if script:
-            expect(page.get_by_label("Cron expression")).to_be_hidden()
-            page.get_by_label("How often").select_option("Other")
-            expect(page.get_by_label("Cron expression")).to_be_focused()
-            page.get_by_label("How often").select_option("Every hour")
-            expect(page.locator("#due")).to_contain_text("At the start of every hour, next on")
+        expect(page.get_by_label("Cron expression")).to_be_hidden()
+        page.get_by_label("How often").select_option("Other")
+        expect(page.get_by_label("Cron expression")).to_be_focused()
+        page.get_by_label("How often").select_option("Every hour")
+        expect(page.locator("#due")).to_contain_text("At the start of every hour, next on")
         page.get_by_role("button", name="Add the schedule").click()
         card = page.locator(".schedule")
-        expect(card).to_contain_text("every hour" if script else "03:00")
+        expect(card).to_contain_text("every hour")
         card.get_by_role("button", name="Pause").click()
         expect(card.get_by_text("paused")).to_be_visible()
         card.get_by_role("button", name="Resume").click()
         expect(card.get_by_role("button", name="Pause")).to_be_visible()
-        if script:
-            expect_live_ticks(page, web_database)
+        expect_live_ticks(page, web_database)
         card.get_by_role("button", name="Run now").click()
         page.wait_for_url("**/jobs/*")
-        done = page.locator("[data-field=done]")
-        while not script and done.inner_text() != "0 of 2 photos":  # not updated while the scan runs
-            page.reload()
-        expect(done).to_have_text("0 of 2 photos")
+        expect(page.locator("[data-field=done]")).to_have_text("0 of 2 photos")
         page.goto("/jobs")
         card.locator("summary").click()
         card.get_by_role("button", name="Remove").click()
@@ -348,104 +306,37 @@ def test_a_page_reconnects_after_a_lost_connection(
         expect(disconnected).to_be_hidden()
 
 
-@pytest.mark.slow
 def test_a_job_waits_for_a_folder_that_is_not_available(
-    browser: Browser,
-    web_settings: Settings,
-    web_database: Database,
-    tmp_path: Path,
-    jobs: JobClient,
-    folder: Path,
+    client: TestClient, web_database: Database, tmp_path: Path, jobs: JobClient, folder: Path
 ) -> None:
-    draw_many(folder, 12)
+    draw_many(folder, 2)
     job = jobs.start(folder)["job"]
     folder.rename(tmp_path / "unmounted")
-    with serving(web_settings) as address, open_page(browser, f"{address}/jobs/{job}") as page:
-        process_job(web_database, web_settings, job)
-        expect(page.locator("[data-field=state]")).to_have_text("waiting")
-        expect(page.locator("[data-field=note]")).to_have_text(
-            "waiting for the folder “photos”, which is unavailable (not mounted?)"
-        )
-        expect(page.locator("[data-number=failed]")).to_have_text("0")
-        (tmp_path / "unmounted").rename(folder)
-        resume_suspended_jobs(web_database, [job])
-        jobs.run(job)
-        expect(page.locator("[data-field=state]")).to_have_text("finished")
-        expect(page.get_by_text("No photo of this job fails now")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_two_browsers_control_one_job(
-    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
-) -> None:
-    draw_many(folder, 3)
-    job = jobs.start(folder)["job"]
-    with (
-        serving(web_settings) as address,
-        open_page(browser, f"{address}/jobs/{job}") as one,
-        open_page(browser, f"{address}/jobs") as other,
-    ):
-        one.get_by_role("button", name="Pause").click()
-        expect(other.locator("[data-field=state]")).to_have_text("paused")
-        other.get_by_role("button", name="Resume").click()
-        expect(one.get_by_role("button", name="Pause")).to_be_visible()
-        # Both at the same time: pausing twice has no effect, and the later of two contradicting requests fails.
-        with ThreadPoolExecutor(2) as threads:
-            paused = threads.map(httpx.post, [f"{address}/api/jobs/{job}/pause"] * 2)
-            assert [response.status_code for response in paused] == [200, 200]
-            expect(one.locator("[data-field=state]")).to_have_text("paused")
-            ended = threads.map(
-                httpx.post, [f"{address}/api/jobs/{job}/{what}" for what in ("cancel", "resume")]
-            )
-            cancelled, resumed = [response.status_code for response in ended]
-            assert cancelled == 200
-            assert resumed in {200, 409}
-        for page in (one, other):
-            expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
-
-
-@contextmanager
-def server(terminal: Terminal, port: int) -> Iterator[Process]:
-    process = terminal.start("serve", "--port", str(port))
-    try:
-        terminal.wait_until(lambda: responds(port))
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def responds(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/api/status", timeout=10).status_code == 200
-    except httpx.TransportError:
-        return False
+    process_job(web_database, jobs.settings, job)
+    page = client.get(f"/jobs/{job}").text
+    assert "waiting for the folder “photos”" in page
+    assert re.search(r'data-number="failed"[^>]*>0<', page)
+    (tmp_path / "unmounted").rename(folder)
+    resume_suspended_jobs(web_database, [job])
+    jobs.run(job)
+    assert "No photo of this job fails now" in client.get(f"/jobs/{job}").text
 
 
 def test_a_page_reconnects_after_a_restart_of_the_server(
-    browser: Browser, web_settings: Settings, terminal: Terminal, folder: Path
+    browser: Browser, web_settings: Settings, web_database: Database, jobs: JobClient, folder: Path
 ) -> None:
     draw(folder / "a.jpg", 0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     # The browser reports refused connections, so its errors are not checked here.
     page = browser.new_page()
     disconnected = page.locator("[data-connection]")
-    with server(terminal, port) as process:
+    with served(web_settings, web_database) as port:
         page.goto(f"http://127.0.0.1:{port}/jobs")
         expect(page.get_by_text("No jobs yet")).to_be_visible()
-        process.kill()
-        process.wait()
-        expect(disconnected).to_be_visible()
-        terminal.run("enqueue", "photos")
-    with serving(web_settings, port=port):
-        expect(disconnected).to_be_hidden(timeout=30_000)
-        expect(page.locator('[data-job="1"] [data-field=done]')).to_have_text("0 of 1 photo")
     expect(disconnected).to_be_visible()
-    terminal.run("pause", "1")
-    with serving(web_settings, port=port):
+    job = jobs.start(folder)["job"]
+    with served(web_settings, web_database, port=port):
         expect(disconnected).to_be_hidden(timeout=30_000)
-        expect(page.locator("[data-field=state]")).to_have_text("paused")
+        expect(page.locator(f'[data-job="{job}"] [data-field=done]')).to_have_text("0 of 1 photo")
     page.close()
 
 
