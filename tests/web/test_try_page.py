@@ -178,17 +178,15 @@ def choose(page: Page, *photos: tuple[str, bytes]) -> None:
     expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
 
 
-def test_selected_photos_are_classified_in_turn(browser: Browser, address: str) -> None:
+def test_photos_are_classified_that_are_chosen_dropped_anywhere_or_pasted(
+    browser: Browser, address: str
+) -> None:
     with open_page(browser, address) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
         expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "No landmark"])
         expect(page.locator("#announcement")).to_contain_text("field.png: No landmark")
         choose(page, ("later.png", photo()))
         expect(page.locator(".result [data-name]")).to_have_text(["later.png", "tower.png", "field.png"])
-
-
-def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: str) -> None:
-    with open_page(browser, address) as page:
         for name in ("dropped.png", "pasted.png"):
             data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), name])
             if name == "dropped.png":
@@ -277,16 +275,6 @@ def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: s
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
-
-
-@pytest.mark.slow
-def test_without_script_a_photo_is_classified_too(browser: Browser, address: str) -> None:
-    with open_page(browser, address, script=False) as page:
-        page.locator("#photo").set_input_files(
-            [{"name": "tower.png", "mimeType": "image/png", "buffer": photo()}]
-        )
-        page.get_by_role("button", name="Recognise").click()
-        expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
 
 
 @pytest.mark.slow
