@@ -4,9 +4,9 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.testclient import TestClient
-from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
+from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from tagger.database.connection import Database
@@ -45,13 +45,10 @@ def wait_for_clusters(page: Page) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
 def test_every_cluster_can_be_pressed_and_the_page_is_accessible(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos, screen: Screen
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
-    with serving(web_settings) as address, open_page(browser, f"{address}/map", screen=screen) as page:
+    with serving(web_settings) as address, open_page(browser, f"{address}/map", screen=PHONE) as page:
         wait_for_clusters(page)
         expect(page.locator("svg.map")).to_be_hidden()
         boxes = [mark.bounding_box() for mark in page.locator(CLUSTER).all()]
@@ -66,24 +63,49 @@ def test_every_cluster_can_be_pressed_and_the_page_is_accessible(
         assert page.evaluate(LOADED_BYTES) < 1_000_000
 
 
-def test_a_cluster_opens_by_keyboard_down_to_its_photos(
+def test_a_cluster_and_a_rectangle_on_the_map_open_their_photos(
     browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
     nice = "43.55,7.0,43.8,7.4"
     with serving(web_settings) as address, open_page(browser, f"{address}/map?box={nice}") as page:
-        wait_for_clusters(page)
+        tiles = page.locator("[data-grid] > .photo-tile")
         spot = page.get_by_role("link", name="2 photos, France, 2 by GPS")
         spot.wait_for(timeout=WAIT_MS)
+        expect(page.locator("svg.map")).to_be_hidden()
         spot.focus()
         expect(page.locator(".map-preview")).to_contain_text("France: 2 by GPS")
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos?box=43.7%2C7.27%2C43.7%2C7.27", timeout=WAIT_MS)
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
+        expect(tiles).to_have_count(2)
         expect(page.get_by_role("link", name="Remove filter at 43.7, 7.27")).to_be_visible()
+        page.go_back()
+        spot.wait_for(timeout=WAIT_MS)
+        button = page.get_by_role("button", name="Select area")
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        page.keyboard.press("Escape")
+        expect(button).to_have_attribute("aria-pressed", "false")
+        button.click()
+        draw_around(page, spot)
+        expect(tiles).to_have_count(2)
+        expect(page.get_by_role("link", name="Remove filter area of")).to_be_visible()
+
+
+def draw_around(page: Page, spot: Locator) -> None:
+    """Draw a rectangle around a cluster, and wait for the photos in it."""
+    box = spot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] - 12, box["y"] - 12)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 30, box["y"] + 30)
+    expect(page.locator(".map-area")).to_be_visible()
+    page.mouse.move(box["x"] + box["width"] + 12, box["y"] + box["height"] + 12)
+    page.mouse.up()
+    page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
 
 
 @pytest.mark.slow
-def test_the_visible_part_is_an_address_and_a_filter(
+def test_the_visible_part_is_an_address_and_a_filter_and_shift_draws_a_rectangle(
     browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/map") as page:
@@ -100,39 +122,12 @@ def test_the_visible_part_is_an_address_and_a_filter(
         show.click()
         page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
-
-
-@pytest.mark.parametrize(
-    "with_shift", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["button", "shift"]
-)
-def test_a_rectangle_on_the_map_opens_its_photos(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos, *, with_shift: bool
-) -> None:
-    nice = "43.55,7.0,43.8,7.4"
-    with serving(web_settings) as address, open_page(browser, f"{address}/map?box={nice}") as page:
-        wait_for_clusters(page)
+        page.go_back()
         spot = page.get_by_role("link", name="2 photos, France, 2 by GPS")
         spot.wait_for(timeout=WAIT_MS)
-        box = spot.bounding_box()
-        assert box is not None
-        button = page.get_by_role("button", name="Select area")
-        if not with_shift:
-            button.click()
-            expect(button).to_have_attribute("aria-pressed", "true")
-            page.keyboard.press("Escape")
-            expect(button).to_have_attribute("aria-pressed", "false")
-            button.click()
-        else:
-            page.keyboard.down("Shift")
-        page.mouse.move(box["x"] - 12, box["y"] - 12)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 30, box["y"] + 30)
-        expect(page.locator(".map-area")).to_be_visible()
-        page.mouse.move(box["x"] + box["width"] + 12, box["y"] + box["height"] + 12)
-        page.mouse.up()
-        page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
+        page.keyboard.down("Shift")
+        draw_around(page, spot)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        expect(page.get_by_role("link", name="Remove filter area of")).to_be_visible()
 
 
 def test_clusters_tell_the_sources_of_positions_apart(client: TestClient, library: LibraryPhotos) -> None:
