@@ -100,6 +100,7 @@ def test_every_view_has_its_address_and_the_same_photos_as_data(
             assert [each["properties"]["path"] for each in features] == paths, view
 
 
+@pytest.mark.slow
 def test_a_verdict_on_a_photo_of_a_landmark_is_visible_everywhere(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/library", base=address, screen=PHONE) as page:
         load_all_images(page)
@@ -154,6 +155,7 @@ def test_what_browsers_do_not_show_is_shown_through_a_preview(browser: Browser, 
         assert page.request.get(f"/api/photos/{number}/image").headers["content-type"] == "image/jpeg"
 
 
+@pytest.mark.slow
 def test_trying_a_real_photo_names_it(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/try", base=address) as page:
         tagged = document_at(page, "/api/photos")["photos"][-1]

@@ -1,11 +1,12 @@
 """Signing in with a browser: redirect to the form, back to the requested page, no access for scripts."""
 
-from pathlib import Path
+import re
 
 import pytest
 from playwright.sync_api import Browser
-from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
-from support.page_server import TOKEN
+from starlette.testclient import TestClient
+from support.browser import axe_findings, open_page, serving
+from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.access.tokens import add_token
 from tagger.database.connection import Database
@@ -23,28 +24,40 @@ MISPLACED_IN_HEADER = """() => {
 """Parts that are outside the window, lie on others, are squeezed, or have several lines."""
 
 
-@pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
-def test_signing_in_leads_to_the_requested_page(
-    web_settings: Settings, browser: Browser, screen: Screen, tmp_path: Path
+@pytest.mark.slow
+def test_a_token_leads_to_the_requested_page_after_a_wrong_one(
+    web_settings: Settings, browser: Browser
 ) -> None:
-    with (
-        serving(web_settings, token=TOKEN) as address,
-        open_page(browser, f"{address}/library?country=France", screen=screen) as page,
-    ):
+    with serving(web_settings, token=TOKEN) as address:
+        context = browser.new_context(color_scheme="dark")
+        page = context.new_page()  # the browser logs the refusal as an error
+        page.goto(f"{address}/library?country=France")
         assert page.url.startswith(f"{address}/sign-in?next=")
+        page.get_by_label("Token").fill("not-the-token-at-all")
+        page.get_by_role("button", name="Sign in").click()
+        assert "That is not a valid token" in page.get_by_role("alert").inner_text()
         assert axe_findings(page) == []
-        page.screenshot(path=tmp_path / "sign-in.png")
         page.get_by_label("Token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/library?country=France")
         assert page.evaluate("document.cookie") == ""
+        context.close()
+
+
+def test_a_wrong_token_and_a_missing_page_say_what_to_do(client_with_token: TestClient) -> None:
+    form = {"token": "not-the-token-at-all"}
+    refused = client_with_token.post("/sign-in", data=form, headers={"origin": LOCAL_URL})
+    assert refused.status_code == 403
+    assert "That is not a valid token" in refused.text
+    program = {"authorization": f"Bearer {TOKEN}", "accept": "text/html"}
+    missing = client_with_token.get("/no-such-page", headers=program)
+    assert missing.status_code == 404
+    assert re.search(r'href="/library"[^>]*>\s*Go to the library', missing.text)
 
 
 @pytest.mark.slow
 def test_the_header_of_a_read_only_token_fits_every_window(
-    web_settings: Settings, web_database: Database, browser: Browser, tmp_path: Path
+    web_settings: Settings, web_database: Database, browser: Browser
 ) -> None:
     _, secret = add_token(web_database, "guest", read_only=True)
     with (
@@ -57,39 +70,7 @@ def test_the_header_of_a_read_only_token_fits_every_window(
         for width in (320, 390, 767, 768, 900, 1024, 1119, 1120, 1440):
             page.set_viewport_size({"width": width, "height": 600})
             assert page.evaluate(MISPLACED_IN_HEADER) == [], width
-            page.screenshot(path=tmp_path / f"header-{width}.png")
         assert axe_findings(page) == []
-
-
-@pytest.mark.slow
-def test_a_wrong_token_is_reported_beside_its_field(
-    web_settings: Settings, browser: Browser, tmp_path: Path
-) -> None:
-    with serving(web_settings, token=TOKEN) as address:
-        context = browser.new_context(color_scheme="dark")
-        page = context.new_page()
-        page.goto(f"{address}/sign-in")
-        page.get_by_label("Token").fill("not-the-token-at-all")
-        page.get_by_role("button", name="Sign in").click()
-        assert "That is not a valid token" in page.get_by_role("alert").inner_text()
-        assert axe_findings(page) == []
-        page.screenshot(path=tmp_path / "wrong.png")
-        context.close()
-
-
-@pytest.mark.slow
-def test_a_missing_page_links_to_the_library(
-    web_settings: Settings, browser: Browser, tmp_path: Path
-) -> None:
-    with serving(web_settings) as address:
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(f"{address}/no-such-page")
-        assert axe_findings(page) == []
-        page.screenshot(path=tmp_path / "missing.png")
-        page.get_by_role("link", name="Go to the library").click()
-        page.wait_for_url(f"{address}/library")
-        context.close()
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ def test_concurrent_verdicts_all_arrive_and_the_last_one_wins(browser: Browser, 
             expect(page.locator(".toast--bad")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_undo_of_one_person_keeps_the_verdicts_of_the_other(browser: Browser, address: str) -> None:
     grid = f"{address}/landmarks/{EIFFEL}"
     with (
