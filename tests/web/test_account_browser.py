@@ -2,7 +2,7 @@
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import DESKTOP, PHONE, Screen, axe_findings, colour_findings, open_page, serving
+from support.browser import PHONE, axe_findings, colour_findings, open_page, serving
 from support.page_server import TOKEN
 from test_accessibility import OUTSIDE_THE_SCREEN
 
@@ -29,16 +29,13 @@ def check(page: Page) -> None:
     page.emulate_media(color_scheme="light")
 
 
-@pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
 def test_a_person_signs_in_and_changes_the_password(
-    web_settings: Settings, web_database: Database, browser: Browser, screen: Screen
+    web_settings: Settings, web_database: Database, browser: Browser
 ) -> None:
     add_user(web_database, "ada", Role.EDITOR, PASSWORD)
     with (
         serving(web_settings, token=TOKEN) as address,
-        open_page(browser, f"{address}/library", screen=screen) as page,
+        open_page(browser, f"{address}/library", screen=PHONE) as page,
     ):
         expect(page.get_by_label("Name")).to_be_focused()
         check(page)
@@ -60,28 +57,25 @@ def test_a_person_signs_in_and_changes_the_password(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
 def test_an_admin_adds_a_person_without_script(
-    web_settings: Settings, web_database: Database, browser: Browser, screen: Screen
+    web_settings: Settings, web_database: Database, browser: Browser
 ) -> None:
     add_user(web_database, "ada", Role.ADMIN, PASSWORD)
     with serving(web_settings, token=TOKEN) as address:
-        with open_page(browser, f"{address}/admin/users", screen=screen, script=False) as page:
+        with open_page(browser, f"{address}/admin/users", script=False) as page:
             sign_in(page, "ada")
             page.wait_for_url(f"{address}/admin/users")
             page.get_by_label("Name").fill("Bob")
             page.get_by_label("Role", exact=True).select_option("editor")
             page.get_by_role("button", name="Add, and show a password").click()
             password = page.locator(".password").inner_text()
-        with open_page(browser, f"{address}/admin/users", screen=screen) as page:
+        with open_page(browser, f"{address}/admin/users", screen=PHONE) as page:
             sign_in(page, "ada")
             page.wait_for_url(f"{address}/admin/users")
             check(page)
             page.goto(f"{address}/admin/audit")
             check(page)
-        with open_page(browser, f"{address}/account", screen=screen) as page:
+        with open_page(browser, f"{address}/account", screen=PHONE) as page:
             sign_in(page, "bob", password)
             page.wait_for_url(f"{address}/account")
             expect(page.get_by_text("Signed in as editor.")).to_be_visible()

@@ -1,6 +1,6 @@
 """What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +14,12 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 
+GRID, MAP = "/landmarks/eiffel-tower", f"/trips/{TRIP}"
 VIEWS = (
-    "/try", "/library", "/search?q=france", "/landmarks/eiffel-tower", "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
-    "/trips", f"/trips/{TRIP}", "/unknown", "/unknown/look-alikes", "/review", "/jobs", "/jobs/new", "/jobs/schedules/new",
+    "/try", "/library", "/search?q=france", GRID, "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
+    "/trips", MAP, "/unknown", "/unknown/look-alikes", "/review", "/jobs", "/jobs/new", "/jobs/schedules/new",
 )  # fmt: skip
-PHOTOS = 150
+PHOTOS = 60
 MOST_BYTES = 1_000_000
 DRAWN = """() => document.readyState === "complete" && !document.querySelector("[data-grid]:not([data-drawn])")
   && [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
@@ -46,15 +47,19 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "screen", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"]
+    ("screen", "views"),
+    [
+        pytest.param(DESKTOP, (GRID, MAP), id="desktop"),
+        pytest.param(DESKTOP, VIEWS, marks=pytest.mark.slow, id="desktop, all views"),
+        pytest.param(PHONE, VIEWS, marks=pytest.mark.slow, id="phone, all views"),
+    ],
 )
 def test_the_first_visit_of_a_view_loads_less_than_a_megabyte_and_maps_alone_the_map(
-    browser: Browser, address: str, screen: Screen
+    browser: Browser, address: str, screen: Screen, views: Sequence[str]
 ) -> None:
     sums = {}
-    for view in VIEWS:
+    for view in views:
         with open_page(browser, f"{address}{view}", screen=screen) as page:  # with an empty cache
             page.wait_for_function(DRAWN)
             if view.startswith("/trips/"):

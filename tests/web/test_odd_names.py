@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
-from support.browser import DESKTOP, PHONE, Screen, open_page, serving
+from support.browser import PHONE, open_page, serving
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
@@ -55,16 +55,13 @@ def assert_text_fits(page: Page, path: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
 def test_odd_names_are_text_and_make_nothing_wider(
-    browser: Browser, library: LibraryPhotos, web_settings: Settings, screen: Screen
+    browser: Browser, library: LibraryPhotos, web_settings: Settings
 ) -> None:
     folder = urlencode({"under": str(library.root / LONG), "any_rank": 1})
     paths = ["/library", f"/landmarks/{EIFFEL}", f"/photos?{folder}", "/map", "/unknown", "/search?q=break"]
     paths += [f"/photos/{number}?landmark={EIFFEL}" for number in range(1, len(NAMES) + 2)]
-    with serving(web_settings) as address, open_page(browser, "about:blank", screen=screen) as page:
+    with serving(web_settings) as address, open_page(browser, "about:blank", screen=PHONE) as page:
         for path in paths:
             page.goto(address + path)
             page.wait_for_load_state("networkidle")
