@@ -15,7 +15,7 @@ from tagger.query.cursors import encode_cursor
 from tagger.query.find import find_tagged_page
 from tagger.query.options import PhotoQuery
 
-SIZES = [12_000, pytest.param(100_400, marks=pytest.mark.slow)]
+PHOTOS = 100_400
 ALL = "any_rank=1"
 MOST_TILES = 400
 NUMBERS = """() => {
@@ -32,22 +32,15 @@ SCROLLED_BEYOND = """(position) => {
 SCROLLED_A_SCREEN = SCROLLED_BEYOND.replace(
     "document.documentElement.scrollHeight", "scrollY + innerHeight / 2"
 )
-SCREENS = pytest.mark.parametrize(
-    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
-)
-
-
-@pytest.fixture(scope="module", params=SIZES)
-def photos(request: pytest.FixtureRequest) -> int:
-    """The number of photos."""
-    return int(request.param)
+WIDE = Screen(2560, 1300)
+MOST_NODES = 500
 
 
 @pytest.fixture(scope="module")
-def url(photos: int, tmp_path_factory: pytest.TempPathFactory) -> str:
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of the library's database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('large') / 'large.sqlite'}"
-    make_library(url, photos).close()
+    make_library(url, PHOTOS).close()
     return url
 
 
@@ -59,11 +52,11 @@ def address(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 @pytest.fixture(scope="module")
-def far_cursor(url: str, photos: int) -> str:
+def far_cursor(url: str) -> str:
     """The cursor of a position behind most unknown photos."""
     query = PhotoQuery(unknown=True, sort="score", distinct=True)
     with closing(open_database(url)) as database:
-        position = find_tagged_page(database, query, {}, None, photos * 3 // 10).next
+        position = find_tagged_page(database, query, {}, None, PHOTOS * 3 // 10).next
     assert position is not None
     return encode_cursor(position, query)
 
@@ -128,9 +121,8 @@ def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> 
 
 
 @pytest.mark.slow
-@SCREENS
-def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, screen: Screen) -> None:
-    with open_page(browser, f"{address}/photos?{ALL}", screen=screen, base=address) as page:
+def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?{ALL}", screen=PHONE, base=address) as page:
         wait_for_grid(page)
         page.wait_for_function(SCROLLED_A_SCREEN, arg=MOST_TILES + 50, timeout=60_000)
         tiles = page.evaluate(POSITIONS)
@@ -142,6 +134,38 @@ def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, sc
             f"() => {{ const numbers = ({NUMBERS})(); return numbers?.[0] === {expected[0]} && numbers; }}"
         ).json_value()
         assert back == expected[: len(back)]
+
+
+@pytest.mark.slow
+def test_few_elements_are_in_the_document_and_the_width_is_used(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?{ALL}", screen=WIDE) as page:
+        wait_for_grid(page)
+        for part in range(12):
+            page.evaluate("(part) => scrollTo(0, document.documentElement.scrollHeight * part / 12)", part)
+            page.wait_for_function(NUMBERS)
+            assert 0 < page.evaluate("document.querySelectorAll('[data-grid] *').length") <= MOST_NODES
+        grid = page.locator("[data-grid]").bounding_box()
+        assert grid is not None
+        assert grid["width"] > WIDE.width - 160
+
+
+@pytest.mark.slow
+def test_fast_scrolling_asks_for_the_photos_of_the_last_screen(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?{ALL}", screen=DESKTOP) as page:
+        wait_for_grid(page)
+        requests: list[str] = []
+        page.on("request", lambda each: requests.append(each.url))
+        page.evaluate(
+            """async () => {
+              for (let part = 1; part <= 20; part++) {
+                scrollTo(0, (document.documentElement.scrollHeight * part) / 25);
+                await new Promise((resolve) => requestAnimationFrame(resolve));
+              }
+            }"""
+        )
+        page.wait_for_function(NUMBERS)
+        pages = [url for url in requests if "/api/timeline/photos" in url]
+        assert 1 <= len(pages) <= 8  # hundreds were passed
 
 
 @pytest.mark.slow
