@@ -99,7 +99,7 @@ def test_a_map_has_few_marks_whatever_the_library() -> None:
         PositionCell(source, 1 + n % 7, south, south + 0.2, west, west + 0.2, None, None, n)
         for source in ("camera", "track", "neighbour", "landmark")
         for n, (south, west) in enumerate(
-            (i / 4, j / 4) for i in range(-200, 240, 10) for j in range(-700, 700, 10)
+            (i / 4, j / 4) for i in range(-200, 240, 20) for j in range(-700, 700, 20)
         )
     ]
     for view in VIEWS:
