@@ -31,6 +31,7 @@ IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
 """The limit in bytes is 107 on Linux and 103 on macOS."""
+RUNTIME_PATH_LIMIT = SOCKET_PATH_LIMIT - len("/tagger-12345678/") - len(SOCKET_NAME)
 UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 """Commands that could make the server write files elsewhere, or load code."""
 
@@ -58,13 +59,21 @@ def watch(socket: Path, folder: Path) -> None:
     """Run the server until no client has been connected for IDLE_END_S. The watcher process does only this."""
     server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL)
     last_used = time.monotonic()
-    while server.poll() is None:
-        time.sleep(IDLE_CHECK_S)
+    while not _has_ended(server):
         if _is_used(socket):
             last_used = time.monotonic()
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
+
+
+def _has_ended(server: "subprocess.Popen[bytes]") -> bool:
+    """Wait for IDLE_CHECK_S, or until the server ends."""
+    try:
+        server.wait(IDLE_CHECK_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _prepare_socket_folder(folder: Path) -> None:
@@ -78,9 +87,11 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def _runtime_folder() -> Path | None:
-    """The user's folder for sockets, if the login session provides one."""
+    """The user's folder for sockets, if the login session provides one whose path is short enough."""
     folder = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(folder) if folder and _is_private(Path(folder)) else None
+    if not folder or len(os.fsencode(folder)) > RUNTIME_PATH_LIMIT:
+        return None
+    return Path(folder) if _is_private(Path(folder)) else None
 
 
 def _is_private(folder: Path) -> bool:
@@ -100,7 +111,7 @@ def _start(socket: Path, folder: Path) -> None:
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     create_private_file(log)
     with log.open("ab") as output:
-        subprocess.Popen(
+        watcher = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -112,7 +123,7 @@ def _start(socket: Path, folder: Path) -> None:
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(socket):
-        if time.monotonic() > deadline:
+        if watcher.poll() is not None or time.monotonic() > deadline:
             raise _start_error(socket, folder)
         time.sleep(0.02)
 

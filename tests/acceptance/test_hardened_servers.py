@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError, NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 from rig.servers import PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
 from support.tls_proxy import TlsProxy
@@ -112,6 +112,6 @@ def test_a_certificate_of_an_unknown_authority_is_refused_by_default(
         TlsProxy(redis_server.port, tmp_path / "redis.pem") as proxy,
         closing(make_app(f"rediss://localhost:{proxy.port}/0")) as app,
         app.connection_for_write() as connection,
-        pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"),
+        pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         connection.channel().client.ping()

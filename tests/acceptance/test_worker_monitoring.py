@@ -1,38 +1,88 @@
-"""What a worker tells those who watch it: its metrics, and its log."""
+"""What a worker tells those who watch it: its metrics, its log, its traces, its webhooks and its rate."""
 
 import json
 import re
-import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
-from rig.servers import RedisServer
+from rig.servers import RedisServer, free_port
 from support.commands import Terminal, draw_many
-from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver
+from support.trace_receiver import TraceReceiver, attributes
+from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger import metrics
+from tagger.cli.output.job_text import worker_lines
+from tagger.ledger.workers import WorkerStatus
 from worker.logs import FIELDS
 
-
-@pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-    draw_many(terminal.folder / "photos", 20)
-    (terminal.folder / "photos" / "broken-holiday.jpg").write_text("no picture")
-    return terminal
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+Samples = dict[tuple[str, ...], float]
+INTERVALS = "worker.webhook_threads.COUNT_S=0 worker.webhook_threads.CHECK_S=0.2 worker.sweeper.SWEEP_S=1"
+PENDING, GIVEN_UP = (("tagger_webhook_events", "default", state) for state in ("pending", "given_up"))
+DELIVERED, FAILED = (
+    ("tagger_webhook_attempts_total", "default", result) for result in ("delivered", "failed")
+)
 
 
-def samples(port: int) -> dict[tuple[str, ...], float]:
+@dataclass(frozen=True)
+class Watched:
+    """What one worker told while it processed a job and sent events; its receiver refused them at first."""
+
+    job: int
+    events: int
+    status: Any
+    status_text: str
+    before_retry: Samples
+    after_retry: Samples
+    refused: str
+    """What a second worker with the same port says."""
+    log: str
+    traces: TraceReceiver
+    webhooks: WebhookReceiver
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    port = free_port()
+    with RedisServer() as redis_server, WebhookReceiver() as webhooks, TraceReceiver() as traces:
+        settings = {
+            "TAGGER_REDIS_URL": redis_server.url,
+            "TAGGER_METRICS_PORT": str(port),
+            "TAGGER_BATCH_SIZE": "8",
+            "TAGGER_WEBHOOK_URL": webhooks.url,
+            "TAGGER_WEBHOOK_SECRET": SECRET,
+            "TAGGER_LOG_FORMAT": "json",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
+        }
+        terminal = Terminal(tmp_path_factory.mktemp("terminal"), settings)
+        draw_many(terminal.folder / "private", 40)
+        (terminal.folder / "private" / "zz-broken.jpg").write_text("no picture")
+        terminal.inject(values=INTERVALS)
+        webhooks.behaviour = Behaviour(status=500)
+        with terminal.workers(1, "-v"):
+            job = terminal.json("enqueue", "--wait", "private", code=3)["job"]
+            terminal.wait_until(lambda: samples(port).get(PENDING) and samples(port).get(FAILED))
+            terminal.wait_until(lambda: terminal.active_workers()[0].photos_per_second is not None)
+            before_retry = samples(port)
+            status, text = terminal.json("status"), terminal.run("status").stdout
+            refused = terminal.run("worker", code=1).stderr
+            webhooks.behaviour = Behaviour()
+            webhooks.received.clear()
+            events = terminal.json("webhook", "retry")["events"]
+            terminal.wait_until(lambda: samples(port)[PENDING] == 0)
+            after_retry = samples(port)
+        log = terminal.log.read_text()
+        yield Watched(job, events, status, text, before_retry, after_retry, refused, log, traces, webhooks)
+
+
+def samples(port: int) -> Samples:
     with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()
     families = text_string_to_metric_families(text)
@@ -50,15 +100,10 @@ def collected(metric: object) -> list[Metric]:
     return list(metric.collect()) if isinstance(metric, MetricWrapperBase) else []
 
 
-def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> None:
-    port = free_port()
-    terminal.environment |= {"TAGGER_METRICS_PORT": str(port), "TAGGER_BATCH_SIZE": "8"}
-    with terminal.workers(1):
-        terminal.json("enqueue", "--wait", "photos", code=3)
-        seen = samples(port)
-        taken = terminal.run("worker", code=1)
-    assert seen["tagger_photos_total", "tagged"] == 16
-    assert seen["tagger_photos_total", "unknown"] == 4
+def test_a_worker_serves_its_metrics_where_a_port_is_set(watched: Watched) -> None:
+    seen = watched.before_retry
+    assert seen["tagger_photos_total", "tagged"] == 32
+    assert seen["tagger_photos_total", "unknown"] == 8
     assert seen["tagger_photos_total", "failed"] == 1
     assert seen["tagger_failures_total", "not-an-image"] == 1
     for stage in ("read", "digest", "decode", "model", "store"):
@@ -68,68 +113,66 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
     assert seen["tagger_queue_depth", "bulk"] == 0
     assert (seen["tagger_batch_size",], seen["tagger_chunks_held",], seen["tagger_reads_hung",]) == (8, 0, 0)
     assert (seen["tagger_retries_total",], seen["tagger_leases_returned_total",]) == (0, 0)
-    assert f"metrics_port: 127.0.0.1:{port}: Address already in use" in taken.stderr
+    assert "Address already in use" in watched.refused
 
 
-@pytest.mark.slow
-def test_metrics_count_the_events_of_webhooks_and_the_attempts_to_deliver_them(terminal: Terminal) -> None:
-    port = free_port()
-    terminal.inject(values="worker.webhook_threads.COUNT_S=0")
-    pending, given_up = (("tagger_webhook_events", "default", state) for state in ("pending", "given_up"))
-    delivered, failed = (
-        ("tagger_webhook_attempts_total", "default", result) for result in ("delivered", "failed")
-    )
-    with WebhookReceiver() as receiver:
-        receiver.behaviour = Behaviour(status=500)
-        terminal.environment |= {
-            "TAGGER_METRICS_PORT": str(port),
-            "TAGGER_WEBHOOK_URL": receiver.url,
-            "TAGGER_WEBHOOK_SECRET": SECRET,
-        }
-        with terminal.workers(1):
-            terminal.json("enqueue", "--wait", "photos", code=3)
-            terminal.wait_until(lambda: samples(port).get(pending) and samples(port).get(failed))
-            seen = samples(port)
-            assert (seen[given_up], delivered in seen) == (0, False)
-            receiver.behaviour = Behaviour()
-            events = terminal.json("webhook", "retry")["events"]
-            terminal.wait_until(lambda: samples(port)[pending] == 0)
-            assert samples(port)[delivered] == events
+def test_a_worker_sends_webhooks_and_counts_the_attempts(watched: Watched) -> None:
+    assert watched.before_retry[PENDING] == watched.events > 1
+    assert (watched.before_retry[GIVEN_UP], DELIVERED in watched.before_retry) == (0, False)
+    assert watched.after_retry[DELIVERED] == watched.events == len(watched.webhooks.received)
+    assert all(map(is_signed, watched.webhooks.received))
 
 
-def rates_of(terminal: Terminal) -> list[float | None]:
-    """The rate of each worker; None before its second sweep."""
-    return [each.photos_per_second for each in terminal.active_workers()]
-
-
-@pytest.mark.slow
-def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> None:
-    terminal.inject(values="worker.sweeper.SWEEP_S=2")
-    with terminal.workers(2):
-        assert terminal.json("status")["devices"][0]["photos_per_second"] == 0
-        terminal.json("enqueue", "--wait", "photos", code=3)
-        terminal.wait_until(lambda: any(known := rates_of(terminal)) and None not in known)
-        shown, text = terminal.json("status"), terminal.run("status").stdout
-    rates = [worker["photos_per_second"] for worker in shown["workers"]]
-    assert shown["devices"] == [
-        {"device": "cpu", "workers": 2, "photos_per_second": pytest.approx(sum(rates))}
+def test_status_shows_the_rate_of_workers_and_devices(watched: Watched) -> None:
+    (worker,) = watched.status["workers"]
+    assert watched.status["devices"] == [
+        {"device": "cpu", "workers": 1, "photos_per_second": pytest.approx(worker["photos_per_second"])}
     ]
-    assert re.search(r"^workers: tagger-\d+@\S+ \(cpu, .* photos/s\)", text, flags=re.MULTILINE)
-    assert re.search(r"^devices: cpu \d+\.\d photos/s \(2 workers\)$", text, flags=re.MULTILINE)
+    assert re.search(
+        r"^workers: tagger-\d+@\S+ \(cpu, .* photos/s\)", watched.status_text, flags=re.MULTILINE
+    )
+    other = WorkerStatus("other", "cpu", datetime.now(UTC), 0.0, 0, photos_per_second=1.0)
+    assert worker_lines([other, replace(other, photos_per_second=0.5)])[1:] == [
+        "devices: cpu 1.5 photos/s (2 workers)"
+    ]
 
 
-@pytest.mark.parametrize("paths", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_json_log_has_paths_only_on_request(terminal: Terminal, paths: bool) -> None:
-    terminal.environment |= {"TAGGER_LOG_FORMAT": "json", "TAGGER_LOG_PATHS": str(paths).lower()}
-    worker = terminal.start("-v", "worker")
-    terminal.json("enqueue", "--wait", "photos", code=3)
-    worker.terminate()
-    assert worker.wait(60) == 0
-    log = terminal.log.read_text()
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+def test_a_json_log_has_no_paths_unless_they_are_requested(watched: Watched) -> None:
+    lines = [json.loads(line) for line in watched.log.splitlines() if line.startswith("{")]
     (failed,) = [line for line in lines if line["message"] == "a photo failed"]
-    expected = {"job": 1, "chunk": 0, "photo": failed["photo"], "kind": "not-an-image"}
-    expected |= {"path": "broken-holiday.jpg"} if paths else {}
+    expected = {"job": watched.job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}
     assert {name: failed[name] for name in FIELDS if name in failed} == expected
-    assert ("broken-holiday" in log) is paths
+    assert "broken" not in watched.log
     assert {"time", "level", "logger", "message"} <= failed.keys()
+
+
+def test_each_chunk_is_a_trace_of_its_stages(watched: Watched) -> None:
+    spans = watched.traces.spans
+    chunks = [span for span in spans if span.name == "chunk"]
+    facts = [
+        {name: value for name, value in attributes(chunk).items() if name != "tagger.worker"}
+        for chunk in chunks
+    ]
+    assert sorted(facts, key=lambda each: str(each["tagger.chunk"])) == [
+        {"tagger.job": watched.job, "tagger.chunk": 0, "tagger.photos": 32, "tagger.end": "done"},
+        {"tagger.job": watched.job, "tagger.chunk": 1, "tagger.photos": 9, "tagger.end": "done"},
+    ]
+    for chunk in chunks:
+        below = [span for span in spans if span.parent_span_id == chunk.span_id]
+        names = [span.name for span in below]
+        photos = attributes(chunk)["tagger.photos"]
+        assert {span.trace_id for span in below} == {chunk.trace_id}
+        assert set(names) == {"claim", "read", "digest", "decode", "classify", "store"}
+        assert (names.count("claim"), names.count("read")) == (1, photos)
+        assert all(chunk.start_time_unix_nano <= each.start_time_unix_nano for each in below)
+    classified = [attributes(span)["tagger.photos"] for span in spans if span.name == "classify"]
+    assert sum(int(str(photos)) for photos in classified) == 40
+    (enqueued,) = [span for span in spans if span.name == "enqueue"]
+    assert attributes(enqueued) == {"tagger.job": watched.job, "tagger.kind": "tag"}
+    origin = (enqueued.trace_id, enqueued.span_id)
+    assert [[(link.trace_id, link.span_id) for link in chunk.links] for chunk in chunks] == [[origin]] * 2
+    assert {chunk.trace_id for chunk in chunks}.isdisjoint({enqueued.trace_id})
+    assert watched.traces.services == {"landmark-tagger"}
+    assert b"private" not in watched.traces.bodies
+    warnings = ("No traces are sent", "Failed to export", "Transient error")
+    assert [warning for warning in warnings if warning in watched.log] == []

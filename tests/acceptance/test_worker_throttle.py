@@ -14,6 +14,7 @@ from support.commands import Terminal, draw, draw_many, stop
 
 from tagger.database.enums import JobState
 from tagger.database.tables import chunks
+from tagger.ledger.workers import record_heartbeat
 
 PHOTOS = 100
 LARGE_MODEL_BYTES = 200_000_000
@@ -25,17 +26,24 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_later(
+def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
     terminal: Terminal, tmp_path: Path
 ) -> None:
+    """Meanwhile it has released its chunks; and it unloads a model without work."""
     draw_many(terminal.folder / "photos", PHOTOS)
     draw(terminal.folder / "later" / "a.jpg")
     on_battery, slow = tmp_path / "on-battery", tmp_path / "slow"
     slow.touch()
     terminal.environment |= {"TAGGER_BATCH_SIZE": "1", "TAGGER_THREADS": "1"}
-    terminal.inject(slow_pass_s="0.15", slow_while=slow, battery_while=on_battery)
-    with terminal.workers(1, "--pause-on-battery", "--nice", "7") as (worker,):
-        job = int(terminal.run("enqueue", "photos").stdout)
+    terminal.inject(
+        slow_pass_s="0.15",
+        slow_while=slow,
+        battery_while=on_battery,
+        values="worker.throttle.CHECK_S=0.2 worker.model_unloader.CHECK_S=0.2 worker.watchdog.CHECK_S=0.5",
+    )
+    job = int(terminal.run("enqueue", "photos").stdout)
+    options = ("--pause-on-battery", "--nice", "7", "--idle-exit", "0.05", "--unload-after", "0.01")
+    with terminal.workers(1, *options) as (worker,):
         terminal.wait_until(lambda: terminal.progress(job).done > 0)
         on_battery.touch()
         terminal.wait_until(lambda: terminal.progress(job).running == 0)
@@ -50,12 +58,13 @@ def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_la
             assert process.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
         on_battery.unlink()
         slow.unlink()
-        terminal.wait_until(lambda: terminal.progress(job).is_over and terminal.progress(later).is_over)
-        assert worker.poll() is None
+        assert worker.wait(180) == 0
     assert (terminal.progress(job).done, terminal.progress(later).done) == (PHOTOS, 1)
-    assert terminal.progress(job).failed == 0
+    assert (terminal.progress(job).failed, terminal.active_workers()) == (0, [])
     log = terminal.log.read_text()
     assert log.index("This worker waits: on battery") < log.index("This worker goes on")
+    assert "Unloaded tiny, which had no work" in log
+    assert "it has had no work for as long as its settings say" in log
 
 
 @pytest.mark.slow
@@ -79,29 +88,35 @@ def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Ter
         assert set(connection.scalars(select(chunks.c.attempts))) == {1}
 
 
+def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    reason = "outside its window 22:00-06:00"
+    with terminal.database() as database:
+        record_heartbeat(database, "tagger-7@rack", "cpu", reason)
+    enqueued = terminal.run("enqueue", "photos")
+    assert "no worker starts work now (tagger-7@rack" in enqueued.stderr
+    assert reason in enqueued.stderr
+    assert [each["waits_for"] for each in terminal.json("status")["workers"]] == [reason]
+    assert f"(cpu, 0 chunks, waits: {reason})" in terminal.run("status").stdout
+    checks = terminal.json("doctor")["checks"]
+    (found,) = [each["found"] for each in checks if each["name"] == "workers"]
+    assert found.startswith("1 chunk of photos wait: no worker starts work now (tagger-7@rack")
+    refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
+    assert "its ends are equal; to work all day, leave the window out" in refused.stderr
+
+
 @pytest.mark.slow
 def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     now = datetime.now().astimezone()
     window = f"{now + timedelta(hours=6):%H:%M}-{now + timedelta(hours=7):%H:%M}"
     with terminal.workers(1, "--window", window) as (worker,):
-        enqueued = terminal.run("enqueue", "photos")
-        job, reason = int(enqueued.stdout), f"outside its window {window}"
-        assert f"no worker starts work now (tagger-{worker.pid}@" in enqueued.stderr
-        assert reason in enqueued.stderr
+        job = int(terminal.run("enqueue", "photos").stdout)
         terminal.wait_until(lambda: terminal.json("status")["queues"]["bulk"] == 1)
-        assert [each["waits_for"] for each in terminal.json("status")["workers"]] == [reason]
-        assert f"(cpu, 0 chunks, waits: {reason})" in terminal.run("status").stdout
-        checks = terminal.json("doctor")["checks"]
-        found = [each["found"] for each in checks if each["name"] == "workers"]
-        assert len(found) == 1
-        assert found[0].startswith("1 chunk of photos wait: no worker starts work now (tagger-")
         assert terminal.progress(job).state is JobState.QUEUED
         worker.terminate()
         assert worker.wait(60) == 0
     assert f"This worker waits: outside its window {window}" in terminal.log.read_text()
-    refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
-    assert "its ends are equal; to work all day, leave the window out" in refused.stderr
 
 
 @pytest.mark.slow
@@ -123,13 +138,3 @@ def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_ag
         assert (terminal.progress(job).done, terminal.progress(job).failed) == (3, 0)
         terminal.wait_until(lambda: terminal.log.read_text().count(unloaded) == 2)
         assert worker.poll() is None
-
-
-@pytest.mark.slow
-def test_a_worker_without_work_exits_with_0_after_its_last_job(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 10)
-    job = int(terminal.run("enqueue", "photos").stdout)
-    worker = terminal.start("worker", "--idle-exit", "0.05")
-    assert worker.wait(180) == 0
-    assert (terminal.progress(job).done, terminal.active_workers()) == (10, [])
-    assert "it has had no work for as long as its settings say" in terminal.log.read_text()

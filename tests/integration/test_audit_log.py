@@ -169,6 +169,7 @@ def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> No
     assert (entry.subject, entry.details) == (str(folder.folder.resolve()), {"photos": 2})
 
 
+@pytest.mark.postgresql
 def test_entries_are_listed_page_by_page(database: Database) -> None:
     start = datetime.now(UTC)
     for name in "abcde":
@@ -184,6 +185,7 @@ def test_entries_are_listed_page_by_page(database: Database) -> None:
     assert list_entries(database, AuditFilter(since=datetime.now(UTC)), 9) == []
 
 
+@pytest.mark.postgresql
 def test_old_entries_and_those_above_the_limit_are_removed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

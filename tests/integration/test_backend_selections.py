@@ -127,6 +127,7 @@ def test_a_choice_is_stored_per_key(database: Database, changed: dict[str, objec
     assert selections.find(replace(KEY, **changed)) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.postgresql
 def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -> None:
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)

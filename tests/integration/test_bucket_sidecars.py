@@ -70,7 +70,9 @@ def test_an_existing_sidecar_is_merged_and_restored_with_its_headers(
     assert photos.objects()["a.jpg.xmp"] == OWNERS
 
 
-@pytest.mark.parametrize("existing", [None, OWNERS.replace(b"holiday", b"before")])
+@pytest.mark.parametrize(
+    "existing", [None, pytest.param(OWNERS.replace(b"holiday", b"before"), marks=pytest.mark.slow)]
+)
 def test_a_sidecar_that_another_program_writes_at_the_same_time_is_merged(
     photos: WrittenBucket, bucket: Bucket, existing: bytes | None
 ) -> None:

@@ -112,11 +112,11 @@ def test_a_deleted_object_is_gone(photos: TaggedBucket, bucket: Bucket) -> None:
     [
         Fault("/a.jpg", status=503, code="SlowDown", times=3),
         Fault("/a.jpg", status=500, code="InternalError", times=2),
-        Fault("/a.jpg", status=429, code="TooManyRequests", times=2),
-        Fault("/a.jpg", cut_after=0, times=2),
-        Fault("/a.jpg", cut_after=300, times=2),
-        Fault("/a.jpg", status=400, code="ExpiredToken"),
-        Fault("/a.jpg", delay_s=1.0),
+        pytest.param(Fault("/a.jpg", status=429, code="TooManyRequests", times=2), marks=pytest.mark.slow),
+        pytest.param(Fault("/a.jpg", cut_after=0, times=2), marks=pytest.mark.slow),
+        pytest.param(Fault("/a.jpg", cut_after=300, times=2), marks=pytest.mark.slow),
+        pytest.param(Fault("/a.jpg", status=400, code="ExpiredToken"), marks=pytest.mark.slow),
+        pytest.param(Fault("/a.jpg", delay_s=1.0), marks=pytest.mark.slow),
     ],
     ids=lambda fault: f"{fault.status}-{fault.cut_after}-{fault.delay_s}",
 )

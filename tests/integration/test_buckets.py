@@ -134,8 +134,8 @@ def test_a_listing_that_is_cut_goes_on_after_the_last_key(prefixes: Prefixes, bu
     [
         (403, "AccessDenied", "refuses access"),
         (404, "NoSuchBucket", "no such bucket"),
-        (400, "ExpiredToken", "credentials have expired (ExpiredToken)"),
-        (500, "InternalError", "answers with an error (InternalError)"),
+        pytest.param(400, "ExpiredToken", "credentials have expired (ExpiredToken)", marks=pytest.mark.slow),
+        pytest.param(500, "InternalError", "answers with an error (InternalError)", marks=pytest.mark.slow),
     ],
 )
 def test_a_bucket_that_refuses_marks_nothing_as_gone(
@@ -209,6 +209,7 @@ def test_an_object_whose_key_cannot_be_read_is_left_out_and_named(
     assert prefixes.counts() == (5, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_many_odd_keys_are_counted_page_by_page(
     prefixes: Prefixes, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

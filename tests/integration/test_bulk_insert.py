@@ -14,6 +14,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, photos, tags
 
+pytestmark = pytest.mark.postgresql
+
 NAMES = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
 PATHS = [
     "a.jpg",

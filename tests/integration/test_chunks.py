@@ -30,6 +30,8 @@ from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.processing.undo_log import record_intents
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.fixture
 def ledger(database: Database) -> LedgerBuilder:

@@ -31,6 +31,7 @@ def library(database: Database, tmp_path: Path) -> PositionLibrary:
     return library
 
 
+@pytest.mark.postgresql
 def test_a_camera_and_a_phone_locate_each_others_photos(library: PositionLibrary) -> None:
     _travel(library)
     photo = library.shot(DAY + 40)

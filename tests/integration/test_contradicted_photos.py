@@ -36,6 +36,7 @@ def contradicted(library: PositionLibrary, asked: list[MeasuredPosition]) -> set
         return contradicted_photos(connection, asked, MAX_GAP_S)
 
 
+@pytest.mark.postgresql
 def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionLibrary) -> None:
     shots = [
         library.shot(0, gps=PARIS),

@@ -28,6 +28,8 @@ from tagger.processing import chunk_results
 from tagger.processing.database_waits import DatabaseWaits
 from tagger.settings import Settings
 
+pytestmark = pytest.mark.postgresql
+
 LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80
 """Two chunks that are processed at once, and one more."""

@@ -79,6 +79,7 @@ def document(
     return {"digest": digest, "landmark": landmark, "verdict": verdict, "by": "bob", "at": at.isoformat()}
 
 
+@pytest.mark.postgresql
 def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder) -> None:
     folder.draw("dog.jpg", None)
     folder.draw("copy.jpg", None)
@@ -168,6 +169,7 @@ def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) 
     assert list(list_verdicts(folder.database, VerdictFilter())) == []
 
 
+@pytest.mark.postgresql
 def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
     folder.draw("a.jpg", None)
     folder.tag()

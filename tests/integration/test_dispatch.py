@@ -27,6 +27,8 @@ from tagger.ledger.dispatch import (
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.fixture
 def ledger(database: Database) -> LedgerBuilder:

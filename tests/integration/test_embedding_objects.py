@@ -89,7 +89,11 @@ def test_without_versioning_the_tags_go_into_a_sidecar(
             Fault("versioning", status=403, code="AccessDenied", times=9),
             "Grant the credentials s3:GetBucketVersioning",
         ),
-        (Fault("versioning", status=501, code="NotImplemented", times=9), "the server does not tell"),
+        pytest.param(
+            Fault("versioning", status=501, code="NotImplemented", times=9),
+            "the server does not tell",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["refuses", "cannot"],
 )
@@ -106,6 +110,7 @@ def test_a_server_that_does_not_tell_gets_sidecars(
     assert photos.objects()["a.jpg"] == before["a.jpg"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "contains"), [("GET", "versioning"), ("HEAD", "/a.jpg")])
 def test_another_server_is_not_asked(
     photos: WrittenBucket, bucket: Bucket, method: str, contains: str
@@ -122,6 +127,7 @@ def test_another_server_is_not_asked(
     assert photos.objects()["a.jpg"] == before["a.jpg"]
 
 
+@pytest.mark.slow
 def test_a_throttled_question_is_repeated(photos: WrittenBucket, bucket: Bucket) -> None:
     set_versioning(bucket, "Enabled")
     photos.draw("a.jpg", 0)

@@ -183,6 +183,7 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+@pytest.mark.postgresql
 def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
     folder: TaggedFolder,
     new_database: Callable[[], Database],
@@ -256,6 +257,7 @@ class WritingFile(io.BytesIO):
         return super().write(content)
 
 
+@pytest.mark.postgresql
 def test_an_export_is_a_snapshot(
     folder: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def counted(facets: list[Facet]) -> dict[str, dict[str, int]]:
     return {facet.facet: {value.value: value.photos for value in facet.values} for facet in facets}
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_choice_has_the_number_of_a_query_with_it(library: StoredPhotos, every: int) -> None:
     """All facets of all queries, with a seventh of the choices in turn; with all choices in the long form."""
@@ -220,6 +221,7 @@ def test_several_roots_are_the_outermost_folders(library: StoredPhotos, tmp_path
     }
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_several_choices_find_the_photos_of_any_of_them(library: StoredPhotos, every: int) -> None:
     """Each choice with each other filter, in a third of the orders in turn; in all orders in the long form."""

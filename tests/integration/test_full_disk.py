@@ -20,6 +20,7 @@ END_S = 60.0
 """A step that waits for a lease, a lost message or the watchdog takes longer with the intervals of production."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusals", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int

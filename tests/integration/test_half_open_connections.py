@@ -77,6 +77,7 @@ def test_pooled_connections_that_are_half_open_are_replaced(engine: Engine, prox
         assert (one(first), one(second)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_server_that_accepts_no_connection_counts_as_unavailable(engine: Engine, proxy: TcpProxy) -> None:
     with engine.connect() as connection:
         assert one(connection) == 1
@@ -94,6 +95,7 @@ def test_a_long_statement_goes_on(engine: Engine) -> None:
         assert connection.scalar(text(f"SELECT 1 FROM pg_sleep({LONG_S})")) == 1
 
 
+@pytest.mark.slow
 def test_a_long_statement_goes_on_if_the_server_cannot_be_asked(engine: Engine, proxy: TcpProxy) -> None:
     with engine.connect() as connection:
         assert one(connection) == 1

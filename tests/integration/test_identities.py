@@ -24,6 +24,8 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import users
 
+pytestmark = pytest.mark.postgresql
+
 ISSUER, OTHER_ISSUER = "https://sso.example", "https://sso.example/"
 ADA = Identity(ISSUER, "1", ("Ada", "1"))
 HOME = Origin("203.0.113.7", "203.0.113.7", "Firefox")

@@ -46,6 +46,7 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
         return [(row.position, row.reason) for row in connection.execute(query)]
 
 
+@pytest.mark.slow
 def test_no_photo_fails_because_workers_were_killed(folder: WrittenFolder) -> None:
     job = folder.record(runner=Runner.WORKERS)
     kill_workers(folder.database, job, KILLS)

@@ -204,6 +204,7 @@ def test_a_local_job_can_be_cancelled_while_its_process_runs_it(ledger: LedgerBu
     assert (progress.state, progress.tagged, progress.cancelled) == (JobState.CANCELLED, 3, 37)
 
 
+@pytest.mark.postgresql
 def test_counts_are_right_after_pausing_while_workers_store(ledger: LedgerBuilder) -> None:
     job = ledger.job(600)
     numbers = range(len(attempts(ledger, job)))
@@ -278,6 +279,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
         assert connection.scalar(select(chunks.c.attempts)) == SHARED_ATTEMPTS
 
 
+@pytest.mark.postgresql
 def test_recent_jobs_are_the_newest_and_all_open_ones(ledger: LedgerBuilder) -> None:
     first_open = ledger.job(5)
     finished = [ledger.job(0) for _ in range(3)]

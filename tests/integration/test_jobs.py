@@ -118,6 +118,7 @@ def test_cancelling_a_finished_job_changes_nothing(ledger: LedgerBuilder) -> Non
     assert ledger.progress(job) == before
 
 
+@pytest.mark.postgresql
 def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: LedgerBuilder) -> None:
     for _ in range(10):
         job = ledger.job(64)
@@ -135,6 +136,7 @@ def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: Ledge
         assert ledger.progress(job).state is JobState.FINISHED
 
 
+@pytest.mark.postgresql
 def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBuilder) -> None:
     for _ in range(5):
         job = ledger.job(300)
@@ -183,6 +185,7 @@ def test_cancelling_during_a_scan_leaves_no_item_open(ledger: LedgerBuilder) -> 
         assert progress.cancelled == progress.total > 0
 
 
+@pytest.mark.postgresql
 def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> None:
     pages = [ledger.photos(70) for _ in range(10)]
     job = ledger.scanning()
@@ -211,6 +214,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
     assert (progress.state, progress.tagged) == (JobState.FINISHED, 700)
 
 
+@pytest.mark.postgresql
 def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
     claim = claim_next_chunk(ledger.database, job, "w")
@@ -318,6 +322,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.postgresql
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:

@@ -66,6 +66,7 @@ def rows(database: Database) -> Database:
     return database
 
 
+@pytest.mark.postgresql
 def test_kept_counts_are_those_of_all_rows_after_any_statements(rows: Database) -> None:
     operation = st.tuples(
         st.sampled_from(sorted(OPERATIONS)),
@@ -91,6 +92,7 @@ def test_kept_counts_are_those_of_all_rows_after_any_statements(rows: Database) 
     check()
 
 
+@pytest.mark.postgresql
 def test_kept_counts_are_exact_while_others_write_and_count(rows: Database) -> None:
     """Each writer changes images of its own, and all of them the same blocks."""
     writers = 3
@@ -141,6 +143,7 @@ def test_a_change_that_is_stored_while_its_block_is_counted_is_counted_next(
         assert_exact(database)
 
 
+@pytest.mark.postgresql
 def test_one_process_counts_at_a_time(postgres_url: str) -> None:
     with closing(open_database(postgres_url)) as database:
         fill(database)
@@ -150,6 +153,7 @@ def test_one_process_counts_at_a_time(postgres_url: str) -> None:
         assert count_some_blocks(database) == 3
 
 
+@pytest.mark.postgresql
 def test_a_transaction_marks_a_block_once(rows: Database) -> None:
     count_changed_blocks(rows, 60)
     with rows.write() as connection:
@@ -318,6 +322,7 @@ def test_an_upgrade_marks_the_images_that_exist(empty_database_url: str, revisio
         assert set(marked_blocks(database)) == {0, 1, 5, 10**15 // BLOCK}
 
 
+@pytest.mark.postgresql
 def test_numbers_are_exact_after_an_upgrade_from_those_of_landmarks_alone(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

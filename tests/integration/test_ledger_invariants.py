@@ -11,6 +11,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import chunks, contents, job_items, jobs, photos
 
+pytestmark = pytest.mark.postgresql
+
 
 @pytest.fixture
 def finished_job(database: Database) -> int:

@@ -296,7 +296,9 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("number", [0, 3, 5])
+@pytest.mark.parametrize(
+    "number", [0, pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_crash_before_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -40,8 +40,13 @@ from tagger.webhooks.messages import Message, MessageCounts, claim_due, count_me
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{text} expression-based index '?ix_photos_name")
-    for text in ("Skipped unsupported reflection of", "autogenerate skipping metadata-specified")
+    pytest.mark.postgresql,
+    pytest.mark.filterwarnings(
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_name"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_name"
+    ),
 ]
 
 

@@ -35,6 +35,8 @@ BIN = Path(sys.executable).parent
 WORKER_START_S = 60.0
 SERVICES = {"beat", "serve", "up", "worker"}
 """Commands that install signal handlers, start processes and end on a signal."""
+REFUSED = {1, 2}
+"""The codes of services that do not start."""
 UNFORKED = {"beat", "up"}
 """`beat` imports little; `up` starts its services with its own interpreter."""
 Process = subprocess.Popen[bytes] | ForkedProcess
@@ -71,8 +73,8 @@ class Terminal:
     def run(
         self, *arguments: str | bytes | Path, code: int = 0, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[str]:
-        """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as real processes."""
-        if arguments[0] in SERVICES:
+        """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as real processes, if they start."""
+        if arguments[0] in SERVICES and code not in REFUSED:
             return self.run_process(*arguments, code=code)
         output = run_command(main, *arguments, environment=self.environment, folder=self.folder, stdin=stdin)
         result = subprocess.CompletedProcess(["tagger", *arguments], output.code, output.text, output.err)

@@ -50,6 +50,17 @@ def with_replacements(text: str, replacements: Mapping[str, object]) -> str:
     return text
 
 
+def refused_objects(server: RedisServer) -> set[object]:
+    """Which commands, keys and channels a Redis server has refused to limited users."""
+    with server.client() as client:
+        entries = client.execute_command("ACL", "LOG")
+    # The client returns a dictionary, or names and values in turn.
+    facts = (
+        each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True)) for each in entries
+    )
+    return {each[b"object"] for each in facts}
+
+
 class Certificates:
     """An authority, and a certificate of "localhost" for servers, in a folder that the servers' user can read."""
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -52,18 +53,15 @@ def test_a_server_that_does_not_start_on_a_full_disk_says_to_free_space(
 
 
 @pytest.fixture(params=["short", "a" * 120], ids=["short path", "long path"])
-def data_folder(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def data_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data folder whose Redis ends with the test. Machines that run many tests start it slowly."""
     monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 120)
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    folder = tmp_path / request.param / "data"
-    yield folder
-    with suppress(redis.RedisError), Broker(embedded_url(folder), embedded=True).client() as client:
-        client.shutdown(nosave=True)
+    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        folder = Path(short) / request.param / "data"
+        yield folder
+        with suppress(redis.RedisError), Broker(embedded_url(folder), embedded=True).client() as client:
+            client.shutdown(nosave=True)
 
 
 def test_the_server_and_its_files_are_closed_to_other_users(
@@ -96,6 +94,27 @@ def test_the_server_and_its_files_are_closed_to_other_users(
     assert start_embedded(data_folder) == url
     with closing(make_app(url)) as app, app.connection_for_write() as connection:
         assert connection.default_channel.queue_declare("queue").message_count == 0
+
+
+@pytest.mark.parametrize("data_folder", ["a" * 120], indirect=True, ids=["long path"])
+def test_a_long_path_of_the_login_session_is_not_used(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = tmp_path / ("r" * 60)
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    start_embedded(data_folder)
+    assert list(runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize("data_folder", ["a" * 120], indirect=True, ids=["long path"])
+def test_a_server_that_ends_at_once_is_not_waited_for(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 10**6)
+    monkeypatch.setattr("worker.embedded_redis.SOCKET_PATH_LIMIT", 10**3)
+    with pytest.raises(RedisUnavailable, match="did not start"):
+        start_embedded(data_folder)
 
 
 @pytest.mark.parametrize("use", [start_embedded, embedded_url])
