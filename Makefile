@@ -11,7 +11,7 @@ MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')"
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests faults lint types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,11 +76,11 @@ test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory --jobs 3 lint types pytest
 
 test-slow: setup  ## the long forms of tests: on PostgreSQL too, real leases and outages, all faults, benchmarks, whole data sets
-	@$(MAKE) --no-print-directory slow-faults slow-tests faults
+	@$(MAKE) --no-print-directory slow-faults slow-tests slow-examples faults
 
 # Each part prints its duration.
-lint types pytest slow-faults slow-tests faults: export TIMEFORMAT = === $@: %1lR
-pytest slow-faults slow-tests: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
+lint types pytest slow-faults slow-tests slow-examples faults: export TIMEFORMAT = === $@: %1lR
+pytest slow-faults slow-tests slow-examples: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
 lint: setup  ## ruff and import rules
 	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports; }
 
@@ -88,14 +88,17 @@ types: setup  ## mypy
 	@time $(BIN)/mypy
 
 pytest: setup  ## the tests alone
-	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadgroup --max-worker-restart 2
+	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadscope --max-worker-restart 0
 
 slow-faults: export TAGGER_FAULTS := real
 slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
-	@time $(BIN)/pytest -n 3 --dist loadgroup --max-worker-restart 0 tests/faults
+	@time $(BIN)/pytest -n 3 --dist loadscope --max-worker-restart 0 tests/faults
 
 slow-tests: setup  ## the long forms of all other tests
-	@time $(BIN)/pytest -m slow -n 2 --dist loadgroup --max-worker-restart 0 --ignore tests/faults
+	@time $(BIN)/pytest -m slow -n 2 --dist loadscope --max-worker-restart 0 --ignore tests/faults
+
+slow-examples: setup  ## property tests with twenty times as many examples, other ones each time
+	@time $(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile long -n 2 --dist loadscope --max-worker-restart 0
 
 faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL; OPTIONS="--only Redis"
 	@time $(BIN)/python -m bench.faults $(OPTIONS)

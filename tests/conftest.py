@@ -16,9 +16,10 @@ import pytest
 from rig.postgres_databases import PostgresDatabases
 from rig.servers import RedisServer, postgres_server
 from support.compiled_statements import share_compiled_statements
+from support.distribution import pytest_xdist_make_scheduler
 from support.embedding_spaces import share_embedding_spaces
 from support.empty_databases import create_sqlite_database, share_migrated_schema
-from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
+from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
 
@@ -29,9 +30,10 @@ from tagger.pipeline.child_process import minimal_environment
 if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer
 
-__all__ = ["pytest_handlecrashitem", "pytest_xdist_make_scheduler"]
+__all__ = ["pytest_xdist_make_scheduler"]
 
 accept_interrupts()
+register_profiles()
 
 # Photos that a test draws are complete: they need not be waited for.
 os.environ["TAGGER_SETTLE_S"] = "0"
@@ -73,7 +75,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order tests by folder. Those of a module run in one process (see support.ended_processes), which makes its fixtures once."""
+    """Order tests by folder. Those of a module run in one process (see support.distribution), which makes its fixtures once."""
     for item in items:
         if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
             item.add_marker(pytest.mark.slow)
@@ -82,7 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
         if _folder(item) in REPEATED and config.getoption("reruns") is None:
             item.add_marker(pytest.mark.flaky(reruns=1))
-    if config.getoption("loadgroup", default=False):  # of a process of pytest-xdist
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
         items[:] = _spread(items)
 
 

@@ -344,16 +344,20 @@ OTHER_COMMANDS = {
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [
-        (["--help"], {"sqlalchemy", "pydantic"}),
-        (["query", "--help"], {"sqlalchemy"}),
+        pytest.param(["--help"], {"sqlalchemy", "pydantic"}, marks=pytest.mark.slow),
+        pytest.param(["query", "--help"], {"sqlalchemy"}, marks=pytest.mark.slow),
         (
             ["query"],
             {*OTHER_COMMANDS, "tagger.ledger", "tagger.query.details", "tagger.query.landmark_counts"},
         ),
-        (["landmarks"], {*OTHER_COMMANDS, "tagger.query.details", "tagger.query.find"}),
+        pytest.param(
+            ["landmarks"],
+            {*OTHER_COMMANDS, "tagger.query.details", "tagger.query.find"},
+            marks=pytest.mark.slow,
+        ),
         (["status"], {"alembic", "redis", "sqlalchemy.dialects.postgresql"}),
-        (["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}),
-        (["model", "list"], set()),
+        pytest.param(["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}, marks=pytest.mark.slow),
+        pytest.param(["model", "list"], set(), marks=pytest.mark.slow),
     ],
 )
 def test_asking_never_waits_for_what_it_does_not_need(

@@ -5,9 +5,10 @@ import threading
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
+from support.examples import examples
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
@@ -323,7 +324,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.postgresql
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(8)
 @given(steps=STEPS)
 def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:
     ledger = sqlite_ledger

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, insert, select, text, update
 from support.counted_rows import (
@@ -31,6 +31,7 @@ from support.counted_rows import (
     measure,
     tag,
 )
+from support.examples import examples
 from support.threads import in_threads
 
 from tagger.catalog.kept_counts import (
@@ -66,6 +67,7 @@ def rows(database: Database) -> Database:
     return database
 
 
+@pytest.mark.hypothesis
 @pytest.mark.postgresql
 def test_kept_counts_are_those_of_all_rows_after_any_statements(rows: Database) -> None:
     operation = st.tuples(
@@ -77,7 +79,7 @@ def test_kept_counts_are_those_of_all_rows_after_any_statements(rows: Database) 
     )
     steps = st.one_of(st.lists(operation, min_size=1, max_size=4), st.none())
 
-    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @examples(10)
     @given(st.lists(steps, min_size=1, max_size=12))
     def check(transactions: list[list[tuple[Any, ...]] | None]) -> None:
         for operations in transactions:

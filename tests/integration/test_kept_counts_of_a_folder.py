@@ -15,12 +15,13 @@ from typing import Any
 
 import piexif
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.counted_rows import assert_exact, marked_blocks
 from support.empty_databases import create_sqlite_database
+from support.examples import examples
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.catalog.kept_counts import count_changed_blocks
@@ -220,12 +221,13 @@ def library(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return Library(database, tmp_path)
 
 
+@pytest.mark.hypothesis
 def test_kept_counts_are_exact_after_each_step(library: Library) -> None:
     """Also where a step is refused, as a photo or a landmark may be gone."""
     applied: set[str] = set()
     choices = st.tuples(st.sampled_from(STEPS), st.integers(0, 60))
 
-    @settings(max_examples=3, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @examples(3)
     @given(st.lists(choices, min_size=5, max_size=8))
     def check(steps: list[tuple[Callable[[Library, int], None], int]]) -> None:
         for step, choice in steps:

@@ -270,7 +270,6 @@ def call_around_replacement(
     monkeypatch.setattr(PreparedPhoto, "replace_files", replace_files)
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
 def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, options: MetadataOptions
@@ -322,7 +321,6 @@ def test_crash_before_replacement_is_recovered_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
-@pytest.mark.postgresql
 def test_interrupted_undo_is_completed_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,7 +337,6 @@ def test_interrupted_undo_is_completed_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
-@pytest.mark.postgresql
 def test_lost_lease_before_intents_replaces_nothing(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

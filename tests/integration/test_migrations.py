@@ -390,7 +390,7 @@ def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -
     if empty_database_url.startswith("sqlite"):
         program = program.replace("upgrade_database(sys.argv[1]); ", "")
     command = [sys.executable, "-c", program, empty_database_url]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     ledger_ids = {process.communicate(timeout=60)[0] for process in processes}
     assert {process.returncode for process in processes} == {0}
     assert len(ledger_ids) == 1

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
+from support.examples import examples
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
@@ -362,7 +363,7 @@ PART = st.sampled_from(["a", "a b", "a-", "a0", "b", "é", os.fsdecode(b"\xff"),
 FILES = st.sets(st.tuples(st.lists(PART, max_size=2).map(tuple), PART), min_size=1, max_size=8)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(6)
 @given(first=FILES, second=FILES, page=st.integers(1, 4))
 def test_table_follows_the_folder_whatever_is_in_it(
     sqlite_folder: Folder, first: set, second: set, page: int

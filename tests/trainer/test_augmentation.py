@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.pixel_squares import noise_squares
 
 from tagger.images import Pixels
@@ -16,7 +17,7 @@ NOTHING = Augmentation(
 SHARES = st.sampled_from([0.0, 0.5, 1.0])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(15)
 @given(
     side=st.sampled_from([32, 33, 96]),
     size=st.sampled_from([32, 64]),

@@ -40,13 +40,14 @@ FAMILIES = {
     "timm/vit_tiny_patch16_224": 192,
 }
 ONE_SIZE = {"timm/vit_tiny_patch16_224": 224}
-SLOW = pytest.mark.slow
-SLOWLY_EXPORTED = ("densenet121", "efficientnet_b0", "regnet_y_400mf", "swin_t")
-"""Large graphs with layers that the exported networks of other families have too."""
-EXPORTED = [name for name in FAMILIES if name not in SLOWLY_EXPORTED]
+DAILY = ("mobilenet_v3_small", "squeezenet1_1", "timm/vit_tiny_patch16_224")
+"""A network with inverted residuals, one of convolutions alone, and one with attention: the others have the same layers."""
+FAMILY = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in FAMILIES]
+)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@FAMILY
 def test_a_network_of_each_family_gives_features_and_learns(name: str) -> None:
     classifier, images = _classifier(name), _images(2, ONE_SIZE.get(name, 64))
 
@@ -56,7 +57,7 @@ def test_a_network_of_each_family_gives_features_and_learns(name: str) -> None:
         assert classifier.eval().encoder(images).shape == (2, FAMILIES[name])
 
 
-@pytest.mark.parametrize("name", [*EXPORTED, *(pytest.param(name, marks=SLOW) for name in SLOWLY_EXPORTED)])
+@FAMILY
 def test_a_network_of_each_family_can_be_exported(name: str) -> None:
     classifier, images = _classifier(name).eval(), _images(2, ONE_SIZE.get(name, 64))
     scripted = torch.jit.script(classifier)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.pixel_squares import training_set
 
 from trainer.learning.batches import Batch, TrainingSet, sample_rows
@@ -17,7 +18,7 @@ from trainer.learning.batches import Batch, TrainingSet, sample_rows
 TARGETS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(15)
 @given(
     targets=st.lists(st.integers(0, 6), min_size=1, max_size=40),
     balance=st.floats(0, 1),

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.archives import course_archive, zip_of
+from support.examples import examples
 from support.scenes import scene_bytes, tree
 
 from trainer.data import udacity
@@ -158,7 +159,7 @@ names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_si
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(75)
 @given(st.lists(names, max_size=4))
 def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
     folder = PurePosixPath("/somewhere/out")
@@ -173,7 +174,7 @@ def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
         assert not set(str(entry.path)) & set("\\:\0\n\x7f")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(15)
 @given(st.data())
 def test_damaged_bytes_are_reported_as_such(data: st.DataObject) -> None:
     content = bytearray(zip_of({"train/A/a.jpg": PHOTO[:400], "train/B/b.jpg": PHOTO[:300]}))

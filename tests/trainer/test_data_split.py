@@ -7,16 +7,17 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandRunner
+from support.examples import examples
 from support.scenes import draw_label, draw_scene, tree
 from support.trainer_commands import interrupt_at
 
 from trainer.data.split import assign_splits
 
 SHARES = {"test": 0.2, "val": 0.2}
-EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+EXAMPLES = examples(20)
 
 groupings = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), min_size=1, max_size=40)
 """Groups of photos that stay together; each is a list of the photos' labels."""
@@ -225,7 +226,7 @@ def test_no_photo_that_can_be_read_is_an_error(data: CommandRunner, tmp_path: Pa
 
 def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: CommandRunner, tmp_path: Path) -> None:
     first = draw_scene(tmp_path / "many" / "A" / "first.jpg", 0, (16, 16))
-    for number in range(3000):
+    for number in range(1000):
         first.with_name(f"copy{number}.jpg").hardlink_to(first)
     output = interrupt_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
     assert output.code == 130

@@ -3,8 +3,9 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation import metrics
@@ -18,7 +19,7 @@ from trainer.evaluation.metrics import (
 )
 from trainer.evaluation.recognition import measure_rejection
 
-EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+EXAMPLES = examples(20)
 
 
 def test_wilson_interval_of_a_known_share() -> None:

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from trainer.evaluation.metrics import compute_tradeoff, lowest_threshold
 
-EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+EXAMPLES = examples(20)
 SCORE = st.integers(0, 20).map(lambda number: number / 20)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import (
@@ -25,7 +26,7 @@ from trainer.evaluation.metrics import (
     top_k_accuracy,
 )
 
-EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE

@@ -2,14 +2,15 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from torch import Tensor
 
 from trainer.learning.batches import MixOptions, mix
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@examples(20)
 @given(
     targets=st.lists(st.integers(0, 4), min_size=1, max_size=7),
     shares=st.sampled_from([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.0, 1.0)]),

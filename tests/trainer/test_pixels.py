@@ -166,6 +166,7 @@ def test_a_missing_half_is_rebuilt(photos: list[LabelledPhoto], cache: Path, nam
     assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
+@pytest.mark.slow
 def test_list_never_names_squares_that_are_being_written_over(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:

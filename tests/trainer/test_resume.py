@@ -56,24 +56,19 @@ def interrupt_training(options: RecipeOptions, after: int = 1) -> None:
         train(options, interrupt)
 
 
-def test_killed_run_ends_as_an_unbroken_one(world: Path, uninterrupted: FinishedRun, out: Path) -> None:
-    arguments = ("--data", world / "data", "--unknown", world / "unknown", "--cache", world / "pixels")
-    arguments += (
-        "--out",
-        out,
-        "--epochs",
-        2,
-        "--size",
-        SIZE,
-        "--batch-size",
-        8,
-        "--seed",
-        3,
-        "--device",
-        "cpu",
+def kill_training(world: Path, out: Path) -> None:
+    """Kill `trainer train scratch` once it has a checkpoint."""
+    folders = {
+        "--data": world / "data",
+        "--unknown": world / "unknown",
+        "--cache": world / "pixels",
+        "--out": out,
+    }
+    options = f"--epochs 2 --size {SIZE} --batch-size 8 --seed 3 --device cpu".split()
+    program = [sys.executable, "-c", "from trainer.cli.main import main; main()", "train", "scratch"]
+    running = subprocess.Popen(
+        [*program, *(str(part) for pair in folders.items() for part in pair), *options]
     )
-    command = [sys.executable, "-c", "from trainer.cli.main import main; main()", "train", "scratch"]
-    running = subprocess.Popen([*command, *map(str, arguments)])
     try:
         while not (out / CHECKPOINT).exists():
             assert running.poll() is None
@@ -81,6 +76,16 @@ def test_killed_run_ends_as_an_unbroken_one(world: Path, uninterrupted: Finished
     finally:
         running.kill()
         assert running.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("end", ["interrupted", pytest.param("killed", marks=pytest.mark.slow)])
+def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
+    world: Path, uninterrupted: FinishedRun, out: Path, end: str
+) -> None:
+    if end == "interrupted":
+        interrupt_training(scratch_options(world, out))
+    else:
+        kill_training(world, out)
     assert not (out / RECORD).exists()
 
     epochs: list[int] = []

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import expected_calibration_error, reliability
@@ -89,7 +90,7 @@ def at_distances(landmark: float, other: float | None, rule: ScoreRule, logits: 
     return scores
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(38)
 @given(
     logits=st.lists(st.floats(-1e6, 1e6, width=32), min_size=LABELS, max_size=LABELS + 2),
     landmark=st.floats(0, 1e4, width=32),

@@ -59,7 +59,8 @@ def training_options(world: Path, run: Path) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("recipe", ["transfer", pytest.param("scratch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["transfer", "scratch"])
 def test_trained_model_is_exported_evaluated_and_looks_at_photos(
     world: Path, output_of: CommandText, recipe: str
 ) -> None:

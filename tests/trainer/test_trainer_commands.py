@@ -167,8 +167,15 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
     assert np.abs(background.mean - expected.mean).max() < 0.1 * np.abs(expected.mean).max()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("engine", [TorchScriptBackend, OpenVinoBackend])
+@pytest.mark.parametrize(
+    ("engine", "dtype"),
+    [
+        (TorchScriptBackend, torch.float32),
+        pytest.param(TorchScriptBackend, torch.bfloat16, marks=pytest.mark.slow),
+        pytest.param(OpenVinoBackend, torch.float32, marks=pytest.mark.slow),
+        pytest.param(OpenVinoBackend, torch.bfloat16, marks=pytest.mark.slow),
+    ],
+)
 def test_a_picture_with_nothing_in_it_is_unknown(
     trained: Path, engine: type[TorchScriptBackend | OpenVinoBackend], dtype: torch.dtype
 ) -> None:
@@ -230,6 +237,7 @@ def test_evaluation_reports_figures_and_drawings(
         assert (tmp_path / "report" / drawing).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_label_folders_may_lie_in_the_data_folder_itself(
     trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:

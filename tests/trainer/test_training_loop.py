@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.pixel_squares import training_set
 from torch import Tensor, nn
 
@@ -124,7 +125,7 @@ def test_optimiser_learns_at_the_rates_of_the_schedule() -> None:
     assert rates == pytest.approx([0.01 * plan.rate(done) for done in (0.5, 1.5, 2.5)])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(15)
 @given(
     epochs=st.integers(1, 200),
     strides=st.integers(1, 16),

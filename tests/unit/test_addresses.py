@@ -7,8 +7,9 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from tagger.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
 from tagger.database.connection import open_database
@@ -21,7 +22,6 @@ LETTERS = "ZQXJKVWYzqxjkvwy"
 """Rare in messages, so that a piece of a password is not in them by chance."""
 PIECE = 4
 
-PROFILE = settings(deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 
 passwords = st.lists(
     st.tuples(st.text(LETTERS, min_size=PIECE, max_size=8), st.text("@:/?#%[]&=;,. '\"\\+~!", max_size=2)),
@@ -74,7 +74,7 @@ def shown_by(action: object, *arguments: object) -> str:
     return output.getvalue() + repr(result)
 
 
-@settings(PROFILE, max_examples=10)
+@examples(10)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket"])
 def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -> None:
@@ -95,7 +95,7 @@ def find_broker_of(url: str) -> object:
     return None
 
 
-@settings(PROFILE, max_examples=4)
+@examples(4)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
 def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:

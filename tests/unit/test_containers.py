@@ -5,11 +5,12 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
+from support.examples import examples
 
 from tagger.photos.containers import exif_of, orientation_in, read_container
 from tagger.photos.decoder_input import bare_file
@@ -206,7 +207,7 @@ VICTIMS = [encode_image(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind i
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(75)
 @given(
     victim=st.sampled_from(VICTIMS),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12),
@@ -224,7 +225,7 @@ def test_mutated_files_never_raise(
     bare_file(mutated)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(50)
 @given(
     head=st.sampled_from(
         [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", b"II*\0", b"MM\0+\0\x08\0\0"]

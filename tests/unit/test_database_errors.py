@@ -36,7 +36,7 @@ def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path: Path) -> Non
         event.remove(Engine, "connect", limit_pages)
 
 
-@pytest.mark.parametrize("command", ["status", "doctor"])
+@pytest.mark.parametrize("command", ["status", pytest.param("doctor", marks=pytest.mark.slow)])
 def test_a_database_that_is_only_read_on_a_full_disk_says_to_free_space(tmp_path: Path, command: str) -> None:
     create_sqlite_database(tmp_path / "tagger.sqlite")
     assert not (tmp_path / "tagger.sqlite-shm").exists()  # which SQLite creates to read

@@ -82,7 +82,16 @@ def _distributions_without_extras() -> set[str]:
     return {"landmark-tagger"} | {name for name, _extra in found}
 
 
-@pytest.mark.parametrize("command", ["query", "landmarks", "trips", "audit", "--help", "--version"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "query",
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in ("landmarks", "trips", "audit", "--help")
+        ),
+    ],
+)
 def test_quick_commands_import_no_pixels_models_queues_or_metadata(command: str, tmp_path: Path) -> None:
     program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(

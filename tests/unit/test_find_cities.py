@@ -1,7 +1,7 @@
 """Cities by name: the largest first, in any case, with the region or country after a comma."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.positions.cities import find_cities
@@ -28,7 +28,6 @@ def test_no_more_cities_are_found_than_the_limit() -> None:
     assert find_cities("no city of this name", 7) == []
 
 
-@settings(deadline=None)  # the first call reads the table
 @given(st.text(max_size=20))
 def test_any_text_may_be_searched_for(text: str) -> None:
     assert len(find_cities(text, 2)) <= 2

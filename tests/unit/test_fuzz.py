@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rig.mutations import broken, pieces_of, with_other_metadata
 from rig.odd_photos import small_photos
+from support.examples import examples
 
 from bench.fuzz import (
     DECODED,
@@ -26,12 +27,7 @@ from bench.fuzz import (
 PHOTOS = small_photos()
 seeds = st.integers(0, 2**32)
 kinds = st.sampled_from(sorted(PHOTOS))
-fuzzing = settings(
-    max_examples=600,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example overwrites the file
-)
+fuzzing = examples(150)
 
 
 @pytest.mark.parametrize("kind", sorted(PHOTOS))
@@ -48,7 +44,7 @@ def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: P
     examine(path)
 
 
-@settings(fuzzing, max_examples=200)
+@examples(50)
 @given(seed=seeds)
 def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
     rng = random.Random(seed)
@@ -58,7 +54,7 @@ def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, t
     examine(path)
 
 
-@settings(fuzzing, max_examples=150)
+@examples(38)
 @given(kind=kinds, seed=seeds)
 def test_metadata_leaves_the_picture_the_same(kind: str, seed: int) -> None:
     examine_metadata(PHOTOS[kind], random.Random(seed))
@@ -81,6 +77,7 @@ def _real_samples(folder: Path) -> list[bytes]:
     return [data for _, data in load_samples([folder / "hostile", folder / "exif"]) if len(data) < 300_000]
 
 
+@pytest.mark.slow
 def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
     command = [
         sys.executable,

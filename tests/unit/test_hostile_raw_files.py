@@ -6,11 +6,12 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rig.mutations import broken
 from rig.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, bitmap_nef, box, hevc_cr3, raw_file
+from support.examples import examples
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
@@ -24,7 +25,7 @@ FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {
     "hevc": hevc_cr3(),
     "mrw": bare_mrw(Image.new("RGB", (64, 64), "navy")),
 }
-fuzzing = settings(max_examples=300, deadline=None, derandomize=True)
+fuzzing = examples(75)
 kinds = st.sampled_from(sorted(FILES))
 
 
@@ -70,7 +71,7 @@ def test_files_with_random_numbers_in_their_directories(kind: str, seed: int) ->
         [b"FUJIFILMCCD-RAW ", b"IIRO", b"IIU\0", b"\0\0\0\x18ftypcrx ", b"II*\0\x10\0\0\0CR\2\0"]
     ),
 )
-@settings(fuzzing, max_examples=500)
+@examples(125)
 def test_random_bytes_behind_a_signature(content: bytes, signature: bytes) -> None:
     examine(signature + content)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from rig.containers import encode_image
 from rig.drawing import draw_photo
+from support.examples import examples
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Resize, decode_photo, formats
@@ -425,7 +426,7 @@ VICTIMS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(100)
 @given(
     victim=st.sampled_from(VICTIMS),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),

@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from rig.containers import encode_image, jpeg_segment
 from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS, decode
+from support.examples import examples
 from test_images import display_p3_profile
 
 from tagger.errors import PhotoFailed
@@ -128,7 +129,7 @@ def test_random_bytes_raise_nothing(data: bytes) -> None:
 SMALL = encode_image(PICTURE.resize((96, 80)), "JPEG", icc_profile=SRGB)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(75)
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_jpegs_that_are_plain_can_be_decoded(changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(SMALL)

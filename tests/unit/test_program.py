@@ -38,10 +38,11 @@ def test_every_module_of_commands_is_in_the_table() -> None:
     [
         ("query", "query"),
         ("db stats", "database"),
-        ("query --help", "query"),
         ("--help", None),
-        ("", None),
-        ("jobz", None),
+        *(
+            pytest.param(words, module, marks=pytest.mark.slow)
+            for words, module in (("query --help", "query"), ("", None), ("jobz", None))
+        ),
     ],
 )
 def test_a_command_imports_no_other_and_help_none(words: str, module: str | None, tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ class TestExiftool:
         ]
         assert max(images, key=len) == bytes(read_raw(path.read_bytes()).previews[0].data)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "raf")])
     def test_metadata_that_exiftool_writes_change_no_digest(self, kind: str, tmp_path: Path) -> None:
         path = tmp_path / f"a.{kind}"

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.database.enums import PositionSource
@@ -87,7 +87,6 @@ def test_labels_do_not_cover_each_other_and_stay_inside() -> None:
 positions = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(positions, min_size=1, max_size=80))
 def test_any_path_is_drawn_inside_the_map_with_few_dots(found: list[tuple[float, float]]) -> None:
     trip_map = drawn([point(number, *position) for number, position in enumerate(found)])

@@ -15,7 +15,7 @@ from tagger.system.working_directory import _run_in_root_folder
     ("modules", "file"),
     [
         ("tagger, torch", "libcuda.so.1"),
-        ("trainer.cli.program, matplotlib", "matplotlibrc"),
+        pytest.param("trainer.cli.program, matplotlib", "matplotlibrc", marks=pytest.mark.slow),
     ],
 )
 def test_imports_do_not_open_files_of_the_working_directory(modules: str, file: str, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from httpx2 import Response
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
+from support.examples import examples
 from support.page_server import TOKEN, photo, served, settings_in
 
 from tagger.database.connection import Database, open_database
@@ -343,11 +344,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [37, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_address_fails_unexpectedly(
     client: TestClient, caplog: pytest.LogCaptureFixture, web_database: Database, tmp_path: Path, every: int
 ) -> None:
-    """All addresses, with a twelfth of the hostile values for each of their parameters; with all in the long form."""
+    """All addresses, with one hostile value in turn for each of their parameters; with all in the long form."""
     (tmp_path / "library").mkdir()
     library = TaggedFolder(web_database, tmp_path / "library")
     library.draw("one.jpg")
@@ -401,7 +402,7 @@ WILD = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15)
 @given(st.data())
 def test_every_request_is_answered_as_documented(client: TestClient, data: st.DataObject) -> None:
     """Several valid and invalid parameters at once, of all addresses whose response ends."""
@@ -456,7 +457,7 @@ def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
     return app.openapi()["paths"]
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(19)
 @given(st.binary(max_size=400), st.booleans())
 def test_no_random_photo_fails_unexpectedly(client: TestClient, noise: bytes, is_photo: bool) -> None:
     """Random bytes as a photo and inside one."""
@@ -465,7 +466,7 @@ def test_no_random_photo_fails_unexpectedly(client: TestClient, noise: bytes, is
     assert client.post("/api/predict", content=data, headers=PNG).status_code in {200, 422}
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(19)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_random_address_fails_unexpectedly(client: TestClient, path: str, query: str) -> None:
     answer = client.get(

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from support.empty_databases import create_sqlite_database
+from support.examples import examples
 from support.exports import exported, fill_library, with_checksum
 from support.page_server import LOCAL_URL, settings_in
 
@@ -89,7 +90,7 @@ def _changed(data: st.DataObject, lines: list[bytes]) -> bytes:
     return with_checksum(changed)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(10)
 @given(data=st.data())
 def test_an_import_is_refused_or_breaks_nothing(lines: list[bytes], data: st.DataObject) -> None:
     content = _changed(data, lines)

@@ -61,7 +61,7 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         page.locator("[data-new]").click()
         page.get_by_role("button", name="Add this place").click()
         expect(page.locator("#toasts")).to_contain_text("4 photos named Our church", timeout=SLOW_MS)
-        assert numbers(page, "landmark=our-church") == set(church[1:])
+        assert numbers(page, "landmark=our-church&verdict=confirmed") == set(church[1:])
         page.reload()
         expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
 

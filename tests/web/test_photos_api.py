@@ -198,7 +198,9 @@ def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client: TestClient, lib
     assert 'filename="a.jpg"' in answer.headers["content-disposition"]
 
 
-@pytest.mark.parametrize("kind", RAW_KINDS)
+@pytest.mark.parametrize(
+    "kind", [RAW_KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in RAW_KINDS[1:])]
+)
 def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPhotos, kind: str) -> None:
     data = raw_file(kind, RawContent(orientation=6))
     number = library.file(f"a.{kind}", (EIFFEL, 0.9, True), data=data)

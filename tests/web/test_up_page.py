@@ -124,6 +124,7 @@ def test_once_refuses_a_port_because_it_serves_no_page(terminal: Terminal) -> No
     assert "no web page is served" in output
 
 
+@pytest.mark.slow
 def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Terminal) -> None:
     with terminal.log.open("wb") as log:
         process = subprocess.Popen(

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from support.examples import examples
 from support.shipped import decoded_photos, shipped_module
 from support.small_network import SmallNetwork, small_module
 
@@ -55,7 +56,7 @@ def sum_errors(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
 
 
 @given(rows | odd_rows)
-@settings(max_examples=200, deadline=None)
+@examples(50)
 def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights: np.ndarray) -> None:
     inner, outer = neighbours(weights)
     result = rounded(weights)
@@ -64,14 +65,14 @@ def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights
 
 
 @given(rows | odd_rows)
-@settings(max_examples=200, deadline=None)
+@examples(50)
 def test_no_sum_is_further_off_than_with_plain_rounding(weights: np.ndarray) -> None:
     blur = SUMS_WITHIN * np.abs(weights.astype(np.float64)).sum(axis=1)
     assert (sum_errors(weights, rounded(weights)) <= sum_errors(weights, nearest(weights)) + blur).all()
 
 
 @given(rows)
-@settings(max_examples=100, deadline=None)
+@examples(25)
 def test_exact_values_stay(weights: np.ndarray) -> None:
     exact = nearest(weights)
     np.testing.assert_array_equal(rounded(exact), exact)
@@ -80,7 +81,7 @@ def test_exact_values_stay(weights: np.ndarray) -> None:
 
 
 @given(rows)
-@settings(max_examples=50, deadline=None)
+@examples(15)
 def test_rows_are_independent(weights: np.ndarray) -> None:
     alone = [rounded(row[None]) for row in weights]
     np.testing.assert_array_equal(rounded(weights), np.concatenate(alone))

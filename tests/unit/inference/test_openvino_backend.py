@@ -175,6 +175,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -221,6 +222,7 @@ def without_openvino(tmp_path: Path) -> Terminal:
     return terminal
 
 
+@pytest.mark.slow
 def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) -> None:
     done = without_openvino.run_process("tag", "photos")
     assert "tower.jpg: Eiffel Tower" in done.stdout

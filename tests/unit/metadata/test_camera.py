@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 from rig.drawing import draw_photo
+from support.examples import examples
 
 from tagger.metadata import exif
 from tagger.metadata.camera import CameraFacts, camera_facts, short_text
@@ -151,7 +152,7 @@ def test_circular_pointer_terminates() -> None:
     assert camera_facts(block) == CameraFacts()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(75)
 @given(
     kind=st.sampled_from(["JPEG", "PNG", "WEBP"]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=20),

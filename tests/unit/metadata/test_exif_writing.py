@@ -1,7 +1,7 @@
 """Our values in EXIF blocks: added, compared by an independent parser, removed."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rig.exif_blocks import (
     ALL,
@@ -14,6 +14,7 @@ from rig.exif_blocks import (
     camera_block,
     windows_text,
 )
+from support.examples import examples
 
 from tagger.metadata.exif import ExifRewriteError, add, has_position, insertion_difference, read, remove
 from tagger.metadata.tag_fields import Position, TagFields
@@ -254,7 +255,7 @@ def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
     )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(100)
 @given(blocks())
 def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None:
     add_check_remove_check(before, ALL)
@@ -262,7 +263,7 @@ def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None
     has_position(before)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(100)
 @given(
     st.sampled_from("<>"),
     st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=4)), max_size=4),
@@ -276,7 +277,7 @@ def test_mutated_blocks_keep_all_tags_or_stay_unchanged(order: str, changes: lis
     has_position(bytes(data))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(75)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
 def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
     add_check_remove_check(head + data, ALL)
@@ -285,7 +286,7 @@ def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
     insertion_difference(head + data, data, ())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(50)
 @given(
     st.lists(st.text(max_size=12), max_size=5),
     st.text(max_size=20),

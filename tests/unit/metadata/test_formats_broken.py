@@ -4,11 +4,12 @@ import random
 from contextlib import suppress
 from dataclasses import replace
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rig.containers import jpeg_segment
 from rig.mutations import broken
 from rig.odd_photos import small_photos
+from support.examples import examples
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block
 
 from tagger.metadata.errors import WriteRefused
@@ -33,7 +34,7 @@ PHOTOS = {kind: data for kind, data in small_photos().items() if can_embed(data)
     "small big tiff": encode_photo("TIFF", FACE, big_tiff=True),
     "simple webp": encode_photo("WEBP", FACE),
 }
-fuzzing = settings(max_examples=4000, deadline=None, derandomize=True)
+fuzzing = examples(400)
 blocks = st.one_of(
     st.none(), st.sampled_from([SMALL, LARGE, exif_block()]), st.binary(min_size=1, max_size=70_000)
 )
@@ -70,7 +71,7 @@ def test_broken_photos_accept_xmp_or_are_refused(kind: str, seed: int, xmp: byte
     write_or_refuse(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)), xmp=xmp)
 
 
-@settings(fuzzing, max_examples=1500)
+@examples(200)
 @given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks, exif=blocks, iptc=blocks)
 def test_broken_photos_accept_all_blocks_or_are_refused(
     kind: str, seed: int, xmp: bytes | None, exif: bytes | None, iptc: bytes | None
@@ -82,7 +83,7 @@ def test_broken_photos_accept_all_blocks_or_are_refused(
         write_or_refuse(data, xmp=xmp, exif=exif)
 
 
-@settings(fuzzing, max_examples=2000)
+@examples(250)
 @given(head=st.sampled_from([b"", *HEADS]), tail=st.binary(max_size=300))
 @example(head=b"II*\0\x08\0\0\0", tail=b"\xff\xff")
 def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> None:
@@ -93,7 +94,7 @@ def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> Non
         extended_xmp(head + tail)
 
 
-@settings(fuzzing, max_examples=1500)
+@examples(200)
 @given(kind=st.sampled_from(sorted(PHOTOS)), at=st.floats(0, 1), byte=st.integers(0, 255), xmp=blocks)
 def test_photos_with_a_wrong_byte_accept_xmp_or_are_refused(
     kind: str, at: float, byte: int, xmp: bytes

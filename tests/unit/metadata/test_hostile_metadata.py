@@ -81,7 +81,14 @@ EDITS = [
 
 
 @needs_exiftool
-@pytest.mark.parametrize("edit", EDITS, ids=" ".join)
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(edit, marks=() if number % 5 == 0 else pytest.mark.slow)
+        for number, edit in enumerate(EDITS)
+    ],
+    ids=" ".join,
+)
 def test_values_changed_by_others_do_not_prevent_undo(photo: Path, edit: list[str]) -> None:
     photo.write_bytes(plan(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", *edit, photo)

@@ -9,8 +9,9 @@ from hashlib import md5
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.iptc import add, insertion_difference, read, remove
@@ -151,7 +152,7 @@ parts = st.tuples(numbers, st.binary(max_size=20) | st.just(b"\x1b%G")).map(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(125)
 @given(st.lists(parts, max_size=8).map(b"".join), st.lists(st.text(max_size=20), max_size=5))
 def test_generated_datasets_are_restored_exactly(before: bytes, keywords: list[str]) -> None:
     tag_fields = TagFields((TOWER,), keywords=tuple(keywords))
@@ -161,7 +162,7 @@ def test_generated_datasets_are_restored_exactly(before: bytes, keywords: list[s
     assert remove(after, added) == before
 
 
-@settings(max_examples=500, deadline=None)
+@examples(125)
 @given(st.binary(max_size=60), st.sampled_from([b"", UTF8, UTF8 + VERSION]), st.binary(max_size=60))
 def test_arbitrary_bytes_are_refused_or_restored(data: bytes, head: bytes, other: bytes) -> None:
     read(head + data)

@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from rig.containers import jpeg_segment, png_chunk
 from rig.exif_blocks import block, blocks, camera_block
+from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
 from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
@@ -130,9 +131,10 @@ def real_photos(test_data: Path) -> dict[str, bytes]:
     return {f"{number:03}-{path.name}": path.read_bytes() for number, path in enumerate(files)}
 
 
-def test_every_real_photo_is_written_and_undone(test_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, every: int) -> None:
     wrong = []
-    for name, data in real_photos(test_data).items():
+    for name, data in list(real_photos(test_data).items())[::every]:
         if data:
             wrong += [f"{name} {what}" for what in problems_of(new_photo(tmp_path / "one", data, name))]
             (tmp_path / "one" / name).unlink()
@@ -316,11 +318,7 @@ def _tiff(content: PhotoContent) -> bytes:
 
 
 @pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the folder is emptied by each undo
-)
+@examples(15)
 @given(content=photo_contents())
 def test_generated_photos_are_written_and_undone(
     make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
@@ -331,7 +329,7 @@ def test_generated_photos_are_written_and_undone(
 
 
 @pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(10)
 @given(content=photo_contents())
 def test_generated_photos_keep_their_pixels(
     make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
@@ -343,7 +341,7 @@ def test_generated_photos_keep_their_pixels(
 
 
 @pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15)
 @given(content=photo_contents())
 @example(content=PhotoContent(exif=SHORT_OF_A_ZERO, xmp=b"", iptc=b"", icc=b"", trailer=b""))
 def test_undo_without_records_uses_the_files_own_xmp(

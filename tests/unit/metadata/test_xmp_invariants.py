@@ -6,9 +6,10 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lxml import etree
+from support.examples import examples
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
@@ -209,7 +210,7 @@ STRANGE_ATTRIBUTES = [
     *(f"{{{NAMESPACES['dc']}}}{name}" for name in ("subject", "description")),
     *("{http://www.w3.org/XML/1998/namespace}lang", "parseType"),
 ]
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = examples(38)
 
 
 @many

@@ -3,9 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.examples import examples
 
 from tagger.inference.background import BackgroundStatistics
 from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier, EmbeddingSpace, learn
@@ -153,7 +154,7 @@ examples_of_any_kind = st.integers(0, 4).flatmap(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(15)
 @given(examples_of_any_kind.filter(len), examples_of_any_kind, examples_of_any_kind)
 def test_scores_are_probabilities_whatever_the_examples(
     positives: Values, negatives: Values, library: Values
@@ -164,7 +165,7 @@ def test_scores_are_probabilities_whatever_the_examples(
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-@settings(max_examples=20, deadline=None)
+@examples(8)
 @given(st.permutations(range(6)))
 def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
     examples, library = photos_of_landmark(6), strangers(200, seed=1)

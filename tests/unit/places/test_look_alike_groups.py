@@ -1,8 +1,9 @@
 """Grouping of directions: everybody is in one group, and like the first of it."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from tagger.places import look_alikes
 from tagger.places.look_alikes import group_directions
@@ -14,7 +15,7 @@ def directions(count: int, dimension: int, seed: int) -> np.ndarray:
     return drawn / lengths
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15)
 @given(st.integers(0, 80), st.integers(2, 5), st.integers(0, 1000), st.floats(-1, 1), st.integers(1, 40))
 def test_each_photo_is_in_one_group_and_like_its_first(
     count: int, dimension: int, seed: int, least: float, block: int

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from tagger.geo import distance_km
 from tagger.positions import cities
@@ -149,7 +150,7 @@ def test_utc_offsets_follow_daylight_saving(zone: str, local: datetime, hours: f
     st.lists(positions, min_size=1, max_size=60),
     st.lists(st.tuples(positions, st.floats(0, 3000)), min_size=1, max_size=300),
 )
-@settings(max_examples=60, deadline=None)
+@examples(15)
 def test_the_nearest_disc_is_that_of_all_distances(
     degrees: list[tuple[float, float]], discs: list[tuple[tuple[float, float], float]]
 ) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.gpx_files import START_S, LongGpx, gpx_text, point_text, walk
 
 from tagger.errors import GpxRefused, PathNotFound, SystemRefused
@@ -231,7 +232,7 @@ _documents = st.one_of(
 
 @given(_documents)
 @example(b'<?xml version="1.0" encoding="iso-8859-16"?><gpx>\xff</gpx>')
-@settings(max_examples=100, deadline=None)
+@examples(25)
 def test_wild_documents_are_read_or_refused(document: bytes) -> None:
     try:
         segments, counts = read(document)
@@ -252,7 +253,7 @@ _points = st.tuples(
 
 
 @given(st.lists(st.lists(_points, max_size=20), max_size=4))
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_points_equal_those_that_were_written(segments: list[list[tuple[int, float, float]]]) -> None:
     read_points, counts = read(gpx_text(*segments))
     expected = [[point for point in segment if _is_on_earth(*point[1:])] for segment in segments]

@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.gpx_files import Point, walk
 
 from tagger.positions.gpx import PointCounts, Points, SegmentPiece
@@ -132,7 +133,7 @@ def test_airliners_are_possible_and_faster_ways_are_not() -> None:
     ),
     st.integers(1, 10),
 )
-@settings(max_examples=100, deadline=None)
+@examples(25)
 def test_every_time_of_a_file_is_in_a_part(segments: list[list[Point]], piece: int) -> None:
     parts, counts = divide(*segments, piece=piece)
     given_points = {point for segment in segments for point in segment}

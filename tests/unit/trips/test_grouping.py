@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.trip_visits import (
     ARLES,
@@ -222,7 +222,6 @@ def libraries(draw: st.DrawFn) -> list[Shot]:
     return sorted(set(found))
 
 
-@settings(deadline=None, derandomize=True)
 @given(libraries(), st.randoms(use_true_random=False))
 def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> None:
     trips = group_trips(visits(found))
@@ -230,7 +229,6 @@ def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> N
     assert group_trips(visits(found)) == trips
 
 
-@settings(deadline=None, derandomize=True)
 @given(libraries())
 def test_a_photo_is_on_one_trip_at_most_and_ids_are_unique(found: list[Shot]) -> None:
     trips = group_trips(visits(found))
@@ -239,7 +237,6 @@ def test_a_photo_is_on_one_trip_at_most_and_ids_are_unique(found: list[Shot]) ->
     assert trips == sorted(trips, key=lambda trip: trip.first)
 
 
-@settings(deadline=None, derandomize=True)
 @given(libraries())
 def test_a_trip_depends_only_on_photos_near_it_in_time(found: list[Shot]) -> None:
     for trip in group_trips(visits(found)):

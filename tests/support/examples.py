@@ -1,0 +1,22 @@
+"""How many examples property tests try: the same few in each daily run, and twenty times as many, other ones, in the long form."""
+
+from hypothesis import HealthCheck, settings
+
+LONG = "long"
+FACTOR = 20
+
+
+def register_profiles() -> None:
+    """Use the profile of the daily run, unless `--hypothesis-profile long` selects the other one."""
+    ignored = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    daily = settings(
+        deadline=None, derandomize=True, database=None, max_examples=20, suppress_health_check=ignored
+    )
+    settings.register_profile("daily", daily)
+    settings.register_profile(LONG, daily, derandomize=False, max_examples=20 * FACTOR)
+    settings.load_profile("daily")
+
+
+def examples(daily: int) -> settings:
+    """Try this many examples in the daily run."""
+    return settings(max_examples=daily * FACTOR if settings.get_current_profile_name() == LONG else daily)
