@@ -22,7 +22,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
     assert terminal.json("backfill", "untagged", "--dry-run")["total"] == 0
-    with terminal.workers(1):
+    with terminal.processing_jobs():
         done = terminal.json("backfill", "untagged", "--scan", "photos", "--wait")
         assert (done["kind"], done["total"], done["tagged"], done["unknown"]) == ("backfill", 20, 16, 4)
         assert terminal.run("backfill", "untagged", "--dry-run").stdout == "0\n"

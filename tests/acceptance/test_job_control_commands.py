@@ -127,6 +127,7 @@ def test_a_cancelled_job_ends_at_once_and_keeps_what_was_stored(sqlite_terminal:
     assert (document["jobs"], document["errors"][0]["job"]) == ([], job)
 
 
+@pytest.mark.slow
 def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", PHOTOS)

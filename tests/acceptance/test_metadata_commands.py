@@ -388,7 +388,7 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
     folder = terminal.folder / "photos"
     draw_many(folder, 40)
     before = state(folder)
-    with terminal.workers(1):
+    with terminal.processing_jobs():
         done = terminal.run("enqueue", "photos", "--write", "sidecar", "--wait")
         assert "job 1 finished: 40 photos: 32 tagged, 8 unknown" in done.stderr
         assert "job 2 finished, metadata written: 32 photos: 32 written" in done.stderr

@@ -85,7 +85,6 @@ def test_a_dry_run_says_that_positions_are_not_up_to_date(both: CommandRunner, f
     assert "positions are not up to date; run: tagger locate" in both(*write).err
 
 
-@pytest.mark.postgresql
 def test_positions_go_into_photos_and_come_out_again(both: CommandRunner, folder: Path, track: Path) -> None:
     before = tree(folder)
     assert both("tag", folder).code == 0

@@ -23,7 +23,7 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
     draw_many(folder, 5)
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(BROKEN)
-    with terminal.workers(1):
+    with terminal.processing_jobs():
         terminal.run("enqueue", "--wait", "photos", code=3)
         draw(folder / "a.jpg", 0)
         done = terminal.run("retry", "1", "--wait", code=3)

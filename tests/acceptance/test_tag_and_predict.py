@@ -104,6 +104,7 @@ def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> N
     assert (job["total"], job["tagged"], job["failed"]) == (8, 3, 5)
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_fails_without_its_pixels_being_allocated(terminal: Terminal) -> None:
     folder = terminal.folder / "photos"
     folder.mkdir()
@@ -289,6 +290,7 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 161
 
 
+@pytest.mark.slow
 def test_a_killed_tag_is_cancelled_by_the_next_command_and_continues(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 160)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}

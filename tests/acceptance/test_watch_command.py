@@ -146,10 +146,10 @@ def test_a_name_that_is_not_utf_8_is_found_by_a_scan(
 
 def test_watch_takes_folders_only(terminal: Terminal) -> None:
     draw(terminal.folder / "a.jpg")
-    assert "name the folder or prefix that it is in" in terminal.run_process("watch", "a.jpg", code=2).stderr
-    refused = terminal.run_process("up", "a.jpg", "--watch", code=2)
+    assert "name the folder or prefix that it is in" in terminal.run("watch", "a.jpg", code=2).stderr
+    refused = terminal.run("up", "a.jpg", "--watch", code=2)
     assert "it needs folders to watch" in refused.stderr
-    refused = terminal.run_process("up", ".", "--watch", "--once", code=2)
+    refused = terminal.run("up", ".", "--watch", "--once", code=2)
     assert "nothing is watched" in refused.stderr
 
 

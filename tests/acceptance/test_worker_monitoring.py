@@ -68,7 +68,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         webhooks.behaviour = Behaviour(status=500)
         with terminal.workers(1, "-v"):
             job = terminal.json("enqueue", "--wait", "private", code=3)["job"]
-            terminal.wait_until(lambda: samples(port).get(PENDING) and samples(port).get(FAILED))
+            pending = terminal.json("status")["webhooks"]["pending"]
+            terminal.wait_until(lambda: samples(port).get(PENDING) == pending and samples(port).get(FAILED))
             terminal.wait_until(lambda: terminal.active_workers()[0].photos_per_second is not None)
             before_retry = samples(port)
             status, text = terminal.json("status"), terminal.run("status").stdout
@@ -76,7 +77,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             webhooks.behaviour = Behaviour()
             webhooks.received.clear()
             events = terminal.json("webhook", "retry")["events"]
-            terminal.wait_until(lambda: samples(port)[PENDING] == 0)
+            terminal.wait_until(lambda: samples(port)[PENDING] == 0 and samples(port)[DELIVERED] == events)
             after_retry = samples(port)
         log = terminal.log.read_text()
         yield Watched(job, events, status, text, before_retry, after_retry, refused, log, traces, webhooks)

@@ -18,12 +18,12 @@ from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import environment_of, run_command
-from support.forked_commands import ForkedProcess, fork_server
 from support.injection import injecting_path
-from support.job_runs import process_job
+from support.job_runs import process_job, processing_jobs
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
+from tagger.database.schema import upgrade_database
 from tagger.database.tables import chunks
 from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
@@ -37,9 +37,7 @@ SERVICES = {"beat", "serve", "up", "worker"}
 """Commands that install signal handlers, start processes and end on a signal."""
 REFUSED = {1, 2}
 """The codes of services that do not start."""
-UNFORKED = {"beat", "up"}
-"""`beat` imports little; `up` starts its services with its own interpreter."""
-Process = subprocess.Popen[bytes] | ForkedProcess
+Process = subprocess.Popen[bytes]
 
 
 class Terminal:
@@ -101,23 +99,26 @@ class Terminal:
         with environment_of(self.environment), self.database() as database:
             process_job(database, load_settings(), job)
 
+    @contextmanager
+    def processing_jobs(self) -> Iterator[None]:
+        """Process jobs in a thread: for tests of commands that wait for them, which need no worker process."""
+        with environment_of(self.environment):
+            settings = load_settings()
+        upgrade_database(settings.effective_database_url)
+        with self.database() as database, processing_jobs(database, settings):
+            yield
+
     def json(self, *arguments: str | bytes | Path, code: int = 0) -> Any:
         """Run a command with --json and return its document."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def start(self, *arguments: str | Path, program: str = "tagger") -> Process:
-        """Start a real process in the background, a forked one where that is the same; its output goes to `log`."""
-        args = [str(BIN / program), *map(str, arguments)]
-        environment = self.environment | self.injected
+        """Start a real process in the background; its output goes to `log`."""
         with self.log.open("ab") as log:
-            if program == "tagger" and arguments[0] not in UNFORKED and fork_server().has(environment):
-                return fork_server().start(
-                    args, environment=environment, folder=self.folder, output=log.fileno()
-                )
             return subprocess.Popen(
-                args,
+                [BIN / program, *arguments],
                 cwd=self.folder,
-                env=environment,
+                env=self.environment | self.injected,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,30 +1,64 @@
 """Jobs that run in the test process: for tests of results, which need no worker process."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
 from sqlalchemy import select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
-from tagger.database.tables import chunks
+from tagger.database.tables import chunks, jobs
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.workers import record_heartbeat
 from tagger.processing.executor import ChunkExecutor
 from tagger.settings import Settings
+
+WORKER = "worker"
 
 
 def process_job(database: Database, settings: Settings, job: int) -> None:
     """Process all chunks of the job, as a worker does when it gets their messages."""
     select_adopted_jobs(database)
-    executor = ChunkExecutor(database, settings)
+    with closing(ChunkExecutor(database, settings)) as executor:
+        for name in _unfinished_chunks(database):
+            if name.job_id == job:
+                claim = claim_chunk(database, name, Runner.WORKERS, WORKER)
+                assert claim is not None
+                executor.execute(claim)
+
+
+@contextmanager
+def processing_jobs(database: Database, settings: Settings) -> Iterator[None]:
+    """Process the chunks of all jobs in a thread, also of those that begin inside the context."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=_process_until, args=(stopping, database, settings))
+    thread.start()
     try:
-        for chunk in _unfinished_chunks(database, job):
-            claim = claim_chunk(database, ChunkName(job, chunk), Runner.WORKERS, "worker")
-            assert claim is not None
-            executor.execute(claim)
+        yield
     finally:
-        executor.close()
+        stopping.set()
+        thread.join()
 
 
-def _unfinished_chunks(database: Database, job: int) -> list[int]:
-    query = select(chunks.c.chunk).where(chunks.c.job_id == job, chunks.c.done.is_(False))
+def _process_until(stopping: threading.Event, database: Database, settings: Settings) -> None:
+    with closing(ChunkExecutor(database, settings)) as executor:
+        while not stopping.wait(0.05):
+            record_heartbeat(database, WORKER, "cpu")
+            select_adopted_jobs(database)
+            for name in _unfinished_chunks(database):
+                if claim := claim_chunk(database, name, Runner.WORKERS, WORKER):
+                    executor.execute(claim)
+
+
+def _unfinished_chunks(database: Database) -> list[ChunkName]:
+    """The chunks of jobs for workers."""
+    query = (
+        select(chunks.c.job_id, chunks.c.chunk)
+        .join(jobs, jobs.c.id == chunks.c.job_id)
+        .where(chunks.c.done.is_(False), jobs.c.runner == Runner.WORKERS)
+        .order_by(chunks.c.job_id, chunks.c.chunk)
+    )
     with database.read() as connection:
-        return list(connection.scalars(query.order_by(chunks.c.chunk)))
+        return [ChunkName(*row) for row in connection.execute(query)]

@@ -843,6 +843,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: Settings) -> None:
     """Counts steps of SQLite. In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
@@ -863,6 +864,7 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
     database.close()
 
 
+@pytest.mark.slow
 def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
     many: str, web_settings: Settings
 ) -> None:

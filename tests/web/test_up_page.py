@@ -76,6 +76,7 @@ def page_process(terminal: Terminal) -> int:
     return int(started[-1])
 
 
+@pytest.mark.slow
 def test_with_the_port_in_use_the_page_is_at_the_next_one_and_restarted_after_a_kill(
     terminal: Terminal,
 ) -> None:
