@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
+from support.api_documents import share_api_documents
 from support.browser import open_browser
 from support.empty_databases import create_sqlite_database
 from support.page_server import LOCAL_URL, TOKEN, settings_in
@@ -20,6 +21,9 @@ from tagger.web.http.access import AccessPolicy
 if TYPE_CHECKING:
     from support.oidc_provider import OidcProvider
     from support.single_sign_on import Visitor
+
+
+share_api_documents()
 
 
 @pytest.fixture(scope="session")
