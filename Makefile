@@ -3,8 +3,8 @@ PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 UV := $(BIN)/uv
-# Some tests wait for servers, so pytest runs one process more than two cores.
-PROCESSES ?= 3
+# Some tests wait for servers, so pytest runs two processes more than two cores.
+PROCESSES ?= 4
 # Tests create ten thousand small files: in memory, where there is space, a PostgreSQL database takes a tenth of the time.
 MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 2>/dev/null && echo /dev/shm)
 # Without compiled files, each process would compile torch and everything else again.
@@ -94,7 +94,7 @@ slow-faults: export TAGGER_FAULTS := real
 slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
 	@time $(BIN)/pytest -n 3 --dist loadscope --max-worker-restart 0 tests/faults
 
-slow-tests: setup  ## the long forms of all other tests
+slow-tests: helm  ## the long forms of all other tests
 	@time $(BIN)/pytest -m slow -n 2 --dist loadscope --max-worker-restart 0 --ignore tests/faults
 
 slow-examples: setup  ## property tests with twenty times as many examples, other ones each time

@@ -66,7 +66,7 @@ def test_a_paused_job_stops_within_a_batch_and_resumes_there(
         (paused,) = terminal.json("pause", str(job))["jobs"]
         assert paused["state"] == "paused"
     # What was in hand was stored or given back when the worker ended; another one takes none of it.
-    with terminal.workers(2):
+    with terminal.workers(1):
         draw_many(terminal.folder / "others", 10)
         other = int(terminal.run("enqueue", "--wait", "--again", "others").stdout)
         assert terminal.progress(other).done == 10

@@ -107,6 +107,7 @@ def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
                 client.execute_command(*command.split())
 
 
+@pytest.mark.slow
 def test_redis_with_a_wrong_certificate_is_refused(tls_redis: TlsRedisServer, tmp_path: Path) -> None:
     trusted = str(tls_redis.certificates.authority)
     other_authority = tls_redis.url.replace(trusted, str(Certificates(tmp_path / "other").authority))

@@ -76,6 +76,7 @@ def test_peers_classify_with_models_of_both_formats(tmp_path: Path, make: Callab
     assert 0 < sum(scores) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
 def test_the_limit_is_measured_with_the_backend_that_the_programs_use(tmp_path: Path) -> None:
     model = tmp_path / "model.pt"
@@ -110,6 +111,7 @@ def test_queries_times_each_filter_on_a_new_and_on_a_kept_database(tmp_path: Pat
         assert [row[4] for row in cells] == ["100"], first
 
 
+@pytest.mark.slow
 def test_teach_finds_the_other_photos_of_a_landmark_from_its_examples(tmp_path: Path) -> None:
     teachable_artifact(tmp_path / "model.pt")
     for place, folder in ((1, "places/tower"), (2, "places/bridge"), (1, "others/tower"), (3, "others/hill")):
@@ -218,6 +220,7 @@ def test_top1_agreement_is_the_share_of_photos_with_the_references_best_tag() ->
     assert top1_agreement({**reference, "/b.jpg": "hill"}, reference) == 0.75
 
 
+@pytest.mark.slow
 def test_cpu_time_includes_children_but_not_other_sessions() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass\n"
     script = f"""

@@ -504,13 +504,13 @@ def test_leftover_of_a_dead_writer_is_removed_without_a_write(
 
 @pytest.mark.postgresql
 def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
-    before = draw_photos(folder, 24)
+    before = draw_photos(folder, 12)
     folder.tag()
     job_ids = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
     in_threads([partial(folder.work, job) for job in job_ids])
     for job in job_ids:
         progress = folder.progress(job)
-        assert (progress.state, progress.total) == (JobState.FINISHED, 24)
+        assert (progress.state, progress.total) == (JobState.FINISHED, 12)
         assert set(folder.outcomes(job).values()) <= {"written", "unchanged", "refused"}
         assert {reason for _, reason, _ in folder.reasons(job).values()} <= {None, "busy", "changed"}
     outcomes = folder.write(SIDECAR), folder.write()

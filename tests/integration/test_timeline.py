@@ -107,7 +107,6 @@ ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-@pytest.mark.postgresql
 def test_photos_are_in_their_order(library: StoredPhotos) -> None:
     for options, expected in ORDERS:
         assert names(library, **options) == expected, options

@@ -78,7 +78,8 @@ def kill_training(world: Path, out: Path) -> None:
         assert running.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("end", ["interrupted", pytest.param("killed", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["interrupted", "killed"])
 def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
     world: Path, uninterrupted: FinishedRun, out: Path, end: str
 ) -> None:
@@ -96,7 +97,6 @@ def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
     require_same(load_run(out), load_run(world / "unbroken"))
 
 
-@pytest.mark.slow
 def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupted: Path, out: Path) -> None:
     shutil.copytree(interrupted, out)
     resumed = train(transfer_options(world, out, resume=True))
@@ -104,6 +104,7 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupte
     require_same(resumed, train(transfer_options(world, out)))
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(
     world: Path, uninterrupted: FinishedRun
 ) -> None:
@@ -119,6 +120,7 @@ def test_resuming_without_a_checkpoint_begins_with_the_first_epoch(world: Path, 
     interrupt_training(transfer_options(world, out, resume=True), after=1)
 
 
+@pytest.mark.slow
 def test_without_resume_a_run_starts_again_with_the_first_epoch(
     world: Path, interrupted: Path, out: Path
 ) -> None:

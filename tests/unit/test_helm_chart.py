@@ -1,5 +1,6 @@
 """deploy/helm: the manifests that helm renders are valid and hardened."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,11 +53,25 @@ def manifests(helm: str) -> list[dict[str, Any]]:
     return _rendered(helm, EVERYTHING)
 
 
+def test_settings_and_commands_of_the_chart_exist() -> None:
+    """Without helm. With it, the other tests look at what it renders."""
+    text = "\n".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
+    names = set(re.findall(r"\bTAGGER_(\w+)", text))
+    assert {"WEB_URL", "METRICS_PORT"} <= names
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
+    commands = [yaml.safe_load(words) for words in re.findall(r"\bargs: (\[[^\]{]*\])", text)]
+    assert ["serve", "--host", "0.0.0.0"] in [words[:3] for words in commands]
+    for words in commands:
+        check_command(words)
+
+
+@pytest.mark.slow
 def test_chart_has_no_faults(helm: str) -> None:
     done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values", [(), ("web.enabled=false",), EVERYTHING], ids=["default", "no page", "all"]
 )
@@ -66,6 +81,7 @@ def test_manifests_match_the_schemas_of_kubernetes(helm: str, values: Sequence[s
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
+@pytest.mark.slow
 def test_there_is_a_deployment_for_each_device_class(manifests: list[dict[str, Any]]) -> None:
     deployments = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Deployment"}
     assert deployments == {"rel-worker-cpu", "rel-worker-cuda", "rel-beat", "rel-web"}
@@ -73,6 +89,7 @@ def test_there_is_a_deployment_for_each_device_class(manifests: list[dict[str, A
     assert _container(manifests, "rel-worker-cuda")["image"].endswith("-cuda")
 
 
+@pytest.mark.slow
 def test_pods_and_containers_are_hardened(manifests: list[dict[str, Any]]) -> None:
     pods = list(_pods(manifests))
     assert len(pods) == 5
@@ -96,6 +113,7 @@ def test_pods_and_containers_are_hardened(manifests: list[dict[str, Any]]) -> No
             assert writable == {"/data", "/tmp"}
 
 
+@pytest.mark.slow
 def test_commands_and_probes_exist(manifests: list[dict[str, Any]]) -> None:
     for manifest in manifests:
         for container in _containers(manifest):
@@ -109,11 +127,13 @@ def test_commands_and_probes_exist(manifests: list[dict[str, Any]]) -> None:
                     check_command(words)
 
 
+@pytest.mark.slow
 def test_workers_are_not_killed_while_their_servers_are_away(manifests: list[dict[str, Any]]) -> None:
     for name in ("rel-worker-cpu", "rel-worker-cuda"):
         assert "livenessProbe" not in _container(manifests, name)
 
 
+@pytest.mark.slow
 def test_settings_exist_and_are_valid(
     manifests: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,12 +146,14 @@ def test_settings_exist_and_are_valid(
                 assert Settings().language == "de"
 
 
+@pytest.mark.slow
 def test_all_processes_have_the_settings_of_the_secret(manifests: list[dict[str, Any]]) -> None:
     deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     sources = [container["envFrom"] for each in deployments for container in _containers(each)]
     assert sources == [[{"secretRef": {"name": "tagger"}}]] * 4
 
 
+@pytest.mark.slow
 def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
     manifests: list[dict[str, Any]],
 ) -> None:
@@ -148,6 +170,7 @@ def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
     assert not any("OIDC" in name for others in variables.values() for name in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "address"),
     [
@@ -173,6 +196,7 @@ def test_all_who_send_webhooks_know_the_address_of_the_page(
     assert {each.get("TAGGER_WEB_URL") for each in variables} == {address}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
@@ -192,6 +216,7 @@ def test_incomplete_single_sign_on_is_refused(helm: str, values: Sequence[str], 
     assert problem in done.stderr
 
 
+@pytest.mark.slow
 def test_schema_is_upgraded_before_pods_change_as_its_owner(manifests: list[dict[str, Any]]) -> None:
     job = _named(manifests, "Job", "rel-migration")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
@@ -200,6 +225,7 @@ def test_schema_is_upgraded_before_pods_change_as_its_owner(manifests: list[dict
     assert container["envFrom"] == [{"secretRef": {"name": "owner"}}]
 
 
+@pytest.mark.slow
 def test_workers_scale_with_the_photos_that_wait(manifests: list[dict[str, Any]]) -> None:
     spec = _named(manifests, "ScaledObject", "rel-worker-cpu")["spec"]
     assert spec["scaleTargetRef"] == {"name": "rel-worker-cpu"}
@@ -213,6 +239,7 @@ def test_workers_scale_with_the_photos_that_wait(manifests: list[dict[str, Any]]
     assert "replicas" not in _named(manifests, "Deployment", "rel-worker-cpu")["spec"]
 
 
+@pytest.mark.slow
 def test_scaling_without_the_page_is_refused(helm: str) -> None:
     command = [
         helm,
@@ -227,6 +254,7 @@ def test_scaling_without_the_page_is_refused(helm: str) -> None:
     assert "set web.enabled" in done.stderr
 
 
+@pytest.mark.slow
 def test_network_policies_select_all_pods(manifests: list[dict[str, Any]]) -> None:
     policy = _named(manifests, "NetworkPolicy", "rel")["spec"]
     assert policy["ingress"] == []
@@ -240,6 +268,7 @@ def test_network_policies_select_all_pods(manifests: list[dict[str, Any]]) -> No
     assert all(selected <= each.items() for each in labels)
 
 
+@pytest.mark.slow
 def test_prometheus_alone_reads_the_metrics_of_workers(manifests: list[dict[str, Any]]) -> None:
     policy = _named(manifests, "NetworkPolicy", "rel-metrics")["spec"]
     (rule,) = policy["ingress"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+import pytest
 from packaging.utils import canonicalize_name
 
 COPYLEFT = {
@@ -28,6 +29,7 @@ _IN_TEXT = re.compile(
 _TEXT_NAME = re.compile(r"licen[cs]e|copying|notice|third.party", re.IGNORECASE)
 
 
+@pytest.mark.slow
 def test_packages_under_the_gpl_are_known() -> None:
     found = {
         name

@@ -34,11 +34,13 @@ def machine(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_systemd_accepts_the_units(machine: Path) -> None:
     done = _analyze("verify", machine, *(f"{name}.service" for name in NAMES), "tagger.target")
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_units_expose_little(machine: Path, name: str) -> None:
     done = _analyze("security", machine, "--offline=yes", f"{name}.service")
@@ -47,6 +49,7 @@ def test_units_expose_little(machine: Path, name: str) -> None:
     assert float(level[1]) < MOST_EXPOSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_only_a_worker_with_a_gpu_sees_devices(machine: Path, name: str) -> None:
     done = _analyze("security", machine, "--offline=yes", f"{name}.service")
