@@ -86,6 +86,7 @@ def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     assert "The schedules are: none" in terminal.run("schedule", "pause", "nightly", code=1).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal, count: int) -> None:
     terminal.run("schedule", "add", "yearly", "--cron", "0 0 1 1 *", "untagged", "--scan", "photos")

@@ -545,6 +545,7 @@ def test_schedules_without_ticks_are_reported(
     assert "start tagger beat" in status.err
 
 
+@pytest.mark.slow
 def test_a_worker_killed_amid_photos_is_reported(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 80)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}

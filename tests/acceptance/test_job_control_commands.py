@@ -112,6 +112,7 @@ def test_a_worker_continues_with_other_jobs_after_a_pause(sqlite_terminal: Termi
         assert "Traceback" not in terminal.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_ends_at_once_and_keeps_what_was_stored(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     with half_done(terminal) as job:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal, draw
@@ -9,6 +10,7 @@ from support.commands import Terminal, draw
 from tagger.database.tables import positions
 
 
+@pytest.mark.slow
 def test_photos_of_a_finished_job_are_located(
     tmp_path: Path, redis_server: RedisServer, database_url: str
 ) -> None:

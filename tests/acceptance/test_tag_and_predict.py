@@ -347,6 +347,7 @@ def test_quick_commands_do_not_wait_for_torch_or_celery(terminal: Terminal) -> N
         assert done.stderr.splitlines()[-1] == "[]", (words, done.stderr)
 
 
+@pytest.mark.slow
 def test_progress_shows_rate_and_eta_on_a_terminal_only(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 30)
     quiet = terminal.run("tag", "photos", "--json")

@@ -81,6 +81,7 @@ def test_up_waits_while_redis_is_away(
     assert all("restarting it" in line for line in restarts)
 
 
+@pytest.mark.slow
 def test_up_says_how_to_continue_a_job_that_it_gives_up(
     terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

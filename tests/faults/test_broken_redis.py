@@ -43,7 +43,7 @@ def _refusing(kind: str) -> Callable[[RedisServer, FaultDurations], None]:
     "fault",
     [
         pytest.param(_killed, id="killed and restarted", marks=pytest.mark.slow),
-        pytest.param(_killed_and_erased, id="killed and restarted without its files"),
+        pytest.param(_killed_and_erased, id="killed and restarted without its files", marks=pytest.mark.slow),
         pytest.param(_flushed, id="flushed", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
         pytest.param(_refusing("full"), id="full", marks=pytest.mark.slow),

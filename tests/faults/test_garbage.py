@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import pytest
 from rig.invalid_messages import invalid_messages
 from rig.servers import RedisServer
 from support.artifacts import LABELS
@@ -14,6 +15,7 @@ from worker.dead_letters import DEAD_LETTERS
 QUEUE = "tagger.bulk"
 
 
+@pytest.mark.slow
 def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_server: RedisServer) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", len(LABELS))

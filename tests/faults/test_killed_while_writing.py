@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,16 +114,18 @@ def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations
     return library
 
 
+@pytest.mark.parametrize("steps", [(20,), pytest.param((1, 20, 50), marks=pytest.mark.slow)])
 def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
-    library: Library,
+    library: Library, steps: Sequence[int]
 ) -> None:
+    """Killed again after so many more photos each."""
     terminal = library.terminal
     words = ("metadata", "write", "--to", "embed")
     terminal.inject(kill_on_open="photo-017")  # being read
     library.is_killed(terminal.start(*words))
     library.is_killed_once(*words, at=JUST_REPLACED)
     done = 1
-    for more in (1, 20, 50):
+    for more in steps:
         library.is_killed(terminal.start(*words), written=range(done + more, PHOTOS))
         assert done < library.written() < PHOTOS
         done = library.written()

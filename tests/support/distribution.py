@@ -1,4 +1,7 @@
-"""Which process of pytest-xdist runs a test."""
+"""Which process of pytest-xdist runs a test: one starts what the tests of several modules share, such as Chromium."""
+
+from functools import cache
+from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
@@ -11,6 +14,8 @@ GROUPED = frozenset(
     for name in ("test_hardened_servers", "test_teach_commands", "test_tls_servers", "test_worker_monitoring")
 )
 """Modules there whose fixtures take longer than most of their tests."""
+SHARED = ("support.browser", "support.buckets")
+"""The modules that import one of these go to one process: a browser, or a server of buckets, takes seconds to start."""
 
 
 class ModuleScheduling(LoadScopeScheduling):
@@ -18,7 +23,15 @@ class ModuleScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return nodeid if module.startswith(SINGLE) and module not in GROUPED else module
+        if module.startswith(SINGLE):
+            return module if module in GROUPED else nodeid
+        return _shared(self.config.rootpath / module) or module
+
+
+@cache
+def _shared(module: Path) -> str | None:
+    text = module.read_text()
+    return next((name for name in SHARED if f"from {name} import" in text), None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
