@@ -80,6 +80,7 @@ def test_pictures_with_nothing_in_them_show_no_landmark() -> None:
     assert (scores == 0).all()
 
 
+@pytest.mark.slow
 def test_the_background_statistics_are_of_the_embeddings() -> None:
     manifest = read_manifest(SHIPPED)
     assert manifest.embedding is not None
@@ -89,6 +90,7 @@ def test_the_background_statistics_are_of_the_embeddings() -> None:
     assert np.linalg.eigvalsh(background.covariance).min() > -1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_landmarks_it_was_never_taught_are_seldom_tagged(test_data: Path, step: int) -> None:
     model = _load(torch.float32)
