@@ -2,11 +2,14 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+
+from celery.exceptions import Reject
 
 from tagger.database.enums import Priority
 from tagger.settings import Settings
@@ -66,7 +69,11 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
 
     def consume() -> None:
         while (message := app.messages.get()) is not None:
-            tag_chunk(message)
+            try:
+                tag_chunk(message)
+            except Reject:  # the worker waits for the database
+                time.sleep(0.05)
+                app.messages.put(message)
 
     threads = [threading.Thread(target=consume) for _ in range(THREADS)]
     for thread in threads:

@@ -21,8 +21,10 @@ from tagger.enqueue.schedules import add_schedule
 from tagger.positions.update import update_positions
 from tagger.settings import Settings
 from tagger.verdicts import VerdictKind, give_verdict
+from tagger.web import search_lists
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
+from tagger.web.pages import overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 VIEWS = (
@@ -71,8 +73,10 @@ def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestC
 
 
 @pytest.fixture
-def clients(tmp_path: Path, postgres_url: str) -> Iterator[list[TestClient]]:
-    """A client for each database."""
+def clients(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TestClient]]:
+    """A client for each database. Pages wait for their numbers and suggestions, however long that takes."""
+    monkeypatch.setattr(overview, "WAIT_S", 60.0)
+    monkeypatch.setattr(search_lists, "FIRST_WAIT_S", 60.0)
     settings = settings_in(tmp_path)
     with ExitStack() as stack:
         clients = []
