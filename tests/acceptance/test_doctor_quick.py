@@ -41,6 +41,7 @@ def test_json_has_the_checks(tagger_with_redis: CommandRunner) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_is_slow_to_import_is_not_imported(tagger_with_redis: CommandRunner) -> None:
     program = (
         "import sys\nfrom tagger.cli.main import main\nsys.argv = ['tagger', 'doctor', '--quick']\n"

@@ -341,6 +341,7 @@ OTHER_COMMANDS = {
 """What other commands than queries need."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [

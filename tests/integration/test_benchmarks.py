@@ -91,6 +91,7 @@ def test_the_limit_is_measured_with_the_backend_that_the_programs_use(tmp_path: 
     assert (loaded.backend_name, loaded.batch_size) == ("torchscript", 3)
 
 
+@pytest.mark.slow
 def test_raw_previews_counts_those_that_are_the_same(tmp_path: Path) -> None:
     for kind in ("dng", "nef", "raf"):
         (tmp_path / f"a.{kind}").write_bytes(raw_file(kind))
@@ -249,6 +250,7 @@ living.communicate(b"\\n"), detached.communicate(b"\\n")
     assert cpu_seconds(process.pid) == 0
 
 
+@pytest.mark.slow
 def test_mixed_photos_are_of_three_sizes_and_all_different(tmp_path: Path) -> None:
     originals = save_photos(tmp_path / "originals", 1, (800, 700))
     (tmp_path / "mix").mkdir()

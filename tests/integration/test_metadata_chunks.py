@@ -315,7 +315,6 @@ def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFo
     assert folder.files() == before
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("extent", ["area", "line", "multi", None])
 def test_landmark_that_is_not_a_point_writes_no_position(folder: WrittenFolder, extent: str | None) -> None:
     path = folder.draw("a.jpg")
@@ -341,7 +340,6 @@ def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None
 # --- Undo.
 
 
-@pytest.mark.postgresql
 def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     for name in ("one/a.jpg", "one/b.jpg", "two/c.jpg"):
         draw_with_keyword(folder, name)
@@ -494,7 +492,6 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     assert folder.files() == before
 
 
-@pytest.mark.postgresql
 def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
     path = draw_with_keyword(folder, "a.jpg")
     folder.tag()
@@ -507,7 +504,6 @@ def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
     assert not has_our_fields(read_blocks(path.read_bytes()).xmp)
 
 
-@pytest.mark.postgresql
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     before = folder.files()

@@ -151,7 +151,6 @@ def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Pa
     assert folder.files() == {"a.jpg": original}
 
 
-@pytest.mark.postgresql
 def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: WrittenFolder) -> None:
     folder.draw("paris.jpg", 0)
     folder.draw("tokyo.jpg", 0, shade=1)
@@ -235,7 +234,6 @@ def test_job_cancelled_during_selection_does_not_block_others(
     assert len(items_of(folder, second)) == 3
 
 
-@pytest.mark.postgresql
 def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
     draw_photos(folder, 1)
     folder.tag()
@@ -415,7 +413,6 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     assert written == [4, 8, 12]
 
 
-@pytest.mark.postgresql
 def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

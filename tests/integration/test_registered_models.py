@@ -232,6 +232,7 @@ def test_a_shipped_model_without_a_file_is_missing(database: Database, shipped: 
         verify_model(model_by_id(database, model.id))
 
 
+@pytest.mark.slow
 def test_the_catalog_does_not_import_torch(tmp_path: Path) -> None:
     program = (
         "import sys, tagger.catalog.registered_models, tagger.query, tagger.integrity.database_check; "

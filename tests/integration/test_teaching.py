@@ -311,7 +311,6 @@ def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library:
     assert library.tagged(tower) == all_of(CHURCH)
 
 
-@pytest.mark.postgresql
 def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: Library) -> None:
     with library.database.read() as connection:
         tower = find_landmark(connection, EIFFEL)

@@ -153,6 +153,7 @@ def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(
     assert data("inspect").code == 2
 
 
+@pytest.mark.slow
 def test_many_labels_fill_several_sheets_with_a_row_each(tmp_path: Path) -> None:
     for number in range(LABELS_PER_SHEET + 1):
         draw_scene(
@@ -165,6 +166,7 @@ def test_many_labels_fill_several_sheets_with_a_row_each(tmp_path: Path) -> None
         assert sheet.width > 3 * 800
 
 
+@pytest.mark.slow
 def test_inspecting_imports_no_torch(flawed: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from trainer.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"

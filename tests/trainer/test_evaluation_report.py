@@ -149,6 +149,7 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) ->
     assert [row["precision_wanted"] for row in figures["thresholds"]] == [0.90, 0.95, 0.98, 0.99]
 
 
+@pytest.mark.slow
 def test_without_distractors_their_drawings_of_an_earlier_report_go(
     artifact: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "is_correct"),
     [

@@ -116,6 +116,7 @@ def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(
     assert again.record.epochs == uninterrupted.record.epochs
 
 
+@pytest.mark.slow
 def test_resuming_without_a_checkpoint_begins_with_the_first_epoch(world: Path, out: Path) -> None:
     interrupt_training(transfer_options(world, out, resume=True), after=1)
 

@@ -327,6 +327,7 @@ def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> No
     assert "train/LABEL/photo.jpg" in output.text
 
 
+@pytest.mark.slow
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
     for arguments in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):
         program = f"import sys, trainer.cli.main\nsys.argv[1:] = {arguments!r}\ntry: trainer.cli.main.main()\nfinally: assert 'torch' not in sys.modules"

@@ -197,6 +197,7 @@ def _writes_webp_in_tiff() -> bool:
     return True
 
 
+@pytest.mark.slow
 @ON_LINUX
 @pytest.mark.parametrize("size", [(1_000_000, 4), (4, 1_000_000)], ids=["wide", "tall"])
 def test_long_rows_and_many_rows_are_counted(size: tuple[int, int]) -> None:
@@ -214,6 +215,7 @@ def test_images_decoded_at_the_same_time_stay_within_the_budget() -> None:
     assert taken.peak_bytes < budget_bytes + 8 * ALLOCATOR_BYTES
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_large_images_take_the_memory_of_one_and_give_it_back() -> None:
     (taken,) = measure_decoding(["png rgba"], (3000, 2000), threads=4, budget_bytes=1)

@@ -114,6 +114,7 @@ def test_square_is_the_middle_of_the_scaled_photo() -> None:
     assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
 
 
+@pytest.mark.slow
 def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
     large = draw_photo(3, (2403, 1605))
     assert difference(decode(encode_image(large, "JPEG", quality=95)), decode(encode_image(large, "PNG"))) < 2
@@ -387,6 +388,7 @@ def test_resize_that_cuts_more_than_there_is_makes_no_sense() -> None:
         Resize(short_side=100, size=112)
 
 
+@pytest.mark.slow
 def test_threads_give_the_same_pixels_as_one() -> None:
     data = [
         encode_image(draw_photo(seed, (500, 400)), kind)

@@ -93,6 +93,7 @@ def test_an_extreme_panorama_is_used_as_a_whole(size: tuple[int, int], kind: str
         assert np.abs(pixels[top, left] - colour).max() < 12
 
 
+@pytest.mark.slow
 def test_large_photos_are_stretched_like_small_ones() -> None:
     picture = draw_photo(6, (2500, 1700))
     pixels = stretched(encode_image(picture, "PNG", compress_level=1)).astype(int)

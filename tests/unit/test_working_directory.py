@@ -11,6 +11,7 @@ from tagger.system import working_directory
 from tagger.system.working_directory import _run_in_root_folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "file"),
     [

@@ -107,6 +107,7 @@ def assert_fits(page: Page, path: str, size: ViewportSize) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
+@pytest.mark.slow
 def test_each_id_is_once_in_a_page(address: str) -> None:
     for path in VIEWS:
         with urlopen(address + path) as response:

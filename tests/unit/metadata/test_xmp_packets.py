@@ -116,6 +116,7 @@ def test_invalid_packets_are_refused_with_a_reason(packet: bytes, reason: str) -
     assert xmp.conflicts_with_extended(packet)
 
 
+@pytest.mark.slow
 def test_hostile_packets_take_linear_time() -> None:
     ours = (
         "<dc:subject><rdf:Bag>" + "<rdf:li>x</rdf:li>" * 20_000 + "</rdf:Bag></dc:subject><l:Added><rdf:Bag>"
