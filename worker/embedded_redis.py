@@ -67,7 +67,7 @@ def watch(socket: Path, folder: Path) -> None:
             server.wait()
 
 
-def _has_ended(server: "subprocess.Popen[bytes]") -> bool:
+def _has_ended(server: subprocess.Popen[bytes]) -> bool:
     """Wait for IDLE_CHECK_S, or until the server ends."""
     try:
         server.wait(IDLE_CHECK_S)

@@ -7,7 +7,7 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
@@ -21,6 +21,8 @@ from worker.broker import Broker, check_accepts_messages, check_broker, find_bro
 LETTERS = "ZQXJKVWYzqxjkvwy"
 """Rare in messages, so that a piece of a password is not in them by chance."""
 PIECE = 4
+PHASES = [Phase.explicit, Phase.generate]
+"""Without shrinking, which takes minutes."""
 
 
 passwords = st.lists(
@@ -74,7 +76,7 @@ def shown_by(action: object, *arguments: object) -> str:
     return output.getvalue() + repr(result)
 
 
-@examples(10)
+@settings(examples(10), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket"])
 def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -> None:
@@ -95,7 +97,7 @@ def find_broker_of(url: str) -> object:
     return None
 
 
-@examples(4)
+@settings(examples(4), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
 def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:

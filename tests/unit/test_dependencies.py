@@ -88,7 +88,7 @@ def _distributions_without_extras() -> set[str]:
         "query",
         *(
             pytest.param(command, marks=pytest.mark.slow)
-            for command in ("landmarks", "trips", "audit", "--help")
+            for command in ("landmarks", "trips", "audit", "--help", "--version")
         ),
     ],
 )
