@@ -1,16 +1,15 @@
-"""Measures a GPU: photos/s end to end with JPEGs decoded on the CPU and on the GPU, and each part alone.
+"""Measures a GPU: photos/s end to end, and each part alone.
 
-    python -m bench.gpu FOLDER [--photos 512] [--rounds 3] [--batches 500]
+    python -m bench.gpu FOLDER [--photos 512] [--rounds 3]
 
 Two sets are prepared from the folder's photos: 12 megapixels, as from a camera, and 500 pixels wide, as on a web page. For
 comparison, a plain PyTorch program classifies the same photos: a DataLoader decodes them at reduced size, and the network runs on
-the device. The last table is a soak test: the device decodes the same batches again and again, and memory should not grow.
+the device.
 
 Without a GPU it ends with code 2. `--device cpu` runs the same code on a CPU, to test the benchmark itself.
 """
 
 import argparse
-import itertools
 import os
 import sys
 import threading
@@ -29,12 +28,8 @@ from bench.models import MAX_BYTES, MAX_PIXELS, SHIPPED, load_model
 from bench.peers.loader import PhotoDataset
 from bench.peers.network import load_network
 from bench.photos import photos_in, save_resized
-from bench.process_tree import resident_mib
 from bench.report import note, print_heading, print_table, value_range
 from tagger.images import decode_photo
-from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
-from tagger.inference.backends.decoder_selection import load_decoder
-from tagger.inference.backends.protocol import Decoder
 from tagger.inference.devices import Device, choose_device, core_count, quiet_threads
 from tagger.inference.model import Model
 from tagger.photos.source import FolderSource
@@ -45,7 +40,7 @@ CACHE = Path("build") / "gpu"
 SIZES = {"12 megapixels": (4000, 3000), "500 pixels": (500, 375)}
 STEP = 0.004
 """The share of the border that each further copy of a photo lacks, so that no two have the same pixels."""
-LOADER_BATCH, SOAK_BATCH, SOAK_ROWS = 32, 32, 10
+LOADER_BATCH = 32
 NO_GPU = 2
 
 
@@ -58,10 +53,8 @@ def main() -> None:
     quiet_threads()
     sets = {name: _photo_set(args, name, size) for name, size in SIZES.items()}
     bench = _Bench.load(args.device, args.cache)
-    print_heading(
-        "Decoding on a GPU" if args.device == "cuda" else "Decoding on a GPU: the same code on a CPU"
-    )
-    print(f"- {bench.description}; the backend selection decodes JPEGs on the {bench.selected}\n")
+    print_heading("A GPU" if args.device == "cuda" else "A GPU: the same code on a CPU")
+    print(f"- {bench.description}\n")
     measurements = bench.measurements()
     rows = [
         _row(name, measurement, files, args.rounds, measurements[measurement])
@@ -69,11 +62,6 @@ def main() -> None:
         for measurement in measurements
     ]
     print_table(("photos/s", "median", "range"), rows)
-    camera = next(iter(sets.values()))
-    print_table(
-        ("batches decoded", "GPU MiB in use", "torch's part", "process MiB"),
-        bench.soak(camera, args.batches),
-    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -81,7 +69,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=512, help="in each set [512]")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=500, help="batches of the soak test [500]")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of prepared photos [{CACHE}]")
     return parser.parse_args()
@@ -121,19 +108,14 @@ def _row(
 
 @dataclass(frozen=True)
 class _Bench:
-    """The model of the package on a device, and both decoders."""
+    """The model of the package on a device."""
 
     device: Device
     model: Model
-    decoder: Decoder
-    selected: str
 
     @classmethod
     def load(cls, kind: str, cache: Path) -> "_Bench":
-        device = choose_device(kind, None)
-        model = load_model(SHIPPED, cache, kind=kind, gpu_jpeg=True)
-        selected = "CPU" if model.decoder is None else "device"
-        return cls(device, model, load_decoder(device, model.manifest.input.resize), selected)
+        return cls(choose_device(kind, None), load_model(SHIPPED, cache, kind=kind))
 
     @property
     def description(self) -> str:
@@ -143,28 +125,13 @@ class _Bench:
     def measurements(self) -> dict[str, Callable[[Sequence[Path]], None]]:
         """What is measured, by name."""
         return {
-            "end to end, decoding on the device": lambda files: self._end_to_end(files, self.decoder),
-            "end to end, decoding on the CPU": lambda files: self._end_to_end(files, None),
-            "decoding on the device": self._decode_on_device,
-            "decoding on the CPU": self._decode_on_cpu,
+            "end to end": self._end_to_end,
+            "decoding": self._decode,
             "the model": self._model_alone,
             "DataLoader and network": self._data_loader,
         }
 
-    def soak(self, files: Sequence[Path], batches: int) -> list[tuple[object, ...]]:
-        """Memory after one batch and at regular intervals."""
-        photos = list(itertools.islice(itertools.cycle(map(_read_plain, files[:SOAK_BATCH])), SOAK_BATCH))
-        rows: list[tuple[object, ...]] = []
-        reported = {1, batches, *range(0, batches, max(1, batches // SOAK_ROWS))}
-        for number in range(1, batches + 1):
-            images = [image for image in self.decoder.decode(photos) if image is not None]
-            self.model.outputs(images)
-            if number in reported:
-                rows.append((number, *_memory_mib(self.device)))
-        return rows
-
-    def _end_to_end(self, files: Sequence[Path], decoder: Decoder | None) -> None:
-        self.model.decoder = decoder
+    def _end_to_end(self, files: Sequence[Path]) -> None:
         pipeline = Pipeline(self.model, Limits(core_count(), MAX_BYTES, MAX_PIXELS))
         sink = _CountingSink(len(files))
         for file in files:
@@ -172,17 +139,7 @@ class _Bench:
         sink.finished.wait()
         pipeline.close()
 
-    def _decode_on_device(self, files: Sequence[Path]) -> None:
-        with ThreadPoolExecutor(core_count()) as pool:
-            batch: list[PlainJpeg] = []
-            for photo in pool.map(_read_plain, files):
-                batch.append(photo)
-                if len(batch) == SOAK_BATCH:
-                    self.decoder.decode(batch)
-                    batch = []
-            self.decoder.decode(batch)
-
-    def _decode_on_cpu(self, files: Sequence[Path]) -> None:
+    def _decode(self, files: Sequence[Path]) -> None:
         resize = self.model.manifest.input.resize
 
         def decode(file: Path) -> None:
@@ -206,23 +163,6 @@ class _Bench:
         pinned = self.device.kind == "cuda"
         for images, _ in DataLoader(photos, LOADER_BATCH, num_workers=core_count(), pin_memory=pinned):
             network.predict(images.to(self.device.kind, non_blocking=True))
-
-
-def _read_plain(file: Path) -> PlainJpeg:
-    photo = plain_jpeg(file.read_bytes(), max_pixels=MAX_PIXELS)
-    if photo is None:
-        raise SystemExit(
-            f"{file.name} is not a plain JPEG; remove the folder of generated photos and start again"
-        )
-    return photo
-
-
-def _memory_mib(device: Device) -> tuple[object, object, float]:
-    """Memory of the whole GPU, including other programs: torch does not report the memory of nvJPEG."""
-    if device.kind != "cuda":
-        return "-", "-", resident_mib(os.getpid())
-    free, total = torch.cuda.mem_get_info()
-    return (total - free) / 2**20, torch.cuda.memory_reserved() / 2**20, resident_mib(os.getpid())
 
 
 class _CountingSink:

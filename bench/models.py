@@ -19,7 +19,6 @@ def load_model(
     kind: str = "cpu",
     batch_size: int | None = None,
     backend: "BackendName | None" = None,
-    gpu_jpeg: bool = False,
 ) -> "Model":
     """Load a model on a kind of device. The selection of its backend is kept where the tagger keeps it with this data folder."""
     from tagger.catalog.backend_selections import StoredSelections
@@ -30,7 +29,7 @@ def load_model(
     from tagger.inference.model import load_fastest_model
 
     device = choose_device(kind, batch_size)
-    options = BackendOptions(backend, passes_at_once(device, None), batch_size, gpu_jpeg)
+    options = BackendOptions(backend, passes_at_once(device, None), batch_size)
     with closing(open_database(f"sqlite:///{data_folder / 'tagger.sqlite'}")) as database:
         selections = StoredSelections(database)
         return load_fastest_model(path, file_digest(path), read_manifest(path), device, options, selections)

@@ -10,15 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from bench.models import MAX_BYTES, MAX_PIXELS, SHIPPED, load_model
-from tagger.images import Pixels
-from tagger.images.plain_jpeg import PlainJpeg
+from tagger.images import DecodedImage, Pixels, Resize
 from tagger.inference.artifact import read_manifest
 from tagger.inference.devices import core_count
 from tagger.inference.model import Model
@@ -29,12 +28,14 @@ from tagger.photos.mounts import MountState
 from tagger.photos.other_files import OtherFiles
 from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, Request, RequestResult
+from tagger.pipeline.requests import Limits, OpenPhoto, Request, RequestResult, open_bytes
 from tagger.pipeline.results import Classified
+from tagger.pipeline.sandbox import Sandbox
 
 PROGRAMS = {"model": 1, "decode": 1, "read": 4}
 """How often a pass goes over the photos: reading alone is over too soon to be measured."""
 RESULT_TIMEOUT_S = 120.0
+LIMITS = Limits(core_count(), MAX_BYTES, MAX_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,13 @@ class CountedSource:
 
 
 class FreeModel:
-    """A model that costs nothing. With `keeps_jpegs`, neither does decoding: what a fast GPU leaves to the readers."""
+    """A model that costs nothing."""
 
     batch_size = 32
     at_once = 1
 
-    def __init__(self, *, keeps_jpegs: bool) -> None:
+    def __init__(self) -> None:
         self.manifest = read_manifest(SHIPPED)
-        self.decoder = _FreeDecoder(self.manifest.input.resize.size) if keeps_jpegs else None
 
     def predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
         return [ImageOutput(np.zeros(1, np.float32), None)] * len(images)
@@ -104,14 +104,14 @@ class FreeModel:
         pass
 
 
-class _FreeDecoder:
-    works = True
+class FreeDecoding:
+    """Stands in for a sandbox, so that decoding costs nothing; photos are read and digested in this process."""
 
-    def __init__(self, size: int) -> None:
-        self._image = np.zeros((size, size, 3), np.uint8)
+    threads: Collection[int] = frozenset()
 
-    def decode(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
-        return [self._image] * len(photos)
+    def open(self, photo: PhotoBytes, resize: Resize) -> OpenPhoto:
+        blank = DecodedImage(np.zeros((resize.size, resize.size, 3), np.uint8), resize.size, resize.size)
+        return replace(open_bytes(photo, resize, LIMITS), decode=lambda: blank)
 
 
 class CountingSink:
@@ -154,20 +154,21 @@ def main() -> None:
     found = [
         (photo.path.name, photo.size_bytes) for photo in source.photos() if isinstance(photo, FoundPhoto)
     ]
-    models = {
-        "model": load_model(SHIPPED, Path(cache_folder)),
-        "decode": cast("Model", FreeModel(keeps_jpegs=False)),
-        "read": cast("Model", FreeModel(keeps_jpegs=True)),
-    }
+    free = cast("Model", FreeModel())
+    models = {"model": load_model(SHIPPED, Path(cache_folder)), "decode": free, "read": free}
     print(json.dumps(len(found)), flush=True)
     for line in sys.stdin:
         program = line.strip()
-        print(json.dumps(asdict(_run(models[program], source, found * PROGRAMS[program]))), flush=True)
+        sandbox = cast("Sandbox", FreeDecoding()) if program == "read" else None
+        measured = _run(models[program], sandbox, source, found * PROGRAMS[program])
+        print(json.dumps(asdict(measured)), flush=True)
 
 
-def _run(model: Model, source: PhotoSource, found: Sequence[tuple[str, int]]) -> Pass:
+def _run(
+    model: Model, sandbox: Sandbox | None, source: PhotoSource, found: Sequence[tuple[str, int]]
+) -> Pass:
     counted, sink = CountedSource(source), CountingSink()
-    pipeline = Pipeline(model, Limits(core_count(), MAX_BYTES, MAX_PIXELS))
+    pipeline = Pipeline(model, LIMITS, sandbox)
     start, cpu_start = time.monotonic(), time.process_time()
     for name, size_bytes in found:
         pipeline.submit(Request(counted, name, sink, size_bytes=size_bytes))

@@ -3,8 +3,8 @@
     python -m bench.objects [FOLDER] [--photos 240] [--latency 0,5,20,50] [--rounds 3] [--json]
 
 A small S3 server (object_server) answers each request after a delay. For the disk and for each delay, one process runs the
-pipeline over all photos, in turn and in every round: with the model of the package; decoding only; and reading only, as beside
-a GPU that decodes and classifies faster than photos can be read. CPU time is that of this process, without the server's.
+pipeline over all photos, in turn and in every round: with the model of the package; decoding only; and reading only, as if
+decoding and classifying cost nothing. CPU time is that of this process, without the server's.
 """
 
 import argparse

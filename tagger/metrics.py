@@ -17,7 +17,7 @@ PHOTOS = Counter("tagger_photos", "Photos by outcome.", ["outcome"])
 FAILURES = Counter("tagger_failures", "Failed photos by kind.", ["kind"])
 STAGE_SECONDS = Histogram(
     "tagger_stage_seconds",
-    "Seconds in each stage: read, digest and decode per photo (decode per batch on a GPU), model and store per batch.",
+    "Seconds in each stage: read, digest and decode per photo, model and store per batch.",
     ["stage"],
     buckets=_SECONDS,
 )

@@ -143,8 +143,6 @@ class Settings(BaseModel):
     """Language of the landmarks' names that are shown and written to metadata, like `de` or `zh-Hant`; landmarks without a name in it keep their own. Default: the language of the model."""
     backend: Literal["auto", "torchscript", "openvino"] = "auto"
     """Library that runs the model. `auto` selects the fastest on this machine; `torchscript` gives the same scores on every machine."""
-    gpu_jpeg: bool = False
-    """Whether a GPU decodes JPEGs if it is faster than the CPU. Experimental: not yet tested on a GPU."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20

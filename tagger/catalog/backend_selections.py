@@ -49,7 +49,7 @@ class StoredSelections:
             "engines": list(key.engines),
             "backend": choice.backend,
             "batch_size": choice.batch_size,
-            "decodes_jpegs": choice.decodes_jpegs,
+            "decodes_jpegs": False,  # the CPU decodes all photos; the column has no default
             "selected_at": datetime.now(UTC),
             "selected_by": socket.gethostname(),
         }
@@ -68,7 +68,7 @@ def find_selection(database: Database, key: SelectionKey) -> StoredSelection | N
         row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    values = {"backend": row.backend, "batch_size": row.batch_size, "decodes_jpegs": row.decodes_jpegs}
+    values = {"backend": row.backend, "batch_size": row.batch_size}
     try:
         choice = _CHOICE.validate_python(values)
     except ValidationError:

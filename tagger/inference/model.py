@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from tagger.errors import SettingsInvalid
 from tagger.images.memory import trim_memory
 from tagger.inference.artifact import Manifest, load_module
-from tagger.inference.backends.protocol import Backend, Decoder, Outputs, is_out_of_memory
+from tagger.inference.backends.protocol import Backend, Outputs, is_out_of_memory
 from tagger.inference.devices import Device, core_count
 from tagger.inference.predictions import ImageOutput
 from tagger.metrics import BATCH_SIZE
@@ -42,15 +41,11 @@ class Model:
     """A loaded model. Up to `at_once` threads may call it at a time.
 
     `batch_size` is the most images of a forward pass; it is halved for good when the device runs out of memory.
-    `decoder` decodes plain JPEGs on the device; None if the CPU decodes all photos.
     """
 
-    def __init__(
-        self, backend: Backend, manifest: Manifest, batch_size: int, decoder: Decoder | None = None
-    ) -> None:
+    def __init__(self, backend: Backend, manifest: Manifest, batch_size: int) -> None:
         self._backend = backend
         self.manifest = manifest
-        self.decoder = decoder
         self.batch_size = batch_size
         BATCH_SIZE.set(self.batch_size)
 
@@ -153,41 +148,35 @@ def load_fastest_model(
     """
     import torch
 
-    from tagger.inference.backends.decoder_selection import choose_decoder
     from tagger.inference.backends.selection import BackendSelector
     from tagger.inference.backends.selection_key import SelectionKey
 
     if device.kind == "cpu":
         # One pass per core, each on one thread, so that no pass waits for the threads of another.
         torch.set_num_threads(1)
-    resize = manifest.input.resize
-    selector = BackendSelector(lambda: load_module(path, digest), device, resize.size, options.at_once)
+    selector = BackendSelector(
+        lambda: load_module(path, digest), device, manifest.input.size, options.at_once
+    )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)
-    if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
+    if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
         return model
     trial = selector.choose(options.backend, options.batch_size)
-    decoder = choose_decoder(device, resize) if options.gpu_jpeg else None
     if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
-        selections.store(key, replace(trial.choice, decodes_jpegs=decoder is not None))
-    model = Model(trial.backend, manifest, trial.batch_size, decoder)
+        selections.store(key, trial.choice)
+    model = Model(trial.backend, manifest, trial.batch_size)
     model.free_memory()  # also that of the backend that was not chosen
     return model
 
 
-def _load_choice(
-    choice: BackendChoice, selector: BackendSelector, manifest: Manifest, device: Device
-) -> Model | None:
+def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Manifest) -> Model | None:
     """None if the backend does not run any more."""
-    from tagger.inference.backends.decoder_selection import load_decoder
-
     try:
         backend = selector.load(choice.backend)
     except SettingsInvalid as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None
-    decoder = load_decoder(device, manifest.input.resize) if choice.decodes_jpegs else None
-    return _warm_up(Model(backend, manifest, choice.batch_size, decoder))
+    return _warm_up(Model(backend, manifest, choice.batch_size))
 
 
 def _concatenate(parts: Sequence[Outputs]) -> Outputs:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from tagger.errors import ReadsTimedOut
 from tagger.images import DecodedImage
-from tagger.images.plain_jpeg import PlainJpeg
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import OpenPhoto, Request, ResultSink
@@ -23,8 +22,6 @@ READ_WAIT_S = 1.0
 """How long it waits for photos that are being read: slow reads must not delay photos that are ready."""
 GIVE_UP_CHECK_S = 0.2
 """How often a blocked `submit` checks whether to give up."""
-ENCODED_BYTES = 160 * 2**20
-"""Most bytes of JPEGs that wait for the device to decode them. Each model thread may hold as many again."""
 READ_BYTES = 256 * 2**20
 """Most bytes of photos that are being read and decoded, beyond one photo for each core. It is what a GPU needs at 1,000 photos
 of 5 MB a second from a store that answers after 50 ms."""
@@ -62,18 +59,6 @@ class DecodedPhoto:
     image: DecodedImage
 
 
-@dataclass(frozen=True)
-class EncodedPhoto:
-    """A JPEG that the device decodes with its batch. `decode` decodes it on the CPU if the device cannot."""
-
-    digest: str
-    jpeg: PlainJpeg
-    decode: Callable[[], DecodedImage]
-
-
-BatchPhoto = DecodedPhoto | EncodedPhoto
-
-
 class PipelineBuffers:
     """Holds at most `capacity` requests, and as many photos for the model, besides one for each reader.
 
@@ -97,11 +82,9 @@ class PipelineBuffers:
         self.readers = readers
         self.requests: deque[Request] = deque()
         self.reads: set[ActiveRead] = set()
-        self.photos: deque[BatchPhoto] = deque()
+        self.photos: deque[DecodedPhoto] = deque()
         self.waiters: dict[str, list[Waiter]] = {}
         """By digest."""
-        self._encoded_bytes = 0
-        """Of the JPEGs in `photos`."""
         self.failure: ReadsTimedOut | None = None
         """Why no photo can be read any more."""
         self.closed = False
@@ -173,7 +156,7 @@ class PipelineBuffers:
             read.digest = photo.digest
             return True
 
-    def settle(self, read: ActiveRead, photo: BatchPhoto | None = None) -> bool:
+    def settle(self, read: ActiveRead, photo: DecodedPhoto | None = None) -> bool:
         """End a read and add its photo to the next batch. Returns False if it was settled before."""
         with self.lock:
             is_first, read.is_settled = not read.is_settled, True
@@ -185,7 +168,6 @@ class PipelineBuffers:
                     self._processable.notify()
                 if photo is not None:
                     self.photos.append(photo)
-                    self._encoded_bytes += _encoded_bytes(photo)
                 if photo is None or has_extra_reads:
                     self._readable.notify()  # the room reserved for its photo, or for its bytes, is free
                 self._notify_batches()
@@ -196,9 +178,9 @@ class PipelineBuffers:
         with self.lock:
             return bool(self._batchable.wait_for(lambda: self.closed or self.photos, timeout_s))
 
-    def next_batch(self, batch_size: int) -> list[BatchPhoto]:
+    def next_batch(self, batch_size: int) -> list[DecodedPhoto]:
         """Wait for photos and return at most `batch_size`; fewer if no more arrive in time, none once closed."""
-        batch: list[BatchPhoto] = []
+        batch: list[DecodedPhoto] = []
         with self.lock:
             self._batch_size = batch_size
             while not (batch or self.closed):  # another thread may have taken the photos
@@ -207,7 +189,6 @@ class PipelineBuffers:
                 if not (self._is_full() or self.closed):
                     self._batchable.wait_for(self._is_full, timeout=LINGER_S)
                 batch = [self.photos.popleft() for _ in range(min(batch_size, len(self.photos)))]
-                self._encoded_bytes -= sum(map(_encoded_bytes, batch))
             self._readable.notify(len(batch))
         return batch
 
@@ -242,8 +223,7 @@ class PipelineBuffers:
 
     def has_room(self) -> bool:
         """Whether one more photo may be read."""
-        count = len(self.photos) + len(self.reads)
-        if count >= self._capacity + self.readers or self._encoded_bytes >= ENCODED_BYTES:
+        if len(self.photos) + len(self.reads) >= self._capacity + self.readers:
             return False
         if len(self.reads) < self._processors or not self.requests:
             return True
@@ -255,7 +235,7 @@ class PipelineBuffers:
         return len(self.reads) > self._processors
 
     def _is_full(self) -> bool:
-        return len(self.photos) >= self._batch_size or self._encoded_bytes >= ENCODED_BYTES
+        return len(self.photos) >= self._batch_size
 
     def _is_idle(self) -> bool:
         return self.closed or not (self.requests or self.reads)
@@ -270,8 +250,3 @@ class PipelineBuffers:
     def _notify_all(self) -> None:
         for condition in (self._submittable, self._readable, self._batchable, self._processable):
             condition.notify_all()
-
-
-def _encoded_bytes(photo: BatchPhoto) -> int:
-    """The bytes of the whole file, which a JPEG keeps in memory: the video in a motion photo is longer than its image."""
-    return memoryview(photo.jpeg.data.obj).nbytes if isinstance(photo, EncodedPhoto) else 0

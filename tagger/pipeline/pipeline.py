@@ -11,14 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
-from tagger.images import DecodedImage, Pixels
-from tagger.images.plain_jpeg import PlainJpeg
+from tagger.errors import FailureKind, PhotoFailure
+from tagger.images import Pixels
 from tagger.inference.model import Model, OutOfDeviceMemory
 from tagger.inference.predictions import ImageOutput
 from tagger.metrics import BATCH_FILL, stage_timer
-from tagger.pipeline.buffers import BatchPhoto, DecodedPhoto, EncodedPhoto, PipelineBuffers, Waiter
-from tagger.pipeline.failures import internal_failure
+from tagger.pipeline.buffers import DecodedPhoto, PipelineBuffers, Waiter
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
     Limits,
@@ -26,7 +24,7 @@ from tagger.pipeline.requests import (
     Request,
     RequestResult,
     ResultSink,
-    local_opener,
+    open_bytes,
 )
 from tagger.pipeline.results import Classified, Failed, Result
 from tagger.pipeline.sandbox import Sandbox
@@ -89,12 +87,11 @@ class Pipeline:
     # --- A model thread ---
 
     def _classify_batches(self) -> None:
-        while photos := self._next_batch():
-            BATCH_FILL.observe(len(photos) / self._model.batch_size)
-            if batch := self._decode(photos):
-                self._classify(batch)
+        while batch := self._next_batch():
+            BATCH_FILL.observe(len(batch) / self._model.batch_size)
+            self._classify(batch)
 
-    def _next_batch(self) -> list[BatchPhoto]:
+    def _next_batch(self) -> list[DecodedPhoto]:
         if not self._buffers.wait_for_photos(IDLE_S):
             self._free_memory()
         return self._buffers.next_batch(self._model.batch_size)
@@ -105,40 +102,6 @@ class Pipeline:
         except Exception:
             # The thread goes on: without it, every chunk would wait for the watchdog.
             log.exception("the engine could not release memory")
-
-    def _decode(self, photos: Sequence[BatchPhoto]) -> list[DecodedPhoto]:
-        """Decode the JPEGs on the device, or on the CPU where that fails. Photos that fail are left out."""
-        jpegs = [photo.jpeg for photo in photos if isinstance(photo, EncodedPhoto)]
-        images = iter(self._decode_on_device(jpegs))
-        decoded = [
-            self._decoded_photo(photo, next(images)) if isinstance(photo, EncodedPhoto) else photo
-            for photo in photos
-        ]
-        return [photo for photo in decoded if photo is not None]
-
-    def _decode_on_device(self, jpegs: Sequence[PlainJpeg]) -> list[Pixels | None]:
-        decoder = self._model.decoder
-        if decoder is None or not jpegs:
-            return []
-        try:
-            with stage_timer("decode"):
-                return decoder.decode(jpegs)
-        except Exception:
-            log.exception("the device failed to decode %d JPEGs; the CPU decodes them", len(jpegs))
-            return [None] * len(jpegs)
-
-    def _decoded_photo(self, photo: EncodedPhoto, pixels: Pixels | None) -> DecodedPhoto | None:
-        """None if the photo fails, which is then reported."""
-        try:
-            image = photo.decode() if pixels is None else _decoded_image(photo.jpeg, pixels)
-        except PhotoFailed as failed:
-            self._fail(photo, failed.failure)
-        except Exception as error:
-            log.exception("unexpected error while decoding a photo")
-            self._fail(photo, internal_failure(error))
-        else:
-            return DecodedPhoto(photo.digest, image)
-        return None
 
     def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
         start_ns = now_ns()
@@ -193,7 +156,7 @@ class Pipeline:
                 record_span("classify", trace, start_ns, end_ns, photos=len(sink_results), batch=len(batch))
             sink.deliver(sink_results)
 
-    def _fail(self, photo: BatchPhoto, failure: PhotoFailure) -> None:
+    def _fail(self, photo: DecodedPhoto, failure: PhotoFailure) -> None:
         for waiter in self._buffers.take_waiters(photo.digest):
             result = Failed(failure, photo.digest, waiter.version, waiter.facts)
             waiter.request.sink.deliver([(waiter.request, result)])
@@ -208,13 +171,8 @@ def _opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_devel
     resize = model.manifest.input.resize
     if sandbox is not None and not only_develops:
         return lambda photo: sandbox.open(photo, resize)
-    decoder = model.decoder
-    keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
-    return local_opener(resize, limits, keeps_jpegs, None if sandbox is None else sandbox.decode)
-
-
-def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:
-    return DecodedImage(pixels, jpeg.width, jpeg.height)
+    develop = None if sandbox is None else sandbox.decode
+    return lambda photo: open_bytes(photo, resize, limits, develop)
 
 
 def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:

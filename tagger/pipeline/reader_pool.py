@@ -21,7 +21,7 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.images.memory import MEMORY_BUDGET
 from tagger.metrics import READS_HUNG
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, EncodedPhoto, PipelineBuffers
+from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, PipelineBuffers
 from tagger.pipeline.failures import internal_failure, timeout_text
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto, read_photo_bytes
 from tagger.pipeline.results import AlreadyClassified, Failed, Result, Unchanged
@@ -138,9 +138,6 @@ class ReaderPool:
             read.started_at = time.monotonic()
 
     def _decode(self, read: ActiveRead, photo: OpenPhoto) -> None:
-        if photo.jpeg is not None:
-            self._buffers.settle(read, EncodedPhoto(photo.digest, photo.jpeg, photo.decode))
-            return
         try:
             image = photo.decode()
         except PhotoFailed as failed:

@@ -4,11 +4,10 @@ Knows nothing of threads, batches or SQL.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tagger.images import DecodedImage, Resize, decode_photo
-from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.images.raw_development import is_developer_installed
 from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import CameraFacts, camera_facts
@@ -39,16 +38,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class OpenPhoto:
-    """A photo whose bytes are in memory. `decode` is called at most once and may raise `PhotoFailed`.
-
-    `jpeg` is set if the device may decode the photo.
-    """
+    """A photo whose bytes are in memory. `decode` is called at most once and may raise `PhotoFailed`."""
 
     digest: str
     version: PhotoVersion
     facts: CameraFacts
     decode: Callable[[], DecodedImage]
-    jpeg: PlainJpeg | None = None
 
 
 Developer = Callable[[PhotoBytes, Resize], DecodedImage]
@@ -100,23 +95,6 @@ class Request:
 
 
 RequestResult = tuple[Request, Result]
-
-
-def local_opener(
-    resize: Resize,
-    limits: Limits,
-    keeps_jpegs: Callable[[], bool] = lambda: False,
-    develop: Developer | None = None,
-) -> Opener:
-    """Make an opener for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
-
-    def open_photo(photo: PhotoBytes) -> OpenPhoto:
-        opened = open_bytes(photo, resize, limits, develop)
-        if not keeps_jpegs():
-            return opened
-        return replace(opened, jpeg=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
-
-    return open_photo
 
 
 def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:

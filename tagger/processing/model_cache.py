@@ -154,5 +154,4 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         backend=None if settings.backend == "auto" else settings.backend,
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
-        gpu_jpeg=settings.gpu_jpeg and settings.sandbox != "always",
     )

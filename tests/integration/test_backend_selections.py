@@ -31,7 +31,6 @@ KEY = SelectionKey(
     backend=None,
     at_once=2,
     batch_size=None,
-    gpu_jpeg=False,
     engines=("torch 2", "openvino 2026"),
 )
 CHOICE = BackendChoice("torchscript", 16)
@@ -115,7 +114,6 @@ def test_other_models_devices_and_options_are_measured_again(machine: Machine) -
         {"backend": "torchscript"},
         {"at_once": 3},
         {"batch_size": 8},
-        {"gpu_jpeg": True},
         {"engines": ("torch 2", "openvino not installed")},
     ],
     ids=lambda changed: next(iter(changed)),
@@ -131,9 +129,9 @@ def test_a_choice_is_stored_per_key(database: Database, changed: dict[str, objec
 def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -> None:
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)
-    selections.store(KEY, BackendChoice("openvino", 4, decodes_jpegs=True))
+    selections.store(KEY, BackendChoice("openvino", 4))
     (row,) = rows(database)
-    assert (row.backend, row.batch_size, row.decodes_jpegs) == ("openvino", 4, True)
+    assert (row.backend, row.batch_size) == ("openvino", 4)
     assert (row.model_digest, row.device, row.hardware) == ("digest", "cpu", "a processor")
     assert row.engines == ["torch 2", "openvino 2026"]
     stored = find_selection(database, KEY)

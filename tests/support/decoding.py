@@ -8,7 +8,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.pipeline.buffers import ActiveRead
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader, local_opener, read_photo_bytes
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader, open_bytes, read_photo_bytes
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000
@@ -25,10 +25,9 @@ def decode_failure(data: bytes) -> tuple[FailureKind, str]:
     return excinfo.value.failure.kind, excinfo.value.failure.text
 
 
-def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Reader:
+def local_reader(resize: Resize, limits: Limits) -> Reader:
     """A reader that reads and opens photos as a pipeline does."""
-    open_photo = local_opener(resize, limits, keeps_jpegs)
-    return lambda source, path: open_photo(read_photo_bytes(source, path, limits))
+    return lambda source, path: open_bytes(read_photo_bytes(source, path, limits), resize, limits)
 
 
 def read_with(pipeline: Pipeline, reader: Reader) -> None:

@@ -19,7 +19,7 @@ from support.threads import in_threads
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.images import DecodedImage, Resize
 from tagger.inference.artifact import Embedding
-from tagger.inference.backends.protocol import Decoder, Outputs
+from tagger.inference.backends.protocol import Outputs
 from tagger.inference.model import Model
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
@@ -47,7 +47,6 @@ class BrightModel:
 
     batch_size = 4
     at_once = 1
-    decoder: Decoder | None = None
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -1,15 +1,11 @@
-"""The interfaces of backends and of JPEG decoders, and the options that choose them."""
+"""The interface of backends, and the options that choose one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-
-from tagger.images import Pixels
-from tagger.images.plain_jpeg import PlainJpeg
 
 if TYPE_CHECKING:
     from tagger.inference.backends.selection_key import SelectionKey
@@ -48,40 +44,24 @@ class Backend(Protocol):
         ...
 
 
-class Decoder(Protocol):
-    """Decodes plain JPEGs at the model's input size. Thread-safe."""
-
-    @property
-    def works(self) -> bool:
-        """False once decoding has failed permanently."""
-        ...
-
-    def decode(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
-        """Return one upright image per photo, in order; None for those that it cannot decode."""
-        ...
-
-
 @dataclass(frozen=True)
 class BackendOptions:
     """How to run a model.
 
     `backend`, `batch_size`: None leaves the choice to the backend selection. `at_once`: forward passes at a time.
-    `gpu_jpeg`: let a GPU decode JPEGs if that is faster (experimental).
     """
 
     backend: BackendName | None
     at_once: int
     batch_size: int | None
-    gpu_jpeg: bool = False
 
 
 @dataclass(frozen=True)
 class BackendChoice:
-    """What was selected: a backend, its batch size, and whether the device decodes JPEGs."""
+    """What was selected: a backend and its batch size."""
 
     backend: BackendName
     batch_size: Annotated[int, Field(ge=1, le=4096)]
-    decodes_jpegs: bool = False
 
 
 class SelectionStore(Protocol):

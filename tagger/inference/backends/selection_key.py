@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tagger.inference.backends.protocol import BackendOptions
     from tagger.inference.devices import Device
 
-_ENGINES = ("torch", "torchvision", "openvino")
+_ENGINES = ("torch", "openvino")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class SelectionKey:
     backend: str | None
     at_once: int
     batch_size: int | None
-    gpu_jpeg: bool
     engines: tuple[str, ...]
 
     @classmethod
@@ -41,7 +40,6 @@ class SelectionKey:
             options.backend,
             options.at_once,
             options.batch_size,
-            options.gpu_jpeg,
             tuple(f"{name} {_version(name)}" for name in _ENGINES),
         )
 
