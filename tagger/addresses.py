@@ -24,6 +24,14 @@ _REDIS_OPTION = re.compile(
     "|socket_(connect_timeout|keepalive|read_size|timeout)"
     "|ssl_(ca_certs|ca_data|ca_path|cert_reqs|certfile|check_hostname|ciphers|keyfile|min_version|password)"
 )
+# The parameters of libpq 18.
+_POSTGRESQL_OPTION = re.compile(
+    "application_name|channel_binding|client_encoding|connect_timeout|dbname|fallback_application_name|gsslib|gssdelegation|gssencmode"
+    "|host|hostaddr|keepalives(_count|_idle|_interval)?|krbsrvname|load_balance_hosts|max_protocol_version|min_protocol_version"
+    "|oauth_(client_id|client_secret|issuer|scope)|options|passfile|password|port|replication|require_auth|requirepeer"
+    "|requiressl|scram_(client|server)_key|service|servicefile|target_session_attrs|tcp_user_timeout|user"
+    "|ssl(cert|certmode|compression|crl|crldir|key|keylogfile|mode|negotiation|password|rootcert|sni|_max_protocol_version|_min_protocol_version)"
+)
 _POSTGRESQL = re.compile(
     rf"(?P<scheme>postgres(?:ql)?(?:\+\w+)?)://(?:[^\s:/@?]*(?::[^@?]*)?@)?{_SERVER}(?P<path>/[^@?]*)?(?:\?[^@]*)?"
 )
@@ -36,15 +44,9 @@ class AddressInvalid(ValueError):
 
 def check_redis_url(url: str) -> None:
     """Raise AddressInvalid unless `url` is an address of Redis."""
-    try:
-        query = urlsplit(url).query
-        valid = _REDIS.fullmatch(url) or _REDIS_SOCKET.fullmatch(url)
-    except ValueError:  # a part of the address is in its text
-        query, valid = "", None
-    if not valid:
+    if not (_REDIS.fullmatch(url) or _REDIS_SOCKET.fullmatch(url)):
         raise AddressInvalid(f"it is not an address like redis://HOST:6379/0; {_REMEDY}")
-    # An unknown option may be a part of a password.
-    if not all(_REDIS_OPTION.fullmatch(name) for name, _ in parse_qsl(query, keep_blank_values=True)):
+    if not _has_only_options(url, _REDIS_OPTION):
         raise AddressInvalid(f"it has an option after ? that Redis clients do not know; {_REMEDY}")
 
 
@@ -52,6 +54,17 @@ def check_postgresql_url(url: str) -> None:
     """Raise AddressInvalid unless `url` is an address of PostgreSQL."""
     if not _POSTGRESQL.fullmatch(url):
         raise AddressInvalid(f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}")
+    if not _has_only_options(url, _POSTGRESQL_OPTION):
+        raise AddressInvalid(f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}")
+
+
+def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
+    """Return whether all options after ? are known: an unknown one may be a part of a password, and errors would name it."""
+    try:
+        query = urlsplit(url).query
+    except ValueError:  # not an address in brackets
+        return False
+    return all(known.fullmatch(name) for name, _ in parse_qsl(query, keep_blank_values=True))
 
 
 def redact_url(url: str) -> str:

@@ -28,7 +28,8 @@ def test_answers_sum_to_one_and_images_stay_in_range(
     assert mixed_targets.shape == (len(targets), 5)
     torch.testing.assert_close(mixed_targets.sum(dim=1), torch.ones(len(targets)))
     assert bool((mixed_targets >= 0).all())
-    assert 0 <= images.min() <= images.max() <= 255
+    assert images.min() >= 0
+    assert images.max() <= 255 + 1e-3  # a blend is rounded
     same_images, same_targets = mix_photos(targets, options, seed)
     assert torch.equal(images, same_images)
     assert torch.equal(mixed_targets, same_targets)

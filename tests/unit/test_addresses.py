@@ -50,9 +50,13 @@ def manglings(scheme: str, password: str) -> list[str]:
         f"{scheme}://user:{password}@127.0.0.1:99999999/0",
         f"{scheme}://user:{password}@127.0.0.1:1/0?password={password}",
         f"{scheme}://127.0.0.1:1/0?password={password}",
-        f"{scheme}://127.0.0.1:{password}/0",
         f"{scheme}://user:{password}@",
-        *([f"{scheme}://user:{password}"] if "@" not in password else []),
+        # With an @, these are valid addresses of a host whose name is the end of the password.
+        *(
+            [f"{scheme}://127.0.0.1:{password}/0", f"{scheme}://user:{password}"]
+            if "@" not in password
+            else []
+        ),
         f"x{scheme}://user:{password}@127.0.0.1:1/0",
         password,
     ]
