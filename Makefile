@@ -45,6 +45,9 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
+reference: setup  ## write the reference of commands, settings, tables and failures from the code
+	$(BIN)/python docs/generate_reference.py
+
 screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python -m docs.pictures.screenshots

@@ -242,6 +242,10 @@ class SchemaNewer(TaggerError):
     """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
 
 
+class SchemaUnreleased(TaggerError):
+    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger import FILE`)."""
+
+
 class ModelFailed(TaggerError):
     """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try TAGGER_DEVICE=cpu or a smaller
     TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.

@@ -49,7 +49,6 @@ class StoredSelections:
             "engines": list(key.engines),
             "backend": choice.backend,
             "batch_size": choice.batch_size,
-            "decodes_jpegs": False,  # the CPU decodes all photos; the column has no default
             "selected_at": datetime.now(UTC),
             "selected_by": socket.gethostname(),
         }

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url
 from tagger.database.errors import is_disk_full, reason_of
-from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
+from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
 from tagger.errors import DatabaseUnavailable, DiskFull, SettingsInvalid
 
 CONNECT_S = 3
@@ -54,6 +54,7 @@ class SchemaStatus(StrEnum):
 
     MISSING = "missing"
     CURRENT = "current"
+    UNRELEASED = "unreleased"
     OLDER = "older"
     NEWER = "newer"
 
@@ -93,6 +94,8 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
         return SchemaStatus.MISSING, ""
     if revision == SCHEMA_REVISION:
         return SchemaStatus.CURRENT, revision
+    if is_unreleased(revision):
+        return SchemaStatus.UNRELEASED, revision
     return (SchemaStatus.OLDER if revision in supported_revisions() else SchemaStatus.NEWER), revision
 
 

@@ -11,10 +11,12 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.upgrade_waits import waits_reported
-from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
+from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "0033"
+SCHEMA_REVISION = "1001"
 """The newest migration. A test keeps it equal to Alembic's head."""
+LAST_UNRELEASED_REVISION = "0033"
+"""The schema of the last version before 1.0, from which `tagger import` reads. Its own were 0001 to 0033."""
 
 LOCK_S = 5.0
 """How long migrations wait for a lock of PostgreSQL. Whoever uses the table meanwhile waits behind them."""
@@ -36,7 +38,7 @@ def upgrade_database(url: str) -> str:
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
-        SchemaNewer: a newer version of this program created it.
+        SchemaNewer, SchemaUnreleased: another version of this program created it.
         UpgradeBlocked: another transaction does not end.
     """
     engine = create_database_engine(url)
@@ -67,7 +69,7 @@ def require_current_schema(engine: Engine) -> None:
 
     Raises:
         SchemaOutdated: the schema of a server is older.
-        SchemaNewer: a newer version of this program created it.
+        SchemaNewer, SchemaUnreleased: another version of this program created it.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
@@ -77,7 +79,17 @@ def require_current_schema(engine: Engine) -> None:
     elif revision is None or revision in supported_revisions():
         raise SchemaOutdated(url=redact(engine.url))
     else:
-        raise SchemaNewer(url=redact(engine.url), revision=revision)
+        raise _other_version(engine, revision)
+
+
+def _other_version(engine: Engine, revision: str) -> SchemaNewer | SchemaUnreleased:
+    error = SchemaUnreleased if is_unreleased(revision) else SchemaNewer
+    return error(url=redact(engine.url), revision=revision)
+
+
+def is_unreleased(revision: str) -> bool:
+    """Whether a version before 1.0 created the schema."""
+    return revision.isdecimal() and int(revision) <= int(LAST_UNRELEASED_REVISION)
 
 
 def schema_revision(engine: Engine) -> str | None:
@@ -100,7 +112,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     back and tried again.
 
     Raises:
-        SchemaNewer: a newer version of this program created it.
+        SchemaNewer, SchemaUnreleased: another version of this program created it.
         UpgradeBlocked: all LOCK_TRIES failed.
     """
     is_server = engine.dialect.name == "postgresql"
@@ -143,7 +155,7 @@ def _migrate(connection: Connection, revision: str) -> None:
 
     current = _stored_revision(connection)
     if current is not None and current not in supported_revisions():
-        raise SchemaNewer(url=redact(connection.engine.url), revision=current)
+        raise _other_version(connection.engine, current)
     if connection.dialect.name == "postgresql":
         connection.rollback()  # Alembic begins a transaction for each migration
         event.listen(connection, "begin", _limit_lock)

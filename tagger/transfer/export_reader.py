@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from sqlalchemy import Table
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
-from tagger.database.schema import SCHEMA_REVISION
+from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
 from tagger.errors import ImportRefused
 from tagger.integrity.rows import describe_error, row_validator
 from tagger.transfer.export_format import FORMAT, TITLE, exported_tables
@@ -30,6 +30,8 @@ LONGEST_LINE = 24 * 2**20
 MOST_VALUES = 500_000
 """The limit on the values in a line. Each takes tens of bytes of memory, and only one or two in the file."""
 
+_SCHEMAS = (SCHEMA_REVISION, LAST_UNRELEASED_REVISION)
+"""The exported tables have the same columns in both."""
 _SMALL_LINE = 1 << 16
 _ROW = re.compile(rb'\{\s*"table"\s*:\s*"([a-z_]+)"\s*,\s*"row"\s*:\s*')
 _END = re.compile(rb'\{\s*"end"\s*:')
@@ -99,7 +101,7 @@ class ExportReader:
         header = self._parse_document(self._read_line())
         if header.get("file") != TITLE:
             raise self.refusal("it is not an exported database", "name a file that `tagger export` wrote")
-        if (header.get("format"), header.get("schema")) != (FORMAT, SCHEMA_REVISION):
+        if header.get("format") != FORMAT or header.get("schema") not in _SCHEMAS:
             written = {name: str(header.get(name))[:40] for name in ("format", "schema", "program")}
             raise self.refusal(
                 f"it has format {written['format']} and schema {written['schema']}, written by tagger "

@@ -22,13 +22,11 @@ from support.counted_rows import (
     PHOTOS,
     add_photo,
     assert_exact,
-    classify,
     date,
     decide,
     fill,
     go,
     marked_blocks,
-    measure,
     tag,
 )
 from support.examples import examples
@@ -43,11 +41,7 @@ from tagger.catalog.kept_counts import (
     mark_all_blocks,
     recount_all,
 )
-from tagger.catalog.kept_numbers import LANDMARKS as LANDMARK_NUMBERS
-from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
-from tagger.database.engine import create_database_engine
-from tagger.database.schema import upgrade
 from tagger.database.tables import (
     contents,
     landmark_block_counts,
@@ -308,51 +302,6 @@ def test_every_trigger_exists_after_all_migrations(database: Database) -> None:
         names = set(connection.scalars(text(query)))
     of_tables = {f"{table}_{kind}_changes_blocks" for table in tables for kind in kinds}
     assert names == of_tables | {"contents_update_changes_blocks"}
-
-
-@pytest.mark.parametrize("revision", ["0026", "0028"])
-def test_an_upgrade_marks_the_images_that_exist(empty_database_url: str, revision: str) -> None:
-    engine = create_database_engine(empty_database_url)
-    upgrade(engine, revision)
-    with engine.begin() as connection:
-        for image in (*IMAGES, 10**15):
-            row = {"id": image, "digest": f"digest {image}"}
-            connection.execute(text("INSERT INTO contents (id, digest) VALUES (:id, :digest)"), row)
-    upgrade(engine)
-    engine.dispose()
-    with closing(open_database(empty_database_url)) as database:
-        assert set(marked_blocks(database)) == {0, 1, 5, 10**15 // BLOCK}
-
-
-@pytest.mark.postgresql
-def test_numbers_are_exact_after_an_upgrade_from_those_of_landmarks_alone(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = create_database_engine(empty_database_url)
-    upgrade(engine, "0028")
-    with closing(Database(engine, "", Actor("test"))) as older, monkeypatch.context() as of_older:
-        of_older.setattr("tagger.catalog.kept_counts.KEPT", (LANDMARK_NUMBERS,))
-        fill(older)
-        with older.write() as connection:
-            date(connection, 0, 3, 1, True)
-        count_changed_blocks(older, 60)
-        assert marked_blocks(older) == []
-    upgrade(engine)
-    engine.dispose()
-    with closing(open_database(empty_database_url)) as database:
-        assert _months(database) == {"2024-03": 1, None: 5}
-        assert_exact(database)
-        count_changed_blocks(database, 60)
-        assert marked_blocks(database) == []
-        assert list(count_problems(database)) == []
-        assert_exact(database)
-        for step in (date, classify, measure):
-            with database.write() as connection:
-                step(connection, IMAGES[0], 4, 1, True)
-            assert marked_blocks(database) == [IMAGES[0] // BLOCK]
-            assert_exact(database)
-            count_changed_blocks(database, 60)
-        assert _months(database) == {"2024-04": 1, None: 5}
 
 
 def test_a_month_lasts_as_long_as_it_has_photos(rows: Database) -> None:

@@ -1,5 +1,6 @@
 """The schema: migrations go up, down and up again, match the tables, and refuse unknown revisions."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from support.empty_databases import migrate, share_migrated_schema
 
 from tagger.database import schema, upgrade_waits
 from tagger.database.connection import Database, open_database
+from tagger.database.diagnostics import SchemaStatus, schema_status
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import (
     SCHEMA_REVISION,
@@ -33,10 +35,8 @@ from tagger.database.schema import (
     upgrade,
     upgrade_database,
 )
-from tagger.database.statements import insert_missing
-from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts, webhook_messages
-from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
-from tagger.webhooks.messages import Message, MessageCounts, claim_due, count_messages
+from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts
+from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -106,9 +106,44 @@ def _is_of_dialect(connection: Connection, each: SchemaItem, *_: object) -> bool
     return condition is None or condition.dialect == connection.dialect.name
 
 
+@pytest.fixture
+def later_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two migrations after the first: one creates an index of photos, one changes the tables of photos and of jobs."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations_folder(), folder)
+    for revision, before, lines in LATER_MIGRATIONS:
+        (folder / "versions" / f"{revision}_later.py").write_text(
+            f"""
+import sqlalchemy as sa
+from alembic import op
+from migrations.concurrent_indexes import create_index_concurrently, drop_index_concurrently
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+    {lines}
+"""
+        )
+    monkeypatch.setattr(schema, "migrations_folder", lambda: folder)
+
+
+LATER_MIGRATIONS = (
+    ("1002", SCHEMA_REVISION, "create_index_concurrently('ix_photos_later', 'photos', ['size_bytes'])"),
+    (
+        "1003",
+        "1002",
+        "[op.add_column(table, sa.Column('later', sa.Text())) for table in ('photos', 'jobs')]",
+    ),
+)
+LATEST = LATER_MIGRATIONS[-1][0]
+
+
+@pytest.mark.usefixtures("later_migrations")
 def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_url: str) -> None:
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "0019")
+    upgrade(engine, "1002")
     with ThreadPoolExecutor(1) as pool, engine.connect() as worker:
         worker.execute(text("SET deadlock_timeout = '1h'"))  # so that the server ends the migration
         worker.execute(text("SELECT state FROM jobs"))
@@ -118,10 +153,11 @@ def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_
         worker.execute(text("UPDATE photos SET size_bytes = 1"))
         worker.commit()
         migration.result(60)
-    assert schema_revision(engine) == SCHEMA_REVISION
+    assert schema_revision(engine) == LATEST
     engine.dispose()
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,45 +165,32 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     monkeypatch.setattr(schema, "LOCK_PAUSE_S", 0.0)
     monkeypatch.setattr(schema, "LOCK_TRIES", 3)
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "0020")
+    upgrade(engine, "1002")
     with engine.connect() as dump:
         dump.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
         with pytest.raises(UpgradeBlocked, match="another transaction uses its tables"):
             upgrade_database(empty_postgres_url)
-        assert schema_revision(engine) == "0020"
+        assert schema_revision(engine) == "1002"
         with engine.connect() as worker:
             worker.execute(text("SET statement_timeout = '10s'"))
             assert worker.scalar(text("SELECT count(*) FROM jobs")) == 0
     upgrade(engine)
-    assert schema_revision(engine) == SCHEMA_REVISION
-    engine.dispose()
-
-
-def test_triggers_are_changed_while_others_read_their_tables(
-    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schema, "LOCK_S", 0.2)
-    monkeypatch.setattr(schema, "LOCK_TRIES", 1)
-    engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "0026")
-    with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:
-        assert reader.scalar(text("SELECT count(*) FROM photos, contents, tags, verdicts")) == 0
-        upgrade(engine, "0029")
-    assert schema_revision(engine) == "0029"
+    assert schema_revision(engine) == LATEST
     engine.dispose()
 
 
 @contextmanager
 def _index_in_creation(engine: Engine) -> Iterator[tuple[Future[None], Connection]]:
     """Yield an upgrade that creates an index, and the open transaction that it waits for."""
-    upgrade(engine, "0013")
+    upgrade(engine, SCHEMA_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
-        migration = pool.submit(upgrade, engine, "0014")
+        migration = pool.submit(upgrade, engine, "1002")
         _wait_for_index(engine)
         yield migration, slow
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_workers_write_while_an_index_is_created(empty_postgres_url: str) -> None:
     engine = create_database_engine(empty_postgres_url)
     with _index_in_creation(engine) as (migration, slow), engine.connect() as worker:
@@ -180,23 +203,25 @@ def test_workers_write_while_an_index_is_created(empty_postgres_url: str) -> Non
     engine.dispose()
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_an_index_whose_creation_was_interrupted_is_created_again(empty_postgres_url: str) -> None:
     engine = create_database_engine(empty_postgres_url)
     with _index_in_creation(engine) as (migration, _), engine.connect() as operator:
         operator.execute(text(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {_CREATES_INDEX}"))
         with pytest.raises(OperationalError, match="canceling statement"):
             migration.result(60)
-    assert (schema_revision(engine), _index_states(engine)) == ("0013", [False])
+    assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [False])
     upgrade(engine)
-    assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [True])
+    assert (schema_revision(engine), _index_states(engine)) == (LATEST, [True])
     engine.dispose()
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_an_upgrade_that_waits_for_another_one_does_not_keep_its_index_waiting(
     empty_postgres_url: str,
 ) -> None:
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "0013")
+    upgrade(engine, SCHEMA_REVISION)
     with ThreadPoolExecutor(2) as pool, engine.connect() as slow:
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
         first = pool.submit(upgrade, engine)
@@ -205,11 +230,12 @@ def test_an_upgrade_that_waits_for_another_one_does_not_keep_its_index_waiting(
         time.sleep(0.3)  # so that it waits
         slow.commit()
         first.result(60)
-        assert second.result(60) == "0013"
-    assert schema_revision(engine) == SCHEMA_REVISION
+        assert second.result(60) == SCHEMA_REVISION
+    assert schema_revision(engine) == LATEST
     engine.dispose()
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgres_url: str) -> None:
     engine = create_database_engine(empty_postgres_url)
     with engine.begin() as operator:
@@ -218,21 +244,22 @@ def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgr
             operator.execute(text(f"ALTER DATABASE {database} SET {setting}"))
     engine.dispose()
     assert upgrade_database(empty_postgres_url) == ""
-    assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [True])
+    assert (schema_revision(engine), _index_states(engine)) == (LATEST, [True])
     engine.dispose()
 
 
+@pytest.mark.usefixtures("later_migrations")
 def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
     empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(upgrade_waits, "REPORT_S", 0.1)
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "0013")
+    upgrade(engine, SCHEMA_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
         pid, user = slow.execute(text("SELECT pg_backend_pid(), current_user")).one()
         since = slow.scalar(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"))
-        migration = pool.submit(upgrade, engine, "0014")
+        migration = pool.submit(upgrade, engine, "1002")
         until = time.monotonic() + 60
         while not _waits(caplog) and time.monotonic() < until:
             time.sleep(0.02)
@@ -262,30 +289,10 @@ def _wait_for_index(engine: Engine) -> None:
 
 
 def _index_states(engine: Engine) -> list[bool]:
-    """Whether the index of photos' names is valid; empty: there is none."""
-    query = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_photos_name')")
+    """Whether the index is valid; empty: there is none."""
+    query = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_photos_later')")
     with engine.connect() as connection:
         return list(connection.scalars(query))
-
-
-def test_events_that_wait_stay_those_of_the_only_receiver(engine: Engine, empty_database_url: str) -> None:
-    upgrade(engine, "0022")
-    now = datetime.now(UTC)
-    facts = {"event": "job.finished", "data": {"job": 7}, "created_at": now, "attempts": 3}
-    waiting = {"message_id": "msg_1", "subject": "job.finished/7", "next_attempt_at": 0.0, **facts}
-    given_up = waiting | {"message_id": "msg_2", "subject": "job.finished/6", "next_attempt_at": None}
-    with engine.begin() as connection:
-        connection.execute(insert(webhook_messages), [waiting, given_up])  # names no receiver
-    upgrade(engine)
-    with closing(open_database(empty_database_url)) as database:
-        assert count_messages(database) == {"default": MessageCounts(pending=1, given_up=1)}
-        message = claim_due(database, "default")
-        assert message == Message("msg_1", "job.finished", now, {"job": 7}, attempts=4)
-        later = waiting | {"message_id": "msg_3", "subject": "job.finished/8"}
-        with database.write() as connection:  # as a worker of the version before does
-            insert_missing(connection, webhook_messages, [later])
-        assert count_messages(database)["default"].pending == 2
-    upgrade(engine, "base")
 
 
 def _wait_for_lock(engine: Engine, table: str) -> None:
@@ -380,6 +387,17 @@ def test_a_newer_database_is_refused(database: Database, database_url: str) -> N
         open_database(database_url)
     with pytest.raises(SchemaNewer, match="9999"):
         upgrade_database(database_url)
+
+
+def test_a_database_of_before_the_release_is_refused_with_what_to_do(
+    database: Database, database_url: str
+) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
+    for open_it in (open_database, upgrade_database):
+        with pytest.raises(SchemaUnreleased, match=r"before 1.0 .*tagger export FILE.*tagger import FILE"):
+            open_it(database_url)
+    assert schema_status(database_url) == (SchemaStatus.UNRELEASED, "0033")
 
 
 def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:

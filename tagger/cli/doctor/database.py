@@ -23,7 +23,7 @@ from tagger.database.diagnostics import (
     sqlite_file,
 )
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DiskFull, TaggerError
+from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,22 +73,24 @@ class DatabaseChecks:
             yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
 
     def _check_schema(self, schema: SchemaStatus, revision: str) -> Finding:
-        shown = self._shown
+        shown, is_server = self._shown, self._file is None
         match schema:
             case SchemaStatus.CURRENT:
                 return ok("database", f"{shown} answers, schema {revision}")
-            case SchemaStatus.MISSING if self._file is not None:
-                return ok(
-                    "database", f"{shown} does not exist yet; the first command that needs it creates it"
-                )
-            case SchemaStatus.MISSING:
+            case SchemaStatus.MISSING if is_server:
                 return wrong("database", f"{shown} answers, but has no schema", "tagger db upgrade")
-            case SchemaStatus.OLDER if self._file is not None:
-                found = f"{shown} has the older schema {revision}; the next command upgrades it to {SCHEMA_REVISION}"
-                return note("database", found, "make a backup, then: tagger db upgrade")
+            case SchemaStatus.MISSING:
+                found = f"{shown} does not exist yet; the first command that needs it creates it"
+                return ok("database", found)
             case SchemaStatus.OLDER:
-                found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
-                return wrong("database", found, "make a backup, stop the workers, then: tagger db upgrade")
+                return _older(shown, revision, is_server=is_server)
+            case SchemaStatus.UNRELEASED:
+                error = SchemaUnreleased(url=shown, revision=revision)
+                return wrong(
+                    "database",
+                    str(error),
+                    "set TAGGER_DATABASE_URL to a new database, then: tagger import FILE",
+                )
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")
@@ -143,3 +145,11 @@ def _check_disk(file: Path) -> Finding:
             "database disk", found, "move it to a local disk and set TAGGER_DATABASE_URL, or use PostgreSQL"
         )
     return ok("database disk", f"on a local disk ({kind})" if kind else "unknown on this system")
+
+
+def _older(shown: str, revision: str, *, is_server: bool) -> Finding:
+    if is_server:
+        found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
+        return wrong("database", found, "make a backup, stop the workers, then: tagger db upgrade")
+    found = f"{shown} has the older schema {revision}; the next command upgrades it to {SCHEMA_REVISION}"
+    return note("database", found, "make a backup, then: tagger db upgrade")

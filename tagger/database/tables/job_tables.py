@@ -258,7 +258,6 @@ backend_selections = Table(
     Column("engines", JSON, nullable=False, doc='list of engines with versions, like `["torch 2.11.0"]`'),
     Column("backend", Text, nullable=False, doc="engine that runs the model: `torchscript` or `openvino`"),
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
-    Column("decodes_jpegs", Boolean, nullable=False, doc="always false"),
     Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
     Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
     info={"doc": "The fastest backend of a model on one kind of machine, which all such machines use."},
