@@ -143,7 +143,7 @@ def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario
     terminal.environment["TAGGER_READ_TIMEOUT_S"] = "2"
     job = int(terminal.run("enqueue", "few").stdout)
     healthy = dict(terminal.injected)
-    short_limits = "worker.watchdog.STALL_S=5 worker.watchdog.CHECK_S=0.5"
+    short_limits = "worker.watchdog.STALL_S=5 worker.watchdog.CHECK_S=0.5 worker.sweeper.SWEEP_S=1"
     terminal.inject(slow_pass_s="3600", values=f"{healthy.get('INJECT_VALUES', '')} {short_limits}")
     stuck = terminal.start("worker")
     assert stuck.wait(timeout=120) == 75
