@@ -1,6 +1,4 @@
-"""Benchmarks that anyone can run; each prints Markdown to stdout.
+"""Benchmarks that anyone can run; each prints Markdown to stdout. docs/how-to/benchmark.md lists them and explains their reports.
 
-`bench.compare` compares the tagger with other designs. docs/how-to/benchmark.md lists all benchmarks and explains their reports;
-docs/explanation/performance.md has results. `bench.soak` and `bench.fuzz` measure nothing: they inject faults and check that no
-photo is lost.
+`bench.faults` and `bench.fuzz` measure little: they inject faults and corrupt photos, and check that nothing is lost.
 """

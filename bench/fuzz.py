@@ -3,18 +3,15 @@
     python -m bench.fuzz [FOLDER…] --files 20000 --seed 1
 
 Corrupts small drawn photos of every format and the files of the folders; the seed determines how. Child processes read them, so
-that a crash is noticed. Files that cause a violation are kept in the folder `--keep`; `python -m bench.fuzz --again FILE` reads one
-of them again. The exit code is 1 if a process crashed, a file took more than 20 s of CPU time, or anything except a failure of the
+that a crash is noticed. Files that cause a violation are kept in the folder `--keep`. The exit code is 1 if a process crashed, a file took more than 20 s of CPU time, or anything except a failure of the
 photo occurred.
 """
 
 import argparse
-import json
+import multiprocessing
 import os
 import queue
 import random
-import select
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +20,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from bench.outcomes import files_in
+from bench.photos import files_in
 from bench.process_tree import cpu_seconds, resident_mib
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
@@ -49,8 +48,6 @@ MAX_PIXELS = 50_000_000
 MAX_TEXT = 400
 RESIZE = Resize(short_side=256, size=224)
 DECODED = "decoded"
-WARM_UP_FILES = 300
-SLOWEST_FILES = 10
 METADATA_SHARE = 0.1
 """The share of files whose unchanged original is also read with other metadata."""
 
@@ -135,12 +132,25 @@ class Results:
     """The results of all child processes."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    slowest: list[tuple[float, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    memory_mib: list[list[float]] = field(default_factory=list)
-    """Of each process, after each file."""
-    files: int = 0
+    slowest: tuple[float, str] = (0.0, "")
+    """Seconds and name of the file."""
+    peak_mib: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def files(self) -> int:
+        return self.outcomes.total()
+
+
+class Report(NamedTuple):
+    """What a child process says of one file."""
+
+    name: str
+    outcome: str
+    violation: str
+    seconds: float
+    memory_mib: float
 
 
 @dataclass(frozen=True)
@@ -163,16 +173,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="child processes [%(default)s]")
     keep = Path("build") / "fuzz"
     parser.add_argument("--keep", type=Path, default=keep, help="folder for violations [%(default)s]")
-    parser.add_argument("--again", type=Path, metavar="FILE", help="only read this file again")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.again:
-        print(examine(args.again))
-    elif args.child:
-        _run_child(args.folders, args.seed)
-    else:
-        options = Options(args.folders, args.files, args.seed, max(1, args.processes), args.keep)
-        raise SystemExit(_fuzz(options))
+    options = Options(args.folders, args.files, args.seed, max(1, args.processes), args.keep)
+    raise SystemExit(_fuzz(options))
 
 
 def _fuzz(options: Options) -> int:
@@ -202,10 +205,10 @@ def _run_children(options: Options, numbers: "queue.SimpleQueue[int]", results: 
                 number = numbers.get_nowait()
                 child = child or ChildProcess(options, Path(folder) / "photo")
                 if not child.read(number, results):
-                    child.stop(results)
+                    child.kill()
                     child = None
         if child:
-            child.stop(results)
+            child.kill()
 
 
 class ChildProcess:
@@ -213,70 +216,56 @@ class ChildProcess:
 
     def __init__(self, options: Options, file: Path) -> None:
         self._options, self._file = options, file
-        self._memory_mib: list[float] = []
-        command = ["-m", "bench.fuzz", "--child", "--seed", str(options.seed), *map(str, options.folders)]
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-        )
+        self._cpu_timeout_s = CPU_TIMEOUT_S + START_CPU_TIMEOUT_S
+        self._connection, end = multiprocessing.Pipe()
+        arguments = (options.folders, options.seed, file, end)
+        self._process = multiprocessing.get_context("spawn").Process(target=_run_child, args=arguments)
+        self._process.start()
+        end.close()
 
     def kill(self) -> None:
         self._process.kill()
-
-    def stop(self, results: Results) -> None:
-        """Kill the process if it is running, and add its memory to the results."""
-        self.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
-        with results.lock:
-            results.memory_mib.append(self._memory_mib)
+        self._process.join()
 
     def read(self, number: int, results: Results) -> bool:
         """Let the process read one file; return whether it can continue."""
-        assert self._process.stdin
-        assert self._process.stdout
-        with suppress(BrokenPipeError):  # after a crash, readline returns nothing
-            self._process.stdin.write(f"{number} {self._file}\n".encode())
-        finished = self._wait()
-        line = self._process.stdout.readline() if finished else b""
+        report: Report | None = None
+        is_hanging = False
+        with suppress(OSError, EOFError):  # it has crashed
+            self._connection.send(number)
+            is_hanging = not self._wait()
+            if is_hanging:
+                self.kill()
+            report = None if is_hanging else self._connection.recv()
         with results.lock:
-            results.files += 1
-            if results.files % 2000 == 0:
-                note(f"{results.files} files, {len(results.violations)} violations")
-            if not line:
-                outcome = f"crash (code {self._process.wait()})" if finished else "hang"
+            if report is None:
+                self._process.join()
+                outcome = "hang" if is_hanging else f"crash (code {self._process.exitcode})"
                 results.outcomes[outcome] += 1
                 results.violations.append(f"{outcome}: {self._keep_file(number)}")
                 return False
-            self._add(json.loads(line), number, results)
+            results.outcomes[report.outcome] += 1
+            results.slowest = max(results.slowest, (report.seconds, report.name))
+            results.peak_mib = max(results.peak_mib, report.memory_mib)
+            if report.violation:
+                results.violations.append(
+                    f"{report.violation}: {self._keep_file(number)}, from {report.name}"
+                )
+            if results.files % 2000 == 0:
+                note(f"{results.files} files, {len(results.violations)} violations")
         return True
 
     def _wait(self) -> bool:
-        """Wait for a line or the process's end; return False after a timeout."""
-        assert self._process.stdout
+        """Wait for a report or the process's end; return False after a timeout."""
+        assert self._process.pid
         start, start_cpu_s = time.monotonic(), cpu_seconds(self._process.pid)
-        cpu_timeout_s = CPU_TIMEOUT_S if self._memory_mib else CPU_TIMEOUT_S + START_CPU_TIMEOUT_S
-        while not select.select([self._process.stdout], [], [], 0.5)[0]:
-            if cpu_seconds(self._process.pid) - start_cpu_s > cpu_timeout_s:
+        while not self._connection.poll(0.5):
+            if cpu_seconds(self._process.pid) - start_cpu_s > self._cpu_timeout_s:
                 return False
             if time.monotonic() - start > WALL_TIMEOUT_S:
                 return False
+        self._cpu_timeout_s = CPU_TIMEOUT_S
         return True
-
-    def _add(self, document: dict[str, str], number: int, results: Results) -> None:
-        self._memory_mib.append(float(document["memory_mib"]))
-        results.outcomes[document["outcome"]] += 1
-        durations = [*results.slowest, (float(document["seconds"]), document["name"])]
-        results.slowest = sorted(durations)[-SLOWEST_FILES:]
-        if document["violation"]:
-            results.violations.append(
-                f"{document['violation']}: {self._keep_file(number)}, from {document['name']}"
-            )
 
     def _keep_file(self, number: int) -> Path:
         self._options.keep.mkdir(parents=True, exist_ok=True)
@@ -286,39 +275,31 @@ class ChildProcess:
 
 
 def _print_results(results: Results, wall_s: float) -> None:
-    print(f"{results.files} files in {wall_s:.0f} s.\n")
-    outcomes = results.outcomes
+    outcomes, (seconds, name) = results.outcomes, results.slowest
     print_table(("outcome", "files"), [*sorted(outcomes.items()), ("**total**", outcomes.total())])
-    print_table(("slowest", "seconds"), [(name, seconds) for seconds, name in reversed(results.slowest)])
-    rows = [
-        (f"process {number}", sizes[min(WARM_UP_FILES, len(sizes) - 1)], max(sizes), sizes[-1], len(sizes))
-        for number, sizes in enumerate(results.memory_mib, start=1)
-        if sizes
-    ]
-    print_table(("resident MiB", f"after {WARM_UP_FILES} files", "maximum", "at the end", "files"), rows)
+    print(
+        f"{wall_s:.0f} s; the slowest file, {name}, took {seconds:.2f} s. A process had at most {results.peak_mib:.0f} MiB.\n"
+    )
     for violation in results.violations:
         print(f"- **problem**: {violation}")
 
 
-def _run_child(folders: Iterable[Path], seed: int) -> None:
-    """Corrupt and read a sample for each line `NUMBER FILE` on stdin; print the result as JSON."""
+def _run_child(folders: Iterable[Path], seed: int, path: Path, connection: Connection) -> None:
+    """Corrupt and read a sample for each number that is received; send a report of each."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # decoders print what is broken
     samples = load_samples(folders)
-    for line in sys.stdin:
-        number, _, file = line.rstrip("\n").partition(" ")
-        rng = random.Random(f"{seed} {number}")
-        name, data = rng.choice(samples)
-        path = Path(file)
-        path.write_bytes(broken(data, [other for _, other in samples], rng))
-        start = time.perf_counter()
-        outcome, violation = _outcome(path, data, rng)
-        document = {
-            "name": f"{name} ({number})",
-            "outcome": outcome,
-            "violation": violation,
-            "seconds": time.perf_counter() - start,
-            "memory_mib": resident_mib(os.getpid()),
-        }
-        print(json.dumps(document), flush=True)
+    with suppress(EOFError):
+        while True:
+            number = connection.recv()
+            rng = random.Random(f"{seed} {number}")
+            name, data = rng.choice(samples)
+            path.write_bytes(broken(data, [other for _, other in samples], rng))
+            start = time.perf_counter()
+            outcome, violation = _outcome(path, data, rng)
+            seconds = time.perf_counter() - start
+            connection.send(
+                Report(f"{name} ({number})", outcome, violation, seconds, resident_mib(os.getpid()))
+            )
 
 
 def _outcome(path: Path, original: bytes, rng: random.Random) -> tuple[str, str]:

@@ -1,37 +1,36 @@
 """Compares the tagger with other designs over the same photos with the same model.
 
     python -m bench.compare --data FOLDER [--sets originals,landmarks,mix] [--photos N] [--rounds 3]
-    python -m bench.compare FOLDER… [--programs tag,worker,celery] [--out build/compare]
+    python -m bench.compare FOLDER… [--programs tag,worker,celery]
 
-Prints a report in Markdown, and writes it with a chart and all values to a folder. `docs/how-to/benchmark.md` describes the
-programs and the report; the other designs are in `bench/peers`.
+Prints a report in Markdown. `docs/how-to/benchmark.md` describes the programs and the report; the other designs are in
+`bench/peers`.
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.compare.markdown import INTRODUCTION, progress_line, results_markdown
-from bench.compare.measurement import Measurement, Workload, cache_backend_selection, reference_tags
 from bench.compare.photo_sets import SETS, PhotoSet, folder_set, prepared_set, warm_up_photos
-from bench.compare.programs import PROGRAMS, TORCHSCRIPT, Program, find_program
-from bench.compare.results import Results
+from bench.compare.programs import (
+    PROGRAMS,
+    TORCHSCRIPT,
+    Measurement,
+    Program,
+    Workload,
+    cache_backend_selection,
+    find_program,
+    reference_tags,
+)
+from bench.compare.report import INTRODUCTION, Results, progress_line, results_markdown
 from bench.compare.stored_tags import ExpectedTags
-from bench.limits import Steps, mean_steps
 from bench.models import SHIPPED
-from bench.options import names_of
 from bench.peers import TOP_K
-from bench.processes import plain_environment, run
-from bench.report import heading, note
+from bench.report import names_of, note, print_heading
 from tagger.inference.artifact import read_manifest
-from tagger.inference.devices import core_count
 
 CACHE = Path("build") / "bench-photos"
-OUT = Path("build") / "compare"
 
 
 def main() -> None:
@@ -41,15 +40,10 @@ def main() -> None:
         data_folder = Path(name)
         for settings in ({}, TORCHSCRIPT):
             cache_backend_selection(args.model, warm_up_photos(args.cache), data_folder, **settings)
-        report = [heading("Comparison"), INTRODUCTION]
-        print("\n".join(report), flush=True)
-        results = []
+        print_heading("Comparison")
+        print(INTRODUCTION, flush=True)
         for photo_set in _photo_sets(args):
-            results.append(compare(photo_set, args, data_folder))
-            report.append(results_markdown(results[-1]))
-            print(report[-1], flush=True)
-            write_report(args.out, "\n".join(report), results)
-    note(f"written: {', '.join(str(file) for file in sorted(args.out.iterdir()))}")
+            print(results_markdown(compare(photo_set, args, data_folder)), flush=True)
 
 
 def compare(photo_set: PhotoSet, args: argparse.Namespace, data_folder: Path) -> Results:
@@ -60,27 +54,13 @@ def compare(photo_set: PhotoSet, args: argparse.Namespace, data_folder: Path) ->
     note(f"{photo_set.name}: {len(photos)} photos; computing the reference tags")
     reference = reference_tags(workload)
     rounds: dict[str, list[Measurement]] = {program.name: [] for program in args.programs}
-    single: list[Steps] = []
-    parallel: list[Steps] = []
     for number in range(args.rounds):
         note(f"{photo_set.name}: round {number + 1} of {args.rounds}")
-        single.append(_measure_steps(workload, processes=1))
-        parallel.append(_measure_steps(workload, processes=core_count()))
         for program in _rotated(args.programs, number):
             measurement = program.measure(workload)
             rounds[program.name].append(measurement)
             note(progress_line(program.name, measurement))
-    return Results(photo_set, len(photos), rounds, single, parallel, reference)
-
-
-def write_report(folder: Path, report: str, results: Sequence[Results]) -> None:
-    """Write the report, its values as JSON and its chart."""
-    from bench.compare.chart import draw_chart
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(report)
-    (folder / "report.json").write_text(json.dumps([each.as_json() for each in results], indent=1))
-    draw_chart(results, folder / "chart.png")
+    return Results(photo_set, len(photos), rounds, reference)
 
 
 def _photo_sets(args: argparse.Namespace) -> list[PhotoSet]:
@@ -98,16 +78,6 @@ def _rotated(programs: Sequence[Program], number: int) -> list[Program]:
     return [*programs[first:], *programs[:first]]
 
 
-def _measure_steps(workload: Workload, processes: int) -> Steps:
-    """Measure the steps in so many concurrent processes; return the mean."""
-    command: list[str | Path] = [sys.executable, "-m", "bench.limits", workload.photos, "--json"]
-    command += ["--rounds", "1", "--photos", str(workload.count), "--model", workload.model]
-    command += ["--data-folder", workload.data_folder]
-    with ThreadPoolExecutor(processes) as pool:
-        outputs = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(processes)))
-    return mean_steps([Steps(**json.loads(output)[0]) for output in outputs])
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER", help="folders with photos")
@@ -116,13 +86,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=int, help="photos per set at most, rounded up to batches of 32")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     names = [program.name for program in PROGRAMS]
-    default = [program for program in PROGRAMS if not program.optional]
-    parser.add_argument(
-        "--programs", type=_programs, default=default, help=f"of {','.join(names)} [all but the last]"
-    )
+    parser.add_argument("--programs", type=_programs, default=PROGRAMS, help=f"[{','.join(names)}]")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of prepared photos [{CACHE}]")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the report [{OUT}]")
     args = parser.parse_args()
     args.model = args.model.absolute()
     return args

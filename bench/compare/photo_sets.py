@@ -22,6 +22,9 @@ MIX_SIZES = ((640, 480), (1600, 1200), (4000, 3000))
 MIX_STEP = 0.012
 """The share of the border that each further copy of a photo lacks, so that no two have the same pixels."""
 
+SETS = {"originals": 288, "landmarks": 832, "mix": 288}
+"""The number of photos in each: enough that start-up, which varies by 0.1 s, is negligible."""
+
 
 @dataclass(frozen=True)
 class PhotoSet:
@@ -54,9 +57,14 @@ def folder_set(folder: Path, count: int | None, cache: Path) -> PhotoSet:
 
 def prepared_set(name: str, data: Path, count: int | None, cache: Path) -> PhotoSet:
     """Return one of SETS, prepared from `data`, which contains `originals` and `landmarks/test`."""
-    create, default_count = SETS[name]
-    selected = _whole_batches(min(count or default_count, default_count))
-    return PhotoSet(name, create(data, selected, cache))
+    selected = _whole_batches(min(count or SETS[name], SETS[name]))
+    if name == "landmarks":
+        return PhotoSet(name, folder_set(data / "landmarks" / "test", selected, cache).folder)
+    photos = photos_in(data / "originals")
+    create = {"originals": _copy_cropped, "mix": _make_mix}[name]
+    return PhotoSet(
+        name, _cached(cache / f"{name}-{selected}", lambda folder: create(photos, selected, folder))
+    )
 
 
 def warm_up_photos(cache: Path) -> Path:
@@ -66,20 +74,6 @@ def warm_up_photos(cache: Path) -> Path:
 
 def _whole_batches(count: int) -> int:
     return -(-count // BATCH) * BATCH
-
-
-def _originals(data: Path, count: int, cache: Path) -> Path:
-    photos = photos_in(data / "originals")
-    return _cached(cache / f"originals-{count}", lambda folder: _copy_cropped(photos, count, folder))
-
-
-def _landmarks(data: Path, count: int, cache: Path) -> Path:
-    return folder_set(data / "landmarks" / "test", count, cache).folder
-
-
-def _mix(data: Path, count: int, cache: Path) -> Path:
-    photos = photos_in(data / "originals")
-    return _cached(cache / f"mix-{count}", lambda folder: _make_mix(photos, count, folder))
 
 
 def _copy_files(photos: Sequence[Path], count: int, folder: Path) -> None:
@@ -121,11 +115,3 @@ def _cached(folder: Path, fill: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-SETS: dict[str, tuple[Callable[[Path, int, Path], Path], int]] = {
-    "originals": (_originals, 288),
-    "landmarks": (_landmarks, 832),
-    "mix": (_mix, 288),
-}
-"""The function that creates each set, and the number of photos: enough that start-up, which varies by 0.1 s, is negligible."""

@@ -1,1 +1,1 @@
-"""The parts of `python -m bench.faults`: the system under test and the kinds of faults, by what they break."""
+"""Faults of workers, servers and files, the system that they are injected into, and what must hold afterwards."""

@@ -1,28 +1,38 @@
-"""Injects each kind of fault into a job of its own, and checks that no photo is lost or stored twice.
+"""Injects faults into running jobs, and checks that no photo is lost or stored twice.
 
-    python -m bench.faults [--rounds 1] [--databases sqlite postgresql] [--only WORD] [--workers 1] [--photos N]
+    python -m bench.faults [--databases sqlite postgresql] [--only WORD] [--workers 1] [--photos N]
+    python -m bench.faults --soak 20 [--databases sqlite postgresql] [--workers 2] [--seed N]
 
-Starts a real Redis, a real database and real workers, which are restarted when they end. For each fault it prints how long
-nothing was stored after the fault had ended, when its job was over, and how many photos were classified more than once. The
-exit code is 1 if a photo was lost, failed or was stored twice, or if a standstill was longer than 60 s.
+Starts a real Redis, a real database and real workers, which are restarted when they end. Each kind of fault gets a job of its own:
+the report says how long nothing was stored after the fault had ended, when its job was over, and how many photos were classified
+more than once. With --soak, faults follow each other for so many minutes in an order that the seed determines, while jobs are
+enqueued all the time. The exit code is 1 if a photo was lost, failed or was stored twice, or if a standstill was longer than 60 s.
 """
 
 import argparse
 import random
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.faults.context import Fault, FaultContext
 from bench.faults.kinds import faults_for
-from bench.faults.system import System, draw_photos, enqueue_again, job_id, running_system, wait_until_ready
+from bench.faults.soak import soak
+from bench.faults.system import (
+    Fault,
+    FaultContext,
+    System,
+    draw_photos,
+    enqueue_again,
+    job_id,
+    running_system,
+    wait_until_ready,
+)
 from bench.report import note, print_heading, print_table
 from tagger.database.tables import contents
 from tagger.ledger.progress import JobProgress, list_jobs
@@ -52,61 +62,62 @@ class Recovery:
 
 
 def main() -> None:
-    """Inject each kind of fault into a job of its own, and check that no photo is lost or stored twice."""
+    """Inject faults into running jobs, and check that no photo is lost or stored twice."""
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=1, help="how often each fault is injected [1]")
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=DATABASES, help="[both]")
     parser.add_argument("--only", default="", metavar="WORD", help="only faults with this text in their name")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="faults that follow each other")
     parser.add_argument("--workers", type=int, default=1, help="[1]")
-    parser.add_argument("--photos", type=int, default=800, help="of each job [800]")
+    parser.add_argument("--photos", type=int, default=800, help="of each job; of the first in a soak [800]")
     parser.add_argument("--seed", type=int, default=0, help="of the order of faults [0]")
     args = parser.parse_args()
     print_heading("Faults")
-    has_problems = False
-    for database in args.databases:
-        kinds = {
-            name: fault
-            for name, fault in faults_for(postgres=database == "postgresql").items()
-            if args.only in name
-        }
-        if not kinds:
-            note(f"no fault of {database} has {args.only!r} in its name")
-            continue
-        with running_system(postgres=database == "postgresql", workers=args.workers) as system:
-            recoveries = _inject_all(system, kinds, args.rounds, args.photos, random.Random(args.seed))
+    problems = [problem for database in args.databases for problem in _test(database, args)]
+    for problem in problems:
+        print(f"- **problem**: {problem}")
+    print(f"**Result: {'there are problems' if problems else 'no photo was lost or stored twice'}.**")
+    note(f"the workers' logs are {LOG.with_stem(LOG.stem + '-*')}")
+    raise SystemExit(1 if problems else 0)
+
+
+def _test(database: str, args: argparse.Namespace) -> list[str]:
+    """Inject the faults of a database, print a report, and return the problems."""
+    is_postgres = database == "postgresql"
+    kinds = {name: fault for name, fault in faults_for(postgres=is_postgres).items() if args.only in name}
+    if not kinds:
+        note(f"no fault of {database} has {args.only!r} in its name")
+        return []
+    print(f"### {database}, {args.workers} workers, {args.photos} photos a job\n")
+    with running_system(postgres=is_postgres, workers=args.workers) as system:
+        context = FaultContext(system, random.Random(args.seed))
+        system.supervisor.start()
+        try:
+            wait_until_ready(system)
+            if args.soak is not None:
+                problems = soak(context, kinds, args.soak, args.photos)
+            else:
+                problems = _inject_each(context, kinds, args.photos)
+        finally:
+            system.stopping.set()
+            codes = system.supervisor.stop()
             LOG.parent.mkdir(exist_ok=True)
             shutil.copy(system.log, LOG.with_stem(f"{LOG.stem}-{database}"))
-        print(f"### {database}, {args.workers} workers, {args.photos} photos a job\n")
-        _print_report(kinds, recoveries)
-        has_problems = has_problems or any(recovery.problems for recovery in recoveries)
-    print(f"**Result: {'there are problems' if has_problems else 'no photo was lost or stored twice'}.**")
-    note(f"the workers' logs are {LOG.with_stem(LOG.stem + '-*')}")
-    raise SystemExit(1 if has_problems else 0)
+    return [*problems, *(f"a worker exited with code {code} after SIGTERM" for code in codes if code)]
 
 
-def _inject_all(
-    system: System, kinds: Mapping[str, Fault], rounds: int, photos: int, rng: random.Random
-) -> list[Recovery]:
-    draw_photos(system.photos, 0, photos)
-    context = FaultContext(system, rng)
+def _inject_each(context: FaultContext, kinds: Mapping[str, Fault], photos: int) -> list[str]:
+    """Inject each fault into a job of its own, and print how the jobs went on."""
+    draw_photos(context.system.photos, 0, photos)
     recoveries = []
-    system.supervisor.start()
-    try:
-        wait_until_ready(system)
-        for _ in range(rounds):
-            for kind in rng.sample(sorted(kinds), len(kinds)):
-                recovery = _inject(context, kind, kinds[kind], photos)
-                note(
-                    f"{kind}: nothing stored for {recovery.standstill_s:.1f} s, over after {recovery.over_s:.1f} s, "
-                    f"{recovery.repeated} classified again{''.join(f'; PROBLEM: {text}' for text in recovery.problems)}"
-                )
-                recoveries.append(recovery)
-    finally:
-        system.stopping.set()
-        codes = [code for code in system.supervisor.stop() if code]
-    if codes:
-        recoveries[-1].problems.append(f"workers exited with {codes} after SIGTERM")
-    return recoveries
+    for kind in context.rng.sample(sorted(kinds), len(kinds)):
+        recoveries.append(_inject(context, kind, kinds[kind], photos))
+        note(f"{kind}: over after {recoveries[-1].over_s:.1f} s, problems: {recoveries[-1].problems}")
+    names = ("s until a photo is stored", "s until the job is over", "classified again", "problems")
+    rows = [
+        (each.kind, each.standstill_s, each.over_s, each.repeated, len(each.problems)) for each in recoveries
+    ]
+    print_table(("fault", *names), rows)
+    return [f"{recovery.kind}: {text}" for recovery in recoveries for text in recovery.problems]
 
 
 def _inject(context: FaultContext, kind: str, fault: Fault, photos: int) -> Recovery:
@@ -161,38 +172,6 @@ def _content_count(system: System) -> int:
 
 def _progress(system: System, job: int) -> JobProgress:
     return list_jobs(system.database, job)[0]
-
-
-def _print_report(kinds: Mapping[str, Fault], recoveries: Sequence[Recovery]) -> None:
-    names = (
-        "fault",
-        "count",
-        "s until a photo is stored, median",
-        "maximum",
-        "s until the job is over, median",
-        "maximum",
-        "classified again, maximum",
-        "problems",
-    )
-    rows = []
-    for kind in kinds:
-        of_kind = [recovery for recovery in recoveries if recovery.kind == kind]
-        standstills = [recovery.standstill_s for recovery in of_kind]
-        ends = [recovery.over_s for recovery in of_kind]
-        rows.append(
-            (
-                kind,
-                len(of_kind),
-                *(median(standstills), max(standstills)),
-                *(median(ends), max(ends)),
-                max(recovery.repeated for recovery in of_kind),
-                sum(len(recovery.problems) for recovery in of_kind),
-            )
-        )
-    print_table(names, rows)
-    for recovery in recoveries:
-        for text in recovery.problems:
-            print(f"- **problem**, {recovery.kind}: {text}")
 
 
 if __name__ == "__main__":

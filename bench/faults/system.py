@@ -1,21 +1,27 @@
-"""The system under test: photos, Redis, a database and workers."""
+"""The system under test, photos, Redis, a database and workers that are restarted, and what a fault works on."""
 
 import json
+import random
 import shutil
+import signal
+import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.faults.supervisor import Supervisor
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
 from bench.models import SHIPPED
 from bench.photos import draw_image
 from bench.processes import TAGGER, Finished, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
+from tagger.database.tables import chunks
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import PostgresServer, RedisServer
 
@@ -25,6 +31,79 @@ BATCH_SIZE = 8
 READY_TIMEOUT_S = 120.0
 SETTLE_S = "3"
 """The default, as one of the faults copies photos."""
+SUPERVISION_S = 0.5
+RESTART_DELAY_S = 1.0
+STOP_TIMEOUT_S = 60.0
+BUSY_TIMEOUT_S = 20.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """One worker process from its start to its end."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def name_prefix(self) -> str:
+        """The beginning of the worker's name in the ledger."""
+        return f"tagger-{self.process.pid}@"
+
+
+class Supervisor:
+    """Runs `count` workers from `start` to `stop`."""
+
+    def __init__(self, count: int, environment: Mapping[str, str], log: Path) -> None:
+        self._count = count
+        self._environment = environment
+        self._log = log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.workers: list[WorkerProcess] = []
+
+    def start(self) -> None:
+        for _ in range(self._count):
+            self._start_worker()
+        self._thread.start()
+
+    def running(self) -> list[WorkerProcess]:
+        """Return the running workers, oldest first."""
+        return [worker for worker in list(self.workers) if worker.process.poll() is None]
+
+    def stop(self) -> list[int]:
+        """Stop all workers with SIGTERM; return their exit codes."""
+        self._stop.set()
+        self._thread.join()
+        running = self.running()
+        for worker in running:
+            with suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGTERM)
+        return [_exit_code(worker.process) for worker in running]
+
+    def _run(self) -> None:
+        while not self._stop.wait(SUPERVISION_S):
+            if len(self.running()) < self._count and not self._stop.wait(RESTART_DELAY_S):
+                self._start_worker()
+
+    def _start_worker(self) -> None:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [*TAGGER, "worker"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches only the soak, which stops its workers
+            )
+        self.workers.append(WorkerProcess(process))
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(timeout=STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 @dataclass(frozen=True)
@@ -115,3 +194,53 @@ def enqueue_again(system: System, folder: Path) -> Finished:
 def job_id(enqueued: Finished) -> int:
     """Return the id of the job that `enqueue` created."""
     return int(json.loads(enqueued.checked().out)["job"])
+
+
+@dataclass
+class FaultContext:
+    """What faults work on. They wait with `pause`, which ends when the system stops."""
+
+    system: System
+    rng: random.Random
+    kills: int = field(default=0, init=False)
+    freezes: int = field(default=0, init=False)
+
+    def pause(self, seconds: float) -> None:
+        self.system.stopping.wait(seconds)
+
+    def choose_worker(self) -> WorkerProcess | None:
+        """Wait for a worker with a claimed chunk; after BUSY_TIMEOUT_S choose any running one."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while not (busy := self._busy_workers()) and time.monotonic() < deadline:
+            self.pause(POLL_S)
+        candidates = busy or self.system.supervisor.running()
+        return self.rng.choice(candidates) if candidates else None
+
+    def kill(self, workers: list[WorkerProcess]) -> None:
+        """Kill the workers with SIGKILL."""
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.wait()
+        self.kills += len(workers)
+
+    @property
+    def postgres(self) -> PostgresServer:
+        assert self.system.postgres is not None
+        return self.system.postgres
+
+    def _busy_workers(self) -> list[WorkerProcess]:
+        """Return the workers that have claimed a chunk that is not done."""
+        with suppress(SQLAlchemyError), self.system.database.read() as connection:
+            running = self.system.supervisor.running()
+            return [worker for worker in running if _has_claimed_chunk(connection, worker)]
+        return []
+
+
+Fault = Callable[[FaultContext], None]
+"""Breaks something and repairs it before it returns."""
+
+
+def _has_claimed_chunk(connection: Connection, worker: WorkerProcess) -> bool:
+    claimed = (chunks.c.worker.startswith(worker.name_prefix), chunks.c.lease_until.is_not(None))
+    return connection.execute(select(chunks.c.job_id).where(*claimed).limit(1)).first() is not None

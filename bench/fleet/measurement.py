@@ -1,24 +1,20 @@
-"""Measures one library of a fleet: recorded, classified, located, classified again, vacuumed, queried and looked at."""
+"""Measures one library of a fleet: recorded, classified, located, classified again, vacuumed."""
 
+import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from statistics import median
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
+from sqlalchemy import Connection, text
+
 from bench.fleet.jobs import JobCosts, Servers, run_job
 from bench.fleet.photos import ListedFolder
-from bench.fleet.storage import TableSize, table_sizes, total_bytes, vacuum
-from bench.fleet.stored_photos import store_photos
-from bench.page.library import Library
-from bench.page.views import request_complete, views_of
-from bench.queries import filters
 from bench.report import note
-from tagger.catalog.landmarks import all_landmarks
+from tagger.catalog.kept_counts import recount_all
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, Runner
@@ -27,13 +23,40 @@ from tagger.enqueue import scan
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
 from tagger.enqueue.selection import Selection
 from tagger.enqueue.tag_jobs import record_tag_job, tag_job
-from tagger.ledger.progress import list_jobs
 from tagger.positions.update import SmallUpdates
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
 from tagger.settings import load_settings
-from tests.rig.large_library import ROOT, add_older_model
+from tests.rig.large_library import ROOT, add_older_model, fill_library
+from tests.rig.postgres_databases import autocommitted
 from tests.rig.servers import PostgresServer, RedisServer
+
+_LOADING = {
+    "session_replication_role": "replica",
+    "synchronous_commit": "off",
+    "maintenance_work_mem": "'1GB'",
+}
+"""Settings of the sessions that load the rows, as `pg_restore` would: without triggers and checks of foreign keys, which the rows fulfil."""
+_INDEXES = text("""
+    SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
+    FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)""")
+_EMBEDDINGS = text("""
+    INSERT INTO embeddings (content_id, model_id, taught_version, data)
+    SELECT id, model_id, 0, :range || decode(repeat(md5(id::text), :times), 'hex') FROM contents""")
+_COUNTS = "landmark_block_counts, landmark_totals, month_block_counts, month_totals, changed_blocks"
+_NEXT_ID = text("SELECT setval(pg_get_serial_sequence('contents', 'id'), (SELECT max(id) FROM contents))")
+_MD5_BYTES = 16
+_SIZES = text("""
+    SELECT relname, pg_table_size(oid) AS rows, pg_indexes_size(oid) AS indexes FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace""")
+_DEAD = text("SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables")
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """In bytes, large values included."""
+
+    rows: int
+    indexes: int
 
 
 @dataclass
@@ -51,8 +74,6 @@ class FleetCosts:
     vacuumed_bytes: int = 0
     dead_rows: int = 0
     vacuum_s: float = 0.0
-    query_ms: dict[str, float] = field(default_factory=dict)
-    view_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def library(self) -> int:
@@ -60,7 +81,7 @@ class FleetCosts:
         return self.stored + self.photos
 
 
-def measure_fleet(costs: FleetCosts, workers: int, rounds: int) -> None:
+def measure_fleet(costs: FleetCosts, workers: int) -> None:
     """Measure a new library with servers of its own, and add its costs."""
     with (
         TemporaryDirectory(prefix="tagger-bench-") as name,
@@ -72,9 +93,6 @@ def measure_fleet(costs: FleetCosts, workers: int, rounds: int) -> None:
         _prepare(postgres.url, costs.stored)
         with closing(open_database(postgres.url)) as database:
             _run_jobs(database, Servers(postgres, redis), ListedFolder(listed, costs.photos), workers, costs)
-            _measure_queries(database, ROOT if costs.stored else root, rounds, costs)
-            landmarks = tuple(landmark_counts(database))
-        _measure_views(Library(postgres.url, root, costs.library, (), (), landmarks), rounds, costs)
 
 
 def _new_root(folder: Path) -> Path:
@@ -140,38 +158,6 @@ def _recorded(costs: FleetCosts, name: str, record: Callable[[], int]) -> int:
     return job
 
 
-def _measure_queries(database: Database, root: Path, rounds: int, costs: FleetCosts) -> None:
-    note(f"{costs.photos} photos: queries")
-    with database.read() as connection:
-        landmarks = all_landmarks(connection)
-    rng, times_ms = Random(0), dict[str, list[float]]()
-    for _ in range(rounds):
-        for name, query in filters(landmarks, rng, root).items():
-            with _timer() as elapsed_s:
-                for _photo in find_tagged(database, query):
-                    pass
-            times_ms.setdefault(name, []).append(elapsed_s() * 1000)
-    costs.query_ms = {name: percentile(each, 0.95) for name, each in times_ms.items()}
-    with _timer() as elapsed_s:
-        list_jobs(database)
-    costs.query_ms["the jobs of `tagger status`"] = elapsed_s() * 1000
-    with _timer() as elapsed_s:
-        landmark_counts(database)
-    costs.query_ms["`tagger landmarks`"] = elapsed_s() * 1000
-
-
-def _measure_views(library: Library, rounds: int, costs: FleetCosts) -> None:
-    note(f"{costs.photos} photos: views")
-    views = views_of(library)
-    with library.new_server({}) as server:
-        for view in views:
-            request_complete(server, view.path)
-        times_ms = [[server.get(view.path).total_s * 1000 for view in views] for _ in range(rounds)]
-    costs.view_ms = {
-        view.name: median(each) for view, each in zip(views, zip(*times_ms, strict=True), strict=True)
-    }
-
-
 def percentile(values: Sequence[float], part: float) -> float:
     """The value below which this part of the values lies; 0 without values."""
     ordered = sorted(values)
@@ -183,3 +169,65 @@ def _timer() -> Iterator[Callable[[], float]]:
     """Yield a function that returns the seconds since the start of the block."""
     start = time.perf_counter()
     yield lambda: time.perf_counter() - start
+
+
+def store_photos(url: str, count: int) -> None:
+    """Fill an empty PostgreSQL database with the rows of `tests.rig.large_library`, and an embedding of each image.
+
+    PostgreSQL makes the rows: a job over so many photos would take hours.
+    """
+    upgrade_database(url)
+    with autocommitted(url) as connection:
+        indexes = connection.execute(_INDEXES).all()
+        for index in indexes:
+            connection.execute(text(f"DROP INDEX {index.name}"))
+        for name, value in _LOADING.items():
+            connection.execute(text(f"ALTER DATABASE {connection.engine.url.database} SET {name} = {value}"))
+    fill_library(url, count)
+    with autocommitted(url) as connection:  # with the settings above
+        _store_embeddings(connection, _dimension(url))
+        connection.execute(_NEXT_ID)
+        for index in indexes:
+            connection.execute(text(index.definition))
+        connection.execute(text("VACUUM (ANALYZE)"))
+        connection.execute(text(f"ALTER DATABASE {connection.engine.url.database} RESET ALL"))
+    with closing(open_database(url)) as database:
+        recount_all(database)
+    with autocommitted(url) as connection:
+        connection.execute(text(f"VACUUM (ANALYZE) {_COUNTS}"))
+        connection.execute(text("CHECKPOINT"))
+
+
+def _store_embeddings(connection: Connection, dimension: int) -> None:
+    """Each is a pattern of 4 bits for each dimension, between -3 and 3."""
+    times = dimension // 2 // _MD5_BYTES
+    connection.execute(_EMBEDDINGS, {"range": struct.pack("<ff", -3.0, 3.0), "times": times})
+
+
+def _dimension(url: str) -> int:
+    with closing(open_database(url)) as database:
+        embedding = resolve_model(database, None).manifest.embedding
+    if embedding is None:
+        raise SystemExit("the shipped model gives no embeddings")
+    return embedding.dimension
+
+
+def table_sizes(database: Database) -> Mapping[str, TableSize]:
+    """The size of each table."""
+    with database.read() as connection:
+        return {row.relname: TableSize(row.rows, row.indexes) for row in connection.execute(_SIZES)}
+
+
+def total_bytes(sizes: Mapping[str, TableSize]) -> int:
+    """The size of all tables and their indexes."""
+    return sum(each.rows + each.indexes for each in sizes.values())
+
+
+def vacuum(url: str) -> tuple[float, int]:
+    """Vacuum and analyse all tables; returns the seconds, and the dead rows before, as PostgreSQL estimates them."""
+    with autocommitted(url) as connection:
+        dead = int(connection.scalar(_DEAD) or 0)
+        start = time.monotonic()
+        connection.execute(text("VACUUM (ANALYZE)"))
+        seconds = time.monotonic() - start
+    return seconds, dead

@@ -1,1 +1,1 @@
-"""The parts of `bench.metadata`: the round trip of one photo, the commands over many photos, and the check with exiftool."""
+"""Embeds tags into copies of photos, checks the files, and undoes the writes."""

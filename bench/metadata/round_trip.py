@@ -1,16 +1,11 @@
-"""Writing the metadata of one photo, checking it and undoing it: the step that `bench.metadata` repeats."""
+"""Writing the metadata of one photo, checking it and undoing it: what `bench.metadata` repeats."""
 
-import io
 import re
 import shutil
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from PIL import Image
 
 from tagger.database.enums import Target
 from tagger.errors import PhotoFailed
@@ -21,68 +16,37 @@ from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.digest import digest_photo
 
+_PLACE = ("France", "Île-de-France", "Paris")
 LANDMARKS = (
+    NamedLandmark("eiffel-tower", "Eiffel Tower", *_PLACE, 48.8584, 2.2945, "point", 0.93, "m"),
     NamedLandmark(
-        "eiffel-tower",
-        "Eiffel Tower",
-        "France",
-        "Île-de-France",
-        "Paris",
-        48.8584,
-        2.2945,
-        "point",
-        0.93,
-        "m",
-    ),
-    NamedLandmark(
-        "arc-de-triomphe",
-        "Arc de triomphe de l'Étoile",
-        "France",
-        "Île-de-France",
-        "Paris",
-        48.8738,
-        2.2950,
-        "point",
-        0.61,
-        "m",
+        "arc-de-triomphe", "Arc de triomphe de l'Étoile", *_PLACE, 48.8738, 2.2950, "point", 0.61, "m"
     ),
 )
 ADDITIONS = make_tag_fields(LANDMARKS, gps=True, description=True)
 MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
-PLAN, PREPARE, REPLACE, UNDO = STEPS = ("plan and check", "prepare", "replace", "undo")
 _JPEG = b"\xff\xd8\xff"
 _ANY_NUMBER = re.compile(r"\d+")
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """Wall and CPU time of one step."""
-
-    wall_s: float
-    cpu_s: float
 
 
 @dataclass
 class RoundTrip:
     """The result for one file. `problems` must be empty.
 
-    `is_decodable` says that the tagger decodes the file, even a truncated one. `decodes_completely` says that Pillow decodes
-    it without an error. `undo_bytes` is the size of the undo record.
+    `is_decodable` says that the tagger decodes the file, even a truncated one.
     """
 
     name: str
     size_bytes: int
     is_jpeg: bool
     is_decodable: bool = False
-    decodes_completely: bool = False
     outcome: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
-    undo_bytes: int = 0
     wrote_sidecar: bool = False
     problems: list[str] = field(default_factory=list)
-    step_times: dict[str, StepTime] = field(default_factory=dict)
+    was_written: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -112,7 +76,7 @@ def run_round_trip(source: Path, name: str, copies: Copies) -> RoundTrip:
     original = photo.read_bytes()
     result = RoundTrip(source.name, len(original), original.startswith(_JPEG))
     pixels = _decode(original)
-    result.is_decodable, result.decodes_completely = pixels is not None, _decodes_completely(original)
+    result.is_decodable = pixels is not None
     undo_records = _write(photo, original, result)
     new = photo.read_bytes()
     if result.embedded:
@@ -134,12 +98,8 @@ def _write(photo: Path, original: bytes, result: RoundTrip) -> Mapping[str, Undo
         photo, photo.parent, digest_photo(original), ADDITIONS, Target.EMBED, frozenset(), MAX_BYTES
     )
     try:
-        with _measure(result, PLAN):
-            plan = plan_photo(request, lambda _write: None)
-        with _measure(result, PREPARE):
-            ready = prepare_photo(plan)
-        with _measure(result, REPLACE):
-            ready.replace_files()
+        ready = prepare_photo(plan_photo(request, lambda _write: None))
+        ready.replace_files()
     except (WriteRefused, WriteFailed) as problem:
         result.outcome, result.reason = f"{_outcome_of(problem)}: {problem.kind}", problem.text
         return {}
@@ -160,16 +120,14 @@ def _record(ready: PreparedPhoto, result: RoundTrip) -> None:
         result.notes += file.notes
         if file.target is Target.SIDECAR:
             result.wrote_sidecar = True
-        elif file.undo_record and file.undo_record.inverse:
-            result.undo_bytes = len(file.undo_record.inverse)
 
 
 def _undo(photo: Path, original: bytes, undo_records: Mapping[str, UndoRecord], result: RoundTrip) -> None:
     request = WriteRequest(photo, photo.parent, None, TagFields(), None, frozenset(Target), MAX_BYTES)
+    result.was_written = bool(undo_records)
     if undo_records:
         try:
-            with _measure(result, UNDO):
-                prepare_photo(plan_photo(request, undo_records.get)).replace_files()
+            prepare_photo(plan_photo(request, undo_records.get)).replace_files()
         except Exception as error:  # noqa: BLE001 - unexpected errors are counted
             result.problems.append(f"not undone: {error!r}")
     if photo.read_bytes() != original:
@@ -190,21 +148,3 @@ def _decode(data: bytes) -> tuple[tuple[int, ...], bytes] | None:
         except PhotoFailed:
             return None
     return pixels.shape, pixels.tobytes()
-
-
-def _decodes_completely(data: bytes) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-        except Exception:  # noqa: BLE001 - Pillow raises anything
-            return False
-    return True
-
-
-@contextmanager
-def _measure(result: RoundTrip, step: str) -> Iterator[None]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    result.step_times[step] = StepTime(time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,11 +1,15 @@
-"""A large library for the page: the rows of `tests.rig.large_library`, and real files for its first photos.
+"""A large library for the page, the rows of `tests.rig.large_library` with real files for its first photos, and its server.
 
 The very first files are as large as camera photos, so that their thumbnails cost as much; the others are small.
 """
 
+import http.client
 import io
 import json
-from collections.abc import Iterator
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +19,8 @@ from typing import Any
 from PIL import Image
 from sqlalchemy import Row, bindparam, select, update
 
-from bench.page.server import Server, running_server
-from bench.photos import QUALITY, draw_image, evenly_spread, photos_in
-from bench.processes import tagger_environment
+from bench.photos import QUALITY, draw_image
+from bench.processes import TAGGER, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
 from tagger.photos.digest import digest_photo
@@ -26,18 +29,97 @@ from tests.rig.large_library import ROOT
 from tests.rig.large_library import make_library as make_rows
 
 SMALL, LARGE = (320, 240), (1600, 1200)
+LARGE_FILES = 50
 _FILE_STATE = ("size_bytes", "mtime_ns")
+START_TIMEOUT_S = 120.0
+RESPONSE_TIMEOUT_S = 600.0
+POLL_S = 0.02
+_URL_MESSAGE = "the web page is at "
+_BLOCK_BYTES = 2**18
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response body, and the seconds from the connection to its first byte and to its last."""
+
+    first_byte_s: float
+    total_s: float
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> Response:
+        """Raises:
+        SystemExit: the status is not 200.
+        """
+        start = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=RESPONSE_TIMEOUT_S)
+        with closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            first_byte_s = time.perf_counter() - start
+            content = b"".join(iter(lambda: response.read(_BLOCK_BYTES), b""))
+            total_s = time.perf_counter() - start
+        if response.status != http.client.OK:
+            raise SystemExit(f"GET {path} returned {response.status}: {content[:500]!r}")
+        return Response(first_byte_s, total_s, content)
+
+    def cpu_s(self) -> float:
+        """Return the CPU time of the process, including ended threads, more precisely than /proc."""
+        # The clock id that clock_getcpuclockid(3), which Python lacks, returns for a process.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def peak_mib(self) -> float:
+        """Return the peak resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+@contextmanager
+def running_server(environment: Mapping[str, str], data: Path) -> Iterator[Server]:
+    """Start `tagger serve` as a user does; stop it with SIGTERM at the end."""
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*TAGGER, "serve", "--port", "0"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield Server(process, _wait_for_port(process, log))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        _, message, rest = log.read_text(errors="replace").partition(_URL_MESSAGE)
+        if message and "\n" in rest:
+            return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
+        time.sleep(POLL_S)
+    raise SystemExit(f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 @dataclass(frozen=True)
 class Library:
-    """`url` is the database, `root` the folder of the photos; `large` and `small` are ids of photos with a file."""
+    """`url` is the database, `root` the folder of the photos."""
 
     url: str
     root: Path
     photos: int
-    large: tuple[int, ...]
-    small: tuple[int, ...]
     counts: tuple[LandmarkCount, ...]
 
     def environment(self, data: Path, **settings: str) -> dict[str, str]:
@@ -49,7 +131,7 @@ class Library:
         return closing(open_database(self.url))
 
     @contextmanager
-    def new_server(self, settings: dict[str, str]) -> Iterator[Server]:
+    def new_server(self, settings: Mapping[str, str]) -> Iterator[Server]:
         """Start a server with an empty data folder, which has received no request."""
         with TemporaryDirectory(prefix="tagger-bench-") as name:
             data = Path(name)
@@ -57,43 +139,23 @@ class Library:
                 yield server
 
 
-def make_library(folder: Path, count: int, files: int, large_photos: list[Path]) -> Library:
-    """Create a library of `count` photos, of which about `files` have a file; the first are copies of `large_photos`."""
+def make_library(folder: Path, count: int, files: int) -> Library:
+    """Create a library of `count` photos, of which about `files` have a file."""
     url, root = f"sqlite:///{folder / 'tagger.sqlite'}", folder / "photos"
     with closing(make_rows(url, count)) as database:
-        ids = _write_files(database, root, files, large_photos)
-        counts = tuple(landmark_counts(database))
-    large = tuple(number for number in ids if number <= len(large_photos))
-    return Library(url, root, count, large, tuple(ids[len(large) :]), counts)
+        _write_files(database, root, files)
+        return Library(url, root, count, tuple(landmark_counts(database)))
 
 
-def prepare_uploads(source: Path | None, count: int, folder: Path) -> list[Path]:
-    """Write `count` files with different images to a new folder: photos of `source`, or drawn ones."""
-    folder.mkdir()
-    uploads = _distinct_photos(source, count) if source else [_jpeg(10**9 + n, LARGE) for n in range(count)]
-    files = [folder / f"{number:04}.jpg" for number in range(len(uploads))]
-    for file, data in zip(files, uploads, strict=True):
-        file.write_bytes(data)
-    return files
-
-
-def _distinct_photos(source: Path, count: int) -> list[bytes]:
-    files = evenly_spread(photos_in(source), 2 * count)
-    by_digest = {digest_photo(data): data for data in (file.read_bytes() for file in files)}
-    if len(by_digest) < count:
-        raise SystemExit(f"{source} has {len(by_digest)} different photos; add photos, or reduce --uploads")
-    return list(by_digest.values())[:count]
-
-
-def _write_files(database: Database, root: Path, count: int, large_photos: list[Path]) -> list[int]:
-    """Write the files, and to the database what a scan and a model would store; return the ids of photos that are no copies."""
+def _write_files(database: Database, root: Path, count: int) -> None:
+    """Write the files, and to the database what a scan and a model would store."""
     with database.read() as connection:
         rows = connection.execute(
             select(photos.c.id, photos.c.path, photos.c.content_id).where(
                 photos.c.id <= count, photos.c.gone_since.is_(None), photos.c.content_id.is_not(None)
             )
         ).all()
-    values = [_write_file(row, root / row.path, large_photos) for row in rows]
+    values = [_write_file(row, root / row.path) for row in rows]
     originals = [each for each in values if each["photo"] == each["content"]]
     states: dict[str, Any] = {
         f"{prefix}{name}": bindparam(name) for prefix in ("", "classified_") for name in _FILE_STATE
@@ -108,12 +170,11 @@ def _write_files(database: Database, root: Path, count: int, large_photos: list[
         connection.execute(
             update(contents).where(contents.c.id == bindparam("content")).values(image), originals
         )
-    return [each["photo"] for each in originals]
 
 
-def _write_file(row: Row[Any, Any, Any], file: Path, large_photos: list[Path]) -> dict[str, Any]:
+def _write_file(row: Row[Any, Any, Any], file: Path) -> dict[str, Any]:
     number = row.content_id
-    data = large_photos[number - 1].read_bytes() if number <= len(large_photos) else _jpeg(number, SMALL)
+    data = _jpeg(number, LARGE if number <= LARGE_FILES else SMALL)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
     status = file.stat()

@@ -1,14 +1,13 @@
 """Each view of the page and of the API: as the first response of a new server, and repeatedly."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from urllib.parse import urlencode
 
-from bench.page.library import Library
-from bench.page.server import Response, Server
-from bench.report import note
+from bench.page.library import Library, Response, Server
+from bench.report import note, print_table
 from tagger.query.cursors import encode_cursor
 from tagger.query.find import find_tagged_page
 from tagger.query.options import PhotoQuery
@@ -34,7 +33,6 @@ VIEW_COLUMNS = (
     "peak MiB",
     f"minimum within {TARGET_MS:.0f} ms",
 )
-EXPORT_COLUMNS = ("export", "rows", "first byte ms", "s", "rows/s", "CPU s", "peak MiB")
 
 
 @dataclass(frozen=True)
@@ -51,85 +49,27 @@ class ViewTiming:
     cold: Response
     complete_s: float
     peak_mib: float
-    server_start_s: float
     warm: list[Response] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
-
-    @property
-    def warm_ms(self) -> list[float]:
-        return [response.total_s * 1000 for response in self.warm]
 
     def row(self) -> list[object]:
         first_byte_ms = median(response.first_byte_s * 1000 for response in self.warm)
         cold = (self.cold.first_byte_s * 1000, self.cold.total_s * 1000, self.complete_s * 1000)
-        warm = (
-            first_byte_ms,
-            median(self.warm_ms),
-            min(self.warm_ms),
-            max(self.warm_ms),
-            median(self.cpu_ms),
-        )
+        warm_ms = [response.total_s * 1000 for response in self.warm]
+        warm = (first_byte_ms, median(warm_ms), min(warm_ms), max(warm_ms), median(self.cpu_ms))
         size = (len(self.cold.body) / 1024, round(self.peak_mib))
-        return [self.view.name, *cold, *warm, *size, "yes" if min(self.warm_ms) <= TARGET_MS else "**no**"]
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "name": self.view.name,
-            "cold_first_byte_ms": self.cold.first_byte_s * 1000,
-            "cold_ms": self.cold.total_s * 1000,
-            "cold_complete_ms": self.complete_s * 1000,
-            "warm_first_byte_ms": [response.first_byte_s * 1000 for response in self.warm],
-            "warm_ms": self.warm_ms,
-            "warm_cpu_ms": self.cpu_ms,
-            "bytes": len(self.cold.body),
-            "peak_mib": self.peak_mib,
-            "server_start_s": self.server_start_s,
-        }
+        return [self.view.name, *cold, *warm, *size, "yes" if min(warm_ms) <= TARGET_MS else "**no**"]
 
 
-@dataclass(frozen=True)
-class ExportTiming:
-    """The export of all photos as CSV."""
-
-    response: Response
-    cpu_s: float
-    peak_mib: float
-
-    @property
-    def rows(self) -> int:
-        return self.response.body.count(b"\n") - 1
-
-    def row(self) -> list[object]:
-        return [
-            "/api/photos.csv",
-            self.rows,
-            self.response.first_byte_s * 1000,
-            self.response.total_s,
-            self.rows / self.response.total_s,
-            self.cpu_s,
-            round(self.peak_mib),
-        ]
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "rows": self.rows,
-            "first_byte_ms": self.response.first_byte_s * 1000,
-            "s": self.response.total_s,
-            "cpu_s": self.cpu_s,
-            "peak_mib": self.peak_mib,
-        }
-
-
-def measure_views(
-    library: Library, views: Sequence[View], rounds: int, settings: dict[str, str]
-) -> list[ViewTiming]:
-    """Measure each view cold, with a new server for each, and warm, all views in each round with one server."""
+def measure_views(library: Library, rounds: int, settings: Mapping[str, str]) -> None:
+    """Print the times of each view: cold, with a new server for each, and warm, all views in each round with one server."""
     timings = []
+    views = views_of(library)
     for number, view in enumerate(views, start=1):
         note(f"view {number} of {len(views)}, cold: {view.name}")
         with library.new_server(settings) as server:
             cold, complete_s = request_complete(server, view.path)
-            timings.append(ViewTiming(view, cold, complete_s, server.peak_mib(), server.start_s))
+            timings.append(ViewTiming(view, cold, complete_s, server.peak_mib()))
     with library.new_server(settings) as server:
         for view in views:
             request_complete(server, view.path)
@@ -139,16 +79,12 @@ def measure_views(
                 cpu_before_s = server.cpu_s()
                 timing.warm.append(server.get(timing.view.path))
                 timing.cpu_ms.append((server.cpu_s() - cpu_before_s) * 1000)
-    return timings
-
-
-def measure_export(library: Library, settings: dict[str, str]) -> ExportTiming:
-    """Measure the export with a new server."""
-    note("exporting all photos as CSV")
-    with library.new_server(settings) as server:
-        cpu_before_s = server.cpu_s()
-        response = server.get("/api/photos.csv")
-        return ExportTiming(response, server.cpu_s() - cpu_before_s, server.peak_mib())
+    print(f"### {library.photos} photos: {len(library.counts)} landmarks\n")
+    print_table(VIEW_COLUMNS, [each.row() for each in timings])
+    print(f"Cold: the first response of a new server. Warm: medians of {rounds} rounds over all views.\n")
+    print(
+        "The minimum is compared with the target, because other load on the machine slows some rounds down.\n"
+    )
 
 
 def request_complete(server: Server, path: str) -> tuple[Response, float]:

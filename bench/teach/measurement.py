@@ -1,22 +1,117 @@
-"""What taught landmarks find: each landmark alone, the others' photos being part of the library."""
+"""What taught landmarks find: each landmark alone, the other landmarks' photos being part of the library."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.teach.collection import Collection, Positions, Values
-from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier, EmbeddingSpace, learn
+from bench.models import MAX_BYTES, MAX_PIXELS, load_model
+from bench.photos import photos_in
+from bench.report import note
+from tagger.inference.background import BackgroundStatistics
+from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, EmbeddingSpace, learn
 from tagger.places.learning import LIBRARY_SAMPLE
+
+if TYPE_CHECKING:
+    from tagger.inference.model import Model
 
 PRECISION = 0.95
 LEAST_SOUGHT = 3
 """Photos of a landmark besides the examples. With fewer, its precision says little."""
-VERDICTS = 10
+BATCH = 32
 
+Values = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
 Truth = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All photos of the benchmark, N of them.
+
+    `landmark` is the index of the landmark to be taught; -1 if a photo shows none.
+    `source` is the index of the folder that was named.
+    """
+
+    embeddings: Values  # (N, D)
+    background: BackgroundStatistics
+    landmarks: list[str]
+    landmark: Positions  # (N,)
+    sources: list[str]
+    source: Positions  # (N,)
+
+    def with_bits(self, bits: int) -> "Collection":
+        """The collection with embeddings as they are stored: each between its lowest and highest value."""
+        low, high = self.embeddings.min(axis=1, keepdims=True), self.embeddings.max(axis=1, keepdims=True)
+        step = np.maximum(high - low, np.finfo(np.float32).tiny) / (2**bits - 1)
+        return replace(self, embeddings=np.rint((self.embeddings - low) / step) * step + low)
+
+
+def read_collection(model_file: Path, places: Path, others: list[Path]) -> Collection:
+    """Compute the embeddings of all photos.
+
+    Args:
+        model_file: a model of format 2.
+        places: has a folder for each landmark to be taught.
+        others: folders of photos of anything else. Folders in them with the name of a landmark are left out.
+
+    Raises:
+        SystemExit: the model has no embeddings.
+    """
+    background = _background(model_file)
+    taught = photos_in(places)
+    names = [file.relative_to(places).parts[0] for file in taught]
+    landmarks = sorted(set(names))
+    files = [taught, *(_without(folder, landmarks) for folder in others)]
+    nothing = [-1] * sum(map(len, files[1:]))
+    with TemporaryDirectory() as cache:
+        model = load_model(model_file, Path(cache))
+        embeddings = _embeddings(model, [file for part in files for file in part])
+    return Collection(
+        embeddings=embeddings,
+        background=background,
+        landmarks=landmarks,
+        landmark=np.array([*map(landmarks.index, names), *nothing], np.int64),
+        sources=[folder.name for folder in (places, *others)],
+        source=np.repeat(np.arange(len(files)), list(map(len, files))),
+    )
+
+
+def _background(model_file: Path) -> BackgroundStatistics:
+    from tagger.inference.artifact import file_digest, read_background, read_manifest
+
+    manifest = read_manifest(model_file)
+    if manifest.embedding is None:
+        raise SystemExit(f"{model_file} is of format 1, which has no embeddings")
+    return read_background(model_file, file_digest(model_file), manifest.embedding)
+
+
+def _without(folder: Path, landmarks: list[str]) -> list[Path]:
+    """The photos of a folder that are not in one with the name of a landmark."""
+    return [
+        file for file in photos_in(folder) if not set(file.relative_to(folder).parts[:-1]) & set(landmarks)
+    ]
+
+
+def _embeddings(model: "Model", files: list[Path]) -> Values:
+    """Embeddings (N, D)."""
+    from tagger.images import decode_photo
+    from tagger.photos.files import read_photo
+
+    note(f"computing embeddings of {len(files)} photos")
+    resize = model.manifest.input.resize
+    embeddings = []
+    for start in range(0, len(files), BATCH):
+        photos = (read_photo(file, max_bytes=MAX_BYTES).data for file in files[start : start + BATCH])
+        outputs = model.outputs([decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels for data in photos])
+        assert outputs.embeddings is not None
+        embeddings.append(outputs.embeddings)
+    return np.concatenate(embeddings)
 
 
 @dataclass(frozen=True)
@@ -100,87 +195,13 @@ class Teaching:
                 yield Draw(landmark, generator.permutation(own)[:examples])
 
     def rank(self, draw: Draw) -> Ranking:
-        """Teach a landmark and score the library."""
-        library = self._without(draw.examples)
-        classifier = self.learned(draw.examples, draw.examples[:0], library)
-        return self._ranking(draw.landmark, library, self._scores(classifier, library))
-
-    def rank_after_verdicts(self, draw: Draw) -> Ranking:
-        """Teach a landmark, answer the best `VERDICTS` photos that it does not accept, and teach it again."""
-        library = self._without(draw.examples)
-        scores = self._scores(self.learned(draw.examples, draw.examples[:0], library), library)
-        suggested = library[np.argsort(-np.where(scores < ACCEPTED_SCORE, scores, -1))[:VERDICTS]]
-        is_right = self.collection.landmark[suggested] == draw.landmark
-        positives = np.concatenate([draw.examples, suggested[is_right]])
-        negatives = suggested[~is_right]
-        rest = np.setdiff1d(library, suggested)
-        scores = self._scores(self.learned(positives, negatives, rest), library)
-        scores[np.isin(library, positives)] = 1.0  # confirmed tags stay
-        scores[np.isin(library, negatives)] = 0.0
-        return self._ranking(draw.landmark, library, scores)
-
-    def learned(self, positives: Positions, negatives: Positions, library: Positions) -> Classifier:
-        """The classifier that is learned from these photos of the collection."""
-        embeddings = self.collection.embeddings
+        """Teach a landmark and score the library, all photos but the examples."""
+        collection = self.collection
+        library = np.setdiff1d(np.arange(len(collection.landmark)), draw.examples)
+        sample = library
         if len(library) > LIBRARY_SAMPLE:
-            library = np.random.default_rng(0).choice(library, LIBRARY_SAMPLE, replace=False)
-        return learn(self._space, embeddings[positives], embeddings[negatives], embeddings[library])
-
-    def _without(self, examples: Positions) -> Positions:
-        return np.setdiff1d(np.arange(len(self.collection.landmark)), examples)
-
-    def _scores(self, classifier: Classifier, library: Positions) -> Values:
-        return classifier.scores(self.collection.embeddings[library])
-
-    def _ranking(self, landmark: int, library: Positions, scores: Values) -> Ranking:
-        return Ranking(scores, self.collection.landmark[library] == landmark, self.collection.source[library])
-
-
-@dataclass(frozen=True)
-class Top1:
-    """Shares of photos whose right landmark has the highest score among the model's and all taught ones."""
-
-    taught: float
-    known: float
-    known_before: float
-
-
-def top1(teaching: Teaching, examples: int, draws: int, odds: float = 1) -> Top1:
-    """Teach all landmarks at once and compare their scores with the model's, as a mean of several draws.
-
-    The odds of taught landmarks are multiplied by `odds`: their scores assume that few photos show them, the model's that
-    half of all photos show one of its landmarks.
-    """
-    drawn = list(teaching.draws(examples, draws))
-    results = [_top1(teaching, drawn[number::draws], odds) for number in range(draws)]
-    return Top1(*np.mean([(result.taught, result.known, result.known_before) for result in results], axis=0))
-
-
-def _top1(teaching: Teaching, drawn: list[Draw], odds: float) -> Top1:
-    collection = teaching.collection
-    examples = np.concatenate([draw.examples for draw in drawn])
-    library = np.setdiff1d(np.arange(len(collection.landmark)), examples)
-    taught = np.stack(
-        [
-            teaching.learned(draw.examples, np.setdiff1d(examples, draw.examples), library).scores(
-                collection.embeddings
-            )
-            for draw in drawn
-        ],
-        axis=1,
-    )  # (N, T)
-    weighted = odds * taught / (1 - taught + odds * taught)
-    labels = collection.scores.shape[1]
-    best = np.concatenate([collection.scores, weighted], axis=1).argmax(axis=1)
-    is_known = collection.label >= 0
-    shares = []
-    for number, draw in enumerate(drawn):
-        rest = library[collection.landmark[library] == draw.landmark]
-        shares.append(float((best[rest] == labels + number).mean()))
-    right = collection.label[is_known]
-    if not len(right):
-        return Top1(float(np.mean(shares)), float("nan"), float("nan"))
-    before = collection.scores[is_known].argmax(axis=1)
-    return Top1(
-        float(np.mean(shares)), float((best[is_known] == right).mean()), float((before == right).mean())
-    )
+            sample = np.random.default_rng(0).choice(library, LIBRARY_SAMPLE, replace=False)
+        embeddings = collection.embeddings
+        classifier = learn(self._space, embeddings[draw.examples], embeddings[:0], embeddings[sample])
+        scores = classifier.scores(embeddings[library])
+        return Ranking(scores, collection.landmark[library] == draw.landmark, collection.source[library])

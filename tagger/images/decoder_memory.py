@@ -1,6 +1,6 @@
 """The memory that decoding an image takes, counted from its header: never less than it is, and little more.
 
-Counts Pillow's pixels and what the decoder of each format holds beside them. `python -m bench.decoding_memory` compares the
+Counts Pillow's pixels and what the decoder of each format holds beside them. `tests/unit/test_image_costs.py` compares the
 numbers with measurements. Knows nothing of scaling (see resize).
 """
 

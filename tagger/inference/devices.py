@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 CPU_BATCH = 8
-"""Larger batches are slower on a CPU: they do not fit the caches, and their memory is allocated anew for each pass
-(measured by `python -m bench.backends`)."""
+"""Larger batches are slower on a CPU: they do not fit the caches, and their memory is allocated anew for each pass (measured)."""
 GPU_BATCH = 256
 GPU_PASSES = 2
 """While one pass computes, the pixels of the other are copied."""

@@ -8,7 +8,7 @@ with the smallest distance from its centre less the radius of its disc. A quarte
 never the answer; a town of its own outside of it is. The region is the city's.
 
 On the landmarks of the shipped model, all 92 are in their country and 80 of 84 in their city, if Delhi counts as New Delhi. With the
-nearest place it was 43, and 78 with 1,500 or 6,000 inhabitants per km². `python -m bench.cities` prints what is found for each.
+nearest place it was 43, and 78 with 1,500 or 6,000 inhabitants per km².
 """
 
 from __future__ import annotations

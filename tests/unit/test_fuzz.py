@@ -106,7 +106,7 @@ def test_photo_that_ends_its_process_is_kept_and_named(tmp_path: Path) -> None:
         child.kill()
         assert not child.read(1, results)
     finally:
-        child.stop(results)
+        child.kill()
     assert results.violations == [f"crash (code -9): {tmp_path / 'kept' / 'seed-7-000001'}"]
     assert (tmp_path / "kept" / "seed-7-000001").read_bytes() == before
     assert (results.files, results.outcomes["crash (code -9)"]) == (2, 1)

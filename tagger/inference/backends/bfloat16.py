@@ -2,7 +2,7 @@
 
 A depthwise kernel has about nine weights, all applied to one channel. If each is rounded to the nearest value, the errors
 can add up to a bias that is the same for every photo: neighbouring pixels are alike, so the sum of the weights is what
-counts. Rounding some weights the other way keeps the sum. `python -m bench.backends` measures it: of the photos whose best
+counts. Rounding some weights the other way keeps the sum. Of the photos whose best
 label bfloat16 changes, half remain. Ordinary convolutions average over many channels and need no correction.
 """
 

@@ -1,8 +1,7 @@
 """The comparison of exiftool's output before and after a write: which fields are lost, which warnings are new."""
 
 import pytest
-
-from bench.metadata.exiftool import Fields, lost_fields, new_warnings
+from rig.exiftool import Fields, lost_fields, new_warnings
 
 BEFORE: Fields = {
     "IFD0:Make": ["Maker"],

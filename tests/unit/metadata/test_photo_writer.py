@@ -16,10 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from rig.containers import jpeg_segment, png_chunk
 from rig.exif_blocks import block, blocks, camera_block
+from rig.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
-from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from bench.metadata.round_trip import LANDMARKS
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp

@@ -1,1 +1,0 @@
-"""Measures position estimates on real GPS tracks with simulated photos, beside the rules of other programs."""
