@@ -86,8 +86,8 @@ test-slow: setup  ## the long forms of tests: on PostgreSQL too, real leases and
 # Each part prints its duration.
 lint types pytest slow-faults slow-tests slow-examples faults: export TIMEFORMAT = === $@: %1lR
 pytest slow-faults slow-tests slow-examples: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
-lint: setup  ## ruff and import rules
-	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports; }
+lint: setup  ## ruff, import rules, and the size of the code
+	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports && $(BIN)/python -m bench.code_metrics; }
 
 types: setup  ## mypy
 	@time $(BIN)/mypy
