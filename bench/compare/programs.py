@@ -283,6 +283,11 @@ PROGRAMS = (
     Program("celery-batches", "celery-batches", measure_celery_app("bench.peers.celery_apps:batched")),
     Program(REFERENCE, "DataLoader", measure_script("bench.peers.loader")),
     Program("loader-scaled", "DataLoader, scaled", measure_script("bench.peers.loader", "--scaled")),
+    Program(
+        "loader-frozen",
+        "DataLoader, scaled, frozen",
+        measure_script("bench.peers.loader", "--scaled", "--frozen"),
+    ),
 )
 
 
