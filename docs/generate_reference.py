@@ -6,7 +6,9 @@ import ast
 import builtins
 import inspect
 import typing
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -17,6 +19,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Index, Table, UniqueConstraint, types
 from sqlalchemy.dialects import postgresql
 
+from tagger.cli.option_groups import QueryOptions, TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
 from tagger.settings import Settings
@@ -28,14 +31,17 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs, as `--help` shows them. A setting named in an option's description, like
-`TAGGER_MODEL`, can also be set in the environment or in `tagger.toml`; see [Settings](settings.md).
+All commands and options of the two programs. Options of several commands are described once, in
+[Shared options](#shared-options). A setting named in an option's description, like `TAGGER_MODEL`, can also be set in the
+environment or in `tagger.toml`; see [Settings](settings.md).
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed ·
 130 interrupted.
 
-Ctrl-C (and SIGTERM) ends a command within 3 seconds, whatever it is waiting for. Stored results stay, and the same command continues.
-A second Ctrl-C ends it at once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own time.
+Ctrl-C and SIGTERM end a command within 3 seconds. Stored results stay, and the same command continues. A second Ctrl-C ends it at
+once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own time.
+
+## Shared options
 """
 SETTINGS_INTRODUCTION = f"""# Settings
 
@@ -56,10 +62,9 @@ TABLES_INTRODUCTION = f"""# Tables
 
 {HEADER}
 
-Other programs may read these tables. Paths are relative to their root, so a library can move. The view
-`effective_tags` is what most queries need. Times in `real` columns are seconds since 1970 by the database clock.
-
-A time in UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite.
+Other programs may read these tables. The view `effective_tags` is what most queries need. Paths are relative to their root, so a
+library can move. A primary key `id` is an integer. Times in `real` columns are seconds since 1970 by the database clock. A time in
+UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite.
 
 Example queries: [Search tags](../how-to/search.md#in-sql). Kinds of failure: [Failures](failures.md).
 """
@@ -77,6 +82,26 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 )
 
 
+SHARED_BY = 3
+"""An option that so many commands have is a common option."""
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that are described once: a name, and the lines of their list."""
+
+    name: str
+    rows: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name.capitalize()} options"
+
+    @property
+    def link(self) -> str:
+        return f"[{self.name}](#{self.name}-options)"
+
+
 def main() -> None:
     """Write all pages."""
     for path, text in pages().items():
@@ -85,7 +110,15 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Return the text of each page by its path."""
-    sections = [*_program("tagger", tagger_app), *_program("trainer", trainer_app)]
+    programs = {"tagger": tagger_app, "trainer": trainer_app}
+    commands = {name: typer.main.get_command(app) for name, app in programs.items()}
+    groups = _option_groups(
+        {path: each for name, command in commands.items() for path, each in _commands(name, command)}
+    )
+    sections = [
+        *(_section(group) for group in groups),
+        *(part for name, command in commands.items() for part in _program(name, command, groups)),
+    ]
     return {
         REFERENCE / "cli.md": CLI_INTRODUCTION + "".join(sections),
         REFERENCE / "settings.md": SETTINGS_INTRODUCTION + "".join(_setting_rows()),
@@ -93,14 +126,34 @@ def pages() -> dict[Path, str]:
     }
 
 
-def _program(name: str, app: typer.Typer) -> Iterator[str]:
-    command = typer.main.get_command(app)
+def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
+    """The groups of options that several commands have."""
+    tag, query = commands["tagger tag"], commands["tagger query"]
+    named = [
+        OptionGroup("query", _rows(query, {field.name for field in fields(QueryOptions)})),
+        OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
+        OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
+    ]
+    in_named = {row for group in named for row in group.rows}
+    counts = Counter(row for command in commands.values() for row in _rows(command) if row not in in_named)
+    common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
+    recipes = [_rows(command) for path, command in commands.items() if path.startswith("trainer train ")]
+    training = tuple(row for row in recipes[0] if row not in common and all(row in each for each in recipes))
+    return [*named, OptionGroup("training", training), OptionGroup("common", common)]
+
+
+def _section(group: OptionGroup) -> str:
+    return f"\n### {group.title}\n\n" + "".join(group.rows)
+
+
+def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
-    yield from _commands(name, command)
+    for path, each in _commands(name, command):
+        yield f"\n### {path}\n\n{_help(each)}\n{_parameters(each, groups)}"
 
 
-def _commands(prefix: str, group: Any) -> Iterator[str]:
-    """The commands of a group, in the order of its help, and of the groups in it."""
+def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a group with their full names, in the order of its help, and of the groups in it."""
     context = typer.Context(group, info_name=prefix)
     for name in group.list_commands(context):
         command, path = group.commands[name], f"{prefix} {name}"
@@ -109,16 +162,42 @@ def _commands(prefix: str, group: Any) -> Iterator[str]:
         if hasattr(command, "commands"):
             yield from _commands(path, command)
         else:
-            yield f"\n### {path}\n\n{_help(command)}\n{_parameter_table(command)}"
+            yield path, command
 
 
 def _help(command: Any) -> str:
     return inspect.cleandoc(command.help or "").replace("<", "&lt;")
 
 
-def _parameter_table(command: Any) -> str:
-    rows = [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
-    return "\n| parameter | description |\n|---|---|\n" + "".join(rows) if rows else ""
+def _parameters(command: Any, groups: list[OptionGroup]) -> str:
+    """The list of a command's own parameters, and the names of the shared ones."""
+    rows = _rows(command)
+    shared = {group: [row for row in group.rows if row in rows] for group in groups}
+    own = [row for row in rows if not any(row in names for names in shared.values())]
+    links = "; ".join(_shared_options(group, names) for group, names in shared.items() if names)
+    return ("\n" + "".join(own) if own else "") + (f"\nShared options: {links}.\n" if links else "")
+
+
+def _shared_options(group: OptionGroup, rows: list[str]) -> str:
+    if len(rows) == len(group.rows):
+        return f"{group.link} (all)"
+    return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
+
+
+def _is_optional(row: str) -> bool:
+    """Whether the line is an option that may be left out; arguments and required options stay with their commands."""
+    return row.startswith("- `-") and "Required." not in row
+
+
+def _option_name(row: str) -> str:
+    """`--top-k` of the line of `--top-k N`."""
+    return row.split("`")[1].split(maxsplit=1)[0]
+
+
+def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
+    """The lines of all parameters of a command, or of those with these names."""
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    return tuple(_row(parameter) for parameter in shown if names is None or parameter.name in names)
 
 
 def _row(parameter: Any) -> str:
@@ -127,7 +206,7 @@ def _row(parameter: Any) -> str:
     value = "" if is_argument or parameter.is_flag else f" {_value_name(parameter)}"
     default = _default(parameter)
     description = f"{parameter.help or ''}{' Required.' if parameter.required else ''}{default}"
-    return f"| `{_cell(name + value)}` | {_cell(description)} |\n"
+    return f"- `{name}{value}`: {_line(description)}\n"
 
 
 def _value_name(parameter: Any) -> str:
@@ -194,7 +273,8 @@ def _tables() -> Iterator[str]:
     """A section for each table, views first."""
     for table in (*views.tables.values(), *metadata.tables.values()):
         yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n| column | type | meaning |\n|---|---|---|\n"
-        for (type_name, meaning), columns in groupby(table.columns, _column_cells):
+        columns_to_explain = (column for column in table.columns if column.doc != "primary key")
+        for (type_name, meaning), columns in groupby(columns_to_explain, _column_cells):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"| {names} | {_cell(type_name)} | {_cell(meaning)} |\n"
 
@@ -231,7 +311,11 @@ def _condition(index: Index) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 if __name__ == "__main__":

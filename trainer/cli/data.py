@@ -25,7 +25,9 @@ LISTED = 10
 
 log = logging.getLogger("trainer")
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the result without writing anything.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
+]
 Link = Annotated[
     bool,
     typer.Option(

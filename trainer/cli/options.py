@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 
