@@ -12,7 +12,7 @@ def _name_number() -> Column[int]:
         Integer,
         nullable=False,
         server_default="1",
-        doc="how many people and tokens have had the name so far, with this one; from 2 on, it is part of the name in the audit log and on verdicts: `ada#2`",
+        doc="how many have had the name, with this one; from 2 on part of the name in the audit log and on verdicts: `ada#2`",
     )
 
 
@@ -20,11 +20,9 @@ access_names = Table(
     "access_names",
     metadata,
     Column("name", Text, primary_key=True, doc="the name"),
-    Column(
-        "given", Integer, nullable=False, doc="how many people and tokens have had it, one after the other"
-    ),
+    Column("given", Integer, nullable=False, doc="how many people and tokens have had it"),
     info={
-        "doc": "Names of people and tokens, also of those who are gone: a newcomer with the same name is recorded as somebody else. It is not exported."
+        "doc": "Names of people and tokens, also of removed ones: a new one with the same name is recorded as somebody else. Not exported."
     },
 )
 
@@ -32,10 +30,10 @@ access_tokens = Table(
     "access_tokens",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("name", Text, nullable=False, unique=True, doc="name of the token in commands"),
+    Column("name", Text, nullable=False, unique=True, doc="name in commands"),
     _name_number(),
     Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
-    Column("read_only", Boolean, nullable=False, doc="whether it allows to look and search, and no changes"),
+    Column("read_only", Boolean, nullable=False, doc="whether it allows searching, but no changes"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
     Column("expires_at", UtcDateTime, doc="when it becomes invalid; null: never"),
     Column(
@@ -43,9 +41,7 @@ access_tokens = Table(
         UtcDateTime,
         doc="when it or one of its sessions was used last, to the minute; null: never",
     ),
-    info={
-        "doc": "A token that gives access to the page, until it expires or is revoked. It is not exported."
-    },
+    info={"doc": "A token that gives access to the page, until it expires or is revoked. Not exported."},
 )
 
 users = Table(
@@ -58,15 +54,15 @@ users = Table(
     Column(
         "password_hash",
         Text,
-        doc="argon2id hash of the password; null: the person signs in at a reverse proxy or a provider only",
+        doc="argon2id hash; null: sign-in at a reverse proxy or a provider only",
     ),
-    Column("issuer", Text, doc="OpenID Connect provider at which the person signs in; null: at none"),
-    Column("subject", Text, doc="what the provider calls the person, for ever; null like `issuer`"),
+    Column("issuer", Text, doc="OpenID Connect provider of the person; null: none"),
+    Column("subject", Text, doc="the provider's identifier of the person; null like `issuer`"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the user was added"),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
     Index(None, "issuer", "subject", unique=True),
-    info={"doc": "A person who signs in to the page by name. It is not exported."},
+    info={"doc": "A person who signs in to the page by name. Not exported."},
 )
 
 sign_in_attempts = Table(
@@ -74,13 +70,13 @@ sign_in_attempts = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("account", Text, nullable=False, doc="SHA-256 of the name, which may be unknown"),
-    Column("network", Text, nullable=False, doc="address of the client, of IPv6 its /64 network"),
+    Column("network", Text, nullable=False, doc="address of the client; of IPv6, its /64 network"),
     Column("at", UtcDateTime, nullable=False, doc="when it was"),
     Index(None, "account", "at"),
     Index(None, "network", "at"),
     Index(None, "at"),
     info={
-        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. It is not exported."
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. Not exported."
     },
 )
 
@@ -93,27 +89,27 @@ page_sessions = Table(
         "token_id",
         Id,
         ForeignKey("access_tokens.id", ondelete="CASCADE"),
-        doc="the token that the person signed in with; null: a password, a provider, or the token of the settings",
+        doc="the token of the sign-in; null: a password, a provider, or the token of the settings",
     ),
     Column(
         "user_id",
         Id,
         ForeignKey("users.id", ondelete="CASCADE"),
-        doc="who signed in with a password or at a provider; null: somebody with a token",
+        doc="the person, after a sign-in with a password or at a provider; null: a token",
     ),
-    Column("network", Text, doc="address of the client that signed in, of IPv6 its /64 network"),
-    Column("browser", Text, doc="what its browser says that it is (User-Agent)"),
+    Column("network", Text, doc="address of the client; of IPv6, its /64 network"),
+    Column("browser", Text, doc="User-Agent of the browser"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
     Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
     Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
     Column(
         "id_token",
         Text,
-        doc="what the provider said of the person at the sign-in, to sign them out there; empty: it is too long; null: nobody is signed out there",
+        doc="ID token of the sign-in, used to sign out at the provider; empty: it is too long; null: no sign-out there",
     ),
     Index(None, "token_id"),
     Index(None, "user_id"),
-    info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},
+    info={"doc": "A browser that is signed in to the page. Signing out deletes it. Not exported."},
 )
 
 shares = Table(
@@ -132,10 +128,10 @@ shares = Table(
     Column("with_positions", Boolean, nullable=False, doc="whether visitors see where photos were taken"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
     Column("expires_at", UtcDateTime, doc="when it ends by itself; null: never"),
-    Column("revoked_at", UtcDateTime, doc="when somebody ended it; null: nobody did"),
-    Column("author", Text, doc="who made it, like the actor of `audit_log`; null: not known"),
+    Column("revoked_at", UtcDateTime, doc="when it was revoked; null: it was not"),
+    Column("author", Text, doc="who made it, like `audit_log.actor`; null: unknown"),
     info={
-        "doc": "A link with which anybody can see some photos. Kept for 90 days after its end. It is not exported."
+        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end. Not exported."
     },
 )
 
@@ -148,7 +144,7 @@ share_photos = Table(
     ),
     PrimaryKeyConstraint("share_id", "photo_id"),
     Index(None, "photo_id"),
-    info={"doc": "The photos of a share that is a fixed selection. They are not exported."},
+    info={"doc": "The photos of a share that is a fixed selection. Not exported."},
 )
 
 audit_log = Table(
@@ -160,16 +156,14 @@ audit_log = Table(
         "actor",
         Text,
         nullable=False,
-        doc="who did it: `cli` and the user, `web` and the name of the person or token, or `worker` and its machine",
+        doc="`cli` and the user, `web` and the person or token, or `worker` and its machine",
     ),
     Column("action", Text, nullable=False, doc="what was done, like `job-create`"),
-    Column(
-        "subject", Text, doc="to what: the number of a job, or the name of a schedule, model, token or user"
-    ),
+    Column("subject", Text, doc="the number of a job, or the name of a schedule, model, token or user"),
     Column("details", JSON, nullable=False, doc="more about it, without secrets"),
     Index(None, "at"),
     Index(None, "action", "id"),
     info={
-        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. It is not exported."
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. Not exported."
     },
 )

@@ -17,9 +17,7 @@ landmark_block_counts = Table(
     Column("landmark_id", Id, nullable=False, doc="the landmark"),
     Column("photos", Integer, nullable=False, doc="number of photos, as in `landmark_totals`"),
     PrimaryKeyConstraint("block", "landmark_id"),
-    info={
-        "doc": "How many photos of 4096 images with successive ids show a landmark, when they were last counted."
-    },
+    info={"doc": "Photos with a landmark among 4096 images with successive ids, when last counted."},
 )
 
 landmark_totals = Table(
@@ -30,10 +28,10 @@ landmark_totals = Table(
         "photos",
         Integer,
         nullable=False,
-        doc="number of photos with it as an accepted tag after verdicts; each copy counts, files that are gone do not",
+        doc="photos with it as an accepted tag after verdicts; copies count, gone files do not",
     ),
     info={
-        "doc": "The sums of `landmark_block_counts`. `tagger landmarks` counts the blocks in `changed_blocks` anew; the others are exact."
+        "doc": "Sums of `landmark_block_counts`. `tagger landmarks` counts the blocks in `changed_blocks` again."
     },
 )
 
@@ -68,9 +66,7 @@ month_block_counts = Table(
     Column("month", Text, nullable=False, doc="as in `month_totals`"),
     *_month_columns(),
     PrimaryKeyConstraint("block", "month"),
-    info={
-        "doc": "How many photos of 4096 images with successive ids were taken in a month, when they were last counted."
-    },
+    info={"doc": "Photos of a month among 4096 images with successive ids, when last counted."},
 )
 
 month_totals = Table(
@@ -80,12 +76,11 @@ month_totals = Table(
         "month",
         Text,
         primary_key=True,
-        doc="month in which the photos were taken, like `2024-06`; `none`: they have no date",
+        doc="month, like `2024-06`, or `none` for photos without a date",
     ),
     *_month_columns(),
     info={
-        "doc": "The sums of `month_block_counts`: the months of the timeline. Exact copies are one photo, the first that exists. "
-        "The page counts the blocks in `changed_blocks` anew; the others are exact."
+        "doc": "Sums of `month_block_counts`. Exact copies are one photo, the first that exists. The page counts the blocks in `changed_blocks` again."
     },
 )
 
@@ -96,6 +91,6 @@ changed_blocks = Table(
     Column("block", Id, nullable=False, doc="as in `landmark_block_counts`"),
     Index(None, "block"),
     info={
-        "doc": "A block of images that have changed, or their tags, verdicts or photos, since it was counted. Triggers insert the rows, in the transaction of the change, and counting deletes them."
+        "doc": "A block of images that needs counting again: an image, or its tags, verdicts or photos have changed. Triggers insert rows; counting deletes them."
     },
 )

@@ -28,31 +28,31 @@ ledgers = Table(
     Column(
         "last_tick_at",
         Float,
-        doc="when a worker last executed a tick of beat, in seconds since 1970; null: never",
+        doc="when a worker last executed a tick of beat; null: never",
     ),
     Column(
         "max_gap_s",
         Integer,
         nullable=False,
         server_default="7200",
-        doc="a photo's position is estimated between two others that are at most this far apart in time",
+        doc="largest time in seconds between two photos from which the position of one between them is estimated",
     ),
     Column(
         "position_odds",
         Boolean,
         nullable=False,
         server_default="1",
-        doc="whether photos' positions count when tags are accepted",
+        doc="whether positions of photos count when tags are accepted",
     ),
     info={
-        "doc": "The database's identity and the last tick of beat, in a single row. Messages carry its id, so that a worker of another database refuses them."
+        "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
     },
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", Id, primary_key=True, doc="number of the job in commands"),
+    Column("id", Id, primary_key=True, doc="job number in commands"),
     Column("kind", Text, nullable=False, doc=listed(JobKind)),
     Column(
         "options", JSON, nullable=False, doc="options of its kind, such as paths, filters and metadata fields"
@@ -93,22 +93,22 @@ jobs = Table(
         Integer,
         nullable=False,
         server_default="0",
-        doc="number of its items that were removed because the job is old, from the first on; its counts stay",
+        doc="number of items, from the first on, that were removed because of the job's age; its counts stay",
     ),
     Column(
         "other_files",
         Integer,
         nullable=False,
         server_default="0",
-        doc="number of files that its scan left out because of their extension, without sidecars",
+        doc="number of files that its scan left out by extension, without sidecars",
     ),
     Column(
         "author",
         Text,
-        doc="who started it, like the actor of `audit_log`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: not known",
+        doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: unknown",
     ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
-    Column("owner_lease_until", Float, doc="end of the owner's lease, in seconds since 1970"),
+    Column("owner_lease_until", Float, doc="end of the owner's lease"),
     Index(None, "state"),
     Index(None, "parent_id"),
     info={"doc": "A job: one request over many photos."},
@@ -129,7 +129,7 @@ job_items = Table(
     Column(
         "reason",
         Text,
-        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept the changes of other programs",
+        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept changes of other programs",
     ),
     Column("error_text", Text, doc="the failure or refusal in words"),
     Column(
@@ -154,11 +154,9 @@ chunks = Table(
     Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
     Column("first", Integer, nullable=False, doc="positions of its first and last item"),
     Column("last", Integer, nullable=False, doc="positions of its first and last item"),
-    Column("token", Text, doc="secret of the last claim; only its holder stores outcomes"),
-    Column("claimed_at", Float, doc="when it was claimed last, in seconds since 1970"),
-    Column(
-        "lease_until", Float, doc="end of the claim unless renewed, in seconds since 1970; null: not claimed"
-    ),
+    Column("token", Text, doc="secret of the last claim; only its holder may store outcomes"),
+    Column("claimed_at", Float, doc="when it was claimed last"),
+    Column("lease_until", Float, doc="end of the claim unless renewed; null: not claimed"),
     Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
     Column(
         "attempts",
@@ -167,7 +165,7 @@ chunks = Table(
         server_default="0",
         doc="number of claims, without those given back",
     ),
-    Column("sent_at", Float, doc="when its message was sent to Redis, in seconds since 1970; null: not sent"),
+    Column("sent_at", Float, doc="when its message was sent; null: not sent"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
     *(
         Column(
@@ -181,7 +179,7 @@ chunks = Table(
     ),
     PrimaryKeyConstraint("job_id", "chunk"),
     info={
-        "doc": "A range of a job's items, processed by one worker at a time. A job's counts are sums over its chunks."
+        "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
     },
 )
 add_partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
@@ -222,13 +220,13 @@ metadata_writes = Table(
         "complete",
         Boolean,
         nullable=False,
-        doc="false: the write began; the file's digest shows whether it was done",
+        doc="false: started; the file's digest shows whether it was done",
     ),
     Index(None, "photo_id"),
     Index(None, "image_digest"),
     Index(None, "written_digest"),
     Index(None, "job_id"),
-    info={"doc": "A file into which tags were written, with what undoes the write exactly."},
+    info={"doc": "A file into which tags were written, with the data for an exact undo."},
 )
 
 workers = Table(
@@ -237,9 +235,9 @@ workers = Table(
     Column("name", Text, primary_key=True, doc="name of the worker"),
     Column("device", Text, nullable=False, doc="device that runs the model"),
     Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
-    Column("heartbeat_at", Float, nullable=False, doc="last sign of life, in seconds since 1970"),
-    Column("waits_for", Text, doc="why it starts no work now, in words; null: it does not wait"),
-    Column("photos_per_second", Float, doc="photos that it stored in the last half minute, per second"),
+    Column("heartbeat_at", Float, nullable=False, doc="last sign of life"),
+    Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
+    Column("photos_per_second", Float, doc="photos stored per second, in the last half minute"),
     info={"doc": "A worker that has not been shut down."},
 )
 
@@ -250,7 +248,7 @@ backend_selections = Table(
         "key",
         Text,
         primary_key=True,
-        doc="what the selection depends on, as JSON: model, device, precision, hardware, options, versions",
+        doc="JSON of model, device, precision, hardware, options and versions",
     ),
     Column("model_digest", Text, nullable=False, doc="digest of the model file"),
     Column("device", Text, nullable=False, doc="device that runs the model"),
@@ -260,14 +258,14 @@ backend_selections = Table(
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
     Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
     Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
-    info={"doc": "The fastest backend of a model on one kind of machine, which all such machines use."},
+    info={"doc": "The fastest backend of a model on one kind of machine."},
 )
 
 schedules = Table(
     "schedules",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("name", Text, nullable=False, unique=True, doc="name of the schedule in commands"),
+    Column("name", Text, nullable=False, unique=True, doc="name in commands"),
     Column("cron", Text, nullable=False, doc="when it runs, as a cron expression"),
     Column("time_zone", Text, nullable=False, doc="time zone of the cron expression"),
     Column(
@@ -284,7 +282,7 @@ schedules = Table(
     Column(
         "until",
         Text,
-        doc="time of day, like `06:00` in its time zone, at which a run is paused until the next one; null: never",
+        doc="time of day, like `06:00`, at which a run pauses until the next one; null: never",
     ),
     Index(None, "next_due"),
     info={"doc": "A backfill that runs at set times."},
@@ -302,9 +300,7 @@ schedule_runs = Table(
         "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"
     ),
     Column("note", Text, doc="why the run was not started or failed"),
-    Column(
-        "paused_at", UtcDateTime, doc="when its job was paused because its time was over; null: it was not"
-    ),
+    Column("paused_at", UtcDateTime, doc="when `until` paused its job; null: it did not"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )

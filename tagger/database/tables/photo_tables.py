@@ -34,19 +34,17 @@ roots = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
-    Column("location", PathText, nullable=False, doc="absolute path of the folder, or address of the prefix"),
+    Column("location", PathText, nullable=False, doc="absolute path or address"),
     Column(
         "location_bytes",
         LargeBinary,
         nullable=False,
-        doc="exact bytes of the path if it is not UTF-8, else empty",
+        doc="bytes of the path if it is not UTF-8, else empty",
     ),
-    Column(
-        "endpoint", Text, doc="URL of the server at which a bucket of S3 was scanned, without credentials"
-    ),
+    Column("endpoint", Text, doc="URL of the S3 server, without credentials"),
     UniqueConstraint("location", "location_bytes"),
     info={
-        "doc": "An outermost folder that was enqueued. Settings can map it to another folder on each machine."
+        "doc": "An outermost folder or bucket prefix that was enqueued. `TAGGER_ROOTS` maps it to another folder on a machine."
     },
 )
 
@@ -59,7 +57,7 @@ contents = Table(
         Text,
         nullable=False,
         unique=True,
-        doc="digest of the image data and orientation, without other metadata",
+        doc="digest of image data and orientation",
     ),
     Column("width", Integer, doc="size in pixels, as displayed"),
     Column("height", Integer, doc="size in pixels, as displayed"),
@@ -67,7 +65,7 @@ contents = Table(
         "model_id",
         Id,
         ForeignKey("models.id"),
-        doc="the model that classified it last; null: never classified",
+        doc="the model of the last classification; null: never classified",
     ),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
     Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
@@ -75,7 +73,7 @@ contents = Table(
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
     Index(None, "outcome", "id"),
-    info={"doc": "An image, known by its digest. Copies of a photo share it, and with it tags and verdicts."},
+    info={"doc": "An image, known by its digest. Copies of a photo share it, with its tags and verdicts."},
 )
 
 cameras = Table(
@@ -87,13 +85,13 @@ cameras = Table(
         Text,
         nullable=False,
         unique=True,
-        doc="make, model and serial number; for photos that name no camera, their root and folder",
+        doc="make, model and serial number, or root and folder",
     ),
     Column("name", Text, nullable=False, doc="name of the camera, or path of the folder"),
     Column(
         "clock_offset_s",
         Integer,
-        doc="how far its clock is ahead of UTC, for photos that do not say; null: unknown",
+        doc="seconds by which its clock is ahead of UTC, for photos that do not say; null: unknown",
     ),
     Column(
         "clock_source",
@@ -105,11 +103,9 @@ cameras = Table(
         "companions_id",
         Id,
         ForeignKey("cameras.id", name="fk_cameras_companions_id"),
-        doc="the first of the cameras that are used together with it, or it itself; null: there are none",
+        doc="the first of the cameras that are used together, including itself; null: used alone",
     ),
-    info={
-        "doc": "A camera. Photos of one camera lie on one line of time. Photos of a folder that name no camera count as those of one."
-    },
+    info={"doc": "A camera. Photos of a folder that name no camera count as those of one camera."},
 )
 
 photos = Table(
@@ -122,21 +118,23 @@ photos = Table(
         "path_bytes",
         LargeBinary,
         nullable=False,
-        doc="exact bytes of the path if it is not UTF-8, else empty",
+        doc="bytes of the path if it is not UTF-8, else empty",
     ),
     Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
     Column(
         "mtime_ns",
         BigInteger,
         nullable=False,
-        doc="modification time of the file, nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
+        doc="modification time, in nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("latitude", Float, doc="the camera's GPS position, degrees"),
     Column("longitude", Float, doc="the camera's GPS position, degrees"),
-    Column("gps_error_m", Float, doc="error of the GPS position that the camera states, in metres"),
+    Column("gps_error_m", Float, doc="error of this position as the camera states it, in metres"),
     Column(
-        "utc_offset_s", Integer, doc="how far the camera's local time is ahead of UTC, if the photo says it"
+        "utc_offset_s",
+        Integer,
+        doc="seconds by which the camera's local time is ahead of UTC, if the photo says it",
     ),
     Column(
         "origin",

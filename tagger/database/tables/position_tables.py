@@ -39,12 +39,12 @@ track_parts = Table(
         "data",
         LargeBinary,
         nullable=False,
-        doc="its points in order of time: seconds since 1970, latitude and longitude (float64, little-endian)",
+        doc="its points in order of time: seconds since 1970, latitude, longitude (float64, little-endian)",
     ),
     PrimaryKeyConstraint("track_id", "part"),
     Index(None, "last_at", "first_at"),
     info={
-        "doc": "Up to some thousands of successive points of a track, of at most a day. A part that continues another one begins with its last point."
+        "doc": "Successive points of a track, of at most a day. A part that continues another begins with its last point."
     },
 )
 
@@ -65,14 +65,14 @@ positions = Table(
         "error_m",
         Float,
         nullable=False,
-        doc="in 90 % of cases, the distance from the true position is smaller",
+        doc="metres; in 90 % of cases, the true position is nearer",
     ),
     Column("source", Text, one_of("source", PositionSource), nullable=False, doc=listed(PositionSource)),
     Column(
         "evidence",
         JSON,
         nullable=False,
-        doc="what it follows from: `landmark` or `track` with its id, or `before` and `after` with photos and seconds",
+        doc="`landmark` or `track` with its id, or `before` and `after` with photos and seconds",
     ),
     Column("country", Text, doc="country of the nearest city"),
     Column("region", Text, doc="region or state of the nearest city"),
@@ -81,7 +81,7 @@ positions = Table(
     Index(None, "source", "photo_id"),
     Index(None, "country", "latitude", "longitude", "photo_id"),
     info={
-        "doc": "Where a photo was taken. Derived from cameras' GPS, landmarks, tracks and photos taken shortly before and after, and replaced when these change."
+        "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and neighbouring photos; replaced when these change."
     },
 )
 
@@ -94,6 +94,6 @@ position_changes = Table(
     Column("taken_at", DateTime, doc="its time before the change"),
     Column("content_id", Id, doc="the image"),
     info={
-        "doc": "A photo or an image whose evidence has changed since `positions` was updated. Rows are only inserted, so that nobody waits for an update, and deleted by the update."
+        "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes insert rows; the update deletes them."
     },
 )

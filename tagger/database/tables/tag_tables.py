@@ -51,9 +51,7 @@ tags = Table(
     PrimaryKeyConstraint("content_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
-    info={
-        "doc": "A landmark among the best predictions for an image, from its last classification. The view `effective_tags` applies the verdicts."
-    },
+    info={"doc": "One of the best predictions for an image, from its last classification, before verdicts."},
 )
 
 _ACCEPTED = tags.c.accepted == true()
@@ -89,7 +87,7 @@ embeddings = Table(
         "taught_version",
         Integer,
         nullable=False,
-        doc="`models.taught_version` when the image was compared with the taught landmarks",
+        doc="`models.taught_version` at the last comparison with taught landmarks",
     ),
     Column(
         "data",
@@ -98,9 +96,7 @@ embeddings = Table(
         doc="lowest and highest value (float32), then 4 bits for each dimension, between these two",
     ),
     Index(None, "model_id", "taught_version"),
-    info={
-        "doc": "The embedding of an image: what a model sees in it, as numbers. Landmarks are taught, and photos compared, with embeddings of one model."
-    },
+    info={"doc": "The embedding of an image. Teaching and comparing photos use embeddings of one model."},
 )
 
 classifiers = Table(
@@ -121,20 +117,20 @@ classifiers = Table(
         doc="the model of the embeddings",
     ),
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
-    Column("examples", Integer, nullable=False, doc="number of confirmed images that it was learned from"),
-    Column("rejected", Integer, nullable=False, doc="number of rejected images that it was learned from"),
+    Column("examples", Integer, nullable=False, doc="number of confirmed images"),
+    Column("rejected", Integer, nullable=False, doc="number of rejected images"),
     Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
-    Column("data", LargeBinary, nullable=False, doc="what was learned: weights of the dimensions (float32)"),
+    Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
     Column(
         "applied",
         Boolean,
         nullable=False,
-        doc="whether all images with an embedding were compared with it since it was learned",
+        doc="whether all embeddings were compared with it",
     ),
     Column("learned_at", UtcDateTime, nullable=False, doc="when it was learned"),
     PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
-    info={"doc": "What was learned of a taught landmark from verdicts, for the embeddings of one model."},
+    info={"doc": "What was learned from verdicts on a taught landmark, for embeddings of one model."},
 )
 
 taught_tags = Table(
@@ -153,7 +149,7 @@ taught_tags = Table(
         "accepted",
         Boolean,
         nullable=False,
-        doc="true: a tag; false: a suggestion to confirm or reject, or refused by its position",
+        doc="true: a tag; false: a suggestion, or refused by its position",
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
     Column("position_odds", Float, doc=_POSITION_ODDS),
@@ -162,7 +158,7 @@ taught_tags = Table(
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts, and replaced when they change."
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."
     },
 )
 for _table in (tags, taught_tags):
@@ -186,9 +182,7 @@ verdicts = Table(
     Column("given_at", UtcDateTime, nullable=False, doc="when the verdict was given"),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id"),
-    info={
-        "doc": "A person's decision about a landmark on an image. It applies to every copy and to later models."
-    },
+    info={"doc": "A person's decision about a landmark on an image, in every copy and for later models."},
 )
 
 dismissals = Table(
@@ -205,7 +199,7 @@ dismissals = Table(
     Column("given_by", Text, doc="name of the person"),
     Column("given_at", UtcDateTime, nullable=False, doc="when the image was put away"),
     info={
-        "doc": "An image that a person put away as not a landmark. It applies to every copy and to later models. A confirmed landmark deletes it."
+        "doc": "An image that a person dismissed as not a landmark, in every copy and for later models. A confirmed landmark deletes it."
     },
 )
 
@@ -214,31 +208,30 @@ effective_tags = Table(
     views,
     Column("content_id", Id, ForeignKey(contents.c.id), nullable=False, doc="the image"),
     Column("landmark_id", Id, ForeignKey(landmarks.c.id), nullable=False, doc="the landmark"),
-    Column("rank", Integer, doc="rank of the tag; null: not among the best predictions of the model"),
+    Column("rank", Integer, doc="1 for the highest score; null: not among the best predictions"),
     Column("score", Float, doc="score of the tag; null: only confirmed"),
     Column(
         "model_id",
         Id,
         ForeignKey(models.c.id),
-        doc="the model of the tag or of the embedding; null like the score",
+        doc="the model of the tag or embedding; null like `score`",
     ),
     Column(
         "source",
         Text,
         nullable=False,
-        doc="where the tag comes from: `model`, `taught` (a landmark that people taught) or `verdict` (only confirmed)",
+        doc="`model`, `taught` or `verdict` (only confirmed)",
     ),
     Column("verdict", Text, doc="`confirmed` or `rejected`; null: no verdict"),
     Column(
         "accepted",
         Boolean,
         nullable=False,
-        doc="true if confirmed, false if rejected or if the image was put away as not a landmark, else whether the score, or score and "
-        "position, reach the threshold",
+        doc="true if confirmed, false if rejected or dismissed, else as in `tags` and `taught_tags`",
     ),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
     info={
-        "doc": "A landmark of an image. This view joins tags and taught tags with verdicts and dismissals: a rejected tag is never accepted, a confirmed one always."
+        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always."
     },
 )
