@@ -52,8 +52,9 @@ or `top_k = 3`. An option of a command takes precedence over the environment, an
 
 The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application Support/tagger`), or the one that `TAGGER_CONFIG`
 names. Relative paths in it are relative to its folder. A `tagger.toml` in the working directory is ignored with a hint, because
-settings can name a model, and a model is a program. To use settings of a folder that you trust, run
-`export TAGGER_CONFIG=./tagger.toml` in it, or `TAGGER_CONFIG=./tagger.toml tagger tag .` for one command.
+settings can name a model, and a model is a program. In a folder that you trust, run `export TAGGER_CONFIG=./tagger.toml`.
+
+An empty default is explained in the meaning.
 
 | variable | type | default | meaning |
 |---|---|---|---|
@@ -69,6 +70,17 @@ UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00
 Example queries: [Search tags](../how-to/search.md#in-sql). Kinds of failure: [Failures](failures.md).
 """
 
+BOOKKEEPING = {
+    "position_changes",
+    "landmark_block_counts",
+    "landmark_totals",
+    "month_block_counts",
+    "month_totals",
+    "changed_blocks",
+    "access_names",
+    "sign_in_attempts",
+}
+"""Tables that only the program reads: a line for each."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
     (UtcDateTime, "time in UTC"),
@@ -265,18 +277,25 @@ def _type_name(annotation: Any) -> str:
 
 def _setting_default(field: FieldInfo) -> str:
     if field.default_factory is not None or field.default is None:
-        return "see meaning"
+        return ""
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _tables() -> Iterator[str]:
-    """A section for each table, views first."""
-    for table in (*views.tables.values(), *metadata.tables.values()):
+    """A section for each table, views first, and one for all that are bookkeeping."""
+    tables = [*views.tables.values(), *metadata.tables.values()]
+    for table in tables:
+        if table.name in BOOKKEEPING:
+            continue
         yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n| column | type | meaning |\n|---|---|---|\n"
         columns_to_explain = (column for column in table.columns if column.doc != "primary key")
         for (type_name, meaning), columns in groupby(columns_to_explain, _column_cells):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"| {names} | {_cell(type_name)} | {_cell(meaning)} |\n"
+    yield "\n## Bookkeeping\n\nOnly the program reads these tables.\n\n| table | a row is |\n|---|---|\n"
+    for table in tables:
+        if table.name in BOOKKEEPING:
+            yield f"| `{table.name}` | {_cell(table.info['doc'])} |\n"
 
 
 def _column_cells(column: Column[Any]) -> tuple[str, str]:

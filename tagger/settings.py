@@ -128,11 +128,11 @@ class Settings(BaseModel):
     redis_url: str | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
     model: str | None = None
-    """Name of a registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the registered model in use, else the model of the package."""
+    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the model in use, else that of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     raw_pairs: bool = True
-    """Whether a RAW file and the JPEG or HEIC of the same name in its folder are one photo. A scan of the folder applies a change."""
+    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan of the folder applies a change."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     """Number of predictions stored for each photo."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -140,7 +140,7 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Images in one forward pass. Default: the fastest size on this machine."""
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
-    """Language of the landmarks' names that are shown and written to metadata, like `de` or `zh-Hant`; landmarks without a name in it keep their own. Default: the language of the model."""
+    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it. Default: that of the model."""
     backend: Literal["auto", "torchscript", "openvino"] = "auto"
     """Library that runs the model. `auto` selects the fastest on this machine; `torchscript` gives the same scores on every machine."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -152,11 +152,11 @@ class Settings(BaseModel):
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
     sandbox: Literal["suspicious", "always"] = "suspicious"
-    """Which photos are decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads to the page always are, and RAW photos without a preview."""
+    """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads and RAW photos without a preview always are."""
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """Seconds for which a photo must not have changed before it is read, as it may still be being copied. 0 reads it at once."""
+    """Seconds without a change before a photo is read, as it may still be being copied. 0 reads it at once."""
     keep_jobs_days: Annotated[int, Field(ge=1)] | None = None
-    """Days after which workers remove what an ended job did to each photo, except for the counts; tags, verdicts, failures and what undoes written metadata stay. Default: it is kept."""
+    """Days after which workers remove the items of an ended job; its counts, and all tags, verdicts, failures and data for undo, stay. Default: never."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
@@ -166,15 +166,15 @@ class Settings(BaseModel):
     worker_photos_per_second: Annotated[float, Field(gt=0)] | None = None
     """Most photos per second that a worker reads, or whose metadata it writes. Default: no limit."""
     worker_max_load: Annotated[float, Field(gt=0)] | None = None
-    """Load average of the last minute, divided by the number of cores, above which a worker starts nothing new. It includes the worker's own load. Default: no limit."""
+    """Load average of the last minute per core, the worker's own included, above which a worker starts nothing new. Default: no limit."""
     worker_nice: Annotated[int, Field(ge=1, le=19)] | None = None
-    """CPU priority of a worker and its child processes: 19 is the lowest. On Linux, they also use disks only when no other program does. Default: the priority of the program that starts the worker."""
+    """CPU priority of a worker and its child processes, 19 lowest. On Linux, they also use disks only when no other program does. Default: inherited."""
     worker_pause_on_battery: bool = False
     """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
     worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Minutes without work after which a worker exits with code 0, for what starts workers on demand. Without effect in `tagger up`. Default: it never exits."""
+    """Minutes without work after which a worker exits with code 0. Without effect in `tagger up`. Default: never."""
     worker_unload_after_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Minutes without work after which a worker unloads its model, which gives its memory back; the next chunk loads it again. Default: it stays loaded."""
+    """Minutes without work after which a worker unloads its model to free memory. Default: never."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     log_paths: bool = False
@@ -196,17 +196,17 @@ class Settings(BaseModel):
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
-    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Other clients' are ignored. Default: people sign in to the page."""
+    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Annotated[
         Literal["viewer", "editor", "none"] | None, BeforeValidator(lambda value: value or "none")
     ] = None
-    """Role of a person whom `TAGGER_WEB_USER_HEADER` names, or the provider of `TAGGER_WEB_OIDC_ISSUER` signs in, for the first time. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
+    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
-    """URL of a tile server for the page's map, like `https://tiles.example/{z}/{x}/{y}.png`, which browsers load from there; it must allow other origins. Default: the map of the package."""
+    """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and in answers of the API are paths without a host; `tagger share add` prints them with `http://127.0.0.1:8080`, and the page with its own address."""
+    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and the API have no host; `tagger share add` uses `http://127.0.0.1:8080`, and the page its own address."""
     web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
     """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
     web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
@@ -216,11 +216,11 @@ class Settings(BaseModel):
     )
     """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
     web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
-    """Claim in which the provider gives people their role, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: roles are those of `tagger user`."""
+    """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger user`."""
     web_oidc_name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_label)] | None = None
     """Name of the provider on the page, like `Contoso` for the button *Sign in with Contoso*. Default: its host."""
     web_oidc_sign_out: bool = True
-    """Whether people who sign out of the page are signed out at the provider too, if it offers that: of all programs that use it."""
+    """Whether signing out of the page signs people out at the provider too, and so of all its programs."""
     webhook_url: WebhookUrl | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
     webhook_secret: WebhookSecret | None = Field(None, repr=False, validate_default=True)
@@ -228,13 +228,13 @@ class Settings(BaseModel):
     webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
         default_factory=dict, repr=False
     )
-    """Several receivers of events, as a JSON object of names of your choice: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. Without `events`, a receiver gets all. The receiver of `TAGGER_WEBHOOK_URL`, if there is one, is called `default`."""
+    """Receivers of events by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. Without `events`, a receiver gets all. The receiver of `TAGGER_WEBHOOK_URL` is `default`."""
     webhook_failure_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of failed photos above which a finished job is reported as `job.failures`, too."""
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
     """URL of an S3-compatible server for `s3://` addresses, like `http://minio.example:9000`. Default: `AWS_ENDPOINT_URL`, else AWS."""
     roots: dict[str, Path] = Field(default_factory=dict)
-    """Folders of roots on this machine, as a JSON object of root name to folder, where they differ from the database."""
+    """Folders of roots that differ on this machine, as a JSON object of root names."""
 
     @property
     def effective_database_url(self) -> str:
