@@ -161,7 +161,8 @@ def _section(group: OptionGroup) -> str:
 def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
     for path, each in _commands(name, command):
-        yield f"\n### {path}\n\n{_help(each)}\n{_parameters(each, groups)}"
+        text = _help(each).removesuffix(f"\n\nExample: {path}")
+        yield f"\n### {path}\n\n{text}\n{_parameters(each, groups)}"
 
 
 def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
@@ -187,7 +188,7 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
     shared = {group: [row for row in group.rows if row in rows] for group in groups}
     own = [row for row in rows if not any(row in names for names in shared.values())]
     links = "; ".join(_shared_options(group, names) for group, names in shared.items() if names)
-    return ("\n" + "".join(own) if own else "") + (f"\nShared options: {links}.\n" if links else "")
+    return ("\n" + "".join(own) if own else "") + (f"\nShared: {links}.\n" if links else "")
 
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
@@ -301,8 +302,11 @@ def _tables() -> Iterator[str]:
 def _column_cells(column: Column[Any]) -> tuple[str, str]:
     """The type and the meaning of a column. Neighbouring columns with the same two share a row."""
     type_name = next(name for kind, name in COLUMN_TYPES if isinstance(column.type, kind))
-    references = "".join(f" → `{key.target_fullname}`" for key in column.foreign_keys)
-    return type_name + (" or null" if column.nullable else ""), f"{column.doc}{references}"
+    meaning = column.doc or ""
+    for key in column.foreign_keys:
+        is_named_alike = meaning.removeprefix("the ") + "s" == key.column.table.name
+        meaning = f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
+    return type_name + (" or null" if column.nullable else ""), meaning
 
 
 def _keys(table: Table) -> str:

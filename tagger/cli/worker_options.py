@@ -17,7 +17,7 @@ class WorkerOptions:
         typer.Option(
             "--window",
             metavar="FROM-TO",
-            help="Process jobs only at this time of day, like 22:00-06:00, in local time. At its end, finished photos are stored and the others wait for the next one. (env: TAGGER_WORKER_WINDOW, default: all day)",
+            help="Process jobs only at this time of day, like 22:00-06:00, in local time. (env: TAGGER_WORKER_WINDOW, default: all day)",
         ),
     ] = None
     photos_per_second: Annotated[
@@ -33,7 +33,7 @@ class WorkerOptions:
         typer.Option(
             "--max-load",
             min=0.01,
-            help="Start no new chunk while the load average of the last minute, divided by the number of cores, is higher. 1 is a busy machine. (env: TAGGER_WORKER_MAX_LOAD, default: none)",
+            help="Start no new chunk while the load average of the last minute per core is higher. 1 is a busy machine. (env: TAGGER_WORKER_MAX_LOAD, default: none)",
         ),
     ] = None
     nice: Annotated[
@@ -69,7 +69,7 @@ class WorkerOptions:
             "--unload-after",
             min=0.01,
             metavar="MINUTES",
-            help="Unload the model after this time without work, to give its memory back; the next chunk loads it again. (env: TAGGER_WORKER_UNLOAD_AFTER_MINUTES, default: never)",
+            help="Unload the model after this time without work, to free its memory. (env: TAGGER_WORKER_UNLOAD_AFTER_MINUTES, default: never)",
         ),
     ] = None
 

@@ -48,8 +48,7 @@ def audit(
 ) -> None:
     """List who signed in and who changed what, newest first.
 
-    It has sign-ins, wrong tokens and passwords, and changes. Verdicts carry their author themselves; only imported and withdrawn
-    ones are listed. An unknown --action names all actions. Entries are kept for 400 days, and at most a million of them.
+    Of verdicts, only imported and withdrawn ones are listed. An unknown --action names all actions. Entries are kept for 400 days, and at most a million of them.
 
     Example: tagger audit --since 7d --action sign-in --action sign-in-refused
     """

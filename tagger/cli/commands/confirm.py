@@ -43,7 +43,7 @@ Withdraw = Annotated[
 
 CONFIRM_HELP = """Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.
 
-    The landmark can be any landmark of a registered model, predicted for this photo or not, or one of your own. The verdict applies to
+    The landmark can be any of a registered model, or one of your own. The verdict applies to
     every copy of the photo and survives new models.
 
     For example:
@@ -54,7 +54,7 @@ CONFIRM_HELP = """Confirm that photos show a landmark. The landmark becomes an a
 """
 REJECT_HELP = """Reject a landmark for photos. No model can give them this tag again.
 
-    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the previous one.
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one.
 
     For example:
 

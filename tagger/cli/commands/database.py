@@ -35,8 +35,7 @@ DatabaseFile = Annotated[
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
-    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Before you
-    upgrade a server, back it up. Workers may go on, and are restarted with the new version afterwards.
+    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Back up a server first. Workers may run meanwhile; restart them with the new version afterwards.
 
     Example: tagger db upgrade
     """
@@ -82,8 +81,7 @@ def check(json: Json = False) -> None:
 def recount(json: Json = False) -> None:
     """Count the photos of each landmark and month again, if `tagger db check` says that the kept numbers are wrong.
 
-    `tagger landmarks` and the page show these numbers. They are kept up to date by triggers of the database; programs that switch
-    triggers off while they change rows, such as some restores, make them wrong. Workers may go on meanwhile.
+    `tagger landmarks` and the page show these numbers. Triggers of the database keep them up to date; restores that switch triggers off make them wrong. Workers may run meanwhile.
 
     Example: tagger db recount
     """
@@ -130,8 +128,7 @@ def prune(
 ) -> None:
     """Remove what old jobs did to each photo. The jobs and their counts stay.
 
-    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `failures` of metadata
-    jobs and the history of photos lack these jobs. Workers do it by themselves with TAGGER_KEEP_JOBS_DAYS.
+    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `failures` of metadata jobs and the history of photos lack these jobs.
 
     Example: tagger db prune --older-than 90d --dry-run
     """
@@ -199,8 +196,7 @@ def import_(
 ) -> None:
     """Import a file of `tagger export` into an empty database: all of it, or nothing.
 
-    Every row keeps its number. Nothing of it runs by itself: open jobs and schedules are paused, and no model is in
-    use. The command lists them with the commands that activate them; --dry-run lists them before you import.
+    Every row keeps its number. Open jobs and schedules are paused, and no model is in use; the command lists the commands that activate them.
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
     """

@@ -47,8 +47,7 @@ def dismiss(
 ) -> None:
     """Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.
 
-    The verdict applies to every copy of the photo and survives new models. Photos with a confirmed landmark are left out. To list the
-    photos that were put away, run `tagger query --dismissed`.
+    The verdict applies to every copy of the photo and survives new models. Photos with a confirmed landmark are left out. `tagger query --dismissed` lists the photos that were put away.
 
     For example:
 

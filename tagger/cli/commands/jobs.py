@@ -45,8 +45,7 @@ def retry(
 ) -> None:
     """Classify failed photos again, in a new job for the workers, and print the number of the job.
 
-    With JOB: the failed photos of this job, with its model. Without JOB: all failed photos, with the model in use.
-    Photos that were tagged since are left out.
+    With JOB: the failed photos of this job, with its model. Without: all failed photos, with the model in use.
 
     Example: tagger retry --kind unreadable --kind timed-out --wait
     """

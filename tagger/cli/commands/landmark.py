@@ -169,8 +169,7 @@ def merge(
 ) -> None:
     """Merge a landmark into another one, which gets its verdicts, tags and names.
 
-    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the newer one
-    stays; the older one is in the audit log.
+    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the newer one stays.
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """

@@ -72,10 +72,7 @@ def locate(
 ) -> None:
     """Estimate where photos without GPS were taken, and count where positions come from.
 
-    A photo with a landmark was taken near it. One without was taken where a track was at its time, else between those
-    that the same camera, or one that is used with it, took before and after. Positions follow from what is stored: no photo
-    is changed, and only those that an earlier version stored are read, once. All positions are brought up to date; the
-    options about photos select which are counted.
+    A photo with a landmark was taken near it. One without was taken where a track was at its time, else between photos of the same camera, or of one used with it, before and after. No photo is changed. All positions are updated; the query options select which photos are counted.
 
     For example:
 

@@ -109,8 +109,7 @@ def write(
 ) -> None:
     """Write all accepted tags of the photos that match the options to their metadata.
 
-    Files that are up to date are not changed, so you can interrupt the command and run it again. Tags that were
-    rejected since, and positions that are no longer estimated, are removed. Try it with `--to sidecar --dry-run` first.
+    Files that are up to date are not changed, so you can interrupt the command and run it again. Tags rejected since, and positions no longer estimated, are removed.
 
     For example:
 
@@ -149,8 +148,7 @@ def undo(
 ) -> None:
     """Undo what tagger wrote to photos and sidecar files, and nothing else.
 
-    A file that no other program has changed since becomes identical to the original, byte for byte. From other
-    files, only the values that tagger wrote are removed. The tags in the database stay.
+    A file that no other program has changed since becomes identical to the original. From other files, only the values that tagger wrote are removed. The tags in the database stay.
 
     For example:
 

@@ -106,8 +106,7 @@ def use(
 ) -> None:
     """Select the model for all commands and jobs that name none.
 
-    Photos keep their tags until they are classified again. If you select the model of the package, upgrades of
-    the package replace it.
+    Photos keep their tags until they are classified again.
 
     Example: tagger model use mine
     """

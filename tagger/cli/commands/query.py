@@ -52,7 +52,7 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match all options; of an option that is repeated, any of its values. Rejected tags are never found; confirmed tags always count as accepted. --near, --country
+    A photo must match all options; of a repeated option, any of its values. Rejected tags are never found; confirmed tags always are accepted. --near, --country
     and --position also find photos without tags.
 
     For example:

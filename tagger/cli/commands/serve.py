@@ -47,8 +47,7 @@ def serve(
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
-    By default, only this machine can connect. At any other address, people sign in with the token of
-    TAGGER_WEB_TOKEN, or by name after `tagger user add`. If it is not set, the command generates a token and prints it.
+    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN, which the command generates and prints if it is not set, or by name after `tagger user add`.
 
     Example: tagger serve
     """

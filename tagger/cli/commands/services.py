@@ -65,8 +65,7 @@ def worker(
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
-    On a signal, the worker stores its finished photos and returns the others to the queue. Without
-    TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
+    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
 
     Example: tagger worker --window 22:00-06:00 --nice 10
     """
@@ -90,8 +89,7 @@ def worker(
 def beat() -> None:
     """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
 
-    Beat sends a message when a schedule is due, and a worker runs the backfill. To run several beats is safe.
-    If beat was down when a schedule was due, the schedule runs once when beat is back.
+    A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
     Equivalent to: celery -A worker.app beat
     """
     from worker.broker import check_broker, find_broker

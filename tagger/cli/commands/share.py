@@ -75,8 +75,7 @@ def add(
 ) -> None:
     """Share photos: print a link with which anybody can see them, without signing in.
 
-    The share of a query follows it: new photos of the landmark appear, and photos whose tag is rejected disappear. Visitors see the
-    photos of the share alone, and can change nothing. The link is stored as a hash, so it cannot be printed again.
+    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors see only the photos of the share, and can change nothing. The link cannot be printed again.
 
     For example:
 

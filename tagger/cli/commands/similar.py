@@ -36,7 +36,7 @@ def similar(
 ) -> None:
     """List the stored photos that resemble one of these most. Copies of these are left out.
 
-    Stored embeddings are compared. Only photos without one are opened, and nothing is stored.
+    Only photos without a stored embedding are opened, and nothing is stored.
 
     For example:
 

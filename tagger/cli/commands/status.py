@@ -176,7 +176,7 @@ def failures(
 ) -> None:
     """List the photos that fail now: the kind of failure, what to do, and the number of attempts.
 
-    Photos that were tagged since are not listed. For a metadata job, list the photos that it did not write.
+    For a metadata job, list the photos that it did not write.
 
     For example:
 

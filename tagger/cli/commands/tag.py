@@ -72,9 +72,7 @@ def tag(
 ) -> None:
     """Tag photos in this process, without workers or Redis.
 
-    The command prints one line for each photo and stores the tags in the database. It skips photos that are tagged
-    already, so you can interrupt it and run it again. It changes no photo unless you use --write, and
-    `tagger metadata undo` reverts what was written.
+    The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no photo unless you use --write; `tagger metadata undo` reverts what was written.
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
@@ -104,10 +102,7 @@ def watch(
 ) -> None:
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
-    In folders, that takes seconds. Photos that are still being copied are tagged when they are complete, and deleted ones
-    are marked as gone. Buckets are asked every minute for photos behind their greatest key. All folders and buckets are
-    scanned from time to time, too: network shares and buckets do not report changes. Photos that failed are tried again
-    when they change.
+    In folders, that takes seconds. Deleted photos are marked as gone. Buckets are asked every minute for photos behind their greatest key. Everything is scanned from time to time, too: network shares and buckets do not report changes. Photos that failed are tried again when they change.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
@@ -206,8 +201,7 @@ def enqueue(
 ) -> None:
     """Record photos as a job for the workers, and print the number of the job.
 
-    The command stores the job in the database before it sends messages. If Redis or the workers are unavailable,
-    the job starts when they are back.
+    If Redis or the workers are unavailable, the job starts when they are back.
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """

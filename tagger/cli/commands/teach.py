@@ -92,9 +92,7 @@ def teach(
 ) -> None:
     """Teach a landmark from a few photos, and tag every photo that shows it.
 
-    Five photos from different sides are a good start. The command confirms them, learns what they have in common, and
-    compares it with all photos that have been tagged, without opening them again. What is sure becomes a tag, and what
-    is probable a suggestion. Confirm or reject suggestions: the landmark is learned better at once.
+    Five photos from different sides are a good start. The command confirms them, and compares them with all tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion. Each verdict on a suggestion improves what was learned.
 
     For example:
 

@@ -42,7 +42,7 @@ def add(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Add a token for the page and print it. It is stored as a hash, so it cannot be printed again.
+    """Add a token for the page and print it. It cannot be printed again.
 
     The page asks for tokens if TAGGER_WEB_TOKEN is set, or if other machines can connect to it.
 

@@ -29,8 +29,7 @@ def trips(
 ) -> None:
     """List trips: photos that were taken away from home, grouped by time and place, newest first.
 
-    To list the photos of a trip, give its id to the option --trip of `query` and other commands. Trips follow from the
-    positions of photos, so run `tagger locate` first if photos have no GPS.
+    The option --trip of `query` takes the id of a trip. If photos have no GPS, run `tagger locate` first.
 
     For example:
 

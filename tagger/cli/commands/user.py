@@ -171,7 +171,7 @@ def link(
 ) -> None:
     """Let a person sign in at the provider of TAGGER_WEB_OIDC_ISSUER. Ends the person's sessions.
 
-    The page shows their subject to people whom it refuses; `tagger audit --action sign-in-refused` lists it.
+    `tagger audit --action sign-in-refused` lists the subjects of people who were refused.
 
     Example: tagger user link ada 248289761001
     """
