@@ -29,9 +29,9 @@ from bench.peers.loader import PhotoDataset
 from bench.peers.network import load_network
 from bench.photos import photos_in, save_resized
 from bench.report import note, print_heading, print_table, value_range
-from tagger.images import decode_photo
-from tagger.inference.devices import Device, choose_device, core_count, quiet_threads
-from tagger.inference.model import Model
+from tagger.model.devices import Device, choose_device, core_count, quiet_threads
+from tagger.model.model import Model
+from tagger.photos.decoding import decode_photo
 from tagger.photos.source import FolderSource
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits, Request, RequestResult

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tagger.inference.backends.protocol import BackendName
-    from tagger.inference.model import Model
+    from tagger.model.backends.protocol import BackendName
+    from tagger.model.model import Model
 
 SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
 MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
@@ -21,12 +21,12 @@ def load_model(
     backend: "BackendName | None" = None,
 ) -> "Model":
     """Load a model on a kind of device. The selection of its backend is kept where the tagger keeps it with this data folder."""
-    from tagger.catalog.backend_selections import StoredSelections
     from tagger.database.connection import open_database
-    from tagger.inference.artifact import file_digest, read_manifest
-    from tagger.inference.backends.protocol import BackendOptions
-    from tagger.inference.devices import choose_device, passes_at_once
-    from tagger.inference.model import load_fastest_model
+    from tagger.library.catalog.backend_selections import StoredSelections
+    from tagger.model.artifact import file_digest, read_manifest
+    from tagger.model.backends.protocol import BackendOptions
+    from tagger.model.devices import choose_device, passes_at_once
+    from tagger.model.model import load_fastest_model
 
     device = choose_device(kind, batch_size)
     options = BackendOptions(backend, passes_at_once(device, None), batch_size)

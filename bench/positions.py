@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.report import note, print_heading, print_table
-from tagger.positions.estimation import QUANTILE_90, Floats, Indices, Truth, distances_m, estimate
-from tagger.positions.estimation import Sequence as Line
+from tagger.library.positions.estimation import QUANTILE_90, Floats, Indices, Truth, distances_m, estimate
+from tagger.library.positions.estimation import Sequence as Line
 
 MAX_GAP_S = 7200.0
 CAMERA_TRUST = 3

@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bench.report import note, print_heading, print_table
-from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.database.connection import Database
-from tagger.query.find import find_tagged
-from tagger.query.options import Near, PhotoQuery
+from tagger.library.catalog.landmarks import Landmark, all_landmarks
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import Near, PhotoQuery
 from tests.rig.large_library import JOBS, ROOT, make_library
 from tests.rig.servers import PostgresServer
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tagger.inference.devices import core_count, processor_name
+from tagger.model.devices import core_count, processor_name
 
 PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "celery", "redis")
 

@@ -24,11 +24,11 @@ from pydantic import (
     field_validator,
 )
 
-from tagger.addresses import BUCKET_SCHEMES, is_loopback
 from tagger.errors import SettingsInvalid
-from tagger.languages import LANGUAGE_PATTERN
 from tagger.settings_sources import JSON_EXAMPLES, config_file, environment_values, file_values
-from tagger.times_of_day import DailyWindow
+from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
+from tagger.system.languages import LANGUAGE_PATTERN
+from tagger.system.times_of_day import DailyWindow
 from tagger.webhook_receivers import (
     DEFAULT_RECEIVER,
     MAX_RECEIVERS,

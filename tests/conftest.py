@@ -24,7 +24,7 @@ from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
 
 from tagger.database.connection import Database, open_database
-from tagger.inference.devices import quiet_threads
+from tagger.model.devices import quiet_threads
 from tagger.pipeline.child_process import minimal_environment
 
 if TYPE_CHECKING:

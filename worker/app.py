@@ -5,9 +5,9 @@ from typing import Any
 
 from celery import signals
 
-from tagger.addresses import check_redis_url
-from tagger.inference.devices import quiet_threads
+from tagger.model.devices import quiet_threads
 from tagger.settings import load_settings
+from tagger.system.addresses import check_redis_url
 from worker.broker import find_broker
 from worker.celery_app import make_app
 from worker.logs import set_up_logging

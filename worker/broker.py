@@ -11,9 +11,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.addresses import check_redis_url, redact_url
 from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import TakenMessages
+from tagger.system.addresses import check_redis_url, redact_url
 from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS
 from worker.embedded_redis import start_embedded

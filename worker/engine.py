@@ -9,24 +9,24 @@ import torch
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.catalog.registered_models import resolve_model
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
-from tagger.enqueue.schedule_windows import pause_ended_runs
-from tagger.enqueue.ticks import record_tick
-from tagger.inference.devices import choose_device
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
+from tagger.jobs.enqueue.schedule_windows import pause_ended_runs
+from tagger.jobs.enqueue.ticks import record_tick
+from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.ledger.chunks import Claim, claim_chunk
 from tagger.ledger.jobs import TRACE
-from tagger.metrics import DEVICE_MEMORY
-from tagger.processing.claimed_chunk import SLICE_S, ChunkEnd
-from tagger.processing.executor import ChunkExecutor
-from tagger.processing.photo_rate import PhotoRate
+from tagger.library.catalog.registered_models import resolve_model
+from tagger.model.devices import choose_device
 from tagger.settings import Settings
-from tagger.tracing import link_to, span
+from tagger.system.metrics import DEVICE_MEMORY
+from tagger.system.tracing import link_to, span
 from tagger.webhooks.delivery import receivers_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage

@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
-from tagger.tracing import start_tracing, stop_tracing
+from tagger.system.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
 from worker.machine import lower_priority
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from tagger.processing.model_cache import ModelCache
+from tagger.jobs.processing.model_cache import ModelCache
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,10 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
-from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.errors import DatabaseError, outage_text
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
     SentMessage,
     missing_messages,
@@ -36,9 +34,11 @@ from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.retention import remove_old_items
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
-from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
-from tagger.positions.update import SmallUpdates
+from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+from tagger.library.catalog.roots import list_roots, unavailable_roots
+from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
+from tagger.system.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
 from tagger.webhooks.messages import remove_old_messages
 from worker.broker import queue_depths, taken_messages
 from worker.celery_config import QUEUES

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.metrics import WORKER_WAITS
 from tagger.settings import Settings
-from tagger.times_of_day import DailyWindow
+from tagger.system.metrics import WORKER_WAITS
+from tagger.system.times_of_day import DailyWindow
 from worker.machine import is_on_battery, load_per_core
 from worker.queue_order import only_ticks
 

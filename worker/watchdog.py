@@ -12,7 +12,7 @@ from typing import Protocol
 
 from celery.worker import state
 
-from tagger.processing.activity_monitor import ActivityMonitor
+from tagger.jobs.processing.activity_monitor import ActivityMonitor
 
 log = logging.getLogger(__name__)
 

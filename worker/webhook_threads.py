@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
-from tagger.metrics import WEBHOOK_EVENTS
+from tagger.system.metrics import WEBHOOK_EVENTS
 from tagger.webhooks.delivery import Receiver
 from tagger.webhooks.messages import MessageCounts, count_messages
 from tagger.webhooks.sending import send_due

@@ -28,7 +28,7 @@ from bench.compare.stored_tags import ExpectedTags
 from bench.models import SHIPPED
 from bench.peers import TOP_K
 from bench.report import names_of, note, print_heading
-from tagger.inference.artifact import read_manifest
+from tagger.model.artifact import read_manifest
 
 CACHE = Path("build") / "bench-photos"
 

@@ -14,16 +14,16 @@ from sqlalchemy import Connection, text
 from bench.fleet.jobs import JobCosts, Servers, run_job
 from bench.fleet.photos import ListedFolder
 from bench.report import note
-from tagger.catalog.kept_counts import recount_all
-from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, Runner
 from tagger.database.schema import upgrade_database
-from tagger.enqueue import scan
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
-from tagger.enqueue.selection import Selection
-from tagger.enqueue.tag_jobs import record_tag_job, tag_job
-from tagger.positions.update import SmallUpdates
+from tagger.jobs.enqueue import scan
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
+from tagger.jobs.enqueue.selection import Selection
+from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.library.catalog.kept_counts import recount_all
+from tagger.library.catalog.registered_models import resolve_model
+from tagger.library.positions.update import SmallUpdates
 from tagger.settings import load_settings
 from tests.rig.large_library import ROOT, add_older_model, fill_library
 from tests.rig.postgres_databases import autocommitted

@@ -10,9 +10,9 @@ from datetime import timedelta
 import numpy as np
 
 from bench.queries import FIRST_TAKEN
-from tagger.catalog.registered_models import RegisteredModel
-from tagger.inference.predictions import Prediction
+from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.metadata.camera import CameraFacts
+from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.other_files import OtherFiles

@@ -20,17 +20,17 @@ from typing import TypeVar
 from celery import Celery
 
 from bench.fleet.photos import Model
-from tagger.catalog.registered_models import resolve_model
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import with_retry
+from tagger.jobs.processing.chunk_results import STORE_PHOTOS
+from tagger.jobs.processing.open_items import ItemResult, OpenItem, open_items
+from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim, claim_chunk, photos_claimed_earlier
 from tagger.ledger.jobs import finish_job
-from tagger.places.taught_tags import TaughtCache
-from tagger.processing.chunk_results import STORE_PHOTOS
-from tagger.processing.open_items import ItemResult, OpenItem, open_items
-from tagger.processing.storage import store_results
+from tagger.library.catalog.registered_models import resolve_model
+from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.settings import load_settings
 from worker.broker import Broker
 from worker.celery_app import make_app

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from bench.page.library import Library, Response, Server
 from bench.report import note, print_table
-from tagger.query.cursors import encode_cursor
-from tagger.query.find import find_tagged_page
-from tagger.query.options import PhotoQuery
+from tagger.library.query.cursors import encode_cursor
+from tagger.library.query.find import find_tagged_page
+from tagger.library.query.options import PhotoQuery
 
 TARGET_MS = 300.0
 INCOMPLETE = (b"Photos are being counted", b"Covers are being chosen")

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from bench.models import MAX_BYTES, MAX_PIXELS, load_model
 from bench.photos import photos_in
 from bench.report import note
-from tagger.inference.background import BackgroundStatistics
-from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, EmbeddingSpace, learn
-from tagger.places.learning import LIBRARY_SAMPLE
+from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, EmbeddingSpace, learn
+from tagger.library.teaching.learning import LIBRARY_SAMPLE
+from tagger.model.background import BackgroundStatistics
 
 if TYPE_CHECKING:
-    from tagger.inference.model import Model
+    from tagger.model.model import Model
 
 PRECISION = 0.95
 LEAST_SOUGHT = 3
@@ -83,7 +83,7 @@ def read_collection(model_file: Path, places: Path, others: list[Path]) -> Colle
 
 
 def _background(model_file: Path) -> BackgroundStatistics:
-    from tagger.inference.artifact import file_digest, read_background, read_manifest
+    from tagger.model.artifact import file_digest, read_background, read_manifest
 
     manifest = read_manifest(model_file)
     if manifest.embedding is None:
@@ -100,7 +100,7 @@ def _without(folder: Path, landmarks: list[str]) -> list[Path]:
 
 def _embeddings(model: "Model", files: list[Path]) -> Values:
     """Embeddings (N, D)."""
-    from tagger.images import decode_photo
+    from tagger.photos.decoding import decode_photo
     from tagger.photos.files import read_photo
 
     note(f"computing embeddings of {len(files)} photos")

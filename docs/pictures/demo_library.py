@@ -16,21 +16,21 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule, pause_schedule
-from tagger.enqueue.selection import select_paths
-from tagger.enqueue.tag_jobs import record_tag_job, tag_job
-from tagger.enqueue.ticks import record_tick
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
+from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.enqueue.ticks import record_tick
+from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
-from tagger.processing.executor import ChunkExecutor
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.settings import Settings
-from tagger.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)

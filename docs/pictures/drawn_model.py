@@ -10,7 +10,7 @@ from PIL import ImageOps
 
 from docs.pictures.drawn_landmarks import GAZETTEER, draw_landmark
 from docs.pictures.drawn_library import SIZES
-from tagger.inference.artifact import InputRule, Label, Manifest, save_artifact
+from tagger.model.artifact import InputRule, Label, Manifest, save_artifact
 
 SIDE = 96
 FIRST_SEED = 100_000

@@ -9,8 +9,8 @@ from tagger.cli.output.progress import ProgressLine
 from tagger.cli.taught_landmarks import update_taught_landmarks
 
 if TYPE_CHECKING:
-    from tagger.catalog.landmarks import Landmark
     from tagger.cli.session import Session
+    from tagger.library.catalog.landmarks import Landmark
 
 
 def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:
@@ -24,9 +24,9 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and the numbers of photos of landmarks."""
-    from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.database.errors import DatabaseError
-    from tagger.positions import update
+    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+    from tagger.library.positions import update
 
     with ProgressLine("locating photos") as line:
         update.update_positions(

@@ -16,13 +16,13 @@ from tagger.cli.output.job_text import count_of
 from tagger.errors import ExamplesMissing, LandmarkNotFound
 
 if TYPE_CHECKING:
-    from tagger.catalog.landmark_edits import NewLandmark
-    from tagger.catalog.landmarks import Landmark
-    from tagger.catalog.registered_models import RegisteredModel
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.enqueue.selection import Selection
-    from tagger.places.examples import Example
+    from tagger.jobs.enqueue.selection import Selection
+    from tagger.library.catalog.landmark_edits import NewLandmark
+    from tagger.library.catalog.landmarks import Landmark
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.examples import Example
 
 
 class ExamplePhotos:
@@ -91,7 +91,7 @@ class ExamplePhotos:
 
     def _untagged(self) -> list[Path]:
         """Files without an embedding, and all folders that exist: they may have new photos."""
-        from tagger.places.examples import paths_without_embedding
+        from tagger.library.teaching.examples import paths_without_embedding
 
         settings, database = self._session
         named = [path for paths in self._paths for path in paths]
@@ -107,12 +107,12 @@ class ExamplePhotos:
         run_local_job(session.database, session.settings, job, lines=False)
 
     def _select(self, paths: Sequence[Path]) -> Selection:
-        from tagger.enqueue.selection import select_paths
+        from tagger.jobs.enqueue.selection import select_paths
 
         return select_paths(paths)
 
     def _examples(self, paths: Iterable[Path], *, only_stored: bool = False) -> list[Example]:
-        from tagger.places.examples import find_examples
+        from tagger.library.teaching.examples import find_examples
 
         database, roots = self._session.database, self._session.settings.roots
         return find_examples(database, self._model, paths, roots, only_stored=only_stored)
@@ -135,8 +135,8 @@ def find_or_add_landmark(
         LandmarkAmbiguous: several landmarks have the name.
         LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark.
     """
-    from tagger.catalog.landmark_edits import add_landmark
-    from tagger.catalog.landmarks import find_landmark
+    from tagger.library.catalog.landmark_edits import add_landmark
+    from tagger.library.catalog.landmarks import find_landmark
 
     with database.write(dry_run=dry_run) as connection:
         try:
@@ -162,7 +162,7 @@ def _check_facts(landmark: Landmark, new: NewLandmark) -> None:
 
 def warn_of_similar_names(database: Database, added: Landmark) -> None:
     """Name the landmarks that a person may have meant who mistyped the name of a new one."""
-    from tagger.catalog.landmarks import landmarks_spelled_like
+    from tagger.library.catalog.landmarks import landmarks_spelled_like
 
     with database.read() as connection:
         similar = landmarks_spelled_like(connection, added)
@@ -175,7 +175,7 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
 
 def confirm_examples(database: Database, landmark: Landmark, examples: ExamplePhotos, by: str | None) -> None:
     """Give the verdicts on the examples."""
-    from tagger.verdicts import VerdictKind, give_verdict_to_photos
+    from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
 
     for kind, photos in (
         (VerdictKind.CONFIRMED, examples.confirmed),

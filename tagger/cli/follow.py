@@ -124,7 +124,7 @@ class _JobPoller:
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
-    from tagger.enqueue.documents import job_document
+    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]

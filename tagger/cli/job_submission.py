@@ -23,8 +23,8 @@ from tagger.system.interruption import set_advice
 if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.database.enums import Priority, Runner
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.enqueue.selection import Selection
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.selection import Selection
     from tagger.settings import Settings
     from worker.broker import Broker
 
@@ -59,7 +59,7 @@ def create_tag_job(
     write: MetadataOptions | None = None,
 ) -> int:
     """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
-    from tagger.enqueue.tag_jobs import record_tag_job, tag_job
+    from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 
     settings, database = session
     new = tag_job(
@@ -109,7 +109,7 @@ def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> 
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
-    from tagger.enqueue.documents import job_document
+    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.job_facts import has_write_option
     from tagger.ledger.progress import list_jobs
 
@@ -140,9 +140,9 @@ def print_plan(
     settings: Settings, selection: Selection, *, reprocess: bool, write: MetadataOptions | None
 ) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.enqueue.inference_options import inference_options
-    from tagger.enqueue.scan import preview_scan
-    from tagger.enqueue.selection import require_available_roots
+    from tagger.jobs.enqueue.inference_options import inference_options
+    from tagger.jobs.enqueue.scan import preview_scan
+    from tagger.jobs.enqueue.selection import require_available_roots
 
     database = open_session(settings, settle_jobs=True).database
     require_available_roots(database, selection, settings.roots)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> Profile | None:
     """Run a local job; `lines` prints a line for each photo. Returns None if the job has nothing to do."""
     from tagger.cli.output.photo_lines import StoredPrinter
-    from tagger.inference.devices import quiet_threads
     from tagger.ledger.progress import list_jobs
+    from tagger.model.devices import quiet_threads
 
     if list_jobs(database, job)[0].is_over:
         return None
     quiet_threads()
-    from tagger.processing.local_runner import run_job
+    from tagger.jobs.processing.local_runner import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         return run_job(database, settings, job, printer.show)
@@ -51,7 +51,7 @@ def send_webhooks(database: Database, settings: Settings) -> None:
 
 def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
     """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
-    from tagger.enqueue.metadata_jobs import select_parent_photos
+    from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
     from tagger.ledger.progress import list_jobs
 
     chained = list_jobs(database, job)[0].write_job

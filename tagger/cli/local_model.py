@@ -6,20 +6,20 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tagger.inference.devices import choose_device
-from tagger.inference.model import Model, load_model
+from tagger.jobs.processing.model_cache import photo_limits
+from tagger.model.devices import choose_device
+from tagger.model.model import Model, load_model
 from tagger.photos.files import PhotoBytes
 from tagger.photos.object_paths import parse_path
 from tagger.photos.source import read_named
 from tagger.pipeline.requests import OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox
-from tagger.processing.model_cache import photo_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tagger.catalog.registered_models import RegisteredModel
-    from tagger.inference.predictions import ImageOutput
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.model.predictions import ImageOutput
     from tagger.settings import Settings
 
 

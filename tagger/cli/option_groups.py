@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.enqueue.selection import Selection
-    from tagger.query.options import PhotoQuery
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.selection import Selection
+    from tagger.library.query.options import PhotoQuery
     from tagger.settings import Settings
 
 
@@ -81,7 +81,7 @@ class QueryOptions:
         Raises:
             typer.BadParameter: an option has an invalid value, or contradicts another one.
         """
-        from tagger.query.options import parse_query
+        from tagger.library.query.options import parse_query
 
         with query_usage():
             return parse_query(
@@ -116,7 +116,7 @@ class TagCommandOptions:
         Raises:
             PathNotFound: a path does not exist.
         """
-        from tagger.enqueue.selection import select_paths
+        from tagger.jobs.enqueue.selection import select_paths
 
         prepare_paths(paths, settings)
         return select_paths(paths, self.include or (), self.exclude or ())
@@ -140,7 +140,7 @@ class WriteOptions:
             typer.BadParameter: the options are invalid, or contradict each other.
         """
         from tagger.database.enums import Target
-        from tagger.enqueue.metadata_options import MetadataOptions
+        from tagger.jobs.enqueue.metadata_options import MetadataOptions
 
         if self.write not in {"none", *Target}:
             raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")

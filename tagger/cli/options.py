@@ -283,7 +283,7 @@ def parse_priority(name: str) -> Priority:
 
 def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int | None:
     """Return the largest error in metres of estimated positions that are written; None: none is written."""
-    from tagger.enqueue.metadata_options import MAX_ERROR_M
+    from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M
 
     if not gps_estimated and max_error_km is not None:
         raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
@@ -322,7 +322,7 @@ def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str], listed_as: s
 
 def parse_date(text: str | None, option: str) -> datetime | None:
     """Return the date and time of an option's value; `option` is its name, like --taken-after."""
-    from tagger.query import options
+    from tagger.library.query import options
 
     with query_usage():
         return options.parse_date(text, option.removeprefix("--").replace("-", "_"))

@@ -50,7 +50,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     if settle_jobs:
         from tagger.ledger.ownership import process_name
         from tagger.ledger.stale_jobs import recover_stale_jobs
-        from tagger.tracing import start_tracing
+        from tagger.system.tracing import start_tracing
 
         start_tracing(process_name())
         recover_stale_jobs(database)
@@ -59,7 +59,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
 def _note_endpoints() -> None:
     """Note the servers of the buckets in the open databases."""
-    from tagger.catalog.roots import note_endpoints
+    from tagger.library.catalog.roots import note_endpoints
 
     for database in _databases:
         with database.read() as connection:
@@ -79,7 +79,7 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
 
 def close_sessions() -> None:
     """Close the databases that the command opened, and send its last traces. `main` calls it when the command ends."""
-    from tagger.tracing import stop_tracing
+    from tagger.system.tracing import stop_tracing
 
     stop_tracing()
     while _databases:

@@ -11,10 +11,10 @@ from tagger.cli.output.progress import ProgressLine
 from tagger.errors import TaggerError
 
 if TYPE_CHECKING:
-    from tagger.catalog.landmarks import Landmark
-    from tagger.catalog.registered_models import RegisteredModel
     from tagger.cli.session import Session
-    from tagger.places.teaching import TaughtState
+    from tagger.library.catalog.landmarks import Landmark
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.teaching import TaughtState
 
 
 def model_in_use(session: Session) -> RegisteredModel:
@@ -24,8 +24,8 @@ def model_in_use(session: Session) -> RegisteredModel:
         EmbeddingsMissing: it gives none.
         ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
     """
-    from tagger.catalog.registered_models import resolve_model
-    from tagger.places.learning import embedding_of
+    from tagger.library.catalog.registered_models import resolve_model
+    from tagger.library.teaching.learning import embedding_of
 
     model = resolve_model(session.database, session.settings.model)
     embedding_of(model)
@@ -36,7 +36,7 @@ def update_with_progress(
     session: Session, model: RegisteredModel, landmark_ids: Collection[int] | None = None
 ) -> int:
     """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images."""
-    from tagger.places.teaching import update_taught
+    from tagger.library.teaching.teaching import update_taught
 
     with ProgressLine("comparing photos") as line:
         return update_taught(
@@ -49,7 +49,7 @@ def update_with_progress(
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
     """Name the backfill for photos that cannot be compared, because another model classified them last."""
-    from tagger.places.teaching import images_without_embedding
+    from tagger.library.teaching.teaching import images_without_embedding
 
     if count := images_without_embedding(session.database, model):
         console.warning(
@@ -63,7 +63,7 @@ def update_taught_landmarks(session: Session, landmark: Landmark | None = None) 
 
     `landmark`: the one that the verdicts are about, if it is one.
     """
-    from tagger.catalog.registered_models import preview_model
+    from tagger.library.catalog.registered_models import preview_model
 
     try:
         if preview_model(session.database, session.settings.model).manifest.embedding is None:
@@ -78,7 +78,7 @@ def update_taught_landmarks(session: Session, landmark: Landmark | None = None) 
 
 
 def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | None, compared: int) -> str:
-    from tagger.places.teaching import taught_state
+    from tagger.library.teaching.teaching import taught_state
 
     if landmark is not None:
         state = taught_state(session.database, model, landmark)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.cli.session import Session
-    from tagger.enqueue.inference_options import InferenceOptions
-    from tagger.enqueue.selection import Selection
+    from tagger.jobs.enqueue.inference_options import InferenceOptions
+    from tagger.jobs.enqueue.selection import Selection
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
     from tagger.photos.folder_watch import Changes, FolderWatch
     from tagger.photos.object_paths import ObjectPath
@@ -47,8 +47,8 @@ class UnseenPhotos:
 
     def scan(self, folder: Path, listing: Iterable[FoundPhoto | FolderProblem]) -> None:
         """Act on the complete listing of a folder or prefix."""
-        from tagger.enqueue.selection import require_available_roots
-        from tagger.enqueue.watched_folders import scan_watched
+        from tagger.jobs.enqueue.selection import require_available_roots
+        from tagger.jobs.enqueue.watched_folders import scan_watched
 
         settings, database = self._session
         selection = replace(self.selection, folders=(folder,))
@@ -60,21 +60,21 @@ class UnseenPhotos:
 
     def tag_files(self, files: Sequence[Path]) -> None:
         """Tag those files that need it."""
-        from tagger.enqueue.watched_folders import unseen_files
+        from tagger.jobs.enqueue.watched_folders import unseen_files
 
         settings, database = self._session
         self._tag_unseen(unseen_files(database, files, self._inference(), settings.roots))
 
     def tag_found(self, prefix: Path, found: Sequence[FoundPhoto]) -> None:
         """Tag those photos of a prefix that need it."""
-        from tagger.enqueue.watched_folders import unseen_photos
+        from tagger.jobs.enqueue.watched_folders import unseen_photos
 
         settings, database = self._session
         self._tag_unseen(unseen_photos(database, prefix, found, self._inference(), settings.roots))
 
     def mark_gone(self, paths: Sequence[Path]) -> None:
         """Mark the photos at or below these paths that no longer exist."""
-        from tagger.enqueue.watched_folders import mark_gone
+        from tagger.jobs.enqueue.watched_folders import mark_gone
 
         _print_gone(mark_gone(self._session.database, paths, self._session.settings.roots))
 
@@ -83,7 +83,7 @@ class UnseenPhotos:
             self._tag(replace(self.selection, folders=(), files=tuple(unseen)))
 
     def _inference(self) -> InferenceOptions:
-        from tagger.enqueue.inference_options import inference_options
+        from tagger.jobs.enqueue.inference_options import inference_options
 
         return inference_options(self._session.database, self._session.settings, reprocess=False)
 

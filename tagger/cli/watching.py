@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tagger.cli.session import Session
-    from tagger.enqueue.selection import Selection
+    from tagger.jobs.enqueue.selection import Selection
 
 SCAN_EVERY_MIN = 60
 ScanEvery = Annotated[

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from tagger.addresses import AddressInvalid, check_postgresql_url
 from tagger.database.errors import is_disk_full, is_permission_missing, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
@@ -25,6 +24,7 @@ from tagger.errors import (
     SettingsInvalid,
     TaggerError,
 )
+from tagger.system.addresses import AddressInvalid, check_postgresql_url
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0

@@ -34,12 +34,12 @@ from tagger.database.enums import (
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
-from tagger.tracing import current_traceparent, span
+from tagger.system.tracing import current_traceparent, span
 from tagger.webhook_receivers import Event
 from tagger.webhooks.events import has_receivers, record_event
 
 WRITE = "write"
-"""The job option with the metadata options of the job that writes its tags (see enqueue.metadata_options)."""
+"""The job option with the metadata options of the job that writes its tags (see jobs.enqueue.metadata_options)."""
 
 TRACE = "traceparent"
 """The job option with the span in which it was recorded, if traces are sent. Spans of its chunks are linked to that one."""

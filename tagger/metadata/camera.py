@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from tagger.metadata.capture_time import CaptureTime, read_capture_time
 from tagger.metadata.formats.heif import read_heif_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, read_gps
-from tagger.photo_origin import PhotoOrigin
 from tagger.photos.containers import exif_of
+from tagger.photos.origin import PhotoOrigin
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 LONGEST_TEXT = 64

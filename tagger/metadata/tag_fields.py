@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from tagger.geo import distance_km
-from tagger.languages import name_in_language
 from tagger.metadata.gps import OUR_METHOD
+from tagger.system.geo import distance_km
+from tagger.system.languages import name_in_language
 
 HIERARCHY_ROOT = "Places"
 POINT = "point"

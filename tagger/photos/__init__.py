@@ -1,4 +1,4 @@
 """Photos in folders: listing them, reading them within limits, detecting their format, identifying their image.
 
-Knows nothing of pixels (see images).
+Pixels are made in `decoding`, from RAW files by their previews (`raw`).
 """

@@ -1,7 +1,7 @@
 """Detects a photo's format by its first bytes. The file's name is no evidence.
 
 This is the only place that knows the signatures of formats, apart from those of cameras' RAW files (see raw). Whether a format
-can be decoded is decided in images.
+can be decoded is decided in decoding.
 """
 
 from enum import StrEnum

@@ -8,8 +8,8 @@ import re
 from pathlib import Path, PosixPath
 from typing import NoReturn, Self
 
-from tagger.addresses import BUCKET_SCHEMES as SCHEMES
 from tagger.errors import ObjectAddressInvalid, ObjectUnsupported
+from tagger.system.addresses import BUCKET_SCHEMES as SCHEMES
 
 _SCHEME_PARTS = tuple(f"{scheme}:" for scheme in SCHEMES)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")

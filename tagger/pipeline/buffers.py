@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tagger.errors import ReadsTimedOut
-from tagger.images import DecodedImage
 from tagger.metadata.camera import CameraFacts
+from tagger.photos.decoding import DecodedImage
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import OpenPhoto, Request, ResultSink
 

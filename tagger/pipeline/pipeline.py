@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.images import Pixels
-from tagger.inference.model import Model, OutOfDeviceMemory
-from tagger.inference.predictions import ImageOutput
-from tagger.metrics import BATCH_FILL, stage_timer
+from tagger.model.model import Model, OutOfDeviceMemory
+from tagger.model.predictions import ImageOutput
+from tagger.photos.decoding import Pixels
 from tagger.pipeline.buffers import DecodedPhoto, PipelineBuffers, Waiter
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
@@ -28,7 +27,8 @@ from tagger.pipeline.requests import (
 )
 from tagger.pipeline.results import Classified, Failed, Result
 from tagger.pipeline.sandbox import Sandbox
-from tagger.tracing import now_ns, record_span
+from tagger.system.metrics import BATCH_FILL, stage_timer
+from tagger.system.tracing import now_ns, record_span
 
 log = logging.getLogger(__name__)
 

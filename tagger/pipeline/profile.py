@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client.samples import Sample
 
-from tagger.metrics import STAGE_CPU_SECONDS, STAGES
+from tagger.system.metrics import STAGE_CPU_SECONDS, STAGES
 
 THREAD_EXIT_S = 0.01
 """How long a thread that has ended in Python may remain in the system's list."""

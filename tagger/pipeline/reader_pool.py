@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
-from tagger.images.memory import MEMORY_BUDGET
-from tagger.metrics import READS_HUNG
+from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, PipelineBuffers
 from tagger.pipeline.failures import internal_failure, timeout_text
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto, read_photo_bytes
 from tagger.pipeline.results import AlreadyClassified, Failed, Result, Unchanged
-from tagger.tracing import in_trace
+from tagger.system.metrics import READS_HUNG
+from tagger.system.tracing import in_trace
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tagger.images import DecodedImage, Resize, decode_photo
-from tagger.images.raw_development import is_developer_installed
-from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.metrics import stage_timer
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo
+from tagger.photos.decoding.raw_development import is_developer_installed
+from tagger.photos.decoding.raw_preview import NoPreview
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result
-from tagger.tracing import TraceContext, current_trace
+from tagger.system.metrics import stage_timer
+from tagger.system.tracing import TraceContext, current_trace
 
 READ_TIMEOUT_S = 120.0
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tagger.errors import PhotoFailure
-from tagger.inference.backends.protocol import Embeddings
-from tagger.inference.predictions import Prediction
 from tagger.metadata.camera import CameraFacts
+from tagger.model.backends.protocol import Embeddings
+from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 
 

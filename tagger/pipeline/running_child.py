@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from typing import IO, Any
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.memory import MEMORY_BUDGET
+from tagger.photos.decoding.memory import MEMORY_BUDGET
 
 END_TIMEOUT_S = 5.0
 STOP_CHECK_S = 1.0

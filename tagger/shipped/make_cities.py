@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.positions.cities import disc_radii_km
-from tagger.positions.nearest import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions.cities import disc_radii_km
+from tagger.library.positions.nearest import chords_km, nearest_discs, unit_vectors
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",
@@ -69,7 +69,7 @@ def _read_places(file: Path) -> list[Place]:
 
 
 def _without_suburbs(cities: Iterable[Place]) -> list[Place]:
-    """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.positions.cities."""
+    """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.library.positions.cities."""
     by_country = defaultdict(list)
     for city in cities:
         by_country[city["countrycode"]].append(city)

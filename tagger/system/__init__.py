@@ -1,1 +1,1 @@
-"""The operating system: signals, standard streams and the permissions of files."""
+"""What knows nothing of photos: processes, permissions of files, HTTP, addresses, tracing, metrics, and how texts and times are written."""

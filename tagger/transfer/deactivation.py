@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, and_, case, literal, or_, select, update
 
-from tagger.catalog import shipped_model
-from tagger.catalog.registered_models import UNNAMED
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import jobs, models, roots, schedules
 from tagger.ledger.jobs import OPEN_STATES, WRITE, cancel_job
 from tagger.ledger.ownership import UNFILLED
+from tagger.library.catalog import shipped_model
+from tagger.library.catalog.registered_models import UNNAMED
 from tagger.photos.paths import path_from_text
 
 PAUSED_NOTE = "paused by the import"

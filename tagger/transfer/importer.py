@@ -11,20 +11,20 @@ from typing import IO, Any
 
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
 
-from tagger.access.names import count_authors
-from tagger.catalog import shipped_model
-from tagger.catalog.landmarks import all_landmarks
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.connection import Database
 from tagger.database.tables import dismissals, landmarks, ledgers, model_labels, models, verdicts
 from tagger.errors import DatabaseNotEmpty
-from tagger.inference.artifact import Manifest, read_manifest
-from tagger.integrity.cross_checks import cross_problems
+from tagger.library.catalog import shipped_model
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.model.artifact import Manifest, read_manifest
+from tagger.people.names import count_authors
 from tagger.transfer.deactivation import Inactive, deactivate
 from tagger.transfer.export_format import exported_tables, row_counts_text
 from tagger.transfer.export_reader import ExportReader
 from tagger.transfer.exporter import Progress
+from tagger.transfer.integrity.cross_checks import cross_problems
 
 _SHIPPED_TABLES = (model_labels, models, landmarks)
 """Tables that commands fill in an otherwise empty database, when they register the shipped model."""

@@ -9,9 +9,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
-from tagger.oidc.registration import registration_of
+from tagger.library.shares.photos import SharedPhotos
+from tagger.people.oidc.registration import registration_of
 from tagger.settings import Settings
-from tagger.shares.photos import SharedPhotos
 from tagger.web import api, pages
 from tagger.web.api.event_batches import EventBatches
 from tagger.web.api.events import EventHub

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tagger.number_format import percent
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.system.number_format import percent
 
 NO_LANDMARK = "No landmark"
 NOT_A_LANDMARK = "Not a landmark"

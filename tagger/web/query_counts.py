@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from tagger.query.options import PhotoQuery
+from tagger.library.query.options import PhotoQuery
 
 T = TypeVar("T")
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
-from tagger.catalog.landmarks import all_landmarks
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.query.city_counts import CityCount, city_counts
-from tagger.query.file_names import files_by_name
-from tagger.query.folder_counts import FolderCount, folder_counts
-from tagger.query.landmark_counts import LandmarkCount
-from tagger.query.trip_summaries import TripSummary
-from tagger.search.suggestions import (
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.city_counts import CityCount, city_counts
+from tagger.library.query.file_names import files_by_name
+from tagger.library.query.folder_counts import FolderCount, folder_counts
+from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.trip_summaries import TripSummary
+from tagger.library.search.suggestions import (
     Names,
     Suggestion,
     city_names,

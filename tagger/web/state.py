@@ -8,13 +8,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tagger.catalog.registered_models import RegisteredModel, resolve_model
 from tagger.database.actor import Actor
 from tagger.database.connection import Database
+from tagger.jobs.processing.model_cache import ModelCache, photo_limits
+from tagger.library.catalog.registered_models import RegisteredModel, resolve_model
+from tagger.library.query.facets import count_facets
+from tagger.library.query.timeline import is_of_whole_library, timeline_sections
 from tagger.pipeline.sandbox import Sandbox
-from tagger.processing.model_cache import ModelCache, photo_limits
-from tagger.query.facets import count_facets
-from tagger.query.timeline import is_of_whole_library, timeline_sections
 from tagger.settings import Settings
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.uploads import UploadMemory, UploadSpace

@@ -4,13 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
-from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
 from tagger.errors import TaggerError
-from tagger.places.teaching import update_taught
-from tagger.positions.update import update_positions
+from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.positions.update import update_positions
+from tagger.library.teaching.teaching import update_taught
 
 log = logging.getLogger(__name__)
 

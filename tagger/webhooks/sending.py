@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tagger.database.connection import Database
-from tagger.metrics import WEBHOOK_ATTEMPTS
+from tagger.system.metrics import WEBHOOK_ATTEMPTS
 from tagger.webhooks.delivery import GONE, NotDelivered, Receiver, deliver
 from tagger.webhooks.messages import Message, claim_due, remove_old_messages, store_delivery, store_failure
 

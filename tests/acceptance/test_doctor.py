@@ -38,12 +38,12 @@ from tagger.database.diagnostics import file_system_of
 from tagger.database.enums import Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
-from tagger.enqueue.ticks import record_tick
 from tagger.errors import SettingsInvalid
-from tagger.inference.artifact import save_artifact
-from tagger.inference.devices import processor_name
+from tagger.jobs.enqueue.ticks import record_tick
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
+from tagger.model.artifact import save_artifact
+from tagger.model.devices import processor_name
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings, load_settings
 from worker.broker import UNACKED, UNACKED_INDEX

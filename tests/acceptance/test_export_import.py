@@ -14,9 +14,9 @@ from support.command_line import CommandRunner
 from support.commands import Terminal, draw_many
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
+from tagger.library.catalog.registered_models import add_model
 
 PHOTOS = 120
 

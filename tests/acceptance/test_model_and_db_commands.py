@@ -8,11 +8,11 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
-from tagger.catalog import shipped_model
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals, photos
+from tagger.library.catalog import shipped_model
+from tagger.library.catalog.registered_models import add_model
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ from support.camera_photos import NOON, draw_shot
 from support.command_line import CommandRunner
 from support.scenes import tree
 
-from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import open_database
 from tagger.database.tables import photos
+from tagger.library.catalog.position_changes import record_matching_photos
 from tagger.metadata.inspection import photo_fields, xmp_fields
 
 PARIS = (48.8584, 2.2945)

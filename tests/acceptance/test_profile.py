@@ -13,8 +13,8 @@ from support.command_line import CommandRunner
 from support.commands import Terminal, draw_many
 from support.threads import in_threads
 
-from tagger.metrics import STAGES, stage_timer
 from tagger.pipeline.profile import Profiler
+from tagger.system.metrics import STAGES, stage_timer
 
 ROW = re.compile(r"^  (?P<stage>\w+) +(?P<ms>-?[\d.]+) ms a photo +(?P<percent>-?\d+)%$", re.MULTILINE)
 PHOTOS = 12

@@ -17,9 +17,9 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.schema import upgrade_database
+from tagger.library.catalog.registered_models import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PHOTO_KEYS = [
@@ -336,7 +336,7 @@ def test_on_a_terminal_the_table_fits_and_obeys_no_color(
 
 OTHER_COMMANDS = {
     *("alembic", "configparser", "http.client", "sqlalchemy.dialects.postgresql"),
-    *("tagger.photos.digest", "tagger.photos.objects", "tagger.trips.grouping"),
+    *("tagger.photos.digest", "tagger.photos.objects", "tagger.library.trips.grouping"),
 }
 """What other commands than queries need."""
 
@@ -349,11 +349,16 @@ OTHER_COMMANDS = {
         pytest.param(["query", "--help"], {"sqlalchemy"}, marks=pytest.mark.slow),
         (
             ["query"],
-            {*OTHER_COMMANDS, "tagger.ledger", "tagger.query.details", "tagger.query.landmark_counts"},
+            {
+                *OTHER_COMMANDS,
+                "tagger.ledger",
+                "tagger.library.query.details",
+                "tagger.library.query.landmark_counts",
+            },
         ),
         pytest.param(
             ["landmarks"],
-            {*OTHER_COMMANDS, "tagger.query.details", "tagger.query.find"},
+            {*OTHER_COMMANDS, "tagger.library.query.details", "tagger.library.query.find"},
             marks=pytest.mark.slow,
         ),
         (["status"], {"alembic", "redis", "sqlalchemy.dialects.postgresql"}),

@@ -9,8 +9,8 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.library.catalog.registered_models import add_model
 
 EIFFEL = "eiffel-tower"
 

@@ -11,7 +11,7 @@ from support.trace_receiver import TraceReceiver, attributes
 
 from tagger.database.tables import jobs
 from tagger.ledger.job_facts import job_options
-from tagger.tracing import is_traceparent
+from tagger.system.tracing import is_traceparent
 
 
 @pytest.fixture

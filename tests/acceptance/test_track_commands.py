@@ -7,7 +7,7 @@ from support.command_line import CommandRunner
 from support.gpx_files import walk, write_gpx
 
 from tagger.database.connection import Database
-from tagger.positions.tracks import add_track
+from tagger.library.positions.tracks import add_track
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.position_library import PositionLibrary
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.library.catalog.registered_models import add_model
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -13,7 +13,7 @@ from tagger.cli import watched_sources, watching
 from tagger.cli.session import open_session
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import Watcher
-from tagger.enqueue.selection import select_paths
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.photos.folder_watch import FolderWatch
 
 HOURLY = WatchIntervals(3600.0, 60.0)

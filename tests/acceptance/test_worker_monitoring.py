@@ -18,9 +18,9 @@ from support.commands import Terminal, draw_many
 from support.trace_receiver import TraceReceiver, attributes
 from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
 
-from tagger import metrics
 from tagger.cli.output.job_text import worker_lines
 from tagger.ledger.workers import WorkerStatus
+from tagger.system import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]

@@ -71,7 +71,7 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
 def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "1"}
-    terminal.inject(values="tagger.processing.claimed_chunk.SLICE_S=1")
+    terminal.inject(values="tagger.jobs.processing.claimed_chunk.SLICE_S=1")
     with terminal.workers(1, "--photos-per-second", "1", "-v"):
         job = int(terminal.run("enqueue", "photos").stdout)
         # It has both chunks of 32 photos, and needs a minute for them, and more for all.

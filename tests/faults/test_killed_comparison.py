@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from support.commands import Terminal
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.database.tables import taught_tags
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.verdicts import VerdictKind, give_verdict
 
 CHURCH = 0
 SHOWN, OTHERS = 12, 100

@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.database.connection import open_database
 from tagger.database.tables import taught_tags
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.web import taught_updates
 from tagger.web.taught_updates import TaughtUpdates
 

@@ -7,9 +7,11 @@ from sqlalchemy import func, select, update
 from support.page_server import TOKEN
 from support.threads import in_threads
 
-from tagger.access import sessions
-from tagger.access.grants import USE_RECORDED_S, Grant, Role
-from tagger.access.sessions import (
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import access_tokens, page_sessions
+from tagger.people import sessions
+from tagger.people.grants import USE_RECORDED_S, Grant, Role
+from tagger.people.sessions import (
     SESSION_S,
     end_session,
     record_use,
@@ -17,7 +19,7 @@ from tagger.access.sessions import (
     start_session,
     token_grant,
 )
-from tagger.access.tokens import (
+from tagger.people.tokens import (
     SETTINGS_TOKEN,
     TokenExists,
     TokenNameInvalid,
@@ -26,8 +28,6 @@ from tagger.access.tokens import (
     list_tokens,
     revoke_token,
 )
-from tagger.database.connection import Database, open_database
-from tagger.database.tables import access_tokens, page_sessions
 
 
 def signed_in(database: Database, secret: str = TOKEN) -> str:

@@ -11,9 +11,6 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.access.tokens import add_token, revoke_token
-from tagger.catalog.registered_models import use_model
-from tagger.catalog.removal import forget_path
 from tagger.database import audit_log as audit
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.audit_log import (
@@ -27,14 +24,14 @@ from tagger.database.audit_log import (
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
 from tagger.database.tables import audit_log
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.errors import ScheduleNotFound
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.ledger import job_control
-from tagger.query.options import PhotoQuery
-from tagger.transfer.exporter import export_database
-from tagger.transfer.importer import import_database
-from tagger.verdicts import (
+from tagger.library.catalog.registered_models import use_model
+from tagger.library.catalog.removal import forget_path
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import (
     VerdictFilter,
     VerdictKind,
     give_verdict,
@@ -44,6 +41,9 @@ from tagger.verdicts import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
+from tagger.people.tokens import add_token, revoke_token
+from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import import_database
 
 ADA = Actor("web ada", "192.0.2.7")
 

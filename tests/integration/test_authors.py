@@ -14,9 +14,9 @@ from tagger.database.engine import create_database_engine
 from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.schema import upgrade
 from tagger.database.tables import audit_log, schedules
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedule_runs import run_due_schedules, run_now
-from tagger.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedule_runs import run_due_schedules, run_now
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
 from tagger.ledger.progress import list_jobs
 from tagger.settings import Settings

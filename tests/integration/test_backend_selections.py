@@ -12,15 +12,15 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import SIZE, tiny_artifact
 
-from tagger.catalog.backend_selections import StoredSelections, find_selection
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import backend_selections
-from tagger.inference.artifact import file_digest, read_manifest
-from tagger.inference.backends import openvino
-from tagger.inference.backends.protocol import BackendChoice, BackendOptions
-from tagger.inference.backends.selection_key import SelectionKey
-from tagger.inference.devices import Device
-from tagger.inference.model import Model, load_fastest_model
+from tagger.library.catalog.backend_selections import StoredSelections, find_selection
+from tagger.model.artifact import file_digest, read_manifest
+from tagger.model.backends import openvino
+from tagger.model.backends.protocol import BackendChoice, BackendOptions
+from tagger.model.backends.selection_key import SelectionKey
+from tagger.model.devices import Device
+from tagger.model.model import Model, load_fastest_model
 
 CPU = Device("cpu", torch.float32, 8)
 KEY = SelectionKey(
@@ -86,7 +86,7 @@ def test_a_second_machine_of_the_same_kind_measures_nothing(
 
 def test_a_machine_of_another_kind_measures_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.start()
-    monkeypatch.setattr("tagger.inference.devices.processor_name", lambda: "another processor")
+    monkeypatch.setattr("tagger.model.devices.processor_name", lambda: "another processor")
     machine.start()
     assert machine.measured == 2
 

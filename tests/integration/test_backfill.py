@@ -10,14 +10,14 @@ from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
-from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, landmarks, photos, verdicts
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.errors import LandmarkNotFound, PathNotFound
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.ledger import items, job_control
-from tagger.query.details import photo_details
+from tagger.library.catalog.registered_models import add_model, use_model
+from tagger.library.query.details import photo_details
 from tagger.settings import Settings
 
 

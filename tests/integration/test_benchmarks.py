@@ -37,8 +37,8 @@ from bench.teach.__main__ import report
 from bench.teach.measurement import Collection, read_collection
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
-from tagger.inference.background import BackgroundStatistics
 from tagger.metadata.files.replacement import PreparedFile
+from tagger.model.background import BackgroundStatistics
 from tagger.photos.digest import digest_photo
 
 BENCH = Path(bench.__file__).parent

@@ -8,9 +8,9 @@ from support.written_bucket import OWNERS, WrittenBucket
 from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata.objects import conditional_writes
 from tagger.photos import object_store
-from tagger.processing.claimed_chunk import ChunkEnd
 
 
 @pytest.fixture

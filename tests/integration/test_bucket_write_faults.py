@@ -10,15 +10,15 @@ from support.empty_databases import create_sqlite_database
 from support.written_bucket import OWNERS, WrittenBucket
 from support.written_folder import SIDECAR
 
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
+from tagger.jobs.processing import metadata_chunk
+from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.library.catalog.removal import forget_path
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import conditional_writes
 from tagger.metadata.objects.sidecars import object_sidecar_paths
 from tagger.photos import key_listing, object_store
 from tagger.photos.object_paths import parse_path
-from tagger.processing import metadata_chunk
-from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 
 
 @pytest.fixture

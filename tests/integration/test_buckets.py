@@ -7,11 +7,11 @@ from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
-from tagger.enqueue import scan
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.scan import Scan, ScanReport
-from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import BucketUnavailable
+from tagger.jobs.enqueue import scan
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.scan import Scan, ScanReport
+from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger.jobs import finish_scan
 from tagger.photos import key_listing, object_store, objects
 from tagger.photos.object_paths import parse_path

@@ -8,9 +8,9 @@ import pytest
 from support.counted_rows import fill
 from support.empty_databases import create_sqlite_database
 
-from tagger.catalog.kept_counts import count_changed_blocks
 from tagger.database.connection import open_database
-from tagger.integrity.database_check import NOT_CHECKED, check_database
+from tagger.library.catalog.kept_counts import count_changed_blocks
+from tagger.transfer.integrity.database_check import NOT_CHECKED, check_database
 
 
 @pytest.mark.parametrize(

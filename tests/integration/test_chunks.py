@@ -12,6 +12,7 @@ from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.locks import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
+from tagger.jobs.processing.undo_log import record_intents
 from tagger.ledger.chunks import (
     ChunkName,
     Claim,
@@ -28,7 +29,6 @@ from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.processing.undo_log import record_intents
 
 pytestmark = pytest.mark.postgresql
 

@@ -8,12 +8,12 @@ from sqlalchemy import select, update
 from support.artifacts import tiny_artifact
 from support.position_library import PositionLibrary
 
-from tagger.catalog.position_changes import record_photos
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
-from tagger.positions import camera_companions
-from tagger.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions import camera_companions
+from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 
 DAY = 24 * 60
 EIFFEL = ("eiffel-tower", 0.97, True)

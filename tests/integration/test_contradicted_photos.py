@@ -8,10 +8,14 @@ import pytest
 from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.positions import measured_positions as positions_of_images
-from tagger.positions.measured_positions import MeasuredPosition, contradicted_photos, measured_positions
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions import measured_positions as positions_of_images
+from tagger.library.positions.measured_positions import (
+    MeasuredPosition,
+    contradicted_photos,
+    measured_positions,
+)
 
 MAX_GAP_S = 7200.0
 PARIS, ROME = (48.86, 2.29), (41.89, 12.49)

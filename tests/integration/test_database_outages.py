@@ -19,13 +19,13 @@ from support.colour_folders import TaggedFolder
 from support.in_process_worker import in_process_worker
 from support.inferences import record_inferences
 
-from tagger.catalog.registered_models import list_models
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
-from tagger.processing import chunk_results
-from tagger.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
 
 pytestmark = pytest.mark.postgresql
@@ -80,8 +80,8 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
     monkeypatch.setattr("tagger.ledger.leases.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
-    monkeypatch.setattr("tagger.processing.database_waits.CHECK_S", 0.1)
-    monkeypatch.setattr("tagger.processing.database_waits.REPORT_S", 0.5)
+    monkeypatch.setattr("tagger.jobs.processing.database_waits.CHECK_S", 0.1)
+    monkeypatch.setattr("tagger.jobs.processing.database_waits.REPORT_S", 0.5)
     folder = TaggedFolder(database, tmp_path)
     for number in range(PHOTOS):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -145,7 +145,7 @@ def test_a_blocked_statement_is_reported(
 ) -> None:
     """A locked table raises no error until it is unlocked."""
     now = [100.0]
-    monkeypatch.setattr("tagger.processing.database_waits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tagger.jobs.processing.database_waits.time.monotonic", lambda: now[0])
     waits = DatabaseWaits(lambda: 7)
     report = partial(_messages_of, waits, caplog)
     try:

@@ -12,19 +12,18 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.database.tables import dismissals
 from tagger.errors import VerdictsInvalid
-from tagger.integrity.database_check import check_database
-from tagger.places.review import count_to_review
-from tagger.query.covers import find_covers
-from tagger.query.details import photo_details
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
-from tagger.verdicts import (
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.removal import forget_path
+from tagger.library.query.covers import find_covers
+from tagger.library.query.details import photo_details
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.teaching.review import count_to_review
+from tagger.library.verdicts import (
     ImportedVerdicts,
     VerdictFilter,
     VerdictKind,
@@ -36,6 +35,7 @@ from tagger.verdicts import (
     read_entries,
     restore_photos,
 )
+from tagger.transfer.integrity.database_check import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

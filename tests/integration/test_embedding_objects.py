@@ -11,12 +11,12 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target
-from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.inspection import photo_fields
 from tagger.metadata.objects import conditional_writes, embedding
 from tagger.photos import object_store
-from tagger.processing.claimed_chunk import ChunkEnd
 
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
 

@@ -16,10 +16,6 @@ from sqlalchemy import delete, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.access.tokens import add_token, revoke_token
-from tagger.access.users import add_user
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.registered_models import add_model, list_models
 from tagger.database import stored_rows
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Role, Runner
@@ -43,20 +39,24 @@ from tagger.database.tables import (
     workers,
 )
 from tagger.errors import DatabaseNotEmpty, ImportRefused
-from tagger.integrity.database_check import check_database
-from tagger.integrity.rows import ROWS, row_columns
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.dispatch import mark_sent, unsent_chunks
 from tagger.ledger.job_control import resume
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.registered_models import add_model, list_models
+from tagger.library.teaching.teaching import update_taught
+from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.dismissing import dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
+from tagger.people.tokens import add_token, revoke_token
+from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
-from tagger.places.teaching import update_taught
 from tagger.transfer import export_reader
 from tagger.transfer.export_format import exported_columns, exported_tables
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import ImportReport, import_database
-from tagger.verdicts import VerdictKind, give_verdict
-from tagger.verdicts.dismissing import dismiss_photos
+from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity.rows import ROWS, row_columns
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
 A_DIGEST = "a1" * 32

@@ -14,14 +14,14 @@ from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import remove_landmark
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.query.facets import OUTCOMES, Facet, count_facets, count_folders
-from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.neighbours import Neighbours, find_neighbours
-from tagger.query.options import BoundingBox, PhotoQuery
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import remove_landmark
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.facets import OUTCOMES, Facet, count_facets, count_folders
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.neighbours import Neighbours, find_neighbours
+from tagger.library.query.options import BoundingBox, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 SLUGS = (EIFFEL, GATE, VERSAILLES)

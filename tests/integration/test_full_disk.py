@@ -13,7 +13,7 @@ from support.inferences import record_inferences
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Runner
-from tagger.processing import chunk_results
+from tagger.jobs.processing import chunk_results
 
 PHOTOS = 6
 END_S = 60.0

@@ -8,8 +8,11 @@ from sqlalchemy.exc import IntegrityError
 from support.page_server import TOKEN
 from support.threads import in_threads
 
-from tagger.access.grants import Role
-from tagger.access.identities import (
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.database.tables import users
+from tagger.people.grants import Role
+from tagger.people.identities import (
     Identity,
     IdentityNameTaken,
     IdentityUnknown,
@@ -17,12 +20,9 @@ from tagger.access.identities import (
     sign_in_identity,
     unlink_user,
 )
-from tagger.access.sessions import Origin, session_grant
-from tagger.access.subjects import SubjectInvalid, SubjectTaken
-from tagger.access.users import UserNotFound, add_user, list_users, remove_user
-from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
-from tagger.database.connection import Database
-from tagger.database.tables import users
+from tagger.people.sessions import Origin, session_grant
+from tagger.people.subjects import SubjectInvalid, SubjectTaken
+from tagger.people.users import UserNotFound, add_user, list_users, remove_user
 
 pytestmark = pytest.mark.postgresql
 

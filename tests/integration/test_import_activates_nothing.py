@@ -10,16 +10,22 @@ from sqlalchemy import select
 from support.empty_databases import create_sqlite_database
 from support.exports import EMBEDDED, LOCAL, SCANNING, exported, fill_library, with_row
 
-from tagger.catalog.registered_models import add_model, model_by_name, resolve_model, use_model, verify_model
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, jobs, models, schedules
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.errors import ModelFileNotFound
-from tagger.integrity.database_check import check_database
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import unsent_chunks
 from tagger.ledger.job_control import resume
 from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.library.catalog.registered_models import (
+    add_model,
+    model_by_name,
+    resolve_model,
+    use_model,
+    verify_model,
+)
 from tagger.transfer.importer import ImportReport, import_database
+from tagger.transfer.integrity.database_check import check_database
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from support.empty_databases import create_sqlite_database
 from support.exports import exported, with_row
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
-from tagger.integrity.database_check import check_database
-from tagger.places.embeddings import BOUNDS_BYTES
-from tagger.places.teaching import update_taught
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.teaching.embeddings import BOUNDS_BYTES
+from tagger.library.teaching.teaching import update_taught
+from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.transfer.importer import import_database
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.transfer.integrity.database_check import check_database
 
 Row = dict[str, Any]
 NOT_CLASSIFIED: Row = dict.fromkeys(("model_id", "top_k", "threshold", "outcome", "classified_at"))

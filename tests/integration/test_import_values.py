@@ -17,10 +17,10 @@ from support.exports import exported, fill_library, with_checksum, with_row
 from tagger.cli.output import files
 from tagger.database.connection import Database, open_database
 from tagger.errors import ImportRefused
-from tagger.integrity.database_check import check_database, connection_problems
 from tagger.transfer import export_reader
 from tagger.transfer.export_format import encode_line
 from tagger.transfer.importer import import_database
+from tagger.transfer.integrity.database_check import check_database, connection_problems
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import chunks, job_items
 from tagger.errors import FailureKind
+from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger.chunks import ChunkName, claim_chunk, count_crashes
-from tagger.processing.isolation import SHARED_ATTEMPTS
 
 KILLS = 6
 

@@ -13,6 +13,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
+from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import job_control, stale_jobs
 from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import mark_sent, release_expired, resume_suspended_jobs, unsent_chunks
@@ -20,9 +23,6 @@ from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_jobs, list_recent_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_chunk_progress
-from tagger.processing import chunk_results
-from tagger.processing.claimed_chunk import ChunkEnd
-from tagger.processing.isolation import SHARED_ATTEMPTS
 
 
 @pytest.fixture

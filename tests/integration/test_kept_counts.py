@@ -32,15 +32,6 @@ from support.counted_rows import (
 from support.examples import examples
 from support.threads import in_threads
 
-from tagger.catalog.kept_counts import (
-    BLOCK,
-    count_changed_blocks,
-    count_some_blocks,
-    kept_photos_by_landmark,
-    kept_photos_by_month,
-    mark_all_blocks,
-    recount_all,
-)
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import (
     contents,
@@ -51,7 +42,16 @@ from tagger.database.tables import (
     photos,
     tags,
 )
-from tagger.integrity.count_checks import WRONG_COUNTS, count_problems
+from tagger.library.catalog.kept_counts import (
+    BLOCK,
+    count_changed_blocks,
+    count_some_blocks,
+    kept_photos_by_landmark,
+    kept_photos_by_month,
+    mark_all_blocks,
+    recount_all,
+)
+from tagger.transfer.integrity.count_checks import WRONG_COUNTS, count_problems
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_wrong_numbers_are_found_and_counted_again(rows: Database) -> None:
 
 
 def test_a_recount_ends_while_others_store(rows: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.catalog.kept_counts.COUNTED_AT_ONCE", 1)
+    monkeypatch.setattr("tagger.library.catalog.kept_counts.COUNTED_AT_ONCE", 1)
     steps: list[int] = []
 
     def store(done: int, total: int) -> None:
@@ -230,7 +230,7 @@ def test_a_recount_ends_while_others_store(rows: Database, monkeypatch: pytest.M
 def test_a_recount_waits_for_another_process_that_counts(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.catalog.kept_counts.COUNTED_AT_ONCE", 1)
+    monkeypatch.setattr("tagger.library.catalog.kept_counts.COUNTED_AT_ONCE", 1)
     with closing(open_database(postgres_url)) as database, ExitStack() as other:
 
         def hold(done: int, _total: int) -> None:

@@ -24,24 +24,21 @@ from support.empty_databases import create_sqlite_database
 from support.examples import examples
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.catalog.kept_counts import count_changed_blocks
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.catalog.landmarks import all_landmarks
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
 from tagger.errors import TaggerError
-from tagger.integrity.count_checks import count_problems
-from tagger.places.teaching import update_taught
-from tagger.positions.update import update_positions
-from tagger.processing.claimed_chunk import StoredBatch
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
-from tagger.query.timeline import count_months, timeline_sections
-from tagger.transfer.exporter import export_database
-from tagger.transfer.importer import import_database
-from tagger.verdicts import (
+from tagger.jobs.processing.claimed_chunk import StoredBatch
+from tagger.library.catalog.kept_counts import count_changed_blocks
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.removal import forget_path
+from tagger.library.positions.update import update_positions
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.timeline import count_months, timeline_sections
+from tagger.library.teaching.teaching import update_taught
+from tagger.library.verdicts import (
     VerdictKind,
     dismiss_photos,
     give_verdict,
@@ -50,6 +47,9 @@ from tagger.verdicts import (
     restore_photos,
     withdraw_verdict,
 )
+from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import import_database
+from tagger.transfer.integrity.count_checks import count_problems
 
 ALL_PHOTOS = PhotoQuery(sort="newest", distinct=True, any_rank=True)
 
@@ -217,7 +217,7 @@ STEPS: tuple[Callable[[Library, int], None], ...] = (
 @pytest.fixture
 def library(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     # Local jobs count when they end; here only `Library.count` does.
-    monkeypatch.setattr("tagger.processing.local_runner.COUNT_S", 0.0)
+    monkeypatch.setattr("tagger.jobs.processing.local_runner.COUNT_S", 0.0)
     return Library(database, tmp_path)
 
 
@@ -276,8 +276,8 @@ def test_imported_rows_are_counted(library: Library, tmp_path: Path) -> None:
 def test_photos_are_counted_while_a_local_job_runs(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.processing.local_runner.COUNT_EVERY_S", 0.05)
-    monkeypatch.setattr("tagger.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
+    monkeypatch.setattr("tagger.jobs.processing.local_runner.COUNT_EVERY_S", 0.05)
+    monkeypatch.setattr("tagger.library.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
     folder = TaggedFolder(database, tmp_path)
     folder.draw("a.jpg")
     marked: list[list[int]] = []

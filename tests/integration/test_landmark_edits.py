@@ -7,14 +7,6 @@ import pytest
 from sqlalchemy import update
 from support.artifacts import LABELS, tiny_artifact
 
-from tagger.catalog.landmark_edits import (
-    EditedLandmark,
-    NewLandmark,
-    add_landmark,
-    edit_landmark,
-)
-from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.catalog.registered_models import add_model
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks
@@ -25,8 +17,16 @@ from tagger.errors import (
     LandmarkNotFound,
     LandmarkSlugTaken,
 )
-from tagger.inference.artifact import Label
-from tagger.query.landmark_counts import landmark_counts
+from tagger.library.catalog.landmark_edits import (
+    EditedLandmark,
+    NewLandmark,
+    add_landmark,
+    edit_landmark,
+)
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.model.artifact import Label
 
 EIFFEL = "eiffel-tower"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)

@@ -15,16 +15,10 @@ from support.empty_databases import create_sqlite_database
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
-from tagger.catalog.landmark_removal import MergedLandmark, RemovedLandmark, merge_landmark, remove_landmark
-from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.catalog.registered_models import RegisteredModel, add_model
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule
 from tagger.errors import (
     DatabaseNotEmpty,
     LandmarkHasVerdicts,
@@ -33,13 +27,24 @@ from tagger.errors import (
     LandmarkOfModel,
     LandmarksDistinct,
 )
-from tagger.inference.artifact import Label
-from tagger.integrity.database_check import check_database
-from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
+from tagger.library.catalog.landmark_removal import (
+    MergedLandmark,
+    RemovedLandmark,
+    merge_landmark,
+    remove_landmark,
+)
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.registered_models import RegisteredModel, add_model
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+from tagger.model.artifact import Label
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+from tagger.transfer.integrity.database_check import check_database
 
 VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

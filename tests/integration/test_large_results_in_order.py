@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from support.page_statements import page_statements
 
 from tagger.database.connection import Database
-from tagger.query import plans
-from tagger.query.find import find_tagged_page
-from tagger.query.options import PhotoQuery
+from tagger.library.query import plans
+from tagger.library.query.find import find_tagged_page
+from tagger.library.query.options import PhotoQuery
 
 PHOTOS = 12_000
 FREQUENT = "alai-darwaza"

@@ -7,9 +7,9 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
-from tagger.places import look_alikes
-from tagger.places.look_alikes import find_look_alikes, photos_of_groups
-from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
+from tagger.library.teaching import look_alikes
+from tagger.library.teaching.look_alikes import find_look_alikes, photos_of_groups
+from tagger.library.verdicts import VerdictKind, dismiss_photos, give_verdict
 
 
 @pytest.fixture

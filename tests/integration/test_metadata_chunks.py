@@ -15,12 +15,16 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.catalog.registered_models import add_model
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import landmarks, metadata_writes
-from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.processing import metadata_chunk as writing_chunk
+from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.removal import forget_path
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import VerdictKind
 from tagger.metadata import photo_writer
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.inspection import photo_fields, xmp_fields
@@ -28,10 +32,6 @@ from tagger.metadata.photo_writer import WriteRequest, plan_and_prepare
 from tagger.metadata.splices import apply_splices
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
-from tagger.processing import metadata_chunk as writing_chunk
-from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
-from tagger.query.options import PhotoQuery
-from tagger.verdicts import VerdictKind
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -16,15 +16,16 @@ from support.temporary_paths import temporary_path
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.catalog.position_changes import record_photos
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.retry import record_retry, retry_job
 from tagger.errors import LeaseLost
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.retry import record_retry, retry_job
+from tagger.jobs.processing import metadata_chunk as writing_chunk
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import items
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
@@ -33,11 +34,10 @@ from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, claim_unfilled_job
 from tagger.ledger.ownership import UNFILLED
 from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.registered_models import add_model
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
-from tagger.processing import metadata_chunk as writing_chunk
-from tagger.processing.claimed_chunk import ChunkEnd
-from tagger.processing.executor import ChunkExecutor
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 from rig.drawing import draw_photo
 from sqlalchemy import insert, select
 
-from tagger.catalog.roots import ensure_root
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos, position_changes
+from tagger.library.catalog.roots import ensure_root
+from tagger.library.positions import missing_facts
+from tagger.library.positions.missing_facts import MissingFacts, read_missing_facts
 from tagger.photos.files import file_version
 from tagger.photos.paths import path_text
 from tagger.pipeline.requests import Limits
-from tagger.positions import missing_facts
-from tagger.positions.missing_facts import MissingFacts, read_missing_facts
 
 LIMITS = Limits(readers=2, max_bytes=10**6, max_pixels=10**6)
 

@@ -11,12 +11,12 @@ from support.artifacts import tiny_artifact
 from support.page_statements import page_statements
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
-from tagger.query.find import find_tagged_page
-from tagger.query.options import PhotoQuery
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.find import find_tagged_page
+from tagger.library.query.options import PhotoQuery
 
 CLASSIFIED, WAITING = 12_000, 8_000
 

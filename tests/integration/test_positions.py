@@ -10,13 +10,13 @@ from sqlalchemy import delete, select, update
 from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
-from tagger.catalog.landmark_edits import edit_landmark
-from tagger.catalog.position_changes import record_photos
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, positions
-from tagger.positions import update as position_updates
-from tagger.positions.update import update_positions
+from tagger.library.catalog.landmark_edits import edit_landmark
+from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions import update as position_updates
+from tagger.library.positions.update import update_positions
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

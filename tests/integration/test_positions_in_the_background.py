@@ -12,17 +12,17 @@ from support.colour_folders import EIFFEL
 from support.counted_rows import marked_blocks
 from support.position_library import PositionLibrary
 
-from tagger.catalog.position_changes import record_contents
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.tables import photos, position_changes
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.positions import update
-from tagger.positions.change_queue import lock_positions
-from tagger.positions.update import SmallUpdates
-from tagger.query.landmark_counts import landmark_counts
+from tagger.library.catalog.position_changes import record_contents
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions import update
+from tagger.library.positions.change_queue import lock_positions
+from tagger.library.positions.update import SmallUpdates
+from tagger.library.query.landmark_counts import landmark_counts
 from tagger.settings import Settings
 from worker.broker import Broker
 from worker.celery_app import make_app
@@ -79,7 +79,7 @@ def test_a_sweep_counts_photos_and_leaves_what_a_job_changes(
     job = create_job(library.database, new)
     sweeper.sweep()
     assert marked_blocks(library.database) != []
-    monkeypatch.setattr("tagger.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
+    monkeypatch.setattr("tagger.library.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
     sweeper.sweep()
     assert marked_blocks(library.database) == []
     monkeypatch.undo()

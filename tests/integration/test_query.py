@@ -11,7 +11,6 @@ from sqlalchemy import event, insert, select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos
@@ -25,12 +24,13 @@ from tagger.errors import (
     PhotoNotFound,
 )
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.query import find, plans
-from tagger.query.details import photo_details
-from tagger.query.filters import ResolvedQuery
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import Near, PhotoQuery
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query import find, plans
+from tagger.library.query.details import photo_details
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -14,19 +14,19 @@ from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.query.areas import Circle, position_countries
-from tagger.query.facets import count_facets
-from tagger.query.find import Search, find_tagged, find_tagged_page
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.neighbours import Neighbours, find_neighbours
-from tagger.query.options import BoundingBox, Near, PhotoQuery
-from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
-from tagger.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.areas import Circle, position_countries
+from tagger.library.query.facets import count_facets
+from tagger.library.query.find import Search, find_tagged, find_tagged_page
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.neighbours import Neighbours, find_neighbours
+from tagger.library.query.options import BoundingBox, Near, PhotoQuery
+from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
+from tagger.library.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 AT_EIFFEL = Near(48.8584, 2.2945, 2.0)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.query import content_scan, find
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.find import ScanPosition, Search, find_tagged, find_tagged_page
-from tagger.query.neighbours import Neighbours, find_neighbours, find_surrounding
-from tagger.query.options import Near, PhotoQuery
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query import content_scan, find
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.find import ScanPosition, Search, find_tagged, find_tagged_page
+from tagger.library.query.neighbours import Neighbours, find_neighbours, find_surrounding
+from tagger.library.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -11,25 +11,25 @@ from support.colour_folders import EIFFEL, GATE
 from support.empty_databases import create_sqlite_database
 from support.raw_pairs import PairFolder
 
-from tagger.catalog.raw_pairs import pair_files
-from tagger.catalog.removal import forget_path
-from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.scan import preview_scan
-from tagger.enqueue.selection import Selection, select_paths
-from tagger.enqueue.watched_folders import mark_gone, scan_watched, unseen_files
-from tagger.integrity.database_check import check_database
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.scan import preview_scan
+from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.watched_folders import mark_gone, scan_watched, unseen_files
+from tagger.library.catalog.raw_pairs import pair_files
+from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import list_roots
+from tagger.library.query.details import photo_details
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import VerdictKind
 from tagger.photos.source import open_source
-from tagger.query.details import photo_details
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.verdicts import VerdictKind
+from tagger.transfer.integrity.database_check import check_database
 
 
 def unseen(folder: PairFolder) -> list[str]:
@@ -194,7 +194,7 @@ def test_other_files_of_one_name(folder: PairFolder) -> None:
 def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(
     folder: PairFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.enqueue.scan.PAGE", 2)
+    monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 2)
     for name in ("a.CR3", "a.D/a.CR3"):
         folder.draw_raw(name, shade=len(name))
     for shade, name in enumerate(("a.D/a.JPG", "a.D/b.jpg", "a.D/c.jpg", "a.b.jpg", "a.jpg", "a-b.jpg")):

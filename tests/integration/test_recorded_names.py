@@ -7,15 +7,20 @@ from sqlalchemy import insert, select, text
 from support.page_server import TOKEN
 from support.threads import in_threads
 
-from tagger.access import identities
-from tagger.access.grants import Role
-from tagger.access.identities import Identity, IdentityUnknown, sign_in_identity, withdraw_role
-from tagger.access.names import parse_name
-from tagger.access.open_sessions import end_open_session, list_sessions
-from tagger.access.proxied_users import proxied_grant
-from tagger.access.sessions import Origin, session_grant, start_session, token_grant
-from tagger.access.tokens import add_token, list_tokens, revoke_token
-from tagger.access.users import (
+from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
+from tagger.database.connection import Database, open_database
+from tagger.database.engine import create_database_engine
+from tagger.database.schema import upgrade
+from tagger.database.tables import access_names, access_tokens, users
+from tagger.people import identities
+from tagger.people.grants import Role
+from tagger.people.identities import Identity, IdentityUnknown, sign_in_identity, withdraw_role
+from tagger.people.names import parse_name
+from tagger.people.open_sessions import end_open_session, list_sessions
+from tagger.people.proxied_users import proxied_grant
+from tagger.people.sessions import Origin, session_grant, start_session, token_grant
+from tagger.people.tokens import add_token, list_tokens, revoke_token
+from tagger.people.users import (
     User,
     UserNotFound,
     add_user,
@@ -25,11 +30,6 @@ from tagger.access.users import (
     set_password,
     set_role,
 )
-from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
-from tagger.database.connection import Database, open_database
-from tagger.database.engine import create_database_engine
-from tagger.database.schema import upgrade
-from tagger.database.tables import access_names, access_tokens, users
 
 ISSUER = "https://sso.example"
 ADA = Identity(ISSUER, "1", ("ada",))

@@ -12,15 +12,6 @@ from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.threads import in_threads
 
-from tagger.catalog import shipped_model
-from tagger.catalog.registered_models import (
-    add_model,
-    list_models,
-    model_by_id,
-    resolve_model,
-    use_model,
-    verify_model,
-)
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import (
@@ -31,7 +22,16 @@ from tagger.errors import (
     ModelNotSelected,
     ModelRefused,
 )
-from tagger.inference.artifact import Label
+from tagger.library.catalog import shipped_model
+from tagger.library.catalog.registered_models import (
+    add_model,
+    list_models,
+    model_by_id,
+    resolve_model,
+    use_model,
+    verify_model,
+)
+from tagger.model.artifact import Label
 
 
 @pytest.fixture(autouse=True)
@@ -235,7 +235,7 @@ def test_a_shipped_model_without_a_file_is_missing(database: Database, shipped: 
 @pytest.mark.slow
 def test_the_catalog_does_not_import_torch(tmp_path: Path) -> None:
     program = (
-        "import sys, tagger.catalog.registered_models, tagger.query, tagger.integrity.database_check; "
+        "import sys, tagger.library.catalog.registered_models, tagger.library.query, tagger.transfer.integrity.database_check; "
         "sys.exit(bool({'torch', 'celery'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

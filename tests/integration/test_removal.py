@@ -11,12 +11,12 @@ from sqlalchemy import insert, select
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
-from tagger.catalog import removal
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
+from tagger.library.catalog import removal
+from tagger.library.catalog.removal import forget_path
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_concurrent_removal_tagging_and_scanning(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "PAGE", 7)
-    monkeypatch.setattr("tagger.enqueue.scan.PAGE", 10)
+    monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 10)
     first = folder.draw("a.jpg")
     for number in range(30):
         if number % 3:

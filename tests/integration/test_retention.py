@@ -11,11 +11,11 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import job_items, jobs
-from tagger.integrity.cross_checks import _chunk_problems, _job_problems
 from tagger.ledger import retention
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.retention import OldItems, count_old_items, remove_old_items
+from tagger.transfer.integrity.cross_checks import _chunk_problems, _job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 CUTOFF = datetime.now(UTC) - timedelta(days=90)

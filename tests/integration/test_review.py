@@ -8,8 +8,8 @@ from support.page_server import settings_in
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.places import review
-from tagger.places.review import ReviewEntry, ReviewPosition, count_to_review, next_to_review
+from tagger.library.teaching import review
+from tagger.library.teaching.review import ReviewEntry, ReviewPosition, count_to_review, next_to_review
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import insert, select
 from support.threads import in_threads
 
-from tagger.catalog import roots as roots_module
-from tagger.catalog.roots import (
+from tagger.database.connection import Database
+from tagger.database.tables import photos, roots
+from tagger.library.catalog import roots as roots_module
+from tagger.library.catalog.roots import (
     count_root_photos,
     ensure_root,
     find_root,
@@ -20,8 +22,6 @@ from tagger.catalog.roots import (
     list_roots,
     unavailable_roots,
 )
-from tagger.database.connection import Database
-from tagger.database.tables import photos, roots
 from tagger.photos import mounts
 from tagger.photos.mounts import MountState
 from tagger.photos.paths import path_from_text, path_text

@@ -13,11 +13,11 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, photos, roots
-from tagger.enqueue import scan
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.scan import Scan, ScanReport
-from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
+from tagger.jobs.enqueue import scan
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.scan import Scan, ScanReport
+from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 from tagger.photos.source import FolderSource

@@ -20,10 +20,10 @@ from support.clocks import clock_ahead
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import schedules
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedule_runs import list_runs
-from tagger.enqueue.schedules import add_schedule, list_schedules, remove_schedule
-from tagger.enqueue.ticks import find_last_tick
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedule_runs import list_runs
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_schedule
+from tagger.jobs.enqueue.ticks import find_last_tick
 from tagger.settings import Settings
 from worker.beat_scheduler import BeatScheduler
 from worker.celery_app import make_app

@@ -12,11 +12,17 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import jobs, schedule_runs, schedules
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.cron import latest_due, next_due
-from tagger.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_due_schedules, run_now
-from tagger.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.cron import latest_due, next_due
+from tagger.jobs.enqueue.schedule_runs import (
+    RunInterrupted,
+    ScheduleRun,
+    list_runs,
+    run_due_schedules,
+    run_now,
+)
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
 from tagger.ledger.jobs import cancel_job
 from tagger.settings import Settings
 

@@ -15,19 +15,19 @@ from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.enums import JobState
-from tagger.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
+from tagger.jobs.processing import classification_chunk
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.classification_chunk import classify_item
+from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.model_cache import ModelCache
+from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
 from tagger.photos.digest import digest_photo
 from tagger.pipeline.results import Classified
-from tagger.processing import classification_chunk
-from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.processing.classification_chunk import classify_item
-from tagger.processing.database_waits import DatabaseWaits
-from tagger.processing.executor import ChunkExecutor
-from tagger.processing.model_cache import ModelCache
-from tagger.processing.storage import StoredOutcome
 
 PARTS = 5
 

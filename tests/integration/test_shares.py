@@ -9,18 +9,18 @@ from sqlalchemy import select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import remove_landmark
-from tagger.catalog.registered_models import add_model
-from tagger.catalog.removal import forget_path
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
-from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery, parse_query
-from tagger.query.timeline import timeline_sections
-from tagger.shares.links import (
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import remove_landmark
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.removal import forget_path
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.timeline import timeline_sections
+from tagger.library.shares.links import (
     KEPT_DAYS,
     NewShare,
     Share,
@@ -30,9 +30,9 @@ from tagger.shares.links import (
     list_shares,
     revoke_share,
 )
-from tagger.shares.photos import SharedPhotos
-from tagger.shares.queries import query_document, query_of_document
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.shares.photos import SharedPhotos
+from tagger.library.shares.queries import query_document, query_of_document
+from tagger.library.verdicts import VerdictKind, give_verdict
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 TOMORROW = timedelta(days=1)

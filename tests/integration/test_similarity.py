@@ -10,9 +10,9 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.places import similarity
-from tagger.places.evidence import load_embeddings
-from tagger.places.similarity import find_similar
+from tagger.library.teaching import similarity
+from tagger.library.teaching.evidence import load_embeddings
+from tagger.library.teaching.similarity import find_similar
 
 CHURCH = 0
 

@@ -9,12 +9,12 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
+from tagger.jobs.processing.open_items import ItemResult, open_items
+from tagger.jobs.processing.storage import store_results
+from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
-from tagger.places.taught_tags import TaughtCache
-from tagger.processing.open_items import ItemResult, open_items
-from tagger.processing.storage import store_results
 
 pytestmark = pytest.mark.postgresql
 

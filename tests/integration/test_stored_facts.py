@@ -11,17 +11,17 @@ from sqlalchemy import Row, delete, event, or_, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.catalog.roots import ensure_root
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
+from tagger.jobs.processing.open_items import ItemResult, open_items
+from tagger.jobs.processing.storage import store_results
+from tagger.library.catalog.roots import ensure_root
+from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.metadata.camera import CameraFacts
-from tagger.photo_origin import PhotoOrigin
 from tagger.photos.files import PhotoVersion
+from tagger.photos.origin import PhotoOrigin
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result
-from tagger.places.taught_tags import TaughtCache
-from tagger.processing.open_items import ItemResult, open_items
-from tagger.processing.storage import store_results
 
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(

@@ -12,11 +12,11 @@ from support.colour_folders import TaggedFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner, Target
 from tagger.database.tables import jobs
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.selection import Selection, select_paths
-from tagger.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
 from tagger.errors import RootUnavailable
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
 from tagger.ledger.jobs import NewJob
 from tagger.settings import Settings
 

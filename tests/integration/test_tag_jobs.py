@@ -19,21 +19,21 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
 from tagger.errors import FailureKind, ModelFailed
-from tagger.inference.artifact import InputRule, Manifest, save_artifact
+from tagger.jobs.processing import chunk_results, classification_chunk
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
+from tagger.library.catalog.registered_models import add_model
+from tagger.model.artifact import InputRule, Manifest, save_artifact
 from tagger.pipeline.reader_pool import ReaderPool
-from tagger.processing import chunk_results, classification_chunk
-from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
-from tagger.processing.executor import ChunkExecutor
-from tagger.processing.photo_rate import PhotoRate
 
 
 @pytest.fixture

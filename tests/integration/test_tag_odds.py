@@ -11,9 +11,6 @@ from sqlalchemy import delete, insert, select, update
 from support.artifacts import tiny_artifact
 from support.position_library import PositionLibrary
 
-from tagger.catalog.landmark_edits import edit_landmark
-from tagger.catalog.position_changes import record_contents, record_photos
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
@@ -25,11 +22,14 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
-from tagger.integrity.cross_checks import cross_problems
-from tagger.places.suggestions import find_suggestions
-from tagger.positions.locating import EstimateSettings, PositionCounts, locate
-from tagger.query.details import photo_details_by_id
-from tagger.query.landmark_counts import landmark_counts
+from tagger.library.catalog.landmark_edits import edit_landmark
+from tagger.library.catalog.position_changes import record_contents, record_photos
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.teaching.suggestions import find_suggestions
+from tagger.transfer.integrity.cross_checks import cross_problems
 from tagger.web.pages.landmark_rows import landmark_rows
 
 EIFFEL = ("eiffel-tower", 0.97, True)

@@ -14,30 +14,30 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import (
+from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
+from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags
+from tagger.errors import EmbeddingsMissing
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
+from tagger.jobs.processing import comparison_chunk
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
     RemovedLandmark,
     merge_landmark,
     remove_landmark,
 )
-from tagger.catalog.landmarks import Landmark, find_landmark
-from tagger.catalog.registered_models import add_model
-from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
-from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
-from tagger.errors import EmbeddingsMissing
-from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE
-from tagger.places.embeddings import stored_bytes
-from tagger.places.learning import learn_landmarks
-from tagger.places.suggestions import find_suggestions
-from tagger.places.taught_tags import TaughtCache
-from tagger.places.teaching import TaughtState, taught_state, update_taught
-from tagger.processing import comparison_chunk
-from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery
-from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.library.catalog.landmarks import Landmark, find_landmark
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE
+from tagger.library.teaching.embeddings import stored_bytes
+from tagger.library.teaching.learning import learn_landmarks
+from tagger.library.teaching.suggestions import find_suggestions
+from tagger.library.teaching.taught_tags import TaughtCache
+from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
+from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -11,14 +11,14 @@ from sqlalchemy import select, text
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.catalog.landmarks import Landmark
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import classifiers
-from tagger.places.learning import learn_landmarks
-from tagger.places.taught_tags import TaughtCache
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.teaching.learning import learn_landmarks
+from tagger.library.teaching.taught_tags import TaughtCache
+from tagger.library.verdicts import VerdictKind, give_verdict
 
 
 class Library(TaggedFolder):

@@ -12,23 +12,23 @@ from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
-from tagger.query import plans
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.neighbours import find_neighbours
-from tagger.query.options import PhotoQuery, SortOption
-from tagger.query.timeline import (
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query import plans
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.options import PhotoQuery, SortOption
+from tagger.library.query.timeline import (
     SectionStart,
     count_months,
     find_section_ids,
     find_section_page,
     timeline_sections,
 )
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts import VerdictKind, give_verdict
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
@@ -174,7 +174,7 @@ def test_the_sections_of_the_whole_library_are_kept(
     queries = [PhotoQuery(sort=sort, any_rank=any_rank, distinct=True) for sort in get_args(SortOption)]
     with own_library.database.snapshot() as connection:
         counted = [count_months(connection, query) for query in queries]
-    monkeypatch.setattr("tagger.query.timeline.count_months", None)
+    monkeypatch.setattr("tagger.library.query.timeline.count_months", None)
     for query, expected in zip(queries, counted, strict=True):
         sections = timeline_sections(own_library.database, query)
         assert {each.month: (each.photos, each.aspect) for each in sections} == {

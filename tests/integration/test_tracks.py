@@ -16,11 +16,11 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
-from tagger.geo import distance_km
-from tagger.integrity.database_check import check_database
-from tagger.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
-from tagger.positions.track_parts import PART_POINTS
-from tagger.positions.tracks import add_track, list_tracks, remove_track
+from tagger.library.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
+from tagger.library.positions.track_parts import PART_POINTS
+from tagger.library.positions.tracks import add_track, list_tracks, remove_track
+from tagger.system.geo import distance_km
+from tagger.transfer.integrity.database_check import check_database
 
 MOST_BYTES = 4_000_000
 

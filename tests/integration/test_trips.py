@@ -8,14 +8,14 @@ from sqlalchemy import select
 from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.neighbours import find_neighbours
-from tagger.query.options import PhotoQuery, parse_query
-from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -7,13 +7,13 @@ import pytest
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.query import plans
-from tagger.query.find import ScanPosition, find_tagged_page
-from tagger.query.neighbours import find_neighbours
-from tagger.query.options import PhotoQuery
-from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query import plans
+from tagger.library.query.find import ScanPosition, find_tagged_page
+from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")

@@ -7,10 +7,10 @@ from PIL import Image
 from rig.drawing import draw_photo
 
 from tagger.database.connection import Database
+from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.metadata.files.replacement import prepare
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.settings import Settings
 
 TOWER = make_tag_fields([NamedLandmark("eiffel-tower", "Eiffel Tower")])

@@ -10,15 +10,18 @@ from sqlalchemy import func, select, update
 from support.page_server import TOKEN
 from support.threads import in_threads
 
-from tagger.access import attempts, passwords
-from tagger.access.attempts import AttemptLimit, AttemptsUsedUp
-from tagger.access.grants import Grant, Role
-from tagger.access.passwords import MAX_LENGTH, PasswordRefused, generate_password, is_right
-from tagger.access.proxied_users import proxied_grant
-from tagger.access.sessions import Origin, end_session, record_use, session_grant, start_session
-from tagger.access.sign_in import sign_in_user
-from tagger.access.tokens import TokenNameTaken, add_token
-from tagger.access.users import (
+from tagger.database.audit_log import AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.database.tables import page_sessions, sign_in_attempts, users
+from tagger.people import attempts, passwords
+from tagger.people.attempts import AttemptLimit, AttemptsUsedUp
+from tagger.people.grants import Grant, Role
+from tagger.people.passwords import MAX_LENGTH, PasswordRefused, generate_password, is_right
+from tagger.people.proxied_users import proxied_grant
+from tagger.people.sessions import Origin, end_session, record_use, session_grant, start_session
+from tagger.people.sign_in import sign_in_user
+from tagger.people.tokens import TokenNameTaken, add_token
+from tagger.people.users import (
     UserExists,
     UserNameInvalid,
     UserNameTaken,
@@ -30,9 +33,6 @@ from tagger.access.users import (
     set_password,
     set_role,
 )
-from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Database
-from tagger.database.tables import page_sessions, sign_in_attempts, users
 
 PASSWORD = "correct horse battery"
 HOME, OFFICE = Origin("203.0.113.7", "203.0.113.7", "Firefox"), Origin("198.51.100.9", "198.51.100.9")
@@ -175,7 +175,7 @@ def test_a_password_that_changes_during_the_sign_in_starts_no_session(
         set_password(database, "ada", "another long password")
         return result
 
-    monkeypatch.setattr("tagger.access.sign_in.is_right", is_right_and_changed)
+    monkeypatch.setattr("tagger.people.sign_in.is_right", is_right_and_changed)
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
     assert count(database, page_sessions) == 0
 
@@ -244,7 +244,7 @@ def test_sign_ins_at_the_same_time_renew_an_old_hash_once(
         both_have_read.wait(60)
         return passwords.is_outdated(stored)
 
-    monkeypatch.setattr("tagger.access.sign_in.is_outdated", is_outdated_for_both)
+    monkeypatch.setattr("tagger.people.sign_in.is_outdated", is_outdated_for_both)
     in_threads([lambda: signed_in(database)] * 2)
     assert count(database, page_sessions) == 2
 
@@ -261,7 +261,7 @@ def test_an_old_hash_that_is_replaced_during_the_sign_in_starts_no_session(
         change(database, "ada", "another long password")
         return passwords.is_outdated(stored)
 
-    monkeypatch.setattr("tagger.access.sign_in.is_outdated", is_outdated_and_changed)
+    monkeypatch.setattr("tagger.people.sign_in.is_outdated", is_outdated_and_changed)
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
     assert count(database, page_sessions) == 0
 
@@ -346,7 +346,7 @@ def test_attempts_at_once_do_not_exceed_the_limit(
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     checked: list[str] = []
     monkeypatch.setattr(
-        "tagger.access.sign_in.is_right", lambda password, _stored: bool(checked.append(password))
+        "tagger.people.sign_in.is_right", lambda password, _stored: bool(checked.append(password))
     )
 
     def try_some() -> None:

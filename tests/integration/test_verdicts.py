@@ -12,18 +12,17 @@ from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
-from tagger.access.users import add_user, remove_user
-from tagger.catalog.registered_models import add_model
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
-from tagger.query.details import photo_details
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
-from tagger.verdicts import (
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.removal import forget_path
+from tagger.library.query.details import photo_details
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import (
     ImportedVerdicts,
     QueryVerdictResult,
     VerdictFilter,
@@ -37,6 +36,7 @@ from tagger.verdicts import (
     withdraw_verdict,
     withdraw_verdicts,
 )
+from tagger.people.users import add_user, remove_user
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -198,8 +198,8 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     folder.tag()
     monkeypatch.setattr("tagger.database.statements.PAGE", 2)
     monkeypatch.setattr(listing, "PAGE", 2)
-    monkeypatch.setattr("tagger.query.find.PAGE", 2)
-    monkeypatch.setattr("tagger.query.find.SMALLEST_PAGE", 2)
+    monkeypatch.setattr("tagger.library.query.find.PAGE", 2)
+    monkeypatch.setattr("tagger.library.query.find.SMALLEST_PAGE", 2)
     return folder
 
 
@@ -378,7 +378,7 @@ def test_invalid_entry_is_refused_with_its_number_and_line(text: str, where: str
 
 @pytest.mark.parametrize("between", [",\n ", "\n", ""])
 def test_lists_and_lines_are_read_the_same_way(between: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.verdicts.import_entries.READ_CHARACTERS", 7)
+    monkeypatch.setattr("tagger.library.verdicts.import_entries.READ_CHARACTERS", 7)
     many = [SOUND | {"digest": f"1-{number:064x}", "path": "é" * number} for number in range(20)]
     lines = between.join(json.dumps(verdict, ensure_ascii=False) for verdict in many)
     for text in (lines, f"\ufeff[{lines}]\n"):

@@ -9,7 +9,7 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import jobs
-from tagger.enqueue.documents import waiting_document
+from tagger.jobs.enqueue.documents import waiting_document
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.job_control import pause
 from tagger.ledger.progress import list_jobs

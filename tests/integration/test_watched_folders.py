@@ -6,21 +6,21 @@ import pytest
 from sqlalchemy import select, update
 from support.ledgers import LedgerBuilder
 
-from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.enqueue import watched_folders
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.scan import Scan
-from tagger.enqueue.selection import Selection, select_paths
-from tagger.enqueue.watched_folders import (
+from tagger.errors import FailureKind, RootUnavailable
+from tagger.jobs.enqueue import watched_folders
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.watched_folders import (
     WatchedChanges,
     mark_gone,
     scan_watched,
     unseen_files,
 )
-from tagger.errors import FailureKind, RootUnavailable
 from tagger.ledger.jobs import cancel_job, finish_scan
+from tagger.library.catalog.roots import list_roots
 from tagger.photos.source import open_source
 
 

@@ -11,15 +11,15 @@ from sqlalchemy import delete, select, update
 from support.camera_photos import NOON, draw_shot
 from support.written_folder import WrittenFolder
 
-from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
+from tagger.library.catalog.removal import forget_path
+from tagger.library.positions.update import update_positions
+from tagger.library.query.options import PhotoQuery
 from tagger.metadata.inspection import photo_fields, xmp_fields
-from tagger.positions.update import update_positions
-from tagger.query.options import PhotoQuery
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)

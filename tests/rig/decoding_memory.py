@@ -16,9 +16,9 @@ from pathlib import Path
 from threading import Thread
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode, decode_photo, decode_whole, raw_development
-from tagger.images.memory import MemoryBudget, trim_memory
-from tagger.images.raw_development import RAW_DEVELOPER
+from tagger.photos.decoding import Resize, decode, decode_photo, decode_whole, raw_development
+from tagger.photos.decoding.memory import MemoryBudget, trim_memory
+from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 
 from .large_images import LARGE_IMAGES, Size
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
-from tagger.catalog.kept_counts import recount_all
-from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import landmarks, models, roots
+from tagger.library.catalog.kept_counts import recount_all
+from tagger.library.catalog.registered_models import resolve_model
 
 from .postgres_databases import autocommitted
 

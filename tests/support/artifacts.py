@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from tagger.inference.artifact import InputRule, Label, Manifest, save_artifact
+from tagger.model.artifact import InputRule, Label, Manifest, save_artifact
 
 SIZE = 64
 THRESHOLD = 0.5

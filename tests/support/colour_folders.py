@@ -8,20 +8,20 @@ from PIL import Image
 from sqlalchemy import Row, func, select
 from support.artifacts import colour_of, tiny_artifact
 
-from tagger.catalog.registered_models import RegisteredModel, add_model
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.scan import Scan, ScanReport
-from tagger.enqueue.selection import select_paths
-from tagger.inference.artifact import Manifest
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.scan import Scan, ScanReport
+from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.processing.claimed_chunk import StoredBatch
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.local_runner import run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress, list_jobs
-from tagger.processing.claimed_chunk import StoredBatch
-from tagger.processing.executor import ChunkExecutor
-from tagger.processing.local_runner import run_job
+from tagger.library.catalog.registered_models import RegisteredModel, add_model
+from tagger.model.artifact import Manifest
 from tagger.settings import Settings
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from tagger.catalog.kept_counts import BLOCK, kept_photos_by_landmark, kept_photos_by_month
-from tagger.catalog.landmark_photos import photos_by_landmark
 from tagger.database.connection import Database
 from tagger.database.tables import (
     changed_blocks,
@@ -21,6 +19,8 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
+from tagger.library.catalog.kept_counts import BLOCK, kept_photos_by_landmark, kept_photos_by_month
+from tagger.library.catalog.landmark_photos import photos_by_landmark
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 IMAGES = [block * BLOCK + offset for block in (0, 1, 5) for offset in (1, BLOCK - 1)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.pipeline.buffers import ActiveRead
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits, OpenPhoto, Reader, open_bytes, read_photo_bytes

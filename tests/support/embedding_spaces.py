@@ -6,8 +6,8 @@ covariance would take longer than the rest of most updates.
 
 import hashlib
 
-from tagger.inference.background import BackgroundStatistics
-from tagger.places.classifiers import EmbeddingSpace
+from tagger.library.teaching.classifiers import EmbeddingSpace
+from tagger.model.background import BackgroundStatistics
 
 
 def share_embedding_spaces() -> None:

@@ -12,14 +12,14 @@ from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, metadata_writes, photos
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.metadata_options import MetadataOptions, Target
-from tagger.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.metadata_options import MetadataOptions, Target
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job
+from tagger.library.catalog.registered_models import add_model, use_model
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.transfer.exporter import export_database
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tagger.inference.model import Model
+from tagger.model.model import Model
 
 
 def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:

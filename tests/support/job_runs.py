@@ -9,10 +9,10 @@ from sqlalchemy import select
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import chunks, jobs
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.workers import record_heartbeat
-from tagger.processing.executor import ChunkExecutor
 from tagger.settings import Settings
 
 WORKER = "worker"

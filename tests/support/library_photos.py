@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.library.catalog.registered_models import add_model
 from tagger.photos.digest import digest_photo
 from tagger.settings import Settings
 

@@ -10,9 +10,9 @@ from support.artifacts import colour_of
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
-from tagger.query.details import photo_details
-from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery
+from tagger.library.query.details import photo_details
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
 
 
 class PairFolder(WrittenFolder):

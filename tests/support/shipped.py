@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 import tagger
-from tagger.images import decode_photo
-from tagger.inference.artifact import file_digest, load_module, read_manifest
-from tagger.inference.backends import Images
+from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.backends import Images
+from tagger.photos.decoding import decode_photo
 
 ARTIFACT = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
-from tagger.catalog.cameras import camera_of, ensure_cameras
-from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
@@ -21,6 +19,8 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
+from tagger.library.catalog.cameras import camera_of, ensure_cameras
+from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.paths import path_text
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from support.artifacts import LABELS, SIZE, THRESHOLD, MeanColours
 
-from tagger.inference.artifact import Embedding, InputRule, Manifest, save_artifact
-from tagger.inference.background import BackgroundStatistics
+from tagger.model.artifact import Embedding, InputRule, Manifest, save_artifact
+from tagger.model.background import BackgroundStatistics
 
 CELLS = 20
 DIMENSION = CELLS * CELLS * 3

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
-from tagger.catalog.position_changes import record_photos
 from tagger.database.tables import cameras
-from tagger.positions.update import update_positions
+from tagger.library.catalog.position_changes import record_photos
+from tagger.library.positions.update import update_positions
 
 TRIP = "2019-05-03-paris"
 PARIS = (48.86, 2.33)

@@ -8,22 +8,22 @@ from sqlalchemy import Row, select, update
 from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
-from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.enums import JobKind, Runner, Target
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
-from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
-from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
-from tagger.enqueue.metadata_selection import written_photo_conditions
-from tagger.enqueue.scan import Scan
-from tagger.enqueue.selection import select_paths
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
+from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.jobs.enqueue.metadata_selection import written_photo_conditions
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress
-from tagger.processing.claimed_chunk import ChunkEnd
-from tagger.query.options import PhotoQuery
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import VerdictKind, give_verdict
 
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 

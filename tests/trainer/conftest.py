@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.command_line import CommandRunner, run_command
 
-from tagger.inference.devices import core_count
+from tagger.model.devices import core_count
 from trainer.cli.main import main
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.pixel_squares import noise_squares
 
-from tagger.images import Pixels
+from tagger.photos.decoding import Pixels
 from trainer.learning.batches import Augmentation, augment
 
 PHOTO = noise_squares(1, 64).image(0)

@@ -14,7 +14,7 @@ from support.trainer_commands import NO_NETWORK, run_trainer
 from torch import Tensor, nn
 from torchvision import models
 
-from tagger.inference.model_archive import checked_archive
+from tagger.model.model_archive import checked_archive
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
 from trainer.backbones.same_padding import SamePadded
 from trainer.backbones.torchvision_networks import build

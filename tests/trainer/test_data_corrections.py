@@ -12,12 +12,12 @@ from support.command_line import CommandRunner
 from support.scenes import draw_scene, tree
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import merge_landmark
-from tagger.catalog.landmarks import find_landmark
-from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
 from tagger.database.tables import roots
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.catalog.registered_models import add_model, use_model
 from tagger.photos.digest import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks

@@ -10,7 +10,7 @@ from rig.containers import encode_image
 from rig.drawing import draw_photo
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode_photo
+from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches
 from trainer.evaluation.robustness import (
     ALTERATIONS,

@@ -9,9 +9,9 @@ import torch
 from rig.drawing import draw_photo, save_photos
 from support.artifacts import LABELS, tiny_artifact
 
-from tagger.inference.artifact import Label, file_digest, read_manifest
-from tagger.inference.devices import Device, available_kinds
-from tagger.inference.model import load_model
+from tagger.model.artifact import Label, file_digest, read_manifest
+from tagger.model.devices import Device, available_kinds
+from tagger.model.model import load_model
 from trainer.evaluation import Evaluation, evaluate
 from trainer.evaluation.metrics import compute_tradeoff, reliability, wilson_interval
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes

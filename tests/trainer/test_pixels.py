@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from support.scenes import draw_scene
 
-from tagger.images import Pixels, Resize, decode_photo
+from tagger.photos.decoding import Pixels, Resize, decode_photo
 from trainer.data.folders import LabelledPhoto
 from trainer.data.pixels import MAX_PIXELS, CachedPhotos, cache_photos
 from trainer.errors import OutputUnwritable

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import tagger
-from tagger.inference.artifact import file_digest, read_background, read_manifest
-from tagger.inference.devices import Device
-from tagger.inference.model import Model, load_model
+from tagger.model.artifact import file_digest, read_background, read_manifest
+from tagger.model.devices import Device
+from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
 from trainer.data.pixels import decode_batches
 

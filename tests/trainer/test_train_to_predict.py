@@ -13,7 +13,7 @@ from support.command_line import run_command
 from support.small_world import BACKBONE, LABELS, SIZE, draw_small_world
 
 from tagger.cli import main as tagger_cli
-from tagger.inference.artifact import read_manifest
+from tagger.model.artifact import read_manifest
 from tagger.system.interruption import run_interruptible
 from trainer.cli import main as trainer_cli
 from trainer.cli.train import _run_log

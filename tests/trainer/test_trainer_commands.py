@@ -13,13 +13,13 @@ from support.command_line import CommandOutput, CommandRunner
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
-from tagger.images import Resize, decode_photo
-from tagger.inference.artifact import file_digest, load_module, read_background, read_manifest
-from tagger.inference.backends.openvino import OpenVinoBackend
-from tagger.inference.backends.torchscript import TorchScriptBackend
-from tagger.inference.background import BackgroundStatistics
-from tagger.inference.devices import Device
-from tagger.inference.model import load_model
+from tagger.model.artifact import file_digest, load_module, read_background, read_manifest
+from tagger.model.backends.openvino import OpenVinoBackend
+from tagger.model.backends.torchscript import TorchScriptBackend
+from tagger.model.background import BackgroundStatistics
+from tagger.model.devices import Device
+from tagger.model.model import load_model
+from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches
 from trainer.export.run import load_run
 

@@ -10,7 +10,7 @@ from support.examples import examples
 from support.pixel_squares import training_set
 from torch import Tensor, nn
 
-from tagger.inference.devices import Device
+from tagger.model.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
 from trainer.learning.batches import MixOptions
 from trainer.learning.loop import (

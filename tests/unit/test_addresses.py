@@ -11,11 +11,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
-from tagger.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import bounded_url, schema_status, sqlite_file
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
+from tagger.system.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
 from worker.broker import Broker, check_accepts_messages, check_broker, find_broker, queue_depths
 
 LETTERS = "ZQXJKVWYzqxjkvwy"

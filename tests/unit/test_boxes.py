@@ -12,9 +12,9 @@ from sqlalchemy import Connection, create_engine, insert, select
 
 from tagger.database.engine import add_missing_functions
 from tagger.database.tables import positions
-from tagger.geo import EARTH_RADIUS_KM, distance_km
-from tagger.query.box_scan import Box
-from tagger.query.options import Near
+from tagger.library.query.box_scan import Box
+from tagger.library.query.options import Near
+from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tagger.inference import devices
-from tagger.inference.devices import core_count
+from tagger.model import devices
+from tagger.model.devices import core_count
 from tagger.system.cgroups import cpu_limit
 
 

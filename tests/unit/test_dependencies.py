@@ -12,16 +12,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 WITHOUT_TORCH = (
-    "catalog",
     "cli",
     "database",
-    "enqueue",
-    "images",
+    "jobs.enqueue",
     "ledger",
+    "library.catalog",
+    "library.query",
+    "library.verdicts",
     "metadata",
     "photos",
-    "query",
-    "verdicts",
 )
 """The packages of tagger whose modules are quick to import."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.positions.cities import find_cities
+from tagger.library.positions.cities import find_cities
 
 
 @pytest.mark.parametrize(

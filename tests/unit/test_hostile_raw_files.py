@@ -14,9 +14,9 @@ from rig.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, bitmap_nef,
 from support.examples import examples
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode_photo
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.formats.read_only import read_only_blocks
+from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.digest import digest_photo
 from tagger.photos.raw import read_raw
 

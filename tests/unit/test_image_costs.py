@@ -17,13 +17,13 @@ from rig.large_images import LARGE_IMAGES
 from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import decode_photo, memory, resize
-from tagger.images.colours import scalable
-from tagger.images.decoder_memory import decoder_memory
-from tagger.images.formats import open_header
-from tagger.images.memory import MemoryBudget
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.decoder_input import readable_file
+from tagger.photos.decoding import decode_photo, memory, resize
+from tagger.photos.decoding.colours import scalable
+from tagger.photos.decoding.decoder_memory import decoder_memory
+from tagger.photos.decoding.formats import open_header
+from tagger.photos.decoding.memory import MemoryBudget
 from tagger.photos.digest import digest_photo
 from tagger.photos.formats import PhotoFormat
 

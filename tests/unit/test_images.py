@@ -17,7 +17,7 @@ from rig.drawing import draw_photo
 from support.examples import examples
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import DecodedImage, Resize, decode_photo, formats
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo, formats
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000

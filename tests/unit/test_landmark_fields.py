@@ -2,7 +2,8 @@
 
 import pytest
 
-from tagger.catalog.landmark_fields import (
+from tagger.errors import LandmarkInvalid
+from tagger.library.catalog.landmark_fields import (
     MAX_SLUG,
     check_language,
     check_position,
@@ -11,8 +12,7 @@ from tagger.catalog.landmark_fields import (
     clean_text,
     derive_slug,
 )
-from tagger.errors import LandmarkInvalid
-from tagger.languages import name_in_language
+from tagger.system.languages import name_in_language
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-import tagger.metrics  # noqa: F401 - registers the metrics
+import tagger.system.metrics  # noqa: F401 - registers the metrics
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "deploy" / "observability"

@@ -15,8 +15,8 @@ from support.decoding import decode, decode_failure
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.decode_errors import failing_alone
 from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.photos.decoding.decode_errors import failing_alone
 from tagger.photos.truncation import ends_early
 
 PICTURE = draw_photo(7, (300, 200))

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tagger.processing import photo_rate
-from tagger.processing.photo_rate import PhotoRate
+from tagger.jobs.processing import photo_rate
+from tagger.jobs.processing.photo_rate import PhotoRate
 
 
 class Clock:

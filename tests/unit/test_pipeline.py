@@ -17,11 +17,11 @@ from support.decoding import local_reader, read_with
 from support.threads import in_threads
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
-from tagger.images import DecodedImage, Resize
-from tagger.inference.artifact import Embedding
-from tagger.inference.backends.protocol import Outputs
-from tagger.inference.model import Model
 from tagger.metadata.camera import CameraFacts
+from tagger.model.artifact import Embedding
+from tagger.model.backends.protocol import Outputs
+from tagger.model.model import Model
+from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import buffers, reader_pool

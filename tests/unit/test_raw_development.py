@@ -16,11 +16,11 @@ from rig.mutations import broken
 from rig.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_file
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
-from tagger.images import DecodedImage, Resize, decode_photo
-from tagger.images.decode import _TRANSPOSES
-from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import camera_facts
 from tagger.photos import photo_names
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo
+from tagger.photos.decoding.decode import _TRANSPOSES
+from tagger.photos.decoding.raw_preview import NoPreview
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoFormat, detect_format
@@ -94,7 +94,7 @@ def test_a_process_that_is_not_confined_never_loads_libraw(tmp_path: Path) -> No
 DEVELOPS = """
 import sys
 from pathlib import Path
-from tagger.images import Resize
+from tagger.photos.decoding import Resize
 from tagger.photos.files import PhotoBytes
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
@@ -168,7 +168,7 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
 
 
 def test_without_the_extra_the_failure_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.images.raw_preview.is_developer_installed", lambda: False)
+    monkeypatch.setattr("tagger.photos.decoding.raw_preview.is_developer_installed", lambda: False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match=r"pip install 'landmark-tagger\[raw\]'") as failed:
             decode_photo(data, WHOLE, max_pixels=10**6)

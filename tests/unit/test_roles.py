@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagger.access.grants import Grant, Role
+from tagger.people.grants import Grant, Role
 from tagger.web.http.permissions import refusal
 
 

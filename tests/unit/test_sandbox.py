@@ -23,11 +23,11 @@ from support.decoding import local_reader
 from support.injection import injecting_environment
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import Resize
-from tagger.images.memory import MemoryBudget
 from tagger.metadata.camera import CameraFacts
-from tagger.photo_origin import PhotoOrigin
+from tagger.photos.decoding import Resize
+from tagger.photos.decoding.memory import MemoryBudget
 from tagger.photos.files import PhotoBytes
+from tagger.photos.origin import PhotoOrigin
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline.child_process import ChildKilled, ChildProcess, minimal_environment
 from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes

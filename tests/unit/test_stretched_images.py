@@ -10,8 +10,8 @@ from rig.containers import encode_image
 from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS
 
-from tagger.images import Pixels, Resize, decode_photo, decode_whole
-from tagger.inference.artifact import InputRule
+from tagger.model.artifact import InputRule
+from tagger.photos.decoding import Pixels, Resize, decode_photo, decode_whole
 
 STRETCH = Resize(112, 112, "stretch")
 

@@ -17,9 +17,9 @@ from tagger.cli.output.formats import local_time, write_parts, write_table
 from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
-from tagger.inference.predictions import Prediction
 from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.camera import CameraFacts
+from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import Classified, MetadataOutcome
 from tagger.system.standard_streams import open_closed_streams

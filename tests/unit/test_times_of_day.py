@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tagger.errors import SettingsInvalid
 from tagger.settings import load_settings
-from tagger.times_of_day import DailyWindow
+from tagger.system.times_of_day import DailyWindow
 
 MINUTES = st.builds(time, st.integers(0, 23), st.integers(0, 59))
 

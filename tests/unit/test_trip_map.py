@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.database.enums import PositionSource
-from tagger.query.trip_path import PathPoint
-from tagger.trips.names import VisitedPlace
+from tagger.library.query.trip_path import PathPoint
+from tagger.library.trips.names import VisitedPlace
 from tagger.web.pages.trip_map import HEIGHT, WIDTH, TripMap, draw_trip
 
 NOON = datetime(2019, 5, 3, 12)  # noqa: DTZ001 - the camera's local time

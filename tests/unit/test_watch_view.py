@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from tagger.cli.output.job_rate import RECENT_S, JobRates
 from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
 from tagger.database.enums import JobState
-from tagger.enqueue.ticks import LastTick
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
+from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import ChunkProgress, WorkerStatus
 

@@ -10,7 +10,7 @@ from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import Resize, decode_photo, decode_whole
+from tagger.photos.decoding import Resize, decode_photo, decode_whole
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

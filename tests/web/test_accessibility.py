@@ -24,8 +24,8 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 

@@ -6,9 +6,9 @@ from support.browser import PHONE, axe_findings, colour_findings, open_page, ser
 from support.page_server import TOKEN
 from test_accessibility import OUTSIDE_THE_SCREEN
 
-from tagger.access.grants import Role
-from tagger.access.users import add_user
 from tagger.database.connection import Database
+from tagger.people.grants import Role
+from tagger.people.users import add_user
 from tagger.settings import Settings
 
 PASSWORD, OTHER = "correct horse battery", "another long password"

@@ -13,16 +13,16 @@ from support.ledgers import LedgerBuilder
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
-from tagger.access import attempts, passwords
-from tagger.access.grants import Role
-from tagger.access.open_sessions import list_sessions
-from tagger.access.tokens import add_token
-from tagger.access.users import add_user, find_user_by_name, list_users, remove_user
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.library.verdicts import VerdictFilter, list_verdicts
+from tagger.people import attempts, passwords
+from tagger.people.grants import Role
+from tagger.people.open_sessions import list_sessions
+from tagger.people.tokens import add_token
+from tagger.people.users import add_user, find_user_by_name, list_users, remove_user
 from tagger.settings import Settings
-from tagger.verdicts import VerdictFilter, list_verdicts
 from tagger.web.http.permissions import SAFE_METHODS
 from tagger.web.pages.browser_names import browser_name
 

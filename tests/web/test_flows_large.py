@@ -11,9 +11,9 @@ from support.browser import DESKTOP, PHONE, Screen, open_page, serving
 from support.page_server import settings_in
 
 from tagger.database.connection import open_database
-from tagger.query.cursors import encode_cursor
-from tagger.query.find import find_tagged_page
-from tagger.query.options import PhotoQuery
+from tagger.library.query.cursors import encode_cursor
+from tagger.library.query.find import find_tagged_page
+from tagger.library.query.options import PhotoQuery
 
 PHOTOS = 100_400
 ALL = "any_rank=1"

@@ -19,10 +19,10 @@ from support.page_server import photo, settings_in
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule
-from tagger.inference.artifact import Label
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
+from tagger.model.artifact import Label
 from tagger.settings import Settings
 from tagger.web.http.response_headers import CONTENT_SECURITY_POLICY
 

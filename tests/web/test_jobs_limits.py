@@ -14,11 +14,11 @@ from support.page_server import LOCAL_URL
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Outcome, Priority, Target
 from tagger.database.tables import job_items, photos, schedules
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.schedule_runs import list_runs, run_due_schedules
-from tagger.enqueue.schedules import add_schedule, list_schedules
 from tagger.errors import FailureKind, SettingsInvalid
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings

@@ -9,9 +9,9 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import TOKEN
 
-from tagger.access.tokens import add_token
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.people.tokens import add_token
 from tagger.settings import Settings
 
 TOWER = "/api/landmarks/old-tower"

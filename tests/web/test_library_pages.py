@@ -23,8 +23,8 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.tables import landmarks, photos
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.query import facets
-from tagger.query.covers import find_covers
+from tagger.library.query import facets
+from tagger.library.query.covers import find_covers
 from tagger.settings import Settings
 from tagger.web import cached_value, query_counts, state
 from tagger.web.app import create_app
@@ -239,7 +239,7 @@ def test_the_timelines_of_the_whole_library_are_not_counted(
     client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lists that people open, with what the page adds to their query; also right after a change."""
-    monkeypatch.setattr("tagger.query.timeline.count_months", None)
+    monkeypatch.setattr("tagger.library.query.timeline.count_months", None)
     monkeypatch.setattr("tagger.web.query_counts.COST_FACTOR", 1e9)  # what the server keeps stays
 
     def months(options: str) -> dict[str | None, int]:

@@ -7,10 +7,10 @@ from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
+from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.people.tokens import add_token
 from tagger.settings import Settings
-from tagger.verdicts import VerdictKind, give_verdict
 
 
 @pytest.fixture

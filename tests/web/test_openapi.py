@@ -16,9 +16,9 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.cli.output.formats import Format, write_documents
 from tagger.database.connection import Database
+from tagger.library.verdicts import VerdictFilter, list_verdicts
+from tagger.library.verdicts.documents import VERDICT_COLUMNS, verdict_document
 from tagger.settings import Settings
-from tagger.verdicts import VerdictFilter, list_verdicts
-from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
 from tagger.web.api import schemas
 from tagger.web.api.routes import Problem
 

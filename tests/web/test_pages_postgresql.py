@@ -16,11 +16,11 @@ from support.page_server import LOCAL_URL, settings_in
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule
-from tagger.positions.update import update_positions
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.library.positions.update import update_positions
+from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.settings import Settings
-from tagger.verdicts import VerdictKind, give_verdict
 from tagger.web import search_lists
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy

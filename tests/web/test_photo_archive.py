@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from support.library_photos import LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
-from tagger.access.tokens import add_token, revoke_token
 from tagger.database.connection import Database
-from tagger.query.stored_photos import StoredPhoto
+from tagger.library.query.stored_photos import StoredPhoto
+from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
 from tagger.web.http import auth
 from tagger.web.media import photo_archive

@@ -17,9 +17,9 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos
 from tagger.database.connection import Database
-from tagger.query.find import find_tagged
-from tagger.query.landmark_counts import landmark_counts
-from tagger.query.options import PhotoQuery
+from tagger.library.query.find import find_tagged
+from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 
 

@@ -21,8 +21,8 @@ from support.page_server import LOCAL_URL, photo, served
 from tagger.cli.output.predictions import print_predictions
 from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
-from tagger.metrics import BATCH_FILL
 from tagger.settings import Settings
+from tagger.system.metrics import BATCH_FILL
 from tagger.web.api import predict
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy

@@ -10,12 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, served
 
-from tagger.access.grants import Role
-from tagger.access.tokens import add_token
-from tagger.access.users import add_user, list_users, remove_user, set_role
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
+from tagger.people.grants import Role
+from tagger.people.tokens import add_token
+from tagger.people.users import add_user, list_users, remove_user, set_role
 from tagger.settings import Settings, load_settings
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy

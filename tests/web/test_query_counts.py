@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagger.errors import LandmarkNotFound
-from tagger.query.options import PhotoQuery
+from tagger.library.query.options import PhotoQuery
 from tagger.web import query_counts
 from tagger.web.query_counts import QueryCounts
 

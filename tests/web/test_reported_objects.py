@@ -16,11 +16,11 @@ from support.colour_folders import TaggedFolder
 from support.job_runs import process_job
 from support.page_server import TOKEN, served
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import photos
 from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.people.tokens import add_token
 from tagger.photos.object_paths import parse_path
 from tagger.settings import Settings
 from tagger.web.api import event_batches

@@ -9,9 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, photo
 
-from tagger.access.tokens import add_token
-from tagger.addresses import is_loopback
 from tagger.database.connection import Database
+from tagger.people.tokens import add_token
+from tagger.system.addresses import is_loopback
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.limits import SMALL_BYTES

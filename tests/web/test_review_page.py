@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
+from tagger.people.tokens import add_token
 from tagger.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")

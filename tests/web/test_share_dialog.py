@@ -14,15 +14,15 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN
 from support.trip_photos import TRIP, add_trip
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
 from tagger.database.tables import shares
+from tagger.library.shares.links import ShareState, list_shares
+from tagger.library.shares.queries import TRIP_MOMENT
+from tagger.library.trips import find as trip_finding
+from tagger.library.trips.grouping import Trip, group_trips
+from tagger.library.trips.visits import Visit
+from tagger.people.tokens import add_token
 from tagger.settings import Settings
-from tagger.shares.links import ShareState, list_shares
-from tagger.shares.queries import TRIP_MOMENT
-from tagger.trips import find as trip_finding
-from tagger.trips.grouping import Trip, group_trips
-from tagger.trips.visits import Visit
 
 ClientOf = Callable[..., TestClient]
 

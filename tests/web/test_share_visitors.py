@@ -18,17 +18,17 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, TOKEN
 from support.trip_photos import TRIP, add_trip
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmark_removal import merge_landmark
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, landmarks, photos, shares
-from tagger.query.options import PhotoQuery
-from tagger.query.timeline import Section
-from tagger.query.trip_summaries import trip_summary
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.timeline import Section
+from tagger.library.query.trip_summaries import trip_summary
+from tagger.library.shares.links import NewShare, Share, add_share, revoke_share
+from tagger.library.verdicts import VerdictKind, dismiss_photos, give_verdict
 from tagger.settings import Settings
-from tagger.shares.links import NewShare, Share, add_share, revoke_share
-from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
 from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy

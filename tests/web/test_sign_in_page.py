@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page, serving
 from support.page_server import LOCAL_URL, TOKEN
 
-from tagger.access.tokens import add_token
 from tagger.database.connection import Database
+from tagger.people.tokens import add_token
 from tagger.settings import Settings
 
 MISPLACED_IN_HEADER = """() => {

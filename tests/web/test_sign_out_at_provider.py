@@ -14,12 +14,12 @@ from support.browser import axe_findings, open_page
 from support.oidc_provider import ADA, CLIENT_ID, OidcProvider, claims_of
 from support.single_sign_on import Visitor, parameters
 
-from tagger.access import passwords
-from tagger.access.grants import Role
-from tagger.access.users import add_user
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions
+from tagger.people import passwords
+from tagger.people.grants import Role
+from tagger.people.users import add_user
 
 PASSWORD = "correct horse battery"
 Visit = Callable[..., Visitor]

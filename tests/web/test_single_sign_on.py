@@ -24,19 +24,19 @@ from support.oidc_provider import (
 from support.page_server import TOKEN
 from support.single_sign_on import Visitor, parameters
 
-from tagger.access import passwords
-from tagger.access.grants import Role
-from tagger.access.identities import link_user, unlink_user
-from tagger.access.tokens import add_token
-from tagger.access.users import add_user, find_user_by_name, list_users, remove_user, set_role
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
-from tagger.oidc import provider as provider_module
-from tagger.oidc.errors import ProviderMisconfigured
-from tagger.oidc.id_tokens import usable_keys
-from tagger.oidc.provider import Provider
-from tagger.oidc.registration import Registration
+from tagger.people import passwords
+from tagger.people.grants import Role
+from tagger.people.identities import link_user, unlink_user
+from tagger.people.oidc import provider as provider_module
+from tagger.people.oidc.errors import ProviderMisconfigured
+from tagger.people.oidc.id_tokens import usable_keys
+from tagger.people.oidc.provider import Provider
+from tagger.people.oidc.registration import Registration
+from tagger.people.tokens import add_token
+from tagger.people.users import add_user, find_user_by_name, list_users, remove_user, set_role
 from tagger.settings import load_settings
 from tagger.system.http_exchange import HttpAnswer
 from tagger.web.http import single_sign_on

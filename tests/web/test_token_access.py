@@ -21,11 +21,11 @@ from support.job_runs import process_job
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN, photo
 
-from tagger.access.grants import Grant, Role
-from tagger.access.tokens import add_token, list_tokens, revoke_token
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.engine import BUSY_TIMEOUT_S
+from tagger.people.grants import Grant, Role
+from tagger.people.tokens import add_token, list_tokens, revoke_token
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app

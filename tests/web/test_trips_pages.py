@@ -10,8 +10,8 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
-from tagger.query.documents import trip_document
-from tagger.query.trip_summaries import trip_summaries
+from tagger.library.query.documents import trip_document
+from tagger.library.query.trip_summaries import trip_summaries
 from tagger.settings import Settings
 
 

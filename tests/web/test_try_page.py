@@ -13,8 +13,8 @@ from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import Database
-from tagger.number_format import duration, percent, share, size
 from tagger.settings import Settings
+from tagger.system.number_format import duration, percent, share, size
 from tagger.web.pages.presenters import ScoreBar, UploadPrediction, UploadResult
 
 HTMX_REQUEST = {"hx-request": "true"}

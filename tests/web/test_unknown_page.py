@@ -17,9 +17,9 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, ledgers, photos
-from tagger.photo_origin import PhotoOrigin
+from tagger.library.verdicts import dismiss_photos
+from tagger.photos.origin import PhotoOrigin
 from tagger.settings import Settings
-from tagger.verdicts import dismiss_photos
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 

@@ -9,11 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN
 
-from tagger.access import attempts, passwords
-from tagger.access.grants import Role
-from tagger.access.users import add_user, remove_user, set_role
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.people import attempts, passwords
+from tagger.people.grants import Role
+from tagger.people.users import add_user, remove_user, set_role
 from tagger.web.http import auth
 
 ORIGIN = {"origin": LOCAL_URL}

@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
-from tagger.access.tokens import SETTINGS_TOKEN, add_token
 from tagger.database.connection import Database
+from tagger.people.tokens import SETTINGS_TOKEN, add_token
 from tagger.settings import Settings
 
 ORIGIN = {"origin": LOCAL_URL}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from tagger.errors import ExtraMissing, TaggerError
-from tagger.inference.devices import quiet_threads
+from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
@@ -84,7 +84,7 @@ def _print_version(requested: bool) -> None:
         return
     from importlib.metadata import version
 
-    from tagger.inference.devices import describe_device
+    from tagger.model.devices import describe_device
 
     typer.echo(f"trainer {version('landmark-tagger')}, torch {version('torch')}, {describe_device()}")
     raise typer.Exit

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tagger.errors import PathNotFound, PhotoFailure
-from tagger.inference.artifact import Label
+from tagger.model.artifact import Label
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer, write_gazetteer

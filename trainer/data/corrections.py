@@ -1,6 +1,6 @@
 """Verdicts as training data: confirmed photos under their labels, rejected ones as ordinary photos.
 
-Reads the database through `tagger.verdicts.training_export`. Photos are only read and copied.
+Reads the database through `tagger.library.verdicts.training_export`. Photos are only read and copied.
 """
 
 from collections import Counter
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tagger.inference.artifact import Label
+from tagger.library.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
+from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
-from tagger.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
 from trainer.data.folders import Dataset, image_digest, read_dataset
 from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
 from trainer.data.output_folder import (

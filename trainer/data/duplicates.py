@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from tagger.images import Pixels
+    from tagger.photos.decoding import Pixels
 
 
 HASH_ROWS, HASH_COLUMNS = 8, 8

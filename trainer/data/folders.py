@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
-from tagger.images import Resize, decode_photo
-from tagger.images.formats import require_format
-from tagger.inference.devices import core_count
+from tagger.model.devices import core_count
+from tagger.photos.decoding import Resize, decode_photo
+from tagger.photos.decoding.formats import require_format
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos

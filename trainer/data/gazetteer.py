@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tagger.inference.artifact import Label
+from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
-from tagger.slugs import digest_slug, slug_of_name
+from tagger.system.slugs import digest_slug, slug_of_name
 from trainer.errors import LandmarksFileInvalid
 
 FILE_NAME = "landmarks.csv"

@@ -1,6 +1,6 @@
 """Photos → pixels: decode batches in threads ahead of the model, and cache decoded photos in one file for training.
 
-Batches come from `tagger.images.decode_photo`, so that the model is trained on exactly what the tagger shows it. The cache has
+Batches come from `tagger.photos.decoding.decode_photo`, so that the model is trained on exactly what the tagger shows it. The cache has
 every photo whole, stretched to a square, by the digest of its image. Renamed and copied photos need no decoding, and an
 interrupted decoding continues where it stopped. Several runs may share the file, one of which writes at a time; it may be deleted.
 """
@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from tagger.errors import PhotoFailed, PhotoFailure
-from tagger.images import Pixels, Resize, decode_photo
-from tagger.inference.devices import core_count
+from tagger.model.devices import core_count
+from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto

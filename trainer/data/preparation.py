@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from tagger.inference.artifact import Label
+from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates, sketch_of
 from trainer.data.folders import (

@@ -10,7 +10,7 @@ from blake3 import blake3
 from PIL import Image, ImageDraw, ImageFont
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode_photo
+from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.paths import path_text
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, DatasetPhoto

@@ -18,7 +18,7 @@ from importlib.resources import files
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from tagger.inference.artifact import file_digest
+from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.download import RemoteFile, download
 from trainer.data.folders import find_labelled_photos

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tagger.errors import PathNotFound
-from tagger.inference.artifact import Manifest, file_digest, read_manifest
-from tagger.inference.devices import Device, choose_device
-from tagger.inference.model import Model, load_model
+from tagger.model.artifact import Manifest, file_digest, read_manifest
+from tagger.model.devices import Device, choose_device
+from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
 from trainer.errors import EvaluationImpossible
 from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff

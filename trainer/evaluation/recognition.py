@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tagger.inference.artifact import Label
+from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
     ReliabilityBin,

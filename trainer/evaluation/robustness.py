@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from tagger.images import decode_whole
-from tagger.inference.devices import CPU_BATCH, GPU_BATCH, Device, available_kinds, cpu_emulates_bfloat16
-from tagger.inference.model import Model
+from tagger.model.devices import CPU_BATCH, GPU_BATCH, Device, available_kinds, cpu_emulates_bfloat16
+from tagger.model.model import Model
+from tagger.photos.decoding import decode_whole
 from trainer.data.folders import MAX_PIXELS
 from trainer.evaluation.metrics import Estimate, bootstrap, estimate_share
 from trainer.evaluation.scores import score_photos

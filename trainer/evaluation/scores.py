@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tagger.inference.model import Model
+from tagger.model.model import Model
 from trainer.data.pixels import decode_batches
 from trainer.progress import photo_progress
 

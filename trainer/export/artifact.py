@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tagger.errors import ModelRefused
-from tagger.inference.artifact import (
+from tagger.model.artifact import (
     MANIFEST_NAME,
     Embedding,
     Manifest,
@@ -27,9 +27,9 @@ from tagger.inference.artifact import (
     load_module,
     save_artifact,
 )
-from tagger.inference.background import BackgroundStatistics
-from tagger.inference.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
-from tagger.inference.model import load_model
+from tagger.model.background import BackgroundStatistics
+from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
+from tagger.model.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
@@ -170,7 +170,7 @@ def write_program(
 
     A replacement, such as torch.export, must keep three things: a forward as in `Program`, for any batch size; weights
     that are not frozen, since precision, layout and freezing are chosen where the model runs; and the manifest in the
-    file, readable without torch. `tagger.inference.artifact` reads both and must change with it.
+    file, readable without torch. `tagger.model.artifact` reads both and must change with it.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.

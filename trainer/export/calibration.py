@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tagger.inference.artifact import InputRule
-from tagger.inference.background import BackgroundStatistics
-from tagger.inference.devices import Device
+from tagger.model.artifact import InputRule
+from tagger.model.background import BackgroundStatistics
+from tagger.model.devices import Device
 from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from tagger.images import Pixels
-from tagger.inference.devices import core_count
+from tagger.model.devices import core_count
+from tagger.photos.decoding import Pixels
 from trainer.data.pixels import CachedPhotos
 
 BATCHES_AHEAD = 4

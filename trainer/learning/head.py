@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.images import Resize
+from tagger.photos.decoding import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches
 from trainer.errors import ValidationPhotosMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy

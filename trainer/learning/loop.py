@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
-from tagger.inference.backends.protocol import is_out_of_memory
-from tagger.inference.devices import Device
+from tagger.model.backends.protocol import is_out_of_memory
+from tagger.model.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
 from trainer.learning.batches import Batch, MixOptions, mix
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tagger.inference.devices import Device
+from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
 from trainer.errors import CheckpointUnusable, TensorBoardMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from tagger.inference.devices import core_count
+from tagger.model.devices import core_count
 from trainer.errors import writing_to
 from trainer.recipes.comparison import ROUNDS, TIMED_PHOTOS, Comparison, ComparisonRow, Speed, Trial
 from trainer.recipes.transfer import HEAD_EPOCHS

@@ -11,8 +11,8 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from tagger.inference.artifact import InputRule
-from tagger.inference.devices import choose_device
+from tagger.model.artifact import InputRule
+from tagger.model.devices import choose_device
 from trainer.backbones import scratch_backbone
 from trainer.data.preparation import prepare
 from trainer.export.calibration import TrainedClassifier, complete_run

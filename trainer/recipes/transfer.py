@@ -10,8 +10,8 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from tagger.inference.artifact import InputRule
-from tagger.inference.devices import Device, choose_device
+from tagger.model.artifact import InputRule
+from tagger.model.devices import Device, choose_device
 from trainer.backbones import Backbone, load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run

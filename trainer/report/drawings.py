@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode_photo
+from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS
 from trainer.evaluation.metrics import ReliabilityBin, Tradeoff

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tagger.inference.artifact import Label
+from tagger.model.artifact import Label
 from trainer.errors import writing_to
 from trainer.evaluation import Evaluation
 from trainer.evaluation.metrics import (

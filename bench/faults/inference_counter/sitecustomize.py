@@ -8,7 +8,7 @@ import os
 from functools import wraps
 from typing import Any
 
-from tagger.inference.model import Model
+from tagger.model.model import Model
 
 _counts = os.open(os.environ["INFERENCE_COUNTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 _outputs = Model.outputs

@@ -30,9 +30,9 @@ from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
-    from tagger.enqueue.backfill import Backfill
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.enqueue.scan import ScanReport
+    from tagger.jobs.enqueue.backfill import Backfill
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.scan import ScanReport
 
 BackfillScopeName = Annotated[
     str,
@@ -83,7 +83,7 @@ def backfill(
 
     tagger backfill outdated --landmark eiffel-tower --dry-run
     """
-    from tagger.enqueue.backfill import backfill_job, count_photos, record_backfill
+    from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
     from worker.broker import find_broker
 
     metadata = write_options.metadata()
@@ -115,7 +115,7 @@ def parse_backfill(
     write: MetadataOptions | None,
 ) -> Backfill:
     """Return the backfill that the options describe, with absolute folders."""
-    from tagger.enqueue.backfill import Backfill, BackfillScope
+    from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
     from tagger.photos.object_paths import absolute_path
 
     if what not in set(BackfillScope):

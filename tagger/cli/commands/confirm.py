@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tagger.cli.session import Session
-    from tagger.query.options import PhotoQuery
-    from tagger.verdicts import VerdictKind, VerdictResult
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.verdicts import VerdictKind, VerdictResult
 
 LandmarkArgument = Annotated[
     str | None,
@@ -80,8 +80,8 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:
-        from tagger.query.options import PhotoQuery
-        from tagger.verdicts import VerdictKind
+        from tagger.library.query.options import PhotoQuery
+        from tagger.library.verdicts import VerdictKind
 
         query = query_options.parse(any_rank=any_rank)
         action = _VerdictAction(
@@ -107,7 +107,7 @@ reject = _verdict_command("reject", "rejected", REJECT_HELP)
 
 
 def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> None:
-    from tagger.query.options import PhotoQuery
+    from tagger.library.query.options import PhotoQuery
 
     if argument is not None:
         raise typer.BadParameter(
@@ -145,8 +145,8 @@ class _VerdictAction:
 
     def apply_to_photos(self, photos: Sequence[Path], landmark: str) -> None:
         """With --json, one photo gives an object, several give a list."""
+        from tagger.library.verdicts.documents import verdict_result_document
         from tagger.photos.object_paths import absolute_path, parse_path
-        from tagger.verdicts.documents import verdict_result_document
 
         photos = list(map(parse_path, photos))
         session = open_session()
@@ -168,7 +168,7 @@ class _VerdictAction:
             update_derived_facts(session, result.landmark)
 
     def _apply(self, session: Session, photo: Path, landmark: str, *, dry_run: bool) -> VerdictResult:
-        from tagger.verdicts import give_verdict, withdraw_verdict
+        from tagger.library.verdicts import give_verdict, withdraw_verdict
 
         settings, database = session
         if self._withdraw:
@@ -187,7 +187,7 @@ class _VerdictAction:
         return f"{subject} {would}{verb}{before}{copies}"
 
     def apply_to_query(self, query: PhotoQuery) -> None:
-        from tagger.verdicts import VerdictFilter, give_verdict_by_query, withdraw_verdicts
+        from tagger.library.verdicts import VerdictFilter, give_verdict_by_query, withdraw_verdicts
 
         settings, database = session = open_session()
         document: dict[str, Any]

@@ -60,8 +60,8 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
-    from tagger.integrity.count_checks import WRONG_COUNTS
-    from tagger.integrity.database_check import check_database
+    from tagger.transfer.integrity.count_checks import WRONG_COUNTS
+    from tagger.transfer.integrity.database_check import check_database
 
     problems = list(check_database(open_session().database))
     if json:
@@ -85,7 +85,7 @@ def recount(json: Json = False) -> None:
 
     Example: tagger db recount
     """
-    from tagger.catalog.kept_counts import recount_all
+    from tagger.library.catalog.kept_counts import recount_all
 
     database = open_session().database
     with ProgressLine("counting") as line:
@@ -200,8 +200,8 @@ def import_(
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
     """
-    from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.database.errors import DatabaseError
+    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.transfer.importer import import_database
 
     if file == STREAM and sys.stdin.isatty():

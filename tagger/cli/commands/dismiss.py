@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.query.options import PhotoQuery
-    from tagger.verdicts import DismissedPhotos
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.verdicts import DismissedPhotos
 
 AllOfQuery = Annotated[
     bool,
@@ -55,7 +55,7 @@ def dismiss(
 
     tagger dismiss --all-of-query --under ~/Pictures/Screenshots --dry-run
     """
-    from tagger.verdicts import dismiss_photos, restore_photos
+    from tagger.library.verdicts import dismiss_photos, restore_photos
 
     query = query_options.parse(dismissed=withdraw, unknown=not withdraw)
     _check_options(query_options, photos, all_of_query=all_of_query)
@@ -75,7 +75,7 @@ def dismiss(
 
 
 def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *, all_of_query: bool) -> None:
-    from tagger.query.options import PhotoQuery
+    from tagger.library.query.options import PhotoQuery
 
     has_options = query_options.parse() != PhotoQuery()
     if all_of_query and photos:
@@ -91,8 +91,8 @@ def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *
 
 
 def _photo_ids(session: Session, query: PhotoQuery | None, paths: Sequence[Path]) -> list[int]:
+    from tagger.library.verdicts.dismissing import photo_ids_at, photo_ids_of
     from tagger.photos.object_paths import parse_path
-    from tagger.verdicts.dismissing import photo_ids_at, photo_ids_of
 
     if query is not None:
         return photo_ids_of(session.database, query, session.settings.roots)

@@ -76,7 +76,7 @@ def run_quick_checks(*, worker: bool) -> Iterator[Finding]:
 
 def run_checks() -> Iterator[Finding]:
     """Yield the findings of all checks, without passwords."""
-    from tagger.inference.devices import quiet_threads
+    from tagger.model.devices import quiet_threads
 
     quiet_threads()
     from tagger.cli.doctor.environment import check_settings

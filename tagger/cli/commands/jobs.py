@@ -50,8 +50,8 @@ def retry(
     Example: tagger retry --kind unreadable --kind timed-out --wait
     """
     from tagger.database.enums import METADATA_KINDS
-    from tagger.enqueue.retry import count_failures, record_retry
     from tagger.errors import JobNotRetriable
+    from tagger.jobs.enqueue.retry import count_failures, record_retry
     from tagger.ledger.failures import FailureFilter
     from tagger.ledger.job_facts import job_kind
     from tagger.ledger.progress import check_job
@@ -83,8 +83,8 @@ def retry(
 
 def _retry_job(database: Database, settings: Settings, job: int | None, priority: Priority) -> NewJob:
     """A retry with the inference options of `job`, or of new jobs."""
-    from tagger.catalog.registered_models import model_by_id, verify_model
-    from tagger.enqueue.retry import retry_all_job, retry_job
+    from tagger.jobs.enqueue.retry import retry_all_job, retry_job
+    from tagger.library.catalog.registered_models import model_by_id, verify_model
 
     if job is None:
         return retry_all_job(database, settings, priority)
@@ -149,7 +149,7 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 
 def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
-    from tagger.enqueue.documents import job_document
+    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.progress import list_jobs
 
     database = open_session(settle_jobs=True).database

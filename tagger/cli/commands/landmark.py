@@ -14,8 +14,8 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
-    from tagger.catalog.landmark_edits import EditedLandmark, LandmarkChanges
-    from tagger.catalog.landmark_removal import MergedLandmark
+    from tagger.library.catalog.landmark_edits import EditedLandmark, LandmarkChanges
+    from tagger.library.catalog.landmark_removal import MergedLandmark
 
 landmark_app = typer.Typer(
     help="Add landmarks of your own, and change, name, merge and remove landmarks.",
@@ -66,8 +66,8 @@ def add(
 
     tagger confirm holiday/IMG_0042.jpg frauenkirche
     """
-    from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-    from tagger.query.documents import landmark_facts
+    from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+    from tagger.library.query.documents import landmark_facts
 
     new = NewLandmark(
         name,
@@ -173,8 +173,8 @@ def merge(
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    from tagger.catalog.landmark_removal import merge_landmark
-    from tagger.query.documents import merged_landmark_document
+    from tagger.library.catalog.landmark_removal import merge_landmark
+    from tagger.library.query.documents import merged_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
@@ -210,8 +210,8 @@ def remove(
 
     Example: tagger landmark remove frauenkirche --dry-run
     """
-    from tagger.catalog.landmark_removal import remove_landmark
-    from tagger.query.documents import removed_landmark_document
+    from tagger.library.catalog.landmark_removal import remove_landmark
+    from tagger.library.query.documents import removed_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
@@ -229,8 +229,8 @@ def remove(
 
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
-    from tagger.catalog.landmark_edits import edit_landmark
-    from tagger.query.documents import edited_landmark_document
+    from tagger.library.catalog.landmark_edits import edit_landmark
+    from tagger.library.query.documents import edited_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
@@ -279,7 +279,7 @@ def _would(participle: str, *, dry_run: bool) -> str:
 
 
 def _position(text: str) -> tuple[float, float]:
-    from tagger.query.options import parse_position
+    from tagger.library.query.options import parse_position
 
     with query_usage():
         return parse_position(text, "at")

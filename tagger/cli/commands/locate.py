@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
-    from tagger.positions.camera_clocks import CameraClock
-    from tagger.positions.camera_companions import Companions
-    from tagger.positions.locating import EstimateSettings, PositionCounts
+    from tagger.library.positions.camera_clocks import CameraClock
+    from tagger.library.positions.camera_companions import Companions
+    from tagger.library.positions.locating import EstimateSettings, PositionCounts
 
 LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10
@@ -80,7 +80,7 @@ def locate(
 
     tagger locate --gpx hike.gpx --clock-offset "Canon EOS 5D=+02:00"
     """
-    from tagger.positions import locating
+    from tagger.library.positions import locating
 
     settings = _estimate_settings(max_gap, clock_offset or [], position_odds)
     session = open_session(settle_jobs=True)
@@ -106,7 +106,7 @@ def locate(
 
 def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
     """The photos that are counted; None: all."""
-    from tagger.query.find import find_tagged
+    from tagger.library.query.find import find_tagged
 
     if options == QueryOptions():
         return None
@@ -115,7 +115,7 @@ def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
 
 
 def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> None:
-    from tagger.positions.tracks import add_track
+    from tagger.library.positions.tracks import add_track
 
     for file in files:
         if dry_run:
@@ -134,11 +134,11 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
 
 def _read_missing_facts(session: Session) -> None:
     """Read time, camera and GPS of photos that were tagged before the database had cameras."""
-    from tagger.positions.missing_facts import has_missing_facts, read_missing_facts
+    from tagger.library.positions.missing_facts import has_missing_facts, read_missing_facts
 
     if not has_missing_facts(session.database):
         return
-    from tagger.processing.model_cache import photo_limits
+    from tagger.jobs.processing.model_cache import photo_limits
 
     settings, database = session.settings, session.database
     with ProgressLine("reading cameras") as line:
@@ -161,7 +161,7 @@ def _read_missing_facts(session: Session) -> None:
 def _estimate_settings(
     max_gap: str | None, clock_offsets: Iterable[str], position_odds: bool | None
 ) -> EstimateSettings:
-    from tagger.positions.locating import EstimateSettings
+    from tagger.library.positions.locating import EstimateSettings
 
     offsets = dict(_parse_clock_offset(text) for text in clock_offsets)
     return EstimateSettings(None if max_gap is None else _parse_gap(max_gap), offsets, position_odds)
@@ -206,7 +206,7 @@ def _companions_text(pair: Companions) -> str:
 
 
 def _print_unknown_clocks(session: Session) -> None:
-    from tagger.positions.unknown_clocks import unknown_clocks
+    from tagger.library.positions.unknown_clocks import unknown_clocks
 
     clocks = unknown_clocks(session.database)
     for clock in clocks[:MOST_HINTS]:

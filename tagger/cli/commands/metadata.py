@@ -35,9 +35,9 @@ from tagger.cli.session import Session, load_settings, open_session, prepare_pat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.processing.metadata_preview import MetadataPreview
-    from tagger.query.options import PhotoQuery
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.processing.metadata_preview import MetadataPreview
+    from tagger.library.query.options import PhotoQuery
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
@@ -118,7 +118,7 @@ def write(
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
     from tagger.database.enums import Target
-    from tagger.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
 
     max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
     check_embed_objects(embed_objects, to, "--to")
@@ -197,8 +197,8 @@ class _MetadataAction:
         self._settings, self._database = open_session(settle_jobs=True)
 
     def preview_write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
-        from tagger.enqueue.metadata_selection import selected_photo_pages
-        from tagger.positions.update import is_up_to_date
+        from tagger.jobs.enqueue.metadata_selection import selected_photo_pages
+        from tagger.library.positions.update import is_up_to_date
 
         pages = selected_photo_pages(self._database, query, self._settings.roots, metadata.max_error_m)
         print_differences(self._previews(pages, metadata), json=self._json)
@@ -206,7 +206,7 @@ class _MetadataAction:
             console.warning("positions are not up to date; run: tagger locate")
 
     def write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
-        from tagger.enqueue.metadata_jobs import record_write_job, write_job
+        from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
 
         new = write_job(self._database, self._settings, metadata, self._runner, self._priority)
         with ProgressLine("photos") as line:
@@ -220,9 +220,9 @@ class _MetadataAction:
         self._process(job)
 
     def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
-        from tagger.enqueue.metadata_jobs import record_undo_job, undo_job
-        from tagger.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
-        from tagger.processing.unlogged_undo import preview_unlogged_undo
+        from tagger.jobs.enqueue.metadata_jobs import record_undo_job, undo_job
+        from tagger.jobs.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
+        from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo
 
         self._check_targets(paths)
         logged = written_photo_conditions(self._database, self._job, paths, self._settings.roots)
@@ -246,8 +246,8 @@ class _MetadataAction:
         raise typer.Exit(console.DONE)
 
     def _check_targets(self, paths: tuple[Path, ...]) -> None:
-        from tagger.catalog.removal import is_stored
         from tagger.ledger.progress import check_job
+        from tagger.library.catalog.removal import is_stored
         from tagger.photos.source import check_exists
 
         if self._job is not None:
@@ -257,7 +257,7 @@ class _MetadataAction:
                 check_exists(path)
 
     def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:
-        from tagger.processing.unlogged_undo import undo_unlogged
+        from tagger.jobs.processing.unlogged_undo import undo_unlogged
 
         count = 0
         for preview in previews:
@@ -271,7 +271,7 @@ class _MetadataAction:
         self, pages: Iterable[Sequence[int]], metadata: MetadataOptions | None = None
     ) -> Iterator[MetadataPreview]:
         """Preview a write, or without `metadata` an undo."""
-        from tagger.processing.metadata_preview import preview_photos
+        from tagger.jobs.processing.metadata_preview import preview_photos
 
         for page in pages:
             yield from preview_photos(self._database, self._settings, page, metadata, self._job)

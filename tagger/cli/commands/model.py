@@ -15,9 +15,9 @@ from tagger.cli.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.catalog.landmarks import Landmark
-    from tagger.catalog.registered_models import RegisteredModel
-    from tagger.inference.artifact import Manifest
+    from tagger.library.catalog.landmarks import Landmark
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.model.artifact import Manifest
 
 model_app = typer.Typer(help="Register models, and select the model in use.", no_args_is_help=True)
 
@@ -36,8 +36,8 @@ def list_models(json: Json = False) -> None:
 
     Example: tagger model list
     """
-    from tagger.catalog import registered_models
-    from tagger.query.documents import model_document
+    from tagger.library.catalog import registered_models
+    from tagger.library.query.documents import model_document
 
     models = registered_models.list_models(open_session().database)
     if json:
@@ -75,7 +75,7 @@ def add(
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
-    from tagger.catalog import registered_models
+    from tagger.library.catalog import registered_models
 
     checked = registered_models.check_model_file(file)
     database = open_session().database
@@ -110,7 +110,7 @@ def use(
 
     Example: tagger model use mine
     """
-    from tagger.catalog import registered_models
+    from tagger.library.catalog import registered_models
 
     database = open_session().database
     if dry_run:
@@ -136,9 +136,9 @@ def show(
 
     Example: tagger model show
     """
-    from tagger.catalog import registered_models
-    from tagger.catalog.model_landmarks import landmarks_of_labels
-    from tagger.query.documents import model_document
+    from tagger.library.catalog import registered_models
+    from tagger.library.catalog.model_landmarks import landmarks_of_labels
+    from tagger.library.query.documents import model_document
 
     settings, database = open_session()
     if name is None:
@@ -165,7 +165,7 @@ def verify(file: ModelFile, json: Json = False) -> None:
 
     Example: tagger model verify model.pt
     """
-    from tagger.catalog import registered_models
+    from tagger.library.catalog import registered_models
 
     checked = registered_models.check_model_file(file)
     models = registered_models.list_models(open_session().database)
@@ -192,7 +192,7 @@ def verify(file: ModelFile, json: Json = False) -> None:
 
 
 def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
-    from tagger.query.documents import model_document
+    from tagger.library.query.documents import model_document
 
     if json:
         write_json(model_document(model))

@@ -64,7 +64,7 @@ def query(
     tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
     """
     from tagger.cli.output.photos import write_photos
-    from tagger.query.find import find_tagged
+    from tagger.library.query.find import find_tagged
 
     photo_query = query_options.parse(
         unknown=unknown,
@@ -99,7 +99,7 @@ def landmarks(
     tagger landmarks --country france --json
     """
     from tagger.cli.output.photos import write_landmarks
-    from tagger.query.landmark_counts import landmark_counts
+    from tagger.library.query.landmark_counts import landmark_counts
 
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:
@@ -119,8 +119,8 @@ def show(
 
     Example: tagger show holiday/IMG_0042.jpg
     """
-    from tagger.query.details import photo_details
-    from tagger.query.documents import details_document
+    from tagger.library.query.details import photo_details
+    from tagger.library.query.documents import details_document
 
     settings, database = open_session()
     details = photo_details(database, photo, settings.roots)

@@ -80,10 +80,10 @@ def add(
 
     tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
-    from tagger.enqueue.backfill import validate_backfill
-    from tagger.enqueue.cron import explain_cron
-    from tagger.enqueue.documents import schedule_document
-    from tagger.enqueue.schedules import add_schedule
+    from tagger.jobs.enqueue.backfill import validate_backfill
+    from tagger.jobs.enqueue.cron import explain_cron
+    from tagger.jobs.enqueue.documents import schedule_document
+    from tagger.jobs.enqueue.schedules import add_schedule
 
     metadata = write_options.metadata()
     backfill = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
@@ -105,8 +105,8 @@ def list_(json: Json = False) -> None:
 
     Example: tagger schedule list
     """
-    from tagger.enqueue.documents import schedule_document
-    from tagger.enqueue.schedules import list_schedules
+    from tagger.jobs.enqueue.documents import schedule_document
+    from tagger.jobs.enqueue.schedules import list_schedules
 
     schedules = list_schedules(open_session(settle_jobs=True).database)
     if json:
@@ -136,7 +136,7 @@ def remove(name: Name) -> None:
 
     Example: tagger schedule remove nightly
     """
-    from tagger.enqueue.schedules import remove_schedule
+    from tagger.jobs.enqueue.schedules import remove_schedule
 
     remove_schedule(open_session(settle_jobs=True).database, name)
     console.info(f"{name} is removed")
@@ -166,8 +166,8 @@ def run_now(name: Name, json: Json = False) -> None:
 
     Example: tagger schedule run-now nightly
     """
-    from tagger.enqueue import schedule_runs
-    from tagger.enqueue.documents import run_document
+    from tagger.jobs.enqueue import schedule_runs
+    from tagger.jobs.enqueue.documents import run_document
     from worker.broker import find_broker
 
     settings, database = open_session(settle_jobs=True)
@@ -192,8 +192,8 @@ def history(
 
     Example: tagger schedule history nightly
     """
-    from tagger.enqueue.documents import run_document
-    from tagger.enqueue.schedule_runs import list_runs
+    from tagger.jobs.enqueue.documents import run_document
+    from tagger.jobs.enqueue.schedule_runs import list_runs
 
     runs = list_runs(open_session(settle_jobs=True).database, name, limit)
     if json:
@@ -206,7 +206,7 @@ def history(
 
 
 def _set_paused(name: str, *, paused: bool) -> None:
-    from tagger.enqueue.schedules import pause_schedule
+    from tagger.jobs.enqueue.schedules import pause_schedule
 
     pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
     console.info(f"{name} is paused" if paused else f"{name} is resumed")

@@ -52,9 +52,9 @@ def serve(
     Example: tagger serve
     """
     check_extra()
-    from tagger.access.users import has_users
-    from tagger.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.database.errors import DatabaseError
+    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+    from tagger.people.users import has_users
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
 
@@ -146,8 +146,8 @@ def access_policy(
 
     `requires_sign_in`: also on this machine.
     """
-    from tagger.addresses import is_loopback
     from tagger.database.enums import Role
+    from tagger.system.addresses import is_loopback
     from tagger.web.http.access import AccessPolicy
 
     host, port = listener.getsockname()[:2]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from tagger.cli.supervisor import Supervisor
     from tagger.database.connection import Database
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.enqueue.selection import Selection
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.selection import Selection
 
 POLL_S = 0.5
 
@@ -126,7 +126,7 @@ def up(
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
     page = None if once else _page_listener(port)
-    from tagger.enqueue.selection import select_paths
+    from tagger.jobs.enqueue.selection import select_paths
 
     prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.query.options import PhotoQuery
-    from tagger.shares.links import Share
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.shares.links import Share
 
 share_app = typer.Typer(
     help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
@@ -85,9 +85,9 @@ def add(
 
     tagger share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
-    from tagger.shares.documents import share_documents
-    from tagger.shares.links import NewShare, add_share
-    from tagger.shares.names import share_name
+    from tagger.library.shares.documents import share_documents
+    from tagger.library.shares.links import NewShare, add_share
+    from tagger.library.shares.names import share_name
 
     query = query_options.parse(unknown=unknown, untagged=untagged, dismissed=dismissed, any_rank=any_rank)
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
@@ -120,8 +120,8 @@ def list_(json: Json = False) -> None:
     Example: tagger share list
     """
     from tagger.database.actor import author_text
-    from tagger.shares.documents import share_documents
-    from tagger.shares.links import list_shares
+    from tagger.library.shares.documents import share_documents
+    from tagger.library.shares.links import list_shares
 
     database = open_session().database
     shares = list_shares(database)
@@ -157,8 +157,8 @@ def revoke(
 
     Example: tagger share revoke 3
     """
-    from tagger.shares.documents import share_documents
-    from tagger.shares.links import revoke_share
+    from tagger.library.shares.documents import share_documents
+    from tagger.library.shares.links import revoke_share
 
     database = open_session().database
     share = revoke_share(database, share_id)
@@ -169,9 +169,9 @@ def revoke(
 
 
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.verdicts.dismissing import photo_ids_at
     from tagger.photos.object_paths import parse_path
-    from tagger.query.options import PhotoQuery
-    from tagger.verdicts.dismissing import photo_ids_at
 
     has_query = query != PhotoQuery()
     if has_query == bool(selection):

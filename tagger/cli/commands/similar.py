@@ -17,10 +17,10 @@ from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tagger.catalog.registered_models import RegisteredModel
     from tagger.cli.local_model import LocalModel
     from tagger.cli.session import Session
-    from tagger.places.embeddings import Embeddings
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.embeddings import Embeddings
 
 DEFAULT_LIMIT = 20
 
@@ -45,8 +45,8 @@ def similar(
     tagger similar church/1.jpg church/2.jpg --under ~/Pictures/2019 --format paths
     """
     from tagger.cli.output.photos import write_similar_photos
+    from tagger.library.teaching.similarity import find_similar
     from tagger.photos.object_paths import parse_path
-    from tagger.places.similarity import find_similar
 
     output_format = parse_format(format_, json=json)
     session = open_session()
@@ -85,8 +85,8 @@ class _GivenPhotos:
         """
         import numpy as np
 
-        from tagger.places.evidence import load_embeddings
-        from tagger.places.learning import embedding_of
+        from tagger.library.teaching.evidence import load_embeddings
+        from tagger.library.teaching.learning import embedding_of
 
         computed = self._computed(self._not_stored(photos))
         if not computed and not self.content_ids:
@@ -98,8 +98,8 @@ class _GivenPhotos:
 
     def _not_stored(self, photos: Iterable[Path]) -> list[Path]:
         """Note the content ids of stored images; returns the photos without an embedding."""
+        from tagger.library.teaching.examples import find_examples
         from tagger.photos.object_paths import parse_path
-        from tagger.places.examples import find_examples
 
         others = []
         for photo in photos:
@@ -117,7 +117,7 @@ class _GivenPhotos:
     def _computed(self, photos: Sequence[Path]) -> list[Embeddings]:
         if not photos:
             return []
-        from tagger.inference.devices import quiet_threads
+        from tagger.model.devices import quiet_threads
 
         quiet_threads()
         from tagger.cli.local_model import open_local_model
@@ -136,7 +136,7 @@ class _GivenPhotos:
 
     def _computed_embedding(self, model: LocalModel, photo: Path) -> Embeddings | None:
         """The embedding (1, D) of a photo; None if the image is stored, at another path: its content id is noted."""
-        from tagger.places.similarity import content_with_embedding
+        from tagger.library.teaching.similarity import content_with_embedding
 
         opened = model.open(str(photo))
         with self._session.database.read() as connection:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
-    from tagger.enqueue.ticks import LastTick
     from tagger.errors import TaggerError
+    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.settings import Settings
@@ -75,7 +75,7 @@ def status(
 
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     from tagger.cli.follow import follow
-    from tagger.enqueue.documents import job_document
+    from tagger.jobs.enqueue.documents import job_document
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -94,7 +94,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 def _show_overview(session: Session, *, json: bool) -> None:
     from tagger.cli.up_lock import keeps_worker
-    from tagger.enqueue.ticks import find_last_tick
+    from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers
     from tagger.webhooks.messages import count_messages
@@ -143,7 +143,7 @@ def _overview_document(
     webhooks: Mapping[str, MessageCounts],
 ) -> dict[str, object]:
     from tagger.database.statements import current_time
-    from tagger.enqueue.documents import (
+    from tagger.jobs.enqueue.documents import (
         device_documents,
         job_document,
         last_tick_document,
@@ -184,10 +184,10 @@ def failures(
 
     tagger failures --kind gone --format paths
     """
-    from tagger.catalog.roots import list_roots
     from tagger.cli.output.photos import write_failures
     from tagger.database.enums import METADATA_KINDS
     from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
+    from tagger.library.catalog.roots import list_roots
 
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:

@@ -41,8 +41,8 @@ from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
-    from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.enqueue.selection import Selection
+    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.selection import Selection
 
 WatchedFolders = Annotated[
     list[Path],
@@ -177,7 +177,7 @@ def predict(
 
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
-    from tagger.inference.devices import quiet_threads
+    from tagger.model.devices import quiet_threads
 
     quiet_threads()
     from tagger.cli.output.predictions import print_predictions
@@ -228,7 +228,7 @@ def forget(
 
     Example: tagger forget ~/Pictures/Screenshots
     """
-    from tagger.catalog.removal import forget_path
+    from tagger.library.catalog.removal import forget_path
     from tagger.photos.object_paths import parse_path
 
     settings, database = open_session(settle_jobs=True)

@@ -32,10 +32,10 @@ from tagger.cli.taught_landmarks import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.catalog.landmarks import Landmark
-    from tagger.catalog.registered_models import RegisteredModel
     from tagger.cli.session import Session
-    from tagger.places.teaching import TaughtState
+    from tagger.library.catalog.landmarks import Landmark
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.teaching import TaughtState
 
 GOOD_START = 5
 """As many examples as the help recommends. Fewer find less, at the same precision."""
@@ -100,7 +100,7 @@ def teach(
 
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
-    from tagger.catalog.landmark_edits import NewLandmark
+    from tagger.library.catalog.landmark_edits import NewLandmark
 
     started_at = time.monotonic()
     if not photos and not not_:
@@ -133,8 +133,8 @@ def _learn(
     json: bool,
 ) -> None:
     """Learn the landmark from its examples, compare it with all photos, and print what was found."""
-    from tagger.places.documents import taught_document
-    from tagger.places.teaching import taught_state
+    from tagger.library.teaching.documents import taught_document
+    from tagger.library.teaching.teaching import taught_state
 
     compared = update_with_progress(session, model, [landmark.id])
     update_positions(session)
@@ -167,9 +167,9 @@ def suggestions(
 
     tagger teach our-church right-1.jpg right-2.jpg --not wrong-1.jpg wrong-2.jpg
     """
-    from tagger.catalog.landmarks import find_landmark
     from tagger.cli.output.photos import write_photos
-    from tagger.places.suggestions import find_suggestions
+    from tagger.library.catalog.landmarks import find_landmark
+    from tagger.library.teaching.suggestions import find_suggestions
 
     output_format = parse_format(format_, json=json)
     settings, database = open_session()
@@ -185,7 +185,7 @@ def suggestions(
 
 
 def _parse_position(text: str | None) -> tuple[float, float] | None:
-    from tagger.query.options import parse_position
+    from tagger.library.query.options import parse_position
 
     return None if text is None else parse_position(text, "at")
 
@@ -210,7 +210,7 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
 
 
 def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
-    from tagger.places.evidence import LEAST_MISSED
+    from tagger.library.teaching.evidence import LEAST_MISSED
 
     if state.is_label:
         typer.echo(

@@ -15,7 +15,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
-    from tagger.access.tokens import AccessToken
+    from tagger.people.tokens import AccessToken
 
 token_app = typer.Typer(
     help="Give access to the page by named tokens, and revoke them.",
@@ -48,7 +48,7 @@ def add(
 
     Example: tagger token add phone --read-only --expires 90d
     """
-    from tagger.access.tokens import add_token
+    from tagger.people.tokens import add_token
 
     expires_at = parse_time(expires, "--expires", direction=1)
     if expires_at is not None and expires_at <= datetime.now(UTC):
@@ -69,7 +69,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger token list
     """
-    from tagger.access.tokens import list_tokens
+    from tagger.people.tokens import list_tokens
 
     tokens = list_tokens(open_session().database)
     if json:
@@ -96,7 +96,7 @@ def revoke(name: Name, json: Json = False) -> None:
 
     Example: tagger token revoke phone
     """
-    from tagger.access.tokens import revoke_token
+    from tagger.people.tokens import revoke_token
 
     sessions = revoke_token(open_session().database, name)
     if json:

@@ -26,7 +26,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger track list
     """
-    from tagger.positions.tracks import list_tracks
+    from tagger.library.positions.tracks import list_tracks
 
     tracks = list_tracks(open_session().database)
     if json:
@@ -47,7 +47,7 @@ def remove(name: TrackName, json: Json = False) -> None:
 
     Example: tagger track remove 2019-05-03.gpx
     """
-    from tagger.positions.tracks import remove_track
+    from tagger.library.positions.tracks import remove_track
 
     session = open_session()
     track = remove_track(session.database, name)

@@ -12,7 +12,7 @@ from tagger.cli.output.formats import Format, write_documents, write_table
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
-    from tagger.query.trip_summaries import TripSummary
+    from tagger.library.query.trip_summaries import TripSummary
 
 _LANDMARKS = 3
 _PLACES = 3
@@ -37,8 +37,8 @@ def trips(
 
     tagger query --trip 2019-05-03-arles-and-avignon --format paths
     """
-    from tagger.query.documents import trip_document
-    from tagger.query.trip_summaries import trip_summaries
+    from tagger.library.query.documents import trip_document
+    from tagger.library.query.trip_summaries import trip_summaries
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV}:

@@ -17,7 +17,7 @@ from tagger.database.enums import Role
 from tagger.errors import ProviderNotSet
 
 if TYPE_CHECKING:
-    from tagger.access.users import User
+    from tagger.people.users import User
     from tagger.settings import Settings
 
 user_app = typer.Typer(
@@ -65,7 +65,7 @@ def add(
 
     Example: tagger user add ada --role editor
     """
-    from tagger.access.users import add_user, has_users
+    from tagger.people.users import add_user, has_users
 
     if generate and (no_password or subject):
         raise typer.BadParameter(
@@ -92,7 +92,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger user list
     """
-    from tagger.access.users import list_users
+    from tagger.people.users import list_users
 
     users = list_users(open_session().database)
     if json:
@@ -121,7 +121,7 @@ def remove(name: Name, json: Json = False) -> None:
 
     Example: tagger user remove ada
     """
-    from tagger.access.users import remove_user
+    from tagger.people.users import remove_user
 
     sessions = remove_user(open_session().database, name)
     _report(name, "is removed", sessions, json=json)
@@ -135,7 +135,7 @@ def password(name: Name, generate: Generate = False, json: Json = False) -> None
 
     Example: tagger user password ada
     """
-    from tagger.access.users import set_password
+    from tagger.people.users import set_password
 
     database = open_session().database
     new = _new_password(generate=generate)
@@ -155,7 +155,7 @@ def role(
 
     Example: tagger user role ada admin
     """
-    from tagger.access.users import set_role
+    from tagger.people.users import set_role
 
     sessions = set_role(open_session().database, name, role)
     _report(name, f"is {role} now", sessions, json=json)
@@ -175,7 +175,7 @@ def link(
 
     Example: tagger user link ada 248289761001
     """
-    from tagger.access.identities import link_user
+    from tagger.people.identities import link_user
 
     settings = load_settings()
     issuer = _issuer(settings)
@@ -189,7 +189,7 @@ def unlink(name: Name, json: Json = False) -> None:
 
     Example: tagger user unlink ada
     """
-    from tagger.access.identities import unlink_user
+    from tagger.people.identities import unlink_user
 
     sessions = unlink_user(open_session().database, name)
     _report(name, "signs in at no provider any more", sessions, json=json)
@@ -203,7 +203,7 @@ def _issuer(settings: Settings) -> str:
 
 def _new_password(*, generate: bool) -> str:
     if generate:
-        from tagger.access.passwords import generate_password
+        from tagger.people.passwords import generate_password
 
         return generate_password()
     if sys.stdin.isatty():

@@ -32,7 +32,7 @@ from tagger.cli.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.verdicts import ImportedVerdicts, ListedVerdict, VerdictKind
+    from tagger.library.verdicts import ImportedVerdicts, ListedVerdict, VerdictKind
 
 verdicts_app = typer.Typer(help="List verdicts, and copy them to another database.", no_args_is_help=True)
 
@@ -65,9 +65,9 @@ def list_(
 
     Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
     """
-    from tagger.query.options import parse_query
-    from tagger.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
-    from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
+    from tagger.library.query.options import parse_query
+    from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
+    from tagger.library.verdicts.documents import VERDICT_COLUMNS, verdict_document
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
@@ -102,8 +102,8 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
 
     Example: tagger verdicts export verdicts.json
     """
-    from tagger.query.documents import json_list_parts
-    from tagger.verdicts import VerdictFilter, list_dismissals, list_verdicts
+    from tagger.library.query.documents import json_list_parts
+    from tagger.library.verdicts import VerdictFilter, list_dismissals, list_verdicts
 
     settings, database = open_session()
     count = 0
@@ -128,7 +128,7 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
 
     Example: tagger verdicts import verdicts.json --dry-run
     """
-    from tagger.verdicts import import_verdicts, read_entries
+    from tagger.library.verdicts import import_verdicts, read_entries
 
     session = open_session()
     database = session.database
@@ -174,7 +174,7 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
 
 
 def _parse_kind(name: str | None) -> VerdictKind | None:
-    from tagger.verdicts import VerdictKind
+    from tagger.library.verdicts import VerdictKind
 
     if name is not None and name not in set(VerdictKind):
         raise typer.BadParameter("use confirmed, rejected or not-a-landmark", param_hint="--verdict")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from tagger.addresses import is_loopback
 from tagger.cli.doctor.findings import note, ok
 from tagger.database.diagnostics import is_superuser
+from tagger.system.addresses import is_loopback
 
 if TYPE_CHECKING:
     from tagger.cli.doctor.findings import Finding

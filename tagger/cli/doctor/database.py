@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.addresses import redact_url
 from tagger.cli.doctor.access import check_database_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
@@ -24,6 +23,7 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
+from tagger.system.addresses import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

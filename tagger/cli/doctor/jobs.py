@@ -16,8 +16,8 @@ from tagger.cli.output.job_text import (
 from tagger.cli.up_lock import keeps_worker
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
-from tagger.enqueue.schedules import list_schedules
-from tagger.enqueue.ticks import find_last_tick
+from tagger.jobs.enqueue.schedules import list_schedules
+from tagger.jobs.enqueue.ticks import find_last_tick
 from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
 from tagger.ledger.workers import list_workers, silent_workers
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagger.catalog.backend_selections import find_selection
-from tagger.catalog.registered_models import model_by_id, preview_model, verify_model
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
-from tagger.inference.backends.selection_key import SelectionKey
-from tagger.inference.devices import available_kinds, choose_device, core_count, describe_device
-from tagger.inference.model import load_model
+from tagger.jobs.processing.model_cache import backend_options
 from tagger.ledger.health import open_jobs
-from tagger.processing.model_cache import backend_options
+from tagger.library.catalog.backend_selections import find_selection
+from tagger.library.catalog.registered_models import model_by_id, preview_model, verify_model
+from tagger.model.backends.selection_key import SelectionKey
+from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
+from tagger.model.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.catalog.registered_models import RegisteredModel
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
+    from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
 
 SELECT_MODEL = "tagger model list, then: tagger model use NAME"

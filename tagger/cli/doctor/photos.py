@@ -6,12 +6,12 @@ import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from tagger.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
-from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.retry import count_failures
 from tagger.ledger.failures import FailureFilter
+from tagger.library.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import bucket_problem
@@ -19,9 +19,9 @@ from tagger.photos.objects import bucket_problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.catalog.roots import Root, RootPaths
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
+    from tagger.library.catalog.roots import Root, RootPaths
 
 ROOTS_SHOWN = 10
 TRANSIENT_KINDS = (

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import PhotoFailed
+from tagger.jobs.processing.model_cache import photo_limits
 from tagger.pipeline.sandbox import Sandbox
-from tagger.processing.model_cache import photo_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

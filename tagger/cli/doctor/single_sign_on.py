@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import ok, wrong
-from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable
-from tagger.oidc.provider import Provider
-from tagger.oidc.registration import registration_of
+from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable
+from tagger.people.oidc.provider import Provider
+from tagger.people.oidc.registration import registration_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
 
 
 def _has_keys(provider: Provider) -> bool:
-    from tagger.oidc.id_tokens import usable_keys  # joserfc is imported only where there is a provider
+    from tagger.people.oidc.id_tokens import usable_keys  # joserfc is imported only where there is a provider
 
     try:
         return len(usable_keys(provider.keys()).keys) > 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tagger.addresses import is_loopback
 from tagger.cli.doctor.findings import note, ok
 from tagger.cli.output.job_text import count_of
+from tagger.system.addresses import is_loopback
 from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:

@@ -45,9 +45,9 @@ class EditedPhotos:
 
 def edited_photos(database: Database, progress: JobProgress) -> EditedPhotos:
     """Find the photos of a job, if it is an undo."""
-    from tagger.catalog.roots import list_roots
     from tagger.database.enums import JobKind
     from tagger.ledger.failures import EDITED, unwritten_photos
+    from tagger.library.catalog.roots import list_roots
 
     if progress.kind != JobKind.UNDO:
         return EditedPhotos(progress.job, None)

@@ -46,7 +46,7 @@ def write_documents(
     columns: Sequence[str], documents: Iterable[dict[str, Any]], output_format: Format
 ) -> int:
     """Write documents with these keys; returns their number."""
-    from tagger.query.documents import csv_parts, json_line_parts
+    from tagger.library.query.documents import csv_parts, json_line_parts
 
     counter = Counter(documents)
     rows = ([document[column] for column in columns] for document in counter)
@@ -68,14 +68,14 @@ def write_json(document: object) -> None:
     """Write one indented JSON document."""
     import json
 
-    from tagger.query.documents import json_default
+    from tagger.library.query.documents import json_default
 
     write_parts([json.dumps(document, indent=2, default=json_default).encode() + b"\n"])
 
 
 def write_json_list(documents: Iterable[object]) -> None:
     """Write one JSON list, with an element on each line."""
-    from tagger.query.documents import json_list_parts
+    from tagger.library.query.documents import json_list_parts
 
     write_parts(json_list_parts(documents))
 

@@ -10,8 +10,8 @@ from tagger.cli.output.job_rate import duration_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tagger.enqueue.ticks import LastTick
     from tagger.errors import TaggerError
+    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.photos.other_files import OtherFiles

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.metadata.plans import FilePlan
-    from tagger.processing.metadata_preview import MetadataPreview
 
 
 def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> None:
@@ -78,7 +78,7 @@ def _print_preview(preview: MetadataPreview) -> None:
 
 
 def _print_file(plan: FilePlan) -> None:
-    from tagger.processing.metadata_preview import changed_fields
+    from tagger.jobs.processing.metadata_preview import changed_fields
 
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
@@ -94,7 +94,7 @@ def _print_file(plan: FilePlan) -> None:
 
 
 def _document(preview: MetadataPreview) -> dict[str, Any]:
-    from tagger.processing.metadata_preview import changed_fields
+    from tagger.jobs.processing.metadata_preview import changed_fields
 
     plan = preview.plan
     return {

@@ -9,9 +9,9 @@ import typer
 from tagger.cli.output.formats import printable, write_table
 
 if TYPE_CHECKING:
-    from tagger.query.details import Dismissal, LastJob, MetadataWrite, PhotoDetails, Verdict
-    from tagger.query.position_evidence import NeighbourEvidence, PositionEvidence
-    from tagger.query.tagged_photos import Position, Tag
+    from tagger.library.query.details import Dismissal, LastJob, MetadataWrite, PhotoDetails, Verdict
+    from tagger.library.query.position_evidence import NeighbourEvidence, PositionEvidence
+    from tagger.library.query.tagged_photos import Position, Tag
 
 
 def print_details(details: PhotoDetails) -> None:

@@ -15,7 +15,7 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
-from tagger.query.documents import (
+from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
     csv_parts,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.ledger.failures import FailingPhoto
-    from tagger.query.landmark_counts import LandmarkCount
-    from tagger.query.tagged_photos import Tag, TaggedPhoto
+    from tagger.library.query.landmark_counts import LandmarkCount
+    from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import typer
 
-from tagger.catalog.landmarks import Landmark
-from tagger.catalog.model_landmarks import landmarks_of_labels
-from tagger.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
 from tagger.cli.local_model import open_local_model
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.errors import PhotoFailed
-from tagger.inference.predictions import Prediction
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.model_landmarks import landmarks_of_labels
+from tagger.library.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
+from tagger.library.query.documents import failed_prediction_document, prediction_document
+from tagger.model.predictions import Prediction
 from tagger.photos.object_paths import absolute_path
-from tagger.query.documents import failed_prediction_document, prediction_document
 from tagger.settings import Settings
 
 

@@ -63,7 +63,7 @@ def _views(settings: Settings, database: Database) -> Iterator[View]:
 
 def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
     from tagger.cli.up_lock import keeps_worker
-    from tagger.enqueue.ticks import find_last_tick
+    from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_chunk_progress, list_workers
     from worker.broker import find_broker, queue_depths

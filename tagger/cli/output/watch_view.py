@@ -14,8 +14,8 @@ from tagger.cli.output.job_text import WORKER_STARTS, queues_line, tick_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tagger.enqueue.ticks import LastTick
     from tagger.errors import TaggerError
+    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import ChunkProgress, WorkerStatus
 

@@ -1,6 +1,6 @@
 """The tables of counts that are kept: how many photos each landmark and each month has, in blocks of images.
 
-Triggers of the database record which blocks change, so that no writer forgets to (see tagger.catalog.kept_counts).
+Triggers of the database record which blocks change, so that no writer forgets to (see tagger.library.catalog.kept_counts).
 """
 
 from collections.abc import Iterator

@@ -27,7 +27,6 @@ from tagger.database.tables.column_types import (
     metadata,
     one_of,
 )
-from tagger.photo_origin import PhotoOrigin
 
 roots = Table(
     "roots",
@@ -139,7 +138,7 @@ photos = Table(
     Column(
         "origin",
         Text,
-        doc=f"{listed(PhotoOrigin)}: no camera took it as it is; null: a camera took it",
+        doc="`screenshot` or `edited`: no camera took it as it is; null: a camera took it",
     ),
     Column(
         "camera_id",

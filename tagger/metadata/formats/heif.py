@@ -3,8 +3,8 @@
 The image decoders parse the boxes, so this module knows nothing of their structure.
 """
 
-from tagger.images.formats import open_header, require_format
 from tagger.metadata.formats.blocks import Blocks
+from tagger.photos.decoding.formats import open_header, require_format
 from tagger.photos.formats import PhotoFormat, is_iso_media
 
 

@@ -1,6 +1,6 @@
 """Camera RAW files: their embedded previews, the image data of the sensor, EXIF and XMP.
 
-Sensor data are not developed here (see images.raw_development). All parsing is bounded, follows no loops and
+Sensor data are not developed here (see decoding.raw_development). All parsing is bounded, follows no loops and
 never raises on bad input. Knows nothing of pixels or of how metadata is written.
 """
 

@@ -6,8 +6,8 @@ import numpy as np
 from fastapi import Query
 
 from tagger.errors import QueryInvalid
-from tagger.positions.cities import City, find_cities, nearest_cities
-from tagger.query.options import parse_position
+from tagger.library.positions.cities import City, find_cities, nearest_cities
+from tagger.library.query.options import parse_position
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tagger.verdicts import dismiss_photos, restore_photos
+from tagger.library.verdicts import dismiss_photos, restore_photos
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of

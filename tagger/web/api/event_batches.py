@@ -16,10 +16,10 @@ from tagger.database.actor import Actor, command_line_actor
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.errors import DatabaseError
-from tagger.enqueue.inference_options import inference_options
-from tagger.enqueue.object_changes import check_object_changes
-from tagger.enqueue.selection import Selection
 from tagger.errors import TaggerError
+from tagger.jobs.enqueue.inference_options import inference_options
+from tagger.jobs.enqueue.object_changes import check_object_changes
+from tagger.jobs.enqueue.selection import Selection
 from tagger.photos.object_paths import ObjectPath
 from tagger.settings import Settings
 from tagger.web.api.job_starter import JobStarter, TaggingOptions

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 
-from tagger.query.facets import Facet
+from tagger.library.query.facets import Facet
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import QueryParams, query_params

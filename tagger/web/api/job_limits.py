@@ -9,9 +9,9 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
-from tagger.enqueue.backfill import Backfill
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.retry import has_failures_outside
+from tagger.jobs.enqueue.backfill import Backfill
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.retry import has_failures_outside
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_facts import count_open_jobs
 from tagger.settings import Settings

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Target
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
 from tagger.web.api.job_limits import WriteMode, check_write

@@ -22,14 +22,14 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.errors import DatabaseError
 from tagger.database.statements import current_time
-from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.scan import ProgressCallback, ScanReport
-from tagger.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
-from tagger.enqueue.schedules import list_schedules
-from tagger.enqueue.selection import Selection
-from tagger.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.errors import ScanInterrupted, TaggerError
+from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.scan import ProgressCallback, ScanReport
+from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
+from tagger.jobs.enqueue.schedules import list_schedules
+from tagger.jobs.enqueue.selection import Selection
+from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.settings import Settings
 from tagger.web.api.job_limits import check_backfill, check_open_jobs

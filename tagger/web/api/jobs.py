@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from tagger.catalog.registered_models import model_by_id, verify_model
-from tagger.catalog.roots import list_roots
 from tagger.database.enums import METADATA_KINDS
-from tagger.enqueue.backfill import backfill_job, count_photos
-from tagger.enqueue.documents import failure_document, job_document
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.retry import count_failures, record_retry, retry_job
 from tagger.errors import FailureKind, JobNotRetriable
+from tagger.jobs.enqueue.backfill import backfill_job, count_photos
+from tagger.jobs.enqueue.documents import failure_document, job_document
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.retry import count_failures, record_retry, retry_job
 from tagger.ledger import job_control
 from tagger.ledger.failures import FailingPhoto, FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.library.catalog.registered_models import model_by_id, verify_model
+from tagger.library.catalog.roots import list_roots
 from tagger.web.api.folders import FolderListing, allowed_folders, list_folder, path_of_key
 from tagger.web.api.job_limits import check_failing, check_open_jobs, check_write
 from tagger.web.api.job_requests import BackfillRequest, Key, RetryRequest, TaggingRequest, folder_paths

@@ -8,15 +8,14 @@ from fastapi import Body, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tagger.catalog.landmark_edits import (
+from tagger.library.catalog.landmark_edits import (
     LandmarkChanges,
     NewLandmark,
     add_landmark,
     edit_landmark,
 )
-from tagger.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.inference.artifact import Extent
-from tagger.query.documents import (
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     csv_parts,
     edited_landmark_document,
@@ -28,7 +27,8 @@ from tagger.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
-from tagger.query.landmark_counts import LandmarkCount, landmark_counts
+from tagger.library.query.landmark_counts import LandmarkCount, landmark_counts
+from tagger.model.artifact import Extent
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tagger.catalog.registered_models import list_models
-from tagger.query.documents import model_document
+from tagger.library.catalog.registered_models import list_models
+from tagger.library.query.documents import model_document
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import Model
 from tagger.web.state import State

@@ -12,9 +12,9 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
-from tagger.images.formats import require_format
+from tagger.library.query.stored_photos import StoredPhoto, stored_photo
+from tagger.photos.decoding.formats import require_format
 from tagger.photos.formats import PhotoFormat
-from tagger.query.stored_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse

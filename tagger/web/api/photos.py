@@ -6,18 +6,18 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.details import photo_details_by_id
-from tagger.query.documents import (
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.documents import (
     details_document,
     json_line_parts,
     photo_csv_parts,
     photo_document,
     photo_feature_parts,
 )
-from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.neighbours import find_surrounding
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import PhotoDetails, PhotoNeighbours, PhotoPage
 from tagger.web.http.query_params import QueryParams, query_params

@@ -17,18 +17,18 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from tagger.catalog.landmarks import Landmark
-from tagger.catalog.model_landmarks import landmarks_of_labels
-from tagger.catalog.registered_models import RegisteredModel
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
-from tagger.inference.predictions import Prediction
+from tagger.jobs.processing.model_cache import LoadedModel
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.model_landmarks import landmarks_of_labels
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.query.documents import failed_prediction_document, prediction_document
+from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult
 from tagger.pipeline.results import Classified, Failed
-from tagger.processing.model_cache import LoadedModel
-from tagger.query.documents import failed_prediction_document, prediction_document
 from tagger.web.api import schemas
 from tagger.web.api.routes import Problem, api_router
 from tagger.web.http.responses import DocumentResponse

@@ -7,10 +7,10 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tagger.enqueue import schedules as service
-from tagger.enqueue.backfill import validate_backfill
-from tagger.enqueue.documents import run_document, schedule_document
-from tagger.enqueue.schedule_runs import list_runs
+from tagger.jobs.enqueue import schedules as service
+from tagger.jobs.enqueue.backfill import validate_backfill
+from tagger.jobs.enqueue.documents import run_document, schedule_document
+from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.web.api import schemas
 from tagger.web.api.job_requests import BackfillRequest
 from tagger.web.api.job_starter import Starter

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
-from tagger.search.matching import Match
-from tagger.search.suggestions import Kind, Suggestion
+from tagger.library.search.matching import Match
+from tagger.library.search.suggestions import Kind, Suggestion
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import address_of

@@ -9,9 +9,9 @@ from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import ShareInvalid
-from tagger.query.options import PhotoQuery
-from tagger.shares.documents import share_documents
-from tagger.shares.links import (
+from tagger.library.query.options import PhotoQuery
+from tagger.library.shares.documents import share_documents
+from tagger.library.shares.links import (
     LONGEST_NAME,
     MOST_PHOTOS,
     NewShare,
@@ -22,8 +22,8 @@ from tagger.shares.links import (
     list_shares,
     revoke_share,
 )
-from tagger.shares.names import share_name
-from tagger.shares.queries import query_document, query_options
+from tagger.library.shares.names import share_name
+from tagger.library.shares.queries import query_document, query_options
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.form_fields import ONE_LINE

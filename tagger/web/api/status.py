@@ -7,7 +7,8 @@ from typing import Any
 
 from tagger.database.connection import Database
 from tagger.database.statements import current_time
-from tagger.enqueue.documents import (
+from tagger.errors import JobNotFound
+from tagger.jobs.enqueue.documents import (
     device_documents,
     job_document,
     last_tick_document,
@@ -15,8 +16,7 @@ from tagger.enqueue.documents import (
     webhooks_document,
     worker_document,
 )
-from tagger.enqueue.ticks import LastTick, find_last_tick
-from tagger.errors import JobNotFound
+from tagger.jobs.enqueue.ticks import LastTick, find_last_tick
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import Settings

@@ -6,19 +6,19 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tagger.catalog.landmarks import find_landmark
 from tagger.errors import CursorInvalid, ExamplesMissing, QueryInvalid
-from tagger.places.documents import taught_document
-from tagger.places.evidence import load_embeddings
-from tagger.places.examples import Example, examples_by_id
-from tagger.places.learning import embedding_of
-from tagger.places.similarity import find_similar
-from tagger.places.suggestions import SuggestionPosition, suggestion_page
-from tagger.places.teaching import taught_state, update_taught
-from tagger.query.documents import photo_document
-from tagger.query.stored_photos import stored_photo
-from tagger.query.tagged_photos import TaggedPhoto
-from tagger.verdicts import VerdictKind, give_verdict_to_photos
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.query.documents import photo_document
+from tagger.library.query.stored_photos import stored_photo
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.teaching.documents import taught_document
+from tagger.library.teaching.evidence import load_embeddings
+from tagger.library.teaching.examples import Example, examples_by_id
+from tagger.library.teaching.learning import embedding_of
+from tagger.library.teaching.similarity import find_similar
+from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page
+from tagger.library.teaching.teaching import taught_state, update_taught
+from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router

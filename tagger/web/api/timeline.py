@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query
 
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.find import ScanPosition
-from tagger.query.options import PhotoQuery
-from tagger.query.tagged_photos import TaggedPhoto
-from tagger.query.timeline import SectionStart, count_copies, find_section_ids, find_section_page
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.find import ScanPosition
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.timeline import SectionStart, count_copies, find_section_ids, find_section_page
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.headlines import guess_text

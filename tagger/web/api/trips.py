@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from tagger.query.documents import trip_document
-from tagger.query.options import parse_date
-from tagger.query.trip_summaries import trip_summaries, trip_summary
+from tagger.library.query.documents import trip_document
+from tagger.library.query.options import parse_date
+from tagger.library.query.trip_summaries import trip_summaries, trip_summary
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import Trip
 from tagger.web.state import State

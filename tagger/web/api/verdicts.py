@@ -10,9 +10,9 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tagger.errors import CursorInvalid, QueryInvalid
-from tagger.query.options import PhotoQuery
-from tagger.query.stored_photos import stored_photo
-from tagger.verdicts import (
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.stored_photos import stored_photo
+from tagger.library.verdicts import (
     VerdictFilter,
     VerdictKind,
     give_verdict,
@@ -23,7 +23,7 @@ from tagger.verdicts import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.documents import verdict_document, verdict_result_document
+from tagger.library.verdicts.documents import verdict_document, verdict_result_document
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from tagger.access.grants import Role
-from tagger.addresses import is_loopback
+from tagger.people.grants import Role
+from tagger.system.addresses import is_loopback
 from tagger.web.http.forwarded import Network
 
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from tagger.access.grants import Grant
-from tagger.access.sessions import record_use
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
+from tagger.people.grants import Grant
+from tagger.people.sessions import record_use
 from tagger.web.http.forwarded import Client
 from tagger.web.http.refusal_budget import OtherRefusals, Refusal, RefusalBudget
 

@@ -14,9 +14,12 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from tagger.access.grants import Grant, Role
-from tagger.access.proxied_users import proxied_grant
-from tagger.access.sessions import (
+from tagger.database.actor import Actor
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.people.grants import Grant, Role
+from tagger.people.proxied_users import proxied_grant
+from tagger.people.sessions import (
     Origin,
     ProviderSession,
     end_session,
@@ -24,12 +27,9 @@ from tagger.access.sessions import (
     start_session,
     token_grant,
 )
-from tagger.access.sign_in import sign_in_user
-from tagger.access.tokens import token_digest
-from tagger.access.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
-from tagger.database.actor import Actor
-from tagger.database.connection import Database
-from tagger.database.errors import DatabaseError
+from tagger.people.sign_in import sign_in_user
+from tagger.people.tokens import token_digest
+from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from tagger import errors
-from tagger.access import subjects, users
 from tagger.errors import TaggerError
+from tagger.people import subjects, users
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.CameraNotFound: "No photo was taken with a camera {name}. Cameras of your photos: {names}.",

@@ -1,6 +1,6 @@
 """What each role may request. A route that is not named here is refused to viewers if it changes something."""
 
-from tagger.access.grants import Grant, Role
+from tagger.people.grants import Grant, Role
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})

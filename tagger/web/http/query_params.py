@@ -12,8 +12,8 @@ from fastapi import Query
 from pydantic import BeforeValidator, Field
 
 from tagger.errors import ModelNotFound, QueryInvalid
+from tagger.library.query.options import PhotoQuery, SortOption, parse_query
 from tagger.photos.object_paths import is_object_address, parse_path
-from tagger.query.options import PhotoQuery, SortOption, parse_query
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100

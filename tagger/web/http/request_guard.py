@@ -15,9 +15,9 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.access.grants import Grant
 from tagger.database.errors import DatabaseError, outage
-from tagger.oidc.registration import CALLBACK_PATH, START_PATH
+from tagger.people.grants import Grant
+from tagger.people.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator, UserRefused, actor_of

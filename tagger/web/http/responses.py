@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Message, Send
 
-from tagger.query.documents import json_default
+from tagger.library.query.documents import json_default
 from tagger.web.http.auth import while_authenticated
 
 NDJSON = "application/x-ndjson"

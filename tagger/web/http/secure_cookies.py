@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 
-from tagger.access.sessions import SESSION_S
+from tagger.people.sessions import SESSION_S
 from tagger.web.http.forwarded import Client
 
 HOST_PREFIX = "__Host-"

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 from anyio import CapacityLimiter
 
-from tagger.access.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
-from tagger.access.sessions import Origin, ProviderSession
 from tagger.database.connection import Database
-from tagger.oidc.authorization import AuthorizationRequest, authorization_url
-from tagger.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleMissing, SignInExpired
-from tagger.oidc.identification import ROLES, identify
-from tagger.oidc.provider import Provider
-from tagger.oidc.registration import Registration
-from tagger.oidc.sign_out import sign_out_url
+from tagger.people.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
+from tagger.people.oidc.authorization import AuthorizationRequest, authorization_url
+from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleMissing, SignInExpired
+from tagger.people.oidc.identification import ROLES, identify
+from tagger.people.oidc.provider import Provider
+from tagger.people.oidc.registration import Registration
+from tagger.people.oidc.sign_out import sign_out_url
+from tagger.people.sessions import Origin, ProviderSession
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import MAX_BROWSER_LENGTH, MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns

@@ -9,10 +9,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tagger.access.grants import Grant
-from tagger.number_format import duration, percent, share, size
-from tagger.shares.links import MOST_PHOTOS as MOST_SHARED
-from tagger.time_format import day_text, moment_text
+from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
+from tagger.people.grants import Grant
+from tagger.system.number_format import duration, percent, share, size
+from tagger.system.time_format import day_text, moment_text
 from tagger.web.http.form_fields import MOST_PHOTOS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

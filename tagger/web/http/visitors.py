@@ -1,6 +1,6 @@
 """Visitors: people who have the link of a share. They need no sign-in, and see the addresses of shares alone."""
 
-from tagger.access.grants import Grant, Role
+from tagger.people.grants import Grant, Role
 
 LINKS = "/s/"
 """The address of each link is below it. It sets a cookie, and leads to the share."""

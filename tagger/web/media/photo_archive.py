@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import chain
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from tagger.library.query.stored_photos import StoredPhoto
 from tagger.photos.files import os_error_text
-from tagger.query.stored_photos import StoredPhoto
 from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
 
 MISSING = "missing.txt"

@@ -16,13 +16,13 @@ import anyio
 from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
-from tagger.images import DecodedImage, Resize
+from tagger.jobs.processing.model_cache import photo_limits
+from tagger.library.query.stored_photos import StoredPhoto
+from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Reader
 from tagger.pipeline.sandbox import Sandbox
-from tagger.processing.model_cache import photo_limits
-from tagger.query.stored_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.media.disk_cache import DiskCache
 from tagger.web.media.photo_files import stored_version, unavailable

@@ -7,12 +7,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.access.attempts import AttemptsUsedUp
-from tagger.access.grants import Grant
-from tagger.access.open_sessions import end_open_session, list_sessions
-from tagger.access.passwords import PasswordRefused
-from tagger.access.sign_in import check_user
-from tagger.access.users import find_user, set_password
+from tagger.people.attempts import AttemptsUsedUp
+from tagger.people.grants import Grant
+from tagger.people.open_sessions import end_open_session, list_sessions
+from tagger.people.passwords import PasswordRefused
+from tagger.people.sign_in import check_user
+from tagger.people.users import find_user, set_password
 from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render
 from tagger.web.pages.browser_names import browser_name

@@ -7,13 +7,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.access.identities import link_user, unlink_user
-from tagger.access.open_sessions import end_open_session, list_sessions
-from tagger.access.passwords import generate_password
-from tagger.access.users import add_user, list_users, remove_user, set_password, set_role
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
+from tagger.people.identities import link_user, unlink_user
+from tagger.people.open_sessions import end_open_session, list_sessions
+from tagger.people.passwords import generate_password
+from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render

@@ -9,13 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from tagger.catalog.cameras import camera_model
-from tagger.catalog.landmarks import all_landmarks
 from tagger.errors import QueryInvalid
-from tagger.number_format import number_text
-from tagger.photos.object_paths import parse_path
-from tagger.query.facets import MOST_READ, Facet, FacetName, count_folders
-from tagger.query.filter_words import (
+from tagger.library.catalog.cameras import camera_model
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.query.facets import MOST_READ, Facet, FacetName, count_folders
+from tagger.library.query.filter_words import (
     POSITIONS,
     VERDICTS,
     WHICH,
@@ -24,7 +22,9 @@ from tagger.query.filter_words import (
     selects_all_photos,
     whole_year,
 )
-from tagger.query.options import PhotoQuery
+from tagger.library.query.options import PhotoQuery
+from tagger.photos.object_paths import parse_path
+from tagger.system.number_format import number_text
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

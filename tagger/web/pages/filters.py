@@ -6,15 +6,15 @@ from functools import wraps
 
 from fastapi import Request
 
-from tagger.catalog.landmarks import Landmark
 from tagger.errors import QueryInvalid
-from tagger.query.filter_words import (
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.query.filter_words import (
     WHICH,
     active_filters,
     is_of_accepted_tags,
     selects_all_photos,
 )
-from tagger.query.options import PhotoQuery
+from tagger.library.query.options import PhotoQuery
 from tagger.web.http.query_params import QueryParams, address_of, query_params
 from tagger.web.pages.tiles import Link
 

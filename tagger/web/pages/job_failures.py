@@ -7,8 +7,8 @@ from pathlib import PurePath
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobState
-from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.retry import count_failures
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority
-from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos
 from tagger.errors import QueryOptionInvalid, TaggerError
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos
+from tagger.library.query.options import parse_date
 from tagger.photos.object_paths import ObjectPath
-from tagger.query.options import parse_date
 from tagger.web.api.folders import (
     AllowedFolders,
     allowed_folders,

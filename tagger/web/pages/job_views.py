@@ -9,12 +9,12 @@ from typing import Any
 
 from tagger.database.actor import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
-from tagger.enqueue.backfill import Backfill, backfill_from_options
-from tagger.enqueue.tag_jobs import tag_job_paths
-from tagger.enqueue.ticks import LastTick
+from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
+from tagger.jobs.enqueue.tag_jobs import tag_job_paths
+from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
-from tagger.number_format import number_text, percent, share
 from tagger.photos.paths import printable_path
+from tagger.system.number_format import number_text, percent, share
 from tagger.web.api.status import Status
 
 MAX_FOLDERS = 2

@@ -15,15 +15,15 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.enums import METADATA_KINDS, Priority
-from tagger.enqueue.cron import explain_cron
-from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
+from tagger.jobs.enqueue.cron import explain_cron
+from tagger.jobs.enqueue.schedules import Schedule, list_schedules
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_facts import job_options
 from tagger.ledger.progress import JobProgress, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.number_format import number_text
+from tagger.system.number_format import number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter

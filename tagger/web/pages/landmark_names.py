@@ -1,8 +1,8 @@
 """Names for slugs: pages show names, records may hold what a command was given."""
 
-from tagger.catalog.landmarks import find_landmark
 from tagger.database.connection import Database
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
+from tagger.library.catalog.landmarks import find_landmark
 
 
 def landmark_name(database: Database, landmark: str) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.places.classifiers import ACCEPTED_SCORE
-from tagger.query.details import PhotoDetails, Verdict
-from tagger.query.tagged_photos import Tag, TaggedPhoto
+from tagger.library.query.details import PhotoDetails, Verdict
+from tagger.library.query.tagged_photos import Tag, TaggedPhoto
+from tagger.library.teaching.classifiers import ACCEPTED_SCORE
 from tagger.web.headlines import headline
 from tagger.web.pages.tiles import landmark_address
 

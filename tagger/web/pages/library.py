@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmarks import all_landmarks, normalize_name
 from tagger.database.connection import Database
 from tagger.ledger.job_facts import count_open_jobs
-from tagger.query.covers import Cover
-from tagger.query.landmark_counts import LandmarkCount
-from tagger.query.stored_photos import has_photos
-from tagger.search.suggestions import Kind
+from tagger.library.catalog.landmarks import all_landmarks, normalize_name
+from tagger.library.query.covers import Cover
+from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.stored_photos import has_photos
+from tagger.library.search.suggestions import Kind
 from tagger.web.api.search import Lists, suggestion_document
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

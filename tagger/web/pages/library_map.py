@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.catalog.landmarks import normalize_name
-from tagger.query.landmark_counts import LandmarkCount
-from tagger.query.options import BoundingBox, parse_box
-from tagger.query.position_cells import PositionCell
-from tagger.query.stored_photos import has_photos
+from tagger.library.catalog.landmarks import normalize_name
+from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.options import BoundingBox, parse_box
+from tagger.library.query.position_cells import PositionCell
+from tagger.library.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.response_headers import policy_with_tiles
 from tagger.web.http.templates import render

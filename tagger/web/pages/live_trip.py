@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from tagger.query.options import BoundingBox
-from tagger.query.position_cells import PositionCell
-from tagger.query.trip_path import PathPoint
+from tagger.library.query.options import BoundingBox
+from tagger.library.query.position_cells import PositionCell
+from tagger.library.query.trip_path import PathPoint
 
 _DECIMALS = 5
 """About a metre."""

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.errors import TaggerError
-from tagger.places.look_alikes import LookAlikes, find_look_alikes, photos_of_groups
-from tagger.query.stored_photos import has_photos
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.library.query.stored_photos import has_photos
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.teaching.look_alikes import LookAlikes, find_look_alikes, photos_of_groups
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview

@@ -6,12 +6,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
-from tagger.query.options import BoundingBox, parse_box
-from tagger.query.position_cells import PositionCell
-from tagger.query.position_clusters import PositionCluster, cells_within, cluster_cells, needs_fine_cells
-from tagger.query.trip_path import PathPoint, trip_path
+from tagger.library.query.options import BoundingBox, parse_box
+from tagger.library.query.position_cells import PositionCell
+from tagger.library.query.position_clusters import (
+    PositionCluster,
+    cells_within,
+    cluster_cells,
+    needs_fine_cells,
+)
+from tagger.library.query.trip_path import PathPoint, trip_path
+from tagger.library.trips.find import find_trip
 from tagger.settings import Settings
-from tagger.trips.find import find_trip
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import asset

@@ -15,20 +15,20 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from tagger.database.enums import Priority, Runner, Target
-from tagger.enqueue.metadata_jobs import (
+from tagger.jobs.enqueue.metadata_jobs import (
     record_undo_job_of_photos,
     record_write_job_of_photos,
     undo_job,
     write_job,
 )
-from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.metadata_selection import (
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_selection import (
     has_photos_outside,
     options_of_last_sidecar,
     was_embedded,
     written_photos,
 )
-from tagger.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
+from tagger.jobs.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
 from tagger.web.api.folders import FolderRefused, allowed_folders
 from tagger.web.api.job_limits import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
 from tagger.web.api.job_starter import Starter

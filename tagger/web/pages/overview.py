@@ -11,14 +11,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
-from tagger.places.look_alikes import LookAlikes
-from tagger.places.review import COUNT_LIMIT, count_to_review
-from tagger.query.covers import Cover, find_covers
-from tagger.query.landmark_counts import LandmarkCount, landmark_counts
-from tagger.query.options import PhotoQuery
-from tagger.query.position_cells import PositionCell, position_cells
-from tagger.query.timeline import count_photos
-from tagger.query.trip_summaries import TripSummary, trip_summaries
+from tagger.library.query.covers import Cover, find_covers
+from tagger.library.query.landmark_counts import LandmarkCount, landmark_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.position_cells import PositionCell, position_cells
+from tagger.library.query.timeline import count_photos
+from tagger.library.query.trip_summaries import TripSummary, trip_summaries
+from tagger.library.teaching.look_alikes import LookAlikes
+from tagger.library.teaching.review import COUNT_LIMIT, count_to_review
 from tagger.web.cached_value import CachedValue, close_all
 
 WAIT_S = 0.4

@@ -10,8 +10,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.catalog.landmarks import find_landmark
 from tagger.errors import (
     LandmarkAmbiguous,
     LandmarkExists,
@@ -21,13 +19,21 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.ledger.job_facts import open_job_of_photo
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.query.details import PhotoDetails, photo_details_by_id
+from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.stored_photos import stored_photo
+from tagger.library.query.tagged_photos import Position, TaggedPhoto
+from tagger.library.query.trip_summaries import trip_of_photo
+from tagger.library.verdicts import (
+    VerdictKind,
+    dismiss_photos,
+    give_verdict,
+    restore_photos,
+    withdraw_verdict,
+)
 from tagger.photos.object_paths import parse_path
-from tagger.query.details import PhotoDetails, photo_details_by_id
-from tagger.query.neighbours import find_neighbours
-from tagger.query.stored_photos import stored_photo
-from tagger.query.tagged_photos import Position, TaggedPhoto
-from tagger.query.trip_summaries import trip_of_photo
-from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict, restore_photos, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.headlines import NOT_A_LANDMARK
 from tagger.web.http.form_fields import ONE_LINE

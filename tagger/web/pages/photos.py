@@ -11,8 +11,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.catalog.month_photos import NO_MONTH
 from tagger.errors import (
     CameraNotFound,
     CountryNotFound,
@@ -23,19 +21,21 @@ from tagger.errors import (
     QueryInvalid,
     TripNotFound,
 )
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.filter_words import (
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.month_photos import NO_MONTH
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.filter_words import (
     WHICH,
     WITH_LANDMARK_CHIP,
     is_of_accepted_tags,
     selects_with_landmark,
 )
-from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.landmark_counts import LandmarkCount
-from tagger.query.options import PhotoQuery
-from tagger.query.stored_photos import has_dismissed_photos, has_photos
-from tagger.query.trip_summaries import trip_summary
-from tagger.shares.names import share_name
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.stored_photos import has_dismissed_photos, has_photos
+from tagger.library.query.trip_summaries import trip_summary
+from tagger.library.shares.names import share_name
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

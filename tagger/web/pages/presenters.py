@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tagger.catalog.landmarks import Landmark
-from tagger.catalog.registered_models import RegisteredModel
-from tagger.inference.predictions import Prediction
-from tagger.query.guesses import is_guess
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.query.guesses import is_guess
+from tagger.model.predictions import Prediction
 from tagger.web.api.predict import Classification
 from tagger.web.headlines import headline, with_score
 from tagger.web.pages.world_map import project

@@ -9,20 +9,20 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmarks import Landmark, find_landmark
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound
-from tagger.number_format import percent
-from tagger.places.review import (
+from tagger.library.catalog.landmarks import Landmark, find_landmark
+from tagger.library.query.covers import find_examples
+from tagger.library.query.stored_photos import has_photos
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.teaching.review import (
     COUNT_LIMIT,
     ReviewEntry,
     ReviewPosition,
     count_to_review,
     next_to_review,
 )
-from tagger.query.covers import find_examples
-from tagger.query.stored_photos import has_photos
-from tagger.query.tagged_photos import TaggedPhoto
-from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.system.number_format import percent
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.templates import render

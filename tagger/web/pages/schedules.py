@@ -10,9 +10,9 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 
-from tagger.enqueue import schedules as service
-from tagger.enqueue.cron import explain_cron, local_zone, next_due
 from tagger.errors import TaggerError
+from tagger.jobs.enqueue import schedules as service
+from tagger.jobs.enqueue.cron import explain_cron, local_zone, next_due
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule

@@ -18,8 +18,8 @@ from tagger.errors import (
     DiskFull,
     TaggerError,
 )
-from tagger.shares.links import Share, ShareState, find_share
-from tagger.shares.photos import SharedPhotos
+from tagger.library.shares.links import Share, ShareState, find_share
+from tagger.library.shares.photos import SharedPhotos
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.secure_cookies import is_by_https
 from tagger.web.http.visitor_limiter import RETRY_AFTER_S, TooManyVisitors, VisitorLimiter

@@ -11,12 +11,12 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.details import photo_details_by_id
-from tagger.query.find import find_tagged_page
-from tagger.query.neighbours import find_surrounding
-from tagger.query.tagged_photos import TaggedPhoto
-from tagger.shares.links import Share
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.find import find_tagged_page
+from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.shares.links import Share
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.http.visitors import LINKS, SHARES

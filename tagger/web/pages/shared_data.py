@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from tagger.query.cursors import decode_cursor, encode_cursor
-from tagger.query.neighbours import find_surrounding
-from tagger.query.tagged_photos import TaggedPhoto
-from tagger.query.timeline import SectionStart, find_section_page
+from tagger.library.query.cursors import decode_cursor, encode_cursor
+from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.web.api import photo_images
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.visitors import SHARES

@@ -9,10 +9,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tagger.access.identities import IdentityNameTaken, IdentityUnknown, SignInFailed
-from tagger.oidc.authorization import AuthorizationRequest
-from tagger.oidc.errors import ClocksDiffer, ProviderMisconfigured, ProviderUnavailable, SignInExpired
-from tagger.oidc.registration import CALLBACK_PATH, START_PATH
+from tagger.people.identities import IdentityNameTaken, IdentityUnknown, SignInFailed
+from tagger.people.oidc.authorization import AuthorizationRequest
+from tagger.people.oidc.errors import ClocksDiffer, ProviderMisconfigured, ProviderUnavailable, SignInExpired
+from tagger.people.oidc.registration import CALLBACK_PATH, START_PATH
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client

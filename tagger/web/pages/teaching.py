@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmarks import find_landmark
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
-from tagger.places.teaching import update_taught
-from tagger.query.stored_photos import stored_photo
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.query.stored_photos import stored_photo
+from tagger.library.teaching.teaching import update_taught
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams

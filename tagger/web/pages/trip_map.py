@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from tagger.geo import distance_km
-from tagger.query.trip_path import PathPoint
-from tagger.trips.names import VisitedPlace
+from tagger.library.query.trip_path import PathPoint
+from tagger.library.trips.names import VisitedPlace
+from tagger.system.geo import distance_km
 from tagger.web.pages import world_map
 from tagger.web.pages.live_trip import is_one_spot
 

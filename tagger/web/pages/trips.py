@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.query.stored_photos import has_photos
-from tagger.query.trip_path import trip_path
-from tagger.query.trip_summaries import TripLandmark, TripSummary, trip_summary
+from tagger.library.query.stored_photos import has_photos
+from tagger.library.query.trip_path import trip_path
+from tagger.library.query.trip_summaries import TripLandmark, TripSummary, trip_summary
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.response_headers import policy_with_tiles
 from tagger.web.http.templates import render

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from tagger.catalog.model_landmarks import landmarks_of_labels
 from tagger.errors import PhotoFailed
-from tagger.query.stored_photos import has_photos
+from tagger.library.catalog.model_landmarks import landmarks_of_labels
+from tagger.library.query.stored_photos import has_photos
 from tagger.web.api.predict import classify
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedPhoto, read_upload

@@ -46,8 +46,8 @@ AN_HOUR_S = 3600.0
 MOST_PAGES = 2**32 - 2
 
 MOMENTS = {
-    "before the forward pass": ("tagger.inference.model", "Model", "outputs", "before"),
-    "after the forward pass": ("tagger.inference.model", "Model", "outputs", "after"),
+    "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
+    "after the forward pass": ("tagger.model.model", "Model", "outputs", "after"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
 }
@@ -88,7 +88,7 @@ def attack() -> None:
 
 def on_decode(word: str, act: Callable[[], None]) -> None:
     """Act before a photo is decoded. The modules that decode are imported later."""
-    images = importlib.import_module("tagger.images")
+    images = importlib.import_module("tagger.photos.decoding")
     original = images.decode_photo
 
     @wraps(original)
@@ -269,7 +269,7 @@ def main() -> None:
     if "SLOW_PASS_S" in faults:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
-        around("tagger.inference.model", "Model", "outputs", before=slow)
+        around("tagger.model.model", "Model", "outputs", before=slow)
     if "KILL_AT" in faults:
         at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
     if "FAULT_AT" in faults:

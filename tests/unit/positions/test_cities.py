@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
-from tagger.geo import distance_km
-from tagger.positions import cities
-from tagger.positions.cities import City, nearest_cities, utc_offset_s
-from tagger.positions.nearest import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions import cities
+from tagger.library.positions.cities import City, nearest_cities, utc_offset_s
+from tagger.library.positions.nearest import chords_km, nearest_discs, unit_vectors
+from tagger.system.geo import distance_km
 
 LANDMARKS = list(
     csv.DictReader(Path("trainer/data/shipped-landmarks.csv").read_text(encoding="utf-8").splitlines())

@@ -1,6 +1,6 @@
 """Clocks of cameras, from landmarks that others photographed as well."""
 
-from tagger.positions.clocks import Passage, Sighting, Site, estimate_clock, passed_landmarks
+from tagger.library.positions.clocks import Passage, Sighting, Site, estimate_clock, passed_landmarks
 
 HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3

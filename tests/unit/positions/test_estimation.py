@@ -5,8 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tagger.geo import distance_km
-from tagger.positions.estimation import (
+from tagger.library.positions.estimation import (
     ONE_ANCHOR_S,
     Estimates,
     Floats,
@@ -16,6 +15,7 @@ from tagger.positions.estimation import (
     interpolate,
     reach_s,
 )
+from tagger.system.geo import distance_km
 
 GAP_S = 7200.0
 CAMERA, LANDMARK, TRACK = 3, 2, 1

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.positions.companions import (
+from tagger.library.positions.companions import (
     Meetings,
     count_meetings,
     estimate_together,
     group_companions,
 )
-from tagger.positions.estimation import Sequence, estimate
+from tagger.library.positions.estimation import Sequence, estimate
 
 HOUR_S = 3600.0
 COMPANIONS, STRANGERS, UNTOLD = Meetings(5, 4, 0), Meetings(4, 3, 1), Meetings(1, 1, 0)

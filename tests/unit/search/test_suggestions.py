@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from tagger.query.city_counts import CityCount
-from tagger.query.file_names import NamedFile
-from tagger.query.folder_counts import FolderCount
-from tagger.query.landmark_counts import LandmarkCount
-from tagger.search.suggestions import (
+from tagger.library.query.city_counts import CityCount
+from tagger.library.query.file_names import NamedFile
+from tagger.library.query.folder_counts import FolderCount
+from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.search.suggestions import (
     MOST,
     Kind,
     Suggestion,

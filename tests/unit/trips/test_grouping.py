@@ -27,7 +27,7 @@ from support.trip_visits import (
     visits,
 )
 
-from tagger.trips.grouping import REACH, Trip, group_trips
+from tagger.library.trips.grouping import REACH, Trip, group_trips
 
 AT_HOME = everyday(HAMBURG)
 

@@ -14,13 +14,13 @@ from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority
-from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.schedules import add_schedule
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.retention import remove_old_items
+from tagger.library.query.landmark_counts import landmark_counts
 from tagger.metadata.errors import RefusalKind
-from tagger.query.landmark_counts import landmark_counts
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_limits import WriteMode
 from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS

@@ -16,9 +16,9 @@ from tagger.database import statements
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
-from tagger.enqueue import schedule_runs
-from tagger.enqueue.backfill import fill_backfill
-from tagger.enqueue.ticks import record_tick
+from tagger.jobs.enqueue import schedule_runs
+from tagger.jobs.enqueue.backfill import fill_backfill
+from tagger.jobs.enqueue.ticks import record_tick
 
 
 def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:

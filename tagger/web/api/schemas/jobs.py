@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from tagger.enqueue.ticks import LastTick
+from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, WorkerStatus
 

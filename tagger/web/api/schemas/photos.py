@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from tagger.query.details import Failure, LastJob, MetadataWrite, Verdict
-from tagger.query.position_evidence import PositionEvidence
-from tagger.query.tagged_photos import Position, Tag
-from tagger.query.trip_summaries import TripLandmark
-from tagger.trips.names import VisitedPlace
+from tagger.library.query.details import Failure, LastJob, MetadataWrite, Verdict
+from tagger.library.query.position_evidence import PositionEvidence
+from tagger.library.query.tagged_photos import Position, Tag
+from tagger.library.query.trip_summaries import TripLandmark
+from tagger.library.trips.names import VisitedPlace
 from tagger.web.api.schemas.verdicts import Dismissal
 
 

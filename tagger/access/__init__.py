@@ -1,1 +1,0 @@
-"""Access to the page: people with passwords and roles, named tokens, and the sessions of their browsers. Knows nothing of HTTP."""

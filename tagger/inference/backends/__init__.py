@@ -1,9 +1,0 @@
-"""What runs a network's forward passes: the artifact's own TorchScript, or an engine that computes the same outputs.
-
-TorchScript is the reference. Other backends are converted from it on the machine where they run, and are chosen only
-if a measurement shows that they agree with it and are clearly faster (see selection).
-"""
-
-from tagger.inference.backends.protocol import Backend, Embeddings, Images, Outputs, Scores
-
-__all__ = ["Backend", "Embeddings", "Images", "Outputs", "Scores"]

@@ -1,0 +1,1 @@
+"""Jobs: everything that makes one (`enqueue`), and what runs its chunks (`processing`)."""

@@ -1,0 +1,71 @@
+"""The options of a job that writes metadata: the target and the optional fields."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self, TypeGuard
+
+from tagger.database.enums import Target
+from tagger.ledger.jobs import WRITE
+from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.system.languages import LANGUAGE_PATTERN
+
+MAX_ERROR_M = 5000
+"""The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
+
+UNDO_JOB = "undo_job"
+"""The key, in the options of an undo job, of the one job whose writes are undone."""
+
+
+@dataclass(frozen=True)
+class MetadataOptions:
+    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty fields.
+
+    `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
+    positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
+    `embed_objects`: photos in buckets may be changed, too; otherwise they get sidecars.
+    """
+
+    to: Target
+    gps: bool = False
+    description: bool = False
+    language: str | None = None
+    max_error_m: int | None = None
+    embed_objects: bool = False
+
+    def to_job_options(self) -> dict[str, object]:
+        """The options as a job stores them."""
+        options = asdict(self) | {"embed_objects": self.embed_objects or None}
+        return {WRITE: {name: value for name, value in options.items() if value is not None}}
+
+    @classmethod
+    def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
+        """The options that a job stores; None if it writes no metadata.
+
+        Raises:
+            ValueError: these are not options that a job stores.
+        """
+        match options.get(WRITE):
+            case None:
+                return None
+            case {"to": to, "gps": bool(gps), "description": bool(description), **others}:
+                language, max_error_m = others.pop("language", None), others.pop("max_error_m", None)
+                embed_objects = others.pop("embed_objects", False)
+                if (
+                    not others
+                    and isinstance(embed_objects, bool)
+                    and _is_language(language)
+                    and _is_error(max_error_m)
+                ):
+                    return cls(Target(to), gps, description, language, max_error_m, embed_objects)
+        raise ValueError(
+            "its metadata options are not `to`, `gps`, `description`, `language`, `max_error_m` and `embed_objects`"
+        )
+
+
+def _is_language(value: object) -> TypeGuard[str | None]:
+    return value is None or (isinstance(value, str) and re.fullmatch(LANGUAGE_PATTERN, value) is not None)
+
+
+def _is_error(value: object) -> TypeGuard[int | None]:
+    return value is None or (type(value) is int and 0 < value <= LARGEST_ERROR_M)

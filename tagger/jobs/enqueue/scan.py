@@ -1,0 +1,324 @@
+"""Scans: photos in folders become rows and items of a job, and photos that no longer exist are marked as gone.
+
+Folders and tables are read in the same order of paths and merged page by page, so memory stays flat. Knows nothing of
+pixels.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row
+
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.errors import FailureKind
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.photo_rows import (
+    PathKey,
+    can_skip,
+    clear_settling,
+    gone_ids,
+    insert_photos,
+    is_changed,
+    photo_rows,
+    present_photos,
+    rows_by_id,
+    store_gone,
+    update_photos,
+)
+from tagger.jobs.enqueue.selection import Selection
+from tagger.ledger.items import NewItem, append_items, lock_scan
+from tagger.ledger.ownership import job_heartbeat
+from tagger.library.catalog.raw_pairs import pair_files, separate_files
+from tagger.library.catalog.roots import (
+    Root,
+    RootPaths,
+    find_root,
+    lock_root,
+    path_prefix,
+    photos_below,
+    store_endpoint,
+)
+from tagger.photos.files import PhotoVersion
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto
+from tagger.photos.object_paths import parse_path
+from tagger.photos.other_files import OtherFiles
+from tagger.photos.paths import path_text, printable_path
+from tagger.photos.raw_pairs import StemGroups, primary_files
+from tagger.photos.source import PhotoSource, find_named, open_source
+
+PAGE = 2000
+LONGEST_PATH_BYTES = 2000
+"""PostgreSQL cannot index longer paths."""
+NOTED_PROBLEMS = 3
+
+ProgressCallback = Callable[[int], None]
+"""Receives the number of photos found so far."""
+
+
+@dataclass
+class ScanReport:
+    """The numbers of a scan. Problems are unreadable folders, and entries that are not files."""
+
+    found: int = 0
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    other_files: OtherFiles = field(default_factory=OtherFiles)
+    problems: list[FolderProblem] = field(default_factory=list)
+
+    def note(self) -> str | None:
+        """A line about what the scan could not read; None if there is nothing to report."""
+        first = self.problems[:NOTED_PROBLEMS]
+        more = len(self.problems) - len(first)
+        lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
+        lines += [f"and {more} more that could not be read"] if more else []
+        lines += [] if self.found else ["no photos were found there"]
+        return "; ".join(lines) or None
+
+
+class Scan:
+    """The scan of one job. Without `inference` it records photos without adding them to the job."""
+
+    def __init__(
+        self, database: Database, job_id: int, inference: InferenceOptions | None, root_paths: RootPaths
+    ) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._inference = inference
+        self._root_paths = root_paths
+        self.report = ScanReport()
+
+    def run(self, selection: Selection, on_progress: ProgressCallback = lambda _count: None) -> ScanReport:
+        """Scan the folders and files of the selection.
+
+        Raises:
+            RootUnavailable: the disk of a folder was unmounted during the scan.
+            ScanInterrupted: the job was cancelled during the scan.
+        """
+        with job_heartbeat(self._database, self._job_id):
+            for folder in selection.folders:
+                self._scan_source(open_source(str(folder)), selection, on_progress)
+            found = without_problems(
+                find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
+            )
+            for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.location)):
+                groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
+                while page := list(islice(groups, PAGE)):
+                    self._record(parse_path(parent), list(chain.from_iterable(page)))
+                    on_progress(self.report.found)
+        return self.report
+
+    def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
+        folder = parse_path(source.location)
+        entries = source.photos(
+            include=selection.include, exclude=selection.exclude, other_files=self.report.other_files
+        )
+        groups = StemGroups[FoundPhoto](_path_of)
+        for page in listed_pages(without_problems(entries, self.report), folder):
+            # First: a RAW file whose JPEG is gone is a photo of its own.
+            self._mark_unlisted(folder, page)
+            rest = groups.rest() if page.last is None else ()
+            self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
+            on_progress(self.report.found)
+
+    def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
+        """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
+        with self._database.write() as connection:
+            lock_scan(connection, self._job_id)
+            root = lock_root(connection, folder, self._root_paths)
+            store_endpoint(connection, root)
+            found = dict(zip(_keys(root.folder, page), page, strict=True))
+            rows = photo_rows(connection, root, found)
+            new = [key for key in found if key not in rows]
+            changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
+            if new:
+                rows |= insert_photos(connection, root, {key: found[key] for key in new})
+            update_photos(connection, ((rows[key].id, found[key]) for key in changed))
+            settling = [key for key in changed if rows[key].failure_kind == FailureKind.SETTLING]
+            clear_settling(connection, (rows[key].id for key in settling))
+            primary_ids = self._pair(connection, root, rows)
+            files = {rows[key].id: photo for key, photo in found.items()}
+            photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
+            if self._inference is not None:
+                items = _items(connection, photo_ids, rows.values(), files, self._inference)
+                append_items(connection, self._job_id, items)
+        self.report.found += len(photo_ids)
+        self.report.new += sum(rows[key].id in photo_ids for key in new)
+        self.report.changed += sum(rows[key].id in photo_ids for key in changed)
+
+    def _pair(self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]) -> Mapping[int, int]:
+        """Join RAW files with their JPEGs, also with stored ones that were not found now. Returns the primary of each file that has one."""
+        if self._database.raw_pairs:
+            return pair_files(connection, root, rows.values())
+        separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
+        return {}
+
+    def _mark_unlisted(self, folder: Path, page: "ListedPage") -> None:
+        with self._database.read() as connection:
+            root = find_root(connection, folder, self._root_paths)
+        if root is not None:
+            self.report.gone += mark_unlisted(self._database, root, folder, page)
+
+
+def _items(
+    connection: Connection,
+    photo_ids: Collection[int],
+    found_rows: Iterable[Any],
+    files: Mapping[int, FoundPhoto],
+    inference: InferenceOptions,
+) -> list[NewItem]:
+    """The items of photos. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
+    rows = {row.id: row for row in found_rows}
+    rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows])
+    items = []
+    for photo_id in photo_ids:
+        row = rows[photo_id]
+        version = files.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
+        items.append(NewItem(photo_id, skipped=can_skip(row, version, inference)))
+    return items
+
+
+def preview_scan(
+    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
+) -> tuple[int, int, OtherFiles]:
+    """The number of photos that a scan would find, how many of them a job would skip, and what is left out; nothing is recorded."""
+    found = skipped = 0
+    other_files = OtherFiles()
+    for photo, row, is_joined in stored_photos(database, selection, root_paths, other_files):
+        if not is_joined:
+            found += 1
+            skipped += row is not None and can_skip(row, photo, inference)
+    return found, skipped, other_files
+
+
+def stored_photos(
+    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
+) -> Iterator[tuple[FoundPhoto, Row[Any] | None, bool]]:
+    """The files that a scan would find, each with its row, if it has one, and whether it is a RAW file whose JPEG is the photo.
+
+    Raises:
+        PathNotFound: as `stored_pages`.
+    """
+    entries = chain.from_iterable(stored_pages(database, selection, root_paths, other_files))
+    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
+    for group in groups.of(entries):
+        joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
+        for photo, row in group:
+            yield photo, row, photo.location in joined
+
+
+def stored_pages(
+    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
+) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
+    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one; nothing is recorded.
+
+    Raises:
+        PathNotFound: a folder does not exist.
+    """
+    named = without_problems(find_named(selection.files), ScanReport())
+    files = ((photo.path.parent, photo) for photo in named)
+    in_folders = (
+        (folder, entry)
+        for folder in selection.folders
+        for entry in open_source(str(folder)).photos(
+            include=selection.include, exclude=selection.exclude, other_files=other_files
+        )
+        if isinstance(entry, FoundPhoto)
+    )
+    for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
+        while page := [photo for _, photo in islice(pairs, PAGE)]:
+            yield with_rows(database, folder, page, root_paths)
+
+
+def with_rows(
+    database: Database, folder: Path, page: Sequence[FoundPhoto], root_paths: RootPaths
+) -> list[tuple[FoundPhoto, Row[Any] | None]]:
+    """The photos found in a folder, each with its row, if it has one."""
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+        if root is None:
+            return [(photo, None) for photo in page]
+        found = dict(zip(_keys(root.folder, page), page, strict=True))
+        rows = photo_rows(connection, root, found)
+        return [(photo, rows.get(key)) for key, photo in found.items()]
+
+
+@dataclass(frozen=True)
+class ListedPage:
+    """Photos of a folder, and the range of paths that they cover, relative to it: after `first`, to `last` or the end."""
+
+    photos: list[FoundPhoto]
+    first: str
+    last: str | None
+
+
+def without_problems(
+    entries: Iterable[FoundPhoto | FolderProblem], report: ScanReport
+) -> Iterator[FoundPhoto]:
+    """The photos that can be recorded; the report gets the problems."""
+    for entry in entries:
+        if isinstance(entry, FolderProblem):
+            report.problems.append(entry)
+        elif _is_too_long(entry.location):
+            text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
+            report.problems.append(FolderProblem(entry.path, text))
+        else:
+            yield entry
+
+
+def _is_too_long(path: str) -> bool:
+    # A character has up to four bytes.
+    return len(path) * 4 > LONGEST_PATH_BYTES and len(os.fsencode(path)) > LONGEST_PATH_BYTES
+
+
+def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
+    """Pages of photos whose ranges together cover the folder."""
+    first = ""
+    while True:
+        page = list(islice(found, PAGE))
+        if len(page) < PAGE:
+            yield ListedPage(page, first, None)
+            return
+        ((last, _),) = _keys(folder, page[-1:])
+        yield ListedPage(page, first, last)
+        first = last
+
+
+def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage) -> int:
+    """Mark stored photos that a listing did not find, if the files do not exist: patterns and unreadable folders hide some.
+
+    Returns how many are gone.
+    """
+    source, count = root.source, 0
+    found = set(_keys(root.folder, page.photos))
+    for missing in present_photos(database, root, _covered(root, folder, page), PAGE, without=found):
+        gone = gone_ids(source, missing)
+        if gone:
+            store_gone(database, root, folder, gone)
+        count += len(gone)
+    return count
+
+
+def _covered(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
+    prefix = path_prefix(root, folder)
+    covered = photos_below(root, folder) & (photos.c.path > prefix + page.first)
+    return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
+
+
+def _keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:
+    # The same as relative_to for photos in the folder, ten times as fast.
+    length = len(str(folder))
+    return [path_text(photo.location[length:].lstrip("/")) for photo in page]
+
+
+def _path_of(photo: FoundPhoto) -> str:
+    return photo.location
+
+
+def _parent(location: str) -> str:
+    return os.path.dirname(location)  # noqa: PTH120 - comparing paths by their parts takes longer

@@ -1,0 +1,225 @@
+"""Runs of schedules. A query finds those that are due.
+
+A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are caught up
+with one run. A schedule whose last job has not finished does not start another; it continues one that was paused because its
+time was over (see schedule_windows).
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+
+from tagger.database.actor import schedule_author
+from tagger.database.connection import Database
+from tagger.database.enums import Priority
+from tagger.database.statements import current_time, insert_missing
+from tagger.database.tables import jobs, schedule_runs, schedules
+from tagger.errors import ScheduleNotFound, TaggerError
+from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
+from tagger.jobs.enqueue.cron import latest_due, next_due
+from tagger.jobs.enqueue.scan import ProgressCallback
+from tagger.jobs.enqueue.schedule_windows import resume_paused_runs
+from tagger.jobs.enqueue.schedules import follows_links, schedule_backfill, schedule_row
+from tagger.jobs.enqueue.selection import Selection
+from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
+from tagger.photos.object_paths import ObjectPath
+from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ScheduleFolderIsLink(TaggerError):
+    """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
+
+
+class RunInterrupted(Exception):
+    """Raised by a progress callback when its process has to stop."""
+
+
+@dataclass(frozen=True)
+class ScheduleRun:
+    """`job` is None if no job was started; `note` is the reason, which job is continued, or the error that ended the run."""
+
+    due_at: datetime
+    started_at: datetime
+    job: int | None
+    state: str | None
+    note: str | None
+
+
+def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
+    """The latest runs, newest first.
+
+    Raises:
+        ScheduleNotFound: there is no such schedule.
+    """
+    with database.read() as connection:
+        query = (
+            select(schedule_runs, jobs.c.state)
+            .outerjoin(jobs, jobs.c.id == schedule_runs.c.job_id)
+            .where(schedule_runs.c.schedule_id == schedule_row(connection, name).id)
+            .order_by(schedule_runs.c.due_at.desc())
+            .limit(limit)
+        )
+        return [
+            ScheduleRun(row.due_at, row.started_at, row.job_id, row.state, row.note)
+            for row in connection.execute(query)
+        ]
+
+
+def run_due_schedules(
+    database: Database, settings: Settings, on_progress: ProgressCallback = lambda _count: None
+) -> Iterator[ScheduleRun]:
+    """Start the runs that are due; if a schedule missed several, only the latest.
+
+    If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it again.
+    """
+    with database.read() as connection:
+        now = current_time(connection)
+        due = connection.execute(
+            select(schedules).where(schedules.c.paused.is_(False), schedules.c.next_due <= now)
+        ).all()
+    for row in due:
+        try:
+            due_at = latest_due(row.cron, row.time_zone, now)
+            run = _run(database, settings, row, due_at, on_progress, schedule_author(row.name))
+        except RunInterrupted:
+            return
+        except TaggerError as error:
+            log.error("Schedule %s could not run: %s", row.name, error)  # noqa: TRY400 - the message is enough
+        else:
+            if run is not None:
+                yield run
+
+
+def run_now(
+    database: Database,
+    settings: Settings,
+    name: str,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> ScheduleRun:
+    """Start a run at once, whether or not it is due.
+
+    Raises:
+        RunInterrupted: `on_progress` raised it.
+        ScheduleNotFound: there is no such schedule.
+        TaggerError: as `record_backfill`.
+    """
+    with database.read() as connection:
+        row, now = schedule_row(connection, name), current_time(connection)
+    run = _run(database, settings, row, now, on_progress)
+    if run is None:
+        raise ScheduleNotFound(name=name, names="it has just been removed")
+    return run
+
+
+def _run(
+    database: Database,
+    settings: Settings,
+    row: Row[Any],
+    due: datetime,
+    on_progress: ProgressCallback,
+    author: str | None = None,
+) -> ScheduleRun | None:
+    """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
+    resume_paused_runs(database, row.id)
+    backfill = schedule_backfill(row)
+    new = replace(backfill_job(database, settings, backfill, Priority(row.priority)), author=author)
+    run = _insert_run(database, row, due, new)
+    if run is None or run.job is None or run.note is not None:
+        return run
+    try:
+        selection = validate_backfill(database, backfill, settings.roots)
+        if not follows_links(row.options):
+            _refuse_links(row.name, backfill, selection)
+        fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
+    except RunInterrupted:
+        _undo_run(database, row.id, due, run.job)
+        raise
+    except TaggerError as error:
+        _cancel_run(database, row.id, due, run.job, str(error))
+        raise
+    return run
+
+
+def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -> ScheduleRun | None:
+    """Record the run, its job and the next due time in one transaction.
+
+    None if another process has started the run, or the schedule was removed.
+    """
+    with database.write() as connection:
+        schedule = connection.execute(
+            select(schedules).where(schedules.c.id == row.id).with_for_update()
+        ).one_or_none()
+        if schedule is None:
+            return None
+        now = current_time(connection)
+        run = {"schedule_id": row.id, "due_at": due, "started_at": now}
+        next_time = next_due(schedule.cron, schedule.time_zone, now)
+        connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))
+        if _has_run(connection, row.id, due):
+            return None
+        open_job = _open_job(connection, row.id)
+        if open_job is not None:
+            if _was_paused(connection, row.id, open_job):
+                job, note = open_job, f"continues job {open_job}"
+            else:
+                job, note = None, f"job {open_job} of an earlier run has not finished"
+            insert_missing(connection, schedule_runs, [run | {"job_id": job, "note": note}])
+            return ScheduleRun(due, now, job, None, note)
+        job_id = insert_job(connection, new, row.name)
+        insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
+        return ScheduleRun(due, now, job_id, None, None)
+
+
+def _has_run(connection: Connection, schedule_id: int, due: datetime) -> bool:
+    query = select(schedule_runs.c.due_at).where(*_is_run(schedule_id, due))
+    return connection.scalar(query) is not None
+
+
+def _open_job(connection: Connection, schedule_id: int) -> int | None:
+    """A job of the schedule that has not finished."""
+    query = (
+        select(jobs.c.id)
+        .join(schedule_runs, schedule_runs.c.job_id == jobs.c.id)
+        .where(schedule_runs.c.schedule_id == schedule_id, jobs.c.state.in_(OPEN_STATES))
+        .limit(1)
+    )
+    return connection.scalar(query)
+
+
+def _was_paused(connection: Connection, schedule_id: int, job_id: int) -> bool:
+    """Whether the job was paused because the time of its run was over."""
+    runs = (schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.job_id == job_id)
+    query = select(schedule_runs.c.due_at).where(*runs, schedule_runs.c.paused_at.is_not(None)).limit(1)
+    return connection.scalar(query) is not None
+
+
+def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
+    resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
+    under = (folder for folder in backfill.under if not isinstance(folder, ObjectPath))
+    if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
+        raise ScheduleFolderIsLink(name=name)
+
+
+def _cancel_run(database: Database, schedule_id: int, due: datetime, job_id: int, note: str) -> None:
+    with database.write() as connection:
+        cancel_job(connection, job_id, note)
+        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
+
+
+def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:
+    """Make the run due again. What its scan recorded stays."""
+    with database.write() as connection:
+        cancel_job(connection, job_id, "its process was stopped; the schedule runs again")
+        connection.execute(delete(schedule_runs).where(*_is_run(schedule_id, due)))
+        connection.execute(update(schedules).where(schedules.c.id == schedule_id).values(next_due=due))
+
+
+def _is_run(schedule_id: int, due: datetime) -> tuple[ColumnElement[bool], ...]:
+    return schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.due_at == due

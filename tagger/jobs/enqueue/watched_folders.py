@@ -1,0 +1,165 @@
+"""What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row
+
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.errors import FailureKind
+from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
+from tagger.jobs.enqueue.scan import (
+    ScanReport,
+    listed_pages,
+    mark_unlisted,
+    stored_pages,
+    with_rows,
+    without_problems,
+)
+from tagger.jobs.enqueue.selection import Selection
+from tagger.ledger.items import photos_in_open_jobs
+from tagger.library.catalog.roots import Root, RootPaths, ensure_root, find_root, path_prefix, photos_below
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto
+from tagger.photos.raw_pairs import StemGroups, primary_files
+
+PAGE = 1000
+
+
+MOST_UNSEEN = 20_000
+"""With more unseen photos in a folder, all of it gets a job, which scans it page by page."""
+
+
+@dataclass(frozen=True)
+class WatchedChanges:
+    """The photos of a folder that need a job, or the folder if they are many; and the number of photos that are gone."""
+
+    unseen: Selection
+    gone: int
+
+
+def scan_watched(
+    database: Database,
+    selection: Selection,
+    listing: Iterable[FoundPhoto | FolderProblem],
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+) -> WatchedChanges:
+    """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
+
+    Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that failed are seen:
+    they are tried again when they change. Photos that are gone are marked. The folder becomes a root.
+
+    Raises:
+        RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
+    """
+    (folder,) = selection.folders
+    unseen: list[Path] = []
+    gone = 0
+    for page in listed_pages(without_problems(listing, ScanReport()), folder):
+        root = _root(database, folder, root_paths)
+        gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
+        if len(unseen) <= MOST_UNSEEN:
+            unseen += _unseen(database, with_rows(database, folder, page.photos, root_paths), inference)
+    is_many = len(unseen) > MOST_UNSEEN
+    return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
+
+
+def unseen_photos(
+    database: Database,
+    folder: Path,
+    found: Sequence[FoundPhoto],
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+) -> list[Path]:
+    """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
+    pages = (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+    return [
+        path
+        for page in pages
+        for path in _unseen(database, with_rows(database, folder, page, root_paths), inference)
+    ]
+
+
+def unseen_files(
+    database: Database, files: Iterable[Path], inference: InferenceOptions, root_paths: RootPaths
+) -> list[Path]:
+    """Those files that are unseen, as in `scan_watched`. Files that are gone already are left out."""
+    pages = stored_pages(database, Selection((), tuple(files)), root_paths)
+    return [path for page in pages for path in _unseen(database, page, inference)]
+
+
+def mark_gone(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> int:
+    """Mark photos that no longer exist, at these paths or below them; returns how many.
+
+    Raises:
+        RootUnavailable: their disk is not mounted.
+    """
+    gone = 0
+    for path in paths:
+        with database.read() as connection:
+            root = find_root(connection, path, root_paths)
+        if root is not None:
+            for rows in present_photos(database, root, _at_or_below(root, path), PAGE):
+                missing = gone_ids(root.source, rows)
+                if missing:
+                    store_gone(database, root, root.folder, missing)
+                gone += len(missing)
+    return gone
+
+
+def _unseen(
+    database: Database,
+    page: Sequence[tuple[FoundPhoto, Row[Any] | None]],
+    inference: InferenceOptions,
+) -> list[Path]:
+    joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
+    unseen = [
+        (photo, row)
+        for photo, row in page
+        if _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
+    ]
+    # What an open job will come to is left to it, unless it has changed since.
+    waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
+    with database.read() as connection:
+        in_jobs = photos_in_open_jobs(connection, waiting)
+    return [photo.path for photo, row in unseen if row is None or row.id not in in_jobs]
+
+
+def _is_unseen(
+    row: Row[Any] | None,
+    photo: FoundPhoto,
+    inference: InferenceOptions,
+    *,
+    is_joined: bool,
+    raw_pairs: bool,
+) -> bool:
+    if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
+        return True
+    if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
+        return not raw_pairs
+    return is_joined or (row.failure_kind is None and not can_skip(row, photo, inference))
+
+
+def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:
+    """Those of the paths of a page that are RAW files and have a JPEG among them."""
+    groups = StemGroups[Path](str).of(paths)
+    return {path for group in groups for path in group if str(path) in primary_files([*map(str, group)])}
+
+
+def _root(database: Database, folder: Path, root_paths: RootPaths) -> Root:
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+    if root is not None:
+        return root
+    with database.write() as connection:
+        return ensure_root(connection, folder, root_paths)
+
+
+def _at_or_below(root: Root, path: Path) -> ColumnElement[bool]:
+    if path == root.folder:
+        return photos_below(root, path)
+    return photos_below(root, path) | (photos.c.path == path_prefix(root, path)[:-1])

@@ -1,0 +1,256 @@
+"""Classifies the photos of one claimed chunk: open items → pipeline → results → SQL.
+
+Knows nothing of how chunks are claimed, leases renewed or models loaded (see executor).
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from tagger.errors import PhotoFailed, ReadsTimedOut
+from tagger.jobs.processing.chunk_results import ChunkResults
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.isolation import PhotoLeftOpen, needs_isolation, until_decided
+from tagger.jobs.processing.item_process import ItemProcess
+from tagger.jobs.processing.model_cache import LoadedModel
+from tagger.jobs.processing.open_items import OpenItem, open_items
+from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
+from tagger.library.catalog.roots import Root
+from tagger.photos.decoding import DecodedImage
+from tagger.photos.source import PhotoSource
+from tagger.pipeline.child_process import ChildKilled
+from tagger.pipeline.requests import Reader, Request
+from tagger.pipeline.results import Failed
+from tagger.pipeline.sandbox import Sandbox
+
+log = logging.getLogger(__name__)
+
+BUSY_PAUSE_S = 0.5
+"""Pause before checking again whether another worker is done with the same photos."""
+SETTLE_PAUSE_S = 0.5
+"""Pause before reading photos again that changed a moment ago."""
+SETTLE_PERIODS = 10
+"""A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
+STOP_TIMEOUT_S = 3.0
+"""How long a chunk that has to stop waits for reads and passes in progress; it releases the other photos at once."""
+MAX_DEATHS = 2
+"""A photo is classified in a child process after this many workers died while they classified it alone."""
+
+
+def classify_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
+    """Classify the chunk's open items and store the results until none is open or the chunk has to be released.
+
+    Raises:
+        LeaseLost: another worker took over the chunk.
+        ModelFailed, ReadsTimedOut: no photo can be classified any more.
+    """
+    return _ChunkClassifier(chunk, loaded).run()
+
+
+def classify_item(chunk: ClaimedChunk, loaded: LoadedModel, position: int) -> None:
+    """Classify one open item of the chunk and store the result; nothing if its root is unavailable.
+
+    Raises:
+        as `classify_chunk`
+    """
+    _ChunkClassifier(chunk, loaded).run_item(position)
+
+
+class _ChunkClassifier:
+    """Submits the photos of one chunk to the pipeline."""
+
+    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
+        self._chunk = chunk
+        self._loaded = loaded
+        self._results = ChunkResults(chunk, loaded)
+        self._settle_deadline: float | None = None
+
+    def run(self) -> ChunkEnd:
+        while True:
+            # Before the items: a photo that another claim stores between the two queries is then busy or classified.
+            busy = self._chunk.with_retry(
+                lambda: photos_claimed_earlier(self._chunk.database, self._chunk.claim)
+            )
+            items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
+            if not items:
+                return ChunkEnd.DONE
+            if self._chunk.is_slice_over:
+                return ChunkEnd.SLICE_OVER
+            roots = self._chunk.roots()
+            if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
+                self._chunk.wait_for_root(unavailable[0])
+                return ChunkEnd.WAITING
+            free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
+            self._results.is_root_unavailable = False
+            self._results.settling = 0
+            self._results.take_fallbacks()  # those of a pass that was cut short are open
+            if needs_isolation(self._chunk.claim):
+                self._classify_in_isolation(free, roots)
+            else:
+                self._classify(free, roots)
+            if self._chunk.stop.is_set():
+                return ChunkEnd.RELEASED
+            self._chunk.check_lease()
+            if not free:
+                self._chunk.stop.wait(BUSY_PAUSE_S)
+            elif self._results.settling:
+                self._wait_for_settling()
+
+    def _wait_for_settling(self) -> None:
+        """Pause before the photos that changed a moment ago are read again. After the last time, they fail."""
+        settle_s = self._loaded.limits.settle_s
+        if self._settle_deadline is None:
+            self._settle_deadline = time.monotonic() + SETTLE_PERIODS * settle_s
+            count = self._results.settling
+            log.info("job %d chunk %d waits for %d photos that changed just now", *self._chunk.numbers, count)
+        self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
+        self._results.retries_settling = time.monotonic() < self._settle_deadline
+
+    def run_item(self, position: int) -> None:
+        """Classify one open item. It fails if it has not settled: the caller would ask for it again without end."""
+        self._results.retries_settling = False
+        items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
+        items = [item for item in items if item.position == position]
+        roots = self._chunk.roots()
+        if not self._chunk.unavailable_roots({item.root_id for item in items}, roots):
+            self._classify([item for item in items if item.root_id in roots], roots)
+
+    def _classify(
+        self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
+    ) -> None:
+        """Submit photos and store the results until all are stored or the chunk has to stop."""
+        try:
+            self._submit(items, roots, reader)
+            self._wait_for_results()
+            while reader is None and not self._must_stop() and (items := self._results.take_fallbacks()):
+                self._submit(items, roots, reader)
+                self._wait_for_results()
+            self._results.store()
+        except ReadsTimedOut:
+            self._results.store_delivered()
+            raise
+        finally:
+            self._withdraw()
+            self._results.pending.clear()
+
+    def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
+        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        with (
+            Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting) as sandbox,
+            ItemProcess(self._chunk) as process,
+        ):
+            # Those that may have killed a worker come last, so that they do not keep the others from being classified.
+            remaining = deque(sorted(items, key=lambda item: item.deaths))
+            while remaining:
+                if self._must_stop():
+                    return
+                item = remaining.popleft()
+                try:
+                    self._classify_alone(item, roots, sandbox, process)
+                except PhotoFailed as failed:
+                    self._results.add(item, Failed(failed.failure))
+                    self._results.store()
+                except PhotoLeftOpen:
+                    log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+                remaining.extend(self._results.take_fallbacks())
+
+    def _classify_alone(
+        self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
+    ) -> None:
+        """Read the photo in the sandbox and classify it here, or all of it in a child if workers died of that.
+
+        Raises:
+            PhotoFailed, PhotoLeftOpen: as `until_decided`.
+            ItemProcessFailed: as `ItemProcess.process`.
+        """
+        source = roots[item.root_id].source
+        path = item.file
+        reader = sandbox.reader(self._loaded.model.manifest.input.resize)
+        if item.classified is None or source.version(path) != item.classified:
+            reader = until_decided(partial(_read_photo, reader, source, path), sandbox.survives)
+        if item.deaths >= MAX_DEATHS:
+            process.process(item)
+            return
+        with self._death_count(item):
+            self._classify([item], roots, reader)
+
+    @contextmanager
+    def _death_count(self, item: OpenItem) -> Iterator[None]:
+        """Count a death before and subtract it after: the count stays only if this process dies."""
+        chunk = self._chunk
+        chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))
+        try:
+            yield
+        finally:
+            chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, -1))
+
+    def _submit(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
+        for item in items:
+            if self._must_end_pass() or not self._chunk.wait_for_turn(self._must_stop_waiting_for_turn):
+                break
+            source = roots[item.root_id].source
+            request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
+            self._results.pending[request] = item
+            if not self._loaded.pipeline.submit(request, self._must_end_pass):
+                del self._results.pending[request]
+                break
+            self._results.receive(wait=False)
+
+    def _wait_for_results(self) -> None:
+        deadline: float | None = None
+        while self._results.pending:
+            if self._must_end_pass():
+                self._withdraw()
+            if self._must_stop():
+                deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
+                if time.monotonic() > deadline:
+                    unread = len(self._results.pending)
+                    log.warning("job %d chunk %d: %d reads do not end", *self._chunk.numbers, unread)
+                    return
+            self._results.receive(wait=True)
+
+    def _withdraw(self) -> None:
+        """Withdraw the photos that no reader has started on."""
+        for request in self._loaded.pipeline.withdraw(self._results):
+            del self._results.pending[request]
+
+    def _must_stop(self) -> bool:
+        return self._chunk.must_stop or self._results.is_root_unavailable
+
+    def _must_end_pass(self) -> bool:
+        """Whether no more photos are read now. Unlike `_must_stop`, the results of those that are being read are awaited."""
+        return self._must_stop() or self._chunk.is_slice_over
+
+    def _must_stop_waiting(self) -> bool:
+        """As `_must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
+        self._chunk.on_progress()
+        return self._must_stop()
+
+    def _must_stop_waiting_for_turn(self) -> bool:
+        """As `_must_stop_waiting`, or whether the time slice is over; stores what arrives meanwhile."""
+        self._results.receive(wait=False)
+        return self._must_stop_waiting() or self._chunk.is_slice_over
+
+
+def _read_photo(reader: Reader, source: PhotoSource, path: str) -> Reader:
+    """Read and decode a photo. Returns a reader that opens what is in memory now."""
+    photo = reader(source, path)
+    image: DecodedImage | PhotoFailed
+    try:
+        image = photo.decode()
+    except ChildKilled:
+        raise
+    except PhotoFailed as failed:
+        image = failed  # the pipeline reports it together with the photo's digest
+
+    def decode() -> DecodedImage:
+        if isinstance(image, PhotoFailed):
+            raise image
+        return image
+
+    return lambda _source, _path: replace(photo, decode=decode)

@@ -1,0 +1,78 @@
+"""Compares the photos of one claimed chunk with the taught landmarks, by their stored embeddings. No photo is read.
+
+The job is a backfill of what was taught. Knows nothing of how chunks are claimed (see executor).
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.open_items import OpenItem, open_items
+from tagger.jobs.processing.storage import StoredOutcome
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.library.teaching.comparison import compare_images, mark_applied
+from tagger.library.teaching.taught_tags import TaughtCache
+from tagger.pipeline.results import MetadataOutcome
+
+NO_EMBEDDING = "its image has no embedding of the job's model"
+"""The reason of a skipped item."""
+
+
+def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
+    """Compare the photos of a chunk, and store their taught tags and outcomes in one transaction.
+
+    What is applied to all images is marked after it: of two chunks that are stored at once, neither sees the other's images in
+    its own transaction.
+
+    Raises:
+        LeaseLost: another worker took the chunk over.
+    """
+    taught = TaughtCache(chunk.claim.model_id)
+    if chunk.stop.is_set():
+        return ChunkEnd.RELEASED
+    chunk.check_lease()
+    items = chunk.with_retry(lambda: open_items(chunk.database, chunk.claim))
+    if not items:
+        return ChunkEnd.DONE
+    outcomes = chunk.with_retry(lambda: _store(chunk, items, taught))
+    chunk.with_retry(lambda: _mark_applied(chunk))
+    results = zip(items, outcomes, strict=True)
+    chunk.report([StoredOutcome(item, outcome, MetadataOutcome("")) for item, outcome in results])
+    return ChunkEnd.DONE
+
+
+def _store(chunk: ClaimedChunk, items: Sequence[OpenItem], taught: TaughtCache) -> list[ItemOutcome]:
+    claim = chunk.claim
+    with chunk.database.write() as connection:
+        outcomes = _outcomes(connection, claim, items, taught)
+        store_outcomes(connection, claim, outcomes)
+    return outcomes
+
+
+def _mark_applied(chunk: ClaimedChunk) -> None:
+    with chunk.database.write() as connection:
+        mark_applied(connection, chunk.claim.model_id)
+
+
+def _outcomes(
+    connection: Connection, claim: Claim, items: Sequence[OpenItem], taught: TaughtCache
+) -> list[ItemOutcome]:
+    content_ids = {item.content_id for item in items if item.content_id is not None}
+    found = compare_images(connection, claim.model_id, content_ids, taught)
+    tagged = _tagged_by_model(connection, content_ids)
+    outcomes = []
+    for item in items:
+        if item.content_id not in found:
+            outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
+            continue
+        is_tagged = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
+        outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if is_tagged else Outcome.UNKNOWN))
+    return outcomes
+
+
+def _tagged_by_model(connection: Connection, content_ids: set[int]) -> set[int]:
+    query = select(contents.c.id).where(contents.c.id.in_(content_ids), contents.c.outcome == Outcome.TAGGED)
+    return set(connection.scalars(query))

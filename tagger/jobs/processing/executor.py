@@ -1,0 +1,152 @@
+"""Executes claimed chunks; used by workers and by `tagger tag`. Knows nothing of Celery.
+
+A chunk goes through the pipeline of its model (see classification_chunk), through the comparison with taught landmarks (see
+comparison_chunk), or through the metadata writer (see metadata_chunk).
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS, JobKind
+from tagger.database.retry import is_transient, with_retry
+from tagger.errors import LeaseLost
+from tagger.jobs.processing.activity_monitor import ActivityMonitor
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
+from tagger.jobs.processing.classification_chunk import classify_chunk
+from tagger.jobs.processing.comparison_chunk import compare_chunk
+from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.isolation import needs_isolation
+from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
+from tagger.jobs.processing.model_cache import ModelCache
+from tagger.jobs.processing.photo_rate import PhotoRate
+from tagger.jobs.processing.shared_exclusive_lock import SharedExclusiveLock
+from tagger.jobs.processing.stop_event import StopEvent
+from tagger.ledger.chunks import Claim, release_chunk
+from tagger.ledger.jobs import finish_job
+from tagger.ledger.leases import LeaseRenewer
+from tagger.settings import Settings
+from tagger.system.metrics import RETRIES
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ChunkExecutor:
+    """Executes chunks, several at a time, until `stop` is set. One per process.
+
+    `slice_s`: how long it keeps a chunk (see claimed_chunk); None if no other process could take the rest.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        rate: PhotoRate | None = None,
+        slice_s: float | None = None,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._rate = rate
+        self._slice_s = slice_s
+        self._leases = LeaseRenewer(database)
+        self._chunks: set[ClaimedChunk] = set()
+        """The chunks that are being executed."""
+        self._waits = DatabaseWaits(lambda: sum(chunk.unstored for chunk in self._chunks.copy()))
+        self.models = ModelCache(database, settings)
+        self.activity = ActivityMonitor()
+        self.stop = StopEvent()
+        """When it is set, results that are available are stored and all other photos are released; after `stop.stop_chunks`, too, and new chunks may follow."""
+        self._lock = SharedExclusiveLock(self.stop)
+
+    def execute(
+        self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
+    ) -> ChunkEnd:
+        """Classify the photos of a claimed chunk, compare them with taught landmarks, or write their metadata, and store the outcomes.
+
+        Raises:
+            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: the model cannot be run; the chunk is released.
+            ReadsTimedOut: no photo can be read any more; the chunk is released, and the process has to end.
+        """
+        with (
+            self._leases.hold(claim) as lease_lost,
+            self.stop.chunk() as stop,
+            self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
+            self.activity.chunk() as record_progress,
+        ):
+            chunk = ClaimedChunk(
+                self._database,
+                self._settings,
+                claim,
+                stop=stop,
+                lease_lost=lease_lost,
+                waits=self._waits,
+                rate=self._rate,
+                # An isolated chunk has the process for itself, with child processes that are slow to start.
+                slice_s=None if needs_isolation(claim) else self._slice_s,
+                on_progress=record_progress,
+                on_stored=on_stored,
+            )
+            end = self._process_or_release(chunk, is_acquired=is_acquired)
+        # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
+        if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
+            self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
+        if end is ChunkEnd.LOST:
+            log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
+        return end
+
+    def with_retry(self, work: Callable[[], T], give_up: threading.Event | None = None) -> T:
+        """Run database work that belongs to no claimed chunk; retry while the database is unavailable or locked.
+
+        `give_up` ends the retries.
+        """
+        with self._waits.work():
+            return with_retry(work, self.stop, give_up)
+
+    def close(self) -> None:
+        """Stop, end the lease renewal and close the models."""
+        self.stop.set()
+        self._leases.close()
+        self._waits.close()
+        self.models.close()
+
+    def _process_or_release(self, chunk: ClaimedChunk, *, is_acquired: bool) -> ChunkEnd:
+        """Process a chunk, and release it if others may go on with it."""
+        self._chunks.add(chunk)
+        try:
+            end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
+        except LeaseLost:
+            end = ChunkEnd.LOST
+        except BaseException as error:
+            if not (isinstance(error, SQLAlchemyError) and is_transient(error)):
+                self._release(chunk)
+            raise
+        finally:
+            self._chunks.remove(chunk)
+        if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
+            self._release(chunk)
+        return end
+
+    def _process(self, chunk: ClaimedChunk) -> ChunkEnd:
+        if chunk.claim.attempts > 1:
+            RETRIES.inc()
+        if chunk.claim.kind in METADATA_KINDS:
+            return MetadataChunkWriter(chunk).run()
+        if chunk.claim.kind is JobKind.COMPARE:
+            return compare_chunk(chunk)
+        with self.models.use(chunk.claim.model_id) as model:
+            return classify_chunk(chunk, model)
+
+    def _release(self, chunk: ClaimedChunk) -> None:
+        try:
+            chunk.with_retry(lambda: release_chunk(self._database, chunk.claim))
+        except SQLAlchemyError:
+            log.warning(
+                "job %d chunk %d could not be released; it is processed again when its lease expires",
+                *chunk.numbers,
+            )

@@ -1,0 +1,83 @@
+"""The child's side of `ItemProcess`: processes single items of a chunk that the parent has claimed. Run as a module."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.connection import open_database
+from tagger.database.enums import METADATA_KINDS, JobKind
+from tagger.database.retry import is_transient
+from tagger.errors import LeaseLost, TaggerError
+from tagger.jobs.processing.claimed_chunk import ClaimedChunk
+from tagger.jobs.processing.classification_chunk import classify_item
+from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
+from tagger.jobs.processing.model_cache import ModelCache
+from tagger.jobs.processing.storage import StoredOutcome
+from tagger.ledger.chunks import ChunkName, Claim
+from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.settings import Settings
+
+T = TypeVar("T")
+
+_MODEL_SETTINGS = {
+    "device": "cpu",
+    "backend": "torchscript",
+    "batch_size": 1,
+    "threads": 1,
+    "sandbox": "always",
+}
+"""The reference backend, which needs no device memory beside the parent's. The photo is suspicious: it is decoded elsewhere."""
+
+
+class _Chunk(ClaimedChunk):
+    """The parent waits for a database that is away: here, this would look like a photo that hangs."""
+
+    def with_retry(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
+    settings = Settings(**config["settings"])
+    claim = _claim(config["claim"])
+    database = open_database(settings.effective_database_url, subscriptions=settings.subscriptions)
+    waits = DatabaseWaits(lambda: 0)
+    models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
+
+    def answer(request: dict[str, Any], _data: bytes) -> Reply:
+        stored: list[StoredOutcome] = []
+        chunk = _Chunk(
+            database,
+            settings,
+            claim,
+            stop=threading.Event(),
+            lease_lost=threading.Event(),
+            waits=waits,
+            on_progress=lambda: None,
+            on_stored=stored.extend,
+        )
+        error = None
+        try:
+            if claim.kind in METADATA_KINDS:
+                MetadataChunkWriter(chunk).write_item(request["position"])
+            else:
+                classify_item(chunk, models.get(claim.model_id), request["position"])
+        except LeaseLost:
+            pass  # the parent notices when it renews the lease
+        except (SQLAlchemyError, TaggerError) as raised:  # says nothing about the photo
+            if not (isinstance(raised, SQLAlchemyError) and is_transient(raised)):
+                error = str(raised)
+        outcomes = [(each.outcome.outcome, each.outcome.reason) for each in stored]
+        return {"stored": outcomes, "error": error}, b""
+
+    return answer
+
+
+def _claim(values: dict[str, Any]) -> Claim:
+    return Claim(**values | {"name": ChunkName(**values["name"]), "kind": JobKind(values["kind"])})
+
+
+if __name__ == "__main__":
+    reply_to_parent(_make_answer)

@@ -1,0 +1,306 @@
+"""A claimed chunk of a job that writes metadata or undoes writes: its photos' files are changed, its outcomes stored.
+
+For each batch: prepare the new files beside the old ones, record the intended writes, replace the files, store the
+outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which writes were done.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.enums import Outcome
+from tagger.errors import FailureKind, LeaseLost, PhotoFailed
+from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.isolation import PhotoLeftOpen, needs_isolation
+from tagger.jobs.processing.item_process import ItemProcess
+from tagger.jobs.processing.metadata_results import PhotoResult, intended_writes, record_results
+from tagger.jobs.processing.open_items import OpenItem, open_items
+from tagger.jobs.processing.photo_tags import PhotoTags, load_photo_tags
+from tagger.jobs.processing.storage import StoredOutcome
+from tagger.jobs.processing.undo_log import find_undo_record, has_incomplete_write, record_intents
+from tagger.ledger.chunks import store_outcomes
+from tagger.ledger.failures import EDITED
+from tagger.library.catalog.roots import Root
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.temporary_files import remove_leftovers
+from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
+from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.pipeline.results import MetadataOutcome
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+"""Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
+THREADS = 4
+"""Preparing or replacing a file is mostly waiting for the disk or the network."""
+BUSY_PAUSE_S = 0.5
+BUSY_TRIES = 20
+"""How often a photo is tried that another process is writing."""
+
+_INTERNAL_ERROR = "An unexpected error occurred in its metadata; the file is unchanged. Please report it, with the worker's log."
+
+
+class MetadataChunkWriter:
+    """Writes the metadata of one claimed chunk's photos."""
+
+    def __init__(self, chunk: ClaimedChunk) -> None:
+        self._chunk = chunk
+        self._claim = chunk.claim
+        self._options = MetadataOptions.from_job_options(chunk.claim.options)
+        """None in a job that undoes writes."""
+        self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
+        self._tries: dict[int, int] = {}
+        self._prepared: list[PreparedPhoto] = []
+        """Photos whose temporary files may exist; threads append to it."""
+        self._has_ended = False
+
+    def run(self) -> ChunkEnd:
+        """Process the chunk's items until none is open, or the chunk has to be returned.
+
+        Raises:
+            LeaseLost: another worker took the chunk over.
+        """
+        if needs_isolation(self._claim):
+            return self._run_in_isolation()
+        return self._write(self._open_items)
+
+    def write_item(self, position: int) -> None:
+        """Process one open item; nothing if its root is unavailable.
+
+        Raises:
+            LeaseLost: another worker took the chunk over.
+        """
+        self._write(lambda: [item for item in self._open_items() if item.position == position])
+
+    def _run_in_isolation(self) -> ChunkEnd:
+        """Process each item in a child process: the chunk may have killed workers."""
+        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        with ItemProcess(self._chunk) as process:
+            while items := self._open_items():
+                if self._waits_for_root(items, self._chunk.roots()):
+                    return ChunkEnd.WAITING
+                for item in items:
+                    if self._chunk.stop.is_set():
+                        return ChunkEnd.RELEASED
+                    self._chunk.check_lease()
+                    try:
+                        process.process(item)
+                    except PhotoFailed as failed:
+                        failure = failed.failure
+                        self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
+                    except PhotoLeftOpen:
+                        log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+        return ChunkEnd.DONE
+
+    def _write(self, remaining: Callable[[], list[OpenItem]]) -> ChunkEnd:
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
+        try:
+            while items := remaining():
+                roots = self._chunk.roots()
+                if self._waits_for_root(items, roots):
+                    return ChunkEnd.WAITING
+                self._remove_leftovers(items, roots)
+                for start in range(0, len(items), BATCH):
+                    batch = items[start : start + BATCH]
+                    self._chunk.wait_for_turn(self._must_stop_waiting, len(batch))
+                    if self._chunk.stop.is_set():
+                        return ChunkEnd.RELEASED
+                    self._chunk.check_lease()
+                    # The next claim would begin again to count the tries of busy photos.
+                    if self._chunk.is_slice_over and not self._tries:
+                        return ChunkEnd.SLICE_OVER
+                    self._process_batch(batch, roots, pool)
+                if self._tries:
+                    self._chunk.stop.wait(BUSY_PAUSE_S)
+        finally:
+            # An interruption may come while photos are being prepared, even before the pool knows its new thread.
+            self._has_ended = True
+            pool.shutdown(cancel_futures=True)
+            self._discard_prepared()
+        return ChunkEnd.DONE
+
+    def _must_stop_waiting(self) -> bool:
+        self._chunk.on_progress()  # waiting must not trigger the watchdog
+        return self._chunk.must_stop
+
+    def _open_items(self) -> list[OpenItem]:
+        return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
+
+    def _waits_for_root(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> bool:
+        """Whether the root of an item is not mounted; the job waits for it then."""
+        unavailable = self._chunk.unavailable_roots({item.root_id for item in items}, roots)
+        if unavailable:
+            self._chunk.wait_for_root(unavailable[0])
+        return bool(unavailable)
+
+    def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """Remove temporary files of processes that died; those of running processes are locked.
+
+        An undo always removes them, so that nothing of ours remains.
+        """
+        if self._claim.attempts < 2 and self._options is not None:
+            return
+        reachable = (item for item in items if item.root_id in roots and not roots[item.root_id].is_bucket)
+        folders = {
+            (roots[item.root_id], roots[item.root_id].path_of(item.path, item.path_bytes).parent)
+            for item in reachable
+        }
+        for root, folder in folders:
+            with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+                remove_leftovers(folder, root.folder)
+
+    def _process_batch(
+        self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
+    ) -> None:
+        tags = self._chunk.with_retry(
+            lambda: load_photo_tags(self._chunk.database, [item.photo_id for item in items])
+        )
+        futures = [
+            pool.submit(self._prepare_unless_stopped, item, roots[item.root_id], tags.get(item.photo_id))
+            for item in items
+            if item.root_id in roots
+        ]
+        prepared = [result for future in futures if (result := future.result()) is not None]
+        self._chunk.check_lease()
+        self._record_intents(prepared)
+        in_bucket = any(roots[result.item.root_id].is_bucket for result in prepared)
+        run_each = pool.map if in_bucket else map  # a request to a bucket takes as long as many renames
+        results = [
+            result for result in run_each(self._replace_unless_stopped, prepared) if result is not None
+        ]
+        self._discard_prepared()
+        self._store(results)
+
+    def _discard_prepared(self) -> None:
+        """Remove the temporary files of photos that were prepared and not replaced."""
+        while True:
+            try:
+                photo = self._prepared.pop()
+            except IndexError:
+                return
+            photo.discard()
+
+    def _prepare_unless_stopped(
+        self, item: OpenItem, root: Root, tags: PhotoTags | None
+    ) -> PhotoResult | None:
+        return None if self._chunk.stop.is_set() else self._prepare(item, root, tags)
+
+    def _prepare(self, item: OpenItem, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
+        """Prepare a photo's files; None if the photo is busy and should be tried again."""
+        if tags is None:
+            text = "no model has classified it yet"
+            return PhotoResult(item, Outcome.SKIPPED, text, text)
+        request = tags.write_request(
+            root.path_of(item.path, item.path_bytes),
+            root.folder,
+            self._options,
+            max_bytes=self._chunk.settings.max_bytes,
+            undo_job=self._undo_job,
+        )
+        request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
+        try:
+            photo = plan_and_prepare(request, self._undo_record_finder(item))
+            self._prepared.append(photo)
+            if self._has_ended:
+                self._discard_prepared()
+        except WriteRefused as refused:
+            if refused.kind is RefusalKind.BUSY and self._may_retry(item):
+                return None
+            return PhotoResult(item, Outcome.REFUSED, refused.text, refused.kind)
+        except WriteFailed as failed:
+            return PhotoResult(item, Outcome.FAILED, failed.text, failed.kind)
+        except (SQLAlchemyError, LeaseLost):
+            raise
+        except Exception:
+            # An unexpected error fails this photo alone.
+            log.exception("writing a photo's metadata failed", extra={"photo": item.photo_id})
+            return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
+        finally:
+            self._chunk.on_progress()
+        refusal = photo.plan.refusal
+        reason = refusal.kind if refusal else None
+        return PhotoResult(item, photo.outcome, "", reason, photo, tags.complete_digests)
+
+    def _undo_record_finder(self, item: OpenItem) -> FindUndoRecord:
+        def find(written_digest: str) -> UndoRecord | None:
+            return self._chunk.with_retry(
+                lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
+            )
+
+        return find
+
+    def _may_retry(self, item: OpenItem) -> bool:
+        tries = self._tries.get(item.position, 0) + 1
+        self._tries[item.position] = tries
+        return tries < BUSY_TRIES
+
+    def _record_intents(self, results: Sequence[PhotoResult]) -> None:
+        """Record the intended writes: if this process dies, the files show which of them were done."""
+        if any(result.photo and result.photo.prepared for result in results):
+            writes = intended_writes(self._claim.name.job_id, results)
+            self._chunk.with_retry(lambda: record_intents(self._chunk.database, self._claim, writes))
+
+    def _replace_unless_stopped(self, result: PhotoResult) -> PhotoResult | None:
+        """None leaves the photo's files as they are, and its item open."""
+        if self._chunk.stop.is_set():
+            return None
+        try:
+            return self._replace_files(result)
+        finally:
+            self._chunk.on_progress()
+
+    def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
+        """Replace a photo's files; None if it is busy and should be tried again with what is there now."""
+        photo = result.photo
+        if photo is None:
+            return result
+        try:
+            photo.replace_files()
+        except WriteRefused as refused:
+            if refused.kind is RefusalKind.BUSY and self._may_retry(result.item):
+                return None
+            return replace(result, outcome=Outcome.REFUSED, text=refused.text, reason=refused.kind)
+        except WriteFailed as failed:
+            return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
+        outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
+        reason = EDITED if photo.edited else result.reason
+        return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
+
+    def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
+        """Whether this job changed the file already: an earlier claim that died before it stored the outcome, or an earlier try."""
+        is_first = self._claim.attempts < 2 and result.item.position not in self._tries
+        if result.outcome is not Outcome.UNCHANGED or is_first:
+            return False
+        if self._options is None:
+            return bool(photo.plan.request.written_targets)
+        job_id, photo_id = self._claim.name.job_id, result.item.photo_id
+        digests = [file.undo_record.written_digest for file in photo.plan.files if file.undo_record]
+        return self._chunk.with_retry(
+            lambda: any(
+                has_incomplete_write(self._chunk.database, job_id, photo_id, digest) for digest in digests
+            )
+        )
+
+    def _store(self, results: Sequence[PhotoResult]) -> None:
+        """Store the outcomes and update the undo log, in one transaction under the claim's token."""
+        outcomes = [result.item_outcome() for result in results]
+
+        def store() -> None:
+            with self._chunk.database.write() as connection:
+                store_outcomes(connection, self._claim, outcomes)
+                record_results(connection, self._claim.name.job_id, results)
+
+        self._chunk.count_unstored(len(outcomes))
+        self._chunk.with_retry(store)
+        self._chunk.count_unstored(-len(outcomes))
+        self._chunk.report(
+            [
+                StoredOutcome(result.item, outcome, MetadataOutcome(result.text))
+                for result, outcome in zip(results, outcomes, strict=True)
+            ]
+        )

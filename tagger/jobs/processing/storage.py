@@ -1,0 +1,231 @@
+"""Stores the results of a chunk.
+
+A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    select,
+    true,
+    update,
+)
+
+from tagger.database.bulk_insert import insert_page
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.statements import PreparedQuery
+from tagger.database.tables import (
+    contents,
+    tags,
+    taught_tags,
+)
+from tagger.jobs.processing.comparison import compare, store_compared
+from tagger.jobs.processing.landmark_events import LandmarkEvents
+from tagger.jobs.processing.open_items import ItemResult, OpenItem
+from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.ledger.items import CLASSIFIED_BEFORE
+from tagger.library.catalog.content_locks import hold_contents
+from tagger.library.catalog.model_landmarks import landmark_ids_of_labels
+from tagger.library.teaching.taught_tags import TaughtCache, TaughtTag
+from tagger.pipeline.results import (
+    AlreadyClassified,
+    Classified,
+    Failed,
+    MetadataOutcome,
+    Result,
+    Unchanged,
+)
+
+
+@dataclass(frozen=True)
+class StoredOutcome:
+    """A photo whose outcome was just stored, the result it follows from, and the taught landmarks it probably shows."""
+
+    item: OpenItem
+    outcome: ItemOutcome
+    result: Result | MetadataOutcome
+    taught: Sequence[TaughtTag] = ()
+
+
+def is_classified(database: Database, claim: Claim, digest: str) -> bool:
+    """Whether the claim's model has classified the image before, with the same top-k and threshold."""
+    params = {
+        "digest": digest,
+        "model": claim.model_id,
+        "top_k": claim.top_k,
+        "threshold": claim.threshold,
+    }
+    return database.fetch_first(_CLASSIFIED, params) is not None
+
+
+def store_results(
+    database: Database,
+    claim: Claim,
+    results: Sequence[ItemResult],
+    taught: TaughtCache,
+    landmark_events: LandmarkEvents | None = None,
+) -> list[StoredOutcome]:
+    """Store contents, tags, embeddings, photos, outcomes and counts in one transaction, under the claim's token.
+
+    Returns what was stored. An image that was already classified when it was read, but is not any more, stays open and is
+    classified again.
+
+    Raises:
+        LeaseLost: the chunk was taken over; nothing was stored.
+    """
+    landmark_events = landmark_events or LandmarkEvents()
+    with database.write() as connection:
+        ids = _content_ids(connection, results)
+        compared = compare(connection, classified_contents(results, ids), taught)
+        earlier = _earlier_outcomes(connection, ids, claim)
+        stored = [
+            StoredOutcome(each.item, outcome, each.result, _taught(each.result, ids, compared.tags))
+            for each in results
+            if (outcome := _outcome(each, ids, earlier, compared.tags)) is not None
+        ]
+        store_outcomes(connection, claim, [each.outcome for each in stored])
+        lock_photos(connection, results, ids)
+        classified = classified_contents(results, ids)
+        before = landmark_events.before(connection, classified)
+        accepted = _store_contents(connection, claim, classified)
+        store_compared(connection, claim.model_id, compared)
+        store_photos(connection, claim.name.job_id, results, ids)
+        if before is not None:
+            landmark_events.record(connection, accepted, classified, before, claim.name.job_id)
+    landmark_events.remember(accepted)
+    return stored
+
+
+_CLASSIFIED = PreparedQuery(
+    select(contents.c.id).where(
+        contents.c.digest == bindparam("digest"),
+        contents.c.model_id == bindparam("model"),
+        contents.c.top_k == bindparam("top_k"),
+        contents.c.threshold == bindparam("threshold"),
+        contents.c.outcome.is_not(None),
+    )
+)
+
+
+def _classified_by(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        contents.c.model_id == claim.model_id,
+        contents.c.top_k == claim.top_k,
+        contents.c.threshold == claim.threshold,
+        contents.c.outcome.is_not(None),
+    )
+
+
+def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[str, int]:
+    """The content ids of the results by digest; missing contents are inserted."""
+    # Sorted, so that workers that store copies of the same images lock rows in the same order.
+    values = [each.result for each in results]
+    new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
+    insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
+    digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
+    return hold_contents(connection, digests)
+
+
+def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
+    """The outcomes of contents that the claim's model has classified before, with the same top-k and threshold."""
+    is_taught = exists().where(taught_tags.c.content_id == contents.c.id, taught_tags.c.accepted == true())
+    query = select(contents.c.id, contents.c.outcome, is_taught.label("is_taught")).where(
+        contents.c.id.in_(ids.values()), *_classified_by(claim)
+    )
+    rows = connection.execute(query) if ids else ()
+    return {row.id: Outcome.TAGGED if row.is_taught else Outcome(row.outcome) for row in rows}
+
+
+def _outcome(
+    each: ItemResult,
+    ids: Mapping[str, int],
+    earlier: Mapping[int, Outcome],
+    taught: Mapping[int, Sequence[TaughtTag]],
+) -> ItemOutcome | None:
+    """None if the item stays open."""
+    position, result = each.item.position, each.result
+    match result:
+        case Failed():
+            return ItemOutcome(position, Outcome.FAILED, result.failure.kind, result.failure.text)
+        case Unchanged():
+            return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
+        case Classified():
+            is_taught = any(tag.accepted for tag in _taught(result, ids, taught))
+            return ItemOutcome(position, Outcome.TAGGED if is_taught else _model_outcome(result))
+        case AlreadyClassified():
+            content_id = ids.get(result.digest)
+            if content_id is None or content_id not in earlier:
+                return None
+            if content_id == each.item.content_id:
+                return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
+            return ItemOutcome(position, earlier[content_id])
+
+
+def _taught(
+    result: Result, ids: Mapping[str, int], taught: Mapping[int, Sequence[TaughtTag]]
+) -> Sequence[TaughtTag]:
+    """The taught tags of a photo that was classified."""
+    return taught[ids[result.digest]] if isinstance(result, Classified) else ()
+
+
+def _model_outcome(result: Classified) -> Outcome:
+    is_tagged = any(prediction.accepted for prediction in result.predictions)
+    return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
+
+
+def _update_contents(connection: Connection, claim: Claim, classified: Mapping[int, Classified]) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "content": content_id,
+            "width": result.width,
+            "height": result.height,
+            "model_id": claim.model_id,
+            "top_k": claim.top_k,
+            "threshold": claim.threshold,
+            "outcome": _model_outcome(result),
+            "classified_at": now,
+        }
+        for content_id, result in sorted(classified.items())
+    ]
+    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "content"}
+    connection.execute(update(contents).where(contents.c.id == bindparam("content")).values(columns), rows)
+
+
+def _store_contents(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+) -> set[int]:
+    """Update the classified contents and replace all their tags. Returns the accepted landmarks."""
+    if not classified:
+        return set()
+    _update_contents(connection, claim, classified)
+    connection.execute(delete(tags).where(tags.c.content_id.in_(classified)))
+    # Read after the first change of tags, for which merges of landmarks wait from now on.
+    landmark_ids = landmark_ids_of_labels(connection, claim.model_id)
+    tag_rows = [
+        (
+            content_id,
+            prediction.rank,
+            landmark_ids[prediction.position],
+            prediction.score,
+            prediction.accepted,
+            claim.model_id,
+        )
+        for content_id, result in classified.items()
+        for prediction in result.predictions
+    ]
+    names = ("content_id", "rank", "landmark_id", "score", "accepted", "model_id")
+    insert_page(connection, tags, names, tag_rows)
+    return {int(row[2]) for row in tag_rows if row[4]}

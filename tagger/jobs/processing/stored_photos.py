@@ -1,0 +1,193 @@
+"""The rows of processed photos: which image each shows, what its EXIF says, and why it could not be read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+
+from tagger.database.tables import NO_FAILURE, photos
+from tagger.errors import FailureKind
+from tagger.jobs.processing.open_items import ItemResult, OpenItem
+from tagger.library.catalog.cameras import Camera, camera_of, ensure_cameras, fact_columns
+from tagger.library.catalog.position_changes import record_contents, record_photos
+from tagger.library.catalog.raw_pairs import carry_over
+from tagger.metadata.camera import CameraFacts
+from tagger.photos.files import PhotoVersion
+from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
+
+_FILE_FAILURES = (
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.SETTLING,
+    FailureKind.EMPTY,
+    FailureKind.TOO_LARGE,
+)
+_HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES))
+"""A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
+
+
+def lock_photos(connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]) -> None:
+    """Lock all photos that are about to change in one order: other chunks may change the same copies."""
+    if connection.dialect.name == "postgresql":
+        own = photos.c.id.in_([each.item.photo_id for each in results])
+        copies = and_(photos.c.content_id.in_(_readable_ids(results, ids)), _HAS_CONTENT_FAILURE)
+        query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
+        connection.execute(query.with_for_update(key_share=True))
+
+
+def classified_contents(results: Sequence[ItemResult], ids: Mapping[str, int]) -> dict[int, Classified]:
+    """The results of photos that were classified, by content id."""
+    return {ids[each.result.digest]: each.result for each in results if isinstance(each.result, Classified)}
+
+
+def store_photos(
+    connection: Connection, job_id: int, results: Sequence[ItemResult], ids: Mapping[str, int]
+) -> None:
+    """Store what the results say of their photos. `ids` are the contents by digest, which are stored already."""
+    facts = _facts(connection, results, ids)
+    _carry_over(connection, facts)
+    _record_changes(connection, results, ids, facts)
+    _store_classified(connection, results, ids, facts)
+    _store_failures(connection, job_id, results, ids, facts)
+
+
+def _readable_ids(results: Sequence[ItemResult], ids: Mapping[str, int]) -> list[int]:
+    """The ids of contents that were decoded, now or before."""
+    digests = {
+        each.result.digest for each in results if isinstance(each.result, Classified | AlreadyClassified)
+    }
+    return sorted(ids[digest] for digest in digests if digest in ids)
+
+
+def _facts(
+    connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]
+) -> dict[int, dict[str, Any]]:
+    """The columns of photos that were read, by photo id: their content, and what their EXIF says."""
+    found = {
+        each.item.photo_id: (each.result.digest, each.result.facts, _camera(each.item, each.result.facts))
+        for each in results
+        if not isinstance(each.result, Unchanged)
+        and each.result.digest is not None
+        and each.result.facts is not None
+    }
+    camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
+    return {
+        photo_id: {"content_id": ids[digest], "camera_id": camera_ids[camera], **fact_columns(facts)}
+        for photo_id, (digest, facts, camera) in found.items()
+        if digest in ids
+    }
+
+
+def _camera(item: OpenItem, facts: CameraFacts) -> Camera:
+    return camera_of(facts, item.root_id, item.path)
+
+
+def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
+    """Keep the verdicts on photos whose own file is read first, and whose image so far is that of a RAW file or its JPEG."""
+    taken_over = photos.c.content_id.is_not(None) & photos.c.classified_mtime_ns.is_(None)
+    query = select(photos.c.id, photos.c.content_id).where(photos.c.id.in_(facts), taken_over)
+    for row in connection.execute(query).all() if facts else ():
+        image_id = facts[row.id]["content_id"]
+        if row.content_id != image_id:
+            carry_over(connection, row.id, row.content_id, image_id)
+
+
+def _record_changes(
+    connection: Connection,
+    results: Sequence[ItemResult],
+    ids: Mapping[str, int],
+    facts: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
+    classified = classified_contents(results, ids)
+    record_contents(connection, classified)
+    if not facts:
+        return
+    columns = next(iter(facts.values())).keys()
+    query = select(photos.c.id, *(photos.c[name] for name in columns)).where(photos.c.id.in_(facts))
+    changed = []
+    for row in connection.execute(query).mappings():
+        values = facts[row["id"]]
+        is_recorded = row["content_id"] is None and values["content_id"] in classified
+        if not is_recorded and any(row[name] != values[name] for name in columns):
+            changed.append(row["id"])
+    record_photos(connection, changed)
+
+
+def _store_classified(
+    connection: Connection,
+    results: Sequence[ItemResult],
+    ids: Mapping[str, int],
+    facts: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Link photos to their contents and clear failures of the contents, in all copies."""
+    own_files: list[dict[str, Any]] = []
+    raw_files: list[dict[str, Any]] = []
+    for each in sorted(results, key=lambda each: each.item.photo_id):
+        result = each.result
+        if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
+            values = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
+            if each.item.failure is None:
+                own_files.append(values | _version_columns(result.version))
+            else:
+                raw_files.append(values)
+    # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
+    is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+    stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
+    if own_files:
+        connection.execute(stored.values(_bound_columns(own_files[0])), own_files)
+    if raw_files:
+        # The photo's own file is read again when it changes.
+        current = {"classified_size_bytes": photos.c.size_bytes, "classified_mtime_ns": photos.c.mtime_ns}
+        connection.execute(stored.values(_bound_columns(raw_files[0]) | current), raw_files)
+    copies = photos.c.content_id.in_(_readable_ids(results, ids))
+    connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
+
+
+def _version_columns(version: PhotoVersion) -> dict[str, int]:
+    return {
+        "size_bytes": version.size_bytes,
+        "mtime_ns": version.mtime_ns,
+        "classified_size_bytes": version.size_bytes,
+        "classified_mtime_ns": version.mtime_ns,
+    }
+
+
+def _bound_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of these values as parameters, all but the id of the photo."""
+    return {name: bindparam(name) for name in values if name != "photo"}
+
+
+def _store_failures(
+    connection: Connection,
+    job_id: int,
+    results: Sequence[ItemResult],
+    ids: Mapping[str, int],
+    facts: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the previous one.
+
+    What the EXIF of a photo says is stored even if its image cannot be decoded.
+    """
+    statement = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+    for each in results:
+        if not isinstance(each.result, Failed):
+            continue
+        failure = each.result.failure
+        values: dict[str, Any] = {
+            "failure_kind": failure.kind,
+            "failure_text": failure.text,
+            "failure_job_id": job_id,
+            "failure_attempts": func.coalesce(photos.c.failure_attempts, 0) + 1,
+        }
+        if failure.kind is FailureKind.GONE:
+            values["gone_since"] = datetime.now(UTC)
+        if each.result.digest is not None:
+            values |= {
+                "content_id": ids[each.result.digest],
+                "classified_size_bytes": None,
+                "classified_mtime_ns": None,
+                **facts.get(each.item.photo_id, {}),
+            }
+        connection.execute(statement.values(values), {"photo": each.item.photo_id})

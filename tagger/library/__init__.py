@@ -1,0 +1,1 @@
+"""What is known of photos: their landmarks, positions and trips, verdicts and taught landmarks; queries and searches."""

@@ -1,0 +1,283 @@
+"""Landmarks of people's own, and people's changes of any landmark. What a model's manifest says is recorded in landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from sqlalchemy import Connection, insert, text, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.tables import landmarks
+from tagger.errors import LandmarkExists, LandmarkInvalid, LandmarkSlugTaken
+from tagger.library.catalog.landmark_fields import (
+    MAX_ALIASES,
+    check_extent,
+    check_language,
+    check_position,
+    check_slug,
+    clean_name,
+    clean_text,
+    derive_slug,
+)
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
+from tagger.library.catalog.position_changes import record_landmark
+
+LONGEST_NUMBERED = 90
+"""Characters of a slug that are kept before a number."""
+
+
+@dataclass(frozen=True)
+class NewLandmark:
+    """A landmark to add. `slug` None: derived from the name. `position`: latitude and longitude in degrees."""
+
+    name: str
+    slug: str | None = None
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    position: tuple[float, float] | None = None
+    extent: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
+    """Add a landmark that no model has to know. `connection` is one of `database.write()`.
+
+    Raises:
+        LandmarkInvalid: a text, the slug, the position or the extent is invalid.
+        LandmarkExists: another landmark has the name, and `slug` is None.
+        LandmarkSlugTaken: another landmark has the slug.
+    """
+    lock_landmarks(connection)
+    every = all_landmarks(connection)
+    name = clean_name(new.name)
+    if new.slug is None:
+        _require_unused_name(name, every, new)
+    slug = derive_slug(name) if new.slug is None else check_slug(new.slug)
+    require_unused_slug(slug, every)
+    row = {
+        "slug": slug,
+        "name": name,
+        "aliases": clean_aliases(new.aliases, name, every),
+        **{column: optional_text(getattr(new, column), column) for column in ("country", "region", "city")},
+        **position_columns(new.position),
+        "extent": None if new.extent is None else check_extent(new.extent),
+    }
+    facts = {column: value for column, value in row.items() if column != "slug" and value not in (None, [])}
+    connection.execute(insert(landmarks).values(row | {"edited": sorted(facts)}))
+    record_action(connection, AuditAction.LANDMARK_ADD, slug, **facts)
+    return find_landmark(connection, slug)
+
+
+class LandmarkChanges(TypedDict, total=False):
+    """What to change in a landmark; None or an empty text removes a value. What is missing stays.
+
+    `names`: by language; None removes the name in that language.
+    """
+
+    name: str
+    names: Mapping[str, str | None]
+    add_aliases: Sequence[str]
+    remove_aliases: Sequence[str]
+    country: str | None
+    region: str | None
+    city: str | None
+    position: tuple[float, float] | None
+    extent: str | None
+
+
+@dataclass(frozen=True)
+class EditedLandmark:
+    """A landmark after an edit. `changes`: each changed column with its value before and after."""
+
+    landmark: Landmark
+    changes: dict[str, tuple[Any, Any]]
+
+
+def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -> EditedLandmark:
+    """Change a landmark, found by slug or name. Models do not change what a person set.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
+        LandmarkInvalid: a value is invalid, or a name would not find this landmark alone.
+    """
+    lock_landmarks(connection)
+    landmark = find_landmark(connection, name)
+    columns = _changed_columns(changes, landmark, all_landmarks(connection))
+    changed = {
+        column: (before, value)
+        for column, value in columns.items()
+        if value != (before := getattr(landmark, column))
+    }
+    # Set to what it was: the person has decided it all the same.
+    edited = sorted({*landmark.edited, *columns})
+    values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
+    connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
+    if changed.keys() & {"latitude", "longitude", "extent"}:
+        record_landmark(connection, landmark.id)
+    if changed:
+        record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
+    return EditedLandmark(find_landmark(connection, landmark.slug), changed)
+
+
+def _changed_columns(
+    changes: LandmarkChanges, landmark: Landmark, every: Sequence[Landmark]
+) -> dict[str, Any]:
+    """The new values of the columns that the changes set."""
+    columns: dict[str, Any] = {}
+    if "name" in changes:
+        columns["name"] = _changed_name(changes["name"], landmark, every)
+    if "names" in changes:
+        columns["names"] = _changed_names(changes["names"], landmark, every)
+    if "add_aliases" in changes or "remove_aliases" in changes:
+        columns["aliases"] = _changed_aliases(changes, columns.get("name", landmark.name), landmark, every)
+    for column in ("country", "region", "city"):
+        if column in changes:
+            columns[column] = optional_text(changes[column], column)
+    if "position" in changes:
+        columns |= position_columns(changes["position"])
+    if "extent" in changes:
+        extent = changes["extent"]
+        columns["extent"] = check_extent(extent) if extent else None
+    return columns
+
+
+def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> str:
+    name = clean_name(text)
+    for other in every:
+        if other.id == landmark.id:
+            continue
+        is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
+        if is_name(name, [other.name]) and not is_elsewhere:
+            reason = f"name: {name} is the name of {other.slug} already; choose another, or merge the two"
+            raise LandmarkInvalid(reason=reason)
+        if is_slug(name, other):
+            reason = f"name: {name} is a slug of {other.slug}, so it would not find this landmark"
+            raise LandmarkInvalid(reason=reason)
+    return name
+
+
+def _changed_names(
+    changes: Mapping[str, str | None], landmark: Landmark, every: Sequence[Landmark]
+) -> dict[str, str]:
+    names = dict(landmark.names)
+    for language, typed in changes.items():
+        check_language(language)
+        if typed is not None:
+            names[language] = clean_name(typed)
+            require_findable(names[language], "name", every, landmark)
+        elif names.pop(language, None) is None:
+            raise LandmarkInvalid(reason=f"name: {landmark.slug} has no name in the language {language}")
+    return names
+
+
+def _changed_aliases(
+    changes: LandmarkChanges, name: str, landmark: Landmark, every: Sequence[Landmark]
+) -> list[str]:
+    aliases = list(landmark.aliases)
+    for typed in changes.get("remove_aliases", ()):
+        left = [alias for alias in aliases if not is_name(typed, [alias])]
+        if left == aliases:
+            raise LandmarkInvalid(reason=f"alias: {landmark.slug} has no alias {clean_name(typed, 'alias')}")
+        aliases = left
+    added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
+    aliases = list(dict.fromkeys([*aliases, *added]))
+    if len(aliases) > max(MAX_ALIASES, len(landmark.aliases)):
+        raise LandmarkInvalid(reason=f"alias: there are {len(aliases)}, more than {MAX_ALIASES}")
+    return aliases
+
+
+def lock_landmarks(connection: Connection) -> None:
+    """Let other transactions that change landmarks wait until this one ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE landmarks IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def require_unused_slug(slug: str, every: Sequence[Landmark]) -> None:
+    """Raises:
+    LandmarkSlugTaken: a landmark has the slug.
+    """
+    for landmark in every:
+        if slug in landmark.all_slugs:
+            raise LandmarkSlugTaken(slug=slug, name=landmark.name, landmark=landmark.slug)
+
+
+def clean_aliases(
+    aliases: Sequence[str], name: str, every: Sequence[Landmark], *, own: Landmark | None = None
+) -> list[str]:
+    """The aliases without repetitions and without the landmark's name. `own` is the landmark, if it exists.
+
+    Raises:
+        LandmarkInvalid: an alias is invalid, there are too many, or one is another landmark's slug or name, so that it
+            would never find this one.
+    """
+    cleaned = list(dict.fromkeys(clean_name(alias, "alias") for alias in aliases))
+    if len(cleaned) > MAX_ALIASES:
+        raise LandmarkInvalid(reason=f"alias: there are {len(cleaned)}, more than {MAX_ALIASES}")
+    for alias in cleaned:
+        require_findable(alias, "alias", every, own)
+    return [alias for alias in cleaned if alias != name]
+
+
+def require_findable(name: str, field: str, every: Sequence[Landmark], own: Landmark | None) -> None:
+    """Raises:
+    LandmarkInvalid: the name of `own` in another language, or its alias, is another landmark's slug or name.
+    """
+    for landmark in every:
+        is_other = own is None or landmark.id != own.id
+        if is_other and (is_slug(name, landmark) or is_name(name, [landmark.name])):
+            reason = f"{field}: {name} names {landmark.slug} already, so it would not find this landmark"
+            raise LandmarkInvalid(reason=reason)
+
+
+def is_slug(name: str, landmark: Landmark) -> bool:
+    """Whether the name, typed as a slug, finds the landmark."""
+    return name.casefold() in landmark.all_slugs
+
+
+def is_name(name: str, names: Sequence[str]) -> bool:
+    """Whether the name is one of `names`, as they are compared."""
+    return normalize_name(name) in map(normalize_name, names)
+
+
+def optional_text(value: str | None, column: str) -> str | None:
+    """The clean text; None for an empty one.
+
+    Raises:
+        LandmarkInvalid: the text is invalid.
+    """
+    return None if value is None else clean_text(value, column) or None
+
+
+def position_columns(position: tuple[float, float] | None) -> dict[str, float | None]:
+    """The columns of a position.
+
+    Raises:
+        LandmarkInvalid: it is out of range.
+    """
+    latitude, longitude = (None, None) if position is None else check_position(position)
+    return {"latitude": latitude, "longitude": longitude}
+
+
+def _require_unused_name(name: str, every: Sequence[Landmark], new: NewLandmark) -> None:
+    """Names may be shared, but only on purpose: with a slug that the person chose."""
+    for landmark in every:
+        if is_name(name, landmark.all_names):
+            parts: Sequence[Any] = [landmark.city, landmark.country]
+            place = ", ".join(part for part in parts if part)
+            raise LandmarkExists(
+                name=name,
+                slug=landmark.slug,
+                place=f" ({place})" if place else "",
+                free=_free_slug(name, new, {slug for each in every for slug in each.all_slugs}),
+            )
+
+
+def _free_slug(name: str, new: NewLandmark, used: set[str]) -> str:
+    """A slug to propose: with the city or country, else with a number."""
+    slug = derive_slug(name)
+    places = [derive_slug(f"{name} {place}") for place in (new.city, new.country) if place]
+    numbers = (f"{slug[:LONGEST_NUMBERED]}-{number}" for number in range(2, len(used) + 3))
+    return next(candidate for candidate in (*places, *numbers) if candidate not in used)

@@ -1,0 +1,259 @@
+"""The registered models: which exist, which is in use, and whether a model's file is unchanged.
+
+Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
+its file may move, and upgrades of the package replace the shipped one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.tables import models
+from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
+from tagger.library.catalog import shipped_model
+from tagger.library.catalog.registration import lock_registry, register, register_file
+from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
+from tagger.settings_sources import is_model_path
+
+UNNAMED = ""
+"""The stored file of an imported model, until `tagger model add` names its file on this machine."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model. `in_use`: the default of new jobs. `shipped`: it came with the package.
+
+    `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
+    """
+
+    id: int
+    name: str
+    digest: str
+    file: Path
+    manifest: Manifest
+    in_use: bool
+    shipped: bool
+
+    @property
+    def file_text(self) -> str:
+        """The path of the file; empty if none is named."""
+        return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
+
+
+def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
+    """The model to run: by registered name, by the path of a file, or (None) the one in use.
+
+    A file is registered if its digest is new, and not put in use.
+
+    Raises:
+        ModelNotFound: neither a registered name nor a file.
+        ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: there is no file to run.
+    """
+    if selector is None:
+        model = _in_use(database) or _shipped(database)
+    else:
+        model = _by_name(database, selector) or _by_file(database, selector)
+    verify_model(model)
+    return model
+
+
+def preview_model(database: Database | None, selector: str | None) -> RegisteredModel:
+    """The model that `resolve_model` would return, without registering it. The id of a new one is 0.
+
+    Raises:
+        ModelNotFound, ModelNotSelected: there is none.
+        ModelRefused: its file cannot be read.
+    """
+    registered = [] if database is None else _select(database)
+    for model in registered:
+        if model.in_use if selector is None else model.name == selector:
+            return model
+    if selector in {None, shipped_model.shipped_name()}:
+        if not shipped_model.shipped_file().is_file():
+            raise ModelNotSelected
+        return unregistered_model(shipped_model.shipped_file())
+    if not _is_file(str(selector)):
+        raise _not_found(str(selector), [model.name for model in registered])
+    return unregistered_model(Path(str(selector)))
+
+
+def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
+    """Register the model in `file`. A model with the same digest keeps its row and gets the new path and name.
+
+    Raises:
+        ModelRefused: the file cannot be read or has no valid manifest.
+        ModelNameTaken: another model has `name`.
+    """
+    return model_by_id(database, register_file(database, file, name))
+
+
+def unregistered_model(file: Path) -> RegisteredModel:
+    """The model in a file, to be run once without registering it. Its id is 0."""
+    return RegisteredModel(
+        0, file.stem, file_digest(file), file, read_manifest(file), in_use=False, shipped=False
+    )
+
+
+def use_model(database: Database, name: str) -> RegisteredModel:
+    """Put a registered model in use, the default of new jobs.
+
+    Using the shipped model follows upgrades: the shipped model of a newer package is then in use.
+
+    Raises:
+        ModelNotFound: no model has that name.
+        ModelFileNotFound, ModelChanged: its file cannot be run.
+    """
+    model = model_by_name(database, name)
+    verify_model(model)
+    with database.write() as connection:
+        lock_registry(connection)
+        connection.execute(update(models).where(models.c.in_use).values(in_use=False))
+        if not model.shipped:
+            connection.execute(update(models).where(models.c.id == model.id).values(in_use=True))
+        record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
+    return model_by_id(database, model.id)
+
+
+def list_models(database: Database) -> list[RegisteredModel]:
+    """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
+    if shipped_model.shipped_file().is_file():
+        _shipped(database)
+    return _select(database)
+
+
+def model_by_id(database: Database, model_id: int) -> RegisteredModel:
+    """The model with that id. Its file is not checked; see `verify_model`.
+
+    Raises:
+        ModelNotFound: no model has that id.
+    """
+    matches = _select(database, models.c.id == model_id)
+    if not matches:
+        raise _not_found(f"number {model_id}", _names(database))
+    return matches[0]
+
+
+def model_by_name(database: Database, name: str) -> RegisteredModel:
+    """The model with that name.
+
+    Raises:
+        ModelNotFound: no model has that name.
+    """
+    model = _by_name(database, name)
+    if model is None:
+        raise _not_found(name, _names(database))
+    return model
+
+
+def model_by_digest(database: Database, digest: str) -> RegisteredModel | None:
+    """The model with that digest, if it is registered."""
+    matches = _select(database, models.c.digest == digest)
+    return matches[0] if matches else None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A complete model file with a valid manifest."""
+
+    file: Path
+    digest: str
+    manifest: Manifest
+
+
+def check_model_file(file: Path) -> ModelFile:
+    """Check the digest, the manifest and all that torch would read, without running anything from it.
+
+    Raises:
+        ModelRefused: it cannot be read, is damaged, has no valid manifest, or does what no classifier needs.
+    """
+    digest, manifest = file_digest(file), read_manifest(file)
+    check_program(file)
+    return ModelFile(file, digest, manifest)
+
+
+def verify_model(model: RegisteredModel) -> None:
+    """Check that the model's file exists and has the registered digest. Nothing from it is run.
+
+    Raises:
+        ModelFileNotFound: the file is missing, or an upgrade of the package replaced it.
+        ModelChanged: the file has another digest.
+        ModelRefused: it cannot be read.
+    """
+    if model.file_text == UNNAMED:
+        raise ModelFileNotFound(name=model.name, reason="it was imported, and its file was never named here")
+    if not model.file.is_file():
+        raise ModelFileNotFound(name=model.name, reason=f"{model.file} is missing")
+    if file_digest(model.file) == model.digest:
+        return
+    if model.shipped:
+        raise ModelFileNotFound(name=model.name, reason="it came with an earlier version of tagger")
+    raise ModelChanged(path=model.file, name=model.name)
+
+
+def _by_name(database: Database, name: str) -> RegisteredModel | None:
+    matches = _select(database, models.c.name == name)
+    if not matches and name == shipped_model.shipped_name():
+        return _shipped(database)
+    return matches[0] if matches else None
+
+
+def _by_file(database: Database, path: str) -> RegisteredModel:
+    if not _is_file(path):
+        raise _not_found(path, _names(database))
+    return add_model(database, Path(path))
+
+
+def _is_file(selector: str) -> bool:
+    return is_model_path(selector) and Path(selector).is_file()
+
+
+def _in_use(database: Database) -> RegisteredModel | None:
+    matches = _select(database, models.c.in_use)
+    return matches[0] if matches else None
+
+
+def _shipped(database: Database) -> RegisteredModel:
+    """The shipped model of this version, registered on first use."""
+    digest = shipped_model.shipped_digest()
+    if digest is None:
+        raise ModelNotSelected
+    model = model_by_digest(database, digest)
+    if model is not None:
+        return model
+    manifest = read_manifest(shipped_model.shipped_file())
+    return model_by_id(database, register(database, digest, manifest, path=None, name=None))
+
+
+def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
+    """Registered models. If none was put in use, the shipped one is."""
+    with database.read() as connection:
+        rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
+        in_use = connection.scalar(select(models.c.digest).where(models.c.in_use).limit(1))
+    shipped = shipped_model.shipped_digest()
+    return [_model(row, in_use=in_use or shipped, shipped=shipped) for row in rows]
+
+
+def _model(row: Row[Any], *, in_use: str | None, shipped: str | None) -> RegisteredModel:
+    is_shipped = row.file is None or row.digest == shipped
+    return RegisteredModel(
+        id=row.id,
+        name=row.name,
+        digest=row.digest,
+        file=shipped_model.shipped_file() if is_shipped else Path(row.file),
+        manifest=Manifest.model_validate(row.manifest),
+        in_use=row.digest == in_use,
+        shipped=is_shipped,
+    )
+
+
+def _names(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.scalars(select(models.c.name).order_by(models.c.name)))
+
+
+def _not_found(name: str, names: list[str]) -> ModelNotFound:
+    return ModelNotFound(name=name, names=", ".join(names) or "none is registered")

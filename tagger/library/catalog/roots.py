@@ -1,0 +1,256 @@
+"""Roots: the outermost scanned folders and prefixes of buckets. Photo paths are stored relative to them, so a library can move.
+
+Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it) is never
+mistaken for one whose photos were deleted.
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+
+from tagger.database.tables import PRESENT, photos, roots
+from tagger.errors import BucketUnavailable, ObjectAddressInvalid, RootUnavailable
+from tagger.library.catalog.cameras import move_folder_cameras
+from tagger.photos.mounts import MountState
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.object_store import current_endpoint, note_endpoint
+from tagger.photos.paths import path_from_text, path_text
+
+if TYPE_CHECKING:
+    from tagger.photos.source import PhotoSource
+
+MOVE_PAGE = 1000
+PARALLEL_CHECKS = 16
+"""Roots checked at a time, because a dead share blocks its check."""
+
+RootPaths = Mapping[str, Path]
+"""The folders of roots on this machine, by root name, if they differ from the database (settings.roots)."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root. `folder` is its path on this machine, or its address in a bucket, which was scanned at the `endpoint`."""
+
+    id: int
+    name: str
+    folder: Path
+    endpoint: str | None = None
+
+    @cached_property
+    def source(self) -> "PhotoSource":
+        """The source that reads the photos of this root."""
+        from tagger.photos.source import open_source
+
+        return open_source(str(self.folder))
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether its photos are objects, which are no files."""
+        return isinstance(self.folder, ObjectPath)
+
+    def path_of(self, path: str, path_bytes: bytes) -> Path:
+        """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
+        return self.folder / path_from_text(path, path_bytes)
+
+
+def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
+    """Every root, by id. Their buckets are asked for at their servers only from now on."""
+    found = [
+        Root(
+            row.id,
+            row.name,
+            parse_path(root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)),
+            row.endpoint,
+        )
+        for row in connection.execute(select(roots).order_by(roots.c.id))
+    ]
+    for root in found:
+        if isinstance(root.folder, ObjectPath):
+            note_endpoint(root.folder, root.endpoint)
+    return found
+
+
+def note_endpoints(connection: Connection) -> None:
+    """Let this process ask for the buckets of the database only at their servers. Call it before a path of a user is looked for."""
+    known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
+    for row in connection.execute(known):
+        with suppress(ObjectAddressInvalid):  # the check of the database reports it
+            folder = parse_path(row.location)
+            if isinstance(folder, ObjectPath):
+                note_endpoint(folder, row.endpoint)
+
+
+def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
+    """The root that is, or contains, `path` (absolute, its folder resolved)."""
+    return next(
+        (root for root in list_roots(connection, root_paths) if path.is_relative_to(root.folder)), None
+    )
+
+
+def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    """Like `ensure_root`, but fast for an existing root. No other transaction can move or remove it until this ends."""
+    while (root := find_root(connection, folder, root_paths)) is not None:
+        lock = select(roots.c.id).where(roots.c.id == root.id).with_for_update(read=True, key_share=True)
+        if connection.scalar(lock) is not None:
+            return root
+    return ensure_root(connection, folder, root_paths)
+
+
+def store_endpoint(connection: Connection, root: Root) -> None:
+    """Store the server at which this process has scanned a bucket. Call it in a write transaction."""
+    if not isinstance(root.folder, ObjectPath):
+        return
+    endpoint = current_endpoint(root.folder)
+    if endpoint != root.endpoint:
+        connection.execute(update(roots).where(roots.c.id == root.id).values(endpoint=endpoint))
+        note_endpoint(root.folder, endpoint)
+
+
+def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    """The root that contains `folder`, created if there is none. A new root absorbs the roots inside it.
+
+    Call it in a write transaction. `folder` is absolute and resolved.
+    """
+    if connection.dialect.name == "postgresql":
+        # Of two processes that add a folder and its parent at once, only one may create an outermost root.
+        connection.execute(text("LOCK TABLE roots IN SHARE ROW EXCLUSIVE MODE"))
+    existing = find_root(connection, folder, root_paths)
+    if existing is not None:
+        return existing
+    inner = [root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)]
+    root = _create_root(connection, folder, root_paths)
+    if inner and connection.dialect.name == "postgresql":
+        # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
+        ids = [child.id for child in inner]
+        connection.execute(
+            select(roots.c.id).where(roots.c.id.in_(ids)).order_by(roots.c.id).with_for_update()
+        )
+        connection.execute(text("LOCK TABLE photos IN EXCLUSIVE MODE"))
+    for child in inner:
+        _absorb(connection, root, child)
+    return root
+
+
+def _create_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    location, location_bytes = path_text(str(folder))
+    names_elsewhere = [name for name, path in root_paths.items() if path != folder]
+    name = _free_name(connection, path_text(folder.name)[0] or "root", names_elsewhere)
+    values = {"name": name, "location": location, "location_bytes": location_bytes}
+    root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
+    return Root(root_id, name, folder)
+
+
+def _free_name(connection: Connection, name: str, names_elsewhere: Collection[str]) -> str:
+    names = {*connection.scalars(select(roots.c.name)), *names_elsewhere}
+    numbered = (f"{name}-{number}" for number in range(2, len(names) + 3))
+    return name if name not in names else next(candidate for candidate in numbered if candidate not in names)
+
+
+def _absorb(connection: Connection, root: Root, child: Root) -> None:
+    """Move the child's photos to the root, with longer paths, and delete the child."""
+    prefix, prefix_bytes = path_text(str(child.folder.relative_to(root.folder)) + "/")
+    if not prefix_bytes:
+        connection.execute(
+            update(photos)
+            .where(photos.c.root_id == child.id, photos.c.path_bytes == b"")
+            .values(root_id=root.id, path=literal(prefix).concat(photos.c.path))
+        )
+    _absorb_non_utf8(connection, root, child, os.fsdecode(prefix_bytes) or prefix)
+    move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
+    connection.execute(roots.delete().where(roots.c.id == child.id))
+
+
+def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: str) -> None:
+    # The databases concatenate bytes differently. Such names are rare, so they are moved one by one.
+    move = update(photos).where(photos.c.id == bindparam("photo")).values(root_id=root.id)
+    page = (
+        select(photos.c.id, photos.c.path, photos.c.path_bytes)
+        .where(photos.c.root_id == child.id)
+        .limit(MOVE_PAGE)
+    )
+    while rows := connection.execute(page).all():
+        paths = [(row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows]
+        values = [{"photo": photo, "path": path, "path_bytes": raw} for photo, path, raw in paths]
+        connection.execute(move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values)
+
+
+def is_unavailable(connection: Connection, root: Root, folder: Path | None = None) -> bool:
+    """Whether the root (or a folder in it) is unavailable, because its disk or share is probably not mounted.
+
+    It is missing, does not answer, or is empty although photos are stored in it.
+    """
+    source = replace(root, folder=folder).source if folder else root.source
+    mount = source.mount_state()
+    return _is_unavailable(connection, root, folder or root.folder, mount)
+
+
+def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootUnavailable:
+    """The error for a folder of the root that is unavailable."""
+    count = count_root_photos(connection, root, folder)
+    photos_text = f"{count} photo{'' if count == 1 else 's'}"
+    if isinstance(folder, ObjectPath):
+        from tagger.photos.objects import bucket_problem
+
+        reason = bucket_problem(folder) or _EMPTY_BUCKET.format(photos_text, folder)
+        return BucketUnavailable(folder=folder, reason=reason)
+    return RootUnavailable(folder=folder, photos=photos_text)
+
+
+_EMPTY_BUCKET = "it is empty, but the database has {} in it. If you deleted them, run `tagger forget {}`"
+
+
+def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> list[Root]:
+    """Those of the roots that are unavailable, in the same order."""
+    mounts = zip(candidates, mount_states(candidates), strict=True)
+    return [root for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)]
+
+
+def mount_states(candidates: Sequence[Root]) -> list[MountState]:
+    """Check the disks and shares of roots, in parallel."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        return list(pool.map(lambda root: root.source.mount_state(), candidates))
+
+
+def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: MountState) -> bool:
+    if mount is not MountState.EMPTY:
+        return mount is not MountState.FILLED
+    stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
+    return bool(connection.scalar(select(stored)))
+
+
+def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
+    """The number of photos in the root (or a folder in it) that are not gone."""
+    query = select(func.count()).where(photos_below(root, folder or root.folder), PRESENT)
+    return connection.scalar(query) or 0
+
+
+def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
+    """The condition for photos in a folder of the root, as one range of the index."""
+    prefix = path_prefix(root, folder)
+    in_root = photos.c.root_id == root.id
+    # Every path under "a/" sorts before "a0": "0" is the character after "/".
+    return in_root & (photos.c.path >= prefix) & (photos.c.path < prefix[:-1] + "0") if prefix else in_root
+
+
+def path_prefix(root: Root, folder: Path) -> str:
+    """The prefix of the stored paths in a folder: empty for the root, otherwise it ends with a slash."""
+    return "" if folder == root.folder else path_text(str(folder.relative_to(root.folder)))[0] + "/"

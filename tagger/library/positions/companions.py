@@ -1,0 +1,179 @@
+"""Cameras that are used together, so that anchors of one locate photos of the others. Knows nothing of SQL.
+
+Where a camera was at some time follows from its own anchors (see estimation). An anchor of another camera at that time agrees with
+this, or contradicts it, or nothing follows: nobody knows where a camera on the motorway was half an hour later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tagger.library.positions import estimation
+from tagger.library.positions.estimation import Floats, Indices, Sequence, Truth, distances_m
+
+TOGETHER_S = 1800.0
+"""Anchors of two cameras are compared if they are this near in time."""
+TOGETHER_M = 1000.0
+"""People who are together are nearer to each other than this, apart from the errors of anchors."""
+MAX_ERROR_M = 2000.0
+"""An anchor with a larger error, such as a landmark that is an area, does not tell who was there together."""
+MAX_GAP_S = 7200.0
+
+OCCASION_S = 3600.0
+LEAST_OCCASIONS = 3
+LEAST_AGREEMENT = 0.9
+"""Of the occasions. A few contradict even cameras in one bag: landmarks that are recognised wrongly, positions that are old."""
+USUAL_PLACE_M = 2000.0
+"""All occasions at the usual place count as one: people who live together need not go out together."""
+OUTING_S = 6 * 3600.0
+"""A companion's anchor is left out if most anchors so near in time contradict: its owner is elsewhere for once."""
+
+_AGREES, _CONTRADICTS = 1, -1
+
+
+@dataclass(frozen=True)
+class Meetings:
+    """On how many occasions anchors of two cameras agree, and contradict each other. `elsewhere`: not at their usual place."""
+
+    agreeing: int
+    elsewhere: int
+    contradicting: int
+
+    @property
+    def occasions(self) -> int:
+        return self.agreeing + self.contradicting
+
+    @property
+    def are_companions(self) -> bool:
+        return self.elsewhere >= LEAST_OCCASIONS - 1 and not self.are_apart
+
+    @property
+    def are_apart(self) -> bool:
+        return self.agreeing < LEAST_AGREEMENT * self.occasions
+
+
+def count_meetings(first: Sequence, second: Sequence) -> Meetings:
+    """Compare the anchors of two cameras, which are in order of UTC."""
+    first, second = (_select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second))
+    at, says = _votes(first, second)
+    latitude, longitude = (
+        np.concatenate([getattr(anchors, name) for anchors in (second, first)])
+        for name in ("latitude", "longitude")
+    )
+    _, occasion = np.unique(at // OCCASION_S, return_inverse=True)
+    votes = np.bincount(occasion, says)
+    _, example = np.unique(np.where(says == _AGREES, occasion, -1), return_index=True)
+    example = example[(says[example] == _AGREES) & (votes[occasion[example]] > 0)]
+    usual = _at_usual_place(latitude[example], longitude[example])
+    return Meetings(len(example), len(example) - usual, int((votes < 0).sum()))
+
+
+def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
+    """Times and votes of the anchors of `second`, continued in those of `first`."""
+    times = np.concatenate([second.at, first.at])
+    return times, np.concatenate([_compare(first, second), _compare(second, first)])
+
+
+def _compare(own: Sequence, other: Sequence) -> Indices:
+    """What the anchors of a camera say about each anchor (N,) of another one: _AGREES, _CONTRADICTS, or 0: nothing."""
+    untrusted = Sequence(other.at, other.latitude, other.longitude, other.error_m, np.zeros_like(other.trust))
+    joined, place = _join(own, untrusted)
+    found = estimation.estimate(joined, MAX_GAP_S)
+    place = place[len(own.at) :]
+    error_m = found.error_m[place]
+    distance_m = distances_m(found.latitude[place], found.longitude[place], other.latitude, other.longitude)
+    since, until = (
+        np.where(anchor[place] >= 0, np.abs(joined.at[anchor[place]] - other.at), np.inf)
+        for anchor in (found.before, found.after)
+    )
+    is_near = np.minimum(since, until) <= TOGETHER_S
+    agrees = is_near & (distance_m <= TOGETHER_M + other.error_m + np.minimum(error_m, TOGETHER_M))
+    contradicts = is_near & (distance_m > TOGETHER_M + other.error_m + 2 * error_m)
+    return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
+
+
+def _at_usual_place(latitude: Floats, longitude: Floats) -> int:
+    """How many of the positions (N,) are near the one with most others around it."""
+    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
+    return int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
+
+
+def group_companions(meetings: Mapping[tuple[int, int], Meetings]) -> dict[int, frozenset[int]]:
+    """The group of each camera that has companions. No two cameras of a group are apart."""
+    group_of: dict[int, frozenset[int]] = {}
+    apart = {frozenset(pair) for pair, counts in meetings.items() if counts.are_apart}
+    companions = [(pair, counts) for pair, counts in meetings.items() if counts.are_companions]
+    for (first, second), _ in sorted(companions, key=lambda pair: (-pair[1].agreeing, pair[0])):
+        groups = [group_of.get(camera, frozenset([camera])) for camera in (first, second)]
+        if not any(frozenset((one, other)) in apart for one in groups[0] for other in groups[1]):
+            joined = groups[0] | groups[1]
+            group_of |= dict.fromkeys(joined, joined)
+    return group_of
+
+
+def reach_s(max_gap_s: float) -> float:
+    """Estimates follow from photos that are at most so many seconds away."""
+    return estimation.reach_s(max_gap_s) + OUTING_S + estimation.reach_s(MAX_GAP_S)
+
+
+def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> estimation.Estimates:
+    """Estimate the photos of a camera from its own anchors, and from its companions' unless own ones contradict them.
+
+    `others` are anchors only. Estimates are those of `own`, and follow from photos that are numbered in `own`, continued in `others`.
+    """
+    used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
+    joined, place = _join(_with_precedence(own, others), _select(others, used))
+    found = estimation.estimate(joined, max_gap_s)
+    number = np.empty(len(place) + 1, np.int64)
+    number[place] = np.concatenate([np.arange(len(own.at)), len(own.at) + used])
+    number[-1] = -1  # no anchor
+    place = place[: len(own.at)]
+    return estimation.Estimates(
+        found.latitude[place],
+        found.longitude[place],
+        found.error_m[place],
+        number[found.before[place]],
+        number[found.after[place]],
+        found.contradicted[place],
+    )
+
+
+def _are_together(own: Sequence, others: Sequence) -> Truth:
+    """Which anchors of companions are of a time at which most agree with the own ones, or none tell."""
+    at, says = _votes(own, others)
+    order = np.argsort(at, kind="stable")
+    votes = np.concatenate([[0], np.cumsum(says[order])])
+    first = np.searchsorted(at[order], others.at - OUTING_S, "left")
+    last = np.searchsorted(at[order], others.at + OUTING_S, "right")
+    are_together: Truth = votes[last] >= votes[first]
+    return are_together
+
+
+def _with_precedence(own: Sequence, others: Sequence) -> Sequence:
+    """Trusted more than any anchor of a companion."""
+    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
+    return Sequence(own.at, own.latitude, own.longitude, own.error_m, trust)
+
+
+def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
+    """The photos of both in order of time, and the places there of `first`, continued in those of `second`."""
+    order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    both = ("at", "latitude", "longitude", "error_m", "trust")
+    return Sequence(
+        *(np.concatenate([getattr(first, name), getattr(second, name)])[order] for name in both)
+    ), place
+
+
+def _select(photos: Sequence, chosen: Truth | Indices) -> Sequence:
+    return Sequence(
+        photos.at[chosen],
+        photos.latitude[chosen],
+        photos.longitude[chosen],
+        photos.error_m[chosen],
+        photos.trust[chosen],
+    )

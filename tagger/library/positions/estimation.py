@@ -1,0 +1,292 @@
+"""Estimates where a camera was from where it was shortly before and after. Knows nothing of SQL.
+
+Between two anchors, photos whose position is known, a person moves like a Brownian bridge around the straight line: after t1
+seconds, and t2 seconds before the next anchor, the variance is proportional to t1 t2 / (t1 + t2), and the faster the person moves,
+the larger it is (Horne et al., "Analyzing animal movements using Brownian bridges", 2007). With an anchor on one side only, the
+person can have left in any direction, about as fast as between the other anchors of that time. An estimate is never an anchor.
+
+The constants are fitted to tracks (docs/explanation/positions.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tagger.system.geo import EARTH_RADIUS_KM
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Truth = npt.NDArray[np.bool_]
+
+ONE_ANCHOR_S = 1800.0
+"""A photo with an anchor on one side only is estimated within this time of it."""
+
+MAX_SPEED_M_S = 340.0
+"""Nobody takes photos at a higher speed. Airliners fly at 250 to 320 m/s over the ground."""
+CLOCK_SLACK_S = 10.0
+"""Fixes are this old at times."""
+
+QUANTILE_90 = math.sqrt(-2 * math.log(0.1))
+"""90 % of positions with the standard deviation 1 on both axes are nearer than this (Rayleigh distribution)."""
+WANDERING = 4.0
+"""Standard deviation on each axis of a person that stays around a place, in m/√s."""
+ROAMING = 40.0
+"""The same for a person that has moved on meanwhile, by more than MOVED_M: there and back, and around."""
+MOVED_M = 300.0
+DETOUR = 0.4
+"""Part of the squared distance between two anchors that is added to the variance of a bridge, per t1 t2 / (t1 + t2)².
+
+0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at once, at some moment.
+"""
+STAY_GAPS = 7.0
+"""Anchors at one place, not MOVED_M apart, are bridged although they are so many times farther apart in time: over night."""
+MAX_ERROR_M = 50_000.0
+"""An estimate with a larger error says nothing, and is left out."""
+
+FEW_SECONDS = 60.0
+"""Anchors that are nearer in time, as in a burst, say little about the speed minutes later."""
+STANDING_PACE_M_S = 0.7
+"""The least speed that is expected: people who stand will leave …"""
+PACE_OF_BURSTS_M_S = 5.0
+"""… if only anchors of a burst are near in time …"""
+UNKNOWN_PACE_M_S = 14.0
+"""… and with a single anchor."""
+PACE_LEGS = (-4, -3, -2, 0, 1, 2)
+"""Ways between successive anchors that show the speed: three before, three after the one that the photo lies on (-1)."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Photos of one camera in order of time, N of them. Photos that are no anchor have the trust 0."""
+
+    at: Floats
+    """(N,) Seconds on one clock, ascending."""
+    latitude: Floats
+    """(N,) Degrees; not a number without an anchor. So are longitude and error."""
+    longitude: Floats
+    error_m: Floats
+    trust: Indices
+    """(N,) The larger, the more an anchor is trusted."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Positions of photos that are no anchor, and of anchors that are contradicted; not a number: none."""
+
+    latitude: Floats
+    longitude: Floats
+    error_m: Floats
+    """90 % of true positions are nearer."""
+    before: Indices
+    """The anchor before that an estimate follows from; -1: none."""
+    after: Indices
+    contradicted: Truth
+    """Anchors that nobody can have reached from others that are trusted as much or more."""
+
+
+def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
+    """Estimate positions between two anchors at most `max_gap_s` apart, or near one.
+
+    With an anchor on one side only, or with a longer gap, a photo gets the position of the nearer anchor if that is within
+    ONE_ANCHOR_S. Anchors of one place are bridged for STAY_GAPS times as long.
+    """
+    is_anchor = sequence.trust > 0
+    is_contradicted = contradicted(sequence, max_gap_s)
+    anchors = np.flatnonzero(is_anchor & ~is_contradicted)
+    photos = np.flatnonzero(~is_anchor | is_contradicted)
+    before, after = _neighbours(anchors, photos)
+    since = np.where(before >= 0, sequence.at[photos] - sequence.at[before], np.inf)
+    until = np.where(after >= 0, sequence.at[after] - sequence.at[photos], np.inf)
+    is_between = since + until <= np.where(_is_stay(sequence, before, after), STAY_GAPS, 1.0) * max_gap_s
+    reach_s = min(ONE_ANCHOR_S, max_gap_s)
+    is_after = ~is_between & (since <= until) & (since <= reach_s)
+    is_before = ~is_between & ~is_after & (until <= reach_s)
+    paces = _paces(sequence, anchors, photos, max_gap_s)
+    estimates = _no_estimates(is_contradicted)
+    for chosen, (latitude, longitude, error_m), first, second in (
+        (is_between, _between(sequence, before, after, since, until, is_between), before, after),
+        (is_after, _near(sequence, before, since, paces, is_after), before, None),
+        (is_before, _near(sequence, after, until, paces, is_before), None, after),
+    ):
+        says_something = error_m <= MAX_ERROR_M
+        located = photos[chosen][says_something]
+        estimates.latitude[located] = latitude[says_something]
+        estimates.longitude[located] = longitude[says_something]
+        estimates.error_m[located] = error_m[says_something]
+        for evidence, anchor in ((estimates.before, first), (estimates.after, second)):
+            if anchor is not None:
+                evidence[located] = anchor[chosen][says_something]
+    return estimates
+
+
+def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
+    """Anchors that nobody can have reached from others that are trusted as much or more."""
+    return (sequence.trust > 0) & ~_reachable(sequence, max_gap_s)
+
+
+def reach_s(max_gap_s: float) -> float:
+    """Estimates follow from photos that are at most so many seconds away."""
+    return STAY_GAPS * max_gap_s
+
+
+def distances_m(latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats) -> Floats:
+    """Great-circle distances between positions in degrees (haversine formula)."""
+    phi, to_phi = np.radians(latitude), np.radians(to_latitude)
+    half_lambda = np.radians(to_longitude - longitude) / 2
+    haversine = np.sin((to_phi - phi) / 2) ** 2 + np.cos(phi) * np.cos(to_phi) * np.sin(half_lambda) ** 2
+    return np.asarray(2000 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, haversine))))
+
+
+def interpolate(
+    latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats, fraction: Floats
+) -> tuple[Floats, Floats]:
+    """Points on great circles: `fraction` 0 is the first position of each, 1 the second."""
+    start, end = _unit_vectors(latitude, longitude), _unit_vectors(to_latitude, to_longitude)
+    angle = np.arccos(np.clip(np.sum(start * end, axis=-1), -1.0, 1.0))
+    sine = np.sin(angle)
+    is_short = sine < 1e-9  # the same position, or opposite ones, between which any way is right
+    safe = np.where(is_short, 1.0, sine)
+    first = np.where(is_short, 1 - fraction, np.sin((1 - fraction) * angle) / safe)
+    second = np.where(is_short, fraction, np.sin(fraction * angle) / safe)
+    x, y, z = np.moveaxis(first[:, None] * start + second[:, None] * end, -1, 0)
+    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+
+
+def _unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
+    """(N, 3)."""
+    phi, lambda_ = np.radians(latitude), np.radians(longitude)
+    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)], axis=-1)
+
+
+def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
+    """Which anchors remain when, of two that nobody can have travelled between, the less trusted one is left out.
+
+    Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else both.
+    """
+    kept = np.flatnonzero(sequence.trust > 0)
+    while len(kept) > 1:
+        is_too_fast = _too_fast(sequence, kept[:-1], kept[1:], max_gap_s)
+        if not is_too_fast.any():
+            break
+        kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
+    reachable: Truth = np.zeros(len(sequence.at), np.bool_)
+    reachable[kept] = True
+    return reachable
+
+
+def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: float) -> Truth:
+    seconds = sequence.at[second] - sequence.at[first]
+    least = _moved_m(sequence, first, second)
+    is_too_fast: Truth = (least > MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)) & (seconds <= max_gap_s)
+    return is_too_fast
+
+
+def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
+    """The distances that cannot be errors of the anchors; 0 or less: they may be of one place."""
+    distance = distances_m(*_positions(sequence, first), *_positions(sequence, second))
+    return distance - sequence.error_m[first] - sequence.error_m[second]
+
+
+def _positions(sequence: Sequence, anchors: Indices) -> tuple[Floats, Floats]:
+    return sequence.latitude[anchors], sequence.longitude[anchors]
+
+
+def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
+    """Which of the anchors (N,) to leave out, by the contradictions between successive ones (N - 1,)."""
+    first, second = trust[:-1], trust[1:]
+    none = np.zeros(1, np.bool_)
+    contradicts_earlier = np.concatenate([none, is_too_fast[:-1]])
+    contradicts_later = np.concatenate([is_too_fast[1:], none])
+    is_even = first == second
+    only_first = is_even & contradicts_earlier & ~contradicts_later
+    only_second = is_even & contradicts_later & ~contradicts_earlier
+    blames_first = is_too_fast & ((first < second) | (is_even & ~only_second))
+    blames_second = is_too_fast & ((second < first) | (is_even & ~only_first))
+    blamed: Truth = np.concatenate([blames_first, none]) | np.concatenate([none, blames_second])
+    return blamed
+
+
+def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
+    """The anchors before and after each photo; -1: none."""
+    place = np.searchsorted(anchors, photos)
+    padded = np.concatenate([[-1], anchors, [-1]]).astype(np.int64)
+    return padded[place], padded[place + 1]
+
+
+def _is_stay(sequence: Sequence, before: Indices, after: Indices) -> Truth:
+    is_stay: Truth = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
+    return is_stay
+
+
+def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
+    """The speed (photos,) that is expected around each photo: the highest between successive anchors near it."""
+    legs_s = np.diff(sequence.at[anchors])
+    speeds = np.maximum(0.0, _moved_m(sequence, anchors[:-1], anchors[1:])) / np.maximum(
+        legs_s, CLOCK_SLACK_S
+    )
+    place = np.searchsorted(anchors, photos)
+    pace = np.zeros(len(photos))
+    is_known, is_of_burst = (np.zeros(len(photos), np.bool_) for _ in range(2))
+    for offset in PACE_LEGS:
+        exists = (place + offset >= 0) & (place + offset < len(legs_s))
+        leg = np.where(exists, place + offset, 0)
+        if not exists.any():
+            continue
+        nearer_end = anchors[leg + (offset < 0)]
+        away_s = np.abs(sequence.at[nearer_end] - sequence.at[photos])
+        is_near = exists & (away_s <= max_gap_s) & (legs_s[leg] <= max_gap_s)
+        pace = np.where(is_near, np.maximum(pace, speeds[leg]), pace)
+        is_known |= is_near & (legs_s[leg] >= FEW_SECONDS)
+        is_of_burst |= is_near
+    least = np.select([is_known, is_of_burst], [STANDING_PACE_M_S, PACE_OF_BURSTS_M_S], UNKNOWN_PACE_M_S)
+    return np.asarray(np.maximum(pace, least))
+
+
+def _between(
+    sequence: Sequence, before: Indices, after: Indices, since: Floats, until: Floats, chosen: Truth
+) -> tuple[Floats, Floats, Floats]:
+    before, after, since, until = before[chosen], after[chosen], since[chosen], until[chosen]
+    gap = since + until
+    # Photos of the same second as both anchors lie in the middle.
+    fraction = np.where(gap > 0, since / np.where(gap > 0, gap, 1.0), 0.5)
+    ends = (*_positions(sequence, before), *_positions(sequence, after))
+    latitude, longitude = interpolate(*ends, fraction)
+    deviation_before, deviation_after = _deviations(sequence, before), _deviations(sequence, after)
+    squared_m = distances_m(*ends) ** 2
+    errors_m = sequence.error_m[before] + sequence.error_m[after]
+    has_moved = squared_m / (squared_m + MOVED_M**2 + errors_m**2)
+    variance = (
+        ((1 - fraction) * deviation_before) ** 2
+        + (fraction * deviation_after) ** 2
+        + (WANDERING**2 + ROAMING**2 * has_moved) * gap * fraction * (1 - fraction)
+        + DETOUR * squared_m * fraction * (1 - fraction)
+    )
+    return latitude, longitude, QUANTILE_90 * np.sqrt(variance)
+
+
+def _near(
+    sequence: Sequence, anchor: Indices, seconds: Floats, paces: Floats, chosen: Truth
+) -> tuple[Floats, Floats, Floats]:
+    anchor, seconds, paces = anchor[chosen], seconds[chosen], paces[chosen]
+    wandered_m2 = QUANTILE_90**2 * WANDERING**2 * seconds
+    error_m = np.sqrt(sequence.error_m[anchor] ** 2 + wandered_m2 + (_leaving_m_s(paces) * seconds) ** 2)
+    return *_positions(sequence, anchor), error_m
+
+
+def _leaving_m_s(paces: Floats) -> Floats:
+    """The speed that 90 % do not exceed: those who stood may walk, those who walked may take a bus."""
+    return np.asarray(0.5 + 2.5 * np.sqrt(paces) + 1.2 * paces)
+
+
+def _deviations(sequence: Sequence, anchors: Indices) -> Floats:
+    return np.asarray(sequence.error_m[anchors] / QUANTILE_90)
+
+
+def _no_estimates(contradicted: Truth) -> Estimates:
+    latitude, longitude, error_m = (np.full(len(contradicted), np.nan) for _ in range(3))
+    before, after = (np.full(len(contradicted), -1, np.int64) for _ in range(2))
+    return Estimates(latitude, longitude, error_m, before, after, contradicted)

@@ -1,0 +1,146 @@
+"""Where photos were taken by what was measured: a camera's GPS, or a track at a time that the photo itself, or a person, says.
+
+Positions that follow from landmarks or from other photos are none, nor are those on tracks at times that were estimated from landmarks.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, Select, or_, select
+
+from tagger.database.enums import ClockSource, PositionSource
+from tagger.database.statements import among
+from tagger.database.tables import photos, tracks
+from tagger.library.catalog.camera_times import clock_seconds, is_clock_time
+from tagger.library.positions.estimation import Sequence as Line
+from tagger.library.positions.estimation import contradicted
+from tagger.library.positions.evidence import TRUST, gps_error_m, read_photos, select_photos, shots_of
+from tagger.library.positions.track_fixes import locate_on_tracks
+from tagger.photos.origin import PhotoOrigin
+
+_CLOCK_YEARS = range(1990, 9999)
+"""Other dates are no times of a clock."""
+_LONGEST_RUN = 1000
+"""Photos that are judged together: their neighbours are in memory at the same time."""
+
+
+@dataclass(frozen=True)
+class MeasuredPosition:
+    """Where a photo of an image was taken, in degrees and metres."""
+
+    photo_id: int
+    content_id: int
+    latitude: float
+    longitude: float
+    error_m: float
+    source: PositionSource
+
+
+def measured_positions(connection: Connection, content_ids: Collection[int]) -> list[MeasuredPosition]:
+    """The positions of all photos of these images that have one. A screenshot was not taken where it shows."""
+    rows = _photos(connection, content_ids)
+    by_gps = [
+        MeasuredPosition(
+            row.id, row.content_id, row.latitude, row.longitude, gps_error_m(row), PositionSource.CAMERA
+        )
+        for row in rows
+        if row.latitude is not None
+    ]
+    return [*by_gps, *_on_tracks(connection, [row for row in rows if row.latitude is None])]
+
+
+def contradicted_photos(
+    connection: Connection, measured: Collection[MeasuredPosition], max_gap_s: float
+) -> set[int]:
+    """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
+    ids = sorted({each.photo_id for each in measured if each.source is PositionSource.CAMERA})
+    reach = timedelta(seconds=2 * max_gap_s)
+    columns = (photos.c.id, photos.c.camera_id, photos.c.taken_at)
+    query: Select[Any] = select(*columns).order_by(photos.c.taken_at)
+    by_camera: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query.where(among(photos.c.id, ids))):
+        if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in _CLOCK_YEARS:
+            by_camera.setdefault(row.camera_id, []).append(row)
+    return {
+        photo_id
+        for camera_id, rows in by_camera.items()
+        for run in _runs(rows, reach)
+        for photo_id in _contradicted_of(connection, camera_id, run, reach, max_gap_s)
+    }
+
+
+def _photos(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
+    is_no_screenshot = or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT)
+    query = select_photos(is_no_screenshot, among(photos.c.content_id, content_ids))
+    if connection.execute(select(tracks.c.id).limit(1)).first() is None:
+        query = query.where(photos.c.latitude.is_not(None))
+    return connection.execute(query).all()
+
+
+def _on_tracks(connection: Connection, rows: Sequence[Row[Any]]) -> list[MeasuredPosition]:
+    timed = sorted(
+        ((at, row) for row in rows if (at := _utc_seconds(row)) is not None),
+        key=lambda pair: (pair[0], pair[1].id),
+    )
+    found = locate_on_tracks(connection, np.array([at for at, _ in timed], np.float64))
+    return [
+        MeasuredPosition(
+            row.id, row.content_id, fix.latitude, fix.longitude, fix.error_m, PositionSource.TRACK
+        )
+        for (_, row), fix in zip(timed, found, strict=True)
+        if fix is not None
+    ]
+
+
+def _utc_seconds(row: Row[Any]) -> float | None:
+    """Seconds since 1970, in UTC; None: not known, or only by landmarks."""
+    is_clock_set = row.clock_source == ClockSource.GIVEN
+    offset_s = row.clock_offset_s if row.utc_offset_s is None and is_clock_set else row.utc_offset_s
+    if row.taken_at is None or row.origin is not None or offset_s is None:
+        return None
+    is_time = is_clock_set or is_clock_time(row.taken_at, row.utc_offset_s)
+    return clock_seconds(row.taken_at) - offset_s if is_time else None
+
+
+def _runs(rows: Sequence[Row[Any]], reach: timedelta) -> Iterator[list[Row[Any]]]:
+    """Rows in order of time, split where photos within `reach` of one are not near the next."""
+    run = list(rows[:1])
+    for row in rows[1:]:
+        if row.taken_at - run[-1].taken_at > 2 * reach or len(run) >= _LONGEST_RUN:
+            yield run
+            run = []
+        run.append(row)
+    yield run
+
+
+def _contradicted_of(
+    connection: Connection, camera_id: int, run: Sequence[Row[Any]], reach: timedelta, max_gap_s: float
+) -> Iterator[int]:
+    """The ids of the contradicted ones among photos of a camera. What is around them is read once.
+
+    Each is judged by the photos within `reach` alone: its answer must not depend on which others are asked about.
+    """
+    around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
+    of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
+    rows = read_photos(connection, of_camera & around)
+    times = [row.taken_at for row in rows]
+    for photo in run:
+        first = bisect_left(times, photo.taken_at - reach)
+        last = bisect_right(times, photo.taken_at + reach)
+        if photo.id in _contradicted(rows[first:last], max_gap_s):
+            yield photo.id
+
+
+def _contradicted(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
+    line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
+    values = np.array(
+        [(shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m) for shot in line if shot.fix]
+    )
+    at, latitude, longitude, error_m = values.reshape(-1, 4).T
+    trust = np.full(len(line), TRUST[PositionSource.CAMERA])
+    is_contradicted = contradicted(Line(at, latitude, longitude, error_m, trust), max_gap_s)
+    return {shot.photo_id for shot, is_odd in zip(line, is_contradicted.tolist(), strict=True) if is_odd}

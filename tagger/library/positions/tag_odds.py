@@ -1,0 +1,272 @@
+"""Which tags are accepted after the positions of their photos, by their odds (see odds).
+
+Only measured positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. `accepted` of a tag
+holds the result, and so does the outcome of its image. A tag has `position_odds` where its position turns what its score says, so
+that what the score says follows from both.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union,
+    union_all,
+    update,
+)
+
+from tagger.database.enums import Outcome
+from tagger.database.statements import among
+from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
+from tagger.library.catalog.content_locks import lock_contents
+from tagger.library.catalog.position_changes import record_matching_photos
+from tagger.library.catalog.tag_acceptance import TAUGHT_THRESHOLD, is_accepted_by_score
+from tagger.library.positions.estimation import distances_m
+from tagger.library.positions.measured_positions import (
+    MeasuredPosition,
+    contradicted_photos,
+    measured_positions,
+)
+from tagger.library.positions.odds import LEAST_SCORE, is_accepted, position_odds
+
+
+@dataclass(frozen=True)
+class _Odds:
+    """The odds of a tag, and the distance of the photo that they follow from."""
+
+    odds: float
+    distance_m: float
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A tag, and what its columns should be."""
+
+    table: Table
+    content_id: int
+    landmark_id: int
+    score: float
+    accepted: bool
+    odds: _Odds | None
+
+
+def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
+    """Bring up to date which tags of these photos are accepted. Positions of copies that are not among them are estimated again.
+
+    Called before the landmarks of these photos become anchors.
+    """
+    changes = _changes(connection, photo_ids)
+    if not changes:
+        return
+    content_ids = {change.content_id for change in changes}
+    lock_contents(connection, content_ids)
+    for table in (tags, taught_tags):
+        _store(connection, table, [change for change in changes if change.table is table])
+    _store_outcomes(connection, content_ids)
+    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
+    record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
+
+
+def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
+    """Record these photos for the next update if some of their tags are not up to date any more."""
+    content_ids = {change.content_id for change in _changes(connection, photo_ids)}
+    if content_ids:
+        record_matching_photos(connection, among(photos.c.content_id, content_ids))
+
+
+def count_turned(connection: Connection) -> tuple[int, int]:
+    """The numbers of images with a tag that is not accepted, and with one that is, because of the position of a photo."""
+    refused, raised = (
+        connection.scalar(select(func.count()).select_from(_turned_images(accepted=accepted).subquery())) or 0
+        for accepted in (False, True)
+    )
+    return refused, raised
+
+
+def count_refused_photos(connection: Connection, job: int) -> int:
+    """The number of photos of a job with a tag that is not accepted because of the position of a photo."""
+    of_job = (
+        select(func.count())
+        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
+        .where(job_items.c.job_id == job, job_items.c.outcome == Outcome.TAGGED)
+        .where(photos.c.content_id.in_(_turned_images(accepted=False)))
+    )
+    return connection.scalar(of_job) or 0
+
+
+def _turned_images(*, accepted: bool) -> CompoundSelect[tuple[int]]:
+    """The ids of images with a tag that is accepted, or not, because of the position of a photo."""
+    return union(
+        *(
+            select(table.c.content_id).where(table.c.position_odds.is_not(None), table.c.accepted == accepted)
+            for table in (tags, taught_tags)
+        )
+    )
+
+
+def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change]:
+    """The tags of these photos that are not as they should be."""
+    settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
+    if not photo_ids:
+        return []
+    of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
+    content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos)))
+    measured = measured_positions(connection, content_ids) if settings.position_odds else []
+    located = {position.content_id for position in measured}
+    rows = _tags(connection, located | _turned(connection, content_ids))
+    odds = _odds(connection, rows, measured, settings.max_gap_s)
+    return [change for row in rows if (change := _change(row, odds.get((row.content_id, row.landmark_id))))]
+
+
+def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
+    """The ids of those images with a tag that a position has turned."""
+    queries = (
+        select(table.c.content_id).where(
+            among(table.c.content_id, content_ids), table.c.position_odds.is_not(None)
+        )
+        for table in (tags, taught_tags)
+    )
+    return set(connection.scalars(union_all(*queries)))
+
+
+def _change(row: Row[Any], odds: _Odds | None) -> _Change | None:
+    accepted, by_score = bool(row.accepted), bool(row.by_score)
+    should = by_score
+    if odds is not None:
+        should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
+    new = odds if should != by_score else None
+    old = None if row.position_odds is None else _Odds(row.position_odds, row.distance_m)
+    if (accepted, old) == (should, new):
+        return None
+    table = taught_tags if row.is_taught else tags
+    return _Change(table, row.content_id, row.landmark_id, row.score, should, new)
+
+
+def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
+    """The tags of these images that a position can turn, or has turned."""
+    rows: list[Row[Any]] = []
+    for table, threshold in ((tags, contents.c.threshold), (taught_tags, literal(TAUGHT_THRESHOLD))):
+        query: Select[Any] = (
+            select(
+                table.c.content_id,
+                table.c.landmark_id,
+                table.c.score,
+                table.c.accepted,
+                table.c.position_odds,
+                table.c.distance_m,
+                is_accepted_by_score(table).label("by_score"),
+                threshold.label("threshold"),
+                literal(table is taught_tags).label("is_taught"),
+                landmarks.c.latitude,
+                landmarks.c.longitude,
+                landmarks.c.extent,
+            )
+            .join(contents, contents.c.id == table.c.content_id)
+            .join(landmarks, landmarks.c.id == table.c.landmark_id)
+            .where(
+                among(table.c.content_id, content_ids),
+                or_(
+                    table.c.accepted == true(),
+                    table.c.score >= LEAST_SCORE,
+                    table.c.position_odds.is_not(None),
+                ),
+            )
+        )
+        rows += connection.execute(query)
+    return rows
+
+
+def _odds(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    measured: Sequence[MeasuredPosition],
+    max_gap_s: float,
+) -> Mapping[tuple[int, int], _Odds]:
+    """The odds by content and landmark id: the best of the photos of an image, none without a measured position."""
+    found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
+    far = {position for _, position, odds in found if odds.odds < 1}
+    wrong = contradicted_photos(connection, far, max_gap_s)
+    best: dict[tuple[int, int], _Odds] = {}
+    for row, position, odds in found:
+        key = (row.content_id, row.landmark_id)
+        if position.photo_id not in wrong and (key not in best or _rank(odds) > _rank(best[key])):
+            best[key] = odds
+    return best
+
+
+def _rank(odds: _Odds) -> tuple[float, float]:
+    return odds.odds, -odds.distance_m
+
+
+def _photo_odds(
+    rows: Sequence[Row[Any]], measured: Sequence[MeasuredPosition]
+) -> Iterator[tuple[Row[Any], MeasuredPosition, _Odds]]:
+    """Each tag with each measured position of its image."""
+    positions: dict[int, list[MeasuredPosition]] = {}
+    for position in measured:
+        positions.setdefault(position.content_id, []).append(position)
+    pairs = [(row, position) for row in rows for position in positions.get(row.content_id, ())]
+    values = np.array(
+        [
+            (position.latitude, position.longitude, position.error_m, row.latitude, row.longitude)
+            for row, position in pairs
+        ],
+        np.float64,
+    )
+    latitude, longitude, error_m, to_latitude, to_longitude = values.reshape(-1, 5).T
+    distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
+    odds = position_odds(distance_m / 1000, error_m / 1000, [row.extent for row, _ in pairs])
+    for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
+        # Rounded, so that the same evidence gives the same row.
+        yield row, position, _Odds(float(f"{value:.4g}"), float(round(metres)))
+
+
+def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> None:
+    if not changes:
+        return
+    # A tag that was replaced meanwhile is recorded again.
+    is_same = (
+        table.c.content_id == bindparam("content"),
+        table.c.landmark_id == bindparam("landmark"),
+        table.c.score == bindparam("same_score"),
+    )
+    values: dict[str, Any] = {
+        name: bindparam(f"new_{name}") for name in ("accepted", "position_odds", "distance_m")
+    }
+    connection.execute(
+        update(table).where(*is_same).values(values),
+        [
+            {
+                "content": change.content_id,
+                "landmark": change.landmark_id,
+                "same_score": change.score,
+                "new_accepted": change.accepted,
+                "new_position_odds": change.odds and change.odds.odds,
+                "new_distance_m": change.odds and change.odds.distance_m,
+            }
+            for change in sorted(changes, key=lambda change: (change.content_id, change.landmark_id))
+        ],
+    )
+
+
+def _store_outcomes(connection: Connection, content_ids: Collection[int]) -> None:
+    is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
+    connection.execute(
+        update(contents)
+        .where(among(contents.c.id, content_ids), contents.c.outcome.is_not(None))
+        .values(outcome=case((is_tagged, Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value))
+    )

@@ -1,0 +1,195 @@
+"""GPS tracks in the database: adding GPX files, listing and removing them.
+
+A track's points are stored in parts (see track_parts). Each change of tracks is recorded for the photos of its time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from blake3 import blake3
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import insert_missing
+from tagger.database.tables import photos, track_parts, tracks
+from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
+from tagger.library.catalog.camera_times import LOCAL_TIMES
+from tagger.library.catalog.position_changes import record_matching_photos
+from tagger.library.positions.gpx import PointCounts, Points, open_gpx, read_blocks, read_segments
+from tagger.library.positions.track_parts import divide_track
+
+_SPOOL_BYTES = 1 << 20
+_PARTS_AT_ONCE = 8
+_POINT = np.dtype("<f8")
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stored track. `points`: with a time and a position. `first_at` and `last_at`: times of the first and last one."""
+
+    id: int
+    name: str
+    points: int
+    first_at: datetime
+    last_at: datetime
+    added_at: datetime
+
+
+@dataclass(frozen=True)
+class AddedTrack(Track):
+    """`is_new`: False if the file had been added before. `left_out`: numbers of points that are not used, by reason."""
+
+    is_new: bool
+    left_out: Mapping[str, int]
+
+
+def add_track(database: Database, file: Path) -> AddedTrack:
+    """Add a GPX file, in flat memory. A file that was added before, by its content, changes nothing.
+
+    Raises:
+        PathNotFound, SystemRefused: there is no such file, or it cannot be read.
+        GpxRefused: it is not GPX, or has no points with a time.
+    """
+    with open_gpx(file) as gpx, SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        digest = _digest(gpx, file)
+        if (known := _find_digest(database, digest)) is not None:
+            return _added(known, is_new=False, left_out={})
+        counts = PointCounts()
+        ends = [_spool_part(part, spool) for part in divide_track(read_segments(gpx, file, counts), counts)]
+        if not ends:
+            raise _without_points(file, counts)
+        spool.seek(0)
+        with database.write() as connection:
+            track, is_new = _store(connection, digest, file, counts, _stored_parts(spool, ends))
+    return _added(track, is_new=is_new, left_out=counts.left_out)
+
+
+def list_tracks(database: Database) -> list[Track]:
+    """All tracks, in order of time."""
+    with database.read() as connection:
+        return _tracks(connection, _SELECT.order_by(func.min(track_parts.c.first_at), tracks.c.id))
+
+
+def remove_track(database: Database, name: str) -> Track:
+    """Remove a track, by its name or number.
+
+    Raises:
+        TrackNotFound, TrackAmbiguous: no track has the name or number, or several have the name.
+    """
+    with database.write() as connection:
+        track = _find_track(connection, name)
+        _record_photos(connection, track)
+        connection.execute(delete(tracks).where(tracks.c.id == track.id))
+        record_action(connection, AuditAction.TRACK_REMOVE, track.name, track=track.id)
+    return track
+
+
+_SELECT = (
+    select(
+        tracks.c.id,
+        tracks.c.name,
+        tracks.c.points,
+        func.min(track_parts.c.first_at).label("first_at"),
+        func.max(track_parts.c.last_at).label("last_at"),
+        tracks.c.added_at,
+    )
+    .join(track_parts, track_parts.c.track_id == tracks.c.id)
+    .group_by(tracks.c.id)
+)
+
+
+def _tracks(connection: Connection, query: Select[Any]) -> list[Track]:
+    return [Track(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+
+
+def _find_digest(database: Database, digest: str) -> Track | None:
+    with database.read() as connection:
+        return next(iter(_tracks(connection, _SELECT.where(tracks.c.digest == digest))), None)
+
+
+def _find_track(connection: Connection, name: str) -> Track:
+    matching = _tracks(connection, _SELECT.where(tracks.c.name == name).order_by(tracks.c.id))
+    if not matching and name.isdecimal() and len(name) < 16:
+        matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
+    if not matching:
+        raise TrackNotFound(name=name)
+    if len(matching) > 1:
+        raise TrackAmbiguous(name=name, numbers=", ".join(str(track.id) for track in matching))
+    return matching[0]
+
+
+def _digest(gpx: IO[bytes], file: Path) -> str:
+    """The digest of a file, which is read again from its start afterwards."""
+    hasher = blake3()
+    for data in read_blocks(gpx, file):
+        hasher.update(data)
+    gpx.seek(0)
+    return hasher.hexdigest()
+
+
+@dataclass(frozen=True)
+class _PartEnds:
+    first_at: datetime
+    last_at: datetime
+    size_bytes: int
+
+
+def _spool_part(points: Points, spool: IO[bytes]) -> _PartEnds:
+    """Write a part to a temporary file: while a file is read for a minute, nobody has to wait for the database."""
+    size = spool.write(points.astype(_POINT).tobytes())
+    return _PartEnds(_time(points[0, 0]), _time(points[-1, 0]), size)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def _without_points(file: Path, counts: PointCounts) -> GpxRefused:
+    if not counts.read:
+        reason = "it has no points of tracks; waypoints and planned routes do not say when somebody was there"
+    else:
+        reason = f"none of its {counts.read} points has a valid time and position"
+    return GpxRefused(path=file, reason=reason, remedy="export the recorded track, with times")
+
+
+def _stored_parts(spool: IO[bytes], ends: Sequence[_PartEnds]) -> Iterator[dict[str, Any]]:
+    for number, part in enumerate(ends):
+        data = spool.read(part.size_bytes)
+        yield {"part": number, "first_at": part.first_at, "last_at": part.last_at, "data": data}
+
+
+def _store(
+    connection: Connection, digest: str, file: Path, counts: PointCounts, parts: Iterator[dict[str, Any]]
+) -> tuple[Track, bool]:
+    """The stored track, and whether it is new: another process may have stored it meanwhile."""
+    name = file.name.encode(errors="backslashreplace").decode()
+    row = {"digest": digest, "name": name, "points": counts.used, "added_at": datetime.now(UTC)}
+    insert_missing(connection, tracks, [row])
+    track_id = connection.execute(select(tracks.c.id).where(tracks.c.digest == digest)).scalar_one()
+    is_new = not connection.scalar(select(exists().where(track_parts.c.track_id == track_id)))
+    if is_new:
+        while rows := [{"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)]:
+            connection.execute(insert(track_parts), rows)
+    (track,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
+    if is_new:
+        _record_photos(connection, track)
+        record_action(connection, AuditAction.TRACK_ADD, name, track=track.id, points=track.points)
+    return track, is_new
+
+
+def _record_photos(connection: Connection, track: Track) -> None:
+    """Record the change for photos that may be of the time of the track, whatever their zone."""
+    first = track.first_at.replace(tzinfo=None) - LOCAL_TIMES
+    last = track.last_at.replace(tzinfo=None) + LOCAL_TIMES
+    record_matching_photos(connection, photos.c.taken_at.between(first, last))
+
+
+def _added(track: Track, *, is_new: bool, left_out: Mapping[str, int]) -> AddedTrack:
+    return AddedTrack(**vars(track), is_new=is_new, left_out=left_out)

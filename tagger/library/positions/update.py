@@ -1,0 +1,233 @@
+"""Brings the stored positions up to date with their evidence: only photos whose evidence has changed, and photos taken around these.
+
+Whoever changes evidence records it in `position_changes`. Each transaction takes some of these rows, computes the positions anew,
+and stores the differences: the next update continues one that was interrupted.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, select
+
+from tagger.database.connection import Database
+from tagger.database.locks import LockTimedOut, lock_timeout
+from tagger.database.statements import pages
+from tagger.database.tables import cameras, ledgers, photos
+from tagger.library.catalog.camera_times import LOCAL_TIMES
+from tagger.library.positions import companions, tag_odds
+from tagger.library.positions.change_queue import (
+    Change,
+    Ids,
+    changes_in_order,
+    expand_images,
+    has_changes,
+    take_changes,
+)
+from tagger.library.positions.evidence import Fix, Shot, read_shots
+from tagger.library.positions.neighbours import estimate_fixes
+from tagger.library.positions.place_names import PlaceNames
+from tagger.library.positions.stored_positions import store_positions
+
+BATCH = 20_000
+"""Changes per transaction."""
+SMALL_BATCH = 5_000
+"""The same in the background."""
+LONGEST_RUN = timedelta(days=100)
+"""Changes of a longer time are not computed together: photos of years may lie between them."""
+LOCK_S = 2.0
+"""How long a small batch waits for another update."""
+
+_NONE: Ids = np.empty(0, np.int64)
+_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
+
+Progress = Callable[[int, int], None]
+"""Called with the number of changes done, and of all."""
+
+
+def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
+    """Compute the positions that may have changed. Returns how many are new, moved or gone."""
+    moved, names = 0, PlaceNames()
+    while len(ids := _next_changes(database)):
+        for done, batch in _batches(ids):
+            with database.write() as connection:
+                moved += _update(connection, batch, names)
+            on_progress(done, len(ids))
+    return moved
+
+
+class SmallUpdates:
+    """Brings positions up to date a few at a time, for processes that have other work, too.
+
+    Remembers the order of the changes, which is that of `changes_in_order`, until all of them are done.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids: Ids = _NONE
+        self._expanded = 0
+
+    def update(self) -> bool:
+        """Take one step in a short transaction. Returns whether there was anything to do.
+
+        While another process updates positions on PostgreSQL for longer than LOCK_S, it has to do that: False.
+        """
+        if is_up_to_date(self._database):
+            self._ids = _NONE
+            return False
+        try:
+            self._step()
+        except LockTimedOut:
+            return False
+        return True
+
+    def _step(self) -> None:
+        if not len(self._ids):
+            if self._expand():
+                return
+            with self._database.read() as connection:
+                self._ids = changes_in_order(connection)
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            _update(connection, self._ids[:SMALL_BATCH].tolist(), PlaceNames())
+        self._ids = self._ids[SMALL_BATCH:]
+
+    def _expand(self) -> bool:
+        """Replace changes of some images by those of their photos. Returns whether there were any."""
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            last = expand_images(connection, SMALL_BATCH, self._expanded)
+        self._expanded = last or 0
+        return last is not None
+
+
+def update_positions_in(connection: Connection, on_progress: Progress) -> int:
+    """The same in one transaction, which may be rolled back."""
+    moved, names = 0, PlaceNames()
+    last: int | None = 0
+    while last is not None:
+        last = expand_images(connection, BATCH, last)
+    while len(ids := changes_in_order(connection)):
+        for done, batch in _batches(ids):
+            moved += _update(connection, batch, names)
+            on_progress(done, len(ids))
+    return moved
+
+
+def is_up_to_date(database: Database) -> bool:
+    """Whether no evidence has changed since the last update."""
+    with database.read() as connection:
+        return not has_changes(connection)
+
+
+def _next_changes(database: Database) -> Ids:
+    if is_up_to_date(database):
+        return _NONE
+    last: int | None = 0
+    while last is not None:
+        with database.write() as connection:
+            last = expand_images(connection, BATCH, last)
+    with database.read() as connection:
+        return changes_in_order(connection)
+
+
+def _batches(ids: Ids) -> Iterator[tuple[int, list[int]]]:
+    """Parts of the changes, each with the number of changes that are done after it."""
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH].tolist()
+        yield start + len(batch), batch
+
+
+def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> int:
+    """Store the positions of changed photos and of those around them; returns how many moved."""
+    changes = take_changes(connection, ids)
+    max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
+    reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
+    moved = 0
+    fixes: dict[int, Fix | None] = {}
+    changed = {change.photo_id for change in changes}
+    near: set[int] = set()
+    tag_odds.update_tags(connection, changed)
+    for conditions, moments in _windows(changes, _groups(connection), reach):
+        lines = [read_shots(connection, condition) for condition in conditions]
+        estimates = estimate_fixes(lines, max_gap_s) if moments else {}
+        fixes |= {
+            shot.photo_id: estimates.get(shot.photo_id, shot.fix)
+            for line in lines
+            for shot in line
+            if not moments or _is_near(moments, shot, reach)
+        }
+        near |= fixes.keys() - changed
+        if len(fixes) >= BATCH:
+            moved += store_positions(connection, fixes, names)
+            fixes = {}
+    moved += store_positions(connection, fixes, names)
+    tag_odds.record_changes(connection, near)
+    return moved
+
+
+def _groups(connection: Connection) -> dict[int, list[int]]:
+    """The cameras that are used together with each camera that has companions, itself among them."""
+    query = select(cameras.c.id, cameras.c.companions_id).where(cameras.c.companions_id.is_not(None))
+    groups: dict[int, list[int]] = {}
+    group_of = {}
+    for row in connection.execute(query.order_by(cameras.c.id)):
+        group_of[row.id] = groups.setdefault(row.companions_id, [])
+        group_of[row.id].append(row.id)
+    return group_of
+
+
+def _windows(
+    changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
+) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
+    """Conditions on photos of cameras that are used together, one of each, and the times of what changed among them, ascending.
+
+    They include all photos from which the changed ones, and those within `reach` of them, may be estimated. No times: the photos have no
+    common clock.
+    """
+    by_group: dict[tuple[int, ...], set[datetime]] = {}
+    single = set()
+    for change in changes:
+        if None in change.now:
+            single.add(change.photo_id)
+        for camera_id, taken_at in (change.now, change.before):
+            if camera_id is not None and taken_at is not None:
+                group = tuple(group_of.get(camera_id, (camera_id,)))
+                by_group.setdefault(group, set()).add(taken_at)
+    for page in pages(sorted(single)):
+        yield [photos.c.id.in_(page)], []
+    # Anchors of photos that are near a change, where "near" is in local time.
+    reach = 2 * reach
+    for group, times in sorted(by_group.items()):
+        for moments in _runs(sorted(times), 2 * reach):
+            first, last = _plus(moments[0], -reach), _plus(moments[-1], reach)
+            is_near = photos.c.taken_at.between(first, last)
+            yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
+
+
+def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[datetime]]:
+    """Ascending times, split where there are gaps, and where a run gets long."""
+    run: list[datetime] = []
+    for at in times:
+        if run and (at - run[-1] > longest_gap or at - run[0] > LONGEST_RUN):
+            yield run
+            run = []
+        run.append(at)
+    if run:
+        yield run
+
+
+def _plus(at: datetime, duration: timedelta) -> datetime:
+    """The sum, or the first or last time that there is."""
+    try:
+        return at + duration
+    except OverflowError:
+        return _FIRST if duration < timedelta() else _LAST
+
+
+def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
+    """Whether one of the ascending moments is so near that the photo may be estimated from what changed then."""
+    if shot.taken_at is None:
+        return False
+    place = bisect_left(moments, shot.taken_at)
+    is_before = place < len(moments) and moments[place] - shot.taken_at <= reach
+    return is_before or (place > 0 and shot.taken_at - moments[place - 1] <= reach)

@@ -1,0 +1,203 @@
+"""Areas that a query selects photos in: a circle on the ground, a box, and a country.
+
+A photo's position decides whether it is inside. Landmarks count too, where that is not known.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, ClassVar, Protocol, Self
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from tagger.database.tables import positions
+from tagger.library.catalog.landmarks import (
+    landmarks_in_country,
+    landmarks_near,
+    landmarks_within,
+    normalize_name,
+)
+from tagger.library.query.box_scan import Box, BoxScan
+from tagger.library.query.index_scan import Condition, IndexScan, off_index
+from tagger.library.query.options import BoundingBox, Near, PhotoQuery
+from tagger.system.geo import distance_km
+
+
+class Area(Protocol):
+    """The conditions are for photos that are selected with their positions."""
+
+    @property
+    def landmarks(self) -> frozenset[int]:
+        """The ids of the landmarks inside."""
+        ...
+
+    @property
+    def counts_located(self) -> bool:
+        """Whether landmarks count for photos with a position elsewhere, too."""
+        ...
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        """They return each photo with a position inside once, and perhaps others."""
+        ...
+
+    @property
+    def has_position(self) -> Condition:
+        """Whether the photo's position is inside; true for some others too, so that `contains` decides."""
+        ...
+
+    @property
+    def landmarks_count(self) -> Condition:
+        """Whether the photo is in the area if it shows a landmark inside, although its position is not."""
+        ...
+
+    def contains(self, row: Row[Any]) -> bool:
+        """Whether the position of the photo of `row` is inside."""
+        ...
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        """The same as `landmarks_count`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Circle:
+    """Photos with a position in the circle. For photos without a position, their landmarks count."""
+
+    near: Near
+    landmarks: frozenset[int]
+    counts_located: ClassVar[bool] = False
+
+    @classmethod
+    def resolve(cls, connection: Connection, near: Near) -> Self:
+        """Find the landmarks inside."""
+        found = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
+        return cls(near, frozenset(landmark.id for landmark in found))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        return (BoxScan(self.box),)
+
+    @property
+    def has_position(self) -> Condition:
+        return self.box.condition
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return positions.c.photo_id.is_(None)
+
+    def contains(self, row: Row[Any]) -> bool:
+        near = self.near
+        return (
+            row.source is not None
+            and distance_km(near.latitude, near.longitude, row.latitude, row.longitude) <= near.radius_km
+        )
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        return row.source is None
+
+    @property
+    def box(self) -> Box:
+        return Box.around(self.near)
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Photos with a position in the box. For photos without a position, their landmarks count."""
+
+    bounds: BoundingBox
+    landmarks: frozenset[int]
+    counts_located: ClassVar[bool] = False
+
+    @classmethod
+    def resolve(cls, connection: Connection, bounds: BoundingBox) -> Self:
+        """Find the landmarks inside."""
+        found = landmarks_within(connection, bounds.contains)
+        return cls(bounds, frozenset(landmark.id for landmark in found))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        return (BoxScan(self.box),)
+
+    @property
+    def has_position(self) -> Condition:
+        return self.box.condition
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return positions.c.photo_id.is_(None)
+
+    def contains(self, row: Row[Any]) -> bool:
+        return row.source is not None and self.bounds.contains(row.latitude, row.longitude)
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        return row.source is None
+
+    @property
+    def box(self) -> Box:
+        return Box.of(self.bounds)
+
+
+@dataclass(frozen=True)
+class Country:
+    """Photos with a position in one of these countries, and those of their landmarks. `names`: the countries in positions."""
+
+    names: tuple[str, ...]
+    landmarks: frozenset[int]
+    counts_located: ClassVar[bool] = True
+
+    @classmethod
+    def resolve(cls, connection: Connection, countries: Sequence[str]) -> Self:
+        """Raises:
+        CountryNotFound: no landmark and no position is in one of `countries`.
+        """
+        of_positions = position_countries(connection)
+        found = [landmarks_in_country(connection, country, of_positions) for country in countries]
+        normal = {normalize_name(country) for country in countries}
+        names = (name for name in of_positions if normalize_name(name) in normal)
+        return cls(tuple(names), frozenset(each.id for each in chain.from_iterable(found)))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        return self.scans_in(None)
+
+    def scans_in(self, box: Box | None) -> Sequence[IndexScan]:
+        """The scans of photos whose positions are in the box, too; None: anywhere."""
+        return tuple(BoxScan(box, name) for name in self.names)
+
+    @property
+    def has_position(self) -> Condition:
+        return off_index(positions.c.country).in_(self.names)
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return or_(positions.c.country.is_(None), positions.c.country.not_in(self.names))
+
+    def contains(self, row: Row[Any]) -> bool:
+        return row.country in self.names
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:  # noqa: ARG002 - also if the position is elsewhere
+        return True
+
+
+def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
+    """The areas of `query`; photos must be in all of them.
+
+    Raises:
+        CountryNotFound: no landmark and no position is in the country.
+    """
+    if query.near is not None:
+        yield Circle.resolve(connection, query.near)
+    if query.box is not None:
+        yield Rectangle.resolve(connection, query.box)
+    if query.country:
+        yield Country.resolve(connection, query.country)
+
+
+def position_countries(connection: Connection) -> list[str]:
+    """The countries of all positions, in order. Reads one row of the index for each."""
+    first = select(func.min(positions.c.country).label("country")).cte(recursive=True)
+    after = select(func.min(positions.c.country)).where(positions.c.country > first.c.country)
+    countries = first.union_all(select(after.scalar_subquery()).where(first.c.country.is_not(None)))
+    found = select(countries.c.country).where(countries.c.country.is_not(None))
+    return sorted(connection.scalars(found))

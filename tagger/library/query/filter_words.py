@@ -1,0 +1,179 @@
+"""The active filters of photos in words, as the chips of the page have them.
+
+Options are those of an address: each has a text, or several.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from tagger.library.query.area_words import box_text, near_text
+from tagger.library.query.options import PhotoQuery
+from tagger.system.number_format import percent
+from tagger.system.time_format import day_text
+
+Options = Mapping[str, str | tuple[str, ...]]
+
+WHICH = {
+    "any_rank": "All classified",
+    "unknown": "Unknown",
+    "untagged": "Not classified",
+    "failed": "Failed",
+    "dismissed": "Not a landmark",
+}
+"""Choices of the form beside photos with a landmark, by query option."""
+WITH_LANDMARK = "With a landmark"
+"""The choice of the form without any of these options."""
+WITH_LANDMARK_CHIP = WITH_LANDMARK.lower()
+
+_OF_ACCEPTED_TAGS = ("landmark", "country")
+"""Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
+_OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
+"""Options that tags without acceptance match too, with `any_rank`."""
+_OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
+"""Options that select photos without a landmark, too."""
+
+POSITIONS = {
+    "camera": "GPS",
+    "landmark": "From a landmark",
+    "track": "GPS track",
+    "neighbour": "Estimated",
+    "any": "With a position",
+    "none": "Without a position",
+}
+"""Choices of the form for where positions come from."""
+
+_POSITION_CHIPS = {
+    "camera": "position: GPS",
+    "landmark": "position: from a landmark",
+    "track": "position: GPS track",
+    "neighbour": "position: estimated",
+    "any": "with a position",
+    "none": "without a position",
+}
+
+VERDICTS = {
+    "confirmed": "Confirmed",
+    "rejected": "Rejected",
+    "corrected": "Corrected",
+    "any": "With a verdict",
+    "none": "Without a verdict",
+}
+"""Choices of the form for verdicts."""
+
+_VERDICT_CHIPS = {value: name.lower() for value, name in VERDICTS.items()}
+
+_CHIP_TEXTS = {
+    "landmark": "{}",
+    "country": "{}",
+    "near": "{}",
+    "box": "{}",
+    "position": "{}",
+    "verdict": "{}",
+    "camera": "{}",
+    "trip": "trip {}",
+    "job": "job {}",
+    "min_score": "score from {}",
+    "under": "in {}",
+    "year": "{}",
+    "taken_after": "from {}",
+    "taken_before": "before {}",
+    "model": "classified by {}",
+    "unknown": "unknown",
+    "untagged": "not classified yet",
+    "failed": "failed",
+    "dismissed": "not a landmark",
+}
+_DATES = ("taken_after", "taken_before")
+
+
+def is_of_accepted_tags(options: Collection[str]) -> bool:
+    """Whether the form leaves `any_rank` out of these options."""
+    return any(option in options for option in _OF_ACCEPTED_TAGS)
+
+
+def selects_all_photos(options: Collection[str]) -> bool:
+    """Whether these options select photos without a landmark, too, if the form chooses no outcome, landmark or country."""
+    return any(option in options for option in _OF_ALL_PHOTOS)
+
+
+def selects_with_landmark(options: Collection[str]) -> bool:
+    """Whether these options select photos with a landmark alone, and none of them says so."""
+    return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
+
+
+def description(
+    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
+) -> str:
+    """All filters in words: those of `active_filters`, and `any_rank`."""
+    words = [text for text, _ in active_filters(options, query, landmarks, trip_name)]
+    if "any_rank" in options and any(option in options for option in _OF_TAGS):
+        words.append("guesses too")
+    elif "any_rank" in options:
+        words.insert(0, "all classified photos")
+    return ", ".join(words)
+
+
+def active_filters(
+    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
+) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each active filter in words, and the options that remove it; `any_rank` is none.
+
+    `landmarks`: names by slug. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
+    filter of most queries is that photos have a landmark.
+    """
+    year = whole_year(query)
+    if selects_with_landmark(options):
+        yield WITH_LANDMARK_CHIP, {"any_rank": 1}
+    for option, values in options.items():
+        if option in _CHIP_TEXTS and not (year and option in _DATES):
+            for value, removed in _without_each(option, values):
+                yield (
+                    _CHIP_TEXTS[option].format(_value_text(query, option, value, landmarks, trip_name)),
+                    removed,
+                )
+    if year:
+        yield year, dict.fromkeys(_DATES)
+
+
+def _value_text(
+    query: PhotoQuery, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
+) -> str:
+    if option == "near" and query.near:
+        return near_text(query.near)
+    if option == "box" and query.box:
+        return box_text(query.box)
+    if option == "min_score":
+        return percent(float(value))
+    if option == "trip":
+        return trip_name or value
+    if option in _DATES:
+        return _date_text(value)
+    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": landmarks}
+    return texts.get(option, {}).get(value, value)
+
+
+def _date_text(value: str) -> str:
+    """The day in words; a time of day, and what is no date, as typed."""
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
+
+
+def whole_year(query: PhotoQuery) -> str | None:
+    """Return the year that the dates of a query stand for, as text."""
+    first, end = query.taken_after, query.taken_before
+    if first is None or end is None or end.year != first.year + 1:
+        return None
+    is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
+    return str(first.year) if is_whole else None
+
+
+def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each value, and the options that remove it."""
+    if isinstance(values, tuple):
+        for value in values:
+            yield value, {option: tuple(other for other in values if other != value) or None}
+    else:
+        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))

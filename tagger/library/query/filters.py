@@ -1,0 +1,342 @@
+"""A query with its names resolved to ids, as SQL conditions and as a selection of tags.
+
+Knows nothing of how photos are read (see index_scan and find).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from sqlalchemy import Connection, Row, and_, false, or_, select, true
+
+from tagger.database.enums import Outcome
+from tagger.database.tables import (
+    FAILING,
+    PRESENT,
+    UNTAGGED,
+    contents,
+    jobs,
+    models,
+    photos,
+)
+from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
+from tagger.library.catalog.cameras import find_cameras
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.landmarks import (
+    Landmark,
+    find_landmark,
+    landmark_with_slug,
+    landmarks_in_country,
+    landmarks_near,
+    landmarks_within,
+)
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.areas import Area, position_countries, query_areas
+from tagger.library.query.index_scan import Condition, off_index
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.path_ranges import PathRange, path_ranges
+from tagger.library.query.photo_conditions import (
+    has_position_of,
+    has_tag_score,
+    has_verdict_of,
+    is_confirmed_or_taught,
+    is_of_job,
+    is_rejected_once,
+    is_shared,
+    taken_in,
+)
+from tagger.library.query.tag_conditions import has_tag, is_first_copy
+
+if TYPE_CHECKING:
+    from tagger.library.trips.grouping import Trip
+
+
+@dataclass(frozen=True)
+class ScanRole:
+    """What a scan returns: all photos, those of a landmark, or those of an area: by position, or by a landmark inside."""
+
+    landmark_id: int | None = None
+    area: Area | None = None
+
+
+AddedOption = Literal["landmark", "place"]
+"""A kind of option that a facet adds to a query, with each of its values: a landmark; or a position or an area."""
+
+
+@dataclass(frozen=True)
+class ResolvedQuery:
+    """A query with ids instead of names.
+
+    With an `added` option, it selects all photos that the query can have with any value of that option: facets count these by value.
+    """
+
+    query: PhotoQuery
+    landmark_ids: tuple[int, ...]
+    areas: tuple[Area, ...]
+    model_id: int | None
+    ranges: "tuple[PathRange, ...]"
+    trip: "Trip | None" = None
+    camera_ids: tuple[int, ...] = ()
+    added: AddedOption | None = None
+
+    @classmethod
+    def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
+        """Look up the names of `query`.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+        """
+        if query.job is not None:
+            _check_job(connection, query.job)
+        return cls(
+            query=query,
+            landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
+            areas=tuple(query_areas(connection, query)),
+            model_id=None if query.model is None else _model_id(connection, query.model),
+            ranges=tuple(path_ranges(connection, query.under, root_paths)),
+            trip=None if query.trip is None else _trip(connection, query, query.trip),
+            camera_ids=tuple(
+                sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
+            ),
+        )
+
+    def conditions(self, role: ScanRole) -> tuple[Condition, ...]:
+        """The SQL conditions that the scan itself does not fulfil; `select_tags` decides about the rest."""
+        return (photos.c.gone_since.is_(None), *self._tag_conditions(role), *self._photo_conditions(role))
+
+    def _tag_conditions(self, role: ScanRole) -> Iterator[Condition]:
+        if self.query.sort is not None:
+            yield from self._exact_tag_conditions()
+            return
+        if role.landmark_id is None:
+            yield self._has_outcome()
+            if self.query.min_score is not None:
+                yield has_tag_score(self.query.min_score)
+        if self.landmark_ids and role.landmark_id not in self.landmark_ids:
+            yield self._shows(self.landmark_ids)
+
+    def _exact_tag_conditions(self) -> Iterator[Condition]:
+        """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
+        query = self.query
+        if not self.needs_accepted_tag:
+            yield self._has_outcome()
+        if query.unknown:
+            yield ~has_tag()
+        elif self.needs_accepted_tag or self._has_tag_options:
+            yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
+
+    def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
+        query = self.query
+        for area in self.areas:
+            if area is not role.area:
+                yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
+            elif role.landmark_id is not None:
+                yield area.landmarks_count
+        yield from self._membership_conditions()
+        yield from self._dismissal_conditions()
+        yield from self._file_conditions()
+        if self.model_id is not None:
+            yield off_index(contents.c.model_id) == self.model_id
+        if query.distinct and not self.copies_may_differ:
+            yield is_first_copy(self._file_conditions())
+
+    def _shows(self, landmarks: Collection[int]) -> Condition:
+        ids = self._chosen(landmarks)
+        return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
+
+    def _dismissal_conditions(self) -> Iterator[Condition]:
+        if self.query.dismissed:
+            yield is_dismissed(photos.c.content_id)
+        elif self.query.unknown:
+            yield ~is_dismissed(photos.c.content_id)
+
+    def _membership_conditions(self) -> Iterator[Condition]:
+        if self.query.position is not None:
+            yield has_position_of(self.query.position)
+        if self.query.verdict is not None:
+            yield has_verdict_of(self.query.verdict)
+        if self.trip is not None:
+            from tagger.library.trips.find import is_of_trip
+
+            yield is_of_trip(self.trip)
+        if self.query.job is not None:
+            yield is_of_job(self.query.job)
+        if self.query.share is not None:
+            yield is_shared(self.query.share)
+
+    def _file_conditions(self) -> Iterator[Condition]:
+        query = self.query
+        if query.under:
+            yield or_(false(), *(range_.filter for range_ in self.ranges))
+        if self.camera_ids:
+            yield off_index(photos.c.camera_id).in_(self.camera_ids)
+        if query.year:
+            yield or_(*(taken_in(off_index(photos.c.taken_at), year) for year in query.year))
+        if query.taken_after is not None:
+            yield off_index(photos.c.taken_at) >= query.taken_after
+        if query.taken_before is not None:
+            yield off_index(photos.c.taken_at) < query.taken_before
+
+    def select_tags(
+        self, row: Row[Any], photo_tags: Sequence[Row[Any]], role: ScanRole
+    ) -> Sequence[Row[Any]] | None:
+        """The tags to return of all `photo_tags` of a photo; None: the photo does not match, or another scan returns it."""
+        matching = [tag for tag in photo_tags if self._matches(tag)]
+        if not all(_is_in(area, row, matching) for area in self.areas):
+            return None
+        if not self._belongs_to_scan(row, matching, role):
+            return None
+        query = self.query
+        if query.untagged or query.failed or query.unknown or query.dismissed:
+            matches = not any(tag.accepted for tag in photo_tags)
+            return (photo_tags if query.any_rank else ()) if matches else None
+        if not matching and (self.needs_accepted_tag or self._has_tag_options):
+            return None
+        return photo_tags if query.any_rank else matching
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether only photos with a verdict on a landmark match."""
+        return self.query.verdict not in (None, "none")
+
+    @property
+    def needs_accepted_tag(self) -> bool:
+        """Whether photos without an accepted tag do not match."""
+        query = self.query
+        others = query.unknown or query.untagged or query.failed or query.dismissed
+        return not (others or query.any_rank or self._selects_untagged)
+
+    @property
+    def _selects_untagged(self) -> bool:
+        """Whether the query asks for photos of a position, an area, a trip, a job, a share or a verdict, and for no tags."""
+        return (self.copies_may_differ or self.query.verdict is not None) and not self._has_tag_options
+
+    @property
+    def copies_may_differ(self) -> bool:
+        """Whether exact copies may differ in what the query asks for."""
+        query = self.query
+        if self.added == "place":
+            return True
+        options = (query.position, query.trip, query.job, query.share)
+        return any(option is not None for option in options) or bool(self.areas)
+
+    @property
+    def _has_tag_options(self) -> bool:
+        return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+
+    def landmarks_of(self, area: Area) -> tuple[int, ...]:
+        """The landmarks in the area whose photos can match although their positions are elsewhere, or not known."""
+        query = self.query
+        is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
+        needs_position = query.position not in (None, "none")
+        if (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located):
+            return ()
+        return self._chosen(area.landmarks)
+
+    def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
+        """Those of the landmarks that the query names, in order; if it names none, all."""
+        return tuple(
+            sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
+        )
+
+    def is_elsewhere(self, row: Row[Any], role: ScanRole) -> bool:
+        """Whether the position of a photo alone says that it does not match, or that another scan returns it."""
+        return any(
+            not area.contains(row)
+            and ((area is role.area and role.landmark_id is None) or not area.counts_landmarks(row))
+            for area in self.areas
+        )
+
+    def _has_outcome(self) -> Condition:
+        if self.query.untagged or self.query.failed:
+            waits_or_fails = UNTAGGED if self.query.untagged else and_(PRESENT, FAILING)
+            # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
+            return and_(
+                waits_or_fails, or_(photos.c.content_id.is_(None), off_index(contents.c.outcome).is_(None))
+            )
+        if self.query.dismissed:
+            return true()
+        if self.query.unknown:
+            outcome = off_index(contents.c.outcome)
+            return and_(outcome.is_not(None), or_(outcome == Outcome.UNKNOWN, is_rejected_once()))
+        selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
+        is_unclassified_too = selects_each or self.has_verdict
+        if is_unclassified_too and self._selects_untagged and not self.query.any_rank:
+            return true()
+        if not self.needs_accepted_tag:
+            return off_index(contents.c.outcome).is_not(None)
+        return or_(off_index(contents.c.outcome) == Outcome.TAGGED, is_confirmed_or_taught())
+
+    def _matches(self, tag: Row[Any]) -> bool:
+        if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
+            return False
+        if self.landmark_ids and tag.landmark_id not in self.landmark_ids:
+            return False
+        min_score = self.query.min_score
+        return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
+
+    def _belongs_to_scan(self, row: Row[Any], matching: Sequence[Row[Any]], role: ScanRole) -> bool:
+        """A photo that several scans of an area read is returned by the first of them alone."""
+        if role.area is None:
+            return True
+        if role.landmark_id is None:
+            return role.area.contains(row)
+        first = min(role.area.landmarks.intersection(tag.landmark_id for tag in matching), default=None)
+        return first == role.landmark_id and not role.area.contains(row)
+
+
+def _is_in(area: Area, row: Row[Any], matching: Sequence[Row[Any]]) -> bool:
+    if area.contains(row):
+        return True
+    return area.counts_landmarks(row) and any(tag.landmark_id in area.landmarks for tag in matching)
+
+
+def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:
+    """The landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all. Slugs by id.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    matches: list[list[Landmark]] = []
+    if query.landmark:
+        matches.append(_landmarks(connection, query))
+    if query.country:
+        countries = position_countries(connection)
+        found = (landmarks_in_country(connection, name, countries) for name in query.country)
+        matches.append(list(chain.from_iterable(found)))
+    if query.near is not None:
+        matches.append(
+            landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
+        )
+    if query.box is not None:
+        matches.append(landmarks_within(connection, query.box.contains))
+    slugs = [{landmark.id: landmark.slug for landmark in landmarks} for landmarks in matches]
+    return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
+
+
+def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
+    find = landmark_with_slug if query.by_slug else find_landmark
+    return [find(connection, name) for name in query.landmark]
+
+
+def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
+    from tagger.library.trips.find import find_trip
+
+    trip = find_trip(connection, trip_id)
+    if query.trip_moment is not None and not trip.contains(query.trip_moment):
+        raise TripNotFound(trip=trip_id)
+    return trip
+
+
+def _model_id(connection: Connection, name: str) -> int:
+    model_id = connection.scalar(select(models.c.id).where(models.c.name == name))
+    if model_id is None:
+        names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
+        raise ModelNotFound(name=name, names=", ".join(names) or "none is registered")
+    return int(model_id)
+
+
+def _check_job(connection: Connection, job: int) -> None:
+    if connection.scalar(select(jobs.c.id).where(jobs.c.id == job)) is None:
+        raise JobNotFound(job=job)

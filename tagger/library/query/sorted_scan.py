@@ -1,0 +1,202 @@
+"""Results in an order: by date, name or score. A sorted scan reads along an index, or sorts the few photos that other scans find."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select
+
+from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
+from tagger.errors import QueryOptionInvalid
+from tagger.library.catalog.month_photos import NO_MONTH
+from tagger.library.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.tag_conditions import best_accepted_score, is_rejected
+from tagger.library.query.tagged_photos import select_photos
+
+MOST_CANDIDATES = 10_000
+"""Photos that PostgreSQL looks up for a page along the index of an order, at most. Where it is read at all, one in a hundred matches, or more."""
+
+
+@dataclass(frozen=True)
+class SortedScan:
+    """Photos in the order of `keys`, which are unique together. `among`: whether a photo is one of those to sort; None: an index has the order."""
+
+    keys: tuple[ColumnElement[Any], ...]
+    types: tuple[type, ...]
+    descending: bool = False
+    conditions: tuple[Condition, ...] = ()
+    among: Condition | None = field(default=None, compare=False)
+    landmark_id: None = None
+
+    def page(self, connection: Connection, request: PageRequest) -> ScanPage:
+        if self.among is None and connection.dialect.name != "sqlite":
+            return self._page_of_candidates(connection, request)
+        found = connection.execute(self.statement(request).limit(request.rows)).all()
+        return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
+
+    def _page_of_candidates(self, connection: Connection, request: PageRequest) -> ScanPage:
+        """The photos of a page among the next MOST_CANDIDATES; it may be short.
+
+        PostgreSQL would look up all photos of a landmark, or sort all of a month, before it reads along the index of an
+        order. If it is asked for few photos in this order, and then for those of them that match, it reads along the index.
+        """
+        statement = self._lazy_statement(request, MOST_CANDIDATES)
+        found = connection.execute(statement.limit(request.rows)).all()
+        if len(found) == request.rows:
+            return ScanPage(found, self.key(found[-1]))
+        candidates = self._ordered_ids(self._directed(request), MOST_CANDIDATES)
+        last = connection.execute(select(candidates).offset(MOST_CANDIDATES - 1)).one_or_none()
+        return ScanPage(found, None if last is None else self.key(last))
+
+    def key(self, row: Row[Any]) -> Key:
+        return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
+
+    def contains(self, connection: Connection, row: Row[Any]) -> bool:
+        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
+
+    def size(self, connection: Connection, limit: int) -> int:  # noqa: ARG002 - there is no other plan to choose
+        return limit
+
+    def photo_ids(self) -> Select[Any]:
+        return select(photos.c.id).where(*self.conditions)
+
+    def accepts(self, key: Key) -> bool:
+        return len(key) == len(self.types) and all(
+            is_id(part) if type_ is int else isinstance(part, type_)
+            for part, type_ in zip(key, self.types, strict=True)
+        )
+
+    def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
+        """The ids and keys alone of a page after `skip` photos."""
+        statement = self.statement(request)
+        names = ("id", *(f"key_{number}" for number in range(len(self.keys))))
+        columns = (statement.selected_columns[name] for name in names)
+        ids = statement.with_only_columns(*columns, maintain_column_froms=True)
+        return connection.execute(ids.offset(skip).limit(request.rows)).all()
+
+    def count(self, connection: Connection, request: PageRequest) -> int:
+        """How many photos there are from the request's key on."""
+        every = (
+            self.statement(request).order_by(None).with_only_columns(func.count(), maintain_column_froms=True)
+        )
+        return connection.scalar(every) or 0
+
+    def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
+        """The photo as a row of this scan, also if it is not among those to sort; None: the scan has no place for it."""
+        request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
+        return connection.execute(replace(self, among=None).statement(request)).one_or_none()
+
+    def statement(self, request: PageRequest) -> Select[Any]:
+        """The query for photos of a page, in order, with their keys."""
+        if self.among is not None:
+            return self._lazy_statement(request)
+        in_order = self._directed(request)
+        return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
+
+    def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
+        """The same, with the request's conditions checked in order until the page is full; of the first `candidates` alone."""
+        in_order = self._directed(request)
+        photo_id, *keys = self._ordered_ids(in_order, candidates).c
+        found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
+        return found.order_by(*(key.desc() if in_order.backwards else key for key in keys))
+
+    def _directed(self, request: PageRequest) -> PageRequest:
+        return replace(request, backwards=request.backwards != self.descending)
+
+    def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
+        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
+        keys = tuple(off_index(key) for key in self.keys)
+        among = () if self.among is None else (self.among,)
+        ids = select(photos.c.id, *self._labelled_keys()).where(*among, *self.conditions)
+        return request.in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
+
+    def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
+        return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
+
+
+def sorted_scans(
+    query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
+) -> Iterator[SortedScan]:
+    """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
+    if query.sort == "name":
+        yield SortedScan(
+            (photos.c.root_id, photos.c.path, photos.c.path_bytes), (int, str, bytes), among=among
+        )
+        return
+    if query.sort == "score":
+        yield SortedScan(
+            (best_accepted_score(landmark_ids), photos.c.id), (float, int), descending=True, among=among
+        )
+        return
+    dates = (query.taken_after, query.taken_before, query.trip)
+    is_dated = bool(query.year) or any(each is not None for each in dates)
+    if month != NO_MONTH:
+        during = (*_during(query, month), *_waiting(query))
+        by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
+        yield SortedScan(*by_date, query.sort == "newest", during, among)
+    if month == NO_MONTH or (month is None and not is_dated):
+        # Photos that wait have no date yet: not the index of dates is to be read, but that of these photos.
+        taken_at = off_index(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
+        undated = (taken_at.is_(None), *_waiting(query))
+        yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
+
+
+def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
+    """The condition of the index that has in order of time the photos that wait or fail alone."""
+    if query.untagged:
+        return (UNTAGGED,)
+    return (FAILING,) if query.failed else ()
+
+
+def candidate_scans(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
+    """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
+
+    Those without a candidate come last. If there are few photos, they are sorted; otherwise an index has those with a candidate. The
+    scans and keys are the same, since the photos can become few or many between two pages.
+    """
+    # Under its own name: conditions of the query are about other tags of the photo.
+    tag = tags.alias("candidate")
+    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected(tag))
+    has_candidate = exists().where(candidate)
+    types = (float, int, int)
+    if is_small:
+        score = select(tag.c.score).where(candidate).scalar_subquery()
+        yield SortedScan(
+            (score, photos.c.content_id, photos.c.id),
+            types,
+            descending=True,
+            conditions=(has_candidate,),
+            among=among,
+        )
+    else:
+        # With a range of scores, SQLite reads along their index rather than sort all photos.
+        along_index = (candidate, tag.c.score.between(0, 1))
+        keys = (tag.c.score, tag.c.content_id, photos.c.id)
+        yield SortedScan(keys, types, descending=True, conditions=along_index)
+    yield SortedScan((photos.c.id,), (int,), conditions=(~has_candidate,), among=among)
+
+
+def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:
+    # The first condition also keeps photos without a date out of the scan, and so out of its keys.
+    first, end = query.taken_between
+    yield photos.c.taken_at >= first
+    if end is not None:
+        yield photos.c.taken_at < end
+    if month is not None:
+        first_of_month, end_of_month = _limits(month)
+        yield photos.c.taken_at >= first_of_month
+        if end_of_month is not None:
+            yield photos.c.taken_at < end_of_month
+
+
+def _limits(month: str) -> tuple[datetime, datetime | None]:
+    try:
+        first = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - local time
+    except ValueError:
+        reason = f"{month!r} is not a month. Write it like 2024-06, or {NO_MONTH} for photos without a date"
+        raise QueryOptionInvalid(option="month", reason=reason) from None
+    if (first.year, first.month) == (9999, 12):
+        return first, None
+    return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)

@@ -1,0 +1,48 @@
+"""Why a tag is accepted, or not, although its score says otherwise: the photo's position, in words. And why a guess is refused."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from tagger.database.enums import PositionSource
+from tagger.library.catalog.landmark_reaches import farthest_km
+from tagger.library.catalog.landmarks import Landmark
+from tagger.photos.origin import PhotoOrigin
+from tagger.system.geo import distance_km
+
+_SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
+
+
+def tag_reason(tag: Row[Any], source: str | None) -> str | None:
+    """The reason of an effective tag, for a photo whose position has this source; None: its score, or a verdict."""
+    if tag.position_odds is None or tag.verdict is not None:
+        return None
+    state = "accepted" if tag.accepted else "not accepted"
+    if source in _SOURCES:
+        return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
+    return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"
+
+
+def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
+    """Why the best prediction for a photo is no guess: it was taken elsewhere, by what a GPS receiver measured. None: it is one.
+
+    `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
+    """
+    if tag.position_odds is not None:
+        by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
+        return f"{distance_text(tag.distance_m)} away by {by}"
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _SOURCES:
+        return None
+    if landmark.latitude is None or landmark.longitude is None:
+        return None
+    distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
+    if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
+        return None
+    return f"{distance_text(distance * 1000)} away by {_SOURCES[PositionSource(photo.source)]}"
+
+
+def distance_text(metres: float) -> str:
+    """`210 m`, `9,560 km`."""
+    if metres < 995:
+        return f"{metres:.0f} m"
+    return f"{metres / 1000:.1f} km" if metres < 9950 else f"{metres / 1000:,.0f} km"

@@ -1,0 +1,258 @@
+"""Photos as query results: path, outcome, and effective tags with the names of their landmarks.
+
+Reads rows and names. Which photos to read is decided in find and details.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.landmarks import Landmark, all_landmarks
+from tagger.library.catalog.roots import Root, RootPaths, list_roots
+from tagger.library.query.guesses import best_guess
+from tagger.library.query.tag_reasons import guess_refusal, tag_reason
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A landmark of a photo, after verdicts.
+
+    `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
+    no rank; one from a verdict alone has no score, label or model either. If the photo's position turned what the score says,
+    `position_odds` is by how much it made the landmark likelier, `distance_m` how far the photo was taken from it, and `reason` says
+    both in words.
+    """
+
+    landmark: str
+    name: str
+    label: str | None
+    score: float | None
+    rank: int | None
+    accepted: bool
+    verdict: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+    model: str | None
+    source: str
+    position_odds: float | None
+    distance_m: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a photo was taken, in degrees; in 90 % of cases, the true position is within `error_m` metres.
+
+    `source` is `camera`, `landmark`, `track` or `neighbour`. Country, region and city are those of the nearest city.
+    """
+
+    latitude: float
+    longitude: float
+    error_m: float
+    source: str
+    country: str | None
+    region: str | None
+    city: str | None
+
+    @property
+    def text(self) -> str:
+        """The position with its error, for people."""
+        error = f"{self.error_m:.0f} m" if self.error_m < 1000 else f"{self.error_m / 1000:.1f} km"
+        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {error}"
+
+    @property
+    def place(self) -> str:
+        """City and country, as far as they are known."""
+        return ", ".join(part for part in (self.city, self.country) if part)
+
+
+@dataclass(frozen=True)
+class TaggedPhoto:
+    """A photo with tags. `path` is absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
+
+    `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
+    `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
+    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km away by GPS`. `is_dismissed`: a person put it away as not a landmark.
+    """
+
+    id: int
+    path: str
+    outcome: Outcome | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    tags: tuple[Tag, ...]
+    position: Position | None
+    files: int = 1
+    similarity: float | None = None
+    guess: Tag | None = None
+    refusal: str | None = None
+    is_dismissed: bool = False
+
+
+TagRows = Mapping[int, Sequence[Row[Any]]]
+"""Rows of effective tags by content id, best rank first."""
+
+
+_raw_files = photos.alias("raw_files")
+_RAW_FILES = (
+    select(func.count())
+    .where(_raw_files.c.primary_id == photos.c.id, _raw_files.c.gone_since.is_(None))
+    .correlate(photos)
+    .scalar_subquery()
+    .label("raw_file_count")
+)
+_POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
+
+
+def select_photos() -> Select[Any]:
+    """A query for photos and their contents, including photos whose file is gone."""
+    return select(
+        photos.c.id,
+        photos.c.root_id,
+        photos.c.path,
+        photos.c.path_bytes,
+        photos.c.taken_at,
+        photos.c.failure_kind,
+        photos.c.origin,
+        photos.c.content_id,
+        contents.c.digest,
+        contents.c.width,
+        contents.c.height,
+        contents.c.outcome,
+        _RAW_FILES,
+        is_dismissed(photos.c.content_id).label("is_dismissed"),
+        positions.c.photo_id,
+        *_POSITION_COLUMNS,
+    ).select_from(
+        photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(
+            positions, positions.c.photo_id == photos.c.id
+        )
+    )
+
+
+def tag_rows(connection: Connection, content_ids: Collection[int]) -> TagRows:
+    """The effective tags of the contents, best first, including rejected ones and those that are not accepted."""
+    grouped: dict[int, list[Row[Any]]] = {}
+    if content_ids:
+        query = select(effective_tags).where(effective_tags.c.content_id.in_(content_ids))
+        for row in connection.execute(query):
+            grouped.setdefault(row.content_id, []).append(row)
+    for rows in grouped.values():
+        rows.sort(key=best_first)
+    return grouped
+
+
+def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:
+    """The order of an image's tags: by the model's rank, then taught ones by score, then those that are only confirmed."""
+    return tag.rank is None, tag.rank or 0, -(tag.score or 0.0), tag.landmark_id
+
+
+class NameCache:
+    """Roots, landmarks, models and labels by id. Reads them once, and again when it meets a new id."""
+
+    def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
+        self._root_paths = root_paths
+        self._read(connection)
+
+    def photo(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        photo_tags: Sequence[Row[Any]],
+        selected: Sequence[Row[Any]],
+    ) -> TaggedPhoto:
+        """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
+        guess = None if row.is_dismissed else best_guess(photo_tags)
+        return TaggedPhoto(
+            id=row.id,
+            path=self.path(connection, row),
+            outcome=_outcome(row, photo_tags),
+            digest=row.digest,
+            width=row.width,
+            height=row.height,
+            taken_at=row.taken_at,
+            tags=tuple(self._tag(connection, tag, row.source) for tag in selected),
+            position=_position(row),
+            files=1 + row.raw_file_count,
+            guess=None if guess is None else self._tag(connection, guess, row.source),
+            refusal=None
+            if guess is None
+            else guess_refusal(
+                guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
+            ),
+            is_dismissed=bool(row.is_dismissed),
+        )
+
+    def path(self, connection: Connection, row: Row[Any]) -> str:
+        """The absolute path of the photo of `row`."""
+        return str(self._root(connection, row.root_id).path_of(row.path, row.path_bytes))
+
+    def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
+        if landmark_id not in self._landmarks:
+            self._read(connection)
+        return self._landmarks[landmark_id]
+
+    def _root(self, connection: Connection, root_id: int) -> Root:
+        if root_id not in self._roots:
+            self._read(connection)
+        return self._roots[root_id]
+
+    def _tag(self, connection: Connection, row: Row[Any], position_source: str | None) -> Tag:
+        landmark = self.landmark(connection, row.landmark_id)
+        if row.model_id is not None and row.model_id not in self._models:
+            self._read(connection)
+        return Tag(
+            landmark=landmark.slug,
+            name=landmark.display_name,
+            label=self._labels(connection, row.model_id).get(row.landmark_id),
+            score=row.score,
+            rank=row.rank,
+            accepted=bool(row.accepted),
+            verdict=row.verdict,
+            country=landmark.country,
+            latitude=landmark.latitude,
+            longitude=landmark.longitude,
+            model=self._models.get(row.model_id),
+            source=row.source,
+            position_odds=row.position_odds,
+            distance_m=row.distance_m,
+            reason=tag_reason(row, position_source),
+        )
+
+    def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:
+        if model_id is None:
+            return {}
+        if model_id not in self._labels_of:
+            rows = connection.execute(select(model_labels).where(model_labels.c.model_id == model_id))
+            self._labels_of[model_id] = {row.landmark_id: row.label for row in rows}
+        return self._labels_of[model_id]
+
+    def _read(self, connection: Connection) -> None:
+        self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
+        self._landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
+        self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
+        self._labels_of: dict[int, dict[int, str]] = {}
+        self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
+
+
+def _position(row: Row[Any]) -> Position | None:
+    if row.source is None:
+        return None
+    return Position(**{field.name: getattr(row, field.name) for field in fields(Position)})
+
+
+def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
+    if any(tag.accepted for tag in photo_tags):
+        return Outcome.TAGGED
+    if row.outcome is not None:
+        return Outcome.UNKNOWN
+    return None if row.failure_kind is None else Outcome.FAILED

@@ -1,0 +1,161 @@
+"""A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, literal, select
+
+from tagger.database.column_parts import month_of
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos
+from tagger.library.catalog.kept_counts import kept_photos_by_month
+from tagger.library.catalog.month_photos import ASPECT, ASPECT_UNIT, MonthPhotos
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.filters import ResolvedQuery, ScanRole
+from tagger.library.query.find import PhotoPage, ScanPosition, Search
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.plans import is_of_scans, scan_plans, smallest_scans
+from tagger.library.query.tagged_photos import select_photos
+
+FEWEST_TO_READ_ALL = 300_000
+"""Larger results are counted by reading all photos."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
+
+    `month` is like `2024-06`, or None for photos without a date.
+    """
+
+    month: str | None
+    photos: int
+    aspect: float
+
+
+@dataclass(frozen=True)
+class SectionStart:
+    """A place in a section: `skip` photos after the position `after`; None: after the section's start.
+
+    `month` is that of the section, `none` for photos without a date; None where a result is not in order of time.
+    """
+
+    month: str | None = None
+    after: ScanPosition | None = None
+    skip: int = 0
+
+
+def timeline_sections(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> list[Section]:
+    """The sections of the sorted result, in its order.
+
+    The numbers of all photos, and of those with a landmark, are kept if exact copies are one photo: nothing is counted.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    with database.snapshot() as connection:
+        if is_of_whole_library(query):
+            months = _kept_months(connection, query)
+        else:
+            months = count_months(connection, query, root_paths)
+    return _sections(query, months)
+
+
+def is_of_whole_library(query: PhotoQuery) -> bool:
+    """Whether the numbers of its months are kept."""
+    is_sorted = query.sort is not None
+    return is_sorted and replace(query, any_rank=False) == PhotoQuery(sort=query.sort, distinct=True)
+
+
+def _kept_months(connection: Connection, query: PhotoQuery) -> list[MonthPhotos]:
+    months = kept_photos_by_month(connection, "classified" if query.any_rank else "tagged")
+    if _by_date(query) or not months:
+        return months
+    return [MonthPhotos(None, sum(each.photos for each in months), sum(each.aspects for each in months))]
+
+
+def count_months(
+    connection: Connection, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> list[MonthPhotos]:
+    """The months of the sorted result, counted now; if it is not in order of time, all photos. Raises as `timeline_sections`."""
+    month: ColumnElement[Any] = month_of(photos.c.taken_at) if _by_date(query) else literal(None)
+    resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+    scans, is_small = smallest_scans(connection, scan_plans(resolved), FEWEST_TO_READ_ALL)
+    counted = (
+        select_photos()
+        .with_only_columns(month, func.count(), func.sum(ASPECT), maintain_column_froms=True)
+        .where(*resolved.conditions(ScanRole()))
+    )
+    if is_small:
+        counted = counted.where(is_of_scans(scans))
+    rows = connection.execute(counted.group_by(month) if _by_date(query) else counted)
+    return [MonthPhotos(month, number, int(aspects)) for month, number, aspects in rows if number]
+
+
+def _by_date(query: PhotoQuery) -> bool:
+    return query.sort in ("newest", "oldest")
+
+
+def _sections(query: PhotoQuery, months: Sequence[MonthPhotos]) -> list[Section]:
+    sections = [Section(each.month, each.photos, each.aspects / each.photos / ASPECT_UNIT) for each in months]
+    dated = [each for each in sections if each.month is not None]
+    dated.sort(key=lambda section: section.month or "", reverse=query.sort == "newest")
+    return [*dated, *(each for each in sections if each.month is None)]
+
+
+def find_section_page(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    start: SectionStart,
+    limit: int,
+) -> PhotoPage:
+    """At most `limit` photos of a section.
+
+    Raises:
+        QueryOptionInvalid: the section's month is not one.
+        CursorInvalid: `after` is not a position of this query.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    search = Search.start(database, query, root_paths, start.after, month=start.month)
+    begin = search.begin
+    if start.skip:
+        with database.read() as connection:
+            skipped, end = search.ids(connection, begin, 1, start.skip - 1)
+        if not skipped or end is None:
+            return PhotoPage((), None)
+        begin = end
+    return search.find_page(begin, limit)
+
+
+def find_section_ids(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
+) -> tuple[Sequence[int], ScanPosition | None]:
+    """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
+
+    Raises as `find_section_page`.
+    """
+    search = Search.start(database, query, root_paths, start.after, month=start.month)
+    with database.read() as connection:
+        return search.ids(connection, search.begin, limit, start.skip)
+
+
+def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
+    """How many photos the sorted result has, counted up to `limit`. Raises as `find_section_page`."""
+    ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
+    return len(ids)
+
+
+def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
+    """How many photos that exist have each image, by its digest."""
+    counted = (
+        select(contents.c.digest, func.count())
+        .join(photos, photos.c.content_id == contents.c.id)
+        .where(contents.c.digest.in_(digests), photos.c.gone_since.is_(None))
+        .group_by(contents.c.digest)
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(counted)}

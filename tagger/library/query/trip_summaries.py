@@ -1,0 +1,194 @@
+"""Trips with what their photos show: numbers of photos, landmarks and a cover. Reads only."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
+
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos, tags
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.query.covers import Cover
+from tagger.library.query.tag_conditions import is_rejected, shown_landmarks
+from tagger.library.trips.find import find_trip, find_trips, is_of_trip, list_trips
+from tagger.library.trips.grouping import Trip
+
+_TRIPS_AT_ONCE = 100
+"""In one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
+_NAMING_SHARE = 0.5
+"""A landmark in this share of the photos of a trip without a night names it: `Mont-Saint-Michel, Avranches`."""
+
+
+@dataclass(frozen=True)
+class TripLandmark:
+    """A landmark and its number of photos in a trip."""
+
+    landmark: str
+    name: str
+    photos: int
+
+
+@dataclass(frozen=True)
+class TripSummary:
+    """A trip with its number of photos; of each landmark too, most photos first."""
+
+    trip: Trip
+    photos: int
+    landmarks: tuple[TripLandmark, ...]
+    cover: Cover | None
+
+    @property
+    def name(self) -> str:
+        """The place; on a trip without a night also the landmark that most photos show."""
+        trip = self.trip
+        if self.landmarks and trip.first.date() == trip.last.date():
+            top = self.landmarks[0]
+            if top.photos >= _NAMING_SHARE * self.photos:
+                return f"{top.name}, {trip.name}"
+        return trip.name
+
+    @property
+    def title(self) -> str:
+        """The name with the dates: `Arles and Avignon, 3 May 2019`."""
+        return f"{self.name}, {self.trip.dates}"
+
+
+def trip_summaries(
+    database: Database, taken_after: datetime | None = None, taken_before: datetime | None = None
+) -> list[TripSummary]:
+    """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
+    with database.read() as connection:
+        trips = [
+            trip
+            for trip in reversed(list_trips(connection))
+            if (taken_after is None or trip.last >= taken_after)
+            and (taken_before is None or trip.first < taken_before)
+        ]
+    return _summaries_in_parts(database, trips)
+
+
+def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
+    """The trips with these ids, by id; those that are not found are left out."""
+    with database.read() as connection:
+        trips = find_trips(connection, trip_ids)
+    return dict(zip(trips, _summaries_in_parts(database, list(trips.values())), strict=True))
+
+
+def trip_summary(database: Database, trip_id: str) -> TripSummary:
+    """Raises:
+    TripNotFound: no trip has this id.
+    """
+    with database.read() as connection:
+        (summary,) = _summaries(connection, [find_trip(connection, trip_id)])
+    return summary
+
+
+def trip_of_photo(
+    database: Database, summaries: Sequence[TripSummary], photo_id: int, taken_at: datetime | None
+) -> TripSummary | None:
+    """The trip among these to which a photo belongs; None: to none."""
+    if taken_at is None:
+        return None
+    then = [each for each in summaries if each.trip.first <= taken_at <= each.trip.last]
+    with database.read() as connection:
+        for summary in then:
+            if connection.scalar(select(exists().where(photos.c.id == photo_id, is_of_trip(summary.trip)))):
+                return summary
+    return None
+
+
+def _summaries_in_parts(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+    summaries = list[TripSummary]()
+    for first in range(0, len(trips), _TRIPS_AT_ONCE):
+        with database.read() as connection:
+            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
+    return summaries
+
+
+def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
+    rows = _photos_of(trips)
+    numbers = _photo_numbers(connection, rows)
+    shown = _landmark_numbers(connection, rows)
+    covers = _first_covers(connection, _best_photos(rows))
+    others = [index for index in range(len(trips)) if index not in covers]
+    if others:
+        middle = _first_covers(connection, _middle_photos(_photos_of([trips[index] for index in others])))
+        covers |= {others[index]: cover for index, cover in middle.items()}
+    return [
+        TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
+        for index, trip in enumerate(trips)
+    ]
+
+
+def _photos_of(trips: Sequence[Trip]) -> CTE:
+    """The photos whose files exist as rows of `trip`, its index in the sequence, `unit`, the photo's id, `content_id` and `taken_at`."""
+    return union_all(
+        *(
+            select(
+                literal(index, Integer).label("trip"),
+                photos.c.id.label("unit"),
+                photos.c.content_id,
+                photos.c.taken_at,
+            ).where(is_of_trip(trip), photos.c.gone_since.is_(None))
+            for index, trip in enumerate(trips)
+        )
+    ).cte("photos_of_trips")
+
+
+def _photo_numbers(connection: Connection, rows: CTE) -> dict[int, int]:
+    query = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
+    return {row.trip: row.photos for row in connection.execute(query)}
+
+
+def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripLandmark]]:
+    """By the trip's index, the landmarks in order of their numbers of photos."""
+    shown = shown_landmarks(rows, (rows.c.trip,), min_score=None, any_rank=False).subquery()
+    query = select(shown.c.trip, shown.c.landmark_id, func.count()).group_by(
+        shown.c.trip, shown.c.landmark_id
+    )
+    numbers = connection.execute(query).all()
+    landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
+    found = defaultdict[int, list[TripLandmark]](list)
+    for trip, landmark_id, number in numbers:
+        if landmark_id not in landmarks:
+            continue  # it was merged or removed since
+        landmark = landmarks[landmark_id]
+        found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
+    for each in found.values():
+        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+    return found
+
+
+def _best_photos(rows: CTE) -> Select[Any]:
+    """The photos with an accepted landmark, the best score of each trip at place 1."""
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(tags.c.score.desc(), rows.c.unit))
+    return (
+        select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
+        .join_from(rows, tags, tags.c.content_id == rows.c.content_id)
+        .where(tags.c.accepted == true(), ~is_rejected(tags), ~is_dismissed(tags.c.content_id))
+    )
+
+
+def _middle_photos(rows: CTE) -> Select[Any]:
+    """The classified photos, the one in the middle of each trip at place 1."""
+    is_classified = rows.c.content_id.is_not(None)
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
+    number = func.count().over(partition_by=rows.c.trip)
+    return select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place")).where(
+        is_classified
+    )
+
+
+def _first_covers(connection: Connection, ranked: Select[Any]) -> dict[int, Cover]:
+    """By the trip's index, the photo at place 1 of the trip."""
+    at = ranked.subquery()
+    query = (
+        select(at.c.trip, at.c.unit, contents.c.digest)
+        .join(contents, contents.c.id == at.c.content_id)
+        .where(at.c.place == 1)
+    )
+    return {row.trip: Cover(row.unit, row.digest) for row in connection.execute(query)}

@@ -1,0 +1,134 @@
+"""Names that typed text matches, also with typing errors. Case, accents and punctuation do not matter."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from tagger.library.catalog.landmarks import normalize_name
+
+T = TypeVar("T")
+
+_NOT_OF_WORDS = re.compile(r"[\W_]+")
+_WITHIN_WORDS = re.compile(r"['\u2019.]")
+_LEAST_INSIDE = 3
+"""Letters that a name may have anywhere: fewer are in too many."""
+
+
+class Match(IntEnum):
+    """How a name matches, the best first."""
+
+    WHOLE = 0
+    START = 1
+    START_OF_WORD = 2
+    WORDS = 3
+    """Every word of the text starts one of the name, in any order."""
+    INSIDE = 4
+    SIMILAR = 5
+    """Every word of the text starts one of the name but for one typing error, or two in a long word."""
+
+
+def folded(name: str) -> str:
+    """The form in which names are compared: words of letters and digits, with one space between."""
+    joined = _WITHIN_WORDS.sub("", normalize_name(name))
+    return _NOT_OF_WORDS.sub(" ", joined).strip()
+
+
+@dataclass(frozen=True)
+class _Name(Generic[T]):
+    text: str  # folded
+    words: tuple[tuple[str, int], ...]  # each with its letters
+    thing: T
+
+
+class NameIndex(Generic[T]):
+    """Things by their names, in order of preference: of several that match equally well, the first is the best."""
+
+    def __init__(self, things: Iterable[tuple[T, Iterable[str]]]) -> None:
+        self._names = [
+            _Name(text, tuple((word, _letters(word)) for word in text.split()), thing)
+            for thing, names in things
+            for text in dict.fromkeys(filter(None, map(folded, names)))
+        ]
+
+    def find(self, text: str) -> list[tuple[Match, T]]:
+        """The things with a name that contains the text, the best first; each once."""
+        words = folded(text).split()
+        if not words:
+            return []
+        whole = " ".join(words)
+        return _best((_match(name.text, whole, words), name.thing) for name in self._names)
+
+    def find_similar(self, text: str) -> list[tuple[Match, T]]:
+        """The things of which a name resembles the text; each once."""
+        words = [(word, _letters(word)) for word in folded(text).split()]
+        if not words:
+            return []
+        return _best(
+            (Match.SIMILAR if all(_has_similar(name.words, word) for word in words) else None, name.thing)
+            for name in self._names
+        )
+
+
+def _best(matches: Iterable[tuple[Match | None, T]]) -> list[tuple[Match, T]]:
+    best: dict[int, tuple[Match, T]] = {}
+    for match, thing in matches:
+        if match is not None and (id(thing) not in best or match < best[id(thing)][0]):
+            best[id(thing)] = match, thing
+    return sorted(best.values(), key=lambda found: found[0])
+
+
+def _match(name: str, text: str, words: Sequence[str]) -> Match | None:
+    if text in name:
+        if name == text:
+            return Match.WHOLE
+        if name.startswith(text):
+            return Match.START
+        if f" {text}" in name:
+            return Match.START_OF_WORD
+        return Match.INSIDE if len(text) >= _LEAST_INSIDE else None
+    if len(words) > 1 and all(f" {word}" in f" {name}" for word in words):
+        return Match.WORDS
+    return None
+
+
+def _has_similar(words: Iterable[tuple[str, int]], typed: tuple[str, int]) -> bool:
+    word, letters = typed
+    errors = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
+    for other, other_letters in words:
+        # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
+        if (letters & ~other_letters).bit_count() <= errors and is_similar_start(word, other, errors):
+            return True
+    return False
+
+
+def _letters(word: str) -> int:
+    """The set of letters as bits; some letters share one."""
+    letters = 0
+    for letter in word:
+        letters |= 1 << (ord(letter) & 63)
+    return letters
+
+
+def is_similar_start(text: str, word: str, errors: int) -> bool:
+    """Whether at most so many errors (a letter too many, missing, wrong, or two swapped) make `text` from the start of `word`."""
+    if not text:
+        return True
+    length = 0
+    for letter, other in zip(text, word, strict=False):
+        if letter != other:
+            break
+        length += 1
+    text, word = text[length:], word[length:]
+    if not text:
+        return True
+    if not errors:
+        return False
+    left = errors - 1
+    return (
+        is_similar_start(text[1:], word, left)
+        or (bool(word) and is_similar_start(text[1:], word[1:], left))
+        or (bool(word) and is_similar_start(text, word[1:], left))
+        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar_start(text[2:], word[2:], left))
+    )

@@ -1,0 +1,242 @@
+"""Links of shares: adding, listing, opening and revoking them.
+
+The database has the SHA-256 of a link's token alone, which is enough for a random text of 256 bits.
+"""
+
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+
+from tagger.database.audit_log import AuditAction, actor_of, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import pages
+from tagger.database.tables import photos, share_photos, shares
+from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.options import PhotoQuery
+from tagger.library.shares.queries import document_text, query_document, query_of_document, query_options
+from tagger.people.tokens import token_digest
+
+MOST_PHOTOS = 20_000
+"""Photos of one selection. A query has no such limit."""
+LONGEST_NAME = 200
+KEPT_DAYS = 90
+"""How long a share that has ended is listed, and its link says that it has ended."""
+TOKEN_LENGTH = 43
+
+
+class ShareState(StrEnum):
+    """Whether a link works."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class NewShare:
+    """A share to add: of the photos that a query finds, now and later, or of the photos with these numbers.
+
+    `expires_at` None: it never expires. `with_positions`: visitors see where photos were taken.
+    """
+
+    photos: PhotoQuery | Sequence[int]
+    name: str
+    expires_at: datetime | None
+    with_positions: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share without its link. `document` is its query, as it is stored; None for a fixed selection of `photos` photos.
+
+    `author`: who made it, as in the audit log; None: it is not known.
+    """
+
+    id: int
+    name: str
+    document: Mapping[str, Any] | None
+    photos: int | None
+    with_positions: bool
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    author: str | None
+
+    @property
+    def state(self) -> ShareState:
+        if self.revoked_at is not None:
+            return ShareState.REVOKED
+        has_expired = self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return ShareState.EXPIRED if has_expired else ShareState.ACTIVE
+
+    @property
+    def options(self) -> Mapping[str, Any] | None:
+        """Those of its query; None for a fixed selection."""
+        return None if self.document is None else query_options(self.document)
+
+    @property
+    def query(self) -> PhotoQuery:
+        """Its photos, in the order in which visitors see them; exact copies are one photo."""
+        query = PhotoQuery(share=self.id) if self.document is None else query_of_document(self.document)
+        # By date alone: the cursors of other orders have paths in them.
+        return replace(query, sort="oldest" if query.trip else "newest", distinct=True)
+
+    @property
+    def photos_text(self) -> str:
+        """What it shares, for the audit log: the options as they are stored."""
+        if self.document is None:
+            return f"{self.photos} selected {'photo' if self.photos == 1 else 'photos'}"
+        return document_text(self.document)
+
+
+def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple[Share, str]:
+    """Add a share; returns it with the token of its link, which cannot be read again.
+
+    Raises:
+        ShareInvalid: the name is empty or too long, it expires in the past, has no photos or too many, or those of a job.
+        PhotoIdNotFound: there is no photo with one of the numbers.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    name = " ".join(new.name.split())
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ShareInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
+    if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
+        raise ShareInvalid(reason="expires: this time is in the past")
+    token = secrets.token_urlsafe(32)
+    with database.write() as connection:
+        share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
+        _remove_old(connection)
+        record_action(
+            connection,
+            AuditAction.SHARE_ADD,
+            name,
+            share=share.id,
+            photos=share.photos_text,
+            expires_at=new.expires_at and new.expires_at.isoformat(),
+        )
+    return share, token
+
+
+def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths: RootPaths) -> Share:
+    options = None
+    if isinstance(new.photos, PhotoQuery):
+        _refuse_job(new.photos)
+        ResolvedQuery.resolve(connection, new.photos, root_paths)
+        options = query_document(connection, new.photos)
+    values = {
+        "digest": digest,
+        "name": new.name,
+        "options": options,
+        "with_positions": new.with_positions,
+        "created_at": datetime.now(UTC),
+        "expires_at": new.expires_at,
+        "author": actor_of(connection).name,
+    }
+    share_id = connection.execute(insert(shares).values(values).returning(shares.c.id)).scalar_one()
+    if not isinstance(new.photos, PhotoQuery):
+        _add_photos(connection, share_id, new.photos)
+    return _share(connection.execute(_select().where(shares.c.id == share_id)).one())
+
+
+def list_shares(database: Database) -> Sequence[Share]:
+    """All shares, the newest first; those that ended within 90 days too."""
+    with database.read() as connection:
+        return [_share(row) for row in connection.execute(_select().order_by(shares.c.id.desc()))]
+
+
+def get_share(database: Database, share_id: int) -> Share:
+    """The share with this number, also one that has ended.
+
+    Raises:
+        ShareNotFound: there is no such share.
+    """
+    with database.read() as connection:
+        row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
+    if row is None:
+        raise ShareNotFound(share=share_id)
+    return _share(row)
+
+
+def revoke_share(database: Database, share_id: int) -> Share:
+    """End a share at once, for everybody who has its link; one that has ended stays as it is.
+
+    Raises:
+        ShareNotFound: there is no such share.
+    """
+    is_active = shares.c.revoked_at.is_(None)
+    with database.write() as connection:
+        query = update(shares).where(shares.c.id == share_id, is_active).values(revoked_at=datetime.now(UTC))
+        has_changed = connection.execute(query).rowcount
+        row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
+        if row is None:
+            raise ShareNotFound(share=share_id)
+        if has_changed:
+            record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=share_id)
+    return _share(row)
+
+
+def find_share(database: Database, token: str) -> Share | None:
+    """The share of a link, also one that has ended; None: there is none."""
+    if len(token) != TOKEN_LENGTH:
+        return None
+    digest = token_digest(token)
+    query = _select().add_columns(shares.c.digest).where(shares.c.digest == digest)
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
+    return None if row is None or not hmac.compare_digest(row.digest, digest) else _share(row)
+
+
+def _refuse_job(query: PhotoQuery) -> None:
+    """`tagger db prune` removes the items of old jobs, so the share would lose its photos."""
+    if query.job is not None:
+        reason = "job: the list of a job's photos is not kept for ever. Share a selection of photos instead, with --selection"
+        raise ShareInvalid(reason=reason)
+
+
+def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int]) -> None:
+    unique = sorted(set(photo_ids))
+    if not 0 < len(unique) <= MOST_PHOTOS:
+        raise ShareInvalid(reason=f"photos: select 1 to {MOST_PHOTOS} photos")
+    for page in pages(unique):
+        known = set(connection.scalars(select(photos.c.id).where(photos.c.id.in_(page))))
+        missing = next((photo_id for photo_id in page if photo_id not in known), None)
+        if missing is not None:
+            raise PhotoIdNotFound(photo_id=missing)
+        rows = [{"share_id": share_id, "photo_id": photo_id} for photo_id in page]
+        connection.execute(insert(share_photos), rows)
+
+
+def _remove_old(connection: Connection) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
+    ended_at = func.coalesce(shares.c.revoked_at, shares.c.expires_at)
+    connection.execute(delete(shares).where(ended_at < long_ago))
+
+
+def _select() -> Select[Any]:
+    of_share = share_photos.c.share_id == shares.c.id
+    count = select(func.count()).select_from(share_photos).where(of_share).correlate(shares).scalar_subquery()
+    columns = [column for column in shares.c if column.name != "digest"]
+    return select(*columns, count.label("photos"))
+
+
+def _share(row: Row[Any]) -> Share:
+    return Share(
+        id=row.id,
+        name=row.name,
+        document=row.options,
+        photos=row.photos if row.options is None else None,
+        with_positions=row.with_positions,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        author=row.author,
+    )

@@ -1,0 +1,91 @@
+"""The query of a share, as JSON and in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.trips.find import find_trip
+from tagger.library.trips.moment import TripMoment
+from tagger.photos.object_paths import absolute_path
+from tagger.photos.paths import path_from_json, path_to_json
+
+TRIP_MOMENT = "trip_moment"
+_NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")
+"""Options about the order and the number of photos. An option that was left out by mistake would share more than was meant."""
+
+
+def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
+    """The options of the query as `parse_query` takes them, but the order; landmarks and trip by their ids, folders by their whole paths.
+
+    A moment of the trip is stored too: another trip may have its id later.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
+    """
+    document = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
+    document["landmark"] = _one_or_list([find_landmark(connection, name).slug for name in query.landmark])
+    document["country"] = _one_or_list(query.country)
+    document["year"] = list(query.year)
+    if query.trip is not None:
+        trip = find_trip(connection, query.trip)
+        document["trip"] = trip.id
+        document[TRIP_MOMENT] = [trip.moment.camera_id, trip.moment.taken_at.isoformat()]
+    if query.near is not None:
+        document["near"] = f"{query.near.latitude},{query.near.longitude}"
+        document["radius_km"] = query.near.radius_km
+    document["box"] = query.box and str(query.box)
+    document["camera"] = list(query.camera)
+    document["under"] = [path_to_json(absolute_path(folder)) for folder in query.under]
+    for name in ("taken_after", "taken_before"):
+        time = getattr(query, name)
+        document[name] = time and time.isoformat()
+    return {
+        name: value
+        for name, value in document.items()
+        if not (value is None or value is False or value == [])
+    }
+
+
+def _one_or_list(names: Sequence[str]) -> str | list[str]:
+    return names[0] if len(names) == 1 else list(names)
+
+
+def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
+    """The query of which `query_document` made the document. Its landmarks are found by their slugs alone."""
+    options = query_options(document)
+    folders = [path_from_json(folder) for folder in options.get("under", ())]
+    query = parse_query(**{**options, "under": folders})
+    return replace(query, by_slug=bool(query.landmark), trip_moment=_moment(document))
+
+
+def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person chose of the document."""
+    return {name: value for name, value in document.items() if name != TRIP_MOMENT}
+
+
+def _moment(document: Mapping[str, Any]) -> TripMoment | None:
+    if TRIP_MOMENT not in document:
+        return None
+    camera_id, taken_at = document[TRIP_MOMENT]
+    return TripMoment(camera_id, datetime.fromisoformat(taken_at))
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """The options in words: `country Italy, taken after 2024-06-01`."""
+    parts = []
+    for name, value in query_options(document).items():
+        words = name.replace("_", " ")
+        if name == "any_rank":
+            parts.append("all classified photos")
+        elif name == "under":
+            parts += [f"under {path_from_json(folder)}" for folder in value]
+        elif isinstance(value, list):
+            parts += [f"{words} {each}" for each in value]
+        else:
+            parts.append(words if value is True else f"{words} {value}")
+    return ", ".join(parts)

@@ -1,0 +1,262 @@
+"""Classifiers of taught landmarks: they find a landmark's photos by embeddings, from a few examples.
+
+Knows nothing of SQL or of photos.
+
+Strangers, photos of anything else, have the mean m and the covariance C in the space of embeddings, which the file of the model
+contains. After the transformation z = S^-1/2 (x - m) with S = 0.9 C + mean(diag C) I they have about the mean 0 and the
+covariance 1 in all directions ("Discriminative decorrelation", Hariharan et al., 2012). The direction u of a landmark is a ridge
+regression with strangers as negatives without end: it minimises |u|² + Σ (t - u·z)² / λ, with t = 1 for examples and t = 0 for
+rejected photos. Only products of examples are needed for it, and for what each example would have if it had been left out (Allen,
+1974).
+
+A photo's resemblance u·z / |u| is then turned into a probability. How much strangers vary is measured on the library itself, and
+so is the share of the landmark's photos there: the fewer there are, the more a photo has to resemble the examples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tagger.library.catalog.tag_acceptance import TAUGHT_THRESHOLD
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from tagger.model.background import BackgroundStatistics
+
+Values = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
+STORED = np.dtype("<f4")
+
+ACCEPTED_SCORE = TAUGHT_THRESHOLD
+"""A photo with at least this score gets the tag."""
+SUGGESTED_SCORE = 0.2
+"""A photo with at least this score, but less than `ACCEPTED_SCORE`, is suggested."""
+
+# How much the examples count. More of the identity helps single examples, less of it helps twenty.
+COVARIANCE_SHARE, IDENTITY_SHARE = 0.9, 1.0
+NOISE = 0.6
+"""λ, the noise of an example, in parts of a stranger's mean squared length |z|²."""
+DUPLICATE_COSINE = 0.9
+"""Examples that are this similar are copies of one photo, and count once. Different photos of a landmark have 0.1 to 0.5."""
+MAX_EXAMPLES = 1000
+"""Examples of each kind that are used: evenly spread ones of more. The time grows with the third power."""
+
+ASSUMED_SPREAD = 0.82
+"""The standard deviation of strangers' resemblance. The background statistics say 1, but the identity makes it less."""
+ASSUMED_STRANGERS = 100
+"""What is assumed of a library counts as much as so many of its photos."""
+STRANGERS_BELOW = 3.0
+"""Photos with more resemblance may show the landmark, and are not measured as strangers."""
+UPPER_QUANTILE, UPPER_DEVIATION = 0.9, 1.2816
+"""Strangers are measured between their median and this quantile, which is so many deviations above it in a normal distribution."""
+
+# Fitted to half of 102 landmarks on a network that knows none, and to half of 21 that were left out of a model; the other halves
+# tested them. `python -m bench.teach` measures what they lead to. Resemblance is in deviations of strangers.
+EXPECTED_OF_ONE = 5.1
+"""How much a landmark's other photos resemble a single example."""
+PRIOR_EXAMPLES, PRIOR_RESEMBLANCE = 1.5, 9.9
+"""Left-out examples are averaged with so many of this resemblance. It is high, as each is judged by one example less."""
+LOGIT_AT_CENTRE, LOGIT_PER_DEVIATION, LOGIT_PER_EXPECTED = -4.6, 1.47, -0.40
+CAUTION_WITH_ONE = -0.8
+"""Added for a single example, of which nobody can tell how typical it is."""
+
+ASSUMED_SHARE = 0.01
+"""The share of a landmark's photos for which the logit is fitted, and which is assumed of an unknown library."""
+LARGEST_SHARE = 0.5
+SHARE_ROUNDS = 50
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """The embeddings of one model: `mean` (D,) and `precision` (D, D), the regularised inverse covariance of strangers.
+
+    Making it takes 0.2 s for D = 1,280, so make it once for many landmarks.
+    """
+
+    mean: Matrix
+    precision: Matrix
+    noise: float
+
+    @classmethod
+    def of(cls, background: BackgroundStatistics) -> Self:
+        """The space of a model with these background statistics."""
+        covariance = background.covariance.astype(np.float64)
+        variance = float(covariance.diagonal().mean()) or 1.0
+        regularised = COVARIANCE_SHARE * covariance + IDENTITY_SHARE * variance * np.eye(len(covariance))
+        precision = np.linalg.inv(regularised).astype(np.float64)
+        noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
+        return cls(background.mean.astype(np.float64), precision, noise)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Scores photos by their embeddings: `weights` (D,)."""
+
+    weights: Values
+    bias: float
+
+    def scores(self, embeddings: Values) -> Values:
+        """The probability that each photo shows the landmark, estimated for the library that was given to `learn`.
+
+        Args:
+            embeddings: (N, D).
+
+        Returns:
+            (N,), 0 to 1.
+        """
+        scores: Values = _sigmoid(embeddings @ self.weights + np.float32(self.bias))
+        return scores
+
+    def to_bytes(self) -> bytes:
+        """The weights and the bias as little-endian float32."""
+        return np.append(self.weights, self.bias).astype(STORED).tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Restore a classifier.
+
+        Raises:
+            ValueError: the data is not that of a classifier, or has values that are not finite.
+        """
+        values = np.frombuffer(data, STORED).astype(np.float32)
+        if len(values) < 2 or not np.isfinite(values).all():
+            raise ValueError("this is not a classifier with finite values")
+        return cls(values[:-1], float(values[-1]))
+
+
+def stored_bytes(dimension: int) -> int:
+    """The size of a stored classifier."""
+    return STORED.itemsize * (dimension + 1)
+
+
+def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: Values) -> Classifier:
+    """Learn a landmark from examples.
+
+    Args:
+        space: that of the model.
+        positives: (P, D) with P ≥ 1, photos of the landmark.
+        negatives: (N, D), rejected photos. Photos that do not resemble the landmark, as most of other landmarks, do harm.
+        library: (M, D), a random sample of the library's other photos, some thousands of them. Some may show the landmark.
+
+    Raises:
+        ValueError: there are no positives, or the values are so large or the space so flat that nothing can be computed.
+    """
+    if not len(positives):
+        raise ValueError("a landmark cannot be learned without an example")
+    direction = _fit_direction(space, positives, negatives)
+    resemblances = library @ direction.weights.astype(np.float32) - direction.offset
+    strangers = _measure_strangers(resemblances)
+    slope = LOGIT_PER_DEVIATION / strangers.spread
+    intercept = _intercept(direction, strangers)
+    share = _share_of_landmark(slope * resemblances + intercept)
+    intercept += _log_odds(share) - _log_odds(ASSUMED_SHARE)
+    weights = slope * direction.weights
+    classifier = Classifier(weights.astype(np.float32), intercept - slope * direction.offset)
+    if not np.isfinite([*classifier.weights, classifier.bias]).all():
+        raise ValueError("what was learned has values that are not finite")
+    return classifier
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """A photo x resembles the landmark by `weights`·x - `offset`; the unit is the length of u.
+
+    `expected` is what the landmark's other photos should have on average, `examples` how many different examples there are.
+    """
+
+    weights: Matrix  # (D,)
+    offset: float
+    examples: int
+    expected: float
+
+
+def _fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> _Direction:
+    examples = _distinct(space, _at_most(positives) - space.mean)
+    centred = np.concatenate([examples, _at_most(negatives) - space.mean])  # (E, D)
+    targets = np.arange(len(centred)) < len(examples)
+    products = centred @ space.precision @ centred.T  # (E, E), those of the transformed photos z
+    inverse = np.linalg.inv(products + space.noise * np.eye(len(centred)))
+    coefficients = inverse @ targets
+    length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
+    left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
+    weights = space.precision @ (coefficients @ centred) / length
+    return _Direction(weights, float(weights @ space.mean), len(examples), _expected(left_out))
+
+
+def _at_most(photos: Values) -> Values:
+    if len(photos) <= MAX_EXAMPLES:
+        return photos
+    return photos[np.linspace(0, len(photos) - 1, MAX_EXAMPLES).astype(np.int64)]
+
+
+def _distinct(space: EmbeddingSpace, centred: Matrix) -> Matrix:
+    """The photos (P, D) without those that are copies of an earlier one."""
+    products = centred @ space.precision @ centred.T
+    lengths = np.sqrt(products.diagonal())
+    is_copy = np.triu(products > DUPLICATE_COSINE * np.outer(lengths, lengths), 1).any(axis=0)
+    distinct: Matrix = centred[~is_copy]
+    return distinct
+
+
+def _expected(left_out: Matrix) -> float:
+    if len(left_out) == 1:
+        return EXPECTED_OF_ONE
+    total = left_out.sum() + PRIOR_EXAMPLES * PRIOR_RESEMBLANCE
+    return float(total / (len(left_out) + PRIOR_EXAMPLES))
+
+
+@dataclass(frozen=True)
+class _Strangers:
+    """The resemblance of the library's photos of anything else."""
+
+    centre: float
+    spread: float
+
+
+def _measure_strangers(resemblances: Floats) -> _Strangers:
+    """Measure the photos that are probably not of the landmark, and mix that with what is assumed."""
+    strangers = resemblances[resemblances < STRANGERS_BELOW]
+    if not len(strangers):
+        return _Strangers(0.0, ASSUMED_SPREAD)
+    weight = len(strangers) / (len(strangers) + ASSUMED_STRANGERS)
+    centre, upper = np.quantile(strangers, (0.5, UPPER_QUANTILE))
+    spread = (upper - centre) / UPPER_DEVIATION
+    return _Strangers(float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD))
+
+
+def _intercept(direction: _Direction, strangers: _Strangers) -> float:
+    """The log-odds of a photo without any resemblance, in a library with `ASSUMED_SHARE` of the landmark's photos."""
+    expected = (direction.expected - strangers.centre) / strangers.spread
+    caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
+    at_centre = LOGIT_AT_CENTRE + LOGIT_PER_EXPECTED * expected + caution
+    return at_centre - LOGIT_PER_DEVIATION * strangers.centre / strangers.spread
+
+
+def _share_of_landmark(logits: Floats) -> float:
+    """Estimate the share of the landmark's photos by expectation maximisation (Saerens et al., 2002).
+
+    Args:
+        logits: (M,), those of the library's photos at `ASSUMED_SHARE`.
+    """
+    share = ASSUMED_SHARE
+    for _ in range(SHARE_ROUNDS):
+        probabilities = _sigmoid(logits + _log_odds(share) - _log_odds(ASSUMED_SHARE))
+        expected = float(probabilities.sum()) + ASSUMED_SHARE * ASSUMED_STRANGERS
+        share = min(expected / (len(logits) + ASSUMED_STRANGERS), LARGEST_SHARE)
+    return share
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    probabilities: Floats = 0.5 + 0.5 * np.tanh(0.5 * logits)  # does not overflow
+    return probabilities

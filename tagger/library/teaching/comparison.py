@@ -1,0 +1,169 @@
+"""Compares the stored embeddings of a model with the classifiers of taught landmarks, without reading a photo.
+
+A classifier that was learned anew is compared with every stored embedding, page by page, in constant memory. Images that are
+stored meanwhile are compared by whoever stores them (see taught_tags). If the comparison is interrupted, the classifier
+stays marked as not applied, and images that were not compared since it was learned are outdated.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    func,
+    select,
+    update,
+)
+
+from tagger.database.connection import Database
+from tagger.database.tables import classifiers, embeddings, taught_tags
+from tagger.library.catalog.content_locks import lock_contents
+from tagger.library.query.index_scan import off_index
+from tagger.library.teaching.embeddings import restore
+from tagger.library.teaching.taught_tags import (
+    TaughtCache,
+    TaughtLandmarks,
+    TaughtTag,
+    delete_taught_tags,
+    insert_taught_tags,
+    load_classifiers,
+    lock_version,
+    replace_taught_tags,
+)
+
+PAGE = 2000
+
+Progress = Callable[[int], None]
+"""Called with the number of images compared so far."""
+
+
+def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
+    """Compare all stored embeddings of a model with the classifiers that are not applied. Returns how many embeddings."""
+    with database.read() as connection:
+        versions = _versions(connection, model_id, ~classifiers.c.applied)
+        taught = load_classifiers(connection, model_id, 0, versions)
+    if not versions:
+        return 0
+    count = last_id = 0
+    while True:
+        with database.read() as connection:
+            page = _stored(model_id, embeddings.c.content_id > last_id).limit(PAGE)
+            rows = connection.execute(page).all()
+        if not rows:
+            break
+        _replace_page(database, model_id, versions, _tags(rows, taught))
+        count, last_id = count + len(rows), rows[-1].content_id
+        on_progress(count)
+    with database.write() as connection:
+        for landmark_id, version in versions.items():
+            is_same = and_(
+                classifiers.c.model_id == model_id,
+                classifiers.c.landmark_id == landmark_id,
+                classifiers.c.version == version,
+            )
+            connection.execute(update(classifiers).where(is_same).values(applied=True))
+    return count
+
+
+def compare_images(
+    connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
+) -> dict[int, list[TaughtTag]]:
+    """Compare some images with all classifiers of now, and replace their taught tags. Returns those by content id.
+
+    Images without an embedding of the model are left out.
+    """
+    landmarks = taught.current(connection)
+    lock_contents(connection, content_ids)
+    rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
+    found = _tags(rows, landmarks)
+    replace_taught_tags(connection, model_id, found)
+    connection.execute(
+        update(embeddings).where(embeddings.c.content_id.in_(found)).values(taught_version=landmarks.version)
+    )
+    return found
+
+
+def outdated(model_id: int) -> ColumnElement[bool]:
+    """The condition on `embeddings` for images that were not compared with a classifier since it was learned."""
+    newest = (
+        select(func.max(classifiers.c.version))
+        .where(classifiers.c.model_id == model_id, ~classifiers.c.applied)
+        .scalar_subquery()
+    )
+    return and_(embeddings.c.model_id == model_id, embeddings.c.taught_version < newest)
+
+
+def mark_applied(connection: Connection, model_id: int) -> None:
+    """Mark the classifiers as applied that every image was compared with."""
+    is_outdated = exists().where(
+        embeddings.c.model_id == model_id, embeddings.c.taught_version < classifiers.c.version
+    )
+    connection.execute(
+        update(classifiers)
+        .where(classifiers.c.model_id == model_id, ~classifiers.c.applied, ~is_outdated)
+        .values(applied=True)
+    )
+
+
+def _stored(model_id: int, condition: ColumnElement[bool]) -> Select[Any]:
+    """Embeddings in the order of their images."""
+    return (
+        select(embeddings.c.content_id, embeddings.c.data)
+        # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
+        .where(off_index(embeddings.c.model_id) == model_id, condition)
+        .order_by(embeddings.c.content_id)
+    )
+
+
+def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[TaughtTag]]:
+    """The taught tags of stored embeddings, by content id."""
+    if not rows or not taught.classifiers:
+        return {row.content_id: [] for row in rows}
+    found = taught.tags(restore([row.data for row in rows], taught.dimension))
+    return dict(zip((row.content_id for row in rows), found, strict=True))
+
+
+def _versions(connection: Connection, model_id: int, *conditions: ColumnElement[bool]) -> dict[int, int]:
+    """The versions of a model's classifiers, by landmark id."""
+    query = select(classifiers.c.landmark_id, classifiers.c.version).where(
+        classifiers.c.model_id == model_id, *conditions
+    )
+    return {row.landmark_id: row.version for row in connection.execute(query)}
+
+
+def _replace_page(
+    database: Database, model_id: int, versions: Mapping[int, int], found: Mapping[int, Sequence[TaughtTag]]
+) -> None:
+    """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
+    first, last = min(found), max(found)
+    of_page = and_(taught_tags.c.content_id.between(first, last), taught_tags.c.landmark_id.in_(versions))
+    with database.read() as connection:
+        stored = set(connection.scalars(select(taught_tags.c.content_id).where(of_page)))
+    changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})
+    if not changed:
+        return
+    with database.write() as connection:
+        lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
+        lock_contents(connection, changed)
+        current = _versions(connection, model_id)
+        same = {key for key, version in versions.items() if current.get(key) == version}
+        kept = set(
+            connection.scalars(
+                select(embeddings.c.content_id).where(
+                    embeddings.c.content_id.in_(changed), embeddings.c.model_id == model_id
+                )
+            )
+        )
+        delete_taught_tags(
+            connection, taught_tags.c.content_id.in_(kept), taught_tags.c.landmark_id.in_(same)
+        )
+        tags_of_same = {
+            content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]
+            for content_id in kept
+        }
+        insert_taught_tags(connection, model_id, tags_of_same)

@@ -1,0 +1,177 @@
+"""Learns the taught landmarks of a model from verdicts, and stores their classifiers.
+
+A classifier follows from the verdicts alone: whoever changes verdicts calls `learn_landmarks`, in any order and as often as
+they like. Nothing is compared here (see comparison).
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+
+from tagger.database.connection import Database
+from tagger.database.statements import pages
+from tagger.database.tables import classifiers, embeddings, taught_tags
+from tagger.errors import EmbeddingsMissing, ModelRefused
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.teaching.classifiers import Classifier, EmbeddingSpace, learn
+from tagger.library.teaching.evidence import Evidence, find_evidence, load_embeddings
+from tagger.library.teaching.taught_tags import delete_taught_tags, next_version
+from tagger.model.artifact import Embedding, read_background
+
+LIBRARY_SAMPLE = 4000
+"""The number of images that show what else is in the library."""
+
+
+def learn_landmarks(
+    database: Database, model: RegisteredModel, landmark_ids: Collection[int] | None = None
+) -> frozenset[int]:
+    """Learn the landmarks whose verdicts have changed: of these, or of all. Returns their ids.
+
+    A landmark that no confirmed image with an embedding shows any more loses its classifier and its tags.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read, or its embeddings cannot be used.
+    """
+    embedding = embedding_of(model)
+    with database.read() as connection:
+        changed = changed_landmarks(connection, model.id, landmark_ids)
+    if changed:
+        learner = _Learner(database, model, embedding)
+        for landmark_id in sorted(changed):
+            learner.learn(landmark_id)
+    return changed
+
+
+def changed_landmarks(
+    connection: Connection, model_id: int, landmark_ids: Collection[int] | None = None
+) -> frozenset[int]:
+    """The ids of landmarks whose verdicts have changed since they were learned: of these, or of all."""
+    evidence = find_evidence(connection, model_id, landmark_ids)
+    stored = _stored_evidence(connection, model_id, landmark_ids)
+    stale = {key for key, each in evidence.items() if stored.get(key) != each.digest}
+    return frozenset(stale | (stored.keys() - evidence.keys()))
+
+
+def embedding_of(model: RegisteredModel) -> Embedding:
+    """What the manifest says of the model's embeddings.
+
+    Raises:
+        EmbeddingsMissing: it gives none.
+    """
+    embedding = model.manifest.embedding
+    if embedding is None:
+        raise EmbeddingsMissing(name=model.name)
+    return embedding
+
+
+class _Learner:
+    """Learns landmarks one after the other, and stores each."""
+
+    def __init__(self, database: Database, model: RegisteredModel, embedding: Embedding) -> None:
+        self._database = database
+        self._model = model
+        self._embedding = embedding
+        self._space: EmbeddingSpace | None = None
+        self._library: list[int] | None = None
+
+    def learn(self, landmark_id: int) -> None:
+        """Learn a landmark from its verdicts of now, and again if they change meanwhile."""
+        while True:
+            with self._database.read() as connection:
+                evidence = self._evidence(connection, landmark_id)
+                classifier = None if evidence is None else self._classifier(connection, evidence)
+            with self._database.write() as connection:
+                # Others who learn the landmark, merge it or remove it wait from here on.
+                version = next_version(connection, self._model.id)
+                if self._evidence(connection, landmark_id) == evidence:
+                    self._store(connection, landmark_id, version, evidence, classifier)
+                    return
+
+    def _evidence(self, connection: Connection, landmark_id: int) -> Evidence | None:
+        return find_evidence(connection, self._model.id, [landmark_id]).get(landmark_id)
+
+    def _classifier(self, connection: Connection, evidence: Evidence) -> Classifier:
+        if self._library is None:
+            self._library = _library_sample(connection, self._model.id)
+        judged = {*evidence.confirmed, *evidence.rejected}
+        library = [content_id for content_id in self._library if content_id not in judged]
+        confirmed, rejected, sample = (
+            load_embeddings(connection, content_ids, self._embedding.dimension)
+            for content_ids in (evidence.confirmed, evidence.rejected, library)
+        )
+        try:
+            return learn(self._embedding_space(), confirmed, rejected, sample)
+        except ValueError as error:  # also numpy's LinAlgError
+            reason = f"no landmark can be learned from its embeddings ({error})"
+            raise ModelRefused(path=self._model.file, reason=reason) from error
+
+    def _embedding_space(self) -> EmbeddingSpace:
+        if self._space is None:
+            model = self._model
+            self._space = EmbeddingSpace.of(read_background(model.file, model.digest, self._embedding))
+        return self._space
+
+    def _store(
+        self,
+        connection: Connection,
+        landmark_id: int,
+        version: int,
+        evidence: Evidence | None,
+        classifier: Classifier | None,
+    ) -> None:
+        """Replace the landmark's classifier. Without one, its tags go too."""
+        model_id = self._model.id
+        connection.execute(
+            delete(classifiers).where(
+                classifiers.c.landmark_id == landmark_id, classifiers.c.model_id == model_id
+            )
+        )
+        if evidence is None or classifier is None:
+            delete_taught_tags(
+                connection, taught_tags.c.landmark_id == landmark_id, taught_tags.c.model_id == model_id
+            )
+            return
+        connection.execute(
+            insert(classifiers).values(
+                landmark_id=landmark_id,
+                model_id=model_id,
+                version=version,
+                examples=len(evidence.confirmed),
+                rejected=len(evidence.rejected),
+                evidence=evidence.digest,
+                data=classifier.to_bytes(),
+                applied=False,
+                learned_at=datetime.now(UTC),
+            )
+        )
+
+
+def _stored_evidence(
+    connection: Connection, model_id: int, landmark_ids: Collection[int] | None
+) -> dict[int, str]:
+    """The digests of the evidence that classifiers were learned from, by landmark id."""
+    query = select(classifiers.c.landmark_id, classifiers.c.evidence).where(
+        classifiers.c.model_id == model_id
+    )
+    if landmark_ids is not None:
+        query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
+    return {row.landmark_id: row.evidence for row in connection.execute(query)}
+
+
+def _library_sample(connection: Connection, model_id: int) -> list[int]:
+    """Content ids of random images with an embedding: the same ones each time, unless images are added."""
+    last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
+    if last <= LIBRARY_SAMPLE:
+        wanted: list[int] = list(range(1, last + 1))
+    else:
+        draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
+        wanted = sorted(map(int, draws))
+    found: list[int] = []
+    for page in pages(wanted):
+        is_drawn: ColumnElement[bool] = embeddings.c.content_id.in_(page)
+        query = select(embeddings.c.content_id).where(and_(is_drawn, embeddings.c.model_id == model_id))
+        found.extend(connection.scalars(query.order_by(embeddings.c.content_id)))
+    return found

@@ -1,0 +1,170 @@
+"""Groups of unknown photos that look alike, by their stored embeddings: photos of one place can be named at once.
+
+A group has a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`; no image is in two groups. Images are
+compared in blocks with the first images of the groups so far, so that memory grows with the number of images, not with its square.
+The similarity is that of `similarity`: the cosine after the mean of the model's background was subtracted.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, exists, select, true
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.statements import pages
+from tagger.database.tables import contents, embeddings, photos, taught_tags, verdicts
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.index_scan import off_index
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.teaching.embeddings import Embeddings, restore
+from tagger.library.teaching.learning import embedding_of
+from tagger.model.artifact import read_background
+
+LEAST_SIMILARITY = 0.45
+"""From this similarity on, most photos of a group show the same place (see docs/explanation/teaching.md)."""
+LEAST_PHOTOS = 3
+MOST_IMAGES = 20_000
+"""Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
+MOST_GROUPS = 50
+BLOCK = 512
+PAGE = 2000
+
+Progress = Callable[[int], None]
+"""Called with the number of images compared so far; ends the comparison by an exception."""
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """Groups of content ids, the largest first; `compared` images are those added last of all unknown ones if `is_limited`."""
+
+    groups: tuple[tuple[int, ...], ...]
+    compared: int
+    is_limited: bool
+
+
+def find_look_alikes(
+    database: Database,
+    model: RegisteredModel,
+    *,
+    most_images: int = MOST_IMAGES,
+    on_progress: Progress = lambda _count: None,
+) -> LookAlikes:
+    """Group the unknown images that have an embedding of the model.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read.
+    """
+    rule = embedding_of(model)
+    mean = read_background(model.file, model.digest, rule).mean
+    ids, stored = _unknown_embeddings(database, model.id, most_images + 1)
+    is_limited = len(ids) > most_images
+    ids, stored = ids[:most_images], stored[:most_images]
+    directions = np.empty((len(ids), rule.dimension), np.float32)
+    for start in range(0, len(ids), PAGE):
+        directions[start : start + PAGE] = _directions(
+            restore(stored[start : start + PAGE], rule.dimension), mean
+        )
+    del stored
+    groups = group_directions(directions, LEAST_SIMILARITY, on_progress)
+    large = sorted((group for group in groups if len(group) >= LEAST_PHOTOS), key=len, reverse=True)
+    found = tuple(tuple(ids[index] for index in group) for group in large[:MOST_GROUPS])
+    return LookAlikes(found, len(ids), is_limited)
+
+
+def group_directions(
+    directions: Embeddings, least_similarity: float, on_progress: Progress = lambda _count: None
+) -> list[list[int]]:
+    """Groups of rows (N, D) of length 1; each row is in the group of the first image that it resembles most, or begins one."""
+    firsts = np.empty_like(directions)  # the first images, in the order of their groups
+    groups: list[list[int]] = []
+    for start in range(0, len(directions), BLOCK):
+        block = directions[start : start + BLOCK]
+        similarities = block @ firsts[: len(groups)].T
+        nearest = similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
+        in_group = similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+        for row in np.flatnonzero(in_group):
+            groups[nearest[row]].append(start + int(row))
+        begun = len(groups)
+        for row in np.flatnonzero(~in_group):
+            new = firsts[begun : len(groups)] @ block[row]
+            if len(new) and new.max() >= least_similarity:
+                groups[begun + int(new.argmax())].append(start + int(row))
+            else:
+                firsts[len(groups)] = block[row]
+                groups.append([start + int(row)])
+        on_progress(min(start + BLOCK, len(directions)))
+    return groups
+
+
+def photos_of_groups(
+    database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
+) -> list[list[TaggedPhoto]]:
+    """The photos of each group that are still unknown, one of each image, with all their tags; groups that became small are left out."""
+    found: list[list[TaggedPhoto]] = []
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        for group in groups:
+            photos_of_group = _photos(connection, names, list(group))
+            if len(photos_of_group) >= LEAST_PHOTOS:
+                found.append(photos_of_group)
+    return found
+
+
+def _photos(connection: Connection, names: NameCache, content_ids: list[int]) -> list[TaggedPhoto]:
+    rows: dict[int, Row[Any]] = {}
+    tags_of: dict[int, Sequence[Row[Any]]] = {}
+    for ids in pages(content_ids):
+        query = select_photos().where(
+            photos.c.content_id.in_(ids), photos.c.gone_since.is_(None), ~is_dismissed(photos.c.content_id)
+        )
+        rows |= {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+        tags_of |= tag_rows(connection, ids)
+    unknown = (
+        content_id
+        for content_id in content_ids
+        if content_id in rows and not any(tag.accepted for tag in tags_of.get(content_id, ()))
+    )
+    return [
+        names.photo(connection, rows[content_id], tags_of.get(content_id, ()), tags_of.get(content_id, ()))
+        for content_id in unknown
+    ]
+
+
+def _directions(stored: Embeddings, mean: Embeddings) -> Embeddings:
+    stored -= mean
+    lengths: Embeddings = np.sqrt(np.einsum("nd,nd->n", stored, stored))
+    lengths[lengths == 0] = 1
+    stored /= lengths[:, None]
+    return stored
+
+
+def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
+    """Content ids and stored embeddings of the unknown images that were added last."""
+    is_present = exists().where(photos.c.content_id == contents.c.id, photos.c.gone_since.is_(None))
+    is_confirmed = exists().where(verdicts.c.content_id == contents.c.id, verdicts.c.verdict == "confirmed")
+    is_taught = exists().where(taught_tags.c.content_id == contents.c.id, taught_tags.c.accepted == true())
+    query = (
+        select(embeddings.c.content_id, embeddings.c.data)
+        .join(contents, contents.c.id == embeddings.c.content_id)
+        .where(contents.c.outcome == Outcome.UNKNOWN, off_index(embeddings.c.model_id) == model_id)
+        .where(is_present, ~is_confirmed, ~is_taught, ~is_dismissed(contents.c.id))
+        .order_by(contents.c.id.desc())
+        .limit(PAGE)
+    )
+    ids: list[int] = []
+    stored: list[bytes] = []
+    while len(ids) < most:
+        page = query.where(contents.c.id < ids[-1]) if ids else query
+        with database.read() as connection:
+            rows = connection.execute(page).all()
+        ids += [row.content_id for row in rows]
+        stored += [row.data for row in rows]
+        if len(rows) < PAGE:
+            break
+    return ids[:most], stored[:most]

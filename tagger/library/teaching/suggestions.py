@@ -1,0 +1,178 @@
+"""Suggestions: photos that probably show a taught landmark, and wait for a person's verdict."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, null, or_, select
+
+from tagger.database.connection import Database
+from tagger.database.statements import pages
+from tagger.database.tables import landmarks, photos, taught_tags, verdicts
+from tagger.errors import CursorInvalid
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.teaching.taught_tags import is_suggestion, is_tagged_by_model
+
+
+@dataclass(frozen=True)
+class SuggestionPosition:
+    """The last suggestion of a page."""
+
+    landmark_id: int
+    score: float
+    content_id: int
+
+
+def find_suggestions(
+    database: Database, landmark_id: int | None, root_paths: RootPaths, limit: int | None = None
+) -> Iterator[TaggedPhoto]:
+    """Photos with a suggested landmark as their only tag, landmark by landmark; the best scores first.
+
+    A photo with several suggested landmarks is listed for each. Of copies of an image, one is listed.
+    """
+    found = _photos(database, landmark_id, root_paths)
+    return islice(found, limit)
+
+
+def suggestion_page(
+    database: Database,
+    landmark_id: int | None,
+    root_paths: RootPaths,
+    start: SuggestionPosition | None,
+    limit: int,
+) -> tuple[list[TaggedPhoto], SuggestionPosition | None]:
+    """Suggestions after a position, in the order of `find_suggestions`, and the position of the next page; None: the last.
+
+    Raises:
+        CursorInvalid: the position is of another landmark, or of one that is gone.
+    """
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        landmark_ids = [*_landmarks(connection)] if landmark_id is None else [landmark_id]
+        found: list[TaggedPhoto] = []
+        if start is not None:
+            landmark_ids = _from_landmark(connection, landmark_ids, start.landmark_id)
+        for each in landmark_ids:
+            after = start if start is not None and start.landmark_id == each else None
+            while rows := connection.execute(_suggested(each, after).limit(limit - len(found))).all():
+                found += _page(connection, names, [row.content_id for row in rows], each)
+                after = SuggestionPosition(each, rows[-1].score, rows[-1].content_id)
+                if len(found) == limit:
+                    return found, after
+    return found, None
+
+
+def count_suggestions(
+    connection: Connection, landmark_id: int | None, start: SuggestionPosition | None, limit: int
+) -> int:
+    """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
+    is_present = exists().where(
+        photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None)
+    )
+    query = select(taught_tags.c.content_id).where(_is_open(), is_present)
+    if landmark_id is not None:
+        query = query.where(taught_tags.c.landmark_id == landmark_id)
+    if start is not None:
+        first = select(landmarks.c.slug).where(landmarks.c.id == start.landmark_id).scalar_subquery()
+        later = taught_tags.c.landmark_id.in_(select(landmarks.c.id).where(landmarks.c.slug > first))
+        query = query.where(
+            or_(later, and_(taught_tags.c.landmark_id == start.landmark_id, _is_after(start)))
+        )
+    return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
+
+
+def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
+    """The landmarks from the first one on, in the order of their slugs; it need not be among them."""
+    slugs = {
+        row.id: row.slug
+        for row in connection.execute(
+            select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_([*landmark_ids, first]))
+        )
+    }
+    if first not in slugs:
+        raise CursorInvalid
+    return [each for each in landmark_ids if slugs[each] >= slugs[first]]
+
+
+def _photos(database: Database, landmark_id: int | None, root_paths: RootPaths) -> Iterator[TaggedPhoto]:
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        landmark_ids = _landmarks(connection) if landmark_id is None else [landmark_id]
+    for each in landmark_ids:
+        with database.read() as connection:
+            content_ids = _content_ids(connection, each)
+        for page in pages(content_ids):
+            with database.read() as connection:
+                yield from _page(connection, names, page, each)
+
+
+def _landmarks(connection: Connection) -> Sequence[int]:
+    """The ids of landmarks with suggestions, in the order of their slugs."""
+    has_suggestion = exists().where(taught_tags.c.landmark_id == landmarks.c.id, is_suggestion())
+    query = select(landmarks.c.id).where(has_suggestion).order_by(landmarks.c.slug)
+    return connection.scalars(query).all()
+
+
+def _content_ids(connection: Connection, landmark_id: int) -> Sequence[int]:
+    return connection.scalars(_suggested(landmark_id)).all()
+
+
+def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Select[Any]:
+    """A query for the images for which the landmark is suggested, without a verdict or a tag, the best scores first.
+
+    No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
+    """
+    query: Select[Any] = select(taught_tags.c.content_id, taught_tags.c.score).where(
+        taught_tags.c.landmark_id == landmark_id, _is_open()
+    )
+    if after is not None:
+        query = query.where(_is_after(after))
+    return query.order_by(taught_tags.c.score.desc(), taught_tags.c.content_id)
+
+
+def _is_open() -> ColumnElement[bool]:
+    """The condition on `taught_tags` that it is a suggestion without a verdict or a tag."""
+    has_verdict = exists().where(
+        verdicts.c.content_id == taught_tags.c.content_id,
+        verdicts.c.landmark_id == taught_tags.c.landmark_id,
+    )
+    is_open = ~or_(has_verdict, is_dismissed(taught_tags.c.content_id))
+    return and_(is_suggestion(), is_open, ~is_tagged_by_model())
+
+
+def _is_after(position: SuggestionPosition) -> ColumnElement[bool]:
+    """The condition on `taught_tags` that it comes after this suggestion among those of its landmark."""
+    is_same = and_(taught_tags.c.score == position.score, taught_tags.c.content_id > position.content_id)
+    return or_(taught_tags.c.score < position.score, is_same)
+
+
+def _page(
+    connection: Connection, names: NameCache, content_ids: Sequence[int], landmark_id: int
+) -> Iterator[TaggedPhoto]:
+    query = select_photos().where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
+    rows = {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+    tags_of, suggested = tag_rows(connection, content_ids), _tags(connection, content_ids, landmark_id)
+    for content_id in content_ids:
+        if content_id in rows and content_id in suggested:
+            photo_tags = tags_of.get(content_id, ())
+            yield names.photo(connection, rows[content_id], photo_tags, [suggested[content_id]])
+
+
+def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) -> dict[int, Row[Any]]:
+    """The suggestions by content id, as effective tags. That of a landmark of the model has the model's score instead."""
+    query = select(
+        taught_tags.c.content_id,
+        taught_tags.c.landmark_id,
+        null().label("rank"),
+        taught_tags.c.score,
+        taught_tags.c.model_id,
+        literal("taught").label("source"),
+        null().label("verdict"),
+        taught_tags.c.accepted,
+        taught_tags.c.position_odds,
+        taught_tags.c.distance_m,
+    ).where(taught_tags.c.content_id.in_(content_ids), taught_tags.c.landmark_id == landmark_id)
+    return {row.content_id: row for row in connection.execute(query)}

@@ -1,0 +1,125 @@
+"""Teaching a landmark: verdicts on examples, its classifier, and the tags of all images that have an embedding."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, select
+
+from tagger.database.connection import Database
+from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags, verdicts
+from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.tag_acceptance import is_refused_by_position
+from tagger.library.teaching.comparison import Progress, compare_all
+from tagger.library.teaching.learning import learn_landmarks
+from tagger.library.teaching.taught_tags import is_tagged_by_model
+
+
+@dataclass(frozen=True)
+class TaughtState:
+    """What is known of a taught landmark, in photos.
+
+    `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is none. `tagged` and
+    `suggested` count photos without a verdict that the model itself does not tag. `precision` is the part of the tagged ones that is probably right, by their
+    scores; None without any. `is_label`: the model knows the landmark itself.
+    """
+
+    examples: int
+    rejected: int
+    tagged: int
+    suggested: int
+    precision: float | None
+    is_label: bool
+
+
+def update_taught(
+    database: Database,
+    model: RegisteredModel,
+    landmark_ids: Collection[int] | None = None,
+    on_progress: Progress = lambda _count: None,
+) -> int:
+    """Learn the landmarks whose verdicts have changed (of these, or of all), and compare all embeddings with them.
+
+    Returns how many images were compared.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read.
+    """
+    learn_landmarks(database, model, landmark_ids)
+    return compare_all(database, model.id, on_progress)
+
+
+def taught_state(database: Database, model: RegisteredModel, landmark: Landmark) -> TaughtState:
+    """The state of a landmark now."""
+    with database.read() as connection:
+        learned = connection.execute(
+            select(classifiers.c.examples, classifiers.c.rejected).where(
+                classifiers.c.landmark_id == landmark.id, classifiers.c.model_id == model.id
+            )
+        ).one_or_none()
+        is_label = _is_label(connection, model.id, landmark.id)
+        counts = {
+            bool(row.accepted): (int(row.photos), float(row.score)) for row in _counts(connection, landmark)
+        }
+    tagged, score = counts.get(True, (0, 0.0))
+    return TaughtState(
+        examples=learned.examples if learned else 0,
+        rejected=learned.rejected if learned else 0,
+        tagged=tagged,
+        suggested=counts.get(False, (0, 0.0))[0],
+        precision=score if tagged else None,
+        is_label=is_label,
+    )
+
+
+def examples_of(database: Database, model: RegisteredModel, landmark: Landmark) -> tuple[int, int]:
+    """On how many images the landmark is confirmed, and from how many of them it was learned."""
+    of_landmark = and_(verdicts.c.landmark_id == landmark.id, verdicts.c.verdict == "confirmed")
+    learned = select(classifiers.c.examples).where(
+        classifiers.c.landmark_id == landmark.id, classifiers.c.model_id == model.id
+    )
+    with database.read() as connection:
+        confirmed = connection.scalar(select(func.count()).select_from(verdicts).where(of_landmark)) or 0
+        return confirmed, connection.scalar(learned) or 0
+
+
+def images_without_embedding(database: Database, model: RegisteredModel) -> int:
+    """The number of images that another model classified last: they have no embedding to compare."""
+    by_other = and_(contents.c.model_id.is_not(None), contents.c.model_id != model.id)
+    is_present = exists().where(photos.c.content_id == contents.c.id, photos.c.gone_since.is_(None))
+    with database.read() as connection:
+        query = select(func.count()).select_from(contents).where(by_other, is_present)
+        return int(connection.execute(query).scalar_one())
+
+
+def _is_label(connection: Connection, model_id: int, landmark_id: int) -> bool:
+    of_model = and_(model_labels.c.model_id == model_id, model_labels.c.landmark_id == landmark_id)
+    return connection.execute(select(model_labels.c.position).where(of_model)).first() is not None
+
+
+def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
+    """Number of photos without a verdict or a tag of the model and their mean score, by whether the taught tag is accepted."""
+    has_verdict = exists().where(
+        verdicts.c.content_id == taught_tags.c.content_id,
+        verdicts.c.landmark_id == taught_tags.c.landmark_id,
+    )
+    of_present = and_(photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None))
+    return connection.execute(
+        select(
+            taught_tags.c.accepted,
+            func.count().label("photos"),
+            func.avg(taught_tags.c.score).label("score"),
+        )
+        .join(photos, of_present)
+        .where(
+            taught_tags.c.landmark_id == landmark.id,
+            ~is_refused_by_position(taught_tags),
+            ~has_verdict,
+            ~is_dismissed(taught_tags.c.content_id),
+            ~is_tagged_by_model(),
+        )
+        .group_by(taught_tags.c.accepted)
+    ).all()

@@ -1,0 +1,332 @@
+"""Giving and withdrawing verdicts: for one photo, for several photos, or for all photos of a query."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, func, select
+
+from tagger.database.audit_log import AuditAction, record_action, update_details
+from tagger.database.connection import Database
+from tagger.database.statements import pages
+from tagger.database.tables import contents, photos
+from tagger.errors import PhotoIdNotFound, PhotoNotClassified
+from tagger.library.catalog.content_locks import hold_contents
+from tagger.library.catalog.landmarks import Landmark, find_landmark, landmark_ids_by_slug
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.details import find_photo_id
+from tagger.library.query.filters import landmark_slugs
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.verdicts.listing import VerdictFilter, verdict_pages
+from tagger.library.verdicts.store import (
+    NewVerdict,
+    VerdictKind,
+    delete_verdicts,
+    hold_landmarks,
+    stored_verdicts,
+    write_verdicts,
+)
+
+
+@dataclass(frozen=True)
+class VerdictResult:
+    """The effect on one photo. `before` is the previous verdict; `photos` counts the photos of the image, with this one."""
+
+    digest: str
+    landmark: Landmark
+    before: VerdictKind | None
+    photos: int
+
+
+@dataclass(frozen=True)
+class PhotosVerdictResult:
+    """The effect on several photos. `before`: the previous verdict of each photo that changed, by id; None: there was none.
+
+    `left_out`: photos that no model has classified, so that their image is not known.
+    """
+
+    landmark: Landmark
+    before: dict[int, VerdictKind | None]
+    left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class QueryVerdictResult:
+    """The effect on the result of a query: photos, tags, and how many of the tags had the other verdict before."""
+
+    photos: int = 0
+    tags: int = 0
+    replaced: int = 0
+
+
+def give_verdict(
+    database: Database,
+    photo: Path | int,
+    landmark: str,
+    kind: VerdictKind,
+    by: str | None,
+    root_paths: RootPaths,
+    *,
+    dry_run: bool = False,
+) -> VerdictResult:
+    """Store a verdict for a photo, named by path or id, and a landmark. It replaces an earlier one.
+
+    Raises:
+        PhotoNotFound, PhotoIdNotFound: the database does not have the photo.
+        PhotoNotClassified: no model has classified the photo, so that its image is not known.
+        LandmarkNotFound, LandmarkAmbiguous: no registered model has a landmark of that name.
+    """
+    with database.write() as connection:
+        content_id, result = _current_verdict(connection, photo, landmark, root_paths)
+        if not dry_run:
+            new = NewVerdict(content_id, result.landmark.id, kind, by, datetime.now(UTC))
+            write_verdicts(connection, [new])
+    return result
+
+
+def withdraw_verdict(
+    database: Database,
+    photo: Path | int,
+    landmark: str,
+    kind: VerdictKind,
+    root_paths: RootPaths,
+    *,
+    dry_run: bool = False,
+) -> VerdictResult:
+    """Delete the verdict of a photo, if it is of `kind`: the prediction of the model counts again.
+
+    Raises:
+        PhotoNotFound, PhotoIdNotFound, PhotoNotClassified, LandmarkNotFound, LandmarkAmbiguous: as `give_verdict`.
+    """
+    with database.write() as connection:
+        content_id, result = _current_verdict(connection, photo, landmark, root_paths)
+        if result.before is kind and not dry_run:
+            delete_verdicts(connection, [(content_id, result.landmark.id)], kind)
+            slug = result.landmark.slug
+            record_action(
+                connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=1, digest=result.digest
+            )
+    return result
+
+
+def _current_verdict(
+    connection: Connection, photo: Path | int, landmark_name: str, root_paths: RootPaths
+) -> tuple[int, VerdictResult]:
+    """The content id of the photo, and its verdict about the landmark."""
+    hold_landmarks(connection)
+    landmark = find_landmark(connection, landmark_name)
+    photo_id = photo if isinstance(photo, int) else find_photo_id(connection, photo, root_paths)
+    row = connection.execute(
+        select(photos.c.content_id, photos.c.failure_kind, contents.c.digest)
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.id == photo_id)
+    ).one_or_none()
+    if row is None:
+        raise PhotoIdNotFound(photo_id=photo_id)
+    held = hold_contents(connection, [row.digest]) if row.digest else {}
+    if row.digest not in held:
+        why = f": it failed ({row.failure_kind})" if row.failure_kind else ""
+        path = f"Photo {photo}" if isinstance(photo, int) else photo
+        raise PhotoNotClassified(path=path, why=why)
+    key = (row.content_id, landmark.id)
+    before, _ = stored_verdicts(connection, [key]).get(key, (None, None))
+    copies = select(func.count()).where(photos.c.content_id == row.content_id, photos.c.gone_since.is_(None))
+    return row.content_id, VerdictResult(row.digest, landmark, before, connection.scalar(copies) or 0)
+
+
+def give_verdict_to_photos(
+    database: Database,
+    photo_ids: Sequence[int],
+    landmark: str,
+    kind: VerdictKind,
+    by: str | None,
+    *,
+    dry_run: bool = False,
+) -> PhotosVerdictResult:
+    """Store one verdict about a landmark for several photos, in one transaction.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: no registered model has a landmark of that name.
+    """
+    with database.write() as connection:
+        current = _current_verdicts(connection, photo_ids, landmark)
+        before = {photo_id: old for photo_id, old in current.kinds.items() if old is not kind}
+        if not dry_run:
+            now = datetime.now(UTC)
+            landmark_id = current.landmark.id
+            new = [
+                NewVerdict(current.content_ids[photo_id], landmark_id, kind, by, now) for photo_id in before
+            ]
+            write_verdicts(connection, new)
+    left_out = tuple(photo_id for photo_id in photo_ids if photo_id not in current.content_ids)
+    return PhotosVerdictResult(current.landmark, before, left_out)
+
+
+def withdraw_verdict_from_photos(
+    database: Database,
+    photo_ids: Sequence[int],
+    landmark: str,
+    kind: VerdictKind,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Delete the verdicts of `kind` about a landmark from several photos, in one transaction; returns how many photos had one.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `give_verdict_to_photos`.
+    """
+    with database.write() as connection:
+        current = _current_verdicts(connection, photo_ids, landmark)
+        matches = [photo_id for photo_id, old in current.kinds.items() if old is kind]
+        if not dry_run:
+            keys = {(current.content_ids[photo_id], current.landmark.id) for photo_id in matches}
+            count = delete_verdicts(connection, sorted(keys), kind)
+            if count:
+                slug = current.landmark.slug
+                record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count)
+    return len(matches)
+
+
+@dataclass(frozen=True)
+class _CurrentVerdicts:
+    """The verdicts of photos about one landmark; contents and kinds by photo id."""
+
+    landmark: Landmark
+    content_ids: dict[int, int]
+    kinds: dict[int, VerdictKind | None]
+
+
+def _current_verdicts(
+    connection: Connection, photo_ids: Sequence[int], landmark_name: str
+) -> _CurrentVerdicts:
+    hold_landmarks(connection)
+    landmark = find_landmark(connection, landmark_name)
+    content_ids = _content_ids(connection, photo_ids)
+    stored = stored_verdicts(connection, {(content_id, landmark.id) for content_id in content_ids.values()})
+    kinds: dict[int, VerdictKind | None] = {
+        photo_id: stored[content_id, landmark.id][0] if (content_id, landmark.id) in stored else None
+        for photo_id, content_id in content_ids.items()
+    }
+    return _CurrentVerdicts(landmark, content_ids, kinds)
+
+
+def _content_ids(connection: Connection, photo_ids: Sequence[int]) -> dict[int, int]:
+    rows = connection.execute(
+        select(photos.c.id, contents.c.id.label("content_id"), contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.id.in_(photo_ids))
+        .order_by(photos.c.id)
+    ).all()
+    held = hold_contents(connection, {row.digest for row in rows})
+    return {row.id: row.content_id for row in rows if row.digest in held}
+
+
+def give_verdict_by_query(
+    database: Database,
+    query: PhotoQuery,
+    kind: VerdictKind,
+    by: str | None,
+    root_paths: RootPaths,
+    *,
+    dry_run: bool = False,
+) -> QueryVerdictResult:
+    """Store one verdict for every tag that the query returns; with `any_rank`, for its landmark alone, accepted or not.
+
+    Photos in an area may show landmarks elsewhere. Without a landmark, the verdict is for those in the area. The result is first written to a temporary file, because verdicts change the result of a running query.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
+    with database.read() as connection:
+        landmarks = landmark_slugs(
+            connection, PhotoQuery(landmark=query.landmark) if query.landmark else query
+        )
+        only = None if landmarks is None else set(landmarks.values())
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        result = _write_tags(find_tagged(database, query, root_paths), only, kind, file)
+        if not dry_run:
+            now = datetime.now(UTC)
+            for page in pages(_read_tags(file)):
+                _give_page(database, page, NewVerdict(0, 0, kind, by, now))
+    return result
+
+
+def _write_tags(
+    found: Iterable[TaggedPhoto], only: set[str] | None, kind: VerdictKind, file: IO[str]
+) -> QueryVerdictResult:
+    """Write digest and slug of each tag whose verdict changes, one per line; `only`: of these landmarks."""
+    photo_count = tag_count = replaced = 0
+    for photo in found:
+        changed = [
+            tag for tag in photo.tags if (only is None or tag.landmark in only) and tag.verdict != kind
+        ]
+        photo_count += bool(changed)
+        tag_count += len(changed)
+        replaced += sum(tag.verdict is not None for tag in changed)
+        file.writelines(json.dumps([photo.digest, tag.landmark]) + "\n" for tag in changed)
+    return QueryVerdictResult(photo_count, tag_count, replaced)
+
+
+def _read_tags(file: IO[str]) -> Iterator[tuple[str, str]]:
+    file.seek(0)
+    for line in file:
+        digest, slug = json.loads(line)
+        yield digest, slug
+
+
+def _give_page(database: Database, page: Iterable[tuple[str, str]], template: NewVerdict) -> None:
+    pairs = set(page)
+    with database.write() as connection:
+        hold_landmarks(connection)
+        landmark_ids = landmark_ids_by_slug(connection)
+        content_ids = hold_contents(connection, {digest for digest, _ in pairs})
+        new = (
+            replace(template, content_id=content_ids[digest], landmark_id=landmark_ids[slug])
+            for digest, slug in pairs
+            if digest in content_ids and slug in landmark_ids  # others were removed in the meantime
+        )
+        write_verdicts(connection, new)
+
+
+def withdraw_verdicts(
+    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths, *, dry_run: bool = False
+) -> int:
+    """Delete every matching verdict; returns how many. The filter must name the kind.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    if verdict_filter.kind is None:
+        raise ValueError("the filter must name the kind of the verdicts to withdraw")
+    query = verdict_filter.photos
+    with database.read() as connection:
+        slugs = [find_landmark(connection, name).slug for name in query.landmark]
+    count = 0
+    audit_entry: int | None = None
+    for page in verdict_pages(database, verdict_filter, root_paths):
+        keys = [(row.content_id, row.landmark_id) for row in page]
+        if dry_run:
+            count += len(keys)
+            continue
+        with database.write() as connection:
+            count += delete_verdicts(connection, keys, verdict_filter.kind)
+            if audit_entry is None:
+                audit_entry = record_action(
+                    connection, AuditAction.VERDICTS_WITHDRAW, ", ".join(slugs) or None
+                )
+            update_details(
+                connection,
+                audit_entry,
+                verdict=verdict_filter.kind,
+                count=count,
+                country=", ".join(query.country) or None,
+                # Bytes that are not UTF-8 cannot be stored in PostgreSQL.
+                under=[str(path).encode(errors="backslashreplace").decode() for path in query.under] or None,
+            )
+    return count

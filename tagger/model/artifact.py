@@ -1,0 +1,307 @@
+"""The exported model: TorchScript and a manifest in one `.pt` file.
+
+The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
+(B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder
+is the probability that the photo shows none of the labels. In format 2 it returns these scores and an embedding (B, D), with
+which other landmarks can be taught, and the file has the background statistics. Normalisation is part of the forward.
+
+The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
+of the digest. What their code can do is limited: see model_archive.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tagger.errors import ModelRefused
+from tagger.model.background import BackgroundStatistics, stored_bytes
+from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
+from tagger.model.model_definitions import ProgramRefused
+from tagger.photos.decoding import Fit, Resize
+from tagger.system.languages import LANGUAGE_PATTERN
+from tagger.system.slugs import SLUG_PATTERN
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST_NAME = "manifest.json"
+BACKGROUND_NAME = "background.f32"
+MANIFEST_LIMIT_BYTES = 32 * 2**20
+"""A manifest has a few kilobytes; a larger one is a mistake or an attack."""
+FILE_LIMIT_BYTES = 8 * 2**30
+"""The largest networks of vision have a few gigabytes. A file is read whole."""
+
+PIECE_BYTES = 2**20
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Name = Annotated[str, Field(min_length=1)]
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Extent = Literal["point", "line", "area", "multi"]
+"""The shape of a landmark on the map."""
+
+
+class Label(_Frozen):
+    """One class of the model and the landmark it stands for. `slug` identifies the landmark in all models.
+
+    `names` are its names by language, `aliases` other names that people use.
+    """
+
+    label: str = Field(min_length=1)
+    slug: str = Field(pattern=SLUG_PATTERN)
+    name: Name
+    names: dict[Language, Name] = {}
+    aliases: tuple[Name, ...] = ()
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    extent: Extent | None = None
+
+
+class InputRule(_Frozen):
+    """The model's input, `size` x `size` pixels. The fields are those of `Resize`."""
+
+    size: int = Field(ge=16, le=4096)
+    short_side: int = Field(ge=16, le=8192)
+    fit: Fit = "crop"
+
+    @model_validator(mode="after")
+    def _is_valid_resize(self) -> Self:
+        _ = self.resize
+        return self
+
+    @property
+    def resize(self) -> Resize:
+        return Resize(short_side=self.short_side, size=self.size, fit=self.fit)
+
+
+class Embedding(_Frozen):
+    """The second output of a model of format 2.
+
+    `layer` says which features of the network it is made of, `background_photos` how many photos the statistics come from.
+    """
+
+    dimension: int = Field(ge=2, le=16384)
+    layer: str = Field(min_length=1)
+    background_photos: int = Field(ge=2)
+
+
+class Manifest(_Frozen):
+    """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted."""
+
+    format: Literal[1, 2] = 1
+    name: str = Field(min_length=1)
+    created_at: datetime
+    labels: tuple[Label, ...] = Field(min_length=1)
+    input: InputRule
+    embedding: Embedding | None = None
+    threshold: float = Field(gt=0, le=1)
+    threshold_reason: str
+    calibration: dict[str, float | str]
+    training: dict[str, object]
+    metrics: dict[str, float]
+    versions: dict[str, str]
+
+    @field_validator("created_at")
+    @classmethod
+    def _is_comparable(cls, created_at: datetime) -> datetime:
+        """Times of the first and last years have no time in UTC, so they cannot be compared."""
+        if not 1970 <= created_at.year < 9999:
+            raise ValueError("the year is not between 1970 and 9998")
+        return created_at
+
+    @model_validator(mode="after")
+    def _has_the_outputs_of_its_format(self) -> Self:
+        if (self.format == 2) != (self.embedding is not None):
+            raise ValueError(f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Self:
+        for field in ("label", "slug"):
+            values = [getattr(label, field) for label in self.labels]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two labels have the same {field}")
+        return self
+
+
+def file_digest(path: Path) -> str:
+    """Return the BLAKE3 digest of the whole file in hexadecimal, which identifies the model in the registry.
+
+    Raises:
+        ModelRefused: there is no such file, or it cannot be read.
+    """
+    try:
+        _check_file(path)
+        hasher = blake3()
+        with path.open(
+            "rb", buffering=0
+        ) as file:  # a mapped file that is truncated meanwhile ends the process
+            while piece := file.read(PIECE_BYTES):
+                hasher.update(piece)
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    return hasher.hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest without torch and without running code from the file.
+
+    Raises:
+        ModelRefused: there is no such file, it is not an artifact, or its manifest is invalid.
+    """
+    try:
+        _check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            entries = _extra_entries(archive, MANIFEST_NAME)
+            if len(entries) != 1:
+                raise ModelRefused(
+                    path=path, reason="it has no manifest, so it was not exported by this program's trainer"
+                )
+            if entries[0].file_size > MANIFEST_LIMIT_BYTES:
+                raise ModelRefused(path=path, reason="its manifest is too large")
+            return Manifest.model_validate_json(archive.read(entries[0]))
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
+    except DAMAGED as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
+
+
+def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
+    """Read the background statistics of a model of format 2, without torch.
+
+    Raises:
+        ModelRefused: the file's digest is not `expected_digest`, or the statistics are missing or damaged.
+    """
+    data = _read_registered(path, expected_digest)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = _extra_entries(archive, BACKGROUND_NAME)
+            if len(entries) != 1 or entries[0].file_size != stored_bytes(embedding.dimension):
+                raise ModelRefused(path=path, reason="it has no background statistics of the right size")
+            return BackgroundStatistics.from_bytes(
+                archive.read(entries[0]), embedding.background_photos, embedding.dimension
+            )
+    except ValueError as error:
+        raise ModelRefused(path=path, reason=str(error)) from error
+    except DAMAGED as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
+
+
+def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    return [
+        entry
+        for entry in archive.infolist()
+        if entry.filename.endswith(f"/extra/{name}") and entry.compress_type in COMPRESSIONS
+    ]
+
+
+def save_artifact(
+    module: torch.jit.ScriptModule,
+    manifest: Manifest,
+    path: Path,
+    *,
+    background: BackgroundStatistics | None = None,
+) -> None:
+    """Write the scripted module and its manifest to `path` atomically. The module must not be frozen.
+
+    A manifest of format 2 needs `background`.
+    """
+    import torch
+
+    partial = path.with_name(path.name + ".partial")
+    text = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1)
+    archive = io.BytesIO()
+    torch.jit.save(module, archive, _extra_files={MANIFEST_NAME: text.encode()})
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(partial, "w") as target:
+        for entry in source.infolist():
+            # Debug information contains source paths of the exporting machine.
+            if not entry.filename.endswith(".debug_pkl"):
+                target.writestr(entry, source.read(entry))
+        if background is not None:
+            folder = source.namelist()[0].partition("/")[0]
+            target.writestr(zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes())
+    partial.replace(path)
+
+
+def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
+    """Load the scripted module on the CPU, in the precision it is stored in.
+
+    Raises:
+        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch cannot read it.
+    """
+    import torch
+
+    data = _read_registered(path, expected_digest)
+    archive = _checked_archive(path, data)
+    del data  # a large model would be in memory three times
+    try:
+        module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
+        # torch passes errors of C++ on, and stumbles over modules with the names of its own attributes.
+        summary = str(error).strip().partition("\n")[0]
+        raise ModelRefused(path=path, reason=f"torch cannot read it ({summary})") from error
+    return module
+
+
+def check_program(path: Path) -> None:
+    """Check that the file does nothing but what a classifier needs. None of its code runs.
+
+    Raises:
+        ModelRefused: it does something else, is damaged, or cannot be read.
+    """
+    _checked_archive(path, _read_bytes(path))
+
+
+def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
+    try:
+        return checked_archive(data)
+    except ProgramRefused as error:
+        raise ModelRefused(path=path, reason=str(error)) from error
+
+
+def _read_registered(path: Path, expected_digest: str) -> bytes:
+    """The digest and what is made of the file come from the same bytes, so the file cannot be exchanged in between."""
+    data = _read_bytes(path)
+    if blake3(data).hexdigest() != expected_digest:
+        raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+    return data
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would block a reader, or fill the memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelRefused(path=path, reason="it is not a regular file")
+    if status.st_size > FILE_LIMIT_BYTES:
+        raise ModelRefused(path=path, reason=f"it is larger than {FILE_LIMIT_BYTES // 2**30} GiB")
+
+
+def _os_reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

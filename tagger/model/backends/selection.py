@@ -1,0 +1,197 @@
+"""Selects the backend and the batch size that are fastest for a model on this machine.
+
+TorchScript is the reference. Another backend is chosen if it distributes its scores over the labels as TorchScript does
+(within MAX_DISTANCE) and is faster by MIN_SPEEDUP.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from tagger.errors import SettingsInvalid
+from tagger.model.backends.protocol import BackendChoice, BackendName, is_out_of_memory
+from tagger.model.backends.torchscript import TorchScriptBackend
+
+if TYPE_CHECKING:
+    import torch
+
+    from tagger.model.backends.protocol import Backend, Embeddings, Images, Scores
+    from tagger.model.devices import Device
+
+log = logging.getLogger(__name__)
+
+MIN_SPEEDUP = 1.1
+"""What three rounds of the same backend may differ by. A higher limit wastes CPU time: OpenVINO runs the model of the package 1.2 to
+1.5 times as fast as TorchScript."""
+MAX_DISTANCE = 0.03
+"""Mean total variation distance, 0 to 1. OpenVINO measures 0.008; swapped colour channels or sides would measure 0.1."""
+CPU_BATCHES = (4, 8, 16)
+"""Larger batches do not fit a processor's caches, and each pass then allocates its memory anew."""
+GPU_BATCHES = (32, 64, 128, 256, 512)
+WARM_UPS, ROUNDS = 2, 3
+"""TorchScript profiles and compiles in its first two passes."""
+
+LoadModule = Callable[[], "torch.jit.ScriptModule"]
+
+
+@dataclass(frozen=True)
+class BackendTrial:
+    """A backend and its best batch size. `cost_ms` per photo is CPU time on a CPU and wall time on other devices."""
+
+    backend: Backend
+    batch_size: int
+    cost_ms: float
+
+    @property
+    def choice(self) -> BackendChoice:
+        return BackendChoice(self.backend.name, self.batch_size)
+
+
+class BackendSelector:
+    """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call."""
+
+    def __init__(self, load_module: LoadModule, device: Device, size: int, at_once: int) -> None:
+        self._load_module = load_module
+        self._device = device
+        self._size = size
+        self._at_once = at_once
+
+    def choose(self, name: BackendName | None, batch_size: int | None) -> BackendTrial:
+        """Return the backend `name`, or the fastest that agrees with TorchScript, at `batch_size` or its best one.
+
+        Raises:
+            SettingsInvalid: as `load`.
+        """
+        candidates = CPU_BATCHES if self._device.kind == "cpu" else GPU_BATCHES
+        batch_sizes = (batch_size,) if batch_size else candidates
+        backend = self.load(name or "torchscript")
+        try:
+            reference = self._measure(backend, batch_sizes)
+        except Exception as error:  # noqa: BLE001 - photos may still pass where the test images fail
+            log.warning("the model fails on the generated images: %s", error)
+            return BackendTrial(backend, batch_size or self._device.batch_size, math.inf)
+        best = reference
+        for other in self._alternatives() if name is None else []:
+            trial = self._compare(reference, other, batch_sizes)
+            if trial is not None and trial.cost_ms < best.cost_ms:
+                best = trial
+        return best
+
+    def load(self, name: BackendName) -> Backend:
+        """Load the model into the backend `name`.
+
+        Raises:
+            SettingsInvalid: its engine is not installed, does not support the device, or cannot run this model.
+        """
+        if name == "torchscript":
+            return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
+        if not _is_installed(name):
+            raise SettingsInvalid(
+                reason="backend: openvino needs an extra: pip install 'landmark-tagger[openvino]'"
+            )
+        if self._device.kind != "cpu":
+            raise SettingsInvalid(reason="backend: openvino runs on a CPU; set TAGGER_DEVICE=cpu too")
+        from tagger.model.backends.openvino import OpenVinoBackend
+
+        module = self._load_module()
+        try:
+            return OpenVinoBackend(module, self._device, self._size, self._at_once)
+        except Exception as error:  # OpenVINO's exceptions have no common base class
+            raise SettingsInvalid(
+                reason="backend: openvino cannot run this model; leave it at auto, or set torchscript"
+            ) from error
+
+    def _alternatives(self) -> list[BackendName]:
+        return ["openvino"] if self._device.kind == "cpu" and _is_installed("openvino") else []
+
+    def _compare(
+        self, reference: BackendTrial, name: BackendName, batch_sizes: Sequence[int]
+    ) -> BackendTrial | None:
+        """Another backend, if it agrees with the reference and is clearly faster."""
+        try:
+            backend = self.load(name)
+            distance = _distance(reference.backend, backend, self._size)
+            trial = self._measure(backend, batch_sizes)
+        except Exception as error:  # noqa: BLE001 - whatever fails in another engine, TorchScript works
+            log.warning("%s cannot run this model; TorchScript runs it", name)
+            log.info("%s: %s", name, error.__cause__ or error)
+            return None
+        speedup = reference.cost_ms / trial.cost_ms
+        log.info("%s is %.1f times as fast as TorchScript, at a distance of %.3f", name, speedup, distance)
+        return trial if distance <= MAX_DISTANCE and speedup >= MIN_SPEEDUP else None
+
+    def _measure(self, backend: Backend, batch_sizes: Sequence[int]) -> BackendTrial:
+        """The backend at its best batch size. Out of memory ends the search at the sizes before."""
+        trials: list[BackendTrial] = []
+        for batch_size in batch_sizes:
+            try:
+                cost_ms = _cost_ms(backend, self._device, generated_images(self._size, batch_size))
+            except Exception as error:
+                if not (trials and is_out_of_memory(error)):
+                    raise
+                backend.free_memory()
+                break
+            trials.append(BackendTrial(backend, batch_size, cost_ms))
+        return min(trials, key=lambda trial: trial.cost_ms)
+
+
+def generated_images(size: int, count: int) -> Images:
+    """Coloured clouds, uint8 (count, size, size, 3), the same at each call: smooth like photos, each in its own colours."""
+    seeds = np.random.default_rng(20).integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    clouds = [Image.fromarray(seed).resize((size, size), Image.Resampling.BICUBIC) for seed in seeds]
+    return np.stack([np.asarray(cloud) for cloud in clouds])
+
+
+def _is_installed(engine: str) -> bool:
+    return importlib.util.find_spec(engine) is not None
+
+
+def _cost_ms(backend: Backend, device: Device, images: Images) -> float:
+    clock = time.process_time if device.kind == "cpu" else time.perf_counter
+    costs = []
+    for _ in range(WARM_UPS + ROUNDS):
+        start = clock()
+        backend.forward(images)
+        costs.append((clock() - start) / len(images) * 1000)
+    return min(costs[WARM_UPS:])
+
+
+def _distance(reference: Backend, other: Backend, size: int) -> float:
+    """Of the outputs. Infinite for wrong shapes and values that are not finite."""
+    images = generated_images(size, 8)
+    (expected, embeddings), (actual, other_embeddings) = reference.forward(images), other.forward(images)
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return math.inf
+    scores_distance = max(_variation(expected, actual), _variation(_shares(expected), _shares(actual)))
+    return max(scores_distance, _angle(embeddings, other_embeddings))
+
+
+def _angle(expected: Embeddings | None, actual: Embeddings | None) -> float:
+    """1 minus the mean cosine of the embeddings of the same photo: 0 if they have the same direction."""
+    if expected is None or actual is None:
+        return 0.0 if expected is actual else math.inf
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return math.inf
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    cosines = np.divide((expected * actual).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
+    return float(1 - cosines.mean())
+
+
+def _variation(expected: Scores, actual: Scores) -> float:
+    return float(np.abs(expected - actual).sum(axis=1).mean() / 2)
+
+
+def _shares(scores: Scores) -> Scores:
+    """Each photo's scores scaled to a sum of 1, whatever share "none of them" has."""
+    sums = scores.sum(axis=1, keepdims=True)
+    shares: Scores = np.divide(scores, sums, out=np.full_like(scores, 1 / scores.shape[1]), where=sums > 0)
+    return shares

@@ -1,0 +1,88 @@
+"""The TorchScript backend: the artifact's own module, on any device."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tagger.model.backends.bfloat16 import round_kernels
+from tagger.model.backends.protocol import Outputs
+
+if TYPE_CHECKING:
+    from tagger.model.backends.protocol import BackendName, Images
+    from tagger.model.devices import Device
+
+
+class TorchScriptBackend:
+    """Runs the frozen module. On a GPU, each calling thread has a stream of its own."""
+
+    name: BackendName = "torchscript"
+
+    def __init__(self, module: torch.jit.ScriptModule, device: Device, size: int, at_once: int) -> None:
+        self._module = freeze(module, device)
+        self._kind = device.kind
+        self._size = size
+        self.at_once = at_once
+
+    def empty(self, count: int) -> Images:
+        """Pinned memory for a GPU, so that the copy overlaps with computation."""
+        shape = (count, self._size, self._size, 3)
+        if self._kind != "cuda":
+            return np.empty(shape, dtype=np.uint8)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+
+    def forward(self, images: Images) -> Outputs:
+        """On a GPU, the calling thread waits for its own pass only."""
+        if self._kind != "cuda":
+            return self._outputs(images)
+        with torch.cuda.stream(_thread_stream()):
+            return self._outputs(images)
+
+    def free_memory(self) -> None:
+        """Empty torch's cache: its blocks have the wrong sizes after the batch size has changed."""
+        if self._kind == "cuda":
+            torch.cuda.empty_cache()
+
+    def _outputs(self, images: Images) -> Outputs:
+        batch = torch.from_numpy(images)
+        with torch.inference_mode():
+            # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
+            tensor = batch.to(self._kind, non_blocking=True).permute(0, 3, 1, 2)
+            outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(tensor)
+            if isinstance(outputs, torch.Tensor):
+                return Outputs(_to_array(outputs), None)
+            scores, embeddings = outputs
+            return Outputs(_to_array(scores), _to_array(embeddings))
+
+
+def _to_array(output: torch.Tensor) -> np.ndarray:
+    """Waits for this thread's stream."""
+    return output.float().cpu().numpy()
+
+
+def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptModule:
+    """Freeze a module for inference on a device: in its precision, channels_last, with constants folded."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        module.eval()
+        if device.dtype is torch.bfloat16:
+            round_kernels(module)
+        # Cast before freezing: freezing folds batch norms into convolutions, and folded constants keep their precision.
+        module.to(device=device.kind, dtype=device.dtype)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(module)
+    return frozen
+
+
+_thread_local = threading.local()
+
+
+def _thread_stream() -> torch.cuda.Stream:
+    if not hasattr(_thread_local, "stream"):
+        _thread_local.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream: torch.cuda.Stream = _thread_local.stream
+    return stream

@@ -1,0 +1,203 @@
+"""A loaded artifact on a device. Knows nothing of files of photos or of SQL."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tagger.errors import SettingsInvalid
+from tagger.model.artifact import Manifest, load_module
+from tagger.model.backends.protocol import Backend, Outputs, is_out_of_memory
+from tagger.model.devices import Device, core_count
+from tagger.model.predictions import ImageOutput
+from tagger.photos.decoding.memory import trim_memory
+from tagger.system.metrics import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tagger.model.backends.protocol import (
+        BackendChoice,
+        BackendOptions,
+        Embeddings,
+        Scores,
+        SelectionStore,
+    )
+    from tagger.model.backends.selection import BackendSelector
+    from tagger.photos.decoding import Pixels
+
+log = logging.getLogger(__name__)
+
+
+class OutOfDeviceMemory(Exception):
+    """The device has no memory left even for a single image; the image is not the cause."""
+
+
+class Model:
+    """A loaded model. Up to `at_once` threads may call it at a time.
+
+    `batch_size` is the most images of a forward pass; it is halved for good when the device runs out of memory.
+    """
+
+    def __init__(self, backend: Backend, manifest: Manifest, batch_size: int) -> None:
+        self._backend = backend
+        self.manifest = manifest
+        self.batch_size = batch_size
+        BATCH_SIZE.set(self.batch_size)
+
+    @property
+    def at_once(self) -> int:
+        return self._backend.at_once
+
+    @property
+    def backend_name(self) -> str:
+        return self._backend.name
+
+    def predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
+        """Return the outputs for images, each uint8 (size, size, 3) RGB, in order.
+
+        Raises:
+            OutOfDeviceMemory: there is no memory for a single image.
+            ValueError: the model returned an array of the wrong shape.
+        """
+        scores, embeddings = self.outputs(images)
+        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
+        rule = self.manifest.embedding
+        if rule is None:
+            return [ImageOutput(row, None) for row in scores]
+        embeddings = _checked("embeddings", embeddings, (len(images), rule.dimension))
+        return [ImageOutput(row, embedding) for row, embedding in zip(scores, embeddings, strict=True)]
+
+    def outputs(self, images: Sequence[Pixels]) -> Outputs:
+        """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` is the checked form."""
+        parts: list[Outputs] = []
+        done, batch_size = 0, self.batch_size
+        while done < len(images):
+            part = images[done : done + batch_size]
+            try:
+                parts.append(self._forward(part))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise OutOfDeviceMemory(str(error)) from error
+                batch_size = len(part) // 2
+                self._reduce_batch_size(batch_size)
+            else:
+                done += len(part)
+        return parts[0] if len(parts) == 1 else _concatenate(parts)
+
+    def free_memory(self) -> None:
+        """Release memory kept for later passes. Call it when no photos are expected soon."""
+        self._backend.free_memory()
+        trim_memory()
+
+    def _forward(self, images: Sequence[Pixels]) -> Outputs:
+        batch = self._backend.empty(len(images))
+        for row, image in zip(batch, images, strict=True):
+            np.copyto(row, image)
+        return self._backend.forward(batch)
+
+    def _reduce_batch_size(self, batch_size: int) -> None:
+        if batch_size < self.batch_size:  # else another thread has reduced it already
+            log.warning(
+                "out of device memory with a batch of %d; the batch size is now %d",
+                self.batch_size,
+                batch_size,
+            )
+            self.batch_size = batch_size
+            BATCH_SIZE.set(batch_size)
+        self._backend.free_memory()
+
+
+def load_model(
+    path: Path, digest: str, manifest: Manifest, device: Device, *, threads: int | None = None
+) -> Model:
+    """Load an artifact into TorchScript, for one forward pass at a time.
+
+    Raises:
+        ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
+    """
+    import torch
+
+    from tagger.model.backends.torchscript import TorchScriptBackend
+
+    if device.kind == "cpu":
+        torch.set_num_threads(threads or core_count())
+    backend = TorchScriptBackend(load_module(path, digest), device, manifest.input.size, at_once=1)
+    return _warm_up(Model(backend, manifest, device.batch_size))
+
+
+def load_fastest_model(
+    path: Path,
+    digest: str,
+    manifest: Manifest,
+    device: Device,
+    options: BackendOptions,
+    selections: SelectionStore,
+) -> Model:
+    """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that a measurement selects.
+
+    Raises:
+        ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
+        SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
+    """
+    import torch
+
+    from tagger.model.backends.selection import BackendSelector
+    from tagger.model.backends.selection_key import SelectionKey
+
+    if device.kind == "cpu":
+        # One pass per core, each on one thread, so that no pass waits for the threads of another.
+        torch.set_num_threads(1)
+    selector = BackendSelector(
+        lambda: load_module(path, digest), device, manifest.input.size, options.at_once
+    )
+    key = SelectionKey.of(digest, device, options)
+    choice = selections.find(key)
+    if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
+        return model
+    trial = selector.choose(options.backend, options.batch_size)
+    if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
+        selections.store(key, trial.choice)
+    model = Model(trial.backend, manifest, trial.batch_size)
+    model.free_memory()  # also that of the backend that was not chosen
+    return model
+
+
+def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Manifest) -> Model | None:
+    """None if the backend does not run any more."""
+    try:
+        backend = selector.load(choice.backend)
+    except SettingsInvalid as error:
+        log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
+        return None
+    return _warm_up(Model(backend, manifest, choice.batch_size))
+
+
+def _concatenate(parts: Sequence[Outputs]) -> Outputs:
+    embeddings = [part.embeddings for part in parts if part.embeddings is not None]
+    return Outputs(
+        np.concatenate([part.scores for part in parts]), np.concatenate(embeddings) if embeddings else None
+    )
+
+
+def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int, int]) -> Scores | Embeddings:
+    if values is None or values.shape != expected:
+        shape = None if values is None else values.shape
+        raise ValueError(f"the model returned {name} of shape {shape} instead of {expected}")
+    return values
+
+
+def _warm_up(model: Model) -> Model:
+    """Run blank images: TorchScript profiles and compiles in its first two passes."""
+    size = model.manifest.input.size
+    blank = np.zeros((size, size, 3), dtype=np.uint8)
+    for count in (1, model.batch_size, model.batch_size):
+        model.outputs([blank] * count)
+    model.free_memory()
+    return model

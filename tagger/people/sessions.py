@@ -1,0 +1,250 @@
+"""Sessions of browsers that are signed in, stored by the hash of a random id. All processes of the page share them.
+
+A session is valid while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+
+from tagger.database.actor import Actor
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.people.grants import USE_RECORDED_S, Grant, Role
+from tagger.people.names import recorded_name
+from tagger.people.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
+from tagger.people.users import User
+
+SESSION_S = 7 * 24 * 3600
+MAX_SESSIONS = 100
+"""Sessions of one token or person. With a new one, those that were not used for longest end."""
+_ID_LENGTH = 43
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a sign-in comes from. `network`: the address, of IPv6 its /64 network. `browser`: what it says that it is."""
+
+    address: str | None = None
+    network: str | None = None
+    browser: str | None = None
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True)
+class ProviderSession:
+    """That a session began at this provider. `id_token`: with which it signed the person in; empty: it is too long to be sent back."""
+
+    issuer: str
+    id_token: str = field(repr=False)
+
+
+def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
+    """What this token allows; None if it is not valid. The token of the settings needs no database."""
+    if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
+        return Grant(SETTINGS_TOKEN, Role.ADMIN)
+    token = find_token(database, secret)
+    return None if token is None else _grant(token)
+
+
+def start_session(
+    database: Database, secret: str, settings_token: str, origin: Origin = NOWHERE
+) -> str | None:
+    """Start a session for somebody who sends this token.
+
+    Returns the value of the cookie; None if the token is not valid.
+    """
+    grant = token_grant(database, secret, settings_token)
+    if grant is None:
+        return None
+    session = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    expires_at = now + timedelta(seconds=SESSION_S)
+    actor = Actor(f"web {grant.name}", origin.address)
+    with database.acting_as(actor).write() as connection:
+        if grant.token_id is not None:
+            expires = _lock_token(connection, grant.token_id)
+            if expires is None:
+                return None
+            expires_at = min(expires_at, expires)
+        digest = _digest(session, settings_token if grant.token_id is None else None)
+        _insert_session(connection, digest, expires_at, origin, token_id=grant.token_id)
+        record_action(connection, AuditAction.SIGN_IN, grant.name, read_only=not grant.may_change)
+    return session
+
+
+def start_user_session(database: Database, user: User, password_hash: str, origin: Origin) -> str | None:
+    """Start a session for a person whose password has this hash.
+
+    Returns the value of the cookie; None if the person was removed or got another password in the meantime.
+    """
+    return _start_session_of(database, user, users.c.password_hash == password_hash, origin)
+
+
+def start_identity_session(
+    database: Database, user: User, issuer: str, subject: str, origin: Origin, id_token: str | None = None
+) -> str | None:
+    """Start a session for a person whom the provider has signed in as this subject.
+
+    `id_token`: with which the provider can sign the person out; empty: without one; None: it cannot.
+
+    Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
+    """
+    is_linked = and_(users.c.issuer == issuer, users.c.subject == subject)
+    return _start_session_of(database, user, is_linked, origin, id_token, issuer=issuer, identity=subject)
+
+
+def _start_session_of(
+    database: Database,
+    user: User,
+    is_unchanged: ColumnElement[bool],
+    origin: Origin,
+    id_token: str | None = None,
+    **details: object,
+) -> str | None:
+    session = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    with database.acting_as(Actor(f"web {user.recorded_name}", origin.address)).write() as connection:
+        query = select(users.c.role).where(users.c.id == user.id, is_unchanged).with_for_update()
+        role = connection.scalar(query)
+        if role is None:
+            return None
+        connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=now))
+        expires_at = now + timedelta(seconds=SESSION_S)
+        digest = _digest(session, None)
+        _insert_session(connection, digest, expires_at, origin, user_id=user.id, id_token=id_token)
+        record_action(connection, AuditAction.SIGN_IN, user.recorded_name, role=role, **details)
+    return session
+
+
+def session_grant(database: Database, session: str, settings_token: str) -> Grant | None:
+    """What the session with this cookie allows; None if it is not valid."""
+    if len(session) != _ID_LENGTH:
+        return None
+    now = datetime.now(UTC)
+    of_settings, of_token = _digest(session, settings_token), _digest(session, None)
+    query = (
+        select(
+            page_sessions,
+            func.coalesce(access_tokens.c.name, users.c.name).label("name"),
+            func.coalesce(access_tokens.c.name_number, users.c.name_number).label("name_number"),
+            access_tokens.c.read_only,
+            users.c.role,
+            access_tokens.c.expires_at.label("token_expires_at"),
+        )
+        .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
+        .outerjoin(users, users.c.id == page_sessions.c.user_id)
+        .where(page_sessions.c.digest.in_((of_settings, of_token)), page_sessions.c.expires_at > now)
+    )
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None or not hmac.compare_digest(row.digest, of_settings if row.name is None else of_token):
+        return None
+    if row.name is None:
+        return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
+    role = _role(row.read_only) if row.user_id is None else Role(row.role)
+    name = recorded_name(row.name, row.name_number)
+    return Grant(name, role, row.token_id, row.user_id, row.id, row.last_used_at)
+
+
+def end_session(database: Database, grant: Grant) -> ProviderSession | None:
+    """End the session for ever, in every browser that has its cookie.
+
+    Returns what its provider needs to know to end its own; None: it began at none, or at one that ends none.
+    """
+    ended = delete(page_sessions).where(page_sessions.c.id == grant.session_id)
+    with database.write() as connection:
+        row = connection.execute(
+            ended.returning(page_sessions.c.id_token, page_sessions.c.user_id)
+        ).one_or_none()
+        if row is None:
+            return None
+        record_action(connection, AuditAction.SIGN_OUT, grant.name)
+        if row.id_token is None:
+            return None
+        # That of the sign-in: who is linked to another provider loses their sessions.
+        issuer = connection.scalar(select(users.c.issuer).where(users.c.id == row.user_id))
+    return None if issuer is None else ProviderSession(issuer, row.id_token)
+
+
+def record_use(database: Database, grant: Grant) -> None:
+    """Write the time of the last use, unless another process has just done so."""
+    now = datetime.now(UTC)
+    long_ago = now - timedelta(seconds=USE_RECORDED_S)
+    with database.write() as connection:
+        # The token or user before its sessions, as everywhere: two transactions then never wait for each other.
+        rows = ((access_tokens, grant.token_id), (users, grant.user_id), (page_sessions, grant.session_id))
+        for table, row_id in rows:
+            if row_id is not None:
+                is_old = or_(table.c.last_used_at.is_(None), table.c.last_used_at < long_ago)
+                connection.execute(update(table).where(table.c.id == row_id, is_old).values(last_used_at=now))
+
+
+def _grant(token: AccessToken) -> Grant:
+    return Grant(token.recorded_name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+
+
+def _role(read_only: bool) -> Role:
+    return Role.VIEWER if read_only else Role.EDITOR
+
+
+def _lock_token(connection: Connection, token_id: int) -> datetime | None:
+    """The time until which the token is valid; None if it was revoked in the meantime."""
+    query = select(access_tokens).where(access_tokens.c.id == token_id).with_for_update(read=True)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else row.expires_at or datetime.max.replace(tzinfo=UTC)
+
+
+def _insert_session(
+    connection: Connection,
+    digest: str,
+    expires_at: datetime,
+    origin: Origin,
+    *,
+    token_id: int | None = None,
+    user_id: int | None = None,
+    id_token: str | None = None,
+) -> None:
+    now = datetime.now(UTC)
+    _remove_old(connection, token_id, user_id, now)
+    values = {
+        "digest": digest,
+        "token_id": token_id,
+        "user_id": user_id,
+        "network": origin.network,
+        "browser": origin.browser,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": expires_at,
+        "id_token": id_token,
+    }
+    connection.execute(insert(page_sessions).values(values))
+
+
+def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
+    """Remove expired sessions, and those that the token or user has too many of."""
+    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
+    owner = (
+        page_sessions.c.token_id.is_not_distinct_from(token_id),
+        page_sessions.c.user_id.is_not_distinct_from(user_id),
+    )
+    newest = page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc()
+    surplus = select(page_sessions.c.id).where(*owner).order_by(*newest).offset(MAX_SESSIONS - 1)
+    connection.execute(delete(page_sessions).where(page_sessions.c.id.in_(surplus)))
+
+
+def _digest(session: str, settings_token: str | None) -> str:
+    """The stored hash. With the token of the settings as its key, a session ends when that token changes.
+
+    The hash tells nothing about the token, which may be short: the session id is random and not stored.
+    """
+    if settings_token is None:
+        return token_digest(session)
+    return hmac.new(settings_token.encode(), session.encode(errors="replace"), hashlib.sha256).hexdigest()

@@ -1,0 +1,156 @@
+"""Named access tokens. The database has their SHA-256 alone, which is enough for a random text of 256 bits."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Row, delete, insert, select
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.errors import TaggerError
+from tagger.people.names import count_name, give_name, parse_name, recorded_name
+
+SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
+"""The name of the token of the settings, which is not in the database."""
+
+_PREFIX = "tagger_"
+"""Programs that search files for secrets recognise a token by it."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class TokenNameInvalid(TaggerError):
+    """{name} cannot be the name of a token. Use up to 64 letters, digits, dots, hyphens and underscores."""
+
+
+class TokenExists(TaggerError):
+    """There is already a token {name}. Choose another name, or revoke it with `tagger token revoke {name}`."""
+
+
+class TokenNameTaken(TaggerError):
+    """There is a user {name}, and the audit log would not tell them apart. Choose another name."""
+
+
+class TokenNotFound(TaggerError):
+    """There is no token {name}. The tokens are: {names}."""
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A token without its secret. `expires_at` is None if it never expires, `last_used_at` if it was never used."""
+
+    id: int
+    name: str
+    read_only: bool
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    name_number: int = 1
+    """How many people and tokens have had the name, with this one."""
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in the audit log and on verdicts."""
+        return recorded_name(self.name, self.name_number)
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+def add_token(
+    database: Database, name: str, *, read_only: bool = False, expires_at: datetime | None = None
+) -> tuple[AccessToken, str]:
+    """Add a token; returns it with its secret, which cannot be read again.
+
+    Raises:
+        TokenNameInvalid, TokenExists, TokenNameTaken: the name cannot be used.
+    """
+    if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
+        raise TokenNameInvalid(name=repr(name))
+    secret = _PREFIX + secrets.token_urlsafe(32)
+    values: dict[str, object] = {
+        "name": name,
+        "digest": token_digest(secret),
+        "read_only": read_only,
+        "created_at": datetime.now(UTC),
+        "expires_at": expires_at,
+    }
+    with database.write() as connection:
+        if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
+            raise TokenExists(name=name)
+        if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
+            raise TokenNameTaken(name=name)
+        values["name_number"] = give_name(connection, name)
+        row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
+        token = _token(row)
+        expires = None if expires_at is None else expires_at.isoformat()
+        record_action(
+            connection, AuditAction.TOKEN_ADD, token.recorded_name, read_only=read_only, expires_at=expires
+        )
+    return token, secret
+
+
+def list_tokens(database: Database) -> Sequence[AccessToken]:
+    """All tokens by name, also expired ones."""
+    with database.read() as connection:
+        return [
+            _token(row) for row in connection.execute(select(access_tokens).order_by(access_tokens.c.name))
+        ]
+
+
+def revoke_token(database: Database, name: str) -> int:
+    """Delete a token, which ends its sessions; returns how many there were.
+
+    `name`: with its number (`phone#1`), it is not another one that has the name now.
+
+    Raises:
+        TokenNotFound: there is no such token.
+    """
+    plain, number = parse_name(name)
+    with database.write() as connection:
+        query = select(access_tokens).where(access_tokens.c.name == plain).with_for_update()
+        row = connection.execute(query).one_or_none()
+        if row is None or number not in {None, row.name_number}:
+            names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
+            raise TokenNotFound(name=name, names=", ".join(names) or "none")
+        of_token = page_sessions.c.token_id == row.id
+        count = connection.execute(delete(page_sessions).where(of_token)).rowcount
+        connection.execute(delete(access_tokens).where(access_tokens.c.id == row.id))
+        count_name(
+            connection, row.name, row.name_number
+        )  # a process of a version before 0025 may have added it
+        record_action(connection, AuditAction.TOKEN_REVOKE, _token(row).recorded_name, sessions=count)
+    return count
+
+
+def find_token(database: Database, secret: str) -> AccessToken | None:
+    """The valid token with this secret."""
+    digest = token_digest(secret)
+    with database.read() as connection:
+        row = connection.execute(select(access_tokens).where(access_tokens.c.digest == digest)).one_or_none()
+    # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
+    if row is None or not hmac.compare_digest(row.digest, digest):
+        return None
+    token = _token(row)
+    return None if token.is_expired(datetime.now(UTC)) else token
+
+
+def token_digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _token(row: Row[tuple[object, ...]]) -> AccessToken:
+    return AccessToken(
+        id=row.id,
+        name=row.name,
+        read_only=row.read_only,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        name_number=row.name_number,
+    )

@@ -1,0 +1,277 @@
+"""People who sign in to the page by name. A change of a password or role, and a removal, end the person's sessions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+
+from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
+from tagger.database.connection import Database
+from tagger.database.enums import Role
+from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.errors import TaggerError
+from tagger.people.attempts import forget_attempts
+from tagger.people.names import count_name, full_name, give_name, parse_name, recorded_name
+from tagger.people.passwords import check_password, hash_password
+from tagger.people.subjects import check_subject
+from tagger.people.tokens import SETTINGS_TOKEN
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
+
+
+class UserNameInvalid(TaggerError):
+    """{name} cannot be the name of a user. Use up to 128 letters, digits, dots, hyphens, underscores, + and @."""
+
+
+class UserExists(TaggerError):
+    """There is already a user {name}. Choose another name. If it is the same person, `tagger user list` shows where they sign in, and `tagger user password {name}` sets a password."""
+
+
+class UserNameTaken(TaggerError):
+    """There is a token {name}, and the audit log would not tell them apart. Choose another name."""
+
+
+class UserNotFound(TaggerError):
+    """There is no user {name}. The users are: {names}."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A person without the password's hash. `last_used_at` is None if the person never used the page.
+
+    `issuer` and `subject`: of the provider at which they sign in, and what it calls them; None: at none.
+    """
+
+    id: int
+    name: str
+    role: Role
+    has_password: bool
+    created_at: datetime
+    last_used_at: datetime | None
+    issuer: str | None = None
+    subject: str | None = None
+    name_number: int = 1
+    """How many people and tokens have had the name, with this one."""
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in the audit log and on verdicts."""
+        return recorded_name(self.name, self.name_number)
+
+    @property
+    def full_name(self) -> str:
+        """What names this person for ever, in place of the name that somebody else may have later."""
+        return full_name(self.name, self.name_number)
+
+
+def add_user(
+    database: Database,
+    name: str,
+    role: Role,
+    password: str | None,
+    *,
+    issuer: str | None = None,
+    subject: str | None = None,
+) -> User:
+    """Add a person. Without a password, they sign in at a reverse proxy only, or at the provider as this subject.
+
+    Raises:
+        UserNameInvalid, UserExists, UserNameTaken: the name cannot be used.
+        PasswordRefused: the password is too weak.
+        SubjectInvalid, SubjectTaken: the subject cannot be linked.
+    """
+    name = _checked_name(name)
+    password_hash = None if password is None else _checked_hash(password, name)
+    with database.write() as connection:
+        if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
+            raise UserExists(name=name)
+        if issuer is not None and subject is not None:
+            check_subject(connection, issuer, subject)
+        return insert_user(connection, name, role, password_hash, issuer=issuer, subject=subject)
+
+
+def insert_user(
+    connection: Connection,
+    name: str,
+    role: Role,
+    password_hash: str | None,
+    *,
+    issuer: str | None = None,
+    subject: str | None = None,
+    by_themselves: bool = False,
+) -> User:
+    """Insert a person whose name is valid and free. `by_themselves`: nobody adds them, they sign in for the first time.
+
+    Raises:
+        UserNameTaken: there is a token of this name.
+    """
+    if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
+        raise UserNameTaken(name=name)
+    number = give_name(connection, name)
+    values = {
+        "name": name,
+        "name_number": number,
+        "role": role,
+        "password_hash": password_hash,
+        "issuer": issuer,
+        "subject": subject,
+        "created_at": datetime.now(UTC),
+    }
+    row = connection.execute(insert(users).values(values).returning(users)).one()
+    user = user_of(row)
+    if by_themselves:
+        act_as(connection, replace(actor_of(connection), name=f"web {user.recorded_name}", is_person=True))
+    record_action(
+        connection, AuditAction.USER_ADD, user.recorded_name, role=role, issuer=issuer, identity=subject
+    )
+    return user
+
+
+def has_users(database: Database) -> bool:
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().select_from(users))))
+
+
+def has_passwords(database: Database) -> bool:
+    """Whether somebody signs in with a name and a password."""
+    with database.read() as connection:
+        query = exists().where(users.c.password_hash.is_not(None))
+        return bool(connection.scalar(select(query)))
+
+
+def find_user(database: Database, user_id: int) -> User | None:
+    with database.read() as connection:
+        row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    return None if row is None else user_of(row)
+
+
+def find_user_by_name(database: Database, name: str) -> User | None:
+    with database.read() as connection:
+        row = connection.execute(select(users).where(users.c.name == normalize_name(name))).one_or_none()
+    return None if row is None else user_of(row)
+
+
+def list_users(database: Database) -> Sequence[User]:
+    """All people by name."""
+    with database.read() as connection:
+        return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
+
+
+def remove_user(database: Database, name: str) -> int:
+    """Remove a person, which ends their sessions; returns how many there were. What they did keeps their name.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
+    with database.write() as connection:
+        row = lock_user(connection, name)
+        count = end_sessions(connection, row.id)
+        connection.execute(delete(users).where(users.c.id == row.id))
+        count_name(
+            connection, row.name, row.name_number
+        )  # a process of a version before 0025 may have added them
+        forget_attempts(connection, row.name)
+        record_action(connection, AuditAction.USER_REMOVE, _recorded(row), sessions=count)
+    return count
+
+
+def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
+    """Give a person a new password, which ends their sessions except `kept_session`; returns how many there were.
+
+    Raises:
+        UserNotFound: there is no such person.
+        PasswordRefused: the password is too weak.
+    """
+    password_hash = _checked_hash(password, parse_name(normalize_name(name))[0])
+    with database.write() as connection:
+        row = lock_user(connection, name)
+        connection.execute(update(users).where(users.c.id == row.id).values(password_hash=password_hash))
+        count = end_sessions(connection, row.id, kept_session)
+        forget_attempts(connection, row.name)
+        record_action(connection, AuditAction.USER_PASSWORD, _recorded(row), sessions=count)
+    return count
+
+
+def set_role(database: Database, name: str, role: Role) -> int:
+    """Give a person another role, which ends their sessions; returns how many there were.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
+    with database.write() as connection:
+        return change_role(connection, lock_user(connection, name), role)
+
+
+def change_role(connection: Connection, row: Row[tuple[object, ...]], role: Role) -> int:
+    """Give a person whose row is locked another role, which ends their sessions; returns how many there were."""
+    connection.execute(update(users).where(users.c.id == row.id).values(role=role))
+    count = end_sessions(connection, row.id)
+    record_action(
+        connection, AuditAction.USER_ROLE, _recorded(row), role=role, before=row.role, sessions=count
+    )
+    return count
+
+
+def end_sessions(connection: Connection, user_id: int, kept_session: int | None = None) -> int:
+    """End the person's sessions, except one."""
+    conditions = [page_sessions.c.user_id == user_id]
+    if kept_session is not None:
+        conditions.append(page_sessions.c.id != kept_session)
+    return connection.execute(delete(page_sessions).where(*conditions)).rowcount
+
+
+def is_valid_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and name != SETTINGS_TOKEN.lower()
+
+
+def normalize_name(name: str) -> str:
+    """The name as it is stored: `Ada` and `ada` are the same person."""
+    return name.strip().lower()
+
+
+def user_of(row: Row[tuple[object, ...]]) -> User:
+    return User(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role),
+        has_password=row.password_hash is not None,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+        issuer=row.issuer,
+        subject=row.subject,
+        name_number=row.name_number,
+    )
+
+
+def _recorded(row: Row[tuple[object, ...]]) -> str:
+    return user_of(row).recorded_name
+
+
+def _checked_name(name: str) -> str:
+    normalized = normalize_name(name)
+    if not is_valid_name(normalized):
+        raise UserNameInvalid(name=repr(name))
+    return normalized
+
+
+def _checked_hash(password: str, name: str) -> str:
+    check_password(password, name)
+    return hash_password(password)
+
+
+def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+    """The row of a person, which nobody else changes until the end of the transaction.
+
+    `name`: with its number (`ada#1`), it is not somebody else who has the name now.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
+    plain, number = parse_name(normalize_name(name))
+    row = connection.execute(select(users).where(users.c.name == plain).with_for_update()).one_or_none()
+    if row is None or number not in {None, row.name_number}:
+        names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
+        raise UserNotFound(name=name, names=", ".join(names) or "none")
+    return row

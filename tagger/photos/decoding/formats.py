@@ -1,0 +1,224 @@
+"""Opens photos of the supported formats, header first.
+
+Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never reached.
+Knows nothing of colours, scaling or the model.
+"""
+
+import importlib
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+
+from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.photos.decoder_input import readable_file
+from tagger.photos.decoding.tiff_options import check_tags, prepare_tiff, quiet_libtiff
+from tagger.photos.formats import BIG_ENDIAN_BIGTIFF, BOXES_BYTES, PhotoFormat, detect_format, is_iso_media
+from tagger.photos.jpeg import SEGMENT_LIMIT, scans_and_coding
+
+
+def require_format(data: bytes) -> PhotoFormat:
+    """Return the format of a photo, by its content.
+
+    Raises:
+        PhotoFailed: there are no bytes, or they are no image, or an image of a format that cannot be read.
+    """
+    if not data:
+        raise PhotoFailed(
+            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
+        )
+    photo_format = detect_format(data)
+    if photo_format is not None and not data.startswith(BIG_ENDIAN_BIGTIFF):
+        return photo_format
+    if is_iso_media(data):
+        raise _unsupported("video or other ISO media")
+    if not data.strip(b"\0"):
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            "The file holds nothing but zero bytes. Restore it from a backup or copy it again from the camera.",
+        )
+    for signature, name in _UNSUPPORTED_SIGNATURES:
+        if data.startswith(signature):
+            raise _unsupported(name)
+    if data[:100].lstrip().lower().startswith(_WEB_PAGE):
+        raise PhotoFailed(
+            FailureKind.NOT_AN_IMAGE,
+            "The content is a web page, perhaps an error that was saved in place of the photo. Download it again.",
+        )
+    raise PhotoFailed(
+        FailureKind.NOT_AN_IMAGE,
+        "The content is not an image, whatever the file's name says. Remove it or restore it from a backup.",
+    )
+
+
+def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> ImageFile.ImageFile:
+    """Read the header and check the image's size. The image's `load()` decodes the pixels.
+
+    Raises:
+        PhotoFailed: too many pixels, no pixels, or the format's reader is not installed.
+    """
+    _quiet_pillow()
+    # The limit is `max_pixels`. Pillow's own is checked for some formats only.
+    Image.MAX_IMAGE_PIXELS = None
+    if photo_format is PhotoFormat.WEBP:
+        _check_webp_canvas(data, max_pixels)
+    if photo_format in (PhotoFormat.AVIF, PhotoFormat.HEIF):
+        _check_boxed_sizes(data, max_pixels)
+    if photo_format is PhotoFormat.TIFF:
+        check_tags(data)
+    image = _reader(photo_format)(io.BytesIO(_readable(data)))
+    check_pixels(*image.size, max_pixels)
+    if "progressive" in image.info:
+        _check_scans(data)
+    if isinstance(image, TiffImageFile):
+        prepare_tiff(image, max_pixels)
+    return image
+
+
+def load_readers() -> None:
+    """Load what is otherwise loaded with the first photo of a format, for a process that can open no file later."""
+    quiet_libtiff()
+    with suppress(PhotoFailed):  # not installed
+        _reader(PhotoFormat.HEIF)
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise `PhotoFailed` for an image without pixels or with more than the limit."""
+    if width <= 0 or height <= 0:
+        raise PhotoFailed(
+            FailureKind.CORRUPT, f"The image says it is {width} x {height} pixels. Restore it from a backup."
+        )
+    if width * height > max_pixels:
+        raise PhotoFailed(
+            FailureKind.TOO_MANY_PIXELS,
+            f"The image has {width} x {height} pixels, more than the limit of {max_pixels}. "
+            "Scale it down, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
+        )
+
+
+_UNSUPPORTED_SIGNATURES = (
+    (b"%PDF", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"8BPS", "Photoshop"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\1\0", "icon"),
+    (b"icns", "icon"),
+    (b"DDS ", "DDS"),
+    (b"BLP1", "BLP"),
+    (b"BLP2", "BLP"),
+    (b"<svg", "SVG"),
+    (b"\x01\xda", "SGI image"),
+    (b"qoif", "QOI"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"DanM", "Microsoft Paint"),
+    (b"LinS", "Microsoft Paint"),
+    *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
+    (BIG_ENDIAN_BIGTIFF, "big-endian BigTIFF"),
+)
+_WEB_PAGE = (b"<!doctype html", b"<html")
+_SCAN_LIMIT = 100
+"""Progressive photos have about ten."""
+
+
+def _unsupported(name: str) -> PhotoFailed:
+    return PhotoFailed(
+        FailureKind.UNSUPPORTED,
+        f"This is a file of the kind {name}, which is not read. Convert it to JPEG or PNG.",
+    )
+
+
+_READERS: dict[PhotoFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    PhotoFormat.JPEG: JpegImageFile,
+    PhotoFormat.PNG: PngImageFile,
+    PhotoFormat.WEBP: WebPImageFile,
+    PhotoFormat.TIFF: TiffImageFile,
+    PhotoFormat.GIF: GifImageFile,
+    PhotoFormat.BMP: BmpImageFile,
+    PhotoFormat.AVIF: AvifImageFile,
+}
+
+
+def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    if photo_format is not PhotoFormat.HEIF:
+        return _READERS[photo_format]
+    try:
+        reader: Callable[[io.BytesIO], ImageFile.ImageFile] = importlib.import_module(
+            "pillow_heif"
+        ).HeifImageFile
+    except ImportError:
+        raise PhotoFailed(
+            FailureKind.UNSUPPORTED,
+            "Reading HEIC needs an extra. Run: pip install 'landmark-tagger[heic]', then retry the failed photos.",
+        ) from None
+    return reader
+
+
+def _readable(data: bytes) -> bytes:
+    readable = readable_file(data)
+    if readable is None:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
+        )
+    return readable
+
+
+def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
+    # Pillow creates the decoder with its canvas while reading the header.
+    if data[12:16] == b"VP8X" and len(data) >= 30:
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        check_pixels(width, height, max_pixels)
+
+
+def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
+    # The decoders have limits of their own and do not report them as such.
+    at = data.find(b"ispe", 0, BOXES_BYTES)
+    while at >= 0 and at + 16 <= len(data):
+        width, height = struct.unpack_from(">II", data, at + 8)
+        if width and height:
+            check_pixels(width, height, max_pixels)
+        at = data.find(b"ispe", at + 4, BOXES_BYTES)
+
+
+def _check_scans(data: bytes) -> None:
+    """A scan of a few bytes takes as much time as decoding the whole image."""
+    scans, _ = scans_and_coding(data)
+    if scans > _SCAN_LIMIT:
+        raise PhotoFailed(
+            FailureKind.UNSUPPORTED,
+            f"The image is coded in {scans} scans, more than {_SCAN_LIMIT}, which no camera writes. "
+            "Save it again in another program.",
+        )
+
+
+_filter_lock = threading.Lock()
+_PILLOW_MODULES = r"PIL\."
+
+
+def _quiet_pillow() -> None:
+    """Silence Pillow's warnings about metadata, also where warnings are errors.
+
+    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
+    process's filters removes it.
+    """
+    if any(getattr(entry[3], "pattern", None) == _PILLOW_MODULES for entry in warnings.filters):
+        return
+    with _filter_lock:
+        warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)

@@ -1,0 +1,132 @@
+"""Develops RAW photos that have no preview to show, with LibRaw (the extra `raw`).
+
+LibRaw reads the files of a thousand cameras in C++, and critical memory errors were found in it. So it is loaded only in
+processes that decode photos and can do nothing else (see pipeline.sandbox); all others refer such photos to them.
+"""
+
+import importlib
+import importlib.util
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.photos.decoding.formats import check_pixels
+from tagger.photos.decoding.memory import MEMORY_BUDGET
+
+_HALVED_BYTES, _WHOLE_BYTES = 8, 26
+"""The most memory that developing takes per pixel of the sensor: with one colour per pixel, of which four make up one pixel of
+the result; and with all colours in each pixel, or none.
+"""
+_FIXED_BYTES = 8 * 2**20
+_PIXELS_PER_BYTE = 32
+"""No camera compresses more. LibRaw develops what is missing at the end of a file as black or as stripes."""
+_SWAPS_SIDES = 4
+"""A bit of LibRaw's orientation."""
+
+
+@dataclass(frozen=True)
+class DevelopedPhoto:
+    """`image` is in sRGB, and usually has half the photo's `width` and `height`."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+class RawDeveloper:
+    """LibRaw in this process, if it is loaded."""
+
+    def __init__(self) -> None:
+        self._rawpy: Any = None
+
+    def load(self) -> None:
+        """Load LibRaw if it is installed. For processes alone that decode photos and can do nothing else."""
+        if is_developer_installed():
+            self._rawpy = importlib.import_module("rawpy")
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._rawpy is not None
+
+    @contextmanager
+    def developed(self, data: bytes, max_pixels: int, *, turns: bool) -> Iterator[DevelopedPhoto]:
+        """Develop a photo, at half its size. Its memory is reserved inside the context.
+
+        `turns`: LibRaw turns it upright, by what it knows of the file; else it is as the sensor sees.
+
+        Raises:
+            PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
+        """
+        with ExitStack() as reserved:
+            with _failing_alone(self._rawpy), self._rawpy.imread(io.BytesIO(data)) as raw:
+                sizes = raw.sizes
+                check_pixels(sizes.raw_width, sizes.raw_height, max_pixels)
+                pixels = sizes.raw_width * sizes.raw_height
+                if pixels > len(data) * _PIXELS_PER_BYTE:
+                    raise _truncated()
+                reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _HALVED_BYTES + _FIXED_BYTES))
+                if not self._is_halved(raw):
+                    reserved.close()
+                    reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _FIXED_BYTES))
+                image = _image(raw, turns=turns)
+            width, height = sizes.width, sizes.height
+            if turns and sizes.flip & _SWAPS_SIDES:
+                width, height = height, width
+            yield DevelopedPhoto(image, width, height)
+
+    def _is_halved(self, raw: Any) -> bool:
+        """Whether each pixel of the sensor has one colour, so that developing at half the size halves it."""
+        return raw.raw_type is self._rawpy.RawType.Flat and raw.num_colors > 1
+
+
+RAW_DEVELOPER = RawDeveloper()
+"""The developer of this process."""
+
+
+@cache
+def is_developer_installed() -> bool:
+    """Whether RAW photos without a preview can be developed. Loads nothing."""
+    return importlib.util.find_spec("rawpy") is not None
+
+
+def _image(raw: Any, *, turns: bool) -> Image.Image:
+    flip = None if turns else 0
+    values = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=flip)  # uint8 (H, W, 1 or 3)
+    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+
+
+@contextmanager
+def _failing_alone(rawpy: ModuleType) -> Iterator[None]:
+    """Turn LibRaw's errors into failures of the photo that say what to do."""
+    try:
+        yield
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
+    except rawpy.LibRawIOError as error:
+        raise _truncated() from error
+    except rawpy.LibRawDataError as error:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            "The RAW photo has no preview, and the data of its sensor are damaged. Restore it from a backup.",
+        ) from error
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else ""
+        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        raise PhotoFailed(
+            FailureKind.UNSUPPORTED,
+            f"The RAW photo has no preview, and LibRaw does not develop it ({reason}). Export it as JPEG.",
+        ) from error
+
+
+def _truncated() -> PhotoFailed:
+    return PhotoFailed(
+        FailureKind.TRUNCATED,
+        "The file ends before the data of its sensor do. Copy it again from where it came from.",
+    )

@@ -1,0 +1,74 @@
+"""Counters and timers, under the names that Prometheus shows (see docs/how-to/monitor.md).
+
+They are always updated, which takes microseconds. A worker serves them if a port is configured.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from tagger.system.tracing import stage_span
+
+_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0)
+
+PHOTOS = Counter("tagger_photos", "Photos by outcome.", ["outcome"])
+FAILURES = Counter("tagger_failures", "Failed photos by kind.", ["kind"])
+STAGE_SECONDS = Histogram(
+    "tagger_stage_seconds",
+    "Seconds in each stage: read, digest and decode per photo, model and store per batch.",
+    ["stage"],
+    buckets=_SECONDS,
+)
+STAGE_CPU_SECONDS = Counter(
+    "tagger_stage_cpu_seconds",
+    "CPU seconds of this program's threads in each stage, without the threads of the engine that runs the model.",
+    ["stage"],
+)
+BATCH_FILL = Histogram(
+    "tagger_batch_fill",
+    "Photos in a forward pass, as a share of the batch size.",
+    buckets=(0.125, 0.25, 0.5, 0.75, 0.9, 1.0),
+)
+BATCH_SIZE = Gauge("tagger_batch_size", "Most photos in a forward pass; halved when device memory runs out.")
+READS_HUNG = Gauge("tagger_reads_hung", "Threads that hang in reading a photo.")
+RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that ended badly.")
+LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")
+MESSAGES_LOST = Counter("tagger_messages_lost", "Messages that Redis lost and that were sent again.")
+QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
+CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
+WORKER_WAITS = Gauge(
+    "tagger_worker_waits", "1 while the worker waits for its window, power or a lower load, else 0."
+)
+WEBHOOK_EVENTS = Gauge(
+    "tagger_webhook_events", "Events that a receiver has not accepted, by state.", ["receiver", "state"]
+)
+WEBHOOK_ATTEMPTS = Counter(
+    "tagger_webhook_attempts", "Attempts to deliver events, by result.", ["receiver", "result"]
+)
+DEVICE_MEMORY = Gauge(
+    "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
+)
+
+STAGES = ("read", "digest", "decode", "model", "store")
+_METRICS = {stage: (STAGE_SECONDS.labels(stage), STAGE_CPU_SECONDS.labels(stage)) for stage in STAGES}
+
+
+def photos_done() -> float:
+    """The photos that this process has stored, whatever their outcome."""
+    samples = (sample for metric in PHOTOS.collect() for sample in metric.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+
+@contextmanager
+def stage_timer(stage: str) -> Iterator[None]:
+    """Record the wall-clock and CPU seconds of a stage in the calling thread, and a span of the chunk it works for."""
+    start, cpu_start = time.perf_counter(), time.thread_time()
+    try:
+        with stage_span(stage):
+            yield
+    finally:
+        seconds, cpu_seconds = _METRICS[stage]
+        cpu_seconds.inc(time.thread_time() - cpu_start)
+        seconds.observe(time.perf_counter() - start)

@@ -1,0 +1,143 @@
+"""Weights rounded to bfloat16 so that the sums of their rows change little, and the effect on real photos."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from support.examples import examples
+from support.shipped import decoded_photos, shipped_module
+from support.small_network import SmallNetwork, small_module
+
+from tagger.model.backends import Images
+from tagger.model.backends.bfloat16 import round_keeping_sums, round_kernels
+from tagger.model.backends.torchscript import freeze
+from tagger.model.devices import Device
+
+STEP = 0x10000
+"""The distance between neighbouring bfloat16 values, in the bits of a float32."""
+LARGEST = float(torch.finfo(torch.bfloat16).max)
+SUMS_WITHIN = 2.0**-21
+"""The number of weights in a row; sums are computed in float32."""
+
+ordinary = st.floats(-4, 4, width=32)
+exact = st.integers(-256, 256).map(lambda number: number / 64)
+any_size = st.floats(-LARGEST, LARGEST, width=32)
+rows = arrays(
+    np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=ordinary | exact
+)
+odd_rows = arrays(
+    np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=any_size | exact
+)
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    return round_keeping_sums(torch.from_numpy(weights)).numpy()
+
+
+def neighbours(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bfloat16 values on both sides of each weight, or the weight twice if it is one; computed from the bits of a float32."""
+    bits = weights.view(np.uint32)
+    inner = bits & np.uint32(0xFFFF0000)
+    outer = np.where(bits == inner, inner, inner + np.uint32(STEP)).astype(np.uint32)
+    return inner.view(np.float32), outer.view(np.float32)
+
+
+def nearest(weights: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(weights).bfloat16().float().numpy()
+
+
+def sum_errors(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
+    off: np.ndarray = np.abs((result.astype(np.float64) - weights.astype(np.float64)).sum(axis=1))
+    return off
+
+
+@given(rows | odd_rows)
+@examples(50)
+def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights: np.ndarray) -> None:
+    inner, outer = neighbours(weights)
+    result = rounded(weights)
+    assert ((result == inner) | (result == outer)).all()
+    np.testing.assert_array_equal(nearest(result), result)
+
+
+@given(rows | odd_rows)
+@examples(50)
+def test_no_sum_is_further_off_than_with_plain_rounding(weights: np.ndarray) -> None:
+    blur = SUMS_WITHIN * np.abs(weights.astype(np.float64)).sum(axis=1)
+    assert (sum_errors(weights, rounded(weights)) <= sum_errors(weights, nearest(weights)) + blur).all()
+
+
+@given(rows)
+@examples(25)
+def test_exact_values_stay(weights: np.ndarray) -> None:
+    exact = nearest(weights)
+    np.testing.assert_array_equal(rounded(exact), exact)
+    mixed = np.concatenate([weights, exact], axis=1)
+    np.testing.assert_array_equal(rounded(mixed)[:, weights.shape[1] :], exact)
+
+
+@given(rows)
+@examples(15)
+def test_rows_are_independent(weights: np.ndarray) -> None:
+    alone = [rounded(row[None]) for row in weights]
+    np.testing.assert_array_equal(rounded(weights), np.concatenate(alone))
+
+
+def test_weights_that_all_err_to_one_side_keep_their_sum() -> None:
+    weights = np.full((1, 9), 0.998, dtype=np.float32)
+    half_a_step = 2.0**-8 / 2
+    assert sum_errors(weights, nearest(weights)) > 4 * half_a_step
+    assert sum_errors(weights, rounded(weights)) <= half_a_step
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param([0.0, -0.0, 1e-3, -1e-3], id="zeros of both signs"),
+        pytest.param([1e-41, -1e-41, 3e-39, 7e-45], id="subnormal"),
+        pytest.param([3.3e38, -3.3e38, 1e-30, 2.9e37], id="huge beside tiny"),
+        pytest.param([0.1], id="one weight alone"),
+    ],
+)
+def test_weights_at_the_edges_are_finite_and_near(weights: list[float]) -> None:
+    row = np.array([weights], dtype=np.float32)
+    inner, outer = neighbours(row)
+    result = rounded(row)
+    assert np.isfinite(result).all()
+    assert ((result == inner) | (result == outer)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_only_depthwise_kernels_are_touched(dtype: torch.dtype) -> None:
+    module = small_module().to(dtype)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    round_kernels(module)
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"depthwise.weight"}
+    kernels = module.state_dict()["depthwise.weight"].float()
+    assert torch.equal(kernels, kernels.bfloat16().float())
+    assert kernels.shape == SmallNetwork().depthwise.weight.shape
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(200, marks=pytest.mark.slow)])
+def test_real_photos_are_named_as_in_float32_and_no_fewer_than_with_plain_rounding(
+    test_data: Path, count: int
+) -> None:
+    photos = decoded_photos(test_data, count)
+    in_float32 = _predicted_labels(freeze(shipped_module(), Device("cpu", torch.float32, 8)), photos)
+    with_care = _predicted_labels(freeze(shipped_module(), Device("cpu", torch.bfloat16, 8)), photos)
+    plainly = _predicted_labels(torch.jit.freeze(shipped_module().eval().to(torch.bfloat16)), photos)
+    same, same_plainly = (in_float32 == with_care).sum(), (in_float32 == plainly).sum()
+    assert same >= same_plainly - count // 200  # one of 200 may differ by chance
+    assert same >= 0.99 * len(photos)
+
+
+def _predicted_labels(module: torch.jit.ScriptModule, photos: Images) -> np.ndarray:
+    with torch.inference_mode():
+        batches = torch.from_numpy(photos).permute(0, 3, 1, 2).split(8)
+        labels: np.ndarray = torch.cat([module(batch)[0] for batch in batches]).argmax(dim=1).numpy()
+    return labels

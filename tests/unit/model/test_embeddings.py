@@ -1,0 +1,162 @@
+"""Models of format 2: embeddings beside the scores, and the background statistics in the file."""
+
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, SmallNetwork
+
+from tagger.errors import ModelRefused
+from tagger.model.artifact import (
+    Embedding,
+    InputRule,
+    Label,
+    Manifest,
+    file_digest,
+    read_background,
+    read_manifest,
+    save_artifact,
+)
+from tagger.model.backends.selection import generated_images
+from tagger.model.background import BackgroundStatistics
+from tagger.model.devices import Device
+from tagger.model.model import load_model
+from tagger.model.predictions import ImageOutput
+
+CPU = Device("cpu", torch.float32, 4)
+EMBEDDING = Embedding(dimension=DIMENSION, layer="pooled features, square-rooted", background_photos=200)
+
+
+@pytest.fixture(scope="module")
+def background() -> BackgroundStatistics:
+    return BackgroundStatistics.measured(
+        np.random.default_rng(1).normal(1, 2, (200, DIMENSION)).astype(np.float32)
+    )
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, background: BackgroundStatistics) -> Path:
+    return written(tmp_path / "model.pt", background)
+
+
+def manifest(embedding: Embedding | None = EMBEDDING, format_: int = 2) -> Manifest:
+    names = [f"landmark-{number}" for number in range(LABELS)]
+    return Manifest.model_validate(
+        {
+            "format": format_,
+            "name": "small",
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "labels": [Label(label=name, slug=name, name=name) for name in names],
+            "input": InputRule(size=SIZE, short_side=SIZE),
+            "embedding": embedding,
+            "threshold": 0.5,
+            "threshold_reason": "for the test",
+            "calibration": {},
+            "training": {},
+            "metrics": {},
+            "versions": {},
+        }
+    )
+
+
+def written(
+    path: Path,
+    background: BackgroundStatistics | None,
+    embedding: Embedding = EMBEDDING,
+    network: torch.nn.Module | None = None,
+) -> Path:
+    module = torch.jit.script((network or SmallNetwork()).eval())
+    save_artifact(module, manifest(embedding), path, background=background)
+    return path
+
+
+def test_each_image_gets_its_scores_and_its_embedding_whatever_the_batch(artifact: Path) -> None:
+    images = list(generated_images(SIZE, 6))
+    model = load_model(artifact, file_digest(artifact), read_manifest(artifact), CPU)
+    outputs = model.predict(images)  # more than one batch
+    with torch.inference_mode():
+        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        scores, embeddings = SmallNetwork().eval()(batch)
+    np.testing.assert_allclose([output.scores for output in outputs], scores, atol=1e-5)
+    np.testing.assert_allclose([output.embedding for output in outputs], embeddings, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "network", "reason"),
+    [
+        (EMBEDDING, ScoresOnly(), r"embeddings of shape None instead of \(2, 16\)"),
+        (EMBEDDING.model_copy(update={"dimension": 8}), SmallNetwork(), r"\(2, 16\) instead of \(2, 8\)"),
+    ],
+    ids=["none", "another dimension"],
+)
+def test_a_model_must_return_the_embedding_that_its_manifest_promises(
+    tmp_path: Path,
+    background: BackgroundStatistics,
+    embedding: Embedding,
+    network: torch.nn.Module,
+    reason: str,
+) -> None:
+    path = written(tmp_path / "model.pt", background, embedding, network)
+    model = load_model(path, file_digest(path), read_manifest(path), CPU)
+    with pytest.raises(ValueError, match=reason):
+        model.predict(list(generated_images(SIZE, 2)))
+
+
+@pytest.mark.parametrize(("format_", "embedding"), [(2, None), (1, EMBEDDING), (3, EMBEDDING)])
+def test_a_manifest_has_the_fields_of_its_format(format_: int, embedding: Embedding | None) -> None:
+    with pytest.raises(ValueError, match="format"):
+        manifest(embedding, format_)
+
+
+def test_statistics_are_read_as_they_were_measured(artifact: Path, background: BackgroundStatistics) -> None:
+    read = read_background(artifact, file_digest(artifact), EMBEDDING)
+    assert read.photos == 200
+    np.testing.assert_array_equal(read.mean, background.mean)
+    np.testing.assert_array_equal(read.covariance, background.covariance)
+    np.testing.assert_array_equal(read.covariance, read.covariance.T)
+    assert np.linalg.eigvalsh(read.covariance).min() > 0
+
+
+def test_statistics_are_measured_as_numpy_does() -> None:
+    embeddings = np.random.default_rng(2).normal(3, 1, (50, 4)).astype(np.float32)
+    measured = BackgroundStatistics.measured(embeddings)
+    np.testing.assert_allclose(measured.mean, embeddings.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(measured.covariance, np.cov(embeddings.T), rtol=1e-4)
+
+
+def with_background(source: Path, data: bytes | None) -> Path:
+    """A copy of the model file with other statistics, or without."""
+    path = source.with_name("changed.pt")
+    with zipfile.ZipFile(source) as original, zipfile.ZipFile(path, "w") as changed:
+        for entry in original.infolist():
+            is_statistics = entry.filename.endswith("background.f32")
+            if not is_statistics or data is not None:
+                changed.writestr(entry, data if is_statistics and data else original.read(entry))
+    return path
+
+
+def test_damaged_statistics_are_refused(artifact: Path, background: BackgroundStatistics) -> None:
+    data = background.to_bytes()
+    not_numbers = np.full(len(data) // 4, np.nan, dtype="<f4").tobytes()
+    for damaged in (None, data[:-4], data + bytes(4), not_numbers):
+        path = with_background(artifact, damaged)
+        with pytest.raises(ModelRefused, match="background statistics"):
+            read_background(path, file_digest(path), EMBEDDING)
+
+
+def test_the_statistics_of_another_file_are_refused(artifact: Path) -> None:
+    digest = file_digest(artifact)
+    artifact.write_bytes(artifact.read_bytes() + b" ")
+    with pytest.raises(ModelRefused, match="digest differs"):
+        read_background(artifact, digest, EMBEDDING)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -1e20])
+def test_an_embedding_without_a_finite_length_cannot_be_used(value: float) -> None:
+    scores, embedding = np.array([0.5], np.float32), np.array([0, value], np.float32)
+    assert ImageOutput(scores, embedding[:1]).is_finite
+    assert not ImageOutput(scores, embedding).is_finite
+    assert not ImageOutput(embedding, None).is_finite

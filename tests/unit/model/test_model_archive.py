@@ -1,0 +1,410 @@
+"""Hostile model files are refused before torch reads them, and what torch reads is what was checked."""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from blake3 import blake3
+from support.artifacts import tiny_artifact
+from support.small_network import SIZE, SmallNetwork
+from support.threads import in_threads
+from torch import Tensor
+
+from tagger.errors import ModelRefused
+from tagger.library.catalog.registered_models import check_model_file
+from tagger.model import model_archive
+from tagger.model.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
+from tagger.model.model_archive import checked_archive
+from tagger.model.model_definitions import ProgramRefused
+from tagger.model.model_language import FIXED_KEYWORDS, KEYWORDS, OPERATORS
+
+CODE = "archive/code/__torch__/support/artifacts.py"
+DATA = "archive/data.pkl"
+FIRST_LINE = "    images: Tensor) -> Tensor:\n"
+
+
+class _WritesInForward(torch.nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_file(self.path, True, 8).zero_() + images.sum()
+
+
+class _WritesWhenLoaded(torch.nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.path = state[0]
+        self.training = state[1]
+        torch.save([1], self.path)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+@pytest.mark.parametrize("kind", [_WritesInForward, _WritesWhenLoaded])
+def test_a_model_that_writes_files_is_refused_and_writes_nothing(
+    kind: Callable[[str], torch.nn.Module], tmp_path: Path
+) -> None:
+    written, file = tmp_path / "written", tmp_path / "hostile.pt"
+    torch.jit.save(torch.jit.script(kind(str(written))), file)
+    written.unlink(missing_ok=True)
+    with pytest.raises(ModelRefused, match=r"from_file|__(get|set)state__"):
+        load_module(file, file_digest(file))
+    assert not written.exists()
+    torch.jit.load(file)(torch.zeros(1))  # type: ignore[no-untyped-call]
+    assert written.exists()
+
+
+def test_allowed_operators_exist_and_take_no_files() -> None:
+    schemas = [schema for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("aten::")]
+    allowed = [schema for schema in schemas if schema.name.removeprefix("aten::") in OPERATORS]
+    assert len({schema.name for schema in allowed}) == len(OPERATORS)
+    arguments = [each for schema in allowed for each in schema.arguments]
+    named = {each.name for each in arguments if each.kwarg_only and not each.is_out}
+    assert named - {"names"} | {"out"} == KEYWORDS
+    assert FIXED_KEYWORDS.keys() <= KEYWORDS
+    texts = [each.name for each in arguments if "str" in str(each.type)]
+    assert not [name for name in texts if "file" in name or "path" in name]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("artifact") / "tiny.pt"
+    tiny_artifact(path)
+    return path.read_bytes()
+
+
+def _edited(artifact: bytes, edits: Mapping[str, Callable[[bytes], bytes]]) -> bytes:
+    edited = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(artifact)) as source, zipfile.ZipFile(edited, "w") as target:
+        for entry in source.infolist():
+            before = source.read(entry)
+            after = edits.get(entry.filename, bytes)(before)
+            assert (after != before) == (entry.filename in edits)
+            target.writestr(entry, after)
+    return edited.getvalue()
+
+
+def _with_code(artifact: bytes, lines: str) -> bytes:
+    added = "".join(f"    {line}\n" for line in lines.split("\n"))
+    return _edited(
+        artifact, {CODE: lambda code: code.replace(FIRST_LINE.encode(), (FIRST_LINE + added).encode(), 1)}
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'x = torch.from_file("f", True, 8)',
+        'torch.save(images, "f")',
+        'images.save("f")',
+        'x = (self.colours).save("f")',
+        'x = torch.relu((torch.relu(images)).save("f"))',
+        'x = [torch.zeros([1]), torch.from_file("f", True, 8)]',
+        'x = annotate(Tensor, torch.from_file("f", True, 8))',
+        'x = torch.sum(input=torch.from_file("f", True, 8))',
+        'x = images[torch.load("f")]',
+        'ops.aten.save(images, "f")',
+        "x = ops.prim.CallFunction(images)",
+        "x = torch.ops.aten.relu(images)",
+        "x = __torch__.torch.classes.quantized.Conv2dPackedParamsBase()",
+        "x : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = images",
+        'f = torch.save\nf(images, "f")',
+        'f, g = torch.save, 1\nf(images, "f")',
+        'f = ops.aten.save\nf(images, "f")',
+        'torch = images\ntorch.save("f")',
+        'm = self\nm = images\nm.save("f")',
+        'm = images\nm = self\nm.save("f")',
+        'for m in range(1):\n  m.save("f")',
+        'x = getattr(images, "save")',
+        'getattr(torch, "save")(images, "f")',
+        'x = torch.\uff46rom_file("f")',
+        'x = torch.\\\nfrom_file("f", True, 8)',
+        'x = [torch.save(y, "f") for y in [images]]',
+        'x = (lambda: torch.save(images, "f"))()',
+        "print(images)",
+        "x = fork(self.forward, images)",
+        'x = open("f")',
+        "x = unchecked_cast(__torch__.support.artifacts.MeanColours, images)",
+        "x = unchecked_cast(Tuple[int, int], (1, 2, 3))",
+        "x : Any = images",
+        "x = uninitialized(__torch__.support.artifacts.MeanColours)",
+        "self.forward = images",
+        "import os",
+        "with images as x:\n  pass",
+        'x = f"{images}"',
+        "x = CONSTANTS.save",
+        "x = __torch__.support.artifacts.MeanColours()",
+        'torch.warn("\\x1b[2J")',
+        "def inner(x: Tensor) -> Tensor:\n  return x",
+        "x = torch.repeat_interleave(torch.tensor([9, -8]), output_size=1)",
+        "n = 1\nx = torch.repeat_interleave(torch.tensor([9, -8]), output_size=n)",
+        "x = torch.empty([2, 2], dtype=6, layout=3)",
+        "x = torch.topk(images, 1, values=images, indices=images)",
+        "x = torch.relu(**images)",
+        "x = torch.lstm(images, [images], [images], True, 1, 0., False, True, True)",
+    ],
+)  # fmt: skip
+def test_code_with_other_operators_or_syntax_is_refused(artifact: bytes, lines: str) -> None:
+    with pytest.raises(ProgramRefused, match=r"support/artifacts\.py"):
+        checked_archive(_with_code(artifact, lines))
+
+
+def test_functions_that_pass_results_on_are_allowed() -> None:
+    class Normalised(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            zeros = torch.zeros([2], dtype=torch.float32, layout=torch.strided)
+            repeated = torch.repeat_interleave(zeros, torch.tensor([1, 2]))
+            return torch.nn.functional.normalize(images) + repeated.sum()
+
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(Normalised()), file)
+    with zipfile.ZipFile(file) as archive:
+        code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
+    assert b"out=out" in code
+    assert b"layout=0" in code
+    checked_archive(file.getvalue())
+
+
+def test_the_refusal_names_the_operator_and_the_file(artifact: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "hostile.pt"
+    file.write_bytes(_with_code(artifact, 'x = torch.from_file("f", True, 8)'))
+    with pytest.raises(ModelRefused) as refused:
+        load_module(file, file_digest(file))
+    for words in ("hostile.pt", "torch.from_file", "support/artifacts.py", "trainer export"):
+        assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"class MeanColours(Module):\n", b"class MeanColours(Module):\n  x : Final[int] = torch.load('f')\n"),
+        (b"images: Tensor)", b"images: Tensor=torch.zeros([1]))"),
+        (b"  def forward", b"  def __setstate__(self, x: int) -> int:\n    return x\n  def forward"),
+        (b"class MeanColours(Module):\n", b"@torch.save\nclass MeanColours(Module):\n"),
+        (b"class MeanColours(Module):\n", b"class Other(NamedTuple):\n  x : int\nclass MeanColours(Module):\n"),
+        (b"  nearness : float\n", b"  nearness : int\n"),
+        (b"  nearness : float\n", b"  nearness : float\n  more : int\n"),
+        (b"  colours : Tensor\n", b"  colours : __torch__.support.artifacts.MeanColours\n"),
+        (b"\n", b"\xff\n"),
+        (b"class ", b"clas "),
+    ],
+)  # fmt: skip
+def test_hostile_declarations_are_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+    with pytest.raises(ProgramRefused):
+        checked_archive(_edited(artifact, {CODE: lambda code: code.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"K\x04K\x03t", b"K\x40K\x03t"),  # a tensor larger than its storage
+        (b"K\x0ct", b"K\x40t"),  # a storage larger than its data
+        (b"ctorch\nFloatStorage\n", b"ctorch\nDoubleStorage\n"),
+        (b"ctorch\nFloatStorage\n", b"cos\nsystem\n"),
+        (b"M\x10'", b"N"),  # None for an int
+        (b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n"),
+        (b"ub", b"ubN"),
+        (b"ub", b"uK\x00b"),
+        (b"}", b"}q\x7f"),
+        (b"\x80\x02", b"\x80\x02\x80\x02"),
+        (b"X\x03\x00\x00\x00cpu", b"X\x04\x00\x00\x00cuda"),
+    ],
+)
+def test_hostile_data_is_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+    with pytest.raises(ProgramRefused, match=r"data\.pkl"):
+        checked_archive(_edited(artifact, {DATA: lambda data: data.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    "constants", [b"\x80\x02K\x00)R.", b"\x80\x02(K\x01t.", b"\x80\x02cos\nsystem\n.", b"", b"\x80\x02h\x00.", b"\x80\x02t."]
+)  # fmt: skip
+def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> None:
+    with pytest.raises(ProgramRefused, match=r"constants\.pkl"):
+        checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["archive/bytecode.pkl", "archive/model.json", "archive/code/x.py", "archive/data.pkl", "other/version", "archive/../x", "x"],
+)  # fmt: skip
+def test_unknown_and_repeated_entries_are_refused(artifact: bytes, name: str) -> None:
+    file = io.BytesIO(artifact)
+    with (
+        zipfile.ZipFile(file, "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate") if name == DATA else io.BytesIO(),
+    ):
+        archive.writestr(name, b"x")
+    with pytest.raises(ProgramRefused, match="entr"):
+        checked_archive(file.getvalue())
+
+
+def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
+    """The hash of a deep tuple overflows the stack: without the check, this process dies."""
+    deep = b"\x80\x02}()" + b"\x85" * 10**6 + b"Nu."
+    with pytest.raises(ProgramRefused, match="unusual keys"):
+        checked_archive(_edited(artifact, {DATA: lambda _: deep}))
+
+
+def test_a_number_that_would_fill_the_memory_of_torch_is_refused(artifact: bytes) -> None:
+    storage = b"X\x07\x00\x00\x00storage"
+    with pytest.raises(ProgramRefused, match="unfinished value"):
+        checked_archive(
+            _edited(artifact, {DATA: lambda data: data.replace(storage, storage + b"r\xff\xff\xff\xff", 1)})
+        )
+
+
+def test_torch_meeting_a_name_of_its_own_refuses_the_model(tmp_path: Path) -> None:
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = torch.nn.ReLU()
+
+        def forward(self, images: Tensor) -> Tensor:
+            inside: Tensor = self.inside(images)
+            return inside
+
+    file, renamed = io.BytesIO(), io.BytesIO()
+    torch.jit.save(torch.jit.script(Outer()), file)
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(renamed, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            data = data.replace(b"X\x06\0\0\0inside", b"X\x08\0\0\0_modules").replace(b"inside", b"_modules")
+            target.writestr(entry.filename, data)
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(renamed.getvalue())
+    with pytest.raises(ModelRefused, match="torch cannot read it"):
+        load_module(path, file_digest(path))
+
+
+@pytest.mark.parametrize("entry", ["extra/manifest.json", "code/__torch__/support/artifacts.py"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_and_unusual_compression_is_refused(
+    artifact: bytes, tmp_path: Path, entry: str, compression: int
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(artifact)) as source, zipfile.ZipFile(packed, "w") as target:
+        for each in source.infolist():
+            is_packed = each.filename.endswith(entry)
+            target.writestr(
+                each.filename, source.read(each), compression if is_packed else zipfile.ZIP_STORED
+            )
+    damaged = bytearray(packed.getvalue())
+    start = damaged.index(f"archive/{entry}".encode()) + len(f"archive/{entry}")
+    damaged[start + 20 : start + 60] = bytes(40)
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(damaged)
+    with pytest.raises(ModelRefused, match="hostile"):
+        check_model_file(path)
+
+
+def test_code_that_is_nested_too_deeply_is_refused(artifact: bytes) -> None:
+    with pytest.raises(ProgramRefused):
+        checked_archive(_with_code(artifact, f"x = {'torch.relu(' * 500}images{')' * 500}"))
+
+
+def test_entries_that_would_fill_the_memory_are_refused(
+    artifact: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_archive, "CODE_LIMIT_BYTES", 1000)
+    with pytest.raises(ProgramRefused, match="larger than the file"):
+        checked_archive(_edited(artifact, {CODE: lambda code: code + b"\n" * 1000}))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(10**6))
+    with pytest.raises(ProgramRefused, match="compressed"):
+        checked_archive(file.getvalue())
+
+
+def test_a_size_that_the_data_does_not_have_is_refused(artifact: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
+        entry = archive.getinfo("archive/data/0")
+    size = entry.file_size.to_bytes(4, "little")
+    twice = (2 * entry.file_size).to_bytes(4, "little")
+    lying = bytearray(_edited(artifact, {DATA: lambda data: data.replace(b"K\x0ct", b"K\x18t")}))
+    directory = lying.index(b"PK\x01\x02")
+    position = lying.index(entry.filename.encode(), directory) - 46
+    assert lying[position + 24 : position + 28] == size
+    lying[position + 24 : position + 28] = twice
+    with pytest.raises(ProgramRefused, match="shorter than it says"):
+        checked_archive(bytes(lying))
+
+
+def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:
+    commented = _edited(artifact, {CODE: lambda code: b"# torch.save\n" + code + b"\n# end\n"})
+    with zipfile.ZipFile(checked_archive(b"prefix" + commented)) as rebuilt:
+        assert b"#" not in rebuilt.read(CODE)
+        names = set(rebuilt.namelist())
+    assert {CODE, DATA, "archive/constants.pkl", "archive/data/0", "archive/byteorder"} < names
+    assert "archive/extra/manifest.json" not in names
+
+
+def test_a_checked_model_computes_the_same() -> None:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(SmallNetwork().eval()), file)
+    images = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
+    before = torch.jit.load(io.BytesIO(file.getvalue()))  # type: ignore[no-untyped-call]
+    after = torch.jit.load(checked_archive(file.getvalue()))  # type: ignore[no-untyped-call]
+    with torch.inference_mode():
+        torch.testing.assert_close(after(images), before(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("read", [file_digest, read_manifest, check_program], ids=lambda read: read.__name__)
+def test_a_pipe_and_a_sparse_terabyte_are_refused_at_once(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    pipe, sparse = tmp_path / "pipe.pt", tmp_path / "sparse.pt"
+    os.mkfifo(pipe)
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    for path, reason in ((pipe, "not a regular file"), (sparse, "larger than 8 GiB")):
+        with pytest.raises(ModelRefused, match=reason):
+            read(path)
+
+
+def test_a_file_that_is_truncated_while_it_is_read_ends_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped file would end this process with SIGBUS."""
+    path = tmp_path / "changing.pt"
+    path.write_bytes(bytes(3 * PIECE_BYTES))
+
+    class TruncatingHasher:
+        def __init__(self) -> None:
+            self._hasher = blake3()
+
+        def update(self, piece: bytes) -> None:
+            os.truncate(path, 0)
+            self._hasher.update(piece)
+
+        def hexdigest(self) -> str:
+            return self._hasher.hexdigest()
+
+    monkeypatch.setattr("tagger.model.artifact.blake3", TruncatingHasher)
+    assert file_digest(path) == blake3(bytes(PIECE_BYTES)).hexdigest()
+
+
+def test_files_are_checked_in_many_threads_at_once(tmp_path: Path) -> None:
+    """Python 3.11 fails now and then to parse in two threads at the same time."""
+    tiny_artifact(tmp_path / "tiny.pt")
+    data = (tmp_path / "tiny.pt").read_bytes()
+
+    def check() -> None:
+        for _ in range(5):
+            checked_archive(data)
+
+    in_threads([check] * 6)

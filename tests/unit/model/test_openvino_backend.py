@@ -1,0 +1,241 @@
+"""The OpenVINO backend: the same scores as TorchScript, no telemetry, optional installation."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import select
+from support.commands import Terminal, draw
+from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
+from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
+from support.threads import in_threads
+
+from tagger.database.tables import backend_selections
+from tagger.errors import SettingsInvalid
+from tagger.model.backends import Backend
+from tagger.model.backends.openvino import OpenVinoBackend
+from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
+from tagger.model.backends.torchscript import TorchScriptBackend
+from tagger.model.devices import Device
+from tagger.pipeline.profile import Profiler
+from tagger.system.metrics import stage_timer
+
+FLOAT32 = Device("cpu", torch.float32, 8)
+SAME = 1e-4
+
+
+@pytest.fixture(scope="module")
+def backend() -> Backend:
+    return OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Backend:
+    return TorchScriptBackend(small_module(), FLOAT32, SIZE, at_once=3)
+
+
+def test_generated_images_get_the_outputs_of_torchscript(backend: Backend, truth: Backend) -> None:
+    images = generated_images(SIZE, 64)
+    scores, embeddings = backend.forward(images)
+    assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
+    assert embeddings is not None
+    assert (embeddings.dtype, embeddings.shape) == (np.float32, (64, DIMENSION))
+    np.testing.assert_allclose(embeddings, truth.forward(images).embeddings, rtol=0, atol=SAME)
+    assert len(set(scores.argmax(axis=1))) > 1  # otherwise the comparison would prove nothing
+    np.testing.assert_allclose(scores, truth.forward(images).scores, rtol=0, atol=SAME)
+
+
+def test_models_of_format_1_have_no_embeddings() -> None:
+    module = small_module(ScoresOnly())
+    scores, embeddings = OpenVinoBackend(module, FLOAT32, SIZE, at_once=1).forward(generated_images(SIZE, 3))
+    assert (scores.shape, embeddings) == ((3, LABELS), None)
+
+
+def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
+    photos = decoded_photos(test_data, 24)
+    size = shipped_size()
+    expected = TorchScriptBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
+    scores = OpenVinoBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
+
+
+def test_bfloat16_is_within_the_distance_of_the_selection() -> None:
+    device = Device("cpu", torch.bfloat16, 8)
+    images = generated_images(SIZE, 8)
+    scores = OpenVinoBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
+    expected = TorchScriptBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
+    assert np.abs(scores - expected).sum(axis=1).mean() / 2 <= MAX_DISTANCE
+
+
+def test_batches_may_have_any_size_in_any_order(backend: Backend, truth: Backend) -> None:
+    images = generated_images(SIZE, 9)
+    expected = truth.forward(images).scores
+    counts = [*range(1, 10)] * 3
+    random.Random(5).shuffle(counts)
+    for count in counts:
+        np.testing.assert_allclose(
+            backend.forward(images[-count:]).scores, expected[-count:], rtol=0, atol=SAME
+        )
+
+
+def test_scores_are_not_overwritten_by_the_next_batch(backend: Backend) -> None:
+    first = backend.forward(generated_images(SIZE, 4)).scores
+    copy = first.copy()
+    backend.forward(255 - generated_images(SIZE, 4))
+    np.testing.assert_array_equal(first, copy)
+
+
+def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
+    images = generated_images(SIZE, 3)
+    batch = backend.empty(3)
+    assert (batch.shape, batch.dtype) == ((3, SIZE, SIZE, 3), np.uint8)
+    np.copyto(batch, images)
+    first = backend.forward(batch).scores
+    np.testing.assert_array_equal(first, backend.forward(images).scores)
+    np.copyto(batch, 255 - images)  # the engine uses this memory only during the pass
+    np.testing.assert_array_equal(first, backend.forward(images).scores)
+
+
+def test_concurrent_threads_get_their_own_scores(backend: Backend, truth: Backend) -> None:
+    images = generated_images(SIZE, 40)
+    expected = truth.forward(images).scores
+
+    def classify(number: int) -> None:
+        rng = random.Random(number)
+        for _ in range(40):
+            first = rng.randrange(0, 35)
+            last = first + rng.randint(1, 5)
+            scores = backend.forward(images[first:last]).scores
+            np.testing.assert_allclose(scores, expected[first:last], rtol=0, atol=SAME)
+
+    in_threads([partial(classify, number) for number in range(6)])  # more threads than concurrent passes
+
+
+def test_scores_stay_the_same_after_memory_was_released_from_several_threads(
+    backend: Backend, truth: Backend
+) -> None:
+    images = generated_images(SIZE, 2)
+    in_threads([backend.free_memory] * 4 + [partial(backend.forward, images)] * 4)
+    np.testing.assert_allclose(
+        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+    )
+
+
+def test_the_backend_works_after_a_failed_pass(backend: Backend, truth: Backend) -> None:
+    for _ in range(4):  # more often than there are concurrent passes
+        with pytest.raises(RuntimeError):
+            backend.forward(np.zeros((1, SIZE + 1, SIZE, 3), dtype=np.uint8))
+    images = generated_images(SIZE, 2)
+    np.testing.assert_allclose(
+        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+    )
+
+
+def test_the_engines_threads_count_as_model_time(backend: Backend) -> None:
+    profiler = Profiler()
+    with stage_timer("model"):
+        for _ in range(20):
+            backend.forward(generated_images(SIZE, 64))
+    profile = profiler.profile()
+    assert 0 < profile.stages["model"] <= profile.total_s
+    assert profile.stages["decode"] == 0
+
+
+WATCHED = """
+import json, os, resource, sys
+from pathlib import Path
+
+told = []
+WATCHED = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "subprocess.Popen", "socket.connect", "socket.getaddrinfo")
+sys.addaudithook(lambda event, args: told.append(event) if event in WATCHED else None)
+
+import torch
+from tagger.model.artifact import file_digest, load_module
+from tagger.model.devices import Device
+from tagger.model.backends.selection import generated_images
+from tagger.model.backends.openvino import OpenVinoBackend
+
+path = Path(sys.argv[1])
+size = int(sys.argv[2])
+module = load_module(path, file_digest(path))
+scores = OpenVinoBackend(module, Device("cpu", torch.float32, 8), size, 2).forward(generated_images(size, 2)).scores
+print(json.dumps({
+    "scores": scores.shape[0],
+    "told": told,
+    "children": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+    "telemetry": [name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    without = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PYTHONPATH"}
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            WATCHED,
+            str(ARTIFACT),
+            str(shipped_size()),
+        ],
+        cwd=tmp_path,
+        env=inherited | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    seen = json.loads(done.stdout)
+    assert seen == {"scores": 2, "told": [], "children": 0, "telemetry": []}
+    assert [*home.rglob("*")] == []
+
+
+def test_a_missing_openvino_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
+    with pytest.raises(SettingsInvalid, match=r"pip install 'landmark-tagger\[openvino\]'"):
+        selector.choose("openvino", None)
+    assert selector.choose(None, 4).backend.name == "torchscript"
+
+
+@pytest.fixture
+def without_openvino(tmp_path: Path) -> Terminal:
+    """A terminal in whose processes OpenVINO is not installed."""
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
+    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(blocked), "TAGGER_BACKEND": "auto"})
+    draw(terminal.folder / "photos" / "tower.jpg", 0)
+    return terminal
+
+
+@pytest.mark.slow
+def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) -> None:
+    done = without_openvino.run_process("tag", "photos")
+    assert "tower.jpg: Eiffel Tower" in done.stdout
+    with without_openvino.database() as database, database.read() as connection:
+        assert connection.scalars(select(backend_selections.c.backend)).all() == ["torchscript"]
+    without_openvino.environment["TAGGER_BACKEND"] = "openvino"
+    refused = without_openvino.run_process("tag", "photos", "--again", code=1)
+    assert refused.stdout == ""
+    (line,) = refused.stderr.strip().splitlines()
+    assert "openvino needs an extra: pip install 'landmark-tagger[openvino]'" in line
+
+
+def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, {"TAGGER_BACKEND": "nonsense"})
+    (line,) = terminal.run("tag", ".", code=1).stderr.strip().splitlines()
+    assert "'nonsense': should be 'auto', 'torchscript' or 'openvino'" in line

@@ -1,0 +1,196 @@
+"""Classifiers of taught landmarks, on embeddings drawn from normal distributions."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from support.examples import examples
+
+from tagger.library.teaching.classifiers import (
+    ACCEPTED_SCORE,
+    SUGGESTED_SCORE,
+    Classifier,
+    EmbeddingSpace,
+    learn,
+)
+from tagger.model.background import BackgroundStatistics
+
+DIMENSION = 64
+Values = npt.NDArray[np.float32]
+NONE: Values = np.zeros((0, DIMENSION), np.float32)
+
+
+def strangers(count: int, seed: int = 0) -> Values:
+    """(count, D), with a different variance in each direction."""
+    drawn = np.random.default_rng(seed).normal(size=(count, DIMENSION)) * np.linspace(0.5, 2, DIMENSION)
+    return drawn.astype(np.float32)
+
+
+SPACE = EmbeddingSpace.of(BackgroundStatistics.measured(strangers(3000, seed=9)))
+
+
+def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: float = 0.6) -> Values:
+    """(count, D), around a centre that is as far from the strangers' as a stranger."""
+    centre = strangers(1, seed=1000 + landmark)
+    return centre + spread * strangers(count, seed=100 * landmark + seed)
+
+
+def test_the_photos_of_a_landmark_are_found_and_strangers_are_not() -> None:
+    others = strangers(2000, seed=1)
+    library = np.concatenate([others, photos_of_landmark(40, seed=1)])
+
+    classifier = learn(SPACE, photos_of_landmark(5), NONE, library)
+
+    assert (classifier.scores(photos_of_landmark(100, seed=2)) >= SUGGESTED_SCORE).mean() > 0.9
+    assert (classifier.scores(others) >= ACCEPTED_SCORE).mean() < 0.001
+
+
+def test_more_examples_find_more_photos() -> None:
+    photos = photos_of_landmark(200, seed=2, spread=1.0)
+    library = np.concatenate([strangers(2000, seed=1), photos[:50]])
+
+    found = [
+        (
+            learn(SPACE, photos_of_landmark(count, spread=1.0), NONE, library).scores(photos)
+            >= ACCEPTED_SCORE
+        ).mean()
+        for count in (1, 5, 20)
+    ]
+
+    assert found[0] < found[1] < found[2]
+
+
+def test_a_rejected_photo_scores_less() -> None:
+    library = np.concatenate([strangers(500, seed=1), photos_of_landmark(20, seed=1)])
+    examples = photos_of_landmark(5)
+    lookalikes = photos_of_landmark(10, seed=3, spread=1.0)
+    unseen = photos_of_landmark(1, seed=4)
+
+    before = learn(SPACE, examples, NONE, library)
+    after = learn(SPACE, examples, lookalikes[:1], library)
+
+    assert after.scores(lookalikes[:1])[0] < before.scores(lookalikes[:1])[0]
+    assert after.scores(unseen)[0] > SUGGESTED_SCORE
+
+
+def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted() -> None:
+    examples, photos = photos_of_landmark(5), photos_of_landmark(200, seed=2)
+    rare = strangers(10_000, seed=1)
+    frequent = np.concatenate([strangers(500, seed=1), photos_of_landmark(500, seed=3)])
+
+    assert (
+        learn(SPACE, examples, NONE, rare).scores(photos).mean()
+        < learn(SPACE, examples, NONE, frequent).scores(photos).mean()
+    )
+
+
+def test_copies_of_a_photo_count_once() -> None:
+    library, examples = strangers(500, seed=1), photos_of_landmark(3)
+    copies = np.concatenate([examples, examples[:1] + np.float32(0.01), examples])
+
+    once, repeated = learn(SPACE, examples, NONE, library), learn(SPACE, copies, NONE, library)
+
+    np.testing.assert_array_equal(once.weights, repeated.weights)
+    assert once.bias == repeated.bias
+
+
+def test_a_landmark_of_two_sides_is_found_from_both() -> None:
+    sides = [photos_of_landmark(30, side, seed=1) for side in (1, 2)]
+    others = strangers(2000, seed=1)
+    examples = np.concatenate([photos_of_landmark(4, landmark=1), photos_of_landmark(4, landmark=2)])
+
+    classifier = learn(SPACE, examples, NONE, np.concatenate([others, *sides]))
+
+    for side in sides:
+        assert (classifier.scores(side) >= SUGGESTED_SCORE).mean() > 0.5
+    assert (classifier.scores(others) >= ACCEPTED_SCORE).mean() < 0.001
+
+
+def test_examples_without_anything_in_common_accept_no_strangers() -> None:
+    library = strangers(2000, seed=1)
+
+    classifier = learn(SPACE, strangers(5, seed=2), NONE, library)
+
+    assert (classifier.scores(library) >= ACCEPTED_SCORE).mean() < 0.002
+
+
+def test_a_small_library_of_which_half_shows_the_landmark() -> None:
+    others = strangers(50, seed=1)
+    library = np.concatenate([others, photos_of_landmark(50, seed=1)])
+
+    classifier = learn(SPACE, photos_of_landmark(5), NONE, library)
+
+    assert (classifier.scores(photos_of_landmark(50, seed=1)) >= ACCEPTED_SCORE).mean() > 0.9
+    assert not (classifier.scores(others) >= ACCEPTED_SCORE).any()
+
+
+def test_thousands_of_examples() -> None:
+    photos = photos_of_landmark(5000)
+    library = np.concatenate([strangers(500, seed=1), photos_of_landmark(50, seed=1)])
+
+    classifier = learn(SPACE, photos, strangers(500, seed=5), library)
+
+    assert (classifier.scores(photos) >= ACCEPTED_SCORE).mean() > 0.9
+
+
+def test_a_landmark_without_examples_is_refused() -> None:
+    with pytest.raises(ValueError, match="without an example"):
+        learn(SPACE, NONE, NONE, NONE)
+
+
+def test_a_space_without_variance() -> None:
+    constant = np.ones((10, 3), np.float32)
+    space = EmbeddingSpace.of(BackgroundStatistics.measured(constant))
+
+    assert np.isfinite(learn(space, constant[:1], constant[:1], constant).scores(constant)).all()
+
+
+@pytest.mark.parametrize("variances", [(-1, 2.8), (-1, -2)])
+def test_a_space_that_cannot_be_used_is_refused(variances: tuple[float, float]) -> None:
+    covariance = np.diag(variances).astype(np.float32)
+    photos = np.array([[1, 2], [3, 4]], np.float32)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"not finite|[Ss]ingular"):
+        learn(EmbeddingSpace.of(BackgroundStatistics(9, photos[0], covariance)), photos, photos[:0], photos)
+
+
+examples_of_any_kind = st.integers(0, 4).flatmap(
+    lambda count: arrays(np.float32, (count, DIMENSION), elements=st.floats(-8, 8, width=32))
+)
+
+
+@examples(15)
+@given(examples_of_any_kind.filter(len), examples_of_any_kind, examples_of_any_kind)
+def test_scores_are_probabilities_whatever_the_examples(
+    positives: Values, negatives: Values, library: Values
+) -> None:
+    scores = learn(SPACE, positives, np.concatenate([negatives, positives[:1]]), library).scores(positives)
+
+    assert scores.dtype == np.float32
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@examples(8)
+@given(st.permutations(range(6)))
+def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
+    examples, library = photos_of_landmark(6), strangers(200, seed=1)
+
+    ordered, permuted = learn(SPACE, examples, NONE, library), learn(SPACE, examples[order], NONE, library)
+
+    np.testing.assert_allclose(permuted.scores(library), ordered.scores(library), rtol=1e-3, atol=1e-6)
+
+
+def test_a_classifier_survives_being_stored() -> None:
+    classifier = learn(SPACE, photos_of_landmark(3), NONE, strangers(50, seed=1))
+
+    restored = Classifier.from_bytes(classifier.to_bytes())
+
+    photos = photos_of_landmark(20, seed=2)
+    np.testing.assert_array_equal(restored.scores(photos), classifier.scores(photos))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"\0" * 9, np.full(3, np.nan, np.float32).tobytes()])
+def test_damaged_classifiers_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        Classifier.from_bytes(data)
