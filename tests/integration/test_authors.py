@@ -4,15 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import delete, update
 from support.colour_folders import TaggedFolder
 from support.ledgers import LedgerBuilder
 
 from tagger.database.actor import Actor, author_text, command_line_actor
 from tagger.database.connection import Database
-from tagger.database.engine import create_database_engine
 from tagger.database.enums import Outcome, Priority, Runner
-from tagger.database.schema import upgrade
 from tagger.database.tables import audit_log, schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedule_runs import run_due_schedules, run_now
@@ -82,62 +80,3 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
 )
 def test_authors_in_words(author: str | None, words: str) -> None:
     assert author_text(author) == words
-
-
-def test_an_upgrade_takes_authors_over_from_the_audit_log(empty_database_url: str) -> None:
-    engine = create_database_engine(empty_database_url)
-    upgrade(engine, "0023")
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    entries = [
-        ("cli ada@laptop", "job-create", "1", {"kind": "tag"}),
-        ("worker tagger-1@rack", "job-create", "2", {"schedule": "nightly"}),
-        ("web bob", "job-create", "3", {"schedule": "nightly"}),
-        ("web eve", "job-pause", "4", {}),
-        ("web ada", "schedule-add", "nightly", {}),
-        ("web ada", "share-add", "Rome", {"share": 1}),
-        ("web eve", "share-revoke", "Rome", {"share": 2}),
-        ("web ada", "job-create", "6", {"kind": "tag"}),
-        ("worker tagger-1@rack", "job-create", "7", {"kind": "write"}),
-        ("web eve", "job-create", "8", {"kind": "write"}),
-        ("web eve", "share-add", "Rome", {"share": 3}),
-        ("web bob", "share-add", "Rome", {"share": 3}),
-    ]
-    names = ("actor", "action", "subject", "details")
-    job = (
-        "INSERT INTO jobs (id, kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, created_at, parent_id) "
-        "VALUES (:id, 'tag', '{}', 1, 5, 0.5, false, 'workers', 'bulk', 'queued', '2026-01-01 00:00:00', :parent)"
-    )
-    share = (
-        "INSERT INTO shares (id, digest, name, with_positions, created_at) "
-        "VALUES (:id, :digest, 'Rome', false, '2026-01-01 00:00:00')"
-    )
-    with engine.connect() as connection, connection.begin():
-        connection.execute(
-            text(
-                "INSERT INTO models (id, digest, name, manifest, registered_at, in_use, taught_version) "
-                "VALUES (1, 'd', 'tiny', '{}', '2026-01-01 00:00:00', true, 0)"
-            )
-        )
-        parents = {7: 6, 8: 6}
-        connection.execute(
-            text(job), [{"id": number, "parent": parents.get(number)} for number in range(1, 9)]
-        )
-        connection.execute(text(share), [{"id": number, "digest": str(number)} for number in (1, 2, 3)])
-        rows = [dict(zip(names, entry, strict=True)) | {"at": now} for entry in entries]
-        connection.execute(insert(audit_log), rows)
-    upgrade(engine)
-    with engine.connect() as connection:
-        found = connection.execute(text("SELECT author FROM jobs ORDER BY id")).scalars().all()
-        of_shares = connection.execute(text("SELECT author FROM shares ORDER BY id")).scalars().all()
-    engine.dispose()
-    assert found == [
-        "cli ada@laptop",
-        "schedule nightly",
-        "web bob",
-        None,
-        None,
-        "web ada",
-        "web ada",
-        "web eve",
-    ]
-    assert of_shares == ["web ada", None, "web bob"]

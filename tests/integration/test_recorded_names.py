@@ -3,14 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select
 from support.page_server import TOKEN
 from support.threads import in_threads
 
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
-from tagger.database.connection import Database, open_database
-from tagger.database.engine import create_database_engine
-from tagger.database.schema import upgrade
+from tagger.database.connection import Database
 from tagger.database.tables import access_names, access_tokens, users
 from tagger.people import identities
 from tagger.people.grants import Role
@@ -188,32 +186,3 @@ def test_who_was_added_by_a_server_of_the_version_before_is_counted_once_removed
     revoke_token(database, "phone")
     assert add_user(database, "ada", Role.VIEWER, None).recorded_name == "ada#2"
     assert add_token(database, "phone")[0].recorded_name == "phone#2"
-
-
-def test_an_upgrade_knows_the_names_of_those_who_are_gone(empty_database_url: str) -> None:
-    engine = create_database_engine(empty_database_url)
-    upgrade(engine, "0024")
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    removed = [("user-remove", "ada"), ("token-revoke", "ada"), ("user-remove", "eve"), ("user-add", "bob")]
-    with engine.connect() as connection, connection.begin():
-        for action, subject in removed:
-            connection.execute(
-                text(
-                    "INSERT INTO audit_log (at, actor, action, subject, details) VALUES (:at, 'cli', :action, :subject, '{}')"
-                ),
-                {"at": now, "action": action, "subject": subject},
-            )
-        for name in ("ada", "bob"):
-            statement = text("INSERT INTO users (name, role, created_at) VALUES (:name, 'viewer', :at)")
-            connection.execute(statement, {"name": name, "at": now})
-        statement = text(
-            "INSERT INTO access_tokens (name, digest, read_only, created_at) VALUES ('phone', 'd', true, :at)"
-        )
-        connection.execute(statement, {"at": now})
-    upgrade(engine)
-    engine.dispose()
-    database = open_database(empty_database_url)
-    assert [user.recorded_name for user in list_users(database)] == ["ada#3", "bob"]
-    assert [token.recorded_name for token in list_tokens(database)] == ["phone"]
-    assert add_user(database, "eve", Role.VIEWER, None).recorded_name == "eve#2"
-    database.close()

@@ -32,7 +32,6 @@ from tagger.jobs.enqueue.photo_rows import (
 )
 from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.items import NewItem, append_items, lock_scan
-from tagger.ledger.ownership import job_heartbeat
 from tagger.library.catalog.raw_pairs import pair_files, separate_files
 from tagger.library.catalog.roots import (
     Root,
@@ -94,23 +93,22 @@ class Scan:
         self.report = ScanReport()
 
     def run(self, selection: Selection, on_progress: ProgressCallback = lambda _count: None) -> ScanReport:
-        """Scan the folders and files of the selection.
+        """Scan the folders and files of the selection. The caller keeps the job's heartbeat.
 
         Raises:
             RootUnavailable: the disk of a folder was unmounted during the scan.
             ScanInterrupted: the job was cancelled during the scan.
         """
-        with job_heartbeat(self._database, self._job_id):
-            for folder in selection.folders:
-                self._scan_source(open_source(str(folder)), selection, on_progress)
-            found = without_problems(
-                find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
-            )
-            for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.location)):
-                groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
-                while page := list(islice(groups, PAGE)):
-                    self._record(parse_path(parent), list(chain.from_iterable(page)))
-                    on_progress(self.report.found)
+        for folder in selection.folders:
+            self._scan_source(open_source(str(folder)), selection, on_progress)
+        found = without_problems(
+            find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
+        )
+        for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.location)):
+            groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
+            while page := list(islice(groups, PAGE)):
+                self._record(parse_path(parent), list(chain.from_iterable(page)))
+                on_progress(self.report.found)
         return self.report
 
     def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
