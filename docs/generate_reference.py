@@ -79,6 +79,8 @@ BOOKKEEPING = {
     "changed_blocks",
     "access_names",
     "sign_in_attempts",
+    "page_sessions",
+    "webhook_messages",
 }
 """Tables that only the program reads: a line for each."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}

@@ -109,7 +109,9 @@ page_sessions = Table(
     ),
     Index(None, "token_id"),
     Index(None, "user_id"),
-    info={"doc": "A browser that is signed in to the page. Signing out deletes it. Not exported."},
+    info={
+        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it. Not exported."
+    },
 )
 
 shares = Table(

@@ -151,8 +151,8 @@ photos = Table(
         "primary_id",
         Id,
         ForeignKey("photos.id", name="fk_photos_primary_id"),
-        doc="of a RAW file: the JPEG or HEIC of the same name, with which it is one photo; that row has the image, the facts and "
-        "the failure of both; null: the file is a photo of its own",
+        doc="of a RAW file: the JPEG or HEIC with which it is one photo, whose row has the image, facts and failure of both; "
+        "null: a photo of its own",
     ),
     Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
     Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),

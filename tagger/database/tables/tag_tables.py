@@ -25,8 +25,8 @@ from tagger.database.tables.landmark_tables import landmarks, models
 from tagger.database.tables.photo_tables import contents
 
 _POSITION_ODDS = (
-    "by how much the photo's position makes the landmark likelier (above 1) or less likely, if `accepted` follows from it; "
-    "null: it follows from the score alone"
+    "factor by which the photo's position changes the odds of the landmark, if `accepted` depends on it; "
+    "null: it depends on the score alone"
 )
 _DISTANCE = "from the photo's position to the landmark, in metres, if `position_odds` is set"
 
