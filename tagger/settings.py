@@ -27,7 +27,7 @@ from pydantic import (
 from tagger.errors import SettingsInvalid
 from tagger.settings_sources import JSON_EXAMPLES, config_file, environment_values, file_values
 from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
-from tagger.system.languages import LANGUAGE_PATTERN
+from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.times_of_day import DailyWindow
 from tagger.webhook_receivers import (
     DEFAULT_RECEIVER,

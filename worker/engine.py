@@ -12,14 +12,14 @@ from kombu.exceptions import KombuError, OperationalError
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedule_windows import pause_ended_runs
 from tagger.jobs.enqueue.ticks import record_tick
+from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.ledger.chunks import Claim, claim_chunk
 from tagger.ledger.jobs import TRACE
 from tagger.library.catalog.registered_models import resolve_model

@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
-from tagger.database.errors import DatabaseError, outage_text
+from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
     SentMessage,
@@ -29,8 +29,8 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
-from tagger.ledger.job_facts import is_any_claimable
 from tagger.ledger.ownership import LEASE_S, RENEW_S
+from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.retention import remove_old_items
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker

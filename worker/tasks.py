@@ -10,7 +10,7 @@ from celery.exceptions import Ignore, Reject
 from celery.worker import state
 from pydantic import ValidationError
 
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.jobs import record_error
 from worker.dead_letters import store_dead_letter

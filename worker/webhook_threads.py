@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterable
 
 from tagger.database.connection import Database
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.system.metrics import WEBHOOK_EVENTS
-from tagger.webhooks.delivery import Receiver
+from tagger.webhooks.delivery import Receiver, send_due
 from tagger.webhooks.messages import MessageCounts, count_messages
-from tagger.webhooks.sending import send_due
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
-from tagger.photos.other_files import OtherFiles
+from tagger.photos.photo_names import OtherFiles
 from tagger.photos.source import FolderSource
 from tagger.pipeline.results import Classified
 

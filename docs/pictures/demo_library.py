@@ -25,8 +25,8 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.verdicts import VerdictKind, give_verdict_to_photos

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tagger.cli.output.progress import ProgressLine
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.taught_landmarks import update_taught_landmarks
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and the numbers of photos of landmarks."""
-    from tagger.database.errors import DatabaseError
+    from tagger.database.retry import DatabaseError
     from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.library.positions import update
 

@@ -6,11 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import write_json
-from tagger.cli.output.job_rate import JobRates
-from tagger.cli.output.job_text import idle_workers_text, job_summary
-from tagger.cli.output.progress import ProgressLine
+from tagger.cli.output.job_text import JobRates, idle_workers_text, job_summary
 from tagger.cli.output.refused_photos import refused_photos
 
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ class _JobPoller:
 
     def poll(self, job: int, line: ProgressLine) -> JobProgress | None:
         """Show the progress on `line` and return it; None if the database does not answer."""
-        from tagger.database.errors import DatabaseError, outage_text
-        from tagger.database.retry import is_transient
+        from tagger.database.retry import DatabaseError, is_transient, outage_text
 
         try:
             progress = self._read(job, line)

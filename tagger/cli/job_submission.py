@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import (
     NO_WORKER_YET,
@@ -15,7 +16,6 @@ from tagger.cli.output.job_text import (
     idle_workers_text,
     other_files_lines,
 )
-from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
@@ -110,8 +110,7 @@ def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
     from tagger.jobs.enqueue.documents import job_document
-    from tagger.ledger.job_facts import has_write_option
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import has_write_option, list_jobs
 
     settings, database = session
     progress = list_jobs(database, job)[0]

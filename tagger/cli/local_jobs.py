@@ -43,8 +43,7 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
 
 def send_webhooks(database: Database, settings: Settings) -> None:
     """Send all events that are due after a local job: perhaps no worker ever runs that would."""
-    from tagger.webhooks.delivery import receivers_of
-    from tagger.webhooks.sending import send_due_to_all
+    from tagger.webhooks.delivery import receivers_of, send_due_to_all
 
     send_due_to_all(database, receivers_of(settings))
 

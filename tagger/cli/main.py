@@ -2,8 +2,7 @@
 
 import gc
 
-from tagger.system.interruption import run_interruptible
-from tagger.system.standard_streams import open_closed_streams
+from tagger.system.interruption import open_closed_streams, run_interruptible
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.job_text import count_of
-from tagger.cli.output.progress import ProgressLine
 from tagger.errors import TaggerError
 
 if TYPE_CHECKING:

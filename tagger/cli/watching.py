@@ -102,8 +102,7 @@ class Watcher:
             self._step(source)
 
     def _step(self, source: WatchedFolders | WatchedBucket) -> None:
-        from tagger.database.errors import DatabaseError, outage_text
-        from tagger.database.retry import is_transient
+        from tagger.database.retry import DatabaseError, is_transient, outage_text
 
         try:
             source.step()

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url
-from tagger.database.errors import is_disk_full, reason_of
+from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
 from tagger.errors import DatabaseUnavailable, DiskFull, SettingsInvalid
 

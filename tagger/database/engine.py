@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from tagger.database.errors import is_disk_full, is_permission_missing, reason_of
+from tagger.database.retry import is_disk_full, is_permission_missing, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabasePermissionMissing,

@@ -1,7 +1,11 @@
-"""SQL that both databases need in their own form: the current time, rounding, insert-or-ignore, and prepared queries; and many values."""
+"""SQL that both databases need in their own form: the current time, rounding, insert-or-ignore, many values, prepared queries.
+
+It also limits how long a statement waits for the locks of other transactions: PostgreSQL waits for ever; SQLite has BUSY_TIMEOUT_S.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +22,9 @@ from sqlalchemy import (
     TypeDecorator,
     literal,
     select,
+    text,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -196,3 +202,31 @@ class PreparedQuery:
             compiled = self.query.compile(engine)
             self._compiled = str(compiled), compiled.positiontup or ()
         return self._compiled
+
+
+_LOCK_NOT_AVAILABLE = "55P03"
+"""The SQLSTATE of PostgreSQL's lock_timeout."""
+
+
+class LockTimedOut(Exception):
+    """Another transaction held a lock for longer than the limit. The own transaction has to be rolled back."""
+
+
+@contextmanager
+def lock_timeout(connection: Connection, limit_s: float) -> Iterator[None]:
+    """Limit the wait for each lock in this transaction.
+
+    Not the time of a statement: cancelling a job of millions of photos takes minutes.
+
+    Raises:
+        LockTimedOut: another transaction held a lock for longer.
+    """
+    if connection.dialect.name == "postgresql":
+        limit = text("SELECT set_config('lock_timeout', :milliseconds, true)")
+        connection.execute(limit, {"milliseconds": f"{limit_s * 1000:.0f}"})
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise LockTimedOut from error
+        raise

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select, update
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
-from tagger.database.locks import LockTimedOut, lock_timeout
+from tagger.database.statements import LockTimedOut, lock_timeout
 from tagger.database.tables import jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
 from tagger.ledger.dispatch import reset_messages

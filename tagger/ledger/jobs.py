@@ -36,7 +36,7 @@ from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
 from tagger.system.tracing import current_traceparent, span
 from tagger.webhook_receivers import Event
-from tagger.webhooks.events import has_receivers, record_event
+from tagger.webhooks.messages import has_receivers, record_event
 
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see jobs.enqueue.metadata_options)."""

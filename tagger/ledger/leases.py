@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.errors import reason_of
+from tagger.database.retry import reason_of
 from tagger.ledger.chunks import Claim, renew_leases
 from tagger.ledger.ownership import RENEW_S, RETRY_S
 

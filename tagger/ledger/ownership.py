@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.errors import reason_of
+from tagger.database.retry import reason_of
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
 

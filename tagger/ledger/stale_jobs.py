@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, updat
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
-from tagger.database.locks import LockTimedOut, lock_timeout
-from tagger.database.statements import db_now
+from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import jobs
 from tagger.ledger.jobs import OPEN_STATES, done_jobs, end_local_job, finish_if_done, lock_open_chunks
 from tagger.ledger.ownership import LEASE_S, UNFILLED

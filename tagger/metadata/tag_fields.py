@@ -9,7 +9,7 @@ from typing import Self
 
 from tagger.metadata.gps import OUR_METHOD
 from tagger.system.geo import distance_km
-from tagger.system.languages import name_in_language
+from tagger.system.names import name_in_language
 
 HIERARCHY_ROOT = "Places"
 POINT = "point"

@@ -27,8 +27,7 @@ from tagger.model.background import BackgroundStatistics, stored_bytes
 from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
-from tagger.system.languages import LANGUAGE_PATTERN
-from tagger.system.slugs import SLUG_PATTERN
+from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tagger.model.model_definitions import Definitions, Program, ProgramRefused, module_name
-from tagger.model.model_language import (
+from tagger.model.model_definitions import (
     BUILTINS,
     CALLS_WITH_TYPES,
     CASTABLE,
@@ -29,6 +28,10 @@ from tagger.model.model_language import (
     PRIMITIVES,
     RESERVED,
     SIMPLE_TYPES,
+    Definitions,
+    Program,
+    ProgramRefused,
+    module_name,
 )
 
 _PARSING = threading.Lock()

@@ -12,9 +12,14 @@ from pathlib import Path
 from tagger.errors import PathNotFound
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.object_paths import parse_path
-from tagger.photos.other_files import OtherFiles
 from tagger.photos.paths import path_text
-from tagger.photos.photo_names import SIDECAR_EXTENSION, extension_of, is_photo_extension, is_photo_name
+from tagger.photos.photo_names import (
+    SIDECAR_EXTENSION,
+    OtherFiles,
+    extension_of,
+    is_photo_extension,
+    is_photo_name,
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNo
 from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
+from tagger.photos.folders import MountState
 from tagger.photos.key_listing import (
     UnlistedKey,
     begins_with_slashes,
@@ -22,12 +23,11 @@ from tagger.photos.key_listing import (
     key_problem,
     plain_pages,
 )
-from tagger.photos.mounts import MountState
 from tagger.photos.object_errors import error_code, error_text, is_worth_repeating, store_errors
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
-from tagger.photos.other_files import OtherFiles
 from tagger.photos.paths import printable_path
+from tagger.photos.photo_names import OtherFiles
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

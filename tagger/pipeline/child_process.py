@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import tagger
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.pipeline.failures import timeout_text
+from tagger.pipeline.results import timeout_text
 from tagger.pipeline.running_child import ChildDied, ChildTimedOut, InvalidReply, ParentStopping, RunningChild
 
 START_S = 30.0

@@ -2,15 +2,206 @@
 
 A photo that takes over its decoder finds nothing there. Layers that the system lacks are left out; `tagger doctor` names
 those that are active.
+
+Landlock: a process on Linux gives up permanently all access by path, by port, and to processes outside.
+
+A filter of system calls (seccomp) for a process on Linux that computes: it may use its memory, its pipes and its threads.
+
+The filter is a list of allowed calls: those that a new kernel or a new C library adds are refused like all others, with
+EPERM, for which libraries are prepared. Small enough to need no library, which would have to be installed with the system.
 """
 
 import ctypes
+import errno
+import os
 import platform
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from tagger.pipeline.landlock import give_up_access
-from tagger.pipeline.seccomp import filter_system_calls
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446
+"""System calls; their numbers are the same on all machines."""
+_GET_VERSION = 1
+
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
+"""How many rights to files the kernel knows, from each version on; each is a bit."""
+_NETWORK_VERSION, _NETWORK_RIGHTS = 4, 0b11
+"""Binding and connecting TCP sockets."""
+_SCOPE_VERSION, _SCOPES = 6, 0b11
+"""Abstract sockets and signals to processes outside."""
+
+
+def give_up_access() -> int:
+    """Give up access in this thread and those it starts. Returns Landlock's version; 0 if the system has none.
+
+    Open descriptors stay usable. The process must have set `no_new_privs`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _GET_VERSION))
+    if version < 1:
+        return 0
+    attributes = _attributes(version)
+    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if ruleset < 0:
+        return 0
+    is_restricted = libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
+    os.close(ruleset)
+    return version if is_restricted else 0
+
+
+def _attributes(version: int) -> bytes:
+    """The kernel's `struct landlock_ruleset_attr`: everything it knows is restricted, and no rule allows any of it."""
+    file_rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
+    fields = [(1 << file_rights) - 1]
+    if version >= _NETWORK_VERSION:
+        fields.append(_NETWORK_RIGHTS)
+    if version >= _SCOPE_VERSION:
+        fields.append(_SCOPES)
+    return struct.pack(f"={len(fields)}Q", *fields)
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """`column` is that of the tables of system calls; `audit_arch` is the kernel's number of the architecture."""
+
+    column: int
+    audit_arch: int
+    seccomp: int
+
+
+_MACHINES = {
+    "x86_64": _Machine(0, 0xC000003E, seccomp=317),
+    "aarch64": _Machine(1, 0xC00000B7, seccomp=277),
+}
+
+_ABSENT = -1
+_ALLOWED = {
+    # On x86_64 and aarch64.
+    "alarm": (37, _ABSENT),
+    "brk": (12, 214),
+    "clock_getres": (229, 114),
+    "clock_gettime": (228, 113),
+    "clock_nanosleep": (230, 115),
+    "close": (3, 57),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+    "futex": (202, 98),
+    "getcpu": (309, 168),
+    "getpid": (39, 172),
+    "getrandom": (318, 278),
+    "getrusage": (98, 165),
+    "gettid": (186, 178),
+    "gettimeofday": (96, 169),
+    "lseek": (8, 62),
+    "madvise": (28, 233),
+    "membarrier": (324, 283),
+    "mremap": (25, 216),
+    "munmap": (11, 215),
+    "nanosleep": (35, 101),
+    "poll": (7, _ABSENT),
+    "ppoll": (271, 73),
+    "read": (0, 63),
+    "readv": (19, 65),
+    "restart_syscall": (219, 128),
+    "rseq": (334, 293),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sched_getaffinity": (204, 123),
+    "sched_yield": (24, 124),
+    "set_robust_list": (273, 99),
+    "setitimer": (38, 103),
+    "sigaltstack": (131, 132),
+    "sysinfo": (99, 179),
+    "time": (201, _ABSENT),
+    "times": (100, 153),
+    "write": (1, 64),
+    "writev": (20, 66),
+}
+_CLONE, _CLONE3 = (56, 220), (435, 435)
+_MMAP, _MPROTECT = (9, 222), (10, 226)
+_KILL, _TGKILL = (62, 129), (234, 131)
+_PRLIMIT64 = (302, 261)
+
+_CLONE_THREAD = 0x10000
+_PROT_EXEC = 4
+
+_ALLOW, _ERROR, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_SET_MODE_FILTER, _ALL_THREADS = 1, 1
+_LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+"""Instructions of the kernel's filter language (classic BPF)."""
+_NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
+"""Offsets in the kernel's `struct seccomp_data`; the low half of an argument comes first on both machines."""
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def filter_system_calls() -> bool:
+    """Refuse this process and its threads all system calls but those of computing, permanently.
+
+    Returns False if the system has no such filters or the machine is not one that the tables cover. The process must have
+    set `no_new_privs`.
+    """
+    machine = _MACHINES.get(platform.machine())
+    if machine is None:
+        return False
+    instructions = _instructions(machine, os.getpid())
+    program = _Program(len(instructions), b"".join(instructions))
+    libc = ctypes.CDLL(None, use_errno=True)
+    filter_ = ctypes.byref(program)
+    return bool(libc.syscall(machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_) == 0)
+
+
+def _instructions(machine: _Machine, pid: int) -> list[bytes]:
+    refuse = _return(_ERROR | errno.EPERM)
+    program = [
+        _instruction(_LOAD, _ARCH_AT),
+        _instruction(_IF_EQUAL, machine.audit_arch, 1, 0),
+        _return(_KILL_PROCESS),  # the numbers of another architecture mean other calls
+        _instruction(_LOAD, _NUMBER_AT),  # calls of x32 have a bit that none of the numbers below has
+    ]
+
+    def on(numbers: tuple[int, int], *then: bytes) -> None:
+        number = numbers[machine.column]
+        if number != _ABSENT:
+            program.extend((_instruction(_IF_EQUAL, number, 0, len(then)), *then))
+
+    for numbers in _ALLOWED.values():
+        on(numbers, _return(_ALLOW))
+    # HEIF is decoded by threads. They share this filter.
+    on(_CLONE, *_if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), refuse))
+    on(_CLONE3, _return(_ERROR | errno.ENOSYS))  # its flags are in memory; the C library then calls clone
+    for numbers in (_MMAP, _MPROTECT):
+        on(numbers, *_if_any_bit(2, _PROT_EXEC, refuse, _return(_ALLOW)))
+    for numbers in (_KILL, _TGKILL):  # abort() sends a signal to its own process
+        on(numbers, *_if_equal(0, pid, _return(_ALLOW), refuse))
+    on(_PRLIMIT64, *_if_equal(0, 0, _return(_ALLOW), refuse))
+    program.append(refuse)
+    return program
+
+
+def _if_equal(argument: int, value: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
+    return _load_argument(argument), _instruction(_IF_EQUAL, value, 0, 1), then, otherwise
+
+
+def _if_any_bit(argument: int, bits: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
+    return _load_argument(argument), _instruction(_IF_ANY_BIT, bits, 0, 1), then, otherwise
+
+
+def _load_argument(argument: int) -> bytes:
+    return _instruction(_LOAD, _ARGUMENTS_AT + 8 * argument)
+
+
+def _return(action: int) -> bytes:
+    return _instruction(_RETURN, action)
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
 
 LIFETIME_CPU_S = 3600
 """The most processor time that the kernel gives the process. It is replaced before (see `is_due`)."""

@@ -7,6 +7,8 @@ How many reads in flight a store needs is the rate of the photos times the time 
 second after 50 ms. Neither is known before, and both change. So each read that arrives starts one more reader while that helps,
 which doubles their number in the time of one answer: until the model has its photos, the cores have enough to decode, the
 bytes in memory reach their bound, or reads take so long that they share one connection instead of waiting for answers.
+
+Reads photos within a time limit, for callers that no watch thread looks after (see reader_pool).
 """
 
 import logging
@@ -14,18 +16,56 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.photos.decoding.memory import MEMORY_BUDGET
+from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, PipelineBuffers
-from tagger.pipeline.failures import internal_failure, timeout_text
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto, read_photo_bytes
-from tagger.pipeline.results import AlreadyClassified, Failed, Result, Unchanged
+from tagger.pipeline.results import (
+    AlreadyClassified,
+    Failed,
+    Result,
+    Unchanged,
+    internal_failure,
+    timeout_text,
+)
+from tagger.pipeline.running_child import STOP_CHECK_S, ParentStopping
 from tagger.system.metrics import READS_HUNG
 from tagger.system.tracing import in_trace
+
+
+def read_in_time(
+    source: PhotoSource, path: str, limits: Limits, must_stop: Callable[[], bool] = lambda: False
+) -> PhotoBytes:
+    """Read one whole photo. A read that hangs is left to its thread.
+
+    Raises:
+        PhotoFailed: as `PhotoSource.read`, or it took too long.
+        ParentStopping: `must_stop` became true.
+    """
+    result: Future[PhotoBytes] = Future()
+
+    def read() -> None:
+        try:
+            result.set_result(read_photo_bytes(source, path, limits))
+        except BaseException as error:  # noqa: BLE001 - raised to the caller
+            result.set_exception(error)
+
+    # A daemon thread: one that hangs in the kernel must not keep the process alive.
+    threading.Thread(target=read, name="read", daemon=True).start()
+    deadline = time.monotonic() + limits.timeout_s
+    while not wait([result], max(0.0, min(STOP_CHECK_S, deadline - time.monotonic()))).done:
+        if must_stop():
+            raise ParentStopping
+        if time.monotonic() > deadline:
+            raise PhotoFailed(FailureKind.TIMED_OUT, timeout_text(limits.timeout_s))
+    return result.result()
+
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,34 @@
-"""Results of the pipeline: plain values that cross to processing, which stores them."""
+"""Results of the pipeline: plain values that cross to processing, which stores them; among them failures that are not the photo's."""
 
 from dataclasses import dataclass
 
-from tagger.errors import PhotoFailure
+from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts
 from tagger.model.backends.protocol import Embeddings
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
+
+
+def internal_failure(error: Exception) -> PhotoFailure:
+    """The failure of a photo because of an error in this program."""
+    text = f"an error in this program ({type(error).__name__}: {error}); please report it, with the photo if you can"
+    return PhotoFailure(FailureKind.INTERNAL, text)
+
+
+def timeout_text(timeout_s: float) -> str:
+    """Describe the failure of a photo that took too long to read, and what to do about it."""
+    return (
+        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket was slow to answer, "
+        "try again: tagger retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
+    )
+
+
+def decoding_timeout_text(timeout_s: float) -> str:
+    """Describe the failure of a photo that was read and took too long to decode, and what to do about it."""
+    return (
+        f"Decoding it took longer than {timeout_s:g} s and was given up. Save it again, smaller or as a plain JPEG. "
+        "TAGGER_READ_TIMEOUT_S allows more time."
+    )
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import CameraFacts, short_text
-from tagger.metadata.capture_time import LARGEST_OFFSET_S, LEAST_OFFSET_S
+from tagger.metadata.camera import LARGEST_OFFSET_S, LEAST_OFFSET_S, CameraFacts, short_text
 from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.digest import DIGEST_VERSION
@@ -26,11 +25,11 @@ from tagger.photos.files import PhotoBytes
 from tagger.photos.origin import PhotoOrigin
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
-from tagger.pipeline.failures import decoding_timeout_text
 from tagger.pipeline.memory_limit import memory_beside_this_process
+from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto, Reader
+from tagger.pipeline.results import decoding_timeout_text
 from tagger.pipeline.running_child import InvalidReply, RunningChild
-from tagger.pipeline.timed_reads import read_in_time
 from tagger.system.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.library.positions.cities import disc_radii_km
-from tagger.library.positions.nearest import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions.neighbours import chords_km, nearest_discs, unit_vectors
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",

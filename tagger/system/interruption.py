@@ -4,7 +4,8 @@ Python calls signal handlers in the main thread, between two of its steps. A loc
 hangs may keep that thread busy, so another thread, which the system wakes, ends the process when the time is over. That is
 safe at any moment: results are stored in transactions, and files are replaced by renaming.
 
-This module imports little, so that a program can be interrupted from its start.
+Standard streams that the caller of a program closed are opened. This module imports little, so that a program can be interrupted
+from its start.
 """
 
 import math
@@ -16,7 +17,19 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
+
+
+def open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed, as in `tagger query >&-`.
+
+    Python's stream is None then, and the next file that is opened would get its descriptor.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - it stays open, as other streams
+
 
 EXIT_CODE = 130
 END_S = 2.0

@@ -10,8 +10,8 @@ from typing import IO, Any
 from sqlalchemy import Connection, Select, Table, case, func, select
 
 from tagger.database.connection import Database
+from tagger.database.row_counts import stored_rows
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.stored_rows import stored_rows
 from tagger.database.tables import chunks, photos
 from tagger.transfer.export_format import (
     FORMAT,

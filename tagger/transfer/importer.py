@@ -24,7 +24,7 @@ from tagger.transfer.deactivation import Inactive, deactivate
 from tagger.transfer.export_format import exported_tables, row_counts_text
 from tagger.transfer.export_reader import ExportReader
 from tagger.transfer.exporter import Progress
-from tagger.transfer.integrity.cross_checks import cross_problems
+from tagger.transfer.integrity.database_check import cross_problems
 
 _SHIPPED_TABLES = (model_labels, models, landmarks)
 """Tables that commands fill in an otherwise empty database, when they register the shipped model."""

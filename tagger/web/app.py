@@ -13,19 +13,17 @@ from tagger.library.shares.photos import SharedPhotos
 from tagger.people.oidc.registration import registration_of
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.api.event_batches import EventBatches
-from tagger.web.api.events import EventHub
+from tagger.web.api.events import EventBatches, EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.attempt_limiter import AttemptLimiter
+from tagger.web.http.attempt_limiter import AttemptLimiter, VisitorLimiter
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_responses import add_error_handlers
-from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
+from tagger.web.http.responses import HeadRequests
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import STATIC
-from tagger.web.http.visitor_limiter import VisitorLimiter
 from tagger.web.pages import account, admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.look_alikes import look_alikes_of

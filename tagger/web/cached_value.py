@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 
 log = logging.getLogger(__name__)
 

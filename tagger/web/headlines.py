@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.system.number_format import percent
+from tagger.system.text_format import percent
 
 NO_LANDMARK = "No landmark"
 NOT_A_LANDMARK = "Not a landmark"

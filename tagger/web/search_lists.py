@@ -7,10 +7,8 @@ from typing import Any
 from tagger.database.connection import Database
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.city_counts import CityCount, city_counts
-from tagger.library.query.file_names import files_by_name
-from tagger.library.query.folder_counts import FolderCount, folder_counts
-from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
+from tagger.library.query.path_ranges import files_by_name
 from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.suggestions import (
     Names,

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from tagger.database.connection import Database
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.registered_models import RegisteredModel

@@ -1,20 +1,54 @@
-"""Stored messages: claimed for an attempt, delivered, tried again with growing pauses, given up, removed.
+"""Events that webhooks report, and their messages: recorded, claimed for an attempt, delivered, tried again, given up, removed.
 
-Each message is for one receiver, so that one that is away does not delay what others get.
+An event is recorded in the transaction in which it happens. Its facts name jobs, photos and landmarks by number and name, never by
+path: these can be private. Each message is for one receiver, so that one that is away does not delay what others get.
 All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
 sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
 """
 
-from collections.abc import Collection, Iterator
+import secrets
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
-from tagger.database.connection import Database
-from tagger.database.statements import db_now
+from tagger.database.connection import Database, subscriptions_of
+from tagger.database.statements import db_now, insert_missing
 from tagger.database.tables import webhook_messages
+from tagger.webhook_receivers import Event
+
+
+def has_receivers(connection: Connection, *events: Event) -> bool:
+    """Whether anybody receives one of these events."""
+    return any(map(subscriptions_of(connection).to, events))
+
+
+def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, object]) -> None:
+    """Record an event, once for each of its receivers. The same event of the same subject is recorded once.
+
+    PostgreSQL lets a transaction wait for another that records the same event: record several in order of their subjects.
+    """
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "message_id": new_message_id(),
+            "receiver": receiver,
+            "subject": f"{event}/{subject}",
+            "event": event,
+            "data": dict(data),
+            "created_at": now,
+            "next_attempt_at": 0.0,
+        }
+        for receiver in subscriptions_of(connection).to(event)
+    ]
+    insert_missing(connection, webhook_messages, rows)
+
+
+def new_message_id() -> str:
+    return f"msg_{secrets.token_hex(12)}"
+
 
 PAUSES_S = (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400)
 """Pauses after failed attempts. After the last one the message is given up: some 33 hours after the event."""

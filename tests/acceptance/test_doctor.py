@@ -28,9 +28,8 @@ from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST
-from tagger.cli.doctor.environment import check_extras, check_folders, check_space
+from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
 from tagger.cli.doctor.findings import CheckGroup, State, ok
-from tagger.cli.doctor.sandbox import sandbox_finding
 from tagger.cli.up_lock import UpLock
 from tagger.database import diagnostics
 from tagger.database.connection import Database

@@ -353,7 +353,7 @@ OTHER_COMMANDS = {
                 *OTHER_COMMANDS,
                 "tagger.ledger",
                 "tagger.library.query.details",
-                "tagger.library.query.landmark_counts",
+                "tagger.library.query.counts",
             },
         ),
         pytest.param(

@@ -10,7 +10,7 @@ from support.commands import Terminal, draw_many
 from support.trace_receiver import TraceReceiver, attributes
 
 from tagger.database.tables import jobs
-from tagger.ledger.job_facts import job_options
+from tagger.ledger.progress import job_options
 from tagger.system.tracing import is_traceparent
 
 

@@ -149,7 +149,7 @@ def test_a_machine_without_the_database_leaves_chunks_to_others(
             assert is_alive(far)
     assert scenario.attempts(job) == [1] * PHOTOS
     assert "sent again" not in scenario.log  # as messages are that a worker keeps
-    assert "unexpectedly" not in scenario.log
+    assert "failed unexpectedly" not in scenario.log
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unl
 from tagger.library.catalog.removal import forget_path
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import conditional_writes
-from tagger.metadata.objects.sidecars import object_sidecar_paths
+from tagger.metadata.objects.embedding import object_sidecar_paths
 from tagger.photos import key_listing, object_store
 from tagger.photos.object_paths import parse_path
 

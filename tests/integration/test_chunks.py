@@ -9,7 +9,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
-from tagger.database.locks import lock_timeout
+from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.undo_log import record_intents

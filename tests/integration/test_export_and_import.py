@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.database import stored_rows
+from tagger.database import row_counts
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Role, Runner
 from tagger.database.schema import upgrade_database
@@ -46,7 +46,7 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
 from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict
-from tagger.library.verdicts.dismissing import dismiss_photos
+from tagger.library.verdicts.dismissals import dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.people.tokens import add_token, revoke_token
 from tagger.people.users import add_user
@@ -190,7 +190,7 @@ def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
     empty_postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stored_rows, "PAGE", 2)
+    monkeypatch.setattr(row_counts, "PAGE", 2)
     monkeypatch.setattr(export_reader, "PAGE", 3)
     upgrade_database(empty_postgres_url)
     other, restored = open_database(empty_postgres_url), new_database()
@@ -261,7 +261,7 @@ class WritingFile(io.BytesIO):
 def test_an_export_is_a_snapshot(
     folder: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_rows, "PAGE", 2)
+    monkeypatch.setattr(row_counts, "PAGE", 2)
     before, out, other = rows(folder.database), WritingFile(folder.database), new_database()
     export_database(folder.database, out, "1.2.3")
     assert len(rows(folder.database)["contents"]) > 2 * len(before["contents"])

@@ -51,7 +51,7 @@ from tagger.library.catalog.kept_counts import (
     mark_all_blocks,
     recount_all,
 )
-from tagger.transfer.integrity.count_checks import WRONG_COUNTS, count_problems
+from tagger.transfer.integrity.database_check import WRONG_COUNTS, count_problems
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from tagger.library.catalog.landmark_removal import merge_landmark, remove_landm
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.removal import forget_path
 from tagger.library.positions.update import update_positions
-from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import count_months, timeline_sections
 from tagger.library.teaching.teaching import update_taught
@@ -49,7 +49,7 @@ from tagger.library.verdicts import (
 )
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.count_checks import count_problems
+from tagger.transfer.integrity.database_check import count_problems
 
 ALL_PHOTOS = PhotoQuery(sort="newest", distinct=True, any_rank=True)
 

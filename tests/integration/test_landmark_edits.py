@@ -25,7 +25,7 @@ from tagger.library.catalog.landmark_edits import (
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.query.counts import landmark_counts
 from tagger.model.artifact import Label
 
 EIFFEL = "eiffel-tower"

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
 from support.empty_databases import migrate, share_migrated_schema
 
-from tagger.database import schema, upgrade_waits
+from tagger.database import schema
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import SchemaStatus, schema_status
 from tagger.database.engine import create_database_engine
@@ -252,7 +252,7 @@ def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgr
 def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
     empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(upgrade_waits, "REPORT_S", 0.1)
+    monkeypatch.setattr(schema, "REPORT_S", 0.1)
     engine = create_database_engine(empty_postgres_url)
     upgrade(engine, SCHEMA_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
@@ -271,7 +271,7 @@ def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
 
 
 def _waits(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == upgrade_waits.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == schema.__name__]
 
 
 _CREATES_INDEX = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"

@@ -9,9 +9,9 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
 from tagger.jobs.enqueue.inference_options import InferenceOptions
-from tagger.jobs.enqueue.object_changes import ObjectChanges, check_object_changes
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.watched_folders import ObjectChanges, check_object_changes
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.object_paths import ObjectPath, parse_path
 
@@ -69,7 +69,7 @@ def test_new_and_changed_objects_are_unseen_and_waiting_ones_are_not(prefix: Pre
 
 
 def test_objects_that_are_gone_are_marked_once(prefix: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.jobs.enqueue.object_changes.PAGE", 2)
+    monkeypatch.setattr("tagger.jobs.enqueue.watched_folders.PAGE", 2)
     names = [f"{number}.jpg" for number in range(5)]
     prefix.record(*names, "kept.jpg")
     for name in names:

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import Near, PhotoQuery
-from tagger.library.query.position_cells import PositionCell, merge_cells, position_cells
+from tagger.library.query.position_clusters import PositionCell, merge_cells, position_cells
 
 
 @pytest.fixture

@@ -13,8 +13,13 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.options import BoundingBox
-from tagger.library.query.position_cells import PositionCell
-from tagger.library.query.position_clusters import SPACING_PX, _pixels, cells_within, cluster_cells
+from tagger.library.query.position_clusters import (
+    SPACING_PX,
+    PositionCell,
+    _pixels,
+    cells_within,
+    cluster_cells,
+)
 
 WORLD = BoundingBox(-90.0, -180.0, 90.0, 180.0)
 

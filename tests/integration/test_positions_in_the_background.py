@@ -20,9 +20,8 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.position_changes import record_contents
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import update
-from tagger.library.positions.change_queue import lock_positions
-from tagger.library.positions.update import SmallUpdates
-from tagger.library.query.landmark_counts import landmark_counts
+from tagger.library.positions.update import SmallUpdates, lock_positions
+from tagger.library.query.counts import landmark_counts
 from tagger.settings import Settings
 from worker.broker import Broker
 from worker.celery_app import make_app

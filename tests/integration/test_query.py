@@ -26,10 +26,10 @@ from tagger.errors import (
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query import find, plans
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import find_tagged
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.options import Near, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

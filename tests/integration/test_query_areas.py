@@ -20,9 +20,9 @@ from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.areas import Circle, position_countries
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
 from tagger.library.query.find import Search, find_tagged, find_tagged_page
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.neighbours import Neighbours, find_neighbours
 from tagger.library.query.options import BoundingBox, Near, PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections

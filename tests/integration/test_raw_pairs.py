@@ -21,9 +21,9 @@ from tagger.jobs.enqueue.watched_folders import mark_gone, scan_watched, unseen_
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.removal import forget_path
 from tagger.library.catalog.roots import list_roots
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind
 from tagger.photos.source import open_source

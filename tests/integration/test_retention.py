@@ -15,7 +15,7 @@ from tagger.ledger import retention
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.retention import OldItems, count_old_items, remove_old_items
-from tagger.transfer.integrity.cross_checks import _chunk_problems, _job_problems
+from tagger.transfer.integrity.database_check import _chunk_problems, _job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 CUTOFF = datetime.now(UTC) - timedelta(days=90)

@@ -22,8 +22,8 @@ from tagger.library.catalog.roots import (
     list_roots,
     unavailable_roots,
 )
-from tagger.photos import mounts
-from tagger.photos.mounts import MountState
+from tagger.photos import folders
+from tagger.photos.folders import MountState
 from tagger.photos.paths import path_from_text, path_text
 
 
@@ -149,7 +149,7 @@ def test_dead_shares_are_checked_together_and_waited_for_once(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s, count = 0.5, 16
-    monkeypatch.setattr(mounts, "TIMEOUT_S", timeout_s)
+    monkeypatch.setattr(folders, "TIMEOUT_S", timeout_s)
     fine = ensure(database, tmp_path / "fine")
     fine.folder.mkdir()
     dead = [ensure(database, tmp_path / f"dead-{number}") for number in range(count)]
@@ -163,15 +163,15 @@ def test_dead_shares_are_checked_together_and_waited_for_once(
 def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts, "TIMEOUT_S", 0.1)
-    monkeypatch.setattr(mounts, "RETRY_S", 0.3)
+    monkeypatch.setattr(folders, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(folders, "RETRY_S", 0.3)
     dead = {tmp_path}
     with hanging(monkeypatch, dead):
-        assert mounts.check_mount(tmp_path) is MountState.SILENT
+        assert folders.check_mount(tmp_path) is MountState.SILENT
         dead.clear()
         time.sleep(0.3)
-        monkeypatch.setattr(mounts, "TIMEOUT_S", 60.0)
-        assert mounts.check_mount(tmp_path) is MountState.EMPTY
+        monkeypatch.setattr(folders, "TIMEOUT_S", 60.0)
+        assert folders.check_mount(tmp_path) is MountState.EMPTY
 
 
 @pytest.mark.postgresql

@@ -14,7 +14,6 @@ from tagger.database.enums import Priority
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.cron import latest_due, next_due
 from tagger.jobs.enqueue.schedule_runs import (
     RunInterrupted,
     ScheduleRun,
@@ -22,6 +21,7 @@ from tagger.jobs.enqueue.schedule_runs import (
     run_due_schedules,
     run_now,
 )
+from tagger.jobs.enqueue.schedule_windows import latest_due, next_due
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
 from tagger.ledger.jobs import cancel_job
 from tagger.settings import Settings

@@ -7,15 +7,14 @@ from sqlalchemy import select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
+from tagger.database.column_parts import folder_of, name_of
 from tagger.database.connection import Database
-from tagger.database.path_parts import folder_of, name_of
 from tagger.database.tables import photos
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.city_counts import city_counts
-from tagger.library.query.file_names import files_by_name
+from tagger.library.query.counts import city_counts, folder_counts
 from tagger.library.query.find import find_tagged
-from tagger.library.query.folder_counts import folder_counts
 from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.path_ranges import files_by_name
 
 
 @pytest.fixture

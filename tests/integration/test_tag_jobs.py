@@ -25,9 +25,9 @@ from tagger.database.retry import is_transient
 from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
 from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import chunk_results, classification_chunk
+from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job

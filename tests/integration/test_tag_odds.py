@@ -26,10 +26,10 @@ from tagger.library.catalog.landmark_edits import edit_landmark
 from tagger.library.catalog.position_changes import record_contents, record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.teaching.suggestions import find_suggestions
-from tagger.transfer.integrity.cross_checks import cross_problems
+from tagger.transfer.integrity.database_check import cross_problems
 from tagger.web.pages.landmark_rows import landmark_rows
 
 EIFFEL = ("eiffel-tower", 0.97, True)

@@ -8,8 +8,8 @@ from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions.clocks import UnknownClock, unknown_clocks
 from tagger.library.positions.tracks import add_track
-from tagger.library.positions.unknown_clocks import UnknownClock, unknown_clocks
 
 
 def test_cameras_with_photos_around_a_track_are_named(database: Database, tmp_path: Path) -> None:

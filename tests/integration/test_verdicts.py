@@ -18,9 +18,9 @@ from tagger.database.tables import contents, effective_tags, landmarks, photos, 
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import (
     ImportedVerdicts,
@@ -378,7 +378,7 @@ def test_invalid_entry_is_refused_with_its_number_and_line(text: str, where: str
 
 @pytest.mark.parametrize("between", [",\n ", "\n", ""])
 def test_lists_and_lines_are_read_the_same_way(between: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.library.verdicts.import_entries.READ_CHARACTERS", 7)
+    monkeypatch.setattr("tagger.library.verdicts.importing.READ_CHARACTERS", 7)
     many = [SOUND | {"digest": f"1-{number:064x}", "path": "é" * number} for number in range(20)]
     lines = between.join(json.dumps(verdict, ensure_ascii=False) for verdict in many)
     for text in (lines, f"\ufeff[{lines}]\n"):

@@ -26,19 +26,18 @@ from tagger.ledger.job_control import cancel
 from tagger.settings import Settings
 from tagger.webhook_receivers import Event, ReceiverSettings, Subscriptions
 from tagger.webhooks import delivery
-from tagger.webhooks.delivery import NotDelivered, Receiver, deliver
-from tagger.webhooks.events import record_event
+from tagger.webhooks.delivery import NotDelivered, Receiver, deliver, send_due, send_due_to_all
 from tagger.webhooks.messages import (
     PAUSES_S,
     MessageCounts,
     claim_due,
     count_messages,
+    record_event,
     remove_old_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
 )
-from tagger.webhooks.sending import send_due, send_due_to_all
 from worker.broker import Broker
 from worker.celery_app import make_app
 from worker.redis_monitor import RedisMonitor

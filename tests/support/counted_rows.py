@@ -20,7 +20,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.library.catalog.kept_counts import BLOCK, kept_photos_by_landmark, kept_photos_by_month
-from tagger.library.catalog.landmark_photos import photos_by_landmark
+from tagger.library.catalog.landmarks import photos_by_landmark
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 IMAGES = [block * BLOCK + offset for block in (0, 1, 5) for offset in (1, BLOCK - 1)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from tagger.library.trips.visits import Place, Visit
+from tagger.library.trips.homes import Place, Visit
 
 
 @dataclass(frozen=True, order=True)

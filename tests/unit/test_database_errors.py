@@ -17,7 +17,7 @@ from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
-from tagger.database.errors import outage, outage_text, reason_of
+from tagger.database.retry import outage, outage_text, reason_of
 from tagger.errors import DatabaseConnectionLost, DiskFull
 
 FREE_SPACE = "Free space on its disk"

@@ -21,9 +21,8 @@ from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.decoder_input import readable_file
 from tagger.photos.decoding import decode_photo, memory, resize
 from tagger.photos.decoding.colours import scalable
-from tagger.photos.decoding.decoder_memory import decoder_memory
 from tagger.photos.decoding.formats import open_header
-from tagger.photos.decoding.memory import MemoryBudget
+from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
 from tagger.photos.digest import digest_photo
 from tagger.photos.formats import PhotoFormat
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tagger.errors import LandmarkInvalid
-from tagger.library.catalog.landmark_fields import (
+from tagger.library.catalog.landmark_edits import (
     MAX_SLUG,
     check_language,
     check_position,
@@ -12,7 +12,7 @@ from tagger.library.catalog.landmark_fields import (
     clean_text,
     derive_slug,
 )
-from tagger.system.languages import name_in_language
+from tagger.system.names import name_in_language
 
 
 @pytest.mark.parametrize(

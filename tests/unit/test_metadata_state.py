@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.format_photos import encode_photo
 
-from tagger.cli.output.metadata_state import FileState, metadata_state
+from tagger.cli.output.metadata import FileState, metadata_state
 from tagger.metadata import xmp
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields

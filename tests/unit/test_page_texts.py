@@ -6,7 +6,7 @@ from string import Formatter
 import pytest
 
 from tagger.errors import TaggerError
-from tagger.web.http.page_texts import PAGE_TEXTS, page_text
+from tagger.web.http.error_responses import PAGE_TEXTS, page_text
 
 
 @pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)

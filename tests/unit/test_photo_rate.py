@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tagger.jobs.processing import photo_rate
-from tagger.jobs.processing.photo_rate import PhotoRate
+from tagger.jobs.processing import activity_monitor
+from tagger.jobs.processing.activity_monitor import PhotoRate
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=clock.sleep)
-    monkeypatch.setattr(photo_rate, "time", fake)
+    monkeypatch.setattr(activity_monitor, "time", fake)
     return clock
 
 

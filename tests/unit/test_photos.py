@@ -18,9 +18,8 @@ from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import files, photo_names
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
-from tagger.photos.other_files import MOST_EXTENSIONS, OtherFiles
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.photo_names import MOST_EXTENSIONS, OtherFiles, is_photo_name
 
 MAX_BYTES = 1000
 MEMORY_OF_A_LISTING = """

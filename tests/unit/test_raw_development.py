@@ -20,7 +20,7 @@ from tagger.metadata.camera import camera_facts
 from tagger.photos import photo_names
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.decode import _TRANSPOSES
-from tagger.photos.decoding.raw_preview import NoPreview
+from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoFormat, detect_format
@@ -168,7 +168,7 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
 
 
 def test_without_the_extra_the_failure_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.photos.decoding.raw_preview.is_developer_installed", lambda: False)
+    monkeypatch.setattr("tagger.photos.decoding.raw_development.is_developer_installed", lambda: False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match=r"pip install 'landmark-tagger\[raw\]'") as failed:
             decode_photo(data, WHOLE, max_pixels=10**6)

@@ -22,7 +22,7 @@ from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import Classified, MetadataOutcome
-from tagger.system.standard_streams import open_closed_streams
+from tagger.system.interruption import open_closed_streams
 
 ESCAPES = "red\x1b[31m"
 

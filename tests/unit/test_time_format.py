@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tagger.system.time_format import day_text, moment_text
+from tagger.system.text_format import day_text, moment_text
 
 
 def test_a_day_and_a_moment_are_in_words() -> None:

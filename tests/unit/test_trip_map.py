@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.database.enums import PositionSource
-from tagger.library.query.trip_path import PathPoint
+from tagger.library.query.trip_summaries import PathPoint
 from tagger.library.trips.names import VisitedPlace
 from tagger.web.pages.trip_map import HEIGHT, WIDTH, TripMap, draw_trip
 

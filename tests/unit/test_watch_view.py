@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from rich.cells import cell_len
 
-from tagger.cli.output.job_rate import RECENT_S, JobRates
-from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
+from tagger.cli.output.job_text import RECENT_S, JobRates
+from tagger.cli.output.watch import View, fit_width, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
 from tagger.jobs.enqueue.ticks import LastTick

@@ -19,12 +19,12 @@ from tagger.database.connection import Database
 from tagger.library.verdicts import VerdictFilter, list_verdicts
 from tagger.people import attempts, passwords
 from tagger.people.grants import Role
-from tagger.people.open_sessions import list_sessions
+from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, find_user_by_name, list_users, remove_user
 from tagger.settings import Settings
-from tagger.web.http.permissions import SAFE_METHODS
-from tagger.web.pages.browser_names import browser_name
+from tagger.web.http.access import SAFE_METHODS
+from tagger.web.pages.account import browser_name
 
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD, OTHER = "correct horse battery", "another long password"

@@ -14,7 +14,7 @@ from support.library_photos import GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
-from tagger.library.query.trip_path import PathPoint
+from tagger.library.query.trip_summaries import PathPoint
 from tagger.settings import Settings
 from tagger.web.pages.live_trip import path_geometry, trip_bounds
 

@@ -11,7 +11,7 @@ from support.browser import PHONE, open_page, serving
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from tagger.database.connection import Database
-from tagger.library.query.position_cells import PositionCell
+from tagger.library.query.position_clusters import PositionCell
 from tagger.settings import Settings
 from tagger.web.pages.library_map import VIEWS
 from tagger.web.pages.photo_marks import MOST_MARKS, photo_marks

@@ -17,8 +17,8 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos
 from tagger.database.connection import Database
+from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
-from tagger.library.query.landmark_counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 

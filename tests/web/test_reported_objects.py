@@ -23,7 +23,7 @@ from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.people.tokens import add_token
 from tagger.photos.object_paths import parse_path
 from tagger.settings import Settings
-from tagger.web.api import event_batches
+from tagger.web.api import events
 from tagger.web.http.limits import SMALL_BYTES
 
 EVENTS = "/api/events/objects"
@@ -93,8 +93,8 @@ def reporter(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Reporter]:
-    monkeypatch.setattr(event_batches, "QUIET_S", 0.3)
-    monkeypatch.setattr(event_batches, "RETRY_S", 0.3)
+    monkeypatch.setattr(events, "QUIET_S", 0.3)
+    monkeypatch.setattr(events, "RETRY_S", 0.3)
     bucket.put("trip/a.jpg", folder.draw("a.jpg", 0))
     folder.tag(parse_path(f"{bucket.address}/trip"))
     with served(web_settings, web_database, TOKEN) as port:
@@ -191,7 +191,7 @@ def test_sns_messages_are_read_and_subscriptions_are_not_confirmed(
 def test_ten_thousand_events_are_one_job(
     reporter: Reporter, folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_batches, "QUIET_S", 3.0)
+    monkeypatch.setattr(events, "QUIET_S", 3.0)
     keys = [f"trip/{number:02}.jpg" for number in range(40)]
     for number, key in enumerate(keys):
         reporter.bucket.put(key, folder.draw(Path(key).name, 0, shade=number))
@@ -217,7 +217,7 @@ def test_a_bucket_that_is_away_is_asked_again(
 def test_more_events_than_can_wait_are_refused_for_now(
     reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_batches, "MAX_WAITING", 3)
+    monkeypatch.setattr(events, "MAX_WAITING", 3)
     document = {"Records": [reporter.record(f"trip/{number}.jpg") for number in range(4)]}
     response = reporter.http.post(EVENTS, json=document)
     assert (response.status_code, response.headers["retry-after"]) == (503, "0")
@@ -231,7 +231,7 @@ def test_a_bucket_that_the_operator_names_becomes_a_root(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(event_batches, "QUIET_S", 0.0)
+    monkeypatch.setattr(events, "QUIET_S", 0.0)
     client = client_of()
     state = client.app.state.app_state  # type: ignore[attr-defined]
     state.settings = state.settings.model_copy(update={"web_folders": [Path(bucket.address)]})

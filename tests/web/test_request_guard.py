@@ -15,7 +15,7 @@ from tagger.system.addresses import is_loopback
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.limits import SMALL_BYTES
-from tagger.web.http.response_headers import SECURITY_HEADERS
+from tagger.web.http.responses import SECURITY_HEADERS
 from tagger.web.http.templates import with_code
 
 PNG = {"content-type": "image/png"}

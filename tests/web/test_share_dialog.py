@@ -20,7 +20,7 @@ from tagger.library.shares.links import ShareState, list_shares
 from tagger.library.shares.queries import TRIP_MOMENT
 from tagger.library.trips import find as trip_finding
 from tagger.library.trips.grouping import Trip, group_trips
-from tagger.library.trips.visits import Visit
+from tagger.library.trips.homes import Visit
 from tagger.people.tokens import add_token
 from tagger.settings import Settings
 

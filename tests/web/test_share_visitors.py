@@ -32,9 +32,7 @@ from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.attempt_limiter import MAX_ATTEMPTS
-from tagger.web.http.visitor_limiter import VisitorLimiter
-from tagger.web.http.visitors import is_for_visitors
+from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, VisitorLimiter, is_for_visitors
 
 ROUTES = [
     route

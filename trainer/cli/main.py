@@ -1,7 +1,6 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
-from tagger.system.interruption import run_interruptible
-from tagger.system.standard_streams import open_closed_streams
+from tagger.system.interruption import open_closed_streams, run_interruptible
 
 
 def main() -> None:

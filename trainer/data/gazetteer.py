@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
-from tagger.system.slugs import digest_slug, slug_of_name
+from tagger.system.names import digest_slug, slug_of_name
 from trainer.errors import LandmarksFileInvalid
 
 FILE_NAME = "landmarks.csv"

@@ -24,9 +24,9 @@ from tagger.cli.options import (
     parse_priority,
 )
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of, other_files_lines
-from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import typer
 
 from tagger.cli.options import DryRun, Json, parse_time
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_stream
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.import_report import inactive_document, inactive_lines
 from tagger.cli.output.job_text import count_of
-from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
-    from tagger.transfer.integrity.count_checks import WRONG_COUNTS
-    from tagger.transfer.integrity.database_check import check_database
+    from tagger.transfer.integrity.database_check import WRONG_COUNTS, check_database
 
     problems = list(check_database(open_session().database))
     if json:
@@ -200,7 +199,7 @@ def import_(
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
     """
-    from tagger.database.errors import DatabaseError
+    from tagger.database.retry import DatabaseError
     from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.transfer.importer import import_database
 

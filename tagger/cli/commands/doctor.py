@@ -92,9 +92,9 @@ def run_checks() -> Iterator[Finding]:
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
+    from tagger.cli.doctor.access import check_single_sign_on
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.environment import check_extras, check_folders, check_permissions
-    from tagger.cli.doctor.single_sign_on import check_single_sign_on
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
@@ -123,9 +123,9 @@ def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iter
     database = database_checks.database
     if database is None:
         return
+    from tagger.cli.doctor.access import check_webhooks
     from tagger.cli.doctor.jobs import check_jobs
     from tagger.cli.doctor.photos import check_failures, check_roots
-    from tagger.cli.doctor.webhooks import check_webhooks
 
     groups = (
         CheckGroup("workers", lambda: check_jobs(database, settings.data_folder)),
@@ -145,7 +145,7 @@ def _check_device(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_sandbox(settings: Settings) -> Iterator[Finding]:
-    from tagger.cli.doctor.sandbox import check_sandbox
+    from tagger.cli.doctor.environment import check_sandbox
 
     yield from check_sandbox(settings)
 

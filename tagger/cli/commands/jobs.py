@@ -18,9 +18,9 @@ from tagger.cli.options import (
     parse_priority,
 )
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_text import count_of, job_summary
-from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import TaggerError
 
@@ -53,8 +53,7 @@ def retry(
     from tagger.errors import JobNotRetriable
     from tagger.jobs.enqueue.retry import count_failures, record_retry
     from tagger.ledger.failures import FailureFilter
-    from tagger.ledger.job_facts import job_kind
-    from tagger.ledger.progress import check_job
+    from tagger.ledger.progress import check_job, job_kind
     from worker.broker import find_broker
 
     job_priority, failures = parse_priority(priority), FailureFilter(job, parse_failure_kinds(kind))

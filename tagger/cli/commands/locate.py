@@ -12,17 +12,17 @@ import typer
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
-    from tagger.library.positions.camera_clocks import CameraClock
     from tagger.library.positions.camera_companions import Companions
+    from tagger.library.positions.clocks import CameraClock
     from tagger.library.positions.locating import EstimateSettings, PositionCounts
 
 LONGEST_GAP_H = 48
@@ -206,7 +206,7 @@ def _companions_text(pair: Companions) -> str:
 
 
 def _print_unknown_clocks(session: Session) -> None:
-    from tagger.library.positions.unknown_clocks import unknown_clocks
+    from tagger.library.positions.clocks import unknown_clocks
 
     clocks = unknown_clocks(session.database)
     for clock in clocks[:MOST_HINTS]:

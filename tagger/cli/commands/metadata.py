@@ -27,9 +27,9 @@ from tagger.cli.options import (
     parse_priority,
 )
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.metadata_diff import print_differences
-from tagger.cli.output.progress import ProgressLine
+from tagger.cli.output.metadata import print_differences
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def show(
 
     Example: tagger metadata show holiday/IMG_0042.jpg
     """
-    from tagger.cli.output.metadata_state import metadata_state, print_state
+    from tagger.cli.output.metadata import metadata_state, print_state
 
     settings = load_settings()
     prepare_paths([file], settings)

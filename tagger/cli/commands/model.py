@@ -137,7 +137,7 @@ def show(
     Example: tagger model show
     """
     from tagger.library.catalog import registered_models
-    from tagger.library.catalog.model_landmarks import landmarks_of_labels
+    from tagger.library.catalog.registration import landmarks_of_labels
     from tagger.library.query.documents import model_document
 
     settings, database = open_session()

@@ -18,7 +18,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.photo_details import print_details
+from tagger.cli.output.photos import print_details
 from tagger.cli.session import open_session
 
 
@@ -99,7 +99,7 @@ def landmarks(
     tagger landmarks --country france --json
     """
     from tagger.cli.output.photos import write_landmarks
-    from tagger.library.query.landmark_counts import landmark_counts
+    from tagger.library.query.counts import landmark_counts
 
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:

@@ -81,8 +81,8 @@ def add(
     tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
     from tagger.jobs.enqueue.backfill import validate_backfill
-    from tagger.jobs.enqueue.cron import explain_cron
     from tagger.jobs.enqueue.documents import schedule_document
+    from tagger.jobs.enqueue.schedule_windows import explain_cron
     from tagger.jobs.enqueue.schedules import add_schedule
 
     metadata = write_options.metadata()

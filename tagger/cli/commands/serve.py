@@ -52,7 +52,7 @@ def serve(
     Example: tagger serve
     """
     check_extra()
-    from tagger.database.errors import DatabaseError
+    from tagger.database.retry import DatabaseError
     from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.people.users import has_users
     from tagger.web.app import create_app

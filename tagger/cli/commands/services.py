@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.option_groups import WriteOptions, with_option_groups
+from tagger.cli.option_groups import WorkerOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     BatchSize,
     DeviceName,
@@ -19,7 +19,6 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
-from tagger.cli.worker_options import WorkerOptions
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.system.interruption import announce_stop, handle_own_signals
 

@@ -133,8 +133,7 @@ def _learn(
     json: bool,
 ) -> None:
     """Learn the landmark from its examples, compare it with all photos, and print what was found."""
-    from tagger.library.teaching.documents import taught_document
-    from tagger.library.teaching.teaching import taught_state
+    from tagger.library.teaching.teaching import taught_document, taught_state
 
     compared = update_with_progress(session, model, [landmark.id])
     update_positions(session)

@@ -116,8 +116,7 @@ def _try(receiver: Receiver) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from tagger.webhooks.delivery import TEST, NotDelivered, deliver
-    from tagger.webhooks.events import new_message_id
-    from tagger.webhooks.messages import Message
+    from tagger.webhooks.messages import Message, new_message_id
 
     document = {"receiver": receiver.name, "address": receiver.address}
     try:

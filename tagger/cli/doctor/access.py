@@ -1,17 +1,25 @@
-"""Checks of the connections to servers: whether others can read them, and what a password that leaks would allow."""
+"""Checks of who has access: connections that others can read, passwords that leak, single sign-on, and receivers of webhooks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from tagger.cli.doctor.findings import note, ok
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.output.job_text import count_of
 from tagger.database.diagnostics import is_superuser
+from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable
+from tagger.people.oidc.provider import Provider
+from tagger.people.oidc.registration import registration_of
 from tagger.system.addresses import is_loopback
+from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
+    from tagger.settings import Settings
 
 VERIFIED = "verify-full"
 """The only mode in which libpq checks that the certificate is that of the host."""
@@ -55,3 +63,63 @@ def _is_remote(host: str | None) -> bool:
 
 def _option(address: SplitResult, name: str) -> str:
     return parse_qs(address.query).get(name, [""])[-1]
+
+
+def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
+    """No finding where people sign in to the page itself."""
+    registration = registration_of(settings)
+    if registration is None:
+        return
+    provider = Provider(registration)
+    try:
+        provider.configuration()
+        has_keys = _has_keys(provider)
+    except (ProviderUnavailable, ProviderMisconfigured) as error:
+        found = f"{registration.issuer}: {error.values['reason']}"
+        yield wrong("single sign-on", found, "check TAGGER_WEB_OIDC_ISSUER, and the provider's log")
+    else:
+        if has_keys:
+            yield ok("single sign-on", f"{registration.issuer} answers")
+        else:
+            yield wrong(
+                "single sign-on",
+                f"{registration.issuer} has no key that can be used",
+                "check the provider's keys",
+            )
+
+
+def _has_keys(provider: Provider) -> bool:
+    from tagger.people.oidc.id_tokens import usable_keys  # joserfc is imported only where there is a provider
+
+    try:
+        return len(usable_keys(provider.keys()).keys) > 0
+    except (KeyError, TypeError, AttributeError):  # not a list of keys
+        return False
+
+
+def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
+    """No finding where nobody receives webhooks and none is left."""
+    counts = count_messages(database)
+    for name, receiver in settings.receivers.items():
+        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
+        address = urlsplit(receiver.url)
+        if address.scheme == "http" and not is_loopback(str(address.hostname)):
+            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
+    for name, left in counts.items():
+        events = count_of(left.pending + left.given_up, "event")
+        yield note(
+            f"webhook {name}",
+            f"{events} not delivered, and the settings here name no such receiver",
+            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
+        )
+
+
+def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
+    reason = f": {counts.problem}" if counts.problem else ""
+    if counts.given_up:
+        remedy = f"tagger webhook test {name}; when it succeeds, tagger webhook retry {name}"
+        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
+    if counts.pending:
+        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
+        return note(f"webhook {name}", found, "tagger webhook list")
+    return ok(f"webhook {name}", "all events are delivered")

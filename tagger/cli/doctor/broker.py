@@ -13,7 +13,7 @@ from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import RedisKeyForeign
 from tagger.ledger.dispatch import missing_messages
-from tagger.ledger.health import waiting_chunks
+from tagger.ledger.workers import waiting_chunks
 from worker.broker import ABSENT_LIST, check_keys, count_queued, count_taken, find_broker
 from worker.celery_config import QUEUES
 from worker.dead_letters import DEAD_LETTERS

@@ -18,8 +18,14 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.ticks import find_last_tick
-from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
-from tagger.ledger.workers import list_workers, silent_workers
+from tagger.ledger.workers import (
+    OLD_JOB_S,
+    list_workers,
+    open_jobs,
+    silent_workers,
+    stuck_chunks,
+    waiting_chunks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +33,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
-    from tagger.ledger.health import OpenJob
-    from tagger.ledger.workers import SilentWorker, WorkerStatus
+    from tagger.ledger.workers import OpenJob, SilentWorker, WorkerStatus
 
 JOBS_SHOWN = 10
 LATE_S = 300.0

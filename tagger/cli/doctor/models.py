@@ -10,7 +10,7 @@ import numpy as np
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
-from tagger.ledger.health import open_jobs
+from tagger.ledger.workers import open_jobs
 from tagger.library.catalog.backend_selections import find_selection
 from tagger.library.catalog.registered_models import model_by_id, preview_model, verify_model
 from tagger.model.backends.selection_key import SelectionKey

@@ -12,7 +12,7 @@ from tagger.errors import FailureKind
 from tagger.jobs.enqueue.retry import count_failures
 from tagger.ledger.failures import FailureFilter
 from tagger.library.catalog.roots import count_root_photos, list_roots, mount_states
-from tagger.photos.mounts import MountState
+from tagger.photos.folders import MountState
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import bucket_problem
 

@@ -9,18 +9,17 @@ from typing import Self
 
 import typer
 
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
-from tagger.cli.output.progress import ProgressLine
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.job_facts import job_kind, job_model_id
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.progress import job_kind, job_model_id, list_jobs
 from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.catalog.model_landmarks import landmarks_of_labels
 from tagger.library.catalog.registered_models import model_by_id
+from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
 from tagger.library.teaching.taught_tags import TaughtTag
 from tagger.model.predictions import Prediction

@@ -12,8 +12,8 @@ from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.errors import PhotoFailed
 from tagger.library.catalog.landmarks import Landmark
-from tagger.library.catalog.model_landmarks import landmarks_of_labels
 from tagger.library.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
+from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.documents import failed_prediction_document, prediction_document
 from tagger.model.predictions import Prediction
 from tagger.photos.object_paths import absolute_path

@@ -61,7 +61,7 @@ def _print_refused_tags(database: Database, job: int) -> None:
 
 def _print_tag_commands(database: Database, job: int) -> None:
     from tagger.jobs.enqueue.tag_jobs import tag_job_paths
-    from tagger.ledger.job_facts import has_write_option, job_options
+    from tagger.ledger.progress import has_write_option, job_options
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
@@ -75,7 +75,7 @@ def _print_tag_commands(database: Database, job: int) -> None:
 def print_summary(database: Database, job: int) -> None:
     """Print the landmarks of a job, the address of the database, and commands to try next."""
     from tagger.ledger.progress import list_jobs
-    from tagger.library.query.landmark_counts import landmark_counts
+    from tagger.library.query.counts import landmark_counts
 
     counts = landmark_counts(database, job=job)
     if counts:

@@ -16,8 +16,8 @@ from sqlalchemy import (
     or_,
 )
 
+from tagger.database.column_parts import name_of
 from tagger.database.enums import ClockSource
-from tagger.database.path_parts import name_of
 from tagger.database.tables.column_types import (
     Id,
     PathText,

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeGuard
 from tagger.database.enums import Target
 from tagger.ledger.jobs import WRITE
 from tagger.metadata.gps import LARGEST_ERROR_M
-from tagger.system.languages import LANGUAGE_PATTERN
+from tagger.system.names import LANGUAGE_PATTERN
 
 MAX_ERROR_M = 5000
 """The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""

@@ -14,7 +14,7 @@ from tagger.database.statements import current_time
 from tagger.database.tables import schedules
 from tagger.errors import ScheduleExists, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
-from tagger.jobs.enqueue.cron import check_time_of_day, local_zone, next_due
+from tagger.jobs.enqueue.schedule_windows import check_time_of_day, local_zone, next_due
 from tagger.ledger.jobs import WRITE
 
 _FOLLOWS_LINKS = "follows_links"

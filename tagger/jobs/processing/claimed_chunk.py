@@ -14,9 +14,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
 from tagger.errors import LeaseLost
+from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.database_waits import DatabaseWaits
 from tagger.jobs.processing.open_items import OpenItem
-from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.ledger.jobs import suspend_for_root

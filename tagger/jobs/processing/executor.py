@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.activity_monitor import ActivityMonitor
+from tagger.jobs.processing.activity_monitor import ActivityMonitor, PhotoRate
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
 from tagger.jobs.processing.classification_chunk import classify_chunk
 from tagger.jobs.processing.comparison_chunk import compare_chunk
@@ -23,7 +23,6 @@ from tagger.jobs.processing.database_waits import DatabaseWaits
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
-from tagger.jobs.processing.photo_rate import PhotoRate
 from tagger.jobs.processing.shared_exclusive_lock import SharedExclusiveLock
 from tagger.jobs.processing.stop_event import StopEvent
 from tagger.ledger.chunks import Claim, release_chunk

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, exists, select, true
 
 from tagger.database.tables import landmarks, tags, taught_tags, verdicts
 from tagger.webhook_receivers import Event
-from tagger.webhooks.events import has_receivers, record_event
+from tagger.webhooks.messages import has_receivers, record_event
 
 
 class LandmarkEvents:

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.job_facts import job_kind, job_model_id
 from tagger.ledger.jobs import end_local_job
 from tagger.ledger.ownership import job_heartbeat, process_name
+from tagger.ledger.progress import job_kind, job_model_id
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.pipeline.profile import Profile, Profiler
 from tagger.settings import Settings

@@ -35,7 +35,7 @@ from tagger.jobs.processing.stored_photos import classified_contents, lock_photo
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.catalog.content_locks import hold_contents
-from tagger.library.catalog.model_landmarks import landmark_ids_of_labels
+from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.teaching.taught_tags import TaughtCache, TaughtTag
 from tagger.pipeline.results import (
     AlreadyClassified,

@@ -2,20 +2,219 @@
 
 Images are counted in blocks of successive ids. Triggers insert a mark into `changed_blocks`, in the transaction of each
 change of tags, verdicts, dismissals, images or photos. Readers count marked blocks themselves, and take the sums for the rest.
+Two tables keep the numbers, for each block and in all. By month, exact copies are one photo, the first of them, as on the timeline.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, text
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Exists,
+    Row,
+    Table,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    union,
+)
 
+from tagger.database.column_parts import month_of
 from tagger.database.connection import Database
-from tagger.database.tables import changed_blocks
-from tagger.ledger.job_facts import is_any_claimable
-from tagger.library.catalog.kept_numbers import KEPT, LANDMARKS, MONTHS, KeptNumbers, Numbers
-from tagger.library.catalog.month_photos import NO_MONTH, MonthPhotos
+from tagger.database.statements import among, upsert
+from tagger.database.tables import (
+    changed_blocks,
+    contents,
+    landmark_block_counts,
+    landmark_totals,
+    month_block_counts,
+    month_totals,
+    photos,
+)
+from tagger.ledger.progress import is_any_claimable
+from tagger.library.catalog.landmarks import Images, all_images, photos_by_landmark, shown_landmark_rows
+
+NO_MONTH = "none"
+"""The month of photos without a date, in tables and addresses."""
+
+ASPECT_UNIT = 1_000_000
+USUAL_ASPECT = 4 * ASPECT_UNIT // 3
+"""The width of a photo whose size is unknown, divided by its height, in millionths."""
+ASPECT = case(
+    (contents.c.height > 0, cast(contents.c.width, BigInteger) * ASPECT_UNIT // contents.c.height),
+    else_=USUAL_ASPECT,
+)
+"""The width of an image divided by its height, in millionths: sums of whole numbers are exact."""
+
+
+@dataclass(frozen=True)
+class MonthPhotos:
+    """How many photos a month has, and the sum of their `ASPECT`. `month` is like `2024-06`, or None for photos without a date."""
+
+    month: str | None
+    photos: int
+    aspects: int
+
+
+def photos_by_month(connection: Connection, images: Images = all_images) -> list[Row[Any]]:
+    """The month, which may be null, with the numbers of `month_totals`, of the photos of these images that exist."""
+    image = _classified_and_tagged(images)
+    month = month_of(photos.c.taken_at)
+    query = (
+        select(
+            month.label("month"),
+            func.sum(case((image.c.is_classified, 1), else_=0)).label("classified"),
+            func.sum(case((image.c.is_classified, image.c.aspect), else_=0)).label("classified_aspects"),
+            func.sum(case((image.c.is_tagged, 1), else_=0)).label("tagged"),
+            func.sum(case((image.c.is_tagged, image.c.aspect), else_=0)).label("tagged_aspects"),
+        )
+        .select_from(photos.join(image, image.c.id == photos.c.content_id))
+        .where(photos.c.gone_since.is_(None), images(photos.c.content_id), ~_has_earlier_copy(images))
+        .group_by(month)
+    )
+    return list(connection.execute(query))
+
+
+def _classified_and_tagged(images: Images) -> CTE:
+    """Images that a model has classified, and those that show a landmark.
+
+    Materialized: joined with photos first, PostgreSQL would expect too few of them, and compare each with all tagged ones.
+    """
+    rows = (
+        select(table.c.content_id).where(*conditions, images(table.c.content_id))
+        for table, conditions in shown_landmark_rows()
+    )
+    tagged = union(*rows).subquery("tagged")
+    is_classified, is_tagged = contents.c.outcome.is_not(None), tagged.c.content_id.is_not(None)
+    return (
+        select(
+            contents.c.id,
+            is_classified.label("is_classified"),
+            is_tagged.label("is_tagged"),
+            ASPECT.label("aspect"),
+        )
+        .select_from(contents.outerjoin(tagged, tagged.c.content_id == contents.c.id))
+        .where(images(contents.c.id), or_(is_classified, is_tagged))
+        .cte("images")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _has_earlier_copy(images: Images) -> Exists:
+    other = photos.alias("copies")
+    is_copy: tuple[ColumnElement[bool], ...] = (
+        other.c.content_id == photos.c.content_id,
+        other.c.gone_since.is_(None),
+        other.c.id < photos.c.id,
+    )
+    return exists().where(*is_copy, images(other.c.content_id))
+
+
+Numbers = Counter[tuple[Any, str]]
+"""Numbers by key, such as a month, and column."""
+
+
+@dataclass(frozen=True)
+class KeptNumbers:
+    """The table with the numbers of each block by key, that of their sums, and how the photos of images are counted."""
+
+    of_blocks: Table
+    totals: Table
+    count: Callable[[Connection, Images], Numbers]
+
+    def in_all(self, connection: Connection) -> Numbers:
+        """The kept sums of all blocks."""
+        return self._numbers(connection.execute(select(self.totals)))
+
+    def in_blocks(self, connection: Connection, blocks: ColumnElement[bool]) -> Numbers:
+        """The kept numbers of the blocks with this condition, summed."""
+        key = self.of_blocks.c[self._key]
+        sums = (func.sum(self.of_blocks.c[name]).label(name) for name in self._columns)
+        return self._numbers(connection.execute(select(key, *sums).where(blocks).group_by(key)))
+
+    def store_block(self, connection: Connection, block: int, numbers: Numbers) -> Numbers:
+        """Keep the numbers of a block; returns by how much they differ from those before."""
+        in_block = self.of_blocks.c.block == block
+        differences = numbers.copy()
+        differences.subtract(self.in_blocks(connection, in_block))
+        changed = _keys(differences)
+        if changed:
+            is_changed = among(self.of_blocks.c[self._key], changed)
+            connection.execute(delete(self.of_blocks).where(in_block, is_changed))
+        rows = [{"block": block, **row} for row in self._rows(numbers, _keys(numbers) & changed)]
+        if rows:
+            connection.execute(insert(self.of_blocks), rows)
+        return differences
+
+    def add_to_totals(self, connection: Connection, differences: Numbers) -> None:
+        """Add what `store_block` returned for each of some blocks."""
+        rows = self._rows(differences, _keys(differences))
+        if not rows:
+            return
+        added = upsert(connection, self.totals)
+        sums = {name: self.totals.c[name] + added.excluded[name] for name in self._columns}
+        connection.execute(added.on_conflict_do_update(index_elements=[self._key], set_=sums), rows)
+        is_zero = and_(*(self.totals.c[name] == 0 for name in self._columns))
+        connection.execute(delete(self.totals).where(is_zero))
+
+    def clear(self, connection: Connection) -> None:
+        """Keep nothing."""
+        connection.execute(delete(self.totals))
+        connection.execute(delete(self.of_blocks))
+
+    @property
+    def _key(self) -> str:
+        (column,) = self.totals.primary_key
+        return column.name
+
+    @property
+    def _columns(self) -> list[str]:
+        return [column.name for column in self.totals.c if not column.primary_key]
+
+    def _numbers(self, rows: Iterable[Row[Any]]) -> Numbers:
+        found = (row._asdict() for row in rows)
+        return Counter({(row[self._key], name): int(row[name]) for row in found for name in self._columns})
+
+    def _rows(self, numbers: Numbers, keys: Iterable[Any]) -> list[dict[str, Any]]:
+        return [{self._key: key, **{name: numbers[key, name] for name in self._columns}} for key in keys]
+
+
+def _keys(numbers: Numbers) -> set[Any]:
+    """The keys with a number that is not zero."""
+    return {key for (key, _), number in numbers.items() if number}
+
+
+def _count_landmarks(connection: Connection, images: Images) -> Numbers:
+    counted = photos_by_landmark(connection, photos.c.gone_since.is_(None), images)
+    return Counter({(landmark_id, "photos"): number for landmark_id, number in counted.items()})
+
+
+def _count_months(connection: Connection, images: Images) -> Numbers:
+    numbers: Numbers = Counter()
+    for row in photos_by_month(connection, images):
+        counted = row._asdict()
+        month = counted.pop("month") or NO_MONTH
+        numbers.update({(month, name): int(number) for name, number in counted.items()})
+    return numbers
+
+
+LANDMARKS = KeptNumbers(landmark_block_counts, landmark_totals, _count_landmarks)
+MONTHS = KeptNumbers(month_block_counts, month_totals, _count_months)
+KEPT = (LANDMARKS, MONTHS)
+
 
 BLOCK = 4096
 """Images of a block. The triggers divide by this number, too."""

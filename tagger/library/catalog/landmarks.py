@@ -1,25 +1,101 @@
-"""Landmarks: found by slug, name, country or distance.
+"""Landmarks: found by slug, name, country or distance; how far away they are photographed, and how many photos show each.
 
 A landmark's slug never changes. There are a few thousand landmarks, so names are compared in Python, which folds the case
-of every script; SQLite folds ASCII only. Knows nothing of photos (see query), nor of what models say (see model_landmarks).
+of every script; SQLite folds ASCII only. Knows nothing of what models say (see registration).
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, true
+from sqlalchemy import ColumnElement, Connection, Exists, Select, Table, exists, func, select, true
 
 from tagger.database.connection import display_language
-from tagger.database.tables import landmarks, model_labels
+from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
+from tagger.library.catalog.dismissals import is_dismissed
 from tagger.system.geo import distance_km
-from tagger.system.languages import name_in_language
-from tagger.system.slugs import INVISIBLE
+from tagger.system.names import INVISIBLE, name_in_language
+
+REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
+    "point": (1.0, 3.0, 100.0, 400.0),
+    "area": (5.0, 15.0, 300.0, 6000.0),
+    "line": (5.0, 15.0, 1000.0, 10_000.0),
+    "multi": (5.0, 15.0, 1000.0, 10_000.0),
+}
+"""By extent: up to the first distance, a photo is at the landmark; between the second and the third one, it may still show it: a tower, or a
+mountain, is seen from afar, coordinates of what is no point are those of its centre, and it may be large. From the fourth one on, it is
+elsewhere."""
+UNKNOWN_EXTENT = "area"
+"""An unknown extent counts as this."""
+
+
+def farthest_km(extent: str | None) -> float:
+    """How far away a photo may still show a landmark of this extent."""
+    return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
+
+
+Images = Callable[[ColumnElement[int]], ColumnElement[bool]]
+"""A condition on ids of images, for a column that has them."""
+
+
+def all_images(_content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition that all images meet."""
+    return true()
+
+
+def photos_by_landmark(
+    connection: Connection, counted: ColumnElement[bool], images: Images = all_images
+) -> Counter[int]:
+    """Numbers of photos with this condition by landmark id. The view of effective tags would be read as a whole.
+
+    `images` restricts each table that is read, which a condition on photos does not.
+    """
+
+    def numbers(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+        restricted = (images(table.c.content_id), images(photos.c.content_id))
+        return (
+            select(table.c.landmark_id, func.count())
+            .select_from(table.join(photos, photos.c.content_id == table.c.content_id))
+            .where(*conditions, counted, *restricted)
+            .group_by(table.c.landmark_id)
+        )
+
+    total: Counter[int] = Counter()
+    for table, conditions in shown_landmark_rows():
+        for landmark_id, number in connection.execute(numbers(table, *conditions)):
+            total[landmark_id] += number
+    return total
+
+
+def shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
+    """The tables that say which landmarks an image shows, with the conditions for their rows. No two rows say the same."""
+    # Apart, so that a tag that is accepted for several reasons counts once.
+    yield tags, (tags.c.accepted == true(), ~is_dismissed(tags.c.content_id), ~_has(verdicts, tags))
+    yield (
+        taught_tags,
+        (
+            taught_tags.c.accepted == true(),
+            ~is_dismissed(taught_tags.c.content_id),
+            ~_has(verdicts, taught_tags),
+            ~_has(tags, taught_tags).where(tags.c.accepted == true()),
+        ),
+    )
+    yield verdicts, (verdicts.c.verdict == "confirmed",)
+
+
+def _has(table: Table, other: Table) -> Exists:
+    """Whether `table` has a row for the image and landmark of `other`."""
+    return exists().where(
+        table.c.content_id == other.c.content_id, table.c.landmark_id == other.c.landmark_id
+    )
+
 
 SUGGESTIONS = 5
 

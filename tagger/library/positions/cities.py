@@ -9,11 +9,14 @@ never the answer; a town of its own outside of it is. The region is the city's.
 
 On the landmarks of the shipped model, all 92 are in their country and 80 of 84 in their city, if Delhi counts as New Delhi. With the
 nearest place it was 43, and 78 with 1,500 or 6,000 inhabitants per km².
+
+The names of the places of many positions.
 """
 
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -24,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.library.catalog.landmarks import normalize_name
-from tagger.library.positions.nearest import Floats, Indices, ground_km, nearest_discs, unit_vectors
+from tagger.library.positions.neighbours import Floats, Indices, ground_km, nearest_discs, unit_vectors
 
 MAX_DISTANCE_KM = 300
 """A position farther from every place is in no country: at sea, or in Antarctica."""
@@ -183,3 +186,32 @@ def _cities_in_country(table: _Table, positions: Floats, countries: npt.NDArray[
         found = nearest_discs(positions[:, rows], table.places[:, first:end], table.radii_km[first:end])
         cities[rows] = first + found
     return cities
+
+
+_MOST_CELLS = 50_000
+"""Cells that are remembered, in some 10 MB."""
+
+Place = tuple[str | None, str | None, str | None]
+"""Country, region and city."""
+_Cell = tuple[float, float]
+
+
+class PlaceNames:
+    """The country, region and city of positions. Each cell of a hundredth of a degree is looked up once: many photos are of one place.
+
+    A city is no nearer than some hundred metres anyway.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[_Cell, Place] = {}
+
+    def find(self, positions: Iterable[_Cell]) -> list[Place]:
+        """The names for latitudes and longitudes in degrees."""
+        cells = [(round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions]
+        if len(self._places) > _MOST_CELLS:
+            self._places.clear()
+        unknown = list(set(cells).difference(self._places))
+        cities = nearest_cities(*np.array(unknown, np.float64).reshape(-1, 2).T)
+        for cell, city in zip(unknown, cities, strict=True):
+            self._places[cell] = (city.country, city.region, city.name) if city else (None, None, None)
+        return [self._places[cell] for cell in cells]

@@ -1,26 +1,71 @@
 """Where photos were taken by what was measured: a camera's GPS, or a track at a time that the photo itself, or a person, says.
 
-Positions that follow from landmarks or from other photos are none, nor are those on tracks at times that were estimated from landmarks.
+Positions that follow from landmarks or from other photos are none, nor are those on tracks at times that were estimated from
+landmarks. They are stored rounded, with the names of their country, region and city.
 """
 
+import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, Text, cast, delete, or_, select
 
+from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among
-from tagger.database.tables import photos, tracks
+from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.camera_times import clock_seconds, is_clock_time
+from tagger.library.positions.cities import PlaceNames
 from tagger.library.positions.estimation import Sequence as Line
 from tagger.library.positions.estimation import contradicted
-from tagger.library.positions.evidence import TRUST, gps_error_m, read_photos, select_photos, shots_of
+from tagger.library.positions.evidence import TRUST, Fix, gps_error_m, read_photos, select_photos, shots_of
 from tagger.library.positions.track_fixes import locate_on_tracks
 from tagger.photos.origin import PhotoOrigin
+
+_COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
+_PLACE = ("country", "region", "city")
+
+_Facts = tuple[float, float, float, str, str]
+"""The values of _COLUMNS; the evidence is JSON."""
+
+
+def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], names: PlaceNames) -> int:
+    """Replace the positions of photos that differ from the stored ones; returns how many are new, moved or gone."""
+    stored = _stored(connection, fixes)
+    facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
+    different = sorted(photo_id for photo_id in fixes if facts.get(photo_id) != stored.get(photo_id))
+    old = [photo_id for photo_id in different if photo_id in stored]
+    if old:
+        connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
+    new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
+    if new:
+        places = names.find((latitude, longitude) for _, latitude, longitude, *_ in new)
+        rows = (row + place for row, place in zip(new, places, strict=True))
+        insert_in_bulk(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
+    return len(different)
+
+
+def _facts(fix: Fix) -> _Facts:
+    """Rounded to a centimetre, so that the same evidence gives the same row."""
+    return (
+        round(fix.latitude, 7),
+        round(fix.longitude, 7),
+        float(round(fix.error_m)),
+        str(fix.source),
+        json.dumps(fix.evidence),
+    )
+
+
+def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Facts]:
+    evidence = cast(positions.c.evidence, Text)
+    query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS[:-1]), evidence)
+    rows = connection.execute(query.where(among(positions.c.photo_id, photo_ids)))
+    return {photo_id: (*facts,) for photo_id, *facts in rows}
+
 
 _CLOCK_YEARS = range(1990, 9999)
 """Other dates are no times of a clock."""

@@ -21,8 +21,8 @@ from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailabl
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
+from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits
-from tagger.pipeline.timed_reads import read_in_time
 
 PAGE = 200
 """Photos per transaction."""

@@ -1,6 +1,8 @@
-"""Which tags are accepted after the positions of their photos, by their odds (see odds).
+"""Which tags are accepted after the positions of their photos: the odds by which a landmark is likelier if the tag is right.
 
-Only measured positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. `accepted` of a tag
+By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
+where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
+positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. `accepted` of a tag
 holds the result, and so does the outcome of its image. A tag has `position_odds` where its position turns what its score says, so
 that what the score says follows from both.
 """
@@ -33,15 +35,64 @@ from tagger.database.enums import Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
 from tagger.library.catalog.content_locks import lock_contents
+from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.catalog.position_changes import record_matching_photos
 from tagger.library.catalog.tag_acceptance import TAUGHT_THRESHOLD, is_accepted_by_score
-from tagger.library.positions.estimation import distances_m
+from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,
     contradicted_photos,
     measured_positions,
 )
-from tagger.library.positions.odds import LEAST_SCORE, is_accepted, position_odds
+
+MOST = 5.0
+"""The odds near a landmark. The photos that a model mistakes for it show more often its neighbour than a place anywhere."""
+LEAST = 0.002
+"""The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
+SURE_SCORE = 0.99
+"""A higher score counts as this: no score is known to be right more often."""
+LEAST_SCORE = 0.5
+"""A tag with a lower score is not accepted wherever the photo was taken, if its score alone is not enough."""
+
+
+def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
+    """P(distance | right) / P(distance | wrong) of N photos and landmarks.
+
+    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third one, and LEAST from
+    the fourth one on. Between these, their logarithm is proportional to that of the distance.
+    A photo is as near to the landmark, and as far from it, as the error of its position allows. Only what both say counts.
+    """
+    nearest = np.maximum(distance_km - error_km, 0.0)
+    farthest = distance_km + error_km
+    odds = np.ones(len(distance_km))
+    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
+    for extent in REACHES_KM:
+        chosen = of_extent == extent
+        least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
+        odds[chosen] = np.where(most < 1.0, most, np.maximum(least, 1.0))
+    return odds
+
+
+def weighed(score: float, odds: float) -> float:
+    """The probability of a tag with this calibrated score, after the odds of its position."""
+    capped = min(score, SURE_SCORE)
+    return capped * odds / (capped * odds + 1.0 - capped)
+
+
+def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:
+    """Whether a tag is accepted, which by its score alone it is or is not.
+
+    Odds above 1 never take a tag away, and odds below 1 never give one.
+    """
+    if by_score:
+        return odds >= 1.0 or weighed(score, odds) >= threshold
+    return odds > 1.0 and score >= LEAST_SCORE and weighed(score, odds) >= threshold
+
+
+def _odds_at(distance_km: Floats, extent: str) -> Floats:
+    odds = np.array([MOST, 1.0, 1.0, LEAST])
+    known = np.log(REACHES_KM[extent])
+    return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
 
 
 @dataclass(frozen=True)

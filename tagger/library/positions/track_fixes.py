@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from tagger.database.tables import track_parts
 from tagger.library.positions.estimation import QUANTILE_90, Floats, distances_m, interpolate
 from tagger.library.positions.gpx import EARLIEST, LATEST, Points
-from tagger.library.positions.track_parts import PART_S, are_too_fast
+from tagger.library.positions.tracks import PART_S, are_too_fast
 
 MAX_TRACK_GAP_S = 900.0
 """Between two points that are further apart in time, a track does not tell where somebody was."""

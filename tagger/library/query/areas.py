@@ -1,4 +1,4 @@
-"""Areas that a query selects photos in: a circle on the ground, a box, and a country.
+"""Areas that a query selects photos in, and their words: a circle on the ground, a box, and a country.
 
 A photo's position decides whether it is inside. Landmarks count too, where that is not known.
 """
@@ -6,6 +6,7 @@ A photo's position decides whether it is inside. Landmarks count too, where that
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import cos, radians
 from typing import Any, ClassVar, Protocol, Self
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -20,7 +21,37 @@ from tagger.library.catalog.landmarks import (
 from tagger.library.query.box_scan import Box, BoxScan
 from tagger.library.query.index_scan import Condition, IndexScan, off_index
 from tagger.library.query.options import BoundingBox, Near, PhotoQuery
-from tagger.system.geo import distance_km
+from tagger.system.geo import EARTH_RADIUS_KM, distance_km
+from tagger.system.text_format import number_text
+
+_SPOT_KM = 0.01
+"""A box that is smaller is a spot."""
+
+
+def near_text(near: Near) -> str:
+    """`within 5 km of 48.86, 2.29`."""
+    return f"within {_km_text(near.radius_km)} km of {_position_text(near.latitude, near.longitude)}"
+
+
+def box_text(box: BoundingBox) -> str:
+    """`area of 12 by 8 km around 48.86, 2.29`, from west to east and from south to north; of a spot, `at 48.86, 2.29`."""
+    degrees = box.east - box.west + (360 if box.east < box.west else 0)
+    latitude, longitude = (box.south + box.north) / 2, (box.west + degrees / 2 + 180) % 360 - 180
+    km_per_degree = EARTH_RADIUS_KM * radians(1)
+    width_km = degrees * km_per_degree * cos(radians(latitude))
+    height_km = (box.north - box.south) * km_per_degree
+    centre = _position_text(latitude, longitude)
+    if max(width_km, height_km) < _SPOT_KM:
+        return f"at {centre}"
+    return f"area of {_km_text(width_km)} by {_km_text(height_km)} km around {centre}"
+
+
+def _position_text(latitude: float, longitude: float) -> str:
+    return f"{round(latitude, 3):g}, {round(longitude, 3):g}"
+
+
+def _km_text(km: float) -> str:
+    return f"{km:.2g}" if km < 10 else number_text(round(km))
 
 
 class Area(Protocol):

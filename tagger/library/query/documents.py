@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tagger.library.catalog.landmark_removal import MergedLandmark, RemovedLandmark
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.details import PhotoDetails
-    from tagger.library.query.landmark_counts import LandmarkCount
-    from tagger.library.query.position_cells import PositionCell
+    from tagger.library.query.position_clusters import PositionCell
     from tagger.library.query.tagged_photos import Tag, TaggedPhoto
     from tagger.library.query.trip_summaries import TripSummary
     from tagger.model.predictions import Prediction

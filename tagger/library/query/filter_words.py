@@ -6,10 +6,9 @@ Options are those of an address: each has a text, or several.
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from tagger.library.query.area_words import box_text, near_text
+from tagger.library.query.areas import box_text, near_text
 from tagger.library.query.options import PhotoQuery
-from tagger.system.number_format import percent
-from tagger.system.time_format import day_text
+from tagger.system.text_format import day_text, percent
 
 Options = Mapping[str, str | tuple[str, ...]]
 

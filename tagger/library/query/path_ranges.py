@@ -1,18 +1,57 @@
-"""Ranges of stored paths: the photos that are below folders, or are named."""
+"""Ranges of stored paths and names: photos that are below folders, are named, or whose file's name begins so; reads only."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
+from tagger.database.column_parts import name_of
+from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.index_scan import Condition, off_index
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.paths import path_text
 from tagger.photos.photo_names import is_raw_name
+
+_ROWS = 100
+"""Rows of the index to read. If the files of all of them are gone, none is found."""
+_LAST_CHARACTER = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file and its photo; `path` is relative to its root."""
+
+    photo_id: int
+    name: str
+    path: str
+
+
+def files_by_name(database: Database, start: str, limit: int) -> Sequence[NamedFile]:
+    """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters does not matter."""
+    low = _in_lower_case(start)
+    name = name_of(photos.c.path)
+    query = (
+        select(photos.c.id, photos.c.path, photos.c.gone_since, photos.c.primary_id)
+        .where(name >= low, name < low + _LAST_CHARACTER)
+        .order_by(name)
+        .limit(_ROWS)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    present = [row for row in rows if row.gone_since is None]
+    return [
+        NamedFile(row.primary_id or row.id, row.path.rpartition("/")[2], row.path) for row in present[:limit]
+    ]
+
+
+def _in_lower_case(text: str) -> str:
+    """As `name_of` on both databases."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
+
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
 _AFTER_SLASH = chr(ord("/") + 1)

@@ -13,6 +13,7 @@ from tagger.library.query.areas import Area, Circle, Country, Rectangle
 from tagger.library.query.content_scan import (
     ContentScan,
     ContentSource,
+    LandmarkScans,
     dismissal_source,
     model_source,
     outcome_source,
@@ -22,7 +23,6 @@ from tagger.library.query.content_scan import (
 )
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_scan import Condition, IndexScan, PhotoScan, camera_scans
-from tagger.library.query.landmark_scan import LandmarkScans
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import is_of_job, is_shared, taken_in
 from tagger.library.query.sorted_scan import candidate_scans, sorted_scans

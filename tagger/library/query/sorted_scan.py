@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, e
 
 from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
-from tagger.library.catalog.month_photos import NO_MONTH
+from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tag_conditions import best_accepted_score, is_rejected

@@ -5,8 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from tagger.database.enums import PositionSource
-from tagger.library.catalog.landmark_reaches import farthest_km
-from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.landmarks import Landmark, farthest_km
 from tagger.photos.origin import PhotoOrigin
 from tagger.system.geo import distance_km
 

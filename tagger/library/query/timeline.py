@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, select
 from tagger.database.column_parts import month_of
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
-from tagger.library.catalog.kept_counts import kept_photos_by_month
-from tagger.library.catalog.month_photos import ASPECT, ASPECT_UNIT, MonthPhotos
+from tagger.library.catalog.kept_counts import ASPECT, ASPECT_UNIT, MonthPhotos, kept_photos_by_month
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery, ScanRole
 from tagger.library.query.find import PhotoPage, ScanPosition, Search

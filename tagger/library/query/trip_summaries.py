@@ -1,7 +1,7 @@
-"""Trips with what their photos show: numbers of photos, landmarks and a cover. Reads only."""
+"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way in order of time. Reads only."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,13 +9,50 @@ from typing import Any
 from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
 
 from tagger.database.connection import Database
-from tagger.database.tables import contents, photos, tags
+from tagger.database.enums import PositionSource
+from tagger.database.tables import contents, photos, positions, tags
 from tagger.library.catalog.dismissals import is_dismissed
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.covers import Cover
 from tagger.library.query.tag_conditions import is_rejected, shown_landmarks
 from tagger.library.trips.find import find_trip, find_trips, is_of_trip, list_trips
 from tagger.library.trips.grouping import Trip
+
+_MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
+
+
+@dataclass(frozen=True, slots=True)
+class PathPoint:
+    """The position of a photo in degrees, and where it comes from."""
+
+    photo_id: int
+    camera_id: int
+    taken_at: datetime
+    latitude: float
+    longitude: float
+    city: str | None
+    country: str | None
+    source: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a GPS receiver knows it, of the camera or of a track; others are estimated."""
+        return self.source in _MEASURED
+
+
+def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
+    """The photos with positions, camera by camera."""
+    query = (
+        select(photos.c.id, photos.c.camera_id, photos.c.taken_at, positions)
+        .join(positions, positions.c.photo_id == photos.c.id)
+        .where(is_of_trip(trip), photos.c.gone_since.is_(None))
+        .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
+    )
+    with database.read() as connection:
+        for row in connection.execute(query):
+            where = row.latitude, row.longitude, row.city, row.country, row.source
+            yield PathPoint(row.id, row.camera_id, row.taken_at, *where)
+
 
 _TRIPS_AT_ONCE = 100
 """In one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""

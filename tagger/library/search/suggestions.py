@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tagger.library.query.city_counts import CityCount
-from tagger.library.query.file_names import NamedFile
-from tagger.library.query.folder_counts import FolderCount
-from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.library.query.path_ranges import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.country_names import country_names
 from tagger.library.search.dates import parse_dates

@@ -1,4 +1,6 @@
-"""Teaching a landmark: verdicts on examples, its classifier, and the tags of all images that have an embedding."""
+"""Teaching a landmark: verdicts on examples, its classifier, and the tags of all images that have an embedding; and its JSON."""
+
+from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,20 @@ from tagger.library.catalog.tag_acceptance import is_refused_by_position
 from tagger.library.teaching.comparison import Progress, compare_all
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.taught_tags import is_tagged_by_model
+
+
+def taught_document(landmark: Landmark, state: TaughtState, compared: int, seconds: float) -> dict[str, Any]:
+    """What is known of a landmark after it was taught. `compared`: the number of images."""
+    return {
+        "landmark": landmark.slug,
+        "examples": state.examples,
+        "rejected": state.rejected,
+        "compared": compared,
+        "tagged": state.tagged,
+        "suggested": state.suggested,
+        "precision": state.precision,
+        "seconds": round(seconds, 3),
+    }
 
 
 @dataclass(frozen=True)

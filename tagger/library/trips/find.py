@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
 from tagger.library.trips.grouping import REACH, Trip, group_trips
-from tagger.library.trips.visits import read_visits
+from tagger.library.trips.homes import read_visits
 
 _USUAL_LENGTH = timedelta(days=60)
 _EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time

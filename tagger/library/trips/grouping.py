@@ -10,12 +10,11 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
-from tagger.library.trips.homes import Homes
+from tagger.library.trips.homes import Homes, Visit
 from tagger.library.trips.moment import TripMoment
 from tagger.library.trips.names import VisitedPlace, format_dates, place_name, visited_places
 from tagger.library.trips.segments import Segment, are_near, camera_segments
-from tagger.library.trips.visits import Visit
-from tagger.system.slugs import slug_of_name
+from tagger.system.names import slug_of_name
 
 LEAST_PHOTOS = 5
 LEAST_PHOTOS_OF_A_DAY = 10

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from tagger.library.trips.visits import Place, Visit
+from tagger.library.trips.homes import Place, Visit
 
 _MOST = 0.6
 """A place with this share of the photos names the trip."""

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from operator import attrgetter
 
-from tagger.library.trips.homes import Homes
-from tagger.library.trips.visits import Visit
+from tagger.library.trips.homes import Homes, Visit
 from tagger.system.geo import distance_km
 
 GAP = timedelta(hours=36)

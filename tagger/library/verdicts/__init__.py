@@ -3,9 +3,8 @@
 A verdict belongs to an image (a row of contents): copies and moved files share it, and it survives `tagger forget`.
 """
 
-from tagger.library.verdicts.dismissing import DismissedPhotos, dismiss_photos, restore_photos
-from tagger.library.verdicts.import_entries import read_entries
-from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts
+from tagger.library.verdicts.dismissals import DismissedPhotos, dismiss_photos, restore_photos
+from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import (
     ListedVerdict,
     VerdictFilter,

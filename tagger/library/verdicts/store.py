@@ -21,7 +21,7 @@ class VerdictKind(StrEnum):
 
 
 NOT_A_LANDMARK = "not-a-landmark"
-"""The verdict on an image as a whole (see dismissing). It is no kind: it is about no landmark."""
+"""The verdict on an image as a whole (see dismissals). It is no kind: it is about no landmark."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ Knows nothing of the files that hold EXIF.
 """
 
 from tagger.metadata.exif.block import ExifRewriteError
-from tagger.metadata.exif.differences import insertion_difference, removal_difference
-from tagger.metadata.exif.edits import ExifChange, add, remove
-from tagger.metadata.exif.properties import has_position, read
+from tagger.metadata.exif.piexif_writer import ExifChange, add, remove
+from tagger.metadata.exif.properties import has_position, insertion_difference, read, removal_difference
 
 __all__ = [
     "ExifChange",

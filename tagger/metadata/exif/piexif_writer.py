@@ -1,11 +1,13 @@
-"""Writing an EXIF block with piexif, which loses or changes the tags it does not know.
+"""Adding our values to an EXIF block and removing them, with piexif, which loses or changes the tags it does not know.
 
-Its output is used only after our own parser (see block) has found every tag in it unchanged.
+Its output is used only after our own parser (see block) has found every tag in it unchanged. piexif leaves out the zero behind the
+directories EXIF, GPS and interoperability that says that no directory follows: without it, readers take the value at this offset
+for the next directory. It is added here.
 """
 
 import struct
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import piexif
 
@@ -19,6 +21,7 @@ from tagger.metadata.exif.block import (
     LONG,
     MAIN,
     PADDING,
+    POINTERS,
     RATIONAL,
     SHORT,
     SRATIONAL,
@@ -32,8 +35,49 @@ from tagger.metadata.exif.block import (
     rewrite_obstacle,
     tag_label,
 )
-from tagger.metadata.exif.directory_ends import ENDS_BYTES, add_directory_ends
-from tagger.metadata.exif.values import Tags
+from tagger.metadata.exif.values import OUR_FIELDS, AddedValue, Tags, new_values, with_values, without_values
+from tagger.metadata.tag_fields import TagFields
+
+ENDS_BYTES = 12
+"""The most bytes by which a block grows."""
+_END = bytes(4)
+_ENTRY_BYTES = 12
+_THUMBNAIL = (FIRST, 0x0201)
+
+
+def add_directory_ends(data: bytes) -> bytes:
+    """Insert the missing end marks into a block that piexif wrote, and adjust every offset in it.
+
+    Raises:
+        ExifRewriteError: the block is broken.
+    """
+    block = parse_block(data)
+    ends = sorted(end for name in (EXIF, GPS, INTEROP) if (end := _entries_end(block, name)))
+    patched = bytearray(data)
+    for at in _offset_positions(block):
+        (offset,) = struct.unpack_from(">I", data, at)
+        if offset:
+            struct.pack_into(">I", patched, at, offset + sum(len(_END) for end in ends if end <= offset))
+    for end in reversed(ends):
+        patched[end:end] = _END
+    return bytes(patched)
+
+
+def _entries_end(block: ParsedBlock, name: str) -> int | None:
+    """Where the entries of a directory end."""
+    ends = (at + _ENTRY_BYTES for (directory, _), at in block.entry_offsets.items() if directory == name)
+    return max(ends, default=None)
+
+
+def _offset_positions(block: ParsedBlock) -> Iterator[int]:
+    """The positions in the block that hold an offset from the block's start."""
+    for key, at in block.entry_offsets.items():
+        value = block.tags.get(key)
+        if key in POINTERS or key == _THUMBNAIL or (value and len(value.value) > len(_END)):
+            yield at + 8
+    if end := _entries_end(block, MAIN):
+        yield end
+
 
 _DIRECTORIES = (MAIN, FIRST, EXIF, GPS, INTEROP)
 _HEADER = b"Exif\0\0"
@@ -157,3 +201,39 @@ def _sort_entries(data: bytearray, offsets: Sequence[int]) -> None:
     entries = sorted(bytes(data[at : at + 12]) for at in offsets)
     for at, entry in zip(offsets, entries, strict=True):
         data[at : at + 12] = entry
+
+
+@dataclass(frozen=True)
+class ExifChange:
+    """The block with our values, and these as (field, value), which a removal needs."""
+
+    block: bytes | None
+    added: tuple[AddedValue, ...]
+
+
+def add(block: bytes | None, tag_fields: TagFields) -> ExifChange:
+    """Add the values that the block lacks; if it lacks none, it is returned unchanged, byte for byte.
+
+    Raises:
+        ExifRewriteError: the block cannot be rewritten without risk.
+    """
+    before = parse_block(block)
+    added = new_values(before.tags, tag_fields)
+    if not added:
+        return ExifChange(block, ())
+    return ExifChange(rewrite_block(before, with_values(before.tags, added)), added)
+
+
+def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
+    """Remove the `added` values that are still as we wrote them; None if the block is empty then.
+
+    Raises:
+        ExifRewriteError: the block cannot be rewritten without risk.
+    """
+    if not any(field in OUR_FIELDS for field, _ in added):
+        return block
+    before = parse_block(block)
+    remaining = without_values(before.tags, added)
+    if remaining == before.tags:
+        return block
+    return rewrite_block(before, remaining) if remaining or before.thumbnail is not None else None

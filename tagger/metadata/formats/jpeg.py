@@ -1,13 +1,13 @@
 """JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources.
 
-A write replaces whole segments before the image. Offsets across them are adjusted (see mpf), or the write is refused
+A write replaces whole segments before the image. Offsets across them are adjusted (see jpeg_offsets), or the write is refused
 (see jpeg_offsets).
 """
 
 from dataclasses import dataclass
 
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.jpeg_offsets import require_movable
+from tagger.metadata.formats.jpeg_offsets import offset_patches, read_index, require_movable
 from tagger.metadata.formats.jpeg_segments import (
     APP0,
     APP1,
@@ -23,7 +23,6 @@ from tagger.metadata.formats.jpeg_segments import (
     pack_segment,
     read_jpeg,
 )
-from tagger.metadata.formats.mpf import offset_patches, read_index
 from tagger.metadata.formats.photoshop_resources import iptc_values, replace_iptc
 from tagger.metadata.formats.refusals import ambiguous_blocks, broken_structure, signed_file, too_large
 from tagger.metadata.splices import Splice

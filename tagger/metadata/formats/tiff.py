@@ -16,7 +16,7 @@ from tagger.metadata.formats.ifd import (
     read_directory,
     read_header,
 )
-from tagger.metadata.formats.jpeg_trailers import has_notes_at_end
+from tagger.metadata.formats.jpeg_offsets import has_notes_at_end
 from tagger.metadata.formats.refusals import (
     ambiguous_blocks,
     broken_structure,

@@ -1,18 +1,85 @@
-"""Whether a store checks the conditions of writes. One that ignores them would overwrite other programs' sidecars."""
+"""Replacing objects: at every moment an address leads to the complete old object or the complete new one.
+
+Nothing is prepared on the server: an object appears whole, or not at all. A store that ignores the conditions of writes would
+overwrite other programs' sidecars, so it is checked first. Errors of stores are translated to refusals that state a remedy.
+"""
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.objects.store_errors import translated_store_errors
-from tagger.photos.object_errors import condition_errors, is_unsupported, store_errors
+from tagger.metadata.files.originals import Original
+from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.photos.object_errors import (
+    condition_errors,
+    error_code,
+    error_text,
+    is_unsupported,
+    lacks_rights,
+    store_errors,
+)
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import open_store
-from tagger.photos.object_writes import StoredObject, delete_object, put_object
+from tagger.photos.object_writes import (
+    ObjectChanged,
+    ObjectDiffers,
+    StoredObject,
+    delete_object,
+    put_object,
+    read_object,
+)
+
+
+@contextmanager
+def translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
+    """Raise an error of the block as WriteRefused or WriteFailed. `verb` says what is done: read, written or deleted."""
+    try:
+        yield
+    except ObjectChanged as error:
+        raise busy(path) from error
+    except ObjectDiffers as error:
+        raise WriteFailed(
+            "unreadable",
+            f"{path.name!r} does not hold what was just written. Another program or the server changed it; "
+            "check the object and write again.",
+        ) from error
+    except BucketUnavailable as error:
+        raise WriteFailed(
+            "unreadable", f"{path.name!r} cannot be {verb}: {error.values['reason']}."
+        ) from error
+    except PhotoFailed as failed:
+        raise WriteRefused(RefusalKind.TOO_LARGE, failed.failure.text) from failed
+    except store_errors() as error:
+        if verb != "read" and lacks_rights(error):
+            raise may_not_write(error_code(error)) from error
+        raise WriteFailed("unreadable", f"{path.name!r} cannot be {verb}: {error_text(error)}.") from error
+
+
+def busy(path: ObjectPath) -> WriteRefused:
+    """The refusal for an object that another program writes at the same time."""
+    return WriteRefused(
+        RefusalKind.BUSY,
+        f"{path.name!r} was changed by another program at the same time. Write again when it has finished.",
+    )
+
+
+def may_not_write(code: str) -> WriteRefused:
+    """The refusal for credentials without the rights to write."""
+    shown = f" ({code})" if code else ""
+    return WriteRefused(
+        RefusalKind.READ_ONLY,
+        f"The credentials may not write or delete objects beside the photo{shown}. Grant them s3:PutObject and "
+        "s3:DeleteObject there (or the same rights of your provider), then write again.",
+    )
+
 
 _TEXT = b"landmark-tagger checks with this object whether the server supports conditional writes. It can be deleted.\n"
 _OTHER_E_TAG: Any = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
@@ -99,3 +166,65 @@ def _is_refused(path: ObjectPath, mode: Any) -> bool:
         if not is_unsupported(error):
             raise
     return False
+
+
+SIDECAR_TYPE = "application/rdf+xml"
+
+
+@dataclass(frozen=True)
+class ObjectOriginal(Original):
+    """An object as it was read before a write; `stored` is None if it did not exist."""
+
+    stored: StoredObject | None = None
+
+
+def read_object_for_writing(path: ObjectPath, *, max_bytes: int, root: Path | None = None) -> ObjectOriginal:
+    """Read an object that will be replaced, or find that it does not exist yet.
+
+    Raises:
+        WriteRefused: it is too large.
+        WriteFailed: it cannot be read.
+    """
+    with translated_store_errors(path, "read"):
+        stored = read_object(path, max_bytes=max_bytes)
+    return ObjectOriginal(path, stored.data if stored else None, None, root, stored)
+
+
+def prepare_object(original: ObjectOriginal, data: bytes | None) -> "PreparedObject":
+    """Check that the object can be replaced by `data`, or deleted if that is None.
+
+    Raises:
+        WriteRefused: the server ignores conditions, or refuses to write.
+        WriteFailed: the server does not answer.
+    """
+    path = original.path
+    if not isinstance(path, ObjectPath) or (data is None and not is_sidecar_name(path.name)):
+        raise ValueError(f"only sidecars in buckets are deleted, not {path}")
+    check_conditional_writes(path.parent)
+    return PreparedObject(path, original.stored, data)
+
+
+class PreparedObject:
+    """A new object in memory that is ready to replace the old one."""
+
+    def __init__(self, path: ObjectPath, before: StoredObject | None, data: bytes | None) -> None:
+        self.path = path
+        self._before = before
+        self._data = data
+
+    def replace(self) -> None:
+        """Replace or delete the object, if it is still the one that was read.
+
+        Raises:
+            WriteRefused: another program has changed it, or the credentials may not write.
+            WriteFailed: the server does not answer. Read the object to find out whether it was replaced.
+        """
+        with translated_store_errors(self.path, "written"):
+            if self._data is not None:
+                attributes = self._before.attributes if self._before else {"Content-Type": SIDECAR_TYPE}
+                put_object(self.path, self._data, self._before, attributes)
+            elif self._before is not None:
+                delete_object(self.path, self._before)
+
+    def discard(self) -> None:
+        """There is nothing on the server to remove."""

@@ -5,8 +5,8 @@ original, restored exactly from the undo record. Otherwise it is the file with o
 added to the base: repeating a write changes nothing, and undo is a write with nothing to add.
 """
 
+from tagger.metadata.plans.base import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.embed import check_image, plan_embed
-from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.sidecar import plan_sidecar, sidecar_has_position
 
 __all__ = [

@@ -1,15 +1,99 @@
-"""The base of a file: the file without any of our values."""
+"""The plan of one file begins with its base: the file without any of our values.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A plan holds the current bytes, the new bytes and the record that undoes the change. The owner's values decide what we add: fields
+that are taken, and keywords that XMP must repeat.
+"""
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from blake3 import blake3
+
+from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.files.originals import Original
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.plans.file_plan import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import refuse_difference, verify_removal
 from tagger.metadata.splices import apply_splices, undo_splices
+from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.xmp.namespaces import POSITION
+from tagger.photos.containers import exif_of
+
+
+def without_occupied_fields(photo: bytes, blocks: Blocks, tag_fields: TagFields) -> TagFields:
+    """Drop position and description if any block of the file has one: programs differ in which block they read."""
+    properties = xmp.properties(blocks.xmp)
+    exif_data = exif_of(photo) or blocks.exif
+    has_position = exif.has_position(exif_data) or has_position_fields(properties)
+    captions = (
+        exif.read(exif_data).get("EXIF:ImageDescription"),
+        iptc.read(blocks.iptc).get("IPTC:Caption-Abstract") if blocks.iptc else None,
+        properties.get("dc:description"),
+    )
+    return replace(
+        tag_fields,
+        position=None if has_position else tag_fields.position,
+        description=None if any(captions) else tag_fields.description,
+    )
+
+
+def has_position_fields(names: Iterable[str]) -> bool:
+    """Whether XMP has a position, or a part of one: a datum or method without a position would misdescribe ours."""
+    return not set(POSITION).isdisjoint(names)
+
+
+def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
+    """The owner's keywords in IPTC and EXIF. Programs that find keywords in XMP do not read these, so XMP repeats them."""
+    iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
+    exif_keywords = exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";")
+    return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
+
+
+@dataclass(frozen=True)
+class UndoRecord:
+    """What restores a file after a write.
+
+    `written_digest` and `base_digest` are digests of the whole file, after the write and of its base. `inverse` holds
+    the inverse splices. `base_digest` and `inverse` are None if the write created the file.
+    """
+
+    written_digest: str
+    base_digest: str | None
+    inverse: bytes | None
+
+
+FindUndoRecord = Callable[[str], UndoRecord | None]
+"""Finds the undo record of the write that produced a file with this digest."""
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """A file and its new content.
+
+    `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our values.
+    `position` is ours in the new content. `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
+    copies from its photo. `restores_original` says that removing our values yields the original, byte for byte.
+    """
+
+    target: Target
+    original: Original
+    data: bytes | None
+    undo_record: UndoRecord | None
+    position: Position | None = None
+    notes: tuple[str, ...] = ()
+    template: bytes | None = None
+    restores_original: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return self.data != self.original.data
+
+
+def digest_file(data: bytes) -> str:
+    """The BLAKE3 digest of a whole file, by which its undo record is found."""
+    return blake3(data).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,15 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.originals import Original
 from tagger.metadata.formats import can_embed, extended_xmp, is_jpeg, read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.plans.base import base_of_photo
-from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
-from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
+from tagger.metadata.plans.base import (
+    FilePlan,
+    FindUndoRecord,
+    UndoRecord,
+    base_of_photo,
+    digest_file,
+    existing_keywords,
+    without_occupied_fields,
+)
 from tagger.metadata.plans.verification import verify_insertion
 from tagger.metadata.splices import apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields

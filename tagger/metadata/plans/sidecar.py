@@ -11,13 +11,18 @@ from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.formats.read_only import read_only_blocks
-from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values
-from tagger.metadata.plans.existing_values import (
+from tagger.metadata.plans.base import (
+    FilePlan,
+    FindUndoRecord,
+    UndoRecord,
+    base_of_photo,
+    base_of_sidecar,
+    digest_file,
     existing_keywords,
     has_position_fields,
+    remove_our_values,
     without_occupied_fields,
 )
-from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields

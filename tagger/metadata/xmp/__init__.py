@@ -1,7 +1,7 @@
 """XMP packets: our values are added and removed, with a check that nothing else changes."""
 
+from tagger.metadata.xmp.differences import conflicts_with_extended, insertion_difference, removal_difference
 from tagger.metadata.xmp.insertion import add
-from tagger.metadata.xmp.insertion_differences import conflicts_with_extended, insertion_difference
 from tagger.metadata.xmp.properties import Value, properties
 from tagger.metadata.xmp.records import (
     WrittenLandmark,
@@ -12,7 +12,6 @@ from tagger.metadata.xmp.records import (
     written_landmarks,
 )
 from tagger.metadata.xmp.removal import remove
-from tagger.metadata.xmp.removal_differences import removal_difference
 from tagger.metadata.xmp.sidecar_template import sidecar_template
 
 __all__ = [

@@ -17,11 +17,9 @@ from tagger.photos.containers import exif_of, orientation_in
 from tagger.photos.decoder_input import bare_file
 from tagger.photos.decoding.colours import SRGB_BYTES, encoding_of, scalable, scalable_bytes, to_srgb
 from tagger.photos.decoding.decode_errors import failing_alone, is_truncation
-from tagger.photos.decoding.decoder_memory import decoder_memory
 from tagger.photos.decoding.formats import check_pixels, open_header
-from tagger.photos.decoding.memory import MEMORY_BUDGET
-from tagger.photos.decoding.raw_development import RAW_DEVELOPER
-from tagger.photos.decoding.raw_preview import NoPreview, shown_file
+from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
+from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
 from tagger.photos.decoding.resize import Box, scaled, scaling_bytes
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.tiff import ORIENTATION

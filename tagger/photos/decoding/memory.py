@@ -1,10 +1,12 @@
-"""The memory of images that are being decoded: a budget for all of them.
+"""The memory of images that are being decoded: what each takes, counted from its header, and a budget for all of them.
 
-Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. How much an
-image needs is counted in decoder_memory and resize.
+Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. The count is
+never less than what decoding takes, and little more: Pillow's pixels and what the decoder of each format holds beside them.
+`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in resize.
 """
 
 import ctypes
+import re
 import threading
 import time
 from collections import deque
@@ -12,6 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
+from math import ceil
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from tagger.photos.decoding.tiff_options import decoded_at_once
+from tagger.photos.formats import BOXES_BYTES, PhotoFormat
+from tagger.photos.jpeg import components_of_first_scan
+from tagger.photos.tiff import ORIENTATION
 
 BUDGET_BYTES = 2 * 2**30
 """For all images in the process. An image that needs more is decoded alone."""
@@ -96,3 +111,134 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
 """The budget of this process."""
+
+
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+"""Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
+_POINTER_BYTES = 8
+"""Pillow keeps the address of each row."""
+_FIXED_BYTES = 2**20
+"""Tables and state of a decoder."""
+_ROW_BYTES = 32
+"""Per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
+
+
+def pixel_bytes(mode: str, width: int, height: int) -> int:
+    """The size of an image in Pillow's memory."""
+    row_bytes = ceil(width * mode_bytes(mode) / 4) * 4
+    return height * (row_bytes + _POINTER_BYTES)
+
+
+def mode_bytes(mode: str) -> int:
+    """Bytes per pixel in Pillow's memory."""
+    return _MODE_BYTES.get(mode, 4)
+
+
+@dataclass(frozen=True)
+class DecoderMemory:
+    """The most memory that an opened image takes: while its pixels are in use, and in addition while it is decoded."""
+
+    held_bytes: int
+    decoding_bytes: int
+
+
+def decoder_memory(
+    image: ImageFile, photo_format: PhotoFormat, data: bytes, full_size: tuple[int, int]
+) -> DecoderMemory:
+    """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
+    pixels = image.width * image.height
+    held = pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format, data)
+    held += _copied_bytes(image, photo_format, data)
+    decoding = image.width * _ROW_BYTES
+    if isinstance(image, JpegImageFile):
+        decoding += _jpeg_bytes(image, data, full_size)
+    elif isinstance(image, TiffImageFile):
+        decoding += _tiff_bytes(image)
+    elif isinstance(image, GifImageFile) and image.disposal_method >= _DISPOSES:
+        held += pixels  # what the next frame would be drawn on
+    elif isinstance(image, BmpImageFile) and image.info.get("compression") in _RUN_LENGTHS:
+        decoding += int(pixels * _RUN_LENGTH_BYTES)
+    return DecoderMemory(held + _FIXED_BYTES, decoding)
+
+
+def _copied_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
+    """The part of the file that its reader copies."""
+    if photo_format in _STREAMED:
+        return 0
+    if isinstance(image, TiffImageFile) and not image.use_load_libtiff:
+        offsets = sorted(tile.offset for tile in image.tile)
+        return 2 * max((end - start for start, end in pairwise(offsets)), default=0)
+    return len(data)
+
+
+def _frame_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
+    """Bytes per pixel of decoders that keep the whole image."""
+    samples = len(image.getbands())
+    if photo_format is PhotoFormat.WEBP:
+        return 12  # two frames and a copy, always with transparency
+    if photo_format is PhotoFormat.AVIF:
+        sample_bytes = 2 if _is_deep_avif(data) else 1
+        return samples * (1 + 2 * sample_bytes)  # the planes, also without film grain, and a copy with 8 bits
+    if photo_format is PhotoFormat.HEIF:
+        # The decoder refuses images of another depth than declared.
+        sample_bytes = 2 if image.info.get("bit_depth", 8) > 8 else 1
+        return samples * 2 * sample_bytes
+    return 0
+
+
+def _is_deep_avif(data: bytes) -> bool:
+    """Whether an image in the file, or a part of one, has more than 8 bits."""
+    flags = [data[box.end()] for box in _AV1_HEADER.finditer(data, 0, BOXES_BYTES)]
+    return not flags or any(flag & _HIGH_BIT_DEPTH for flag in flags)
+
+
+_AV1_HEADER, _HIGH_BIT_DEPTH = re.compile(rb"av1C\x81.(?=.)", re.DOTALL), 0x40
+_STREAMED = {PhotoFormat.PNG, PhotoFormat.GIF, PhotoFormat.BMP}
+"""Formats that Pillow reads in small blocks. Decoders of the others get a copy of the file; raw TIFF is read by strips."""
+_DISPOSES = 2
+_RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
+"""Pillow decodes run lengths of BMP in Python: to a growing array, which is copied."""
+
+
+# --- JPEG ---
+
+_BLOCK = 8
+_COEFFICIENT_BYTES = 2
+_JPEG_ROW_BYTES = 32
+"""Per pixel of the width, component, and vertical sampling factor: rows of blocks, before and after their upsampling."""
+
+
+def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -> int:
+    """Rows of blocks; the coefficients of the whole image, at its full size, if they are in more than one scan."""
+    width, height = full_size
+    across = max((horizontal for _, horizontal, _, _ in image.layer), default=1) or 1
+    down = max((vertical for _, _, vertical, _ in image.layer), default=1) or 1
+    rows = width * len(image.layer) * down * _JPEG_ROW_BYTES
+    if "progressive" not in image.info and components_of_first_scan(data) == len(image.layer):
+        return rows
+    # A component has whole blocks for all of the units that the image consists of.
+    units = ceil(width / across / _BLOCK) * ceil(height / down / _BLOCK)
+    blocks = units * sum(horizontal * vertical for _, horizontal, vertical, _ in image.layer)
+    return rows + blocks * _BLOCK**2 * _COEFFICIENT_BYTES
+
+
+# --- TIFF ---
+
+_PHOTOMETRIC, _YCBCR = 262, 6
+_CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
+"""Sizes of a part that decoders of libtiff take beside it: what was decoded last, WebP's pixels, JPEG's coefficients."""
+_JPEG_LIMIT_BYTES = 100 * 2**20
+"""libtiff refuses JPEGs that need more for their coefficients."""
+
+
+def _tiff_bytes(image: TiffImageFile) -> int:
+    """One strip or tile as it is decoded, and the upright copy of a rotated image."""
+    part, compression = decoded_at_once(image), image.info["compression"]
+    codec_bytes = part.size_bytes * _CODEC_PARTS.get(compression, 0)
+    if compression == "jpeg":
+        codec_bytes = min(codec_bytes, _JPEG_LIMIT_BYTES)
+    needed = part.size_bytes + codec_bytes
+    if image.tag_v2.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
+        needed = part.size_bytes * part.planes + pixel_bytes("RGBA", part.width, part.height)
+    is_rotated: bool = image.tag_v2.get(ORIENTATION, 1) != 1
+    return needed + is_rotated * pixel_bytes(image.mode, *image.size)

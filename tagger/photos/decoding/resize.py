@@ -5,7 +5,7 @@ import math
 from PIL import Image
 
 from tagger.photos.decoding.colours import scalable, scalable_bytes
-from tagger.photos.decoding.decoder_memory import mode_bytes
+from tagger.photos.decoding.memory import mode_bytes
 
 Box = tuple[float, float, float, float]
 

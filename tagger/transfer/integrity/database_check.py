@@ -1,19 +1,273 @@
-"""The integrity check of a database: the file, the values of every row, and what rows say about each other."""
+"""The integrity check of a database: the file, the values of every row, and what rows say about each other.
 
+Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, slugs, and the kept numbers of photos of each
+landmark and month.
+"""
+
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqlalchemy import Connection, Row, Table, select, text
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.stored_rows import stored_rows
-from tagger.database.tables import metadata
-from tagger.transfer.integrity.count_checks import count_problems
-from tagger.transfer.integrity.cross_checks import PROBLEMS_SHOWN, cross_problems
+from tagger.database.enums import JobState, Outcome
+from tagger.database.row_counts import stored_rows
+from tagger.database.tables import (
+    changed_blocks,
+    chunks,
+    classifiers,
+    contents,
+    embeddings,
+    job_items,
+    jobs,
+    landmarks,
+    metadata,
+    model_labels,
+    models,
+    photos,
+    tags,
+    taught_tags,
+)
+from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, image_blocks
+from tagger.library.teaching.classifiers import stored_bytes as classifier_bytes
+from tagger.library.teaching.embeddings import stored_bytes as embedding_bytes
+from tagger.model.artifact import Manifest
 from tagger.transfer.integrity.rows import ROWS, describe_error, row_columns, row_validator
+
+WRONG_COUNTS = "the kept numbers of photos are wrong; correct them with: tagger db recount"
+
+
+def count_problems(database: Database) -> Iterator[str]:
+    """Yield a line if kept numbers are wrong. Blocks that wait to be counted again are not compared."""
+    with database.snapshot() as connection:
+        if not all(
+            _blocks_are_right(connection, kept) and _totals_are_sums(connection, kept) for kept in KEPT
+        ):
+            yield WRONG_COUNTS
+
+
+def _blocks_are_right(connection: Connection, kept: KeptNumbers) -> bool:
+    marked = set(connection.scalars(select(changed_blocks.c.block).distinct()))
+    in_table = connection.scalars(select(kept.of_blocks.c.block).distinct())
+    return all(
+        count_block(connection, kept, block) == kept.in_blocks(connection, kept.of_blocks.c.block == block)
+        for block in sorted({*image_blocks(connection), *in_table} - marked)
+    )
+
+
+def _totals_are_sums(connection: Connection, kept: KeptNumbers) -> bool:
+    return kept.in_blocks(connection, true()) == kept.in_all(connection)
+
+
+PROBLEMS_SHOWN = 100
+"""The limit per kind of problem."""
+
+
+def cross_problems(connection: Connection) -> Iterator[str]:
+    """Yield a line per problem."""
+    yield from _chunk_problems(connection)
+    yield from _job_problems(connection)
+    yield from _item_problems(connection)
+    yield from _pair_problems(connection)
+    yield from _content_problems(connection)
+    yield from _label_problems(connection)
+    yield from _embedding_problems(connection)
+    yield from _taught_problems(connection)
+    yield from _landmark_problems(connection)
+    yield from _version_problems(connection)
+
+
+def _chunk_problems(connection: Connection) -> Iterator[str]:
+    """A chunk's counts must be those of its items. Items of a cancelled chunk, and those that were removed, are not checked."""
+    counted = [
+        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
+        for outcome in Outcome
+        if outcome is not Outcome.CANCELLED
+    ]
+    in_chunk = and_(
+        job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
+    )
+    totals = (
+        select(chunks, func.count(job_items.c.position).label("item_count"), *counted)
+        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id).outerjoin(job_items, in_chunk))
+        .where(chunks.c.first >= jobs.c.items_removed)
+        .group_by(chunks.c.job_id, chunks.c.chunk)
+        .subquery()
+    )
+    summed = sum((totals.c[outcome.value] for outcome in Outcome), literal(0))
+    size = totals.c.last - totals.c.first + 1
+    wrong = or_(
+        totals.c.item_count != size,
+        *(
+            totals.c[outcome.value] != totals.c[f"has_{outcome}"]
+            for outcome in Outcome
+            if outcome is not Outcome.CANCELLED
+        ),
+        and_(totals.c.done == true(), summed != size),
+    )
+    for row in connection.execute(
+        select(totals.c.job_id, totals.c.chunk).where(wrong).limit(PROBLEMS_SHOWN)
+    ).all():
+        yield f"job {row.job_id}, chunk {row.chunk}: its counts do not match its items"
+
+
+def _job_problems(connection: Connection) -> Iterator[str]:
+    """A scanned job's total must be the number of its items, and its chunks must cover them."""
+    items = select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
+    covered = (
+        select(func.coalesce(func.sum(chunks.c.last - chunks.c.first + 1), 0))
+        .where(chunks.c.job_id == jobs.c.id)
+        .scalar_subquery()
+    )
+    unfinished = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done != true())
+    wrong = or_(
+        jobs.c.total != items + jobs.c.items_removed,
+        jobs.c.total != covered,
+        and_(jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)), unfinished),
+    )
+    query = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
+    for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
+        yield f"job {number}: its total or state does not match its chunks"
+
+
+def _item_problems(connection: Connection) -> Iterator[str]:
+    """Each item is of a job. PostgreSQL does not check it."""
+    numbers = _job_numbers_of_items().subquery()
+    unknown = ~exists().where(jobs.c.id == numbers.c.job_id)
+    query = select(numbers.c.job_id).where(unknown).order_by(numbers.c.job_id).limit(PROBLEMS_SHOWN)
+    for number in connection.scalars(query).all():
+        yield f"job {number}: there are photos of it, but no such job"
+
+
+def _job_numbers_of_items() -> Select[int]:
+    """The jobs that have items, one look at the index for each."""
+    first = select(func.min(job_items.c.job_id).label("job_id")).cte("numbers", recursive=True)
+    after = select(func.min(job_items.c.job_id)).where(job_items.c.job_id > first.c.job_id)
+    numbers = first.union_all(select(after.scalar_subquery()).where(first.c.job_id.is_not(None)))
+    return select(numbers.c.job_id).where(numbers.c.job_id.is_not(None))
+
+
+def _pair_problems(connection: Connection) -> Iterator[str]:
+    """A RAW file that is one photo with its JPEG has no image, and its JPEG is a photo of the same root."""
+    primary = photos.alias("primary")
+    is_photo = primary.c.primary_id.is_(None) & (primary.c.root_id == photos.c.root_id)
+    query = (
+        select(photos.c.id)
+        .join(primary, primary.c.id == photos.c.primary_id)
+        .where(~is_photo | photos.c.content_id.is_not(None))
+        .order_by(photos.c.id)
+    )
+    for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
+        yield f"photo {number}: it is joined with a file that cannot stand for it, or has an image of its own"
+
+
+def _content_problems(connection: Connection) -> Iterator[str]:
+    """A content's outcome is `tagged` exactly if it has an accepted tag."""
+    accepted = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
+    wrong = or_(
+        and_(contents.c.outcome == Outcome.TAGGED, ~accepted),
+        and_(or_(contents.c.outcome.is_(None), contents.c.outcome != Outcome.TAGGED), accepted),
+    )
+    query = select(contents.c.digest).where(wrong).order_by(contents.c.id).limit(PROBLEMS_SHOWN)
+    for digest in connection.scalars(query).all():
+        yield f"image {digest}: its outcome does not match its tags"
+
+
+def _label_problems(connection: Connection) -> Iterator[str]:
+    """The labels of a model are those of its manifest, in the same order, with its landmarks or those they were merged into."""
+    labels = (
+        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
+        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+        .order_by(model_labels.c.position)
+    )
+    for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
+        manifest = Manifest.model_validate(model.manifest)
+        stored = connection.execute(labels.where(model_labels.c.model_id == model.id)).all()
+        are_same = len(stored) == len(manifest.labels) and all(
+            (row.position, row.label) == (position, label.label)
+            and label.slug in (row.slug, *row.merged_slugs)
+            for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
+        )
+        if not are_same:
+            yield f"model {model.name}: its labels are not those of its manifest"
+
+
+def _embedding_problems(connection: Connection) -> Iterator[str]:
+    """The embeddings and classifiers of a model have its dimension."""
+    for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
+        embedding = Manifest.model_validate(model.manifest).embedding
+        sizes = (
+            (embeddings, 0 if embedding is None else embedding_bytes(embedding.dimension)),
+            (classifiers, 0 if embedding is None else classifier_bytes(embedding.dimension)),
+        )
+        for table, size in sizes:
+            wrong = exists().where(table.c.model_id == model.id, func.length(table.c.data) != size)
+            if connection.scalar(select(wrong)):
+                yield f"model {model.name}: its {table.name} have another dimension than it has"
+
+
+def _taught_problems(connection: Connection) -> Iterator[str]:
+    """An embedding is of the model that classified its image, a taught tag follows from an embedding and a classifier."""
+    is_classified = exists().where(
+        contents.c.id == embeddings.c.content_id, contents.c.model_id == embeddings.c.model_id
+    )
+    foreign = select(embeddings.c.content_id).where(~is_classified)
+    has_embedding = exists().where(
+        embeddings.c.content_id == taught_tags.c.content_id, embeddings.c.model_id == taught_tags.c.model_id
+    )
+    has_classifier = exists().where(
+        classifiers.c.landmark_id == taught_tags.c.landmark_id,
+        classifiers.c.model_id == taught_tags.c.model_id,
+    )
+    unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
+    for query, problem in (
+        (foreign, "its embedding is not of the model that classified it"),
+        (unfounded, "it has a taught tag without an embedding or without what was learned"),
+    ):
+        digests = select(contents.c.digest).where(contents.c.id.in_(query)).order_by(contents.c.id)
+        for digest in connection.scalars(digests.limit(PROBLEMS_SHOWN)).all():
+            yield f"image {digest}: {problem}"
+    for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
+        later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
+        for name in connection.scalars(select(models.c.name).where(later).order_by(models.c.name)).all():
+            yield f"model {name}: its {table.name} are of a later version than what was taught"
+
+
+def _landmark_problems(connection: Connection) -> Iterator[str]:
+    """A slug, also one of a merged landmark, names one landmark."""
+    counts = Counter(
+        slug
+        for row in connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))
+        for slug in (row.slug, *row.merged_slugs)
+    )
+    yield from (f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1)
+
+
+def _version_problems(connection: Connection) -> Iterator[str]:
+    """A file counts as classified only if its image is: otherwise it would neither be listed as waiting nor as classified."""
+    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    query = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
+    for number in connection.scalars(query.order_by(photos.c.id).limit(PROBLEMS_SHOWN)).all():
+        yield f"photo {number}: its file counts as classified, and its image is not"
+
 
 NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from tagger.database.enums import JobKind, Outcome
 from tagger.errors import ScheduleInvalid
-from tagger.jobs.enqueue.cron import check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.job_options import check_job_options
+from tagger.jobs.enqueue.schedule_windows import check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.schedules import backfill_from_schedule
 from tagger.model.artifact import Manifest
 from tagger.photos.object_paths import is_object_address

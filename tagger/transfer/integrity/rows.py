@@ -1,6 +1,6 @@
 """The rows of each exported table: the type of every column, and what the columns of a row say about each other.
 
-Rows come from an export as JSON, or from the database. What refers to other rows is checked in SQL (see cross_checks).
+Rows come from an export as JSON, or from the database. What refers to other rows is checked in SQL (see database_check).
 """
 
 from collections.abc import Callable, Mapping

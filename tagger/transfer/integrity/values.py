@@ -31,7 +31,7 @@ from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
 from tagger.library.verdicts import VerdictKind
 from tagger.metadata.splices import check_inverse
 from tagger.photos.origin import PhotoOrigin
-from tagger.system.slugs import SLUG_PATTERN
+from tagger.system.names import SLUG_PATTERN
 
 _MOST = 10**9
 """Sums and differences of counts have to fit PostgreSQL's 32-bit integers."""

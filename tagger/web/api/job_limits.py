@@ -13,7 +13,7 @@ from tagger.jobs.enqueue.backfill import Backfill
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.retry import has_failures_outside
 from tagger.ledger.failures import FailureFilter
-from tagger.ledger.job_facts import count_open_jobs
+from tagger.ledger.progress import count_open_jobs
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders
 

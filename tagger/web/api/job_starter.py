@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill

@@ -15,6 +15,7 @@ from tagger.library.catalog.landmark_edits import (
     edit_landmark,
 )
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     csv_parts,
@@ -27,7 +28,6 @@ from tagger.library.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
-from tagger.library.query.landmark_counts import LandmarkCount, landmark_counts
 from tagger.model.artifact import Extent
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router

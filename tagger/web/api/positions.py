@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from tagger.library.query.documents import position_cell_document
-from tagger.library.query.position_cells import FINEST_DEGREES, merge_cells, position_cells
+from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.state import State

@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.library.catalog.landmarks import Landmark
-from tagger.library.catalog.model_landmarks import landmarks_of_labels
 from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.documents import failed_prediction_document, prediction_document
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoBytes

@@ -11,13 +11,12 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.documents import photo_document
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.teaching.documents import taught_document
 from tagger.library.teaching.evidence import load_embeddings
 from tagger.library.teaching.examples import Example, examples_by_id
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page
-from tagger.library.teaching.teaching import taught_state, update_taught
+from tagger.library.teaching.teaching import taught_document, taught_state, update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber

@@ -9,7 +9,7 @@ from functools import partial
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.people.grants import Grant
 from tagger.people.sessions import record_use
 from tagger.web.http.forwarded import Client

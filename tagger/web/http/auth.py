@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from tagger.database.actor import Actor
 from tagger.database.connection import Database
-from tagger.database.errors import DatabaseError
+from tagger.database.retry import DatabaseError
 from tagger.people.grants import Grant, Role
 from tagger.people.proxied_users import proxied_grant
 from tagger.people.sessions import (

@@ -15,26 +15,25 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.database.errors import DatabaseError, outage
+from tagger.database.retry import DatabaseError, outage
 from tagger.people.grants import Grant
 from tagger.people.oidc.registration import CALLBACK_PATH, START_PATH
-from tagger.web.http.access import AccessPolicy
-from tagger.web.http.attempt_limiter import TooManyAttempts
+from tagger.web.http.access import SAFE_METHODS, AccessPolicy, refusal
+from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
 from tagger.web.http.auth import Authenticator, UserRefused, actor_of
-from tagger.web.http.body_limits import (
+from tagger.web.http.error_responses import error_response
+from tagger.web.http.forwarded import Client, client_of
+from tagger.web.http.limits import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,
+    OPEN_BYTES,
+    SMALL_BYTES,
     BodyLimit,
+    ClientLimits,
     limit_body,
     too_large_text,
 )
-from tagger.web.http.error_responses import error_response
-from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
-from tagger.web.http.permissions import SAFE_METHODS, refusal
-from tagger.web.http.response_headers import add_headers
-from tagger.web.http.responses import send_in_blocks
-from tagger.web.http.visitors import VISITOR, is_for_visitors
+from tagger.web.http.responses import add_headers, send_in_blocks
 
 log = logging.getLogger(__name__)
 

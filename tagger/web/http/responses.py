@@ -1,16 +1,90 @@
-"""Responses: JSON as the command line writes it, and streams of any length."""
+"""Responses: JSON as the command line writes it, streams of any length, headers, and HEAD for every address that answers GET.
+
+The headers say what browsers may do with a response, and how long it may be cached. Routes need to know nothing of HEAD: what would
+follow the headers is not created, so a download of a million rows ends with its first.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
+from anyio import CancelScope
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import Message, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.library.query.documents import json_default
 from tagger.web.http.auth import while_authenticated
+
+
+class HeadRequests:
+    """Passes a HEAD request on as GET, and ends it after the headers of the response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        with CancelScope() as rest:
+
+            async def send_head(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b""})
+                    rest.cancel()
+
+            await self._app({**scope, "method": "GET"}, receive, send_head)
+
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def policy_with_tiles(url: str) -> str:
+    """Return the policy of a page whose map loads tiles from another server."""
+    origin = "/".join(url.split("/", 3)[:3])
+    return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", f"connect-src 'self' {origin}")
+
+
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "x-robots-tag": "noindex",
+}
+
+
+def add_headers(scope: Scope, send: Send) -> Send:
+    """Return a `send` that adds the headers which a response does not set itself."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", _cache_control(scope, message["status"]))
+        await send(message)
+
+    return send_with_headers
+
+
+def _cache_control(scope: Scope, status: int) -> str:
+    if not scope["path"].startswith("/static/") or status >= HTTPStatus.BAD_REQUEST:
+        return "private, no-store"
+    # An address with a digest in it (see `templates.asset`) always means the same content.
+    return "public, max-age=31536000, immutable" if scope["query_string"].startswith(b"v=") else "no-cache"
+
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv; charset=utf-8"

@@ -11,8 +11,7 @@ from markupsafe import Markup, escape
 
 from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
 from tagger.people.grants import Grant
-from tagger.system.number_format import duration, percent, share, size
-from tagger.system.time_format import day_text, moment_text
+from tagger.system.text_format import day_text, duration, moment_text, percent, share, size
 from tagger.web.http.form_fields import MOST_PHOTOS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from tagger.errors import DISK_FULL_ERRNOS
-from tagger.web.http.body_limits import CLOSE_CONNECTION
+from tagger.web.http.limits import CLOSE_CONNECTION
 
 SPOOL_BYTES = 2**20
 """Smaller photos are not written to disk."""

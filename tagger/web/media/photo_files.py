@@ -11,8 +11,7 @@ from typing import BinaryIO
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, PhotoFailure
 from tagger.library.query.stored_photos import StoredPhoto
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
-from tagger.photos.folders import open_photo
-from tagger.photos.mounts import MountState, check_mount
+from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import ObjectSource, find_object
 

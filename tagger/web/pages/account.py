@@ -1,4 +1,7 @@
-"""The account of the person or token that is signed in: role, password, sessions. Part of the application only where people sign in."""
+"""The account of the person or token that is signed in: role, password, sessions. Part of the application only where people sign in.
+
+A session's browser is named in words, from what it says of itself (User-Agent).
+"""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -9,15 +12,44 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.people.attempts import AttemptsUsedUp
 from tagger.people.grants import Grant
-from tagger.people.open_sessions import end_open_session, list_sessions
 from tagger.people.passwords import PasswordRefused
+from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.sign_in import check_user
 from tagger.people.users import find_user, set_password
 from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render
-from tagger.web.pages.browser_names import browser_name
 from tagger.web.pages.sign_in import HASH_LIMITER
 from tagger.web.state import AppState, State
+
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+"""Signs and names. An earlier sign counts: most browsers also name those that they resemble."""
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def browser_name(user_agent: str | None) -> str:
+    """Return the browser and its system, like `Firefox on Linux`."""
+    text = user_agent or ""
+    browser = next((name for sign, name in _BROWSERS if sign in text), "Unknown browser")
+    system = next((name for sign, name in _SYSTEMS if sign in text), None)
+    return browser if system is None else f"{browser} on {system}"
+
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

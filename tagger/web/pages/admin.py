@@ -11,13 +11,13 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
 from tagger.people.identities import link_user, unlink_user
-from tagger.people.open_sessions import end_open_session, list_sessions
 from tagger.people.passwords import generate_password
+from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
-from tagger.web.http.page_texts import page_text
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
-from tagger.web.pages.browser_names import browser_name
+from tagger.web.pages.account import browser_name
 from tagger.web.pages.sign_in import HASH_LIMITER
 from tagger.web.state import AppState, State
 

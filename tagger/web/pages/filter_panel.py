@@ -24,8 +24,8 @@ from tagger.library.query.filter_words import (
 )
 from tagger.library.query.options import PhotoQuery
 from tagger.photos.object_paths import parse_path
-from tagger.system.number_format import number_text
-from tagger.web.http.page_texts import page_text
+from tagger.system.text_format import number_text
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import check_options, params_or_error, raw_params, score_choices

@@ -26,8 +26,8 @@ from tagger.web.api.folders import (
 from tagger.web.api.job_limits import WriteMode, write_modes
 from tagger.web.api.job_requests import BackfillRequest, Key
 from tagger.web.api.job_starter import Starter, TaggingOptions
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_views import SCOPE_TEXTS
 from tagger.web.state import AppState, State

@@ -14,7 +14,7 @@ from tagger.jobs.enqueue.tag_jobs import tag_job_paths
 from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.photos.paths import printable_path
-from tagger.system.number_format import number_text, percent, share
+from tagger.system.text_format import number_text, percent, share
 from tagger.web.api.status import Status
 
 MAX_FOLDERS = 2

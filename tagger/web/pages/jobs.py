@@ -16,20 +16,19 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.cron import explain_cron
+from tagger.jobs.enqueue.schedule_windows import explain_cron
 from tagger.jobs.enqueue.schedules import Schedule, list_schedules
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
-from tagger.ledger.job_facts import job_options
-from tagger.ledger.progress import JobProgress, list_older_jobs
+from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.system.number_format import number_text
+from tagger.system.text_format import number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import start_retry, waiting_reason
 from tagger.web.api.status import JOBS_SHOWN, Status, one_job, read_status
-from tagger.web.http.page_texts import page_text
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view
 from tagger.web.pages.job_forms import folder_choices
@@ -43,7 +42,7 @@ from tagger.web.pages.job_views import (
     time_text,
     worker_text,
 )
-from tagger.web.pages.landmark_names import landmark_name
+from tagger.web.pages.landmark_rows import landmark_name
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

@@ -1,14 +1,27 @@
-"""View model of a photo's landmarks: the top-k of the model and taught landmarks, with verdicts."""
+"""View model of a photo's landmarks: the top-k of the model and taught landmarks, with verdicts and names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tagger.database.connection import Database
+from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
+from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE
 from tagger.web.headlines import headline
 from tagger.web.pages.tiles import landmark_address
+
+
+def landmark_name(database: Database, landmark: str) -> str:
+    """Return the name of a landmark that is given by slug or name; the text itself if there is no such landmark now."""
+    try:
+        with database.read() as connection:
+            return find_landmark(connection, landmark).display_name
+    except (LandmarkNotFound, LandmarkAmbiguous):
+        return landmark
+
 
 STATE_TEXTS = {
     "confirmed": "confirmed",

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database
-from tagger.ledger.job_facts import count_open_jobs
+from tagger.ledger.progress import count_open_jobs
 from tagger.library.catalog.landmarks import all_landmarks, normalize_name
+from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.covers import Cover
-from tagger.library.query.landmark_counts import LandmarkCount
 from tagger.library.query.stored_photos import has_photos
 from tagger.library.search.suggestions import Kind
 from tagger.web.api.search import Lists, suggestion_document

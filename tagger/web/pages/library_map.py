@@ -7,12 +7,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.library.catalog.landmarks import normalize_name
-from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.options import BoundingBox, parse_box
-from tagger.library.query.position_cells import PositionCell
+from tagger.library.query.position_clusters import PositionCell
 from tagger.library.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
-from tagger.web.http.response_headers import policy_with_tiles
+from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.library import Text, download_links
 from tagger.web.pages.map_clusters import extent_of, live_map

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from tagger.library.query.options import BoundingBox
-from tagger.library.query.position_cells import PositionCell
-from tagger.library.query.trip_path import PathPoint
+from tagger.library.query.position_clusters import PositionCell
+from tagger.library.query.trip_summaries import PathPoint
 
 _DECIMALS = 5
 """About a metre."""

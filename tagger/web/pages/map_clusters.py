@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from tagger.library.query.options import BoundingBox, parse_box
-from tagger.library.query.position_cells import PositionCell
 from tagger.library.query.position_clusters import (
+    PositionCell,
     PositionCluster,
     cells_within,
     cluster_cells,
     needs_fine_cells,
 )
-from tagger.library.query.trip_path import PathPoint, trip_path
+from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.find import find_trip
 from tagger.settings import Settings
 from tagger.web.http.query_params import QueryParams

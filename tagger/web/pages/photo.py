@@ -18,7 +18,7 @@ from tagger.errors import (
     LandmarkSlugTaken,
     TaggerError,
 )
-from tagger.ledger.job_facts import open_job_of_photo
+from tagger.ledger.progress import open_job_of_photo
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
@@ -36,13 +36,12 @@ from tagger.library.verdicts import (
 from tagger.photos.object_paths import parse_path
 from tagger.web.api.verdicts import default_person
 from tagger.web.headlines import NOT_A_LANDMARK
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
-from tagger.web.pages.landmark_names import landmark_name
-from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
+from tagger.web.pages.landmark_rows import LandmarkRow, landmark_name, landmark_rows, photo_headline
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, photos_name

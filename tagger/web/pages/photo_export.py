@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from tagger.library.query.documents import json_list_parts, photo_csv_parts, photo_document
-from tagger.library.query.photos_by_id import photos_by_id
+from tagger.library.query.stored_photos import photos_by_id
 from tagger.web.http.form_fields import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES

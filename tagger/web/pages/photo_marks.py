@@ -6,7 +6,7 @@ Photos that are near each other share a mark, so that a map has few. Photos that
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tagger.library.query.position_cells import PositionCell, merge_cells
+from tagger.library.query.position_clusters import PositionCell, merge_cells
 from tagger.web.http.query_params import QueryParams
 from tagger.web.pages.world_map import MapView, project
 

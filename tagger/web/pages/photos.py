@@ -21,8 +21,9 @@ from tagger.errors import (
     QueryInvalid,
     TripNotFound,
 )
+from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.month_photos import NO_MONTH
+from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.filter_words import (
     WHICH,
@@ -31,12 +32,11 @@ from tagger.library.query.filter_words import (
     selects_with_landmark,
 )
 from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.landmark_counts import LandmarkCount
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.names import share_name
-from tagger.web.http.page_texts import page_text
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import check_options, filter_chips, params_or_error, raw_params

@@ -22,7 +22,7 @@ from tagger.library.teaching.review import (
     next_to_review,
 )
 from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
-from tagger.system.number_format import percent
+from tagger.system.text_format import percent
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.templates import render

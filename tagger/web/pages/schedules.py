@@ -12,12 +12,12 @@ from pydantic import Field
 
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue import schedules as service
-from tagger.jobs.enqueue.cron import explain_cron, local_zone, next_due
+from tagger.jobs.enqueue.schedule_windows import explain_cron, local_zone, next_due
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import BackfillForm, folder_choices, validate, write_choices
 from tagger.web.pages.job_views import SCOPE_TEXTS

@@ -20,10 +20,15 @@ from tagger.errors import (
 )
 from tagger.library.shares.links import Share, ShareState, find_share
 from tagger.library.shares.photos import SharedPhotos
-from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
+from tagger.web.http.attempt_limiter import (
+    RETRY_AFTER_S,
+    SHARES,
+    AttemptLimiter,
+    TooManyAttempts,
+    TooManyVisitors,
+    VisitorLimiter,
+)
 from tagger.web.http.secure_cookies import is_by_https
-from tagger.web.http.visitor_limiter import RETRY_AFTER_S, TooManyVisitors, VisitorLimiter
-from tagger.web.http.visitors import SHARES
 from tagger.web.state import AppState, State
 
 COOKIE_S = 7 * 24 * 3600

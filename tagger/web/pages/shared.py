@@ -17,9 +17,9 @@ from tagger.library.query.find import find_tagged_page
 from tagger.library.query.neighbours import find_surrounding
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.shares.links import Share
+from tagger.web.http.attempt_limiter import LINKS, SHARES
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
-from tagger.web.http.visitors import LINKS, SHARES
 from tagger.web.pages.landmark_rows import landmark_rows
 from tagger.web.pages.photo import shown_position
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months

@@ -12,8 +12,8 @@ from tagger.library.query.neighbours import find_surrounding
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.web.api import photo_images
+from tagger.web.http.attempt_limiter import SHARES
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.visitors import SHARES
 from tagger.web.media.thumbnails import ThumbnailSize
 from tagger.web.pages.photos import After
 from tagger.web.pages.share_visits import SharedRoute, VisitedPhoto, VisitedShare

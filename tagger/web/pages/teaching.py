@@ -13,7 +13,7 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.teaching.teaching import update_taught
 from tagger.web.api.teaching import similar_photos
-from tagger.web.http.page_texts import page_text
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photo import PhotoNumber

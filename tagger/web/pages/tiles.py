@@ -7,12 +7,11 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.database.connection import Database
+from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.covers import Cover
-from tagger.library.query.landmark_counts import LandmarkCount
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import count_copies
-from tagger.system.number_format import percent
-from tagger.system.time_format import moment_text
+from tagger.system.text_format import moment_text, percent
 from tagger.web.headlines import guess_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.media.thumbnails import thumbnail_size

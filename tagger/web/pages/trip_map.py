@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from tagger.library.query.trip_path import PathPoint
+from tagger.library.query.trip_summaries import PathPoint
 from tagger.library.trips.names import VisitedPlace
 from tagger.system.geo import distance_km
 from tagger.web.pages import world_map

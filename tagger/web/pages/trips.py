@@ -9,10 +9,9 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.library.query.stored_photos import has_photos
-from tagger.library.query.trip_path import trip_path
-from tagger.library.query.trip_summaries import TripLandmark, TripSummary, trip_summary
+from tagger.library.query.trip_summaries import TripLandmark, TripSummary, trip_path, trip_summary
 from tagger.web.http.query_params import QueryParams
-from tagger.web.http.response_headers import policy_with_tiles
+from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.live_trip import trip_bounds
 from tagger.web.pages.map_clusters import live_map

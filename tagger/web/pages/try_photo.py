@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from tagger.errors import PhotoFailed
-from tagger.library.catalog.model_landmarks import landmarks_of_labels
+from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.stored_photos import has_photos
 from tagger.web.api.predict import classify
 from tagger.web.http.templates import render

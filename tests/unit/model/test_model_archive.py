@@ -19,8 +19,7 @@ from tagger.library.catalog.registered_models import check_model_file
 from tagger.model import model_archive
 from tagger.model.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
 from tagger.model.model_archive import checked_archive
-from tagger.model.model_definitions import ProgramRefused
-from tagger.model.model_language import FIXED_KEYWORDS, KEYWORDS, OPERATORS
+from tagger.model.model_definitions import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"

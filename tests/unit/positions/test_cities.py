@@ -14,7 +14,7 @@ from support.examples import examples
 
 from tagger.library.positions import cities
 from tagger.library.positions.cities import City, nearest_cities, utc_offset_s
-from tagger.library.positions.nearest import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions.neighbours import chords_km, nearest_discs, unit_vectors
 from tagger.system.geo import distance_km
 
 LANDMARKS = list(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.catalog.landmark_reaches import REACHES_KM
-from tagger.library.positions.odds import (
+from tagger.library.catalog.landmarks import REACHES_KM
+from tagger.library.positions.tag_odds import (
     LEAST,
     LEAST_SCORE,
     MOST,

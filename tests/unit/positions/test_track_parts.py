@@ -11,7 +11,7 @@ from support.examples import examples
 from support.gpx_files import Point, walk
 
 from tagger.library.positions.gpx import PointCounts, Points, SegmentPiece
-from tagger.library.positions.track_parts import PART_POINTS, PART_S, are_too_fast, divide_track
+from tagger.library.positions.tracks import PART_POINTS, PART_S, are_too_fast, divide_track
 
 
 def divide(*segments: Iterable[Point], piece: int = 1000) -> tuple[list[Points], PointCounts]:

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from tagger.library.query.city_counts import CityCount
-from tagger.library.query.file_names import NamedFile
-from tagger.library.query.folder_counts import FolderCount
-from tagger.library.query.landmark_counts import LandmarkCount
+from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.library.query.path_ranges import NamedFile
 from tagger.library.search.suggestions import (
     MOST,
     Kind,

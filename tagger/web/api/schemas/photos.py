@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from tagger.library.query.details import Failure, LastJob, MetadataWrite, Verdict
-from tagger.library.query.position_evidence import PositionEvidence
+from tagger.library.query.details import Failure, LastJob, MetadataWrite, PositionEvidence, Verdict
 from tagger.library.query.tagged_photos import Position, Tag
 from tagger.library.query.trip_summaries import TripLandmark
 from tagger.library.trips.names import VisitedPlace

@@ -1,4 +1,7 @@
-"""Numbers as the page shows them; templates use these functions as filters."""
+"""Numbers and times as people read them; templates use these functions as filters."""
+
+from calendar import month_name
+from datetime import date, datetime
 
 _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
@@ -34,3 +37,13 @@ def size(size_bytes: int) -> str:
         if size_bytes >= unit_bytes:
             return f"{size_bytes // unit_bytes}{_THIN}{unit}"
     return f"{size_bytes}{_THIN}{'byte' if size_bytes == 1 else 'bytes'}"
+
+
+def day_text(day: date) -> str:
+    """`3 June 2024`."""
+    return f"{day.day} {month_name[day.month]} {day.year}"
+
+
+def moment_text(time: datetime) -> str:
+    """`3 June 2024, 14:05`."""
+    return f"{day_text(time)}, {time:%H:%M}"

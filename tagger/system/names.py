@@ -1,9 +1,23 @@
-"""Slugs: the ASCII identifiers of landmarks, derived from their names by one rule; and what is no part of a name."""
+"""Names of landmarks: language tags, the choice of a name by language, and slugs."""
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from blake3 import blake3
+
+LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
+"""A language tag, like `de` or `zh-Hant` (BCP 47)."""
+
+
+def name_in_language(name: str, names: Mapping[str, str], language: str | None) -> str:
+    """The name in a language: for `de-AT` that of `de-AT`, else of `de`, else `name`."""
+    while language:
+        if language in names:
+            return names[language]
+        language = language.rpartition("-")[0]
+    return name
+
 
 SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _UNDECOMPOSED = str.maketrans(

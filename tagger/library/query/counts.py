@@ -1,0 +1,168 @@
+"""Numbers of photos by landmark, folder and city."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Self
+
+from sqlalchemy import ColumnElement, func, select
+
+from tagger.database.column_parts import folder_of
+from tagger.database.connection import Database
+from tagger.database.tables import PRESENT, job_items, photos, positions
+from tagger.library.catalog.kept_counts import kept_photos_by_landmark
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
+from tagger.library.catalog.roots import RootPaths, list_roots
+from tagger.library.query.position_clusters import PositionCell
+
+
+@dataclass(frozen=True)
+class LandmarkCount:
+    """A landmark, by its slug, and the number of photos with it as an accepted tag after verdicts. Each copy counts.
+
+    `other_names` are all its names but the one that is shown. `own`: no registered model knows it, a person added it.
+    """
+
+    landmark: str
+    name: str
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    photos: int
+    other_names: tuple[str, ...]
+    own: bool
+
+    @classmethod
+    def of(cls, landmark: Landmark, photos: int) -> Self:
+        """The count of a landmark."""
+        return cls(
+            landmark=landmark.slug,
+            name=landmark.display_name,
+            country=landmark.country,
+            region=landmark.region,
+            city=landmark.city,
+            latitude=landmark.latitude,
+            longitude=landmark.longitude,
+            photos=photos,
+            other_names=tuple(name for name in landmark.all_names if name != landmark.display_name),
+            own=landmark.own,
+        )
+
+
+def landmark_counts(
+    database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
+) -> list[LandmarkCount]:
+    """Landmarks with their number of photos, or of photos of one job; most photos first.
+
+    `include_empty`: also landmarks without photos.
+
+    Raises:
+        CountryNotFound: no landmark is in `country`.
+    """
+    with database.snapshot() as connection:
+        landmarks = (
+            all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
+        )
+        if job is None:
+            numbers = kept_photos_by_landmark(connection)
+        else:
+            numbers = photos_by_landmark(connection, _of_job(job))
+    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in landmarks)
+    selected = (count for count in counts if count.photos or include_empty)
+    return sorted(selected, key=lambda count: (-count.photos, count.landmark))
+
+
+def _of_job(job: int) -> ColumnElement[bool]:
+    """The condition for photos of a job whose files exist."""
+    of_job = photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
+    return photos.c.gone_since.is_(None) & of_job
+
+
+@dataclass(frozen=True)
+class FolderCount:
+    """A folder with photos in it or below it: its path relative to its root (empty: the root), and its whole path."""
+
+    name: str
+    path: str
+    folder: str
+    depth: int
+    photos: int
+
+
+def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
+    """All folders in order of their paths, without those whose path is not text. Reads all photos."""
+    folder = folder_of(photos.c.path)
+    query = (
+        select(photos.c.root_id, folder, func.count())
+        .where(PRESENT, photos.c.path_bytes == b"")
+        .group_by(photos.c.root_id, folder)
+    )
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+        numbers: Counter[tuple[int, str]] = Counter()
+        for root_id, path, count in connection.execute(query):
+            for each in _upwards(path.rstrip("/")):
+                numbers[root_id, each] += count
+    found = (
+        FolderCount(
+            name=PurePosixPath(path).name if path else str(roots[root_id].folder),
+            path=path,
+            folder=str(roots[root_id].folder / path),
+            depth=path.count("/") + 1 if path else 0,
+            photos=count,
+        )
+        for (root_id, path), count in numbers.items()
+    )
+    return sorted(found, key=lambda each: each.folder.split("/"))
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The folder and those that it is in, up to the root."""
+    yield path
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+@dataclass(frozen=True)
+class CityCount:
+    """A city with photos. The circle around its position, in degrees and kilometres, has all of them."""
+
+    city: str
+    region: str | None
+    country: str
+    latitude: float
+    longitude: float
+    radius_km: float
+    photos: int
+
+
+def city_counts(database: Database) -> list[CityCount]:
+    """The cities of photos, most photos first, except photos whose file is gone. Reads all positions."""
+    place = positions.c.country, positions.c.region, positions.c.city
+    latitude, longitude = positions.c.latitude, positions.c.longitude
+    query = (
+        select(
+            *place,
+            func.count().label("photos"),
+            func.min(latitude).label("south"),
+            func.max(latitude).label("north"),
+            func.min(longitude).label("west"),
+            func.max(longitude).label("east"),
+        )
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(photos.c.gone_since.is_(None), positions.c.city.is_not(None), positions.c.country.is_not(None))
+        .group_by(*place)
+    )
+    with database.read() as connection:
+        found = []
+        for row in connection.execute(query):
+            box = PositionCell(
+                "any", row.photos, row.south, row.north, row.west, row.east, row.city, row.country
+            )
+            centre = round(box.latitude, 5), round(box.longitude, 5)
+            found.append(CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos))
+    return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))
