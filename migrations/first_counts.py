@@ -70,7 +70,7 @@ END"""
 
 
 def create_triggers() -> None:
-    if _is_sqlite():
+    if is_sqlite():
         _create_sqlite_triggers()
     else:
         _create_postgresql_triggers()
@@ -136,15 +136,16 @@ def _matters(counting: str | None, columns: tuple[str, ...], differs: str) -> st
 
 
 def drop_triggers() -> None:
-    on = "" if _is_sqlite() else " ON {table}"
+    on = "" if is_sqlite() else " ON {table}"
     for table in COUNTED:
-        for name in ("insert", "delete", "update", *(["move"] if _is_sqlite() else [])):
+        for name in ("insert", "delete", "update", *(["move"] if is_sqlite() else [])):
             op.execute(f"DROP TRIGGER {table}_{name}_changes_blocks" + on.format(table=table))
     op.execute("DROP TRIGGER contents_update_changes_blocks" + on.format(table="contents"))
-    if not _is_sqlite():
+    if not is_sqlite():
         for function in FUNCTIONS:
             op.execute(f"DROP FUNCTION {function}()")
 
 
-def _is_sqlite() -> bool:
+def is_sqlite() -> bool:
+    """Whether the migration runs on SQLite."""
     return bool(op.get_bind().dialect.name == "sqlite")

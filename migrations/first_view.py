@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from migrations.first_counts import is_sqlite
+
 EFFECTIVE_TAGS = """\
 SELECT t.content_id, t.landmark_id, t.rank,
        CASE WHEN g.accepted AND NOT t.accepted THEN g.score ELSE t.score END AS score,
@@ -38,8 +40,7 @@ WHERE v.verdict = 'confirmed'
 
 
 def create() -> None:
-    sqlite = op.get_bind().dialect.name == "sqlite"
-    true, false = ("1", "0") if sqlite else ("true", "false")
+    true, false = ("1", "0") if is_sqlite() else ("true", "false")
     op.execute("CREATE VIEW effective_tags AS " + EFFECTIVE_TAGS.format(true=true, false=false))
 
 

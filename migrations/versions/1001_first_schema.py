@@ -495,7 +495,7 @@ def _create_jobs() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("job_id", "position"),
         # PostgreSQL would look up the job of each photo that a job gets, a third of the time in which they are recorded.
-        *([job] if _is_sqlite() else []),
+        *([job] if first_counts.is_sqlite() else []),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_job_items_photo_id", "job_items", ["photo_id"])
@@ -722,7 +722,3 @@ def _insert_ledger() -> None:
         "ledgers", sa.column("id", sa.Integer), sa.column("ledger_id", sa.Text), sa.column("created_at", TIME)
     )
     op.execute(ledgers.insert().values(id=1, ledger_id=str(uuid.uuid4()), created_at=datetime.now(UTC)))
-
-
-def _is_sqlite() -> bool:
-    return bool(op.get_bind().dialect.name == "sqlite")
