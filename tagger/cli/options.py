@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -263,14 +262,6 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
     if json:
         return Format.JSON
     return name or (Format.PATHS if print0 else Format.TABLE)
-
-
-def login_name() -> str | None:
-    """The default of --by; None if the user has no name, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return None
 
 
 def parse_priority(name: str) -> Priority:

@@ -33,6 +33,14 @@ def author_text(author: str | None) -> str:
     return f"{name} (command)" if door == "cli" else f"{door} {name}"
 
 
+def login_name() -> str | None:
+    """Who gives a verdict, unless another name is given; None if the user has no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
+
+
 def command_line_actor() -> Actor:
     """The user who runs this process, and its machine."""
     return Actor(f"cli {_system_user()}@{socket.gethostname()}")

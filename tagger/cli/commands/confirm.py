@@ -9,10 +9,11 @@ import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.option_groups import QueryOptions, with_option_groups
-from tagger.cli.options import Author, DryRun, Json, Photos, login_name
+from tagger.cli.options import Author, DryRun, Json, Photos
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
+from tagger.database.actor import login_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

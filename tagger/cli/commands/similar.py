@@ -17,8 +17,8 @@ from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tagger.cli.local_model import LocalModel
     from tagger.cli.session import Session
+    from tagger.jobs.processing.local_model import LocalModel
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.embeddings import Embeddings
 
@@ -120,7 +120,7 @@ class _GivenPhotos:
         from tagger.model.devices import quiet_threads
 
         quiet_threads()
-        from tagger.cli.local_model import open_local_model
+        from tagger.jobs.processing.local_model import open_local_model
 
         computed = []
         with open_local_model(self._model, self._session.settings) as model:

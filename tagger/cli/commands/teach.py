@@ -16,7 +16,7 @@ from tagger.cli.example_photos import (
     find_or_add_landmark,
     warn_of_similar_names,
 )
-from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, login_name, parse_format, query_usage
+from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format, query_usage
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of
@@ -28,6 +28,7 @@ from tagger.cli.taught_landmarks import (
     update_with_progress,
     warn_of_other_models,
 )
+from tagger.database.actor import login_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import typer
 
-from tagger.cli.local_model import open_local_model
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.errors import PhotoFailed
+from tagger.jobs.processing.local_model import open_local_model
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
 from tagger.library.catalog.registration import landmarks_of_labels

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Priority
+from tagger.database.enums import JobKind, Priority, Runner
 from tagger.database.tables import PRESENT, UNTAGGED, contents, effective_tags, embeddings, photos
 from tagger.jobs.enqueue.inference_options import inference_options
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
@@ -75,7 +75,13 @@ def count_photos(database: Database, backfill: Backfill, model_id: int, root_pat
         return connection.scalar(select(func.count()).select_from(source).where(*conditions)) or 0
 
 
-def backfill_job(database: Database, settings: Settings, backfill: Backfill, priority: Priority) -> NewJob:
+def backfill_job(
+    database: Database,
+    settings: Settings,
+    backfill: Backfill,
+    priority: Priority,
+    runner: Runner = Runner.WORKERS,
+) -> NewJob:
     """The job of a backfill, with the model and options of new jobs.
 
     Raises:
@@ -88,7 +94,7 @@ def backfill_job(database: Database, settings: Settings, backfill: Backfill, pri
     if backfill.scope is BackfillScope.TAUGHT:
         embedding_of(model_by_id(database, inference.model_id))
         kind = JobKind.COMPARE
-    return inference.new_job(kind, priority, options=options)
+    return inference.new_job(kind, priority, runner=runner, options=options)
 
 
 def record_backfill(

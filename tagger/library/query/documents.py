@@ -207,9 +207,19 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
         line.truncate()
 
 
+def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
+    """One row per tag, or one row for a photo without tags: these columns, then those of the tag and of the position."""
+    document = photo_document(photo)
+    photo_cells = [document[column] for column in columns]
+    position = document["position"] or {}
+    position_cells = [position.get(column) for column in POSITION_COLUMNS]
+    for tag in document["tags"] or [dict.fromkeys(TAG_COLUMNS)]:
+        yield [*photo_cells, *tag.values(), *position_cells]
+
+
 def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
     """Photos with these columns as CSV, one row per tag, with the photo's position at its end."""
-    rows = (row for photo in photos for row in _csv_rows(photo, columns))
+    rows = (row for photo in photos for row in photo_rows(photo, columns))
     position_columns = (f"position_{column}" for column in POSITION_COLUMNS)
     return csv_parts((*columns, *TAG_COLUMNS, *position_columns), rows)
 
@@ -235,16 +245,6 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
 
 def _tag_document(tag: Tag) -> dict[str, Any]:
     return {column: getattr(tag, column) for column in TAG_COLUMNS}
-
-
-def _csv_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
-    """One row per tag, or one row for a photo without tags."""
-    document = photo_document(photo)
-    photo_cells = [document[column] for column in columns]
-    position = document["position"] or {}
-    position_cells = [position.get(column) for column in POSITION_COLUMNS]
-    for tag in document["tags"] or [dict.fromkeys(TAG_COLUMNS)]:
-        yield [*photo_cells, *tag.values(), *position_cells]
 
 
 def _escape_formula(value: object) -> object:

@@ -1,4 +1,4 @@
-"""A model in the process of a command, for photos that are not stored."""
+"""A model in this process, for photos that are not stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tagger.pipeline.requests import OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.model.predictions import ImageOutput
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LocalModel:
-    """Opens photos and runs the model on them, one at a time."""
+    """Opens photos and runs the model on them."""
 
     def __init__(self, model: Model, opener: Callable[[PhotoBytes], OpenPhoto], max_bytes: int) -> None:
         self._model = model
@@ -39,13 +39,25 @@ class LocalModel:
         """
         return self._opener(self._read(file))
 
+    def open_bytes(self, data: bytes) -> OpenPhoto:
+        """Open a photo that is in memory."""
+        return self._opener(PhotoBytes(data, len(data), 0))
+
     def output(self, photo: OpenPhoto) -> ImageOutput:
         """Decode a photo, and run the model on it.
 
         Raises:
             PhotoFailed: it cannot be decoded.
         """
-        return self._model.predict([photo.decode().pixels])[0]
+        return self.outputs([photo])[0]
+
+    def outputs(self, photos: Sequence[OpenPhoto]) -> list[ImageOutput]:
+        """Decode photos, and run the model on them together.
+
+        Raises:
+            PhotoFailed: one cannot be decoded.
+        """
+        return self._model.predict([photo.decode().pixels for photo in photos])
 
     def _read(self, file: str) -> PhotoBytes:
         if file != "-":

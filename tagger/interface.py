@@ -1,0 +1,716 @@
+"""The Python interface: a library of photos, its jobs, and models for single photos.
+
+`import tagger` offers these names and imports this module only when one of them is used. What is public here is a promise:
+docs/reference/python.md lists it.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast, overload
+
+import numpy as np
+
+from tagger.database.actor import login_name
+from tagger.database.connection import open_database
+from tagger.database.enums import JobState, Priority, Runner, Target
+from tagger.database.retry import DatabaseError
+from tagger.errors import ExamplesMissing, LandmarkNotFound
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
+from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
+from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.ledger.failures import FailureFilter, failing_photos
+from tagger.ledger.jobs import cancel_job
+from tagger.ledger.progress import JobProgress, check_job, list_jobs
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.workers import list_workers
+from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.catalog.registered_models import (
+    RegisteredModel,
+    preview_model,
+    resolve_model,
+    unregistered_model,
+)
+from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.catalog.roots import list_roots
+from tagger.library.positions.update import update_positions
+from tagger.library.query.counts import LandmarkCount, landmark_counts
+from tagger.library.query.details import photo_details
+from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery, PositionOption, SortOption, VerdictOption, parse_query
+from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.teaching.examples import find_examples, paths_without_embedding
+from tagger.library.teaching.learning import embedding_of
+from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
+from tagger.library.verdicts import VerdictKind, give_verdict, give_verdict_to_photos
+from tagger.photos.object_paths import ObjectPath, absolute_path, parse_path
+from tagger.settings import load_settings
+from tagger.webhooks.delivery import receivers_of, send_due_to_all
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy.typing as npt
+    from PIL.Image import Image as Pillow
+
+    from tagger.jobs.processing.claimed_chunk import StoredBatch
+    from tagger.model.predictions import ImageOutput
+    from tagger.pipeline.requests import OpenPhoto
+    from tagger.settings import Settings
+
+    ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
+    """An image: the path of a photo, an image of Pillow, or an array uint8 (H, W, 3) in RGB."""
+
+POLL_S = 0.5
+"""How often a job is looked at that workers run."""
+IMAGES_AT_ONCE = 64
+"""Images whose pixels a model holds in memory."""
+
+Photo = TaggedPhoto
+Named = str | Path | Photo
+"""A photo, by its path or address, or as `Library.photos` returns it."""
+Progress = Callable[["Job"], None]
+"""Called with the job while it runs, at most twice a second, from any thread."""
+
+
+class PhotoFilter(TypedDict, total=False):
+    """The conditions of `Library.photos`: those of `tagger query`, where docs/reference/cli.md explains them.
+
+    `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
+    """
+
+    landmark: str | Sequence[str]
+    country: str | Sequence[str]
+    near: tuple[float, float]
+    radius_km: float
+    box: tuple[float, float, float, float]
+    position: PositionOption
+    trip: str
+    job: int
+    min_score: float
+    verdict: VerdictOption
+    camera: str | Sequence[str]
+    under: str | Path | Sequence[str | Path]
+    year: int | Sequence[int]
+    taken_after: str | date
+    taken_before: str | date
+    model: str
+    unknown: bool
+    untagged: bool
+    failed: bool
+    dismissed: bool
+    any_rank: bool
+    sort: SortOption
+    limit: int
+
+
+def open(address: str | Path | None = None, **settings: Any) -> Library:  # noqa: A001 - as gzip.open and others
+    """Open a library of photos.
+
+    `address` is the URL of a database, or the path of an SQLite file, which is created if it does not exist; by default, it
+    is that of the command line. Further `settings` are those of docs/reference/settings.md, in lower case and
+    without `TAGGER_`: `tagger.open(device="cpu", top_k=3)`.
+
+    Raises:
+        SettingsInvalid: a setting has a wrong value.
+        DatabaseUnavailable, SchemaOutdated, SchemaNewer: the database cannot be opened.
+    """
+    if address is not None:
+        text = str(address)
+        settings["database_url"] = (
+            text if "://" in text else f"sqlite:///{Path(text).expanduser().absolute()}"
+        )
+    return Library(load_settings(**settings))
+
+
+def load_model(model: str | Path | None = None, *, device: str = "auto") -> PhotoModel:
+    """Load a model for single photos: the one in use, one that is registered, or that of a file, which is a program.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: there is no such model, or its file cannot be used.
+    """
+    with open(device=device, model=None if model is None else str(model)) as library:
+        return library.load_model()
+
+
+class Library:
+    """A database of photos. Use it as a context manager, or call `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = open_database(
+            settings.effective_database_url,
+            language=settings.language,
+            raw_pairs=settings.raw_pairs,
+            subscriptions=settings.subscriptions,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._database.close()
+
+    def tag(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        again: bool = False,
+        write: Literal["sidecar", "embed"] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        on_progress: Progress | None = None,
+    ) -> Job:
+        """Tag the photos of files, folders and buckets in this process, and return when all have an outcome.
+
+        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the photos'
+        metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
+
+        Raises:
+            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
+            ModelNotFound, ModelNotSelected: there is no model to tag with.
+        """
+        selection = select_paths(_paths(paths), include, exclude)
+        job = self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=again, write=write)
+        return self._run(job, on_progress)
+
+    def enqueue(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        priority: Literal["interactive", "bulk"] = "bulk",
+        again: bool = False,
+        write: Literal["sidecar", "embed"] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> Job:
+        """Record a job that tags the photos, and send it to the workers. Without Redis, workers find it when it is back.
+
+        Raises:
+            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected: as `tag`.
+        """
+        selection = select_paths(_paths(paths), include, exclude)
+        job = self._record(selection, Runner.WORKERS, Priority(priority), again=again, write=write)
+        return self._send(job)
+
+    def backfill(
+        self,
+        what: Literal["untagged", "outdated", "failed", "all", "taught"],
+        *,
+        under: str | Path | Iterable[str | Path] = (),
+        landmark: str | None = None,
+        taken_after: datetime | None = None,
+        taken_before: datetime | None = None,
+        write: Literal["sidecar", "embed"] | None = None,
+        on_progress: Progress | None = None,
+    ) -> Job:
+        """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
+            ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
+        """
+        runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
+        backfill = Backfill(
+            BackfillScope(what),
+            under=tuple(map(absolute_path, _paths(under))),
+            landmark=landmark,
+            taken_after=taken_after,
+            taken_before=taken_before,
+            write=_metadata_options(write),
+        )
+        new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
+        number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
+        return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)
+
+    def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:
+        """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
+
+        Nothing is read before the result is used.
+
+        Raises:
+            QueryOptionInvalid: a condition has an invalid value, or contradicts another one.
+        """
+        return Photos(self, _query(**conditions))
+
+    def photo(self, path: str | Path) -> Photo:
+        """Return a photo with all its tags, accepted or not.
+
+        Raises:
+            PhotoNotFound: the library does not have it.
+        """
+        return photo_details(self._database, _path(path), self._settings.roots).photo
+
+    def landmarks(self, country: str | None = None) -> list[LandmarkCount]:
+        """Return the landmarks of the photos, those with most photos first.
+
+        Raises:
+            CountryNotFound: no landmark or photo is in that country.
+        """
+        return list(landmark_counts(self._database, country))
+
+    def confirm(self, landmark: str, photos: Named | Iterable[Named]) -> None:
+        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns from it.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
+            PhotoNotFound, PhotoNotClassified: the library does not have a photo, or no model has classified it.
+        """
+        self._give_verdicts(landmark, photos, VerdictKind.CONFIRMED)
+
+    def reject(self, landmark: str, photos: Named | Iterable[Named]) -> None:
+        """Say that photos do not show a landmark: they never get its tag.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, PhotoNotFound, PhotoNotClassified: as `confirm`.
+        """
+        self._give_verdicts(landmark, photos, VerdictKind.REJECTED)
+
+    def teach(
+        self,
+        landmark: str,
+        photos: Named | Iterable[Named],
+        *,
+        at: tuple[float, float] | None = None,
+        country: str | None = None,
+    ) -> TaughtState:
+        """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
+
+        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
+        have are tagged first.
+
+        Raises:
+            ExamplesMissing: none of the photos can be an example.
+            EmbeddingsMissing: the model cannot be taught.
+            LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
+        """
+        model = resolve_model(self._database, self._settings.model)
+        embedding_of(model)
+        paths, roots = [_path(photo) for photo in _several(photos)], self._settings.roots
+        if missing := paths_without_embedding(self._database, model, paths, roots):
+            self._run(
+                self._record(
+                    select_paths(missing), Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None
+                )
+            )
+        examples = [
+            example
+            for example in find_examples(self._database, model, paths, roots)
+            if example.content_id is not None
+        ]
+        if not examples:
+            raise ExamplesMissing
+        with self._database.write() as connection:
+            try:
+                taught = find_landmark(connection, landmark)
+            except LandmarkNotFound:
+                taught = add_landmark(connection, NewLandmark(landmark, country=country, position=at))
+        ids = [example.photo_id for example in examples]
+        give_verdict_to_photos(self._database, ids, taught.slug, VerdictKind.CONFIRMED, login_name())
+        self._update_derived_facts()
+        return taught_state(self._database, model, taught)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, newest first."""
+        return [Job(self, progress) for progress in list_jobs(self._database)]
+
+    def job(self, number: int) -> Job:
+        """Return one job.
+
+        Raises:
+            JobNotFound: there is none with this number.
+        """
+        check_job(self._database, number)
+        return Job(self, list_jobs(self._database, number)[0])
+
+    def load_model(self) -> PhotoModel:
+        """Load the model of the settings for single photos, or the one in use.
+
+        Raises:
+            ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: as the function `load_model`.
+        """
+        name = self._settings.model
+        if name is not None and Path(name).is_file():
+            registered = unregistered_model(Path(name))
+        else:
+            registered = resolve_model(self._database, name)
+        with self._database.read() as connection:
+            landmarks = landmarks_of_labels(connection, registered.manifest.labels)
+        names = [(landmark.slug, landmark.display_name) for landmark in landmarks]
+        return PhotoModel(registered, names, self._settings)
+
+    def _record(
+        self,
+        selection: Selection,
+        runner: Runner,
+        priority: Priority,
+        *,
+        again: bool,
+        write: Literal["sidecar", "embed"] | None,
+    ) -> int:
+        recover_stale_jobs(self._database)
+        new = tag_job(
+            self._database,
+            self._settings,
+            selection,
+            runner=runner,
+            priority=priority,
+            reprocess=again,
+            write=_metadata_options(write),
+        )
+        return record_tag_job(self._database, new, selection, self._settings.roots)[0]
+
+    def _send(self, number: int) -> Job:
+        from worker.broker import find_broker
+        from worker.producer import try_publish
+
+        job = self.job(number)
+        # Why it was not sent is no error: workers send what they find in the database.
+        try_publish(self._database, find_broker(self._settings, start=False), number)
+        return job
+
+    def _run(self, number: int, on_progress: Progress | None = None) -> Job:
+        """Run a job in this process, then what follows from it."""
+        job = self._run_one(number, on_progress)
+        self._update_derived_facts()
+        if job.state == JobState.WAITING:
+            with self._database.write() as connection:
+                cancel_job(connection, number, f"{job.note}; tag again when it is available")
+        elif (chained := list_jobs(self._database, number)[0].write_job) is not None:
+            select_parent_photos(self._database, chained)
+            self._run_one(chained, None)
+        send_due_to_all(self._database, receivers_of(self._settings))
+        job.refresh()
+        return job
+
+    def _run_one(self, number: int, on_progress: Progress | None) -> Job:
+        from tagger.jobs.processing.local_runner import run_job
+
+        job = self.job(number)
+        if not job.is_over:
+            run_job(self._database, self._settings, number, _Throttled(job, on_progress))
+        job.refresh()
+        return job
+
+    def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
+        paths, by, roots = [_path(photo) for photo in _several(photos)], login_name(), self._settings.roots
+        for dry_run in (True, False):  # a photo that is missing must not leave the others half done
+            for path in paths:
+                give_verdict(self._database, path, landmark, kind, by, roots, dry_run=dry_run)
+        self._update_derived_facts()
+
+    def _update_derived_facts(self) -> None:
+        """Bring up to date what follows from photos and verdicts: taught tags, positions, numbers of photos."""
+        name = self._settings.model
+        if preview_model(self._database, name).manifest.embedding is not None:
+            update_taught(self._database, resolve_model(self._database, name))
+        update_positions(self._database)
+        with suppress(DatabaseError):  # every reader counts what is left
+            count_changed_blocks(self._database, COUNT_S)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a query. Each loop reads them anew, in pages: memory does not grow with their number."""
+
+    _library: Library
+    _query: PhotoQuery
+
+    def __iter__(self) -> Iterator[Photo]:
+        """Yield each photo once.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+        """
+        return find_tagged(self._library._database, self._query, self._library._settings.roots)  # noqa: SLF001
+
+    def to_dataframe(self) -> Any:
+        """Return a data frame of pandas, or else of polars: one row for each tag, and one for a photo without tags.
+
+        Its columns are those of `tagger query --format csv`.
+
+        Raises:
+            ModuleNotFoundError: neither is installed.
+        """
+        names = [*PHOTO_COLUMNS, *TAG_COLUMNS, *(f"position_{name}" for name in POSITION_COLUMNS)]
+        rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
+        columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
+        data = {name: columns.get(name, []) for name in names}
+        return import_module("pandas" if find_spec("pandas") else "polars").DataFrame(data)
+
+
+class Job:
+    """A job, with the numbers of its photos when it was last looked at: see `refresh`."""
+
+    def __init__(self, library: Library, progress: JobProgress) -> None:
+        self._library = library
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Job {self.number} {self.state}: {self._progress.done} of {self.total} photos>"
+
+    @property
+    def number(self) -> int:
+        """Its number, as `tagger status` shows it."""
+        return self._progress.job
+
+    @property
+    def state(self) -> str:
+        """`scanning`, `queued`, `running`, `waiting`, `paused`, `cancelled` or `finished`."""
+        return self._progress.state.value
+
+    @property
+    def note(self) -> str | None:
+        """Why it waits or was cancelled."""
+        return self._progress.note
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is finished or cancelled."""
+        return self._progress.is_over
+
+    @property
+    def total(self) -> int:
+        """How many photos it has. All numbers below, with those in work, add up to it."""
+        return self._progress.total
+
+    @property
+    def tagged(self) -> int:
+        """Photos with an accepted landmark."""
+        return self._progress.tagged
+
+    @property
+    def unknown(self) -> int:
+        """Photos that were classified, and have none."""
+        return self._progress.unknown
+
+    @property
+    def skipped(self) -> int:
+        """Photos that had been classified in the same way before."""
+        return self._progress.skipped
+
+    @property
+    def failed(self) -> int:
+        """Photos that could not be read; `failures` says why."""
+        return self._progress.failed
+
+    @property
+    def waiting(self) -> int:
+        """Photos that have no outcome yet."""
+        return self._progress.queued + self._progress.running
+
+    def refresh(self) -> None:
+        """Look at the job again."""
+        self._progress = list_jobs(self._library._database, self.number)[0]  # noqa: SLF001
+
+    def wait(self, timeout_s: float | None = None, on_progress: Progress | None = None) -> None:
+        """Wait until it is over, and the metadata is written if that was asked for.
+
+        Raises:
+            TimeoutError: it was not over after `timeout_s` seconds; it goes on.
+        """
+        started_at = time.monotonic()
+        jobs = [self]
+        while jobs:
+            job = jobs[0]
+            job.refresh()
+            if on_progress is not None:
+                on_progress(job)
+            if job.is_over:
+                chained = job._progress.write_job  # noqa: SLF001
+                jobs = [] if chained is None else [self._library.job(chained)]
+                continue
+            if timeout_s is not None and time.monotonic() - started_at > timeout_s:
+                raise TimeoutError(f"job {job.number} is not over after {timeout_s:g} s")
+            time.sleep(POLL_S)
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield the photos of the job that fail now."""
+        database, roots = self._library._database, self._library._settings.roots  # noqa: SLF001
+        with database.read() as connection:
+            folders = {root.id: root for root in list_roots(connection, roots)}
+        for photo in failing_photos(database, FailureFilter(self.number)):
+            path = folders[photo.root_id].path_of(photo.path, photo.path_bytes)
+            yield Failure(str(path), photo.kind, photo.text)
+
+    def cancel(self) -> None:
+        """Stop it. What is stored stays."""
+        with self._library._database.write() as connection:  # noqa: SLF001
+            cancel_job(connection, self.number, "by request")
+        self.refresh()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be read: the kind of failure, and what to do about it."""
+
+    path: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""
+
+    landmark: str
+    name: str
+    score: float
+    accepted: bool
+
+
+class PhotoModel:
+    """A loaded model. Images are paths, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
+
+    def __init__(
+        self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
+    ) -> None:
+        from tagger.jobs.processing.local_model import open_local_model
+
+        self.name = registered.name
+        self._registered = registered
+        self._names = names
+        manifest = registered.manifest
+        self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
+        with ExitStack() as stack:
+            self._model = stack.enter_context(open_local_model(registered, settings))
+            self._close = weakref.finalize(self, stack.pop_all().close)
+
+    def close(self) -> None:
+        """End the processes that decode suspicious photos."""
+        self._close()
+
+    @overload
+    def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
+    @overload
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """Return the `top_k` landmarks of an image, best first; of several images, a list for each.
+
+        Raises:
+            PhotoFailed: an image cannot be read.
+        """
+        several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
+        found = [self._predictions(output, top_k) for output in self._outputs(several)]
+        return found if several is images else found[0]
+
+    def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
+        """Return the embeddings of images, float32 (N, D).
+
+        Raises:
+            EmbeddingsMissing: the model gives none.
+            PhotoFailed: an image cannot be read.
+        """
+        dimension = embedding_of(self._registered).dimension
+        rows = [output.embedding for output in self._outputs(images)]
+        return np.array(rows, np.float32).reshape(-1, dimension)
+
+    def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
+        rest = iter(images)
+        while part := list(islice(rest, IMAGES_AT_ONCE)):
+            yield from self._model.outputs([self._opened(image) for image in part])
+
+    def _opened(self, image: ImageLike) -> OpenPhoto:
+        if isinstance(image, str | Path):
+            return self._model.open(str(image))
+        return self._model.open_bytes(_tiff(image))
+
+    def _predictions(self, output: ImageOutput, top_k: int) -> list[Prediction]:
+        return [
+            Prediction(*self._names[each.position], each.score, each.accepted)
+            for each in output.top_k(top_k, self._threshold)
+        ]
+
+
+class _Throttled:
+    """Calls a function with a job, at most once in POLL_S, as its photos are stored."""
+
+    def __init__(self, job: Job, on_progress: Progress | None) -> None:
+        self._job = job
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._called_at = -POLL_S
+
+    def __call__(self, _batch: StoredBatch) -> None:
+        if self._on_progress is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._called_at >= POLL_S:
+                self._called_at = time.monotonic()
+                self._job.refresh()
+                self._on_progress(self._job)
+        finally:
+            self._lock.release()
+
+
+def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    return [_path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def _path(photo: Named) -> Path:
+    """Return the path, with ~ for the home folder, as in a shell."""
+    text = photo.path if isinstance(photo, Photo) else photo
+    path = parse_path(text)
+    return path if isinstance(path, ObjectPath) else path.expanduser()
+
+
+def _several(photos: Named | Iterable[Named]) -> list[Named]:
+    return [photos] if isinstance(photos, str | Path | Photo) else list(photos)
+
+
+def _query(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
+    options: dict[str, Any] = dict(conditions)
+    for name in ("near", "box"):
+        if name in options:
+            options[name] = ",".join(map(str, options[name]))
+    for name in ("taken_after", "taken_before"):
+        if isinstance(options.get(name), date):
+            options[name] = options[name].isoformat()
+    for name in ("camera", "year"):
+        if isinstance(options.get(name), str | int):
+            options[name] = (options[name],)
+    if "under" in options:
+        options["under"] = tuple(map(absolute_path, _paths(options["under"])))
+    return parse_query(**options)
+
+
+def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
+    return None if write is None else MetadataOptions(Target(write))
+
+
+def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
+    """Return the image as a file without loss, so that it is decoded as photos are."""
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}")
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    upright = ImageOps.exif_transpose(image)
+    upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
+    return file.getvalue()

@@ -1,0 +1,137 @@
+"""The Python interface, as a script uses it: in this process, on a real library. The strict type check covers this script."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.commands import Terminal, draw, draw_many
+
+import tagger
+from tagger.errors import LandmarkNotFound, PathNotFound, PhotoFailed, PhotoNotFound, QueryOptionInvalid
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
+
+
+@pytest.fixture
+def library(tmp_path: Path, terminal: Terminal) -> Iterator[tagger.Library]:
+    with tagger.open(tmp_path / "library.sqlite", model=terminal.environment["TAGGER_MODEL"]) as library:
+        yield library
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "terminal")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    draw_many(folder, 5)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    return folder
+
+
+def test_a_folder_is_tagged_with_progress_and_its_failures_say_why(
+    library: tagger.Library, photos: Path
+) -> None:
+    seen: list[tagger.Job] = []
+    job = library.tag(photos, on_progress=seen.append)
+    job.wait()
+    assert (job.state, job.total, job.tagged, job.unknown, job.failed) == ("finished", 6, 4, 1, 1)
+    assert seen[0].number == job.number
+    (failure,) = job.failures()
+    assert (Path(failure.path).name, failure.kind) == ("broken.jpg", "not-an-image")
+    assert library.tag([photos]).skipped == 5
+    assert [each.number for each in library.jobs()] == [2, 1]
+
+
+def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Library, photos: Path) -> None:
+    library.tag(photos)
+    found = library.photos(landmark="eiffel-tower", under=photos, limit=1)
+    assert [photo.tags[0].name for photo in found] == ["Eiffel Tower"]
+    assert len(list(found)) == 1  # read anew
+    assert not list(library.photos(taken_after=date(2024, 6, 1)))
+    assert len(list(library.photos(unknown=True))) == 1
+    with pytest.raises(QueryOptionInvalid):
+        library.photos(unknown=True, landmark="eiffel-tower")
+    with pytest.raises(LandmarkNotFound):
+        iter(library.photos(landmark="nowhere"))
+
+
+def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Path) -> None:
+    library.tag(photos)
+    frame = library.photos().to_dataframe()
+    assert (len(frame), set(frame["landmark"])) == (4, {photo.tags[0].landmark for photo in library.photos()})
+    assert len(library.photos(landmark="eiffel-tower", min_score=1, year=1990).to_dataframe().columns) == len(
+        frame.columns
+    )
+
+
+def test_verdicts_change_the_tags(library: tagger.Library, photos: Path) -> None:
+    library.tag(photos)
+    first = next(iter(library.photos(landmark="eiffel-tower")))
+    library.reject("eiffel-tower", first)
+    assert library.photo(first.path).tags[0].verdict == "rejected"
+    with pytest.raises(PhotoNotFound):
+        library.confirm("brandenburg-gate", [first.path, photos / "nowhere.jpg"])
+    assert all(tag.verdict != "confirmed" for tag in library.photo(first.path).tags)
+    with pytest.raises(PathNotFound):
+        library.tag(photos / "nowhere")
+
+
+def test_a_backfill_runs_here_where_no_worker_does(library: tagger.Library, photos: Path) -> None:
+    library.tag(photos)
+    job = library.backfill("all", under=photos)
+    assert (job.state, job.tagged, job.unknown, job.failed) == ("finished", 4, 1, 1)
+
+
+def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:
+    job = library.enqueue(photos)
+    with pytest.raises(TimeoutError):
+        job.wait(timeout_s=0)
+    assert job.waiting == 6
+    job.cancel()
+    assert library.job(job.number).state == "cancelled"
+
+
+def test_a_model_names_paths_images_and_arrays_alike(terminal: Terminal, tmp_path: Path) -> None:
+    draw(tmp_path / "tower.png", 0)
+    model = tagger.load_model(terminal.environment["TAGGER_MODEL"], device="cpu")
+    image = Image.open(tmp_path / "tower.png")
+    of_path = model.predict(tmp_path / "tower.png", top_k=2)
+    assert of_path[0].landmark == "eiffel-tower"
+    assert model.predict([image, np.asarray(image.convert("RGB"))], top_k=2) == [of_path, of_path]
+    with pytest.raises(PhotoFailed):
+        model.predict(tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match="uint8"):
+        model.predict(np.zeros((4, 4), np.uint8))
+    model.close()
+
+
+def test_importing_the_package_imports_neither_torch_nor_the_database() -> None:
+    program = "import sys, tagger; tagger.__all__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"torch", "sqlalchemy", "numpy", "pydantic"} & set(done.stdout.split())
+
+
+def test_the_scripts_of_the_documentation_run(test_data: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "Pictures").symlink_to(test_data / "originals")
+    environment = os.environ | {"HOME": str(tmp_path), "TAGGER_DATA_FOLDER": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 0 0" in done.stdout.splitlines()
+    assert "Alai Minar" in done.stdout
