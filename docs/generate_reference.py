@@ -63,11 +63,11 @@ TABLES_INTRODUCTION = f"""# Tables
 
 {HEADER}
 
-Other programs may read these tables. The view `effective_tags` is what most queries need. Paths are relative to their root, so a
-library can move. A primary key `id` is an integer. Times in `real` columns are seconds since 1970 by the database clock. A time in
+Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need. Paths in tables are
+relative to their root, so a library can move. A primary key `id` is an integer. Times in `real` columns are seconds since 1970 by the database clock. A time in
 UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite.
 
-Example queries: [Search tags](../how-to/search.md#in-sql). Kinds of failure: [Failures](failures.md).
+Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
 
 BOOKKEEPING = {

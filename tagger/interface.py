@@ -6,21 +6,16 @@ docs/reference/python.md lists it.
 
 from __future__ import annotations
 
-import io
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from tagger.database.actor import login_name
 from tagger.database.connection import open_database
@@ -32,6 +27,7 @@ from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.processing.local_model import PhotoModel, Prediction
 from tagger.ledger.failures import FailureFilter, failing_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import JobProgress, check_job, list_jobs
@@ -41,7 +37,6 @@ from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.registered_models import (
-    RegisteredModel,
     preview_model,
     resolve_model,
     unregistered_model,
@@ -66,21 +61,12 @@ from tagger.webhooks.delivery import receivers_of, send_due_to_all
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy.typing as npt
-    from PIL.Image import Image as Pillow
-
     from tagger.jobs.processing.claimed_chunk import StoredBatch
-    from tagger.model.predictions import ImageOutput
-    from tagger.pipeline.requests import OpenPhoto
     from tagger.settings import Settings
 
-    ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
-    """An image: the path of a photo, an image of Pillow, or an array uint8 (H, W, 3) in RGB."""
 
 POLL_S = 0.5
 """How often a job is looked at that workers run."""
-IMAGES_AT_ONCE = 64
-"""Images whose pixels a model holds in memory."""
 
 Photo = TaggedPhoto
 Named = str | Path | Photo
@@ -118,6 +104,9 @@ class PhotoFilter(TypedDict, total=False):
     any_rank: bool
     sort: SortOption
     limit: int
+
+
+__all__ = ["Failure", "Job", "Library", "Photo", "PhotoModel", "Photos", "Prediction", "load_model", "open"]
 
 
 def open(address: str | Path | None = None, **settings: Any) -> Library:  # noqa: A001 - as gzip.open and others
@@ -571,81 +560,6 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""
-
-    landmark: str
-    name: str
-    score: float
-    accepted: bool
-
-
-class PhotoModel:
-    """A loaded model. Images are paths, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
-
-    def __init__(
-        self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
-    ) -> None:
-        from tagger.jobs.processing.local_model import open_local_model
-
-        self.name = registered.name
-        self._registered = registered
-        self._names = names
-        manifest = registered.manifest
-        self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
-        with ExitStack() as stack:
-            self._model = stack.enter_context(open_local_model(registered, settings))
-            self._close = weakref.finalize(self, stack.pop_all().close)
-
-    def close(self) -> None:
-        """End the processes that decode suspicious photos."""
-        self._close()
-
-    @overload
-    def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
-    @overload
-    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
-    def predict(
-        self, images: ImageLike | Sequence[ImageLike], top_k: int = 5
-    ) -> list[Prediction] | list[list[Prediction]]:
-        """Return the `top_k` landmarks of an image, best first; of several images, a list for each.
-
-        Raises:
-            PhotoFailed: an image cannot be read.
-        """
-        several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
-        found = [self._predictions(output, top_k) for output in self._outputs(several)]
-        return found if several is images else found[0]
-
-    def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
-        """Return the embeddings of images, float32 (N, D).
-
-        Raises:
-            EmbeddingsMissing: the model gives none.
-            PhotoFailed: an image cannot be read.
-        """
-        dimension = embedding_of(self._registered).dimension
-        rows = [output.embedding for output in self._outputs(images)]
-        return np.array(rows, np.float32).reshape(-1, dimension)
-
-    def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
-        rest = iter(images)
-        while part := list(islice(rest, IMAGES_AT_ONCE)):
-            yield from self._model.outputs([self._opened(image) for image in part])
-
-    def _opened(self, image: ImageLike) -> OpenPhoto:
-        if isinstance(image, str | Path):
-            return self._model.open(str(image))
-        return self._model.open_bytes(_tiff(image))
-
-    def _predictions(self, output: ImageOutput, top_k: int) -> list[Prediction]:
-        return [
-            Prediction(*self._names[each.position], each.score, each.accepted)
-            for each in output.top_k(top_k, self._threshold)
-        ]
-
-
 class _Throttled:
     """Calls a function with a job, at most once in POLL_S, as its photos are stored."""
 
@@ -700,17 +614,3 @@ def _query(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
 
 def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
     return None if write is None else MetadataOptions(Target(write))
-
-
-def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
-    """Return the image as a file without loss, so that it is decoded as photos are."""
-    from PIL import Image, ImageOps
-
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}")
-        image = Image.fromarray(image)
-    file = io.BytesIO()
-    upright = ImageOps.exif_transpose(image)
-    upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
-    return file.getvalue()

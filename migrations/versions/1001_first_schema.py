@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import first_counts, first_view
+from migrations import first_counts, first_views
 
 # Versions before 1.0 used 0001 to 0033.
 revision = "1001"
@@ -32,14 +32,14 @@ def upgrade() -> None:
     _create_jobs()
     _create_schedules()
     _create_access()
-    first_view.create()
+    first_views.create()
     first_counts.create_triggers()
     _insert_ledger()
 
 
 def downgrade() -> None:
     first_counts.drop_triggers()
-    first_view.drop()
+    first_views.drop()
     for table in (
         "share_photos",
         "shares",

@@ -5,6 +5,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    DateTime,
     Float,
     ForeignKey,
     FromClause,
@@ -20,9 +21,10 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, metadata, views
+from tagger.database.enums import PositionSource
+from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, listed, metadata, views
 from tagger.database.tables.landmark_tables import landmarks, models
-from tagger.database.tables.photo_tables import contents
+from tagger.database.tables.photo_tables import contents, photos
 
 _POSITION_ODDS = (
     "factor by which the photo's position changes the odds of the landmark, if `accepted` depends on it; "
@@ -234,4 +236,58 @@ effective_tags = Table(
     info={
         "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always."
     },
+)
+
+_PATH = "absolute path or address of the photo, where it was scanned"
+photo_tags = Table(
+    "photo_tags",
+    views,
+    Column("photo_id", Id, ForeignKey(photos.c.id), nullable=False, doc="the photo"),
+    Column("path", Text, nullable=False, doc=_PATH),
+    Column("root", Text, nullable=False, doc="name of its root"),
+    Column("landmark", Text, nullable=False, doc="slug of the landmark"),
+    Column("name", Text, nullable=False, doc="name of the landmark"),
+    Column("country", Text, doc="the landmark's"),
+    Column("city", Text, doc="the landmark's"),
+    Column("score", Float, doc="calibrated score, 0 to 1; null: only confirmed"),
+    Column("accepted", Boolean, nullable=False, doc="true: the view has accepted tags alone"),
+    Column("verdict", Text, doc="`confirmed`; null: no verdict"),
+    Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
+    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column("latitude", Float, doc="the photo's position, degrees"),
+    Column("longitude", Float, doc="the photo's position, degrees"),
+    Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
+    Column("error_m", Float, doc="error of the position, in metres"),
+    Column("model", Text, doc="name of the model; null: only confirmed"),
+    info={
+        "doc": "An accepted tag of a photo that exists, with all that most questions need. Two copies of a photo have a row each."
+    },
+)
+
+photos_view = Table(
+    "photos_view",
+    views,
+    Column("photo_id", Id, ForeignKey(photos.c.id), nullable=False, doc="the photo"),
+    Column("path", Text, nullable=False, doc=_PATH),
+    Column("root", Text, nullable=False, doc="name of its root"),
+    Column(
+        "outcome",
+        Text,
+        nullable=False,
+        doc="`tagged`, `unknown`, `failed`, or `untagged`: not classified yet",
+    ),
+    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column("camera", Text, doc="name of the camera"),
+    Column("latitude", Float, doc="degrees"),
+    Column("longitude", Float, doc="degrees"),
+    Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
+    Column("error_m", Float, doc="error of the position, in metres"),
+    Column("country", Text, doc="country of the nearest city"),
+    Column("city", Text, doc="the nearest city"),
+    Column("width", Integer, doc="pixels, as displayed"),
+    Column("height", Integer, doc="pixels, as displayed"),
+    Column("digest", Text, doc="digest of image data and orientation"),
+    Column("failure_kind", Text, doc="kind of failure; null: no failure"),
+    Column("failure_text", Text, doc="the failure in words, with a remedy"),
+    info={"doc": "A photo that exists, once, with its outcome after verdicts."},
 )

@@ -1,11 +1,19 @@
-"""A model in this process, for photos that are not stored."""
+"""A model in this process, for photos that are not stored: for commands, and for scripts as `PhotoModel`."""
 
 from __future__ import annotations
 
+import io
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import weakref
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, overload
 
+import numpy as np
+
+from tagger.errors import EmbeddingsMissing
 from tagger.jobs.processing.model_cache import photo_limits
 from tagger.model.devices import choose_device
 from tagger.model.model import Model, load_model
@@ -18,9 +26,17 @@ from tagger.pipeline.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy.typing as npt
+    from PIL.Image import Image as Pillow
+
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.model.predictions import ImageOutput
     from tagger.settings import Settings
+
+    ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
+
+IMAGES_AT_ONCE = 64
+"""Images whose pixels a model holds in memory."""
 
 
 class LocalModel:
@@ -85,3 +101,92 @@ def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterato
             return open_bytes(photo, resize, limits, sandbox.decode)
 
         yield LocalModel(model, opened, settings.max_bytes)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""
+
+    landmark: str
+    name: str
+    score: float
+    accepted: bool
+
+
+class PhotoModel:
+    """A loaded model. Images are paths, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
+
+    def __init__(
+        self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
+    ) -> None:
+        self.name = registered.name
+        self._registered = registered
+        self._names = names
+        manifest = registered.manifest
+        self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
+        with ExitStack() as stack:
+            self._model = stack.enter_context(open_local_model(registered, settings))
+            self._close = weakref.finalize(self, stack.pop_all().close)
+
+    def close(self) -> None:
+        """End the processes that decode suspicious photos."""
+        self._close()
+
+    @overload
+    def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
+    @overload
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """Return the `top_k` landmarks of an image, best first; of several images, a list for each.
+
+        Raises:
+            PhotoFailed: an image cannot be read.
+        """
+        several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
+        found = [self._predictions(output, top_k) for output in self._outputs(several)]
+        return found if several is images else found[0]
+
+    def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
+        """Return the embeddings of images, float32 (N, D).
+
+        Raises:
+            EmbeddingsMissing: the model gives none.
+            PhotoFailed: an image cannot be read.
+        """
+        embedding = self._registered.manifest.embedding
+        if embedding is None:
+            raise EmbeddingsMissing(name=self.name)
+        rows = [output.embedding for output in self._outputs(images)]
+        return np.array(rows, np.float32).reshape(-1, embedding.dimension)
+
+    def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
+        rest = iter(images)
+        while part := list(islice(rest, IMAGES_AT_ONCE)):
+            yield from self._model.outputs([self._opened(image) for image in part])
+
+    def _opened(self, image: ImageLike) -> OpenPhoto:
+        if isinstance(image, str | Path):
+            return self._model.open(str(image))
+        return self._model.open_bytes(_tiff(image))
+
+    def _predictions(self, output: ImageOutput, top_k: int) -> list[Prediction]:
+        return [
+            Prediction(*self._names[each.position], each.score, each.accepted)
+            for each in output.top_k(top_k, self._threshold)
+        ]
+
+
+def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
+    """Return the image as a file without loss, so that it is decoded as photos are."""
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}")
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    upright = ImageOps.exif_transpose(image)
+    upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
+    return file.getvalue()

@@ -1,0 +1,138 @@
+"""The views of the first schema: `effective_tags`, which the program reads, and `photo_tags` and `photos_view` for people's own SQL."""
+
+from alembic import op
+
+from migrations.first_counts import is_sqlite
+
+EFFECTIVE_TAGS = """\
+SELECT t.content_id, t.landmark_id, t.rank,
+       CASE WHEN g.accepted AND NOT t.accepted THEN g.score ELSE t.score END AS score,
+       t.model_id,
+       CASE WHEN g.accepted AND NOT t.accepted THEN 'taught' ELSE 'model' END AS source,
+       v.verdict,
+       CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
+            ELSE d.content_id IS NULL AND (t.accepted OR COALESCE(g.accepted, {false})) END AS accepted,
+       CASE WHEN t.accepted THEN t.position_odds WHEN g.accepted THEN g.position_odds
+            ELSE COALESCE(t.position_odds, g.position_odds) END AS position_odds,
+       CASE WHEN t.accepted THEN t.distance_m WHEN g.accepted THEN g.distance_m
+            ELSE COALESCE(t.distance_m, g.distance_m) END AS distance_m
+FROM tags AS t
+LEFT JOIN taught_tags AS g ON g.content_id = t.content_id AND g.landmark_id = t.landmark_id
+LEFT JOIN verdicts AS v ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
+LEFT JOIN dismissals AS d ON d.content_id = t.content_id
+UNION ALL
+SELECT g.content_id, g.landmark_id, NULL, g.score, g.model_id, 'taught', v.verdict,
+       CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
+            ELSE d.content_id IS NULL AND g.accepted END,
+       g.position_odds, g.distance_m
+FROM taught_tags AS g
+LEFT JOIN verdicts AS v ON v.content_id = g.content_id AND v.landmark_id = g.landmark_id
+LEFT JOIN dismissals AS d ON d.content_id = g.content_id
+WHERE NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = g.content_id AND t.landmark_id = g.landmark_id)
+UNION ALL
+SELECT v.content_id, v.landmark_id, NULL, NULL, NULL, 'verdict', v.verdict, {true}, NULL, NULL
+FROM verdicts AS v
+WHERE v.verdict = 'confirmed'
+  AND NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = v.content_id AND t.landmark_id = v.landmark_id)
+  AND NOT EXISTS (
+    SELECT 1 FROM taught_tags AS g WHERE g.content_id = v.content_id AND g.landmark_id = v.landmark_id)"""
+"""A rejected tag is never accepted, a confirmed one always."""
+
+
+_PATH = "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
+_PRESENT = "p.gone_since IS NULL AND p.primary_id IS NULL"
+_PHOTO_TAG = f"""\
+SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root, l.slug AS landmark, l.name AS name, l.country AS country,
+       l.city AS city, {{score}} AS score, {{true}} AS accepted, v.verdict AS verdict, {{source}} AS source,
+       p.taken_at AS taken_at, o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source,
+       o.error_m AS error_m, m.name AS model
+FROM {{tag}}
+JOIN landmarks AS l ON l.id = e.landmark_id
+JOIN photos AS p ON p.content_id = e.content_id AND {_PRESENT}
+JOIN roots AS r ON r.id = p.root_id
+LEFT JOIN positions AS o ON o.photo_id = p.id
+LEFT JOIN models AS m ON m.id = {{model}}
+WHERE {{accepted}}"""
+_VERDICT = "LEFT JOIN verdicts AS v ON v.content_id = e.content_id AND v.landmark_id = e.landmark_id\n"
+_DISMISSAL = "LEFT JOIN dismissals AS d ON d.content_id = e.content_id"
+_TAUGHT = "LEFT JOIN taught_tags AS g ON g.content_id = e.content_id AND g.landmark_id = e.landmark_id\n"
+_IS_NOT_IN = (
+    "NOT EXISTS (SELECT 1 FROM {} AS x WHERE x.content_id = e.content_id AND x.landmark_id = e.landmark_id)"
+)
+_ACCEPTED = "(v.verdict = 'confirmed' OR (v.verdict IS NULL AND d.content_id IS NULL AND ({})))"
+
+
+def _photo_tags(true: str, false: str) -> str:
+    """As `effective_tags`, but each part is joined with everything: conditions of a query then use the indexes of each part."""
+    by_taught = f"COALESCE(g.accepted, {false})"
+    is_taught = f"{by_taught} AND NOT e.accepted"
+    parts = (
+        _PHOTO_TAG.format(
+            tag=f"tags AS e\n{_TAUGHT}{_VERDICT}{_DISMISSAL}",
+            score=f"CASE WHEN {is_taught} THEN g.score ELSE e.score END",
+            source=f"CASE WHEN {is_taught} THEN 'taught' ELSE 'model' END",
+            model="e.model_id",
+            accepted=_ACCEPTED.format(f"e.accepted OR {by_taught}"),
+            true=true,
+        ),
+        _PHOTO_TAG.format(
+            tag=f"taught_tags AS e\n{_VERDICT}{_DISMISSAL}",
+            score="e.score",
+            source="'taught'",
+            model="e.model_id",
+            accepted=f"{_IS_NOT_IN.format('tags')} AND {_ACCEPTED.format('e.accepted')}",
+            true=true,
+        ),
+        _PHOTO_TAG.format(
+            tag=f"verdicts AS e\n{_VERDICT}",
+            score="NULL",
+            source="'verdict'",
+            model="NULL",
+            accepted=f"e.verdict = 'confirmed' AND {_IS_NOT_IN.format('tags')} AND {_IS_NOT_IN.format('taught_tags')}",
+            true=true,
+        ),
+    )
+    return "\nUNION ALL\n".join(parts)
+
+
+def _is_tagged(true: str) -> str:
+    """Whether a photo has an accepted tag, by the indexes of its image."""
+    is_rejected = "EXISTS (SELECT 1 FROM verdicts AS v WHERE v.content_id = e.content_id AND v.landmark_id = e.landmark_id AND v.verdict = 'rejected')"
+    accepted = (
+        f"EXISTS (SELECT 1 FROM {table} AS e WHERE e.content_id = p.content_id AND e.accepted = {true} AND NOT {is_rejected})"
+        for table in ("tags", "taught_tags")
+    )
+    return (
+        "EXISTS (SELECT 1 FROM verdicts AS v WHERE v.content_id = p.content_id AND v.verdict = 'confirmed')\n"
+        "         OR (NOT EXISTS (SELECT 1 FROM dismissals AS d WHERE d.content_id = p.content_id)\n"
+        f"             AND ({' OR '.join(accepted)}))"
+    )
+
+
+def _photos_view(true: str) -> str:
+    return f"""\
+SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root,
+       CASE WHEN p.failure_kind IS NOT NULL THEN 'failed' WHEN c.outcome IS NULL THEN 'untagged'
+            WHEN {_is_tagged(true)}
+            THEN 'tagged' ELSE 'unknown' END AS outcome,
+       p.taken_at AS taken_at, k.name AS camera, o.latitude AS latitude, o.longitude AS longitude,
+       o.source AS position_source, o.error_m AS error_m, o.country AS country, o.city AS city,
+       c.width AS width, c.height AS height, c.digest AS digest, p.failure_kind AS failure_kind, p.failure_text AS failure_text
+FROM photos AS p
+JOIN roots AS r ON r.id = p.root_id
+LEFT JOIN contents AS c ON c.id = p.content_id
+LEFT JOIN cameras AS k ON k.id = p.camera_id
+LEFT JOIN positions AS o ON o.photo_id = p.id
+WHERE {_PRESENT}"""
+
+
+def create() -> None:
+    true, false = ("1", "0") if is_sqlite() else ("true", "false")
+    op.execute("CREATE VIEW effective_tags AS " + EFFECTIVE_TAGS.format(true=true, false=false))
+    op.execute("CREATE VIEW photo_tags AS " + _photo_tags(true, false))
+    op.execute("CREATE VIEW photos_view AS " + _photos_view(true))
+
+
+def drop() -> None:
+    for view in ("photos_view", "photo_tags", "effective_tags"):
+        op.execute(f"DROP VIEW {view}")

@@ -1,0 +1,94 @@
+"""The views for people's own SQL say what the commands say, on both databases, by indexes."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import photo_tags, photos_view
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.query.details import photo_details
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts import VerdictKind, give_verdict
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
+STATEMENTS = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library.photo("both.jpg", (EIFFEL, 0.9, True), (GATE, 0.8, True), taken_at=datetime(2024, 6, 1, 12, 0))  # noqa: DTZ001
+    library.photo("weak.jpg", (EIFFEL, 0.2, False))
+    library.photo("rejected.jpg", (EIFFEL, 0.9, True))
+    library.photo("confirmed.jpg", (EIFFEL, 0.1, False))
+    library.photo("new.jpg", classified=False)
+    library.photo("broken.jpg", classified=False, failure_kind="corrupt", failure_text="It is damaged.")
+    library.position("both.jpg", 48.86, 2.29, source="landmark")
+    for name, landmark, kind in (
+        ("rejected.jpg", EIFFEL, VerdictKind.REJECTED),
+        ("confirmed.jpg", VERSAILLES, VerdictKind.CONFIRMED),
+    ):
+        give_verdict(database, library.root / name, landmark, kind, "ada", {})
+    return library
+
+
+def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> None:
+    with library.database.read() as connection:
+        rows = connection.execute(select(photo_tags)).all()
+    queried = {
+        (photo.path, tag.landmark, tag.score, tag.source, tag.verdict, tag.model)
+        for photo in find_tagged(library.database, PhotoQuery())
+        for tag in photo.tags
+    }
+    assert {
+        (row.path, row.landmark, row.score, row.source, row.verdict, row.model) for row in rows
+    } == queried
+    assert len(rows) == len(queried) == 3
+    assert all(row.accepted for row in rows)
+    located = next(row for row in rows if row.landmark == GATE)
+    assert (located.latitude, located.position_source, located.taken_at.year) == (48.86, "landmark", 2024)
+
+
+def test_photos_view_has_each_photo_once_with_its_outcome(library: StoredPhotos) -> None:
+    with library.database.read() as connection:
+        rows = {row.path: row for row in connection.execute(select(photos_view))}
+    assert {Path(path).name: row.outcome for path, row in rows.items()} == {
+        "both.jpg": "tagged",
+        "weak.jpg": "unknown",
+        "rejected.jpg": "unknown",
+        "confirmed.jpg": "tagged",
+        "new.jpg": "untagged",
+        "broken.jpg": "failed",
+    }
+    for path, row in rows.items():
+        if row.outcome in {"tagged", "unknown"}:
+            assert photo_details(library.database, Path(path)).photo.outcome == row.outcome
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=range(1, len(STATEMENTS) + 1))
+def test_statements_of_the_documentation_run(library: StoredPhotos, statement: str) -> None:
+    assert len(STATEMENTS) == 10
+    statement = statement.replace("alai-minar", EIFFEL).replace("India", "France")
+    with library.database.read() as connection:
+        assert connection.execute(text(statement)).all()
+
+
+def test_a_landmark_is_found_by_indexes(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'library.sqlite'}")
+    query = "EXPLAIN QUERY PLAN SELECT path FROM photo_tags WHERE landmark = 'eiffel-tower'"
+    with database.read() as connection:
+        steps = [row[3] for row in connection.execute(text(query))]
+    database.close()
+    assert [step for step in steps if "USING" in step and "(slug=?)" in step]
+    assert [step for step in steps if step.startswith("SCAN")] == ["SCAN photo_tags"]  # its result
