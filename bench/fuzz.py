@@ -31,8 +31,8 @@ from bench.process_tree import cpu_seconds, resident_mib
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
-from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from tests.rig.mutations import broken, with_other_metadata
 from tests.rig.odd_photos import small_photos

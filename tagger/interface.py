@@ -54,7 +54,7 @@ from tagger.library.teaching.examples import find_examples, paths_without_embedd
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict, give_verdict_to_photos
-from tagger.photos.object_paths import ObjectPath, absolute_path, parse_path
+from tagger.photos.paths import ObjectPath, absolute_path, parse_path
 from tagger.settings import load_settings
 from tagger.webhooks.delivery import receivers_of, send_due_to_all
 

@@ -24,7 +24,7 @@ from bench.processes import TAGGER, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
 from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 from tests.rig.large_library import ROOT
 from tests.rig.large_library import make_library as make_rows
 

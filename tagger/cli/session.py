@@ -71,7 +71,7 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
 
     If one is an address in a bucket, the database is opened, which knows at which server the bucket was found.
     """
-    from tagger.photos.object_paths import is_object_address
+    from tagger.photos.paths import is_object_address
 
     if any(map(is_object_address, paths)):
         open_session(settings)

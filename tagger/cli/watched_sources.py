@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.inference_options import InferenceOptions
     from tagger.jobs.enqueue.selection import Selection
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-    from tagger.photos.folder_watch import Changes, FolderWatch
-    from tagger.photos.object_paths import ObjectPath
+    from tagger.photos.paths import ObjectPath
+    from tagger.photos.watching import Changes, FolderWatch
 
 
 LINKS_SHOWN = 3
@@ -106,7 +106,7 @@ class WatchedFolders:
 
     def start(self) -> None:
         """Begin to follow what the system reports. If it reports nothing, a warning is printed."""
-        from tagger.photos.folder_watch import FolderWatch
+        from tagger.photos.watching import FolderWatch
 
         if not self._has_warned:
             self._has_warned = True
@@ -159,7 +159,7 @@ class WatchedBucket:
     """A prefix of a bucket. Polls find new photos behind the greatest key, scans all that is new, changed or gone."""
 
     def __init__(self, unseen: UnseenPhotos, prefix: ObjectPath, intervals: WatchIntervals) -> None:
-        from tagger.photos.bucket_tail import BucketTail
+        from tagger.photos.watching import BucketTail
 
         self._unseen = unseen
         self._prefix = prefix
@@ -187,7 +187,7 @@ class WatchedBucket:
 
 
 def _warn_of_links(folders: Sequence[Path]) -> None:
-    from tagger.photos.folder_watch import outside_links
+    from tagger.photos.watching import outside_links
 
     links = [f"{link} leads to {target}" for link, target in outside_links(folders)]
     if links:

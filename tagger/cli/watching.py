@@ -60,7 +60,7 @@ class Watcher:
         intervals: WatchIntervals,
         tag: Callable[[Selection], object],
     ) -> None:
-        from tagger.photos.object_paths import ObjectPath
+        from tagger.photos.paths import ObjectPath
 
         self._database = session.database
         self._intervals = intervals

@@ -29,9 +29,9 @@ from tagger.metadata.writable_files import (
     sidecar_paths,
 )
 from tagger.metadata.xmp import has_our_fields
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.photos.source import read_named
 
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)

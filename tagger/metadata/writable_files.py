@@ -13,7 +13,7 @@ from tagger.metadata.objects.conditional_writes import (
 )
 from tagger.metadata.objects.embedding import object_sidecar_paths
 from tagger.photos.files import PhotoVersion, stored_time_ns
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 
 Prepared: TypeAlias = replacement.PreparedFile | PreparedObject
 

@@ -1,6 +1,6 @@
-"""Parses JPEG, PNG, WebP, TIFF and RAW files: the bytes of the image, its orientation, and the EXIF block.
+"""Parses JPEG, PNG, WebP, TIFF and RAW files: the bytes of the image, its digest, its orientation, and the EXIF block.
 
-The parts of the image change if and only if the visible image changes; writing keywords, dates or ratings does not change
+The bytes of the image change if and only if the visible image changes; writing keywords, dates or ratings does not change
 them. Parsing takes linear time and bounded memory and never raises on bad input: an inconsistent file gives None. Knows
 nothing of pixels, and of EXIF only the orientation.
 """
@@ -9,10 +9,14 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
 from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
 from tagger.photos.raw import read_raw
 from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff, orientation_of
+
+DIGEST_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -228,3 +232,17 @@ _EXIF: dict[PhotoFormat | None, Callable[[bytes], bytes | None]] = {
     PhotoFormat.TIFF: _tiff_exif,
     PhotoFormat.RAW: _raw_exif,
 }
+
+
+def digest_photo(data: bytes) -> str:
+    """Return the digest of a photo's image data and orientation, without other metadata.
+
+    If the container cannot be parsed, it is a digest of the whole file, which never equals one of image data.
+    """
+    container = read_container(data)
+    if container is None:
+        return f"{DIGEST_VERSION}-{blake3(b'file').update(data).hexdigest()}"
+    hasher = blake3(b"picture" + bytes([container.orientation]))
+    for part in container.parts:
+        hasher.update(part)
+    return f"{DIGEST_VERSION}-{hasher.hexdigest()}"

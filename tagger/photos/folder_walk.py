@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tagger.errors import PathNotFound
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
-from tagger.photos.object_paths import parse_path
-from tagger.photos.paths import path_text
+from tagger.photos.paths import parse_path, path_text
 from tagger.photos.photo_names import (
     SIDECAR_EXTENSION,
     OtherFiles,

@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
 from tagger.photos.object_errors import error_text, is_invalid_key, store_errors
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import STALL_TIMEOUT, can_sign, open_store
+from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import ask_bucket_once
 
 if TYPE_CHECKING:

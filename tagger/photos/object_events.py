@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from tagger.errors import ObjectAddressInvalid, ObjectEventsInvalid
-from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.paths import ObjectPath, parse_path
 
 _CHANGES = ("ObjectCreated:", "ObjectRemoved:", "ObjectRestore:Completed", "LifecycleExpiration:")
 """Kinds of events after which an object exists, or does not. Reading one is an event, too."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagger.errors import BucketUnavailable, ExtraMissing
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from obstore import HTTP_METHOD

@@ -24,9 +24,8 @@ from tagger.photos.key_listing import (
     plain_pages,
 )
 from tagger.photos.object_errors import error_code, error_text, is_worth_repeating, store_errors
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
-from tagger.photos.paths import printable_path
+from tagger.photos.paths import ObjectPath, printable_path
 from tagger.photos.photo_names import OtherFiles
 
 if TYPE_CHECKING:

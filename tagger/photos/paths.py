@@ -1,10 +1,81 @@
-"""Paths as text and as JSON, for SQL to store and sort, without losing names that are not UTF-8."""
+"""Paths of files, and addresses of objects in buckets, like `s3://bucket/2019/tower.jpg`, in their place.
+
+Paths become text and JSON for SQL to store and sort, without losing names that are not UTF-8. How a bucket is reached is in object_store.
+"""
 
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PosixPath
+from typing import NoReturn, Self
 
-from tagger.errors import ObjectAddressInvalid
-from tagger.photos.object_paths import parse_path
+from tagger.errors import ObjectAddressInvalid, ObjectUnsupported
+from tagger.system.addresses import BUCKET_SCHEMES as SCHEMES
+
+_SCHEME_PARTS = tuple(f"{scheme}:" for scheme in SCHEMES)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
+
+
+class ObjectPath(PosixPath):
+    """The address of an object, of a prefix or of a whole bucket; its text is the address.
+
+    Parents, names and relative paths are those of a path. It is no name of a file: the system's functions refuse it, so that
+    a command that does not know about buckets fails with a message instead of using a file of that name.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        scheme, colon, rest = text.partition(":/")
+        return f"{scheme}://{rest}" if colon and scheme in SCHEMES else text
+
+    def __fspath__(self) -> NoReturn:
+        raise ObjectUnsupported(path=str(self))
+
+    def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002 - the signature is pathlib's
+        return self
+
+    @property
+    def scheme(self) -> str:
+        return self.parts[0].removesuffix(":")
+
+    @property
+    def bucket(self) -> str:
+        return self.parts[1]
+
+    @property
+    def key(self) -> str:
+        """The key of the object, or the prefix without a slash at its end; empty for the whole bucket."""
+        return "/".join(self.parts[2:])
+
+
+def parse_path(path: str | Path) -> Path:
+    """Return the path, as an `ObjectPath` if it is an address in a bucket.
+
+    Raises:
+        ObjectAddressInvalid: it begins like one, but is not. The text contains no part of it: it may contain a password.
+    """
+    plain = Path(str(path))
+    if not is_object_address(plain):
+        return plain
+    address = ObjectPath(plain)
+    if plain.parts[0] not in _SCHEME_PARTS:
+        raise ObjectAddressInvalid(reason=f"write {address.scheme.lower()}:// in lower case")
+    if len(address.parts) < 2 or ".." in address.parts or not _BUCKET.fullmatch(address.bucket.lower()):
+        raise ObjectAddressInvalid(reason=f"write it as {address.scheme}://BUCKET/PREFIX")
+    if not _BUCKET.fullmatch(address.bucket):
+        raise ObjectAddressInvalid(reason="names of buckets are in lower case")
+    return address
+
+
+def is_object_address(path: str | Path) -> bool:
+    """Whether the path begins with the scheme of a bucket, in any case. `Path` has dropped one of the two slashes."""
+    parts = Path(str(path)).parts
+    return bool(parts) and parts[0].lower() in _SCHEME_PARTS
+
+
+def absolute_path(path: Path) -> Path:
+    """Return the absolute path without `..`; links stay. The address of an object is absolute."""
+    parsed = parse_path(path)
+    return parsed if isinstance(parsed, ObjectPath) else Path(os.path.abspath(parsed))  # noqa: PTH100 - drops ..
 
 
 def path_text(path: str | Path) -> tuple[str, bytes]:

@@ -1,32 +1,20 @@
-"""Which names of files are those of photos, and which of RAW files; the others, which a listing leaves out, are counted by extension.
+"""Decides by their names which files are photos, which are RAW files, and which are one photo; other files are counted by extension.
 
-Whether a photo can be read is known when it is read.
+A RAW file and the JPEG or HEIC of the same name in its folder are one photo: cameras write both of one shot, and programs develop one from
+the other. The case of the extension does not matter: `IMG_1.CR3` and `IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Only RAW
+files have partners: two JPEGs, a JPEG and a HEIC, or two RAW files without either are separate photos.
 """
 
 import importlib.util
 import os
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
+from typing import Generic, TypeVar
 
 MOST_EXTENSIONS = 1000
 """What follows the last dot of a name may be a number, or anything else."""
 LONGEST_EXTENSION = 10
-
-
-class OtherFiles:
-    """Counts such files while a listing runs. Sidecars are not among them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.by_extension: Counter[str] = Counter()
-        """Without those that are rare, or too long to be one: its sum may be less than `count`."""
-
-    def add(self, extension: str) -> None:
-        """Count one more file; the extension begins with a dot, or is empty."""
-        self.count += 1
-        known = self.by_extension
-        if extension in known or (1 < len(extension) <= LONGEST_EXTENSION and len(known) < MOST_EXTENSIONS):
-            known[extension] += 1
 
 
 RAW_EXTENSIONS = frozenset(
@@ -61,6 +49,9 @@ HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
 SIDECAR_EXTENSION = ".xmp"
 """In any case."""
+_JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
+_PAIRED = frozenset(extension[1:] for extension in _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
+T = TypeVar("T")
 
 
 def is_photo_name(name: str) -> bool:
@@ -103,3 +94,76 @@ def _reads_heic() -> bool:
 @cache
 def _develops_raw() -> bool:
     return importlib.util.find_spec("rawpy") is not None
+
+
+class OtherFiles:
+    """Counts the files that a listing leaves out, without sidecars."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.by_extension: Counter[str] = Counter()
+        """Without rare and long extensions: its sum may be less than `count`."""
+
+    def add(self, extension: str) -> None:
+        """Count one more file; the extension begins with a dot, or is empty."""
+        self.count += 1
+        known = self.by_extension
+        if extension in known or (1 < len(extension) <= LONGEST_EXTENSION and len(known) < MOST_EXTENSIONS):
+            known[extension] += 1
+
+
+def stem_of(path: str) -> str | None:
+    """The path without its extension; None if no file of this extension is in a pair."""
+    stem, _, extension = path.rpartition(".")
+    # Like os.path.splitext, several times as fast: a name that begins with its only dots has no extension.
+    return stem if extension.lower() in _PAIRED and stem.rpartition("/")[2].strip(".") else None
+
+
+def primary_files(paths: Collection[str]) -> Mapping[str, str]:
+    """The file that stands for each RAW file, among the files of one stem: the first JPEG by name, else the first HEIC."""
+    raw_files = [path for path in paths if is_raw_name(path)]
+    others = [path for path in paths if not is_raw_name(path)]
+    if not others:
+        return {}
+    primary = min(others, key=lambda path: (_extension(path) not in _JPEG_EXTENSIONS, path))
+    return dict.fromkeys(raw_files, primary)
+
+
+class StemGroups(Generic[T]):
+    """Groups the files of each stem, from photos in the order of their paths.
+
+    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder `a.d`. Only the stems that
+    begin the current path are kept, so memory stays flat.
+    """
+
+    def __init__(self, path_of: Callable[[T], str]) -> None:
+        self._path_of = path_of
+        self._open: list[tuple[str, list[T]]] = []
+
+    def of(self, photos: Iterable[T]) -> Iterator[list[T]]:
+        """Yield the groups of these photos."""
+        yield from self.add(photos)
+        yield from self.rest()
+
+    def add(self, photos: Iterable[T]) -> Iterator[list[T]]:
+        """Yield the groups to which neither these photos nor later ones belong, and each photo with which nothing pairs."""
+        for photo in photos:
+            path = self._path_of(photo)
+            while self._open and not path.startswith(self._open[-1][0] + "."):
+                yield self._open.pop()[1]
+            stem = stem_of(path)
+            if stem is None:
+                yield [photo]
+            elif self._open and self._open[-1][0] == stem:
+                self._open[-1][1].append(photo)
+            else:
+                self._open.append((stem, [photo]))
+
+    def rest(self) -> Iterator[list[T]]:
+        """Yield the groups that are left after the last photo, or before one of another folder."""
+        while self._open:
+            yield self._open.pop()[1]
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - see photo_names.is_photo_name

@@ -19,8 +19,8 @@ from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from tagger.photos import object_store
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import STALL_TIMEOUT, signed_address, signed_bucket_address
+from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from obstore import HTTP_METHOD

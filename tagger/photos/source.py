@@ -12,8 +12,8 @@ from tagger.errors import BucketUnavailable, ObjectNotFound, PathNotFound
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.folders import MountState, check_mount
-from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.objects import ObjectSource, find_object, is_object
+from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import OtherFiles
 
 PAGE = 1000

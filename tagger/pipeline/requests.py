@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview, is_developer_installed
-from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result

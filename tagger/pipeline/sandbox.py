@@ -19,8 +19,8 @@ import numpy as np
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import LARGEST_OFFSET_S, LEAST_OFFSET_S, CameraFacts, short_text
 from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
-from tagger.photos.digest import DIGEST_VERSION
 from tagger.photos.files import PhotoBytes
 from tagger.photos.origin import PhotoOrigin
 from tagger.photos.source import PhotoSource

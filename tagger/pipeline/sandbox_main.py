@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tagger.metadata.camera import camera_facts
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
-from tagger.photos.digest import digest_photo
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.pipeline.confinement import confine, is_due, limit_cpu
 from tagger.pipeline.memory_limit import limit_memory

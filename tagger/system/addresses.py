@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
-"""The schemes of addresses in buckets (see photos.object_paths)."""
+"""The schemes of addresses in buckets (see photos.paths)."""
 HIDDEN = "an invalid address"
 """Shown in place of an address that is not valid."""
 _REMEDY = "write special characters in its password as %XX (@ is %40, / is %2F, ? is %3F, # is %23, & is %26)"

@@ -12,8 +12,8 @@ from tagger.cli.session import close_sessions, open_session
 from tagger.database.connection import Database
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import open_store
+from tagger.photos.paths import ObjectPath
 
 SERVER = "http://127.0.0.1:1"
 

@@ -336,7 +336,7 @@ def test_on_a_terminal_the_table_fits_and_obeys_no_color(
 
 OTHER_COMMANDS = {
     *("alembic", "configparser", "http.client", "sqlalchemy.dialects.postgresql"),
-    *("tagger.photos.digest", "tagger.photos.objects", "tagger.library.trips.grouping"),
+    *("tagger.photos.containers", "tagger.photos.objects", "tagger.library.trips.grouping"),
 }
 """What other commands than queries need."""
 

@@ -13,7 +13,7 @@ from tagger.cli.session import open_session
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import Watcher
 from tagger.jobs.enqueue.selection import select_paths
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 
 SELDOM = WatchIntervals(3600.0, 3600.0)
 

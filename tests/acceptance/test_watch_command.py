@@ -14,7 +14,7 @@ from tagger.cli.session import open_session
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import Watcher
 from tagger.jobs.enqueue.selection import select_paths
-from tagger.photos.folder_watch import FolderWatch
+from tagger.photos.watching import FolderWatch
 
 HOURLY = WatchIntervals(3600.0, 60.0)
 

@@ -39,7 +39,7 @@ from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
 from tagger.metadata.files.replacement import PreparedFile
 from tagger.model.background import BackgroundStatistics
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 BENCH = Path(bench.__file__).parent
 PACKAGES = sorted(path.parent.name for path in BENCH.glob("*/__main__.py"))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 from support.buckets import Bucket
 
-from tagger.photos.bucket_tail import OVERLAP_S, BucketTail
 from tagger.photos.folder_walk import FoundPhoto
-from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.watching import OVERLAP_S, BucketTail
 
 
 class Tail:

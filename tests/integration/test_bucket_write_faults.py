@@ -18,7 +18,7 @@ from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import conditional_writes
 from tagger.metadata.objects.embedding import object_sidecar_paths
 from tagger.photos import key_listing, object_store
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger.jobs import finish_scan
 from tagger.photos import key_listing, object_store, objects
-from tagger.photos.object_paths import parse_path
-from tagger.photos.paths import printable_path
+from tagger.photos.paths import parse_path, printable_path
 
 
 class Prefixes:

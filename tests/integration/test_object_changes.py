@@ -13,7 +13,7 @@ from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.watched_folders import ObjectChanges, check_object_changes
 from tagger.ledger.jobs import cancel_job, finish_scan
-from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.paths import ObjectPath, parse_path
 
 
 class Prefix:

@@ -26,7 +26,7 @@ from tagger.jobs.processing.model_cache import ModelCache
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 from tagger.pipeline.results import Classified
 
 PARTS = 5

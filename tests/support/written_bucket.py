@@ -7,7 +7,7 @@ from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.metadata.inspection import xmp_fields
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 
 OWNERS = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

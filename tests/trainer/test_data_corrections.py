@@ -18,7 +18,7 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.registered_models import add_model, use_model
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks
 

@@ -12,9 +12,8 @@ from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
 from support.examples import examples
 
-from tagger.photos.containers import exif_of, orientation_in, read_container
-from tagger.photos.decoder_input import bare_file
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo, exif_of, orientation_in, read_container
+from tagger.photos.decoding.formats import bare_file
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")

@@ -13,7 +13,7 @@ import pytest
 from support.privileges import without_root_privileges
 
 from tagger.errors import FolderMessagesLost, FoldersNotWatched
-from tagger.photos.folder_watch import FolderWatch, QuietPaths, outside_links
+from tagger.photos.watching import FolderWatch, QuietPaths, outside_links
 
 LONGEST_S = 60
 QUIET_S = 3.0

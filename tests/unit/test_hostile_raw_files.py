@@ -16,8 +16,8 @@ from support.examples import examples
 from tagger.errors import PhotoFailed
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.formats.read_only import read_only_blocks
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.digest import digest_photo
 from tagger.photos.raw import read_raw
 
 FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {

@@ -18,12 +18,11 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.photos.decoder_input import readable_file
-from tagger.photos.decoding import decode_photo, memory, resize
-from tagger.photos.decoding.colours import scalable
-from tagger.photos.decoding.formats import open_header
+from tagger.photos.containers import digest_photo
+from tagger.photos.decoding import conversion, decode_photo, memory
+from tagger.photos.decoding.conversion import scalable
+from tagger.photos.decoding.formats import open_header, readable_file
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
-from tagger.photos.digest import digest_photo
 from tagger.photos.formats import PhotoFormat
 
 PICTURE = draw_photo(7, (300, 200))
@@ -149,8 +148,8 @@ def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.M
         image = Image.merge("LAB", picture.split()[:3]) if mode == "LAB" else picture.convert(mode)
     for box in ((146.0, 0.0, 757.0, 611.0), (10.5, 20.25, 500.5, 510.25)):
         whole = scalable(image).resize((64, 64), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-        monkeypatch.setattr(resize, "_BAND_PIXELS", 20_000)
-        assert np.array_equal(np.asarray(resize.scaled(image, box, 64)), np.asarray(whole))
+        monkeypatch.setattr(conversion, "_BAND_PIXELS", 20_000)
+        assert np.array_equal(np.asarray(conversion.scaled(image, box, 64)), np.asarray(whole))
 
 
 ON_LINUX = pytest.mark.skipif(not CLEAR_PEAK.exists(), reason="reads the memory use from Linux's /proc")

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import ObjectAddressInvalid, ObjectUnsupported
-from tagger.photos.object_paths import ObjectPath, absolute_path, parse_path
-from tagger.photos.paths import path_from_json, path_to_json
+from tagger.photos.paths import ObjectPath, absolute_path, parse_path, path_from_json, path_to_json
 
 PART = st.text(min_size=1, max_size=20).filter(
     lambda part: part not in {".", ".."} and "/" not in part and "\0" not in part and part.isprintable()

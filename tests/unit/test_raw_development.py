@@ -18,10 +18,10 @@ from rig.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_fi
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos import photo_names
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.decode import _TRANSPOSES
 from tagger.photos.decoding.raw_development import NoPreview
-from tagger.photos.digest import digest_photo
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoFormat, detect_format
 from tagger.photos.photo_names import is_photo_name, is_raw_name

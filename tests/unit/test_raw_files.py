@@ -30,10 +30,9 @@ from rig.raw_files import (
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
-from tagger.photos.containers import orientation_in
+from tagger.photos.containers import digest_photo, orientation_in
 from tagger.photos.decoding import Resize, decode_photo, decode_whole
 from tagger.photos.decoding.decode import _TRANSPOSES
-from tagger.photos.digest import digest_photo
 from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
 from tagger.photos.photo_names import is_photo_name
 from tagger.photos.raw import read_raw

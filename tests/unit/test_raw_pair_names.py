@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.photos.photo_names import is_raw_name
-from tagger.photos.raw_pairs import StemGroups, primary_files, stem_of
+from tagger.photos.photo_names import StemGroups, is_raw_name, primary_files, stem_of
 
 _NAMES = st.builds(
     "".join,

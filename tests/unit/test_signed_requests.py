@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tagger.photos import signed_requests
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 
 CHUNKED = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -11,7 +11,7 @@ from support.commands import draw
 from support.library_photos import decoded
 
 from tagger.database.connection import Database
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 
 
 @pytest.fixture

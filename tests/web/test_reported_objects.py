@@ -21,7 +21,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import photos
 from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.people.tokens import add_token
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 from tagger.settings import Settings
 from tagger.web.api import events
 from tagger.web.http.limits import SMALL_BYTES

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.model.devices import core_count
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import require_format
-from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import PhotoFailed
-from tagger.photos.object_paths import ObjectPath
-from tagger.photos.paths import path_text
+from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import open_source, read_named
 from trainer.data.folders import MAX_BYTES
 from trainer.errors import (

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.model.devices import core_count
+from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
-from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto
 from trainer.errors import writing_to

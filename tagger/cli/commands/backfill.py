@@ -116,7 +116,7 @@ def parse_backfill(
 ) -> Backfill:
     """Return the backfill that the options describe, with absolute folders."""
     from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-    from tagger.photos.object_paths import absolute_path
+    from tagger.photos.paths import absolute_path
 
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")

@@ -147,7 +147,7 @@ class _VerdictAction:
     def apply_to_photos(self, photos: Sequence[Path], landmark: str) -> None:
         """With --json, one photo gives an object, several give a list."""
         from tagger.library.verdicts.documents import verdict_result_document
-        from tagger.photos.object_paths import absolute_path, parse_path
+        from tagger.photos.paths import absolute_path, parse_path
 
         photos = list(map(parse_path, photos))
         session = open_session()

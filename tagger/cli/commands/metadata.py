@@ -156,7 +156,7 @@ def undo(
 
     tagger metadata undo --job 7
     """
-    from tagger.photos.object_paths import parse_path
+    from tagger.photos.paths import parse_path
 
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")

@@ -143,7 +143,7 @@ def up(
 def _check_options(
     paths: list[Path] | None, port: int | None, *, once: bool, watch: bool, writes: bool
 ) -> None:
-    from tagger.photos.object_paths import is_object_address
+    from tagger.photos.paths import is_object_address
 
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")

@@ -171,7 +171,7 @@ def revoke(
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
     from tagger.library.query.options import PhotoQuery
     from tagger.library.verdicts.dismissals import photo_ids_at
-    from tagger.photos.object_paths import parse_path
+    from tagger.photos.paths import parse_path
 
     has_query = query != PhotoQuery()
     if has_query == bool(selection):

@@ -46,7 +46,7 @@ def similar(
     """
     from tagger.cli.output.photos import write_similar_photos
     from tagger.library.teaching.similarity import find_similar
-    from tagger.photos.object_paths import parse_path
+    from tagger.photos.paths import parse_path
 
     output_format = parse_format(format_, json=json)
     session = open_session()
@@ -99,7 +99,7 @@ class _GivenPhotos:
     def _not_stored(self, photos: Iterable[Path]) -> list[Path]:
         """Note the content ids of stored images; returns the photos without an embedding."""
         from tagger.library.teaching.examples import find_examples
-        from tagger.photos.object_paths import parse_path
+        from tagger.photos.paths import parse_path
 
         others = []
         for photo in photos:

@@ -131,7 +131,7 @@ def watch(
 
 def _sources_text(selection: Selection) -> str:
     """`2 folders`, `1 folder and 1 bucket`."""
-    from tagger.photos.object_paths import ObjectPath
+    from tagger.photos.paths import ObjectPath
 
     buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
     counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
@@ -229,7 +229,7 @@ def forget(
     Example: tagger forget ~/Pictures/Screenshots
     """
     from tagger.library.catalog.removal import forget_path
-    from tagger.photos.object_paths import parse_path
+    from tagger.photos.paths import parse_path
 
     settings, database = open_session(settle_jobs=True)
     paths = list(map(parse_path, paths))

@@ -13,8 +13,8 @@ from tagger.jobs.enqueue.retry import count_failures
 from tagger.ledger.failures import FailureFilter
 from tagger.library.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.photos.folders import MountState
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import bucket_problem
+from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

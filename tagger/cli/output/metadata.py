@@ -166,7 +166,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     from tagger.metadata.files.sidecars import is_sidecar_name
     from tagger.metadata.inspection import exif_refusal
     from tagger.metadata.writable_files import existing_sidecars
-    from tagger.photos.object_paths import ObjectPath, parse_path
+    from tagger.photos.paths import ObjectPath, parse_path
     from tagger.photos.source import check_exists, read_named
 
     file = parse_path(file)

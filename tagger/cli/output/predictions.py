@@ -16,7 +16,7 @@ from tagger.library.catalog.registered_models import RegisteredModel, resolve_mo
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.documents import failed_prediction_document, prediction_document
 from tagger.model.predictions import Prediction
-from tagger.photos.object_paths import absolute_path
+from tagger.photos.paths import absolute_path
 from tagger.settings import Settings
 
 

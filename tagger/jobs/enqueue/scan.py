@@ -44,10 +44,8 @@ from tagger.library.catalog.roots import (
 )
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.object_paths import parse_path
-from tagger.photos.paths import path_text, printable_path
-from tagger.photos.photo_names import OtherFiles
-from tagger.photos.raw_pairs import StemGroups, primary_files
+from tagger.photos.paths import parse_path, path_text, printable_path
+from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source
 
 PAGE = 2000

@@ -26,7 +26,7 @@ from tagger.jobs.enqueue.schedule_windows import latest_due, next_due, resume_pa
 from tagger.jobs.enqueue.schedules import follows_links, schedule_backfill, schedule_row
 from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from pathlib import Path
 from tagger.database.connection import Database
 from tagger.errors import PathNotFound
 from tagger.library.catalog.roots import RootPaths, find_root, is_unavailable, unavailable_error
-from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.objects import is_object
+from tagger.photos.paths import ObjectPath, parse_path
 
 
 @dataclass(frozen=True)

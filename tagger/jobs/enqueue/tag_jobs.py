@@ -14,8 +14,7 @@ from tagger.jobs.enqueue.selection import Selection, require_available_roots
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.library.catalog.roots import RootPaths
-from tagger.photos.object_paths import ObjectPath
-from tagger.photos.paths import path_from_json, path_to_json
+from tagger.photos.paths import ObjectPath, path_from_json, path_to_json
 from tagger.settings import Settings
 
 PATHS = "paths"

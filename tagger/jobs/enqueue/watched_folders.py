@@ -35,9 +35,9 @@ from tagger.library.catalog.roots import (
     photos_below,
 )
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import bucket_problem
-from tagger.photos.raw_pairs import StemGroups, primary_files
+from tagger.photos.paths import ObjectPath
+from tagger.photos.photo_names import StemGroups, primary_files
 from tagger.photos.source import check_objects
 
 PAGE = 1000

@@ -18,7 +18,7 @@ from tagger.jobs.processing.model_cache import photo_limits
 from tagger.model.devices import choose_device
 from tagger.model.model import Model, load_model
 from tagger.photos.files import PhotoBytes
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named
 from tagger.pipeline.requests import OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox

@@ -25,9 +25,8 @@ from tagger.metadata.photo_writer import (
 from tagger.metadata.plans import FindUndoRecord, digest_file, plan_sidecar
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp import has_our_fields
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import is_object
-from tagger.photos.paths import path_text
+from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 

@@ -38,7 +38,7 @@ from tagger.database.tables import (
 from tagger.library.catalog.dismissals import carry_dismissal, delete_dismissals
 from tagger.library.catalog.position_changes import record_contents, record_photos
 from tagger.library.catalog.roots import Root
-from tagger.photos.raw_pairs import primary_files, stem_of
+from tagger.photos.photo_names import primary_files, stem_of
 
 _INHERITED = (
     "taken_at",

@@ -12,8 +12,7 @@ from tagger.errors import PhotoNotFound
 from tagger.library.catalog.dismissals import has_verdict
 from tagger.library.catalog.position_changes import record_photos
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, photos_below
-from tagger.photos.object_paths import ObjectPath, parse_path
-from tagger.photos.paths import path_text
+from tagger.photos.paths import ObjectPath, parse_path, path_text
 
 PAGE = 1000
 

@@ -29,9 +29,8 @@ from tagger.database.tables import PRESENT, photos, roots
 from tagger.errors import BucketUnavailable, ObjectAddressInvalid, RootUnavailable
 from tagger.library.catalog.cameras import move_folder_cameras
 from tagger.photos.folders import MountState
-from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.object_store import current_endpoint, note_endpoint
-from tagger.photos.paths import path_from_text, path_text
+from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
 
 if TYPE_CHECKING:
     from tagger.photos.source import PhotoSource

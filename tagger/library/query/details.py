@@ -28,8 +28,7 @@ from tagger.library.catalog.cameras import camera_name
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
-from tagger.photos.object_paths import absolute_path
-from tagger.photos.paths import path_text
+from tagger.photos.paths import absolute_path, path_text
 from tagger.system.names import name_in_language
 
 

@@ -12,8 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.index_scan import Condition, off_index
-from tagger.photos.object_paths import ObjectPath, parse_path
-from tagger.photos.paths import path_text
+from tagger.photos.paths import ObjectPath, parse_path, path_text
 from tagger.photos.photo_names import is_raw_name
 
 _ROWS = 100

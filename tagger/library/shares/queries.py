@@ -11,8 +11,7 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.trips.find import find_trip
 from tagger.library.trips.moment import TripMoment
-from tagger.photos.object_paths import absolute_path
-from tagger.photos.paths import path_from_json, path_to_json
+from tagger.photos.paths import absolute_path, path_from_json, path_to_json
 
 TRIP_MOMENT = "trip_moment"
 _NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")

@@ -15,7 +15,7 @@ from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.path_ranges import path_ranges
 from tagger.library.query.tagged_photos import NameCache, select_photos
-from tagger.photos.object_paths import absolute_path
+from tagger.photos.paths import absolute_path
 
 
 @dataclass(frozen=True)

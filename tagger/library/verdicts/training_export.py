@@ -14,7 +14,7 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.library.query.tagged_photos import tag_rows
 from tagger.library.verdicts.store import VerdictKind
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 PAGE = 250

@@ -26,7 +26,6 @@ from tagger.photos.object_errors import (
     lacks_rights,
     store_errors,
 )
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import open_store
 from tagger.photos.object_writes import (
     ObjectChanged,
@@ -36,6 +35,7 @@ from tagger.photos.object_writes import (
     put_object,
     read_object,
 )
+from tagger.photos.paths import ObjectPath
 
 
 @contextmanager

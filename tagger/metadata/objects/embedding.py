@@ -17,9 +17,9 @@ from tagger.metadata.files.sidecars import (
 )
 from tagger.metadata.objects.conditional_writes import translated_store_errors
 from tagger.photos.object_errors import is_unsupported, lacks_rights, store_errors
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import can_sign
 from tagger.photos.objects import is_object, names_with_stem
+from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import ask_bucket, send_signed
 
 

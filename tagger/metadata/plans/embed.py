@@ -23,7 +23,7 @@ from tagger.metadata.plans.verification import verify_insertion
 from tagger.metadata.splices import apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import read_for_writing
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 
 def plan_embed(

@@ -6,7 +6,7 @@ from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 

@@ -14,13 +14,20 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import PhotoFailed
 from tagger.photos.containers import exif_of, orientation_in
-from tagger.photos.decoder_input import bare_file
-from tagger.photos.decoding.colours import SRGB_BYTES, encoding_of, scalable, scalable_bytes, to_srgb
+from tagger.photos.decoding.conversion import (
+    SRGB_BYTES,
+    Box,
+    encoding_of,
+    scalable,
+    scalable_bytes,
+    scaled,
+    scaling_bytes,
+    to_srgb,
+)
 from tagger.photos.decoding.decode_errors import failing_alone, is_truncation
-from tagger.photos.decoding.formats import check_pixels, open_header
+from tagger.photos.decoding.formats import bare_file, check_pixels, open_header
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.decoding.resize import Box, scaled, scaling_bytes
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.tiff import ORIENTATION
 

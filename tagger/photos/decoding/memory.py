@@ -2,7 +2,7 @@
 
 Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. The count is
 never less than what decoding takes, and little more: Pillow's pixels and what the decoder of each format holds beside them.
-`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in resize.
+`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in conversion.
 """
 
 import ctypes
@@ -123,7 +123,7 @@ _ROW_BYTES = 32
 """Per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
 
 
-def pixel_bytes(mode: str, width: int, height: int) -> int:
+def _pixel_bytes(mode: str, width: int, height: int) -> int:
     """The size of an image in Pillow's memory."""
     row_bytes = ceil(width * mode_bytes(mode) / 4) * 4
     return height * (row_bytes + _POINTER_BYTES)
@@ -147,7 +147,7 @@ def decoder_memory(
 ) -> DecoderMemory:
     """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
     pixels = image.width * image.height
-    held = pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format, data)
+    held = _pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format, data)
     held += _copied_bytes(image, photo_format, data)
     decoding = image.width * _ROW_BYTES
     if isinstance(image, JpegImageFile):
@@ -239,6 +239,6 @@ def _tiff_bytes(image: TiffImageFile) -> int:
         codec_bytes = min(codec_bytes, _JPEG_LIMIT_BYTES)
     needed = part.size_bytes + codec_bytes
     if image.tag_v2.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
-        needed = part.size_bytes * part.planes + pixel_bytes("RGBA", part.width, part.height)
+        needed = part.size_bytes * part.planes + _pixel_bytes("RGBA", part.width, part.height)
     is_rotated: bool = image.tag_v2.get(ORIENTATION, 1) != 1
-    return needed + is_rotated * pixel_bytes(image.mode, *image.size)
+    return needed + is_rotated * _pixel_bytes(image.mode, *image.size)

@@ -6,6 +6,6 @@ never raises on bad input. Knows nothing of pixels or of how metadata is written
 
 from tagger.photos.raw.detection import is_raw
 from tagger.photos.raw.file import RawFile, read_raw
-from tagger.photos.raw.previews import Bitmap, Preview
+from tagger.photos.raw.layout import Bitmap, Preview
 
 __all__ = ["Bitmap", "Preview", "RawFile", "is_raw", "read_raw"]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from tagger.photos.raw.exif_block import merged_exif
 from tagger.photos.raw.layout import RawLayout, Span
+from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 _BOX_LIMIT = 1000
 _SAMPLE_LIMIT = 1000
@@ -22,6 +22,10 @@ _CODING_BYTES = 256
 """The coding of a track's images is named in its first sample entry."""
 _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
+_EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+_VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
+"""Longer values, such as maker notes, are left out, and so is what is too much: thousands of tags may refer to the same bytes."""
+_LONG = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def cr3_layout(data: bytes) -> RawLayout:
     return RawLayout(
         tuple(jpegs),
         images=tuple(samples for samples in tracks if samples),
-        exif=merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
+        exif=_merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
         has_hevc=any(_is_hevc(data, table.get(b"stsd")) for table in tables),
         xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
     )
@@ -130,3 +134,55 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
     if count > _SAMPLE_LIMIT or box.start + 8 + count * struct.calcsize(letter) > box.end:
         return ()
     return struct.unpack_from(f">{count}{letter}", data, box.start + 8)
+
+
+def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -> bytes | None:
+    """Return a block with the directory of `main`, which points to those of the others; None if `main` has none."""
+    block = open_tiff(main or b"")
+    directory = _first(block)
+    if block is None or directory is None:
+        return None
+    order = block.order
+    merged = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8))
+    children = {}
+    for pointer, other in ((_EXIF_POINTER, open_tiff(exif or b"")), (_GPS_POINTER, open_tiff(gps or b""))):
+        child = _first(other)
+        if other is not None and child is not None and other.order == order:
+            children[pointer] = child.tags
+    slots = _append(merged, order, directory.tags, pointers=tuple(children))
+    for pointer, tags in children.items():
+        struct.pack_into(order + "I", merged, slots[pointer], len(merged))
+        _append(merged, order, tags)
+    return bytes(merged)
+
+
+def _first(block: TiffBlock | None) -> TiffDirectory | None:
+    return block.directory(block.first) if block else None
+
+
+def _append(
+    merged: bytearray, order: str, tags: Mapping[int, TiffTag], *, pointers: tuple[int, ...] = ()
+) -> dict[int, int]:
+    """Append a directory and its values; returns where the values of its pointers are."""
+    values = {pointer: (_LONG, 1, bytes(4)) for pointer in pointers}
+    size_bytes = 0
+    for tag, entry in tags.items():
+        size_bytes += len(entry.raw)
+        if (
+            tag not in (_EXIF_POINTER, _GPS_POINTER)
+            and len(entry.raw) <= _VALUE_BYTES
+            and size_bytes <= _DIRECTORY_BYTES
+        ):
+            values[tag] = (entry.kind, entry.count, bytes(entry.raw))
+    start = len(merged)
+    merged += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)
+    slots = {}
+    for at, (tag, (kind, count, raw)) in zip(
+        range(start + 2, len(merged), 12), sorted(values.items()), strict=False
+    ):
+        is_inline = len(raw) <= 4
+        slot = raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(merged))
+        struct.pack_into(order + "HHI4s", merged, at, tag, kind, count, slot)
+        slots[tag] = at + 8
+        merged += b"" if is_inline else raw + bytes(len(raw) % 2)
+    return slots

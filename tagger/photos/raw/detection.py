@@ -1,8 +1,9 @@
 """Detects RAW files by their content. Most are TIFFs to every other reader, so their directories decide."""
 
-from tagger.photos.raw.directories import directories_of, is_sensor_image
-from tagger.photos.raw.phase_one import is_phase_one
-from tagger.photos.tiff import open_tiff
+from collections import deque
+from collections.abc import Iterator
+
+from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 CANON_BRAND = b"crx "
 FUJIFILM_SIGNATURE = b"FUJIFILMCCD-RAW"
@@ -18,6 +19,12 @@ _SIGNATURES = (
 )
 _DIRECTORY_LIMIT = 8
 _DNG_VERSION = 50706
+SUBFILE_TYPE, PHOTOMETRIC = 254, 262
+COMPRESSION, _SUB_DIRECTORIES = 259, 330
+_SENSOR_PHOTOMETRICS = {32803, 34892}
+"""A colour filter array, and linear sensor data."""
+_MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
+"""Of Sony, Epson, Samsung (two), Kodak, Nikon, Kodak and Pentax."""
 
 
 def is_raw(head: bytes) -> bool:
@@ -33,3 +40,29 @@ def is_raw(head: bytes) -> bool:
         _DNG_VERSION in directory.tags or is_sensor_image(block, directory)
         for directory in directories_of(block, _DIRECTORY_LIMIT)
     )
+
+
+def is_phase_one(head: bytes) -> bool:
+    """Whether a TIFF is an IIQ file."""
+    return (head[8:12], head[13:16]) == (b"IIII", b"waR") or (head[8:12], head[12:15]) == (b"MMMM", b"Raw")
+
+
+def directories_of(block: TiffBlock, limit: int) -> Iterator[TiffDirectory]:
+    """Yield at most `limit` directories, each once: the chain from the first, and what each of them points to."""
+    offsets = deque([block.first])
+    seen: set[int] = set()
+    while offsets and len(seen) < limit:
+        offset = offsets.popleft()
+        directory = None if offset in seen else block.directory(offset)
+        seen.add(offset)
+        if directory is not None:
+            yield directory
+            offsets.extend(block.integers(directory.tags.get(_SUB_DIRECTORIES))[:limit])
+            offsets.append(directory.following)
+
+
+def is_sensor_image(block: TiffBlock, directory: TiffDirectory) -> bool:
+    """Whether a directory's image consists of sensor data."""
+    photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
+    compression = block.integers(directory.tags.get(COMPRESSION))[:1]
+    return not (_SENSOR_PHOTOMETRICS.isdisjoint(photometric) and _MAKERS_COMPRESSIONS.isdisjoint(compression))

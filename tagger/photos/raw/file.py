@@ -1,21 +1,25 @@
-"""The parts of a RAW file, whatever its container."""
+"""Reads the parts of a RAW file, whatever its container.
 
+Containers with many parts have a module each (tiff_layout, cr3); those of Fujifilm and Minolta are a header and are read here.
+"""
+
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagger.photos.jpeg import jpeg_exif
 from tagger.photos.raw.cr3 import cr3_layout
 from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE, MINOLTA_SIGNATURE
-from tagger.photos.raw.layout import RawLayout, Span
-from tagger.photos.raw.mrw import mrw_layout
-from tagger.photos.raw.previews import Bitmap, Preview, find_bitmaps, find_previews, lies_in
-from tagger.photos.raw.raf import raf_layout
+from tagger.photos.raw.layout import Bitmap, Preview, RawLayout, Span, find_bitmaps, find_previews, lies_in
 from tagger.photos.raw.tiff_layout import tiff_layout
 
 _LEAST_SHARE = 8
 """Sensor data are the larger part of a RAW file. With less than this part of it, the directories are damaged, and what they refer
 to would not tell one photo from another.
 """
+_JPEG_AT, _SENSOR_AT = 84, 100
+_BLOCK_LIMIT = 100
+_TIFF_BLOCK = b"\0TTW"
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ def read_raw(data: bytes) -> RawFile:
 
 def _layout(data: bytes) -> RawLayout:
     if data.startswith(FUJIFILM_SIGNATURE):
-        return raf_layout(data)
+        return _raf_layout(data)
     if data.startswith(MINOLTA_SIGNATURE):
-        return mrw_layout(data)
+        return _mrw_layout(data)
     return cr3_layout(data) if data[8:12] == CANON_BRAND else tiff_layout(data)
 
 
@@ -77,3 +81,30 @@ def _sensor_image(
 
 def _exif_of_preview(previews: Sequence[Preview]) -> bytes | None:
     return next((exif for preview in previews if (exif := jpeg_exif(preview.data))), None)
+
+
+def _raf_layout(data: bytes) -> RawLayout:
+    """Read the layout; empty if the header is cut off."""
+    if len(data) < _SENSOR_AT + 8:
+        return RawLayout()
+    jpeg, sensor = (Span(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
+    exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
+    return RawLayout((jpeg,), images=((sensor,),), exif=exif)
+
+
+def _mrw_layout(data: bytes) -> RawLayout:
+    """Read the layout; empty if the header is cut off."""
+    if len(data) < 8:
+        return RawLayout()
+    end = 8 + int.from_bytes(data[4:8], "big")
+    sensor = Span(end, len(data) - end)
+    at, exif = 8, None
+    for _ in range(_BLOCK_LIMIT):
+        if at + 8 > min(end, len(data)):
+            break
+        kind, size_bytes = struct.unpack_from(">4sI", data, at)
+        at += 8
+        if kind == _TIFF_BLOCK:
+            exif = data[at : min(at + size_bytes, end)]
+        at += size_bytes
+    return RawLayout(images=((sensor,),), exif=exif)

@@ -1,23 +1,23 @@
-"""The layout of RAW files that are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and their kin.
+"""The layout of RAW files that are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and similar ones.
 
 Previews are images of a single strip, or what the tags of EXIF thumbnails refer to, in any directory; Olympus, Nikon and
-Pentax also keep one in the maker note, and Panasonic in a tag. Some older ones are RGB without compression.
+Pentax also keep one in the maker note, and Panasonic in a tag. Some older previews are RGB without compression.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
 
-from tagger.photos.raw.detection import PANASONIC_SIGNATURE
-from tagger.photos.raw.directories import (
+from tagger.photos.raw.detection import (
     COMPRESSION,
+    PANASONIC_SIGNATURE,
     PHOTOMETRIC,
     SUBFILE_TYPE,
     directories_of,
+    is_phase_one,
     is_sensor_image,
 )
 from tagger.photos.raw.layout import RawLayout, Span, StoredBitmap
-from tagger.photos.raw.maker_notes import EXIF_POINTER, maker_note_previews, span_in
-from tagger.photos.raw.phase_one import is_phase_one, phase_one_sensor
-from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
+from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 _DIRECTORY_LIMIT = 32
 """A DNG with masks has about ten."""
@@ -33,6 +33,19 @@ _MASK_TYPES = 4 | 8
 """Masks and depth maps."""
 _MASK_PHOTOMETRICS = {4, 51177, 52527}
 _PANASONIC_JPEGS, _PANASONIC_SENSOR_START = (0x2E, 0x127), 0x118
+EXIF_POINTER = 0x8769
+_MAKER_NOTE = 0x927C
+_NIKON_PREVIEW, _NIKON_START, _NIKON_SIZE = 0x11, 513, 514
+_OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
+_OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
+_PENTAX_START, _PENTAX_SIZE = 4, 3
+_SUB_DIRECTORY_KINDS = (4, 13)
+"""Types of tags that hold the offset of a directory. In older files of Olympus, the tag's value is the directory itself."""
+_PHASE_ONE_START = 8
+"""Offsets in the directory of Phase One count from its header."""
+_PHASE_ONE_ORDERS = {b"IIII": "<", b"MMMM": ">"}
+_PHASE_ONE_ENTRIES = 1000
+_PHASE_ONE_SENSOR = 0x10F
 
 
 def tiff_layout(data: bytes) -> RawLayout:
@@ -47,7 +60,7 @@ def tiff_layout(data: bytes) -> RawLayout:
         bitmaps: tuple[StoredBitmap, ...] = ()
     else:
         stored = (span for directory in directories for span in _jpegs(block, directory))
-        jpegs, images = (*stored, *maker_note_previews(block, main)), _images(data, block, directories)
+        jpegs, images = (*stored, *_maker_note_previews(block, main)), _images(data, block, directories)
         bitmaps = tuple(bitmap for directory in directories for bitmap in _bitmaps(block, directory))
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
@@ -57,7 +70,7 @@ def tiff_layout(data: bytes) -> RawLayout:
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
     if is_sensor_image(block, directory) or _is_mask(block, directory):
         return
-    yield from span_in(block, directory, _JPEG_START, _JPEG_SIZE)
+    yield from _span_in(block, directory, _JPEG_START, _JPEG_SIZE)
     strips = _strips(block, directory)
     if len(strips) == 1:
         yield strips[0]
@@ -83,7 +96,7 @@ def _images(
 ) -> tuple[tuple[Span, ...], ...]:
     """The images that may be the sensor's. Canon and older files of Olympus do not say which it is."""
     if is_phase_one(data):
-        return tuple(phase_one_sensor(data))
+        return tuple(_phase_one_sensor(data))
     stored = [(directory, strips) for directory in directories if (strips := _strips(block, directory))]
     of_sensor = [strips for directory, strips in stored if is_sensor_image(block, directory)]
     return tuple(of_sensor or (strips for directory, strips in stored if not _is_reduced(block, directory)))
@@ -123,3 +136,96 @@ def _panasonic_sensor(block: TiffBlock, main: TiffDirectory) -> Iterator[tuple[S
     """The sensor data, which extend to the end of the file."""
     for start in block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]:
         yield (Span(start, max(0, len(block.data) - start)),)
+
+
+def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Span]:
+    """Yield the previews of a file's maker note."""
+    exif = block.child(main.tags.get(EXIF_POINTER))
+    note = exif.tags.get(_MAKER_NOTE) if exif else None
+    if note is None:
+        return
+    head = bytes(note.raw[:16])
+    if head.startswith(b"Nikon\0\2"):
+        yield from _nikon(block, note.start + 10)
+    elif head.startswith(b"OLYMPUS\0"):
+        yield from _olympus(block, note, head[8:10], entries_at=12, is_relative=True)
+    elif head.startswith(b"OM SYSTEM\0"):
+        yield from _olympus(block, note, head[12:14], entries_at=16, is_relative=True)
+    elif head.startswith(b"OLYMP\0"):
+        yield from _olympus(block, note, b"", entries_at=8, is_relative=False)
+    elif head.startswith(b"AOC\0"):
+        yield from _pentax(block, note, head[4:6], entries_at=6, is_relative=False)
+    elif head.startswith(b"PENTAX \0"):
+        yield from _pentax(block, note, head[8:10], entries_at=10, is_relative=True)
+
+
+def _span_in(
+    block: TiffBlock, directory: TiffDirectory | None, start_tag: int, size_tag: int, base: int = 0
+) -> Iterator[Span]:
+    """Yield the span that two tags state, if they do. Offsets count from `base`."""
+    if directory is None:
+        return
+    starts, sizes = (block.integers(directory.tags.get(tag)) for tag in (start_tag, size_tag))
+    if len(starts) == len(sizes) == 1:
+        yield Span(base + starts[0], sizes[0])
+
+
+def _nikon(block: TiffBlock, base: int) -> Iterator[Span]:
+    """The maker note contains a TIFF block."""
+    inner = open_tiff(memoryview(block.data)[base:])
+    main = inner.directory(inner.first) if inner else None
+    if inner is None or main is None:
+        return
+    preview = inner.child(main.tags.get(_NIKON_PREVIEW))
+    yield from _span_in(inner, preview, _NIKON_START, _NIKON_SIZE, base)
+
+
+def _olympus(
+    block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
+) -> Iterator[Span]:
+    inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
+    main = inner.directory(inner.first)
+    if main is None:
+        return
+    yield from _span_in(inner, main, _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE, base)
+    settings = main.tags.get(_OLYMPUS_SETTINGS)
+    if settings is None:
+        return
+    is_pointer = settings.kind in _SUB_DIRECTORY_KINDS
+    directory = inner.child(settings) if is_pointer else inner.directory(settings.start)
+    yield from _span_in(inner, directory, _OLYMPUS_START, _OLYMPUS_SIZE, base)
+
+
+def _pentax(
+    block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
+) -> Iterator[Span]:
+    inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
+    yield from _span_in(inner, inner.directory(inner.first), _PENTAX_START, _PENTAX_SIZE, base)
+
+
+def _inner_block(
+    block: TiffBlock, note: TiffTag, order: bytes, entries_at: int, *, is_relative: bool
+) -> tuple[TiffBlock, int]:
+    """The block whose first directory is the maker note's, and the offset in the file from which its offsets count."""
+    base = note.start if is_relative else 0
+    letter = {b"II": "<", b"MM": ">"}.get(order, block.order)
+    return TiffBlock(
+        memoryview(block.data)[base:], letter, big=False, first=note.start + entries_at - base
+    ), base
+
+
+def _phase_one_sensor(data: bytes) -> Iterator[tuple[Span, ...]]:
+    """Yield the sensor data."""
+    order = _PHASE_ONE_ORDERS[data[_PHASE_ONE_START : _PHASE_ONE_START + 4]]
+    entry = struct.Struct(order + "IIII")
+    at = _PHASE_ONE_START + int.from_bytes(
+        data[_PHASE_ONE_START + 8 : _PHASE_ONE_START + 12], "little" if order == "<" else "big"
+    )
+    if at + 8 > len(data):
+        return
+    (count,) = struct.unpack_from(order + "I", data, at)
+    end = at + 8 + min(count, _PHASE_ONE_ENTRIES) * entry.size
+    for entry_at in range(at + 8, min(end, len(data) - entry.size + 1), entry.size):
+        tag, _, size_bytes, start = entry.unpack_from(data, entry_at)
+        if tag == _PHASE_ONE_SENSOR:
+            yield (Span(_PHASE_ONE_START + start, size_bytes),)

@@ -19,8 +19,7 @@ from tagger.jobs.enqueue.job_options import check_job_options
 from tagger.jobs.enqueue.schedule_windows import check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.schedules import backfill_from_schedule
 from tagger.model.artifact import Manifest
-from tagger.photos.object_paths import is_object_address
-from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json
+from tagger.photos.paths import is_object_address, path_from_json, path_from_text, path_text, path_to_json
 from tagger.transfer.integrity.values import LONGEST_CRON
 
 Row = Mapping[str, Any]

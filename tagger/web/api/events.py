@@ -30,7 +30,7 @@ from tagger.errors import TaggerError
 from tagger.jobs.enqueue.inference_options import inference_options
 from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.watched_folders import check_object_changes
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
 from tagger.web.api.routes import api_router

@@ -19,7 +19,7 @@ from tagger.errors import ObjectAddressInvalid, PathNotFound
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.library.catalog.roots import list_roots
 from tagger.photos.folders import MountState, check_mount
-from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.paths import ObjectPath, parse_path
 from tagger.settings import Settings
 
 MAX_FOLDERS = 500

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 from tagger.photos.folder_walk import PathFilter
 from tagger.photos.object_events import parse_object_events
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.web.api.events import EventBatches
 from tagger.web.api.folders import allowed_prefixes
 from tagger.web.api.routes import api_router

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from tagger.errors import ModelNotFound, QueryInvalid
 from tagger.library.query.options import PhotoQuery, SortOption, parse_query
-from tagger.photos.object_paths import is_object_address, parse_path
+from tagger.photos.paths import is_object_address, parse_path
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100

@@ -8,7 +8,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.stored_photos import StoredPhoto, stored_photos, stored_raw_files
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.writable_files import existing_sidecars
-from tagger.photos.object_paths import ObjectPath
+from tagger.photos.paths import ObjectPath
 from tagger.web.media.photo_archive import ArchivedPhoto
 
 

@@ -12,8 +12,8 @@ from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFai
 from tagger.library.query.stored_photos import StoredPhoto
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
-from tagger.photos.object_paths import ObjectPath
 from tagger.photos.objects import ObjectSource, find_object
+from tagger.photos.paths import ObjectPath
 
 BLOCK_BYTES = 2**18
 MOST_OBJECT_BYTES = 64 * 2**20

@@ -23,7 +23,7 @@ from tagger.library.query.filter_words import (
     whole_year,
 )
 from tagger.library.query.options import PhotoQuery
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 from tagger.system.text_format import number_text
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams

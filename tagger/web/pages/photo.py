@@ -33,7 +33,7 @@ from tagger.library.verdicts import (
     restore_photos,
     withdraw_verdict,
 )
-from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import parse_path
 from tagger.web.api.verdicts import default_person
 from tagger.web.headlines import NOT_A_LANDMARK
 from tagger.web.http.error_responses import page_text

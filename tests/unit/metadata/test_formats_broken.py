@@ -21,7 +21,7 @@ from tagger.metadata.formats import (
     replace_blocks,
 )
 from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 FACE = IMAGE.resize((16, 12))
 JPEG = encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())

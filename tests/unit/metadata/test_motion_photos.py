@@ -15,7 +15,7 @@ from tagger.metadata.inspection import xmp_packet
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import TagFields, make_tag_fields
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 VIDEO = (
     struct.pack(">I", 24) + b"ftypmp42" + bytes(12) + struct.pack(">I", 4008) + b"mdat" + b"\xff\xd8" * 2000

@@ -27,7 +27,7 @@ from tagger.metadata.inspection import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import TagFields, make_tag_fields
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 TOWER = LANDMARKS[0]
 ARCH = replace(LANDMARKS[1], slug="arch", score=None)

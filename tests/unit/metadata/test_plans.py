@@ -24,7 +24,7 @@ from tagger.metadata.plans import (
 )
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
-from tagger.photos.digest import digest_photo
+from tagger.photos.containers import digest_photo
 
 TOWER = NamedLandmark(
     "eiffel-tower",

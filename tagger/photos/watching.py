@@ -1,11 +1,12 @@
-"""Watches folders: reports photos that are new or changed once they have been quiet, and paths that are gone.
+"""Watches folders and buckets for new photos. Knows nothing of the database.
 
-Knows nothing of the database. The system's messages may be missing (network shares) or lost (too many at once): who watches
-scans the folders from time to time, too.
+The system's messages about folders may be missing (network shares) or lost (too many at once), and the end of a bucket's listing shows
+only keys that grow, like names that begin with a date. Callers therefore also scan everything from time to time.
 """
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from tagger.errors import FolderMessagesLost, FoldersNotWatched
 from tagger.photos.folder_walk import FoundPhoto, find_listed, find_photos
+from tagger.photos.objects import ObjectSource
+from tagger.photos.paths import ObjectPath
 
 POLL_MS = 500
 """`FolderWatch.poll` waits so long for messages."""
-
 _GATHER_MS = 200  # messages of one file come in bursts
 _FileState = tuple[int, int] | None
 """The size and the time of a file; None: there is none."""
+OVERLAP_S = 600.0
+"""Uploads that run side by side end in any order: a listing also has what was behind the greatest key of so long ago."""
 
 
 @dataclass(frozen=True)
@@ -178,3 +182,48 @@ def _file_state(path: Path) -> _FileState:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+class BucketTail:
+    """The keys of a prefix, of which the last are listed again and again."""
+
+    def __init__(self, prefix: ObjectPath, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._source = ObjectSource(prefix)
+        self._include = include
+        self._exclude = exclude
+        self._greatest: deque[tuple[float, str]] = deque()
+        self._listed: dict[Path, FoundPhoto] = {}
+
+    def all_photos(self, now: float) -> Iterator[FoundPhoto]:
+        """List all photos. `now` is the time in seconds of any clock.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed (further).
+        """
+        last = ""
+        for last, photo in self._source.objects(include=self._include, exclude=self._exclude):  # noqa: B007 - the last one
+            if photo is not None:
+                yield photo
+        self._greatest = deque([(now, last)])
+        self._listed = {}
+
+    def new_photos(self, now: float) -> list[FoundPhoto]:
+        """List the photos at the end that no earlier listing had, or had in another version. Needs `all_photos` first.
+
+        Raises:
+            BucketUnavailable: as `all_photos`.
+        """
+        while len(self._greatest) > 1 and self._greatest[1][0] <= now - OVERLAP_S:
+            self._greatest.popleft()
+        last = self._greatest[-1][1]
+        photos = {}
+        for key, photo in self._source.objects(
+            include=self._include, exclude=self._exclude, after=self._greatest[0][1]
+        ):
+            last = max(last, key)
+            if photo is not None:
+                photos[photo.path] = photo
+        new = [photo for path, photo in photos.items() if self._listed.get(path) != photo]
+        self._greatest.append((now, last))
+        self._listed = photos
+        return new
