@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tagger.metadata.formats.read_only import read_heif_blocks
+from tagger.metadata.formats.block_io import read_heif_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, read_gps
 from tagger.photos.containers import exif_of
 from tagger.photos.origin import PhotoOrigin
@@ -31,7 +31,7 @@ class CaptureTime:
     is_of_change: bool = False
 
 
-def read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
+def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
     """Read the time of capture, else of digitisation, else of the last change.
 
     Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine that reads the file says
@@ -121,7 +121,7 @@ def camera_facts(data: bytes) -> CameraFacts:
         return CameraFacts()
     # DNGs of phones have the tags of EXIF in the main directory, by the older standard TIFF/EP.
     exif = block.child(main.tags.get(_EXIF_POINTER)) or main
-    capture = read_capture_time(main, exif)
+    capture = _read_capture_time(main, exif)
     fix = read_gps(block, block.child(main.tags.get(GPS_POINTER)))
     if _is_of_another_day(capture, fix):
         fix = GpsFix()

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import can_embed, is_jpeg, read_blocks
-from tagger.metadata.formats.read_only import read_only_blocks
+from tagger.metadata.formats.block_io import read_only_blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import exif_of
 

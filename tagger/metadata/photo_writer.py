@@ -11,7 +11,7 @@ from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.inspection import xmp_packet
-from tagger.metadata.objects.embedding import NOT_REQUESTED, check_settings, check_versioning
+from tagger.metadata.objects import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.plans import (
     FilePlan,
     FindUndoRecord,

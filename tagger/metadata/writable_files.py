@@ -5,13 +5,13 @@ from typing import TypeAlias
 
 from tagger.metadata.files import originals, replacement, sidecars, temporary_files
 from tagger.metadata.files.originals import Original
-from tagger.metadata.objects.conditional_writes import (
+from tagger.metadata.objects import (
     ObjectOriginal,
     PreparedObject,
+    object_sidecar_paths,
     prepare_object,
     read_object_for_writing,
 )
-from tagger.metadata.objects.embedding import object_sidecar_paths
 from tagger.photos.files import PhotoVersion, stored_time_ns
 from tagger.photos.paths import ObjectPath
 

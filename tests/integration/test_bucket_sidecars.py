@@ -9,7 +9,7 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
-from tagger.metadata.objects import conditional_writes
+from tagger.metadata import objects
 from tagger.photos import object_store
 
 
@@ -18,7 +18,7 @@ def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(conditional_writes, "_supported", {})
+    monkeypatch.setattr(objects, "_supported", {})
     return WrittenBucket(database, tmp_path, bucket)
 
 

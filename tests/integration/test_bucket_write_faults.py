@@ -14,9 +14,9 @@ from tagger.database.connection import Database
 from tagger.jobs.processing import metadata_chunk
 from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.removal import forget_path
+from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.objects import conditional_writes
-from tagger.metadata.objects.embedding import object_sidecar_paths
+from tagger.metadata.objects import object_sidecar_paths
 from tagger.photos import key_listing, object_store
 from tagger.photos.paths import parse_path
 
@@ -32,8 +32,8 @@ def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(conditional_writes, "_supported", {})
-    monkeypatch.setattr(conditional_writes, "_left", {})
+    monkeypatch.setattr(objects, "_supported", {})
+    monkeypatch.setattr(objects, "_left", {})
     return WrittenBucket(database, tmp_path, bucket)
 
 
@@ -149,7 +149,7 @@ def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_la
     assert "may not write or delete objects" in photos.refusal("b.jpg")[1]
     assert [key.partition("-")[0] for key in photos.objects()] == [".tagger", "a.jpg", "b.jpg"]
     fault.times = 0
-    monkeypatch.setattr(conditional_writes, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(objects, "_PAUSE_S", 0.0)
     assert photos.write(SIDECAR) == {"a.jpg": "written", "b.jpg": "written"}
     assert photos.objects().keys() == {"a.jpg", "a.jpg.xmp", "b.jpg", "b.jpg.xmp"}
 

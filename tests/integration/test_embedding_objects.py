@@ -13,9 +13,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.inspection import photo_fields
-from tagger.metadata.objects import conditional_writes, embedding
 from tagger.photos import object_store
 
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
@@ -26,8 +26,8 @@ def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(conditional_writes, "_supported", {})
-    monkeypatch.setattr(embedding, "_checked", {})
+    monkeypatch.setattr(objects, "_supported", {})
+    monkeypatch.setattr(objects, "_checked", {})
     return WrittenBucket(database, tmp_path, bucket)
 
 
@@ -203,7 +203,7 @@ def test_undo_leaves_photos_alone_once_versioning_is_off(photos: WrittenBucket, 
     photos.write(EMBED_OBJECTS)
     written = photos.objects()
     set_versioning(bucket, "Suspended")
-    embedding._checked.clear()
+    objects._checked.clear()
     assert photos.undo() == {"a.jpg": "refused"}
     assert photos.objects() == written
     set_versioning(bucket, "Enabled")

@@ -15,10 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tagger.metadata.errors import WriteFailed
+from tagger.metadata.errors import WriteFailed, translated_os_errors
 from tagger.metadata.files.attributes import check_attributes, copy_attributes, copy_photo_permissions
 from tagger.metadata.files.originals import Original, busy, open_unchanged, read_for_writing
-from tagger.metadata.files.os_errors import translated_os_errors
 from tagger.metadata.files.sidecars import is_sidecar_name
 from tagger.metadata.files.temporary_files import (
     TemporaryFile,

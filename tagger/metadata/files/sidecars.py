@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.metadata.errors import RefusalKind, WriteRefused, translated_os_errors
 from tagger.photos.folders import OpenFolder, open_folder
 from tagger.photos.photo_names import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 

@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.photos.folders import OpenFolder, open_folder
 
 

@@ -1,14 +1,20 @@
-"""Reading and replacing the metadata blocks of a photo file of any supported format."""
+"""Reads and replaces the metadata blocks of a photo file of any supported format.
+
+HEIC, AVIF and RAW are never written; their blocks are read for sidecars and for people. The image decoders parse the boxes of
+HEIC and AVIF, so nothing here knows their structure.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import jpeg, png, tiff, webp
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.refusals import broken_structure, unsupported_block
+from tagger.metadata.formats.blocks import Blocks, broken_structure, unsupported_block
 from tagger.metadata.splices import Splice
 from tagger.photos.containers import read_container
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.decoding.formats import open_header, require_format
+from tagger.photos.formats import PhotoFormat, detect_format, is_iso_media
+from tagger.photos.raw import Preview, read_raw
 from tagger.photos.tiff import open_tiff
 
 
@@ -78,3 +84,43 @@ def _block_format(data: bytes) -> _BlockFormat | None:
     if photo_format is PhotoFormat.TIFF and open_tiff(data) is None:
         return None
     return _BLOCK_FORMATS.get(photo_format) if photo_format else None
+
+
+def _read_raw_blocks(data: bytes) -> Blocks:
+    """Read the EXIF and XMP of a RAW photo; where the file itself has no XMP, that of its largest preview."""
+    raw = read_raw(data)
+    preview = _blocks_of(raw.previews[0]) if raw.previews and not raw.xmp else Blocks()
+    return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
+
+
+def _blocks_of(preview: Preview) -> Blocks:
+    try:
+        return jpeg.read_blocks(bytes(preview.data))
+    except WriteRefused:
+        return Blocks()
+
+
+def read_heif_blocks(data: bytes) -> Blocks:
+    """Read the EXIF and XMP of a HEIC or AVIF photo; empty for other formats and broken files."""
+    if not is_iso_media(data):
+        return Blocks()
+    try:
+        photo_format = require_format(data)
+        if photo_format not in (PhotoFormat.AVIF, PhotoFormat.HEIF):
+            return Blocks()
+        info = open_header(data, photo_format, _NO_LIMIT).info
+    except Exception:  # noqa: BLE001 - decoders raise errors of any type for broken files
+        return Blocks()
+    exif, xmp = info.get("exif"), info.get("xmp")
+    return Blocks(
+        xmp=xmp if isinstance(xmp, bytes) and xmp else None,
+        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
+    )
+
+
+_NO_LIMIT = 2**62
+
+
+def read_only_blocks(data: bytes) -> Blocks:
+    """Read a photo's blocks; empty for other formats and broken files."""
+    return _read_raw_blocks(data) if detect_format(data) is PhotoFormat.RAW else read_heif_blocks(data)

@@ -1,12 +1,13 @@
-"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources.
+"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources, which also hold a digest of it.
 
-A write replaces whole segments before the image. Offsets across them are adjusted (see jpeg_offsets), or the write is refused
-(see jpeg_offsets).
+A write replaces whole segments before the image. Offsets across them are adjusted, or the write is refused (see jpeg_offsets).
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.formats.blocks import Blocks, ambiguous_blocks, broken_structure, signed_file, too_large
 from tagger.metadata.formats.jpeg_offsets import offset_patches, read_index, require_movable
 from tagger.metadata.formats.jpeg_segments import (
     APP0,
@@ -23,8 +24,6 @@ from tagger.metadata.formats.jpeg_segments import (
     pack_segment,
     read_jpeg,
 )
-from tagger.metadata.formats.photoshop_resources import iptc_values, replace_iptc
-from tagger.metadata.formats.refusals import ambiguous_blocks, broken_structure, signed_file, too_large
 from tagger.metadata.splices import Splice
 
 _GUID_BYTES = 32
@@ -32,6 +31,10 @@ _EXTENDED_HEAD_BYTES = _GUID_BYTES + 8
 _EXTENDED_LIMIT = 16 * 2**20
 _ODD_XMP = b"adobe:ns:meta"
 _SOI_BYTES = 2
+IPTC, IPTC_DIGEST = 0x0404, 0x0425
+_SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
+_RESOURCE_LIMIT = 4096
+_NEW_HEAD = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0"
 
 
 def read_blocks(data: bytes) -> Blocks:
@@ -41,7 +44,7 @@ def read_blocks(data: bytes) -> Blocks:
     iptc = [
         value
         for segment in jpeg.segments_named(APP13, PHOTOSHOP)
-        for value in iptc_values(jpeg.content(segment, PHOTOSHOP))
+        for value in _iptc_values(jpeg.content(segment, PHOTOSHOP))
     ]
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
@@ -142,7 +145,7 @@ def _iptc_change(jpeg: Jpeg, iptc: bytes | None) -> Splice:
     segments = jpeg.segments_named(APP13, PHOTOSHOP)
     if len(segments) > 1:
         raise ambiguous_blocks("It has several segments of Photoshop resources, which hold IPTC")
-    payload = replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", iptc)
+    payload = _replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", iptc)
     return _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
 
 
@@ -182,3 +185,80 @@ def _joined(parts: list[bytes], size: int) -> bytes | None:
         whole.append(content)
         at += len(content)
     return b"".join(whole) if at == size else None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource. `raw` is all of it, padding included; `head` is its signature, number and name."""
+
+    number: int
+    raw: bytes
+    head: bytes
+    value: bytes
+
+    def with_value(self, value: bytes) -> bytes:
+        """The packed resource with another value; signature and name stay."""
+        return _pack(self.head, value)
+
+
+def _iptc_values(payload: bytes) -> list[bytes]:
+    """The IPTC datasets in the resources, as far as these can be read."""
+    return [resource.value for resource in _read(payload, strict=False) if resource.number == IPTC]
+
+
+def _replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
+    """Return the resources with these IPTC datasets; all other resources stay unchanged.
+
+    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and readers use it
+    to decide which of the two to trust, so it stays wrong.
+
+    Raises:
+        WriteRefused: the resources cannot be read, or hold IPTC twice.
+    """
+    resources = list(_read(payload, strict=True))
+    if sum(resource.number == IPTC for resource in resources) > 1:
+        raise ambiguous_blocks("It has IPTC datasets twice")
+    digest_before = next(
+        (_digest(resource.value) for resource in resources if resource.number == IPTC), _digest(b"")
+    )
+    packed: list[bytes] = []
+    for resource in resources:
+        if resource.number == IPTC:
+            packed += [resource.with_value(iptc)] if iptc is not None else []
+        elif resource.number == IPTC_DIGEST:
+            was_correct = resource.value == digest_before
+            packed += [resource.with_value(_digest(iptc or b""))] if was_correct else [resource.raw]
+        else:
+            packed.append(resource.raw)
+    if iptc is not None and all(resource.number != IPTC for resource in resources):
+        packed.append(_pack(_NEW_HEAD, iptc))
+    rest = payload[sum(len(resource.raw) for resource in resources) :]
+    return b"".join((*packed, rest))
+
+
+def _read(payload: bytes, *, strict: bool) -> Iterator[Resource]:
+    at = 0
+    for _ in range(_RESOURCE_LIMIT):
+        if not payload[at:].strip(b"\0"):
+            return
+        name_bytes = payload[at + 6] + 1 if at + 12 <= len(payload) else 0
+        head = at + 6 + name_bytes + name_bytes % 2
+        size = int.from_bytes(payload[head : head + 4], "big")
+        if payload[at : at + 4] not in _SIGNATURES or head + 4 + size > len(payload):
+            break
+        end = head + 4 + size + size % 2
+        number = int.from_bytes(payload[at + 4 : at + 6], "big")
+        # The last resource may lack its padding, which is needed once another one follows.
+        raw = payload[at:end] + b"\0" * (end - len(payload))
+        yield Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
+        at = end
+    if strict:
+        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+
+
+def _pack(head: bytes, value: bytes) -> bytes:
+    return head + len(value).to_bytes(4, "big") + value + b"\0" * (len(value) % 2)
+
+
+def _digest(iptc: bytes) -> bytes:
+    return hashlib.md5(iptc, usedforsecurity=False).digest()

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tagger.metadata.formats.blocks import fixed_offsets
 from tagger.metadata.formats.ifd import (
     Ifd,
     IfdEntry,
@@ -29,7 +30,6 @@ from tagger.metadata.formats.ifd import (
     read_header,
 )
 from tagger.metadata.formats.jpeg_segments import APP1, APP2, EXIF, MPF, Jpeg
-from tagger.metadata.formats.refusals import fixed_offsets
 from tagger.metadata.splices import Splice
 
 _FOOTER_BYTES = 64
@@ -38,7 +38,7 @@ _CANON_HEADER_BYTES = 28
 _MOVABLE_LIMIT = 16
 
 
-def is_movable(trailer: bytes) -> bool:
+def _is_movable(trailer: bytes) -> bool:
     """Whether the whole trailer consists of recognised kinds, which may move."""
     rest = trailer
     for _ in range(_MOVABLE_LIMIT):
@@ -54,14 +54,14 @@ def is_movable(trailer: bytes) -> bool:
     return False
 
 
-def counts_from_file_start(data: bytes) -> bool:
+def _counts_from_file_start(data: bytes) -> bool:
     """Whether a file ends in notes with absolute offsets (AFCP), so that nothing may be inserted before them."""
     return data[-12:-9] == b"AXS" and data[-9:-8] in (b"!", b"*")
 
 
 def has_notes_at_end(data: bytes) -> bool:
     """Whether a file ends in notes that readers search at its end, so that nothing may be appended."""
-    return counts_from_file_start(data) or _recognised_bytes(data) > 0
+    return _counts_from_file_start(data) or _recognised_bytes(data) > 0
 
 
 def _recognised_bytes(data: bytes) -> int:
@@ -212,7 +212,7 @@ def require_movable(jpeg: Jpeg, index: Index | None) -> None:
     Raises:
         WriteRefused: an offset to other data would become wrong.
     """
-    if counts_from_file_start(jpeg.data):
+    if _counts_from_file_start(jpeg.data):
         raise fixed_offsets("It ends in AFCP notes, which are found by their position in the file")
     exif = jpeg.segments_named(APP1, EXIF)
     if not exif:
@@ -232,7 +232,7 @@ def require_movable(jpeg: Jpeg, index: Index | None) -> None:
 
 def _require_notes_movable(jpeg: Jpeg, index: Index | None, base: int, notes: list[IfdEntry]) -> None:
     images = index.images if index else ()
-    if not is_movable(_unindexed(jpeg, index)):
+    if not _is_movable(_unindexed(jpeg, index)):
         raise fixed_offsets("It holds data after the image that the camera's maker notes may point to")
     if len(jpeg.data) > jpeg.end and any(_note_points_after_image(jpeg, base, note) for note in notes):
         raise fixed_offsets("The camera's maker notes point to a preview after the image")

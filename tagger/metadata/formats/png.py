@@ -4,8 +4,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.refusals import (
+from tagger.metadata.formats.blocks import (
+    Blocks,
     ambiguous_blocks,
     broken_structure,
     signed_file,

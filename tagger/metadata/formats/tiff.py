@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.formats.blocks import (
+    Blocks,
+    ambiguous_blocks,
+    broken_structure,
+    fixed_offsets,
+    signed_file,
+    too_large,
+    unsupported_block,
+)
 from tagger.metadata.formats.ifd import (
     Ifd,
     IfdEntry,
@@ -17,14 +25,6 @@ from tagger.metadata.formats.ifd import (
     read_header,
 )
 from tagger.metadata.formats.jpeg_offsets import has_notes_at_end
-from tagger.metadata.formats.refusals import (
-    ambiguous_blocks,
-    broken_structure,
-    fixed_offsets,
-    signed_file,
-    too_large,
-    unsupported_block,
-)
 from tagger.metadata.splices import Splice
 
 _XMP, _C2PA = 700, 0xCD41

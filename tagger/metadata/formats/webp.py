@@ -3,8 +3,8 @@
 import struct
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.refusals import (
+from tagger.metadata.formats.blocks import (
+    Blocks,
     ambiguous_blocks,
     broken_structure,
     signed_file,

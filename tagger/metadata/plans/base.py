@@ -1,7 +1,7 @@
-"""The plan of one file begins with its base: the file without any of our values.
+"""The base of a file, which is the file without any of our values, and the verification that a plan changes our values only.
 
 A plan holds the current bytes, the new bytes and the record that undoes the change. The owner's values decide what we add: fields
-that are taken, and keywords that XMP must repeat.
+that are taken, and keywords that XMP must repeat. For the verification, both files are parsed again and compared block by block.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,13 +13,14 @@ from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.files.originals import Original
-from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.plans.verification import refuse_difference, verify_removal
 from tagger.metadata.splices import apply_splices, undo_splices
 from tagger.metadata.tag_fields import Position, TagFields
 from tagger.metadata.xmp.namespaces import POSITION
-from tagger.photos.containers import exif_of
+from tagger.photos.containers import digest_photo, exif_of
+
+_OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 
 
 def without_occupied_fields(photo: bytes, blocks: Blocks, tag_fields: TagFields) -> TagFields:
@@ -182,7 +183,7 @@ def remove_our_values(data: bytes, blocks: Blocks) -> bytes:
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )
     base = apply_splices(data, replace_blocks(data, remaining))
-    verify_removal(data, base, blocks, remaining)
+    _verify_removal(data, base, blocks, remaining)
     return base
 
 
@@ -196,3 +197,56 @@ def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> 
         raise WriteRefused(
             RefusalKind.CHECK, f"Our keywords cannot be removed from its EXIF: {error}"
         ) from error
+
+
+def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Blocks) -> None:
+    """Verify that `new` is `base` with our values added, and that both hold these blocks.
+
+    Raises:
+        WriteRefused: something else differs.
+    """
+    before, after = read_blocks(base), read_blocks(new)
+    added = xmp.added_values(after.xmp)
+    _refuse_first(
+        (
+            None if digest_photo(new) == digest_photo(base) else "the image",
+            difference_outside_blocks(base, new),
+            xmp.insertion_difference(before.xmp, after.xmp),
+            exif.insertion_difference(before.exif, after.exif, added),
+            iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
+            None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
+        )
+    )
+
+
+def _verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks) -> None:
+    """Verify that `base` is `data`, which others may have changed, without our values.
+
+    Raises:
+        WriteRefused: something else differs.
+    """
+    remaining, added = read_blocks(base), xmp.added_values(data_blocks.xmp)
+    _refuse_first(
+        (
+            None if digest_photo(base) == digest_photo(data) else "the image",
+            difference_outside_blocks(data, base),
+            xmp.removal_difference(data_blocks.xmp, remaining.xmp),
+            exif.removal_difference(data_blocks.exif, remaining.exif, added),
+            iptc.removal_difference(data_blocks.iptc or b"", remaining.iptc or b"", added),
+            None if remaining == base_blocks else _OTHER_BLOCKS,
+        )
+    )
+
+
+def refuse_difference(difference: str | None) -> None:
+    """Raise WriteRefused if there is a difference that is not ours."""
+    if difference is not None:
+        raise WriteRefused(
+            RefusalKind.CHECK,
+            f"The write would have changed other data ({difference}), so the file was left unchanged.",
+        )
+
+
+def _refuse_first(differences: Iterable[str | None]) -> None:
+    for difference in differences:
+        refuse_difference(difference)

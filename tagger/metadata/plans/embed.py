@@ -17,9 +17,9 @@ from tagger.metadata.plans.base import (
     base_of_photo,
     digest_file,
     existing_keywords,
+    verify_insertion,
     without_occupied_fields,
 )
-from tagger.metadata.plans.verification import verify_insertion
 from tagger.metadata.splices import apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import read_for_writing

@@ -9,8 +9,8 @@ from tagger.metadata.errors import WriteRefused
 from tagger.metadata.files.originals import Original
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
+from tagger.metadata.formats.block_io import read_only_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.plans.base import (
     FilePlan,
     FindUndoRecord,
@@ -20,10 +20,10 @@ from tagger.metadata.plans.base import (
     digest_file,
     existing_keywords,
     has_position_fields,
+    refuse_difference,
     remove_our_values,
     without_occupied_fields,
 )
-from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import read_for_writing

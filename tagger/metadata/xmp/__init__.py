@@ -1,18 +1,19 @@
 """XMP packets: our values are added and removed, with a check that nothing else changes."""
 
 from tagger.metadata.xmp.differences import conflicts_with_extended, insertion_difference, removal_difference
+from tagger.metadata.xmp.fields import sidecar_template
 from tagger.metadata.xmp.insertion import add
-from tagger.metadata.xmp.properties import Value, properties
-from tagger.metadata.xmp.records import (
+from tagger.metadata.xmp.properties import (
+    Value,
     WrittenLandmark,
     added_values,
     has_our_fields,
     is_our_sidecar,
     names_our_namespace,
+    properties,
     written_landmarks,
 )
 from tagger.metadata.xmp.removal import remove
-from tagger.metadata.xmp.sidecar_template import sidecar_template
 
 __all__ = [
     "Value",

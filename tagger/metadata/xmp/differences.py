@@ -1,9 +1,7 @@
-"""What a change of XMP may change: after an insertion or a removal, the packet is compared with the one before.
+"""Finds what a write of XMP changed besides our values: the packet is compared with the one before an insertion or a removal.
 
-Compares the properties of both packets, and shares no code with insertion and removal.
-
-They may have changed our values, too, so values that `Added` names can be missing; `insertion_differences` requires them.
-Compares the properties of both packets, and shares no code with removal.
+Compares the properties of both packets, and shares no code with insertion and removal. Before a removal, other programs may have
+changed our values, so values that `Added` names can be missing; after an insertion they cannot.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +17,7 @@ from tagger.metadata.xmp.namespaces import (
     POSITION,
     WRITABLE_FIELDS,
 )
-from tagger.metadata.xmp.properties import Value, properties, texts
-from tagger.metadata.xmp.records import added_in_properties, empty_fields
+from tagger.metadata.xmp.properties import Value, added_in_properties, empty_fields, properties, texts
 from tagger.metadata.xmp.value_text import same_coordinate
 
 _SHOWN_CHARACTERS = 80

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
-from tagger.metadata.xmp.packet import xmp_refused
+from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NAMESPACES, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
+from tagger.metadata.xmp.packet import is_blank, read_packet, xmp_refused
 from tagger.metadata.xmp.properties import elements, tag_of
+
+PHOTO_ONLY_FIELDS = (
+    # Programs prefer a date in a sidecar over the camera's, which is more precise and has a time zone.
+    *("xmp:CreateDate", "xmp:ModifyDate", "xmp:MetadataDate", "photoshop:DateCreated"),
+    *("exif:DateTimeOriginal", "exif:DateTimeDigitized", "tiff:DateTime"),
+    # A viewer that applies both orientations would rotate the image twice.
+    "tiff:Orientation",
+    # Refers to a block that only the photo has.
+    "xmpNote:HasExtendedXMP",
+)
 
 
 @dataclass(frozen=True)
@@ -148,3 +158,18 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
             Occurrence(node, tag_of(child), child) for child in elements(node) if matches(tag_of(child))
         ]
     return found
+
+
+def sidecar_template(packet: bytes | None) -> bytes | None:
+    """The packet without dates, orientation and references to other blocks of the photo; None without a packet.
+
+    Raises:
+        WriteRefused: the packet cannot be read.
+    """
+    if packet is None or is_blank(packet):
+        return None
+    parsed = read_packet(packet)
+    for occurrence in find_fields(parsed.rdf, *PHOTO_ONLY_FIELDS):
+        occurrence.remove()
+    remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])
+    return parsed.serialise(0)

@@ -26,8 +26,18 @@ from tagger.metadata.xmp.fields import (
     remove_element,
 )
 from tagger.metadata.xmp.packet import PADDING, is_blank, new_packet, read_packet, xmp_refused
-from tagger.metadata.xmp.properties import PropertyReader, elements, texts
-from tagger.metadata.xmp.records import ADDED_VALUE, FIELD, MODEL, NAME, SCORE, SLUG, VERDICT
+from tagger.metadata.xmp.properties import (
+    ADDED_VALUE,
+    FIELD,
+    MODEL,
+    NAME,
+    SCORE,
+    SLUG,
+    VERDICT,
+    PropertyReader,
+    elements,
+    texts,
+)
 
 CREATED = "created"
 _DATUM = "WGS-84"

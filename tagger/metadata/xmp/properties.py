@@ -1,21 +1,39 @@
-"""The properties of a packet as plain values, independent of the RDF form they are written in.
+"""The properties of a packet as plain values, independent of the RDF form they are written in, and our records among them.
 
-They are shown to people, and they show whether only our values change: packets with different meaning differ here.
+Properties are shown to people and compared to verify a write: packets with different meaning have different properties. The records, in
+fields of our own namespace, say which values this program added. Any program may have written them, so invalid records are ignored, and
+reading them raises nothing.
 """
 
 from collections.abc import Iterable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.namespaces import ALT, BAG, NAMESPACES, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.xmp.namespaces import (
+    ADDED,
+    ALT,
+    BAG,
+    LANDMARKS,
+    NAMESPACES,
+    NODE,
+    OUR_NAMESPACE,
+    OUR_PREFIX,
+    PARSE_TYPE,
+    PREFIXES,
+    SEQ,
+    SIDECAR,
+    WAS_EMPTY,
+    tag,
+)
 from tagger.metadata.xmp.packet import is_blank, read_packet
 
 Value: TypeAlias = str | list["Value"] | dict[str, "Value"]
 """Text; the items of a Bag, Seq or Alt; the fields of a structure, or the texts of an Alt by language."""
-
 VALUE = "rdf:value"
 """The name of the value in a structure of a value and its qualifiers."""
 _RESOURCE = tag("rdf:resource")
@@ -24,6 +42,10 @@ _SYNTAX = {
     *("about", "ID", "parseType", "resource"),
 }
 """Attributes of RDF itself. Old packets write them without a namespace."""
+FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
+SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
+MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
+_OUR_NAMESPACE = OUR_NAMESPACE.encode()
 
 
 def properties(packet: bytes | None) -> dict[str, Value]:
@@ -167,3 +189,85 @@ def _text(element: Element) -> str:
 
 def _canonical(element: Element) -> str:
     return etree.tostring(copy(element), method="c14n", exclusive=True).decode()
+
+
+@dataclass(frozen=True)
+class WrittenLandmark:
+    """A landmark that was written into a packet, with its values as text."""
+
+    slug: str
+    name: str | None
+    score: str | None
+    model: str | None
+    verdict: str | None
+
+
+def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
+    """The values that the packet records as ours: ("dc:subject", "Eiffel Tower")."""
+    return added_in_properties(_properties(packet))
+
+
+def names_our_namespace(packet: bytes | None) -> bool:
+    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always as `has_our_fields`."""
+    return packet is not None and _OUR_NAMESPACE in packet
+
+
+def has_our_fields(packet: bytes | None) -> bool:
+    """Whether the packet has fields of our namespace; False if it cannot be read."""
+    return any(name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet))
+
+
+def is_our_sidecar(packet: bytes) -> bool:
+    """Whether the sidecar says that we created it; False if it cannot be read."""
+    return SIDECAR in _properties(packet)
+
+
+def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
+    """The landmarks that were written into the packet."""
+    entries = (
+        {name: _text_value(value) for name, value in entry.items()}
+        for entry in _structures_of(packet, LANDMARKS)
+    )
+    return tuple(
+        WrittenLandmark(entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT)))
+        for entry in entries
+        if entry.get(SLUG)
+    )
+
+
+def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]:
+    """As `added_values`, from a packet's properties."""
+    pairs = (
+        (_text_value(entry.get(FIELD)), _text_value(entry.get(ADDED_VALUE)))
+        for entry in _structures(fields.get(ADDED))
+    )
+    return tuple((field, value) for field, value in pairs if field and value)
+
+
+def empty_fields(fields: dict[str, Value]) -> frozenset[str]:
+    """The fields that existed without a value before ours were added; a removal keeps them."""
+    entries = fields.get(WAS_EMPTY)
+    return (
+        frozenset(name for name in entries if isinstance(name, str))
+        if isinstance(entries, list)
+        else frozenset()
+    )
+
+
+def _structures_of(packet: bytes | None, field: str) -> list[dict[str, Value]]:
+    return _structures(_properties(packet).get(field))
+
+
+def _properties(packet: bytes | None) -> dict[str, Value]:
+    try:
+        return properties(packet)
+    except WriteRefused:
+        return {}
+
+
+def _structures(value: Value | None) -> list[dict[str, Value]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _text_value(value: Value | None) -> str | None:
+    return value if isinstance(value, str) else None

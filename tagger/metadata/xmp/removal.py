@@ -17,8 +17,7 @@ from tagger.metadata.xmp.fields import (
     remove_namespace,
 )
 from tagger.metadata.xmp.packet import read_packet
-from tagger.metadata.xmp.properties import PropertyReader, Value, elements
-from tagger.metadata.xmp.records import added_in_properties, empty_fields
+from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties, elements, empty_fields
 from tagger.metadata.xmp.value_text import same_coordinate
 
 _LOCATION_FIELDS = {

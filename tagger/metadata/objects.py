@@ -1,10 +1,12 @@
-"""Replacing objects: at every moment an address leads to the complete old object or the complete new one.
+"""Writes into buckets: objects are read, replaced under a condition, and found with their sidecars.
 
-Nothing is prepared on the server: an object appears whole, or not at all. A store that ignores the conditions of writes would
-overwrite other programs' sidecars, so it is checked first. Errors of stores are translated to refusals that state a remedy.
+At every moment an address leads to the complete old object or the complete new one: nothing is prepared on the server. A store that
+ignores the conditions of writes would overwrite other programs' sidecars, so it is checked first. Tags may be embedded into photos
+only where the bucket keeps the former version, and nothing else is lost.
 """
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,13 @@ from uuid import uuid4
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.originals import Original
-from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.metadata.files.sidecars import (
+    SIDECAR_ENDINGS,
+    is_sidecar_name,
+    new_sidecar_name,
+    refuse_shared,
+    shares_sidecar,
+)
 from tagger.photos.object_errors import (
     condition_errors,
     error_code,
@@ -26,7 +34,7 @@ from tagger.photos.object_errors import (
     lacks_rights,
     store_errors,
 )
-from tagger.photos.object_store import open_store
+from tagger.photos.object_store import can_sign, open_store
 from tagger.photos.object_writes import (
     ObjectChanged,
     ObjectDiffers,
@@ -35,16 +43,18 @@ from tagger.photos.object_writes import (
     put_object,
     read_object,
 )
+from tagger.photos.objects import is_object, names_with_stem
 from tagger.photos.paths import ObjectPath
+from tagger.photos.signed_requests import ask_bucket, send_signed
 
 
 @contextmanager
-def translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
+def _translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
     """Raise an error of the block as WriteRefused or WriteFailed. `verb` says what is done: read, written or deleted."""
     try:
         yield
     except ObjectChanged as error:
-        raise busy(path) from error
+        raise _busy(path) from error
     except ObjectDiffers as error:
         raise WriteFailed(
             "unreadable",
@@ -59,11 +69,11 @@ def translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
         raise WriteRefused(RefusalKind.TOO_LARGE, failed.failure.text) from failed
     except store_errors() as error:
         if verb != "read" and lacks_rights(error):
-            raise may_not_write(error_code(error)) from error
+            raise _may_not_write(error_code(error)) from error
         raise WriteFailed("unreadable", f"{path.name!r} cannot be {verb}: {error_text(error)}.") from error
 
 
-def busy(path: ObjectPath) -> WriteRefused:
+def _busy(path: ObjectPath) -> WriteRefused:
     """The refusal for an object that another program writes at the same time."""
     return WriteRefused(
         RefusalKind.BUSY,
@@ -71,7 +81,7 @@ def busy(path: ObjectPath) -> WriteRefused:
     )
 
 
-def may_not_write(code: str) -> WriteRefused:
+def _may_not_write(code: str) -> WriteRefused:
     """The refusal for credentials without the rights to write."""
     shown = f" ({code})" if code else ""
     return WriteRefused(
@@ -90,7 +100,8 @@ _UNSUPPORTED = WriteRefused(
 )
 _PAUSE_S = 60.0
 """How long nothing more is written into a bucket whose check object could not be deleted."""
-_lock = Lock()
+_conditions_lock = Lock()
+_versioning_lock = Lock()
 _supported: dict[tuple[str | None, ...], bool] = {}
 _left: dict[tuple[str | None, ...], "_LeftObject"] = {}
 
@@ -105,7 +116,7 @@ class _LeftObject:
     failed_at: float
 
 
-def check_conditional_writes(folder: ObjectPath) -> None:
+def _check_conditional_writes(folder: ObjectPath) -> None:
     """Check once per process and bucket that the server refuses a write whose condition does not hold.
 
     For this, a hidden object is written to the folder and deleted again. If it cannot be deleted, the photos of the next minute are
@@ -117,7 +128,7 @@ def check_conditional_writes(folder: ObjectPath) -> None:
     """
     endpoints = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     bucket = (folder.scheme, folder.bucket, *endpoints)
-    with _lock:
+    with _conditions_lock:
         if bucket in _left:
             _delete_left(bucket)
         if bucket not in _supported:
@@ -127,7 +138,7 @@ def check_conditional_writes(folder: ObjectPath) -> None:
 
 
 def _supports_conditions(bucket: tuple[str | None, ...], path: ObjectPath) -> bool:
-    with translated_store_errors(path, "written"):
+    with _translated_store_errors(path, "written"):
         written, is_supported = None, False
         if _is_refused(path, _OTHER_E_TAG):
             written = put_object(path, _TEXT, None, {"Content-Type": "text/plain"})
@@ -149,7 +160,7 @@ def _delete_left(bucket: tuple[str | None, ...]) -> None:
 
 def _delete(bucket: tuple[str | None, ...], path: ObjectPath, written: StoredObject) -> None:
     try:
-        with translated_store_errors(path, "deleted"):
+        with _translated_store_errors(path, "deleted"):
             delete_object(path, written)
     except (WriteFailed, WriteRefused) as problem:
         _left[bucket] = _LeftObject(path, written, problem, time.monotonic())
@@ -185,7 +196,7 @@ def read_object_for_writing(path: ObjectPath, *, max_bytes: int, root: Path | No
         WriteRefused: it is too large.
         WriteFailed: it cannot be read.
     """
-    with translated_store_errors(path, "read"):
+    with _translated_store_errors(path, "read"):
         stored = read_object(path, max_bytes=max_bytes)
     return ObjectOriginal(path, stored.data if stored else None, None, root, stored)
 
@@ -200,7 +211,7 @@ def prepare_object(original: ObjectOriginal, data: bytes | None) -> "PreparedObj
     path = original.path
     if not isinstance(path, ObjectPath) or (data is None and not is_sidecar_name(path.name)):
         raise ValueError(f"only sidecars in buckets are deleted, not {path}")
-    check_conditional_writes(path.parent)
+    _check_conditional_writes(path.parent)
     return PreparedObject(path, original.stored, data)
 
 
@@ -219,7 +230,7 @@ class PreparedObject:
             WriteRefused: another program has changed it, or the credentials may not write.
             WriteFailed: the server does not answer. Read the object to find out whether it was replaced.
         """
-        with translated_store_errors(self.path, "written"):
+        with _translated_store_errors(self.path, "written"):
             if self._data is not None:
                 attributes = self._before.attributes if self._before else {"Content-Type": SIDECAR_TYPE}
                 put_object(self.path, self._data, self._before, attributes)
@@ -228,3 +239,107 @@ class PreparedObject:
 
     def discard(self) -> None:
         """There is nothing on the server to remove."""
+
+
+def object_sidecar_paths(
+    photo: ObjectPath, *, may_create: bool = False, adds: bool = False
+) -> tuple[ObjectPath, ...]:
+    """The sidecars that the photo has; the first is the one to write. With `may_create`, a new one if it has none.
+
+    One request lists the objects whose names begin as the photo's. Other photos with its stem are looked for in its own case,
+    in upper and in lower case.
+
+    Raises:
+        WriteRefused: values would be added (`adds`) to what may be the sidecar of another photo.
+        WriteFailed: the bucket cannot be listed.
+    """
+    try:
+        names = names_with_stem(photo.parent, photo.stem)
+        found = [photo.name + ending for ending in SIDECAR_ENDINGS if photo.name + ending in names]
+        of_stem = [photo.stem + ending for ending in SIDECAR_ENDINGS if photo.stem + ending in names]
+        if photo.suffix and of_stem:
+            for stem in {photo.stem.lower(), photo.stem.upper()} - {photo.stem}:
+                names |= names_with_stem(photo.parent, stem)
+            if not any(shares_sidecar(photo, name) for name in names) and not _is_of_namesake(photo):
+                found += of_stem
+    except BucketUnavailable as error:
+        reason = error.values["reason"]
+        raise WriteFailed("unreadable", f"Its sidecars cannot be found: {reason}.") from error
+    if may_create and not found:
+        found = [new_sidecar_name(photo)]
+    if adds:
+        refuse_shared(photo, found, sorted(names))
+    return tuple(photo.with_name(name) for name in found)
+
+
+def _is_of_namesake(photo: ObjectPath) -> bool:
+    """Whether the sidecars of the photo's stem are those of an object with this name: `a.jpg` beside `a.jpg.cr3`."""
+    return "." in photo.stem and is_object(photo.with_name(photo.stem))
+
+
+NOT_REQUESTED = (
+    "Photos in buckets are changed only with --embed-objects, and only in a bucket with versioning."
+)
+VALID_S = 60.0
+"""How long an answer is used: somebody may switch versioning off."""
+
+_UNKNOWN = "the server does not tell whether the bucket has versioning"
+_ENABLED = re.compile(rb"<[\w:]*Versioning\w*\b[^>]*>.*<Status>\s*Enabled\s*</Status>", re.DOTALL)
+_LOST_SETTINGS = {
+    "x-amz-tagging-count": "tags",
+    "x-amz-storage-class": "a storage class of its own",
+    "x-amz-object-lock-mode": "an object lock",
+    "x-amz-object-lock-legal-hold": "a legal hold",
+    "x-amz-website-redirect-location": "a redirect",
+}
+_checked: dict[tuple[str, str], float] = {}
+"""When each bucket had versioning."""
+
+
+def check_versioning(path: ObjectPath) -> None:
+    """Check that the bucket keeps the version of a photo that is replaced.
+
+    Raises:
+        WriteRefused: it does not, or this cannot be found out.
+        WriteFailed: the server does not answer.
+    """
+    bucket = (path.scheme, path.bucket)
+    with _versioning_lock:
+        if time.monotonic() - _checked.get(bucket, -VALID_S) < VALID_S:
+            return
+        if not can_sign(path):
+            raise _refusal(_UNKNOWN)
+        if not _has_versioning(path):
+            raise _refusal("the bucket has no versioning, or it is suspended. Switch it on")
+        _checked[bucket] = time.monotonic()
+
+
+def check_settings(path: ObjectPath) -> None:
+    """Check that the object has no settings that the object which replaces it would not have.
+
+    Raises:
+        WriteRefused: it has.
+        WriteFailed: the server does not answer.
+    """
+    with _translated_store_errors(path, "read"):
+        headers = send_signed(path, "HEAD").headers
+    for header, setting in _LOST_SETTINGS.items():
+        if headers.get(header, "0").upper() not in {"0", "OFF", "STANDARD"}:
+            raise _refusal(f"it has {setting}, which would be lost")
+
+
+def _has_versioning(path: ObjectPath) -> bool:
+    with _translated_store_errors(path, "read"):
+        try:
+            answer = ask_bucket(path, "versioning")
+        except store_errors() as error:
+            if lacks_rights(error):
+                raise _refusal(f"{_UNKNOWN}. Grant the credentials s3:GetBucketVersioning") from error
+            if is_unsupported(error):
+                raise _refusal(_UNKNOWN) from error
+            raise
+    return _ENABLED.search(answer.body) is not None
+
+
+def _refusal(reason: str) -> WriteRefused:
+    return WriteRefused(RefusalKind.BUCKET, f"The photo in the bucket is not changed: {reason}.")
