@@ -15,8 +15,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import users
 from tagger.errors import TaggerError
 from tagger.people.grants import Role
+from tagger.people.names import check_subject
 from tagger.people.sessions import Origin, start_identity_session
-from tagger.people.subjects import check_subject
 from tagger.people.users import (
     User,
     UserNameTaken,

@@ -1,19 +1,23 @@
-"""Names of people and tokens, given one after the other.
+"""What identifies people and tokens: their names here, and the subjects by which a provider knows people.
 
-Who gets a name that somebody had before is recorded with a number, like `ada#2`: the audit log, verdicts, jobs and shares keep the
-names of those who are gone. No name can have the sign `#`.
+A name can be given to several people or tokens, one after the other. All but the first are recorded with a number, like `ada#2`, because
+the audit log, verdicts, jobs and shares keep the names of those who are gone. No name contains the sign `#`. A subject never changes, and
+belongs to one person at most.
 """
 
 import re
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, case
+from sqlalchemy import Connection, case, select
 
 from tagger.database.statements import upsert
-from tagger.database.tables import access_names
+from tagger.database.tables import access_names, users
+from tagger.errors import TaggerError
 
 _AUTHOR = re.compile(r"web ([A-Za-z0-9][A-Za-z0-9._@+-]{0,127})(?:#([1-9][0-9]{0,5}))?")
 """The author of a verdict that was given on the page. A larger number than anybody has must not use up the numbers of a name."""
+MAX_LENGTH = 255
+"""As in the specification of OpenID Connect."""
 
 
 def give_name(connection: Connection, name: str) -> int:
@@ -59,3 +63,30 @@ def parse_name(text: str) -> tuple[str, int | None]:
     if not sign:
         return name, None
     return name, int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+
+
+class SubjectInvalid(TaggerError):
+    """{subject} cannot be a subject. Copy it from the page that refused the sign-in, from `tagger audit`, or from the provider."""
+
+
+class SubjectTaken(TaggerError):
+    """The subject {subject} is linked to {name} already. Run `tagger user unlink {name}` first if that is wrong."""
+
+
+def is_subject(text: str) -> bool:
+    """Whether the text can be a subject: printable characters of ASCII, not too many."""
+    return 0 < len(text) <= MAX_LENGTH and text.isascii() and text.isprintable()
+
+
+def check_subject(connection: Connection, issuer: str, subject: str, user_id: int | None = None) -> None:
+    """Check that the subject can be linked to somebody new, or to the person with this number.
+
+    Raises:
+        SubjectInvalid, SubjectTaken: it cannot.
+    """
+    if not is_subject(subject):
+        raise SubjectInvalid(subject=repr(subject))
+    query = select(users.c.id, users.c.name).where(users.c.issuer == issuer, users.c.subject == subject)
+    row = connection.execute(query).one_or_none()
+    if row is not None and row.id != user_id:
+        raise SubjectTaken(subject=subject, name=row.name)

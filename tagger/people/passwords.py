@@ -1,19 +1,34 @@
-"""Passwords of people. They are hashed with argon2id, which takes time and 64 MB on purpose: stolen hashes are slow to guess."""
+"""Passwords of people: hashed with argon2id, and limits of wrong ones.
+
+A hash takes time and 64 MB on purpose: stolen hashes are slow to guess. The attempts are counted in the database, so that all servers of
+the page share the limits. An attempt is counted before its password is checked, and removed if it was right: many at once cannot exceed
+a limit. Nobody can lock out another person for ever: attempts from elsewhere do not affect a network where that person has a session.
+"""
 
 from __future__ import annotations
 
 import secrets
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select
+
+from tagger.database.connection import Database
+from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import ExtraMissing, TaggerError
+from tagger.people.tokens import token_digest
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 MIN_LENGTH = 10
 MAX_LENGTH = 200
+MAX_REMOVED = 1000
+"""Old attempts that are removed with each new one."""
 
 
 class PasswordRefused(TaggerError):
@@ -74,3 +89,93 @@ def _hash_of_nobody() -> str:
 def _bytes(password: str) -> bytes:
     """The same for each way in which keyboards compose a character."""
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
+
+
+@dataclass(frozen=True)
+class AttemptLimit:
+    """At most `most` attempts within `window_s`."""
+
+    most: int
+    window_s: int
+
+
+OF_PAIR = AttemptLimit(5, 300)
+"""Of one account from one network."""
+OF_NETWORK = AttemptLimit(20, 300)
+"""From one network, of all accounts together: guessing one password for many names."""
+OF_ACCOUNT = AttemptLimit(100, 3600)
+"""Of one account from everywhere, where the person has no session."""
+
+
+class AttemptsUsedUp(Exception):
+    """Too many wrong passwords. Wait and try again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(self.__doc__)
+
+
+def count_attempt(database: Database, name: str, network: str) -> None:
+    """Count an attempt to sign in as `name`.
+
+    Raises:
+        AttemptsUsedUp: the account or the network has used up its attempts. This one is not counted.
+    """
+    account, now = token_digest(name), datetime.now(UTC)
+    with database.write() as connection:
+        # The account before the network, everywhere: two transactions then never wait for each other.
+        _lock(connection, account)
+        _lock(connection, token_digest(network))
+        _remove_old(connection, now)
+        of_account = sign_in_attempts.c.account == account
+        of_network = sign_in_attempts.c.network == network
+        _check(connection, OF_PAIR, (of_account, of_network), now)
+        _check(connection, OF_NETWORK, (of_network,), now)
+        if not _has_session(connection, name, network):
+            _check(connection, OF_ACCOUNT, (of_account,), now)
+        values = {"account": account, "network": network, "at": now}
+        connection.execute(insert(sign_in_attempts).values(values))
+
+
+def forget_attempts(connection: Connection, name: str, network: str | None = None) -> None:
+    """Forget the attempts for an account: those from one network after the right password, or all."""
+    conditions = [sign_in_attempts.c.account == token_digest(name)]
+    if network is not None:
+        conditions.append(sign_in_attempts.c.network == network)
+    connection.execute(delete(sign_in_attempts).where(*conditions))
+
+
+def _check(
+    connection: Connection, limit: AttemptLimit, conditions: Sequence[ColumnElement[bool]], now: datetime
+) -> None:
+    window = timedelta(seconds=limit.window_s)
+    query = (
+        select(sign_in_attempts.c.at)
+        .where(*conditions, sign_in_attempts.c.at > now - window)
+        .order_by(sign_in_attempts.c.at.desc())
+        .limit(limit.most)
+    )
+    times = connection.scalars(query).all()
+    if len(times) == limit.most:
+        raise AttemptsUsedUp(max(1, round((times[-1] + window - now).total_seconds())))
+
+
+def _has_session(connection: Connection, name: str, network: str) -> bool:
+    query = exists().where(
+        users.c.name == name, page_sessions.c.user_id == users.c.id, page_sessions.c.network == network
+    )
+    return bool(connection.scalar(select(query)))
+
+
+def _lock(connection: Connection, digest: str) -> None:
+    """Let one transaction at a time count; one of SQLite is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(bytes.fromhex(digest)[:8], signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _remove_old(connection: Connection, now: datetime) -> None:
+    longest = timedelta(seconds=max(limit.window_s for limit in (OF_PAIR, OF_NETWORK, OF_ACCOUNT)))
+    is_old = sign_in_attempts.c.at <= now - longest
+    old = select(sign_in_attempts.c.id).where(is_old).limit(MAX_REMOVED).with_for_update(skip_locked=True)
+    connection.execute(delete(sign_in_attempts).where(sign_in_attempts.c.id.in_(old)))

@@ -1,13 +1,23 @@
-"""Signing in with a name and a password."""
+"""Signing in: with a name and a password, or by the name that a reverse proxy sends for people whom it has signed in."""
 
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import users
-from tagger.people.attempts import count_attempt, forget_attempts
-from tagger.people.passwords import hash_password, is_outdated, is_right
+from tagger.people.grants import Grant
+from tagger.people.passwords import count_attempt, forget_attempts, hash_password, is_outdated, is_right
 from tagger.people.sessions import Origin, start_user_session
-from tagger.people.users import User, normalize_name, user_of
+from tagger.people.users import (
+    User,
+    UserNameTaken,
+    find_user_by_name,
+    insert_user,
+    is_valid_name,
+    normalize_name,
+    user_of,
+)
 
 
 def sign_in_user(database: Database, name: str, password: str, origin: Origin) -> str | None:
@@ -57,3 +67,28 @@ def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str)
         return renewed
     current: str | None = connection.scalar(select(users.c.password_hash).where(of_user))
     return current
+
+
+def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:
+    """What this person may do. A new person is added with `new_role`; None if that is None, or if the name cannot be used."""
+    name = normalize_name(name)
+    if not is_valid_name(name):
+        return None
+    user = find_user_by_name(database, name) or _add(database, name, new_role)
+    return (
+        None
+        if user is None
+        else Grant(user.recorded_name, user.role, user_id=user.id, last_used_at=user.last_used_at)
+    )
+
+
+def _add(database: Database, name: str, role: Role | None) -> User | None:
+    if role is None:
+        return None
+    try:
+        with database.write() as connection:
+            return insert_user(connection, name, role, None, by_themselves=True)
+    except IntegrityError:  # another request has just added them
+        return find_user_by_name(database, name)
+    except UserNameTaken:
+        return None

@@ -12,10 +12,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
-from tagger.people.attempts import forget_attempts
-from tagger.people.names import count_name, full_name, give_name, parse_name, recorded_name
-from tagger.people.passwords import check_password, hash_password
-from tagger.people.subjects import check_subject
+from tagger.people.names import check_subject, count_name, full_name, give_name, parse_name, recorded_name
+from tagger.people.passwords import check_password, forget_attempts, hash_password
 from tagger.people.tokens import SETTINGS_TOKEN
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")

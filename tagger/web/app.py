@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
 from tagger.library.shares.photos import SharedPhotos
-from tagger.people.oidc.registration import registration_of
+from tagger.people.oidc.provider import registration_of
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.events import EventBatches, EventHub

@@ -14,7 +14,6 @@ from tagger.people import identities
 from tagger.people.grants import Role
 from tagger.people.identities import Identity, IdentityUnknown, sign_in_identity, withdraw_role
 from tagger.people.names import parse_name
-from tagger.people.proxied_users import proxied_grant
 from tagger.people.sessions import (
     Origin,
     end_open_session,
@@ -23,6 +22,7 @@ from tagger.people.sessions import (
     start_session,
     token_grant,
 )
+from tagger.people.sign_in import proxied_grant
 from tagger.people.tokens import add_token, list_tokens, revoke_token
 from tagger.people.users import (
     User,

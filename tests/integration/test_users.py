@@ -13,13 +13,18 @@ from support.threads import in_threads
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
-from tagger.people import attempts, passwords
-from tagger.people.attempts import AttemptLimit, AttemptsUsedUp
+from tagger.people import passwords
 from tagger.people.grants import Grant, Role
-from tagger.people.passwords import MAX_LENGTH, PasswordRefused, generate_password, is_right
-from tagger.people.proxied_users import proxied_grant
+from tagger.people.passwords import (
+    MAX_LENGTH,
+    AttemptLimit,
+    AttemptsUsedUp,
+    PasswordRefused,
+    generate_password,
+    is_right,
+)
 from tagger.people.sessions import Origin, end_session, record_use, session_grant, start_session
-from tagger.people.sign_in import sign_in_user
+from tagger.people.sign_in import proxied_grant, sign_in_user
 from tagger.people.tokens import TokenNameTaken, add_token
 from tagger.people.users import (
     UserExists,
@@ -285,27 +290,27 @@ def guess(database: Database, name: str, origin: Origin, times: int) -> None:
 def test_wrong_passwords_are_limited_by_account_and_address(database: Database, name: str) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     add_user(database, "bob", Role.VIEWER, PASSWORD)
-    guess(database, name, HOME, attempts.OF_PAIR.most)
+    guess(database, name, HOME, passwords.OF_PAIR.most)
     with pytest.raises(AttemptsUsedUp) as refused:
         sign_in_user(database, name, PASSWORD, HOME)
-    assert 0 < refused.value.retry_after_s <= attempts.OF_PAIR.window_s
+    assert 0 < refused.value.retry_after_s <= passwords.OF_PAIR.window_s
     assert sign_in_user(database, "bob", PASSWORD, HOME) is not None
     assert sign_in_user(database, "ada", PASSWORD, OFFICE) is not None
 
 
 def test_the_right_password_forgets_the_wrong_ones_of_that_address_alone(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    guess(database, "ada", HOME, attempts.OF_PAIR.most - 1)
-    guess(database, "ada", OFFICE, attempts.OF_PAIR.most)
+    guess(database, "ada", HOME, passwords.OF_PAIR.most - 1)
+    guess(database, "ada", OFFICE, passwords.OF_PAIR.most)
     signed_in(database)
-    guess(database, "ada", HOME, attempts.OF_PAIR.most)
+    guess(database, "ada", HOME, passwords.OF_PAIR.most)
     with pytest.raises(AttemptsUsedUp):
         sign_in_user(database, "ada", PASSWORD, OFFICE)
 
 
 def test_one_address_cannot_try_a_password_on_many_names(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    for number in range(attempts.OF_NETWORK.most):
+    for number in range(passwords.OF_NETWORK.most):
         guess(database, f"name{number}", HOME, 1)
     with pytest.raises(AttemptsUsedUp):
         sign_in_user(database, "ada", PASSWORD, HOME)
@@ -315,7 +320,7 @@ def test_one_address_cannot_try_a_password_on_many_names(database: Database) -> 
 def test_many_addresses_slow_each_other_and_lock_nobody_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "OF_ACCOUNT", AttemptLimit(8, 3600))
+    monkeypatch.setattr(passwords, "OF_ACCOUNT", AttemptLimit(8, 3600))
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     session = signed_in(database, origin=HOME)
     for number in range(8):
@@ -333,7 +338,7 @@ def test_many_addresses_slow_each_other_and_lock_nobody_out(
 
 def test_a_new_password_ends_the_limits(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    guess(database, "ada", HOME, attempts.OF_PAIR.most)
+    guess(database, "ada", HOME, passwords.OF_PAIR.most)
     set_password(database, "ada", PASSWORD)
     signed_in(database)
 
@@ -357,7 +362,7 @@ def test_attempts_at_once_do_not_exceed_the_limit(
                 return
 
     in_threads([try_some] * 4)
-    assert len(checked) == attempts.OF_PAIR.most
+    assert len(checked) == passwords.OF_PAIR.most
 
 
 @pytest.mark.postgresql

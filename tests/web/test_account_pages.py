@@ -17,7 +17,7 @@ from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.library.verdicts import VerdictFilter, list_verdicts
-from tagger.people import attempts, passwords
+from tagger.people import passwords
 from tagger.people.grants import Role
 from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
@@ -189,16 +189,16 @@ def test_a_stolen_session_cannot_guess_the_password(sign_in: Callable[..., TestC
     guess = {"new": OTHER, "again": OTHER}
     answers = [
         post(thief, "/account/password", current=f"wrong password {n}", **guess)
-        for n in range(attempts.OF_PAIR.most + 1)
+        for n in range(passwords.OF_PAIR.most + 1)
     ]
-    assert answers == [403] * attempts.OF_PAIR.most + [429]
+    assert answers == [403] * passwords.OF_PAIR.most + [429]
     assert post(thief, "/account/password", current=PASSWORD, **guess) == 429
 
 
 def test_weak_new_passwords_are_no_wrong_passwords(sign_in: Callable[..., TestClient]) -> None:
     person = sign_in("ada")
     weak = {"current": PASSWORD, "new": "short", "again": "short"}
-    answers = [post(person, "/account/password", **weak) for _ in range(attempts.OF_PAIR.most + 1)]
+    answers = [post(person, "/account/password", **weak) for _ in range(passwords.OF_PAIR.most + 1)]
     assert set(answers) == {422}
     assert post(person, "/account/password", current=PASSWORD, new=OTHER, again=OTHER) == 303
 

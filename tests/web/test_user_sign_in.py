@@ -11,7 +11,7 @@ from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.people import attempts, passwords
+from tagger.people import passwords
 from tagger.people.grants import Role
 from tagger.people.users import add_user, remove_user, set_role
 from tagger.web.http import auth
@@ -84,14 +84,14 @@ def test_the_limit_holds_for_unknown_names_and_for_all_servers(
     add_user(web_database, "ada", Role.VIEWER, PASSWORD)
     servers = [client_of("0.0.0.0", TOKEN), client_of("0.0.0.0", TOKEN)]
     for name in ("ada", "eve"):
-        for number in range(attempts.OF_PAIR.most):
+        for number in range(passwords.OF_PAIR.most):
             assert sign_in(servers[number % 2], name, f"wrong password {number}").status_code == 403
         for server in servers:
             refused = sign_in(server, name)
             assert refused.status_code == 429
-            assert 0 < int(refused.headers["retry-after"]) <= attempts.OF_PAIR.window_s
+            assert 0 < int(refused.headers["retry-after"]) <= passwords.OF_PAIR.window_s
             assert "Too many wrong passwords" in refused.text
-    assert caplog.messages.count("wrong password from testclient") == 2 * attempts.OF_PAIR.most
+    assert caplog.messages.count("wrong password from testclient") == 2 * passwords.OF_PAIR.most
     servers[0].app.state.authenticator.close()  # type: ignore[attr-defined]
     recorded = list_entries(web_database, AuditFilter((AuditAction.SIGN_IN_REFUSED,)), 100)
     assert {entry.subject for entry in recorded} == {"ada", None}

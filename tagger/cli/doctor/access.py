@@ -8,9 +8,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
 from tagger.database.diagnostics import is_superuser
-from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable
-from tagger.people.oidc.provider import Provider
-from tagger.people.oidc.registration import registration_of
+from tagger.people.oidc.provider import Provider, ProviderMisconfigured, ProviderUnavailable, registration_of
 from tagger.system.addresses import is_loopback
 from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 

@@ -16,9 +16,8 @@ from joserfc.jwk import JWKRegistry, Key, KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry, decode
 
-from tagger.people.oidc.errors import ClocksDiffer, IdentityRefused
-from tagger.people.oidc.provider import Provider
-from tagger.people.subjects import is_subject
+from tagger.people.names import is_subject
+from tagger.people.oidc.provider import ClocksDiffer, IdentityRefused, Provider
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Those with a private key of the provider. `none` signs nothing, and HS256 uses a key that others have."""

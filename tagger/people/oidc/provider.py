@@ -1,21 +1,25 @@
-"""The provider: what it says about itself and its keys, asked for when they are needed and kept for a while."""
+"""The provider: how this page is registered there, what it says about itself and its keys, and what can go wrong.
+
+Its answers are fetched when they are needed, and kept for a while. Errors are written for the person who wants to sign in; their reasons
+are for admins, who get them from that person.
+"""
 
 import json
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable
-from tagger.people.oidc.registration import Registration
+from tagger.people.grants import Role
+from tagger.people.identities import SignInFailed
+from tagger.settings import Settings
 from tagger.system.addresses import is_loopback
 from tagger.system.http_exchange import HttpAnswer, NoAnswer, exchange
 
 T = TypeVar("T")
-
 TIMEOUT_S = 10.0
 """For each request to the provider, however slowly it answers."""
 MAX_ANSWER_BYTES = 2**18
@@ -25,6 +29,96 @@ RETRY_S = 5.0
 """How long a failure is told to everybody, instead of asking a provider that does not answer for each of them."""
 RENEWAL_S = 60.0
 """How often an unknown key makes this page ask for new ones."""
+START_PATH = "/sign-in/oidc"
+CALLBACK_PATH = "/sign-in/oidc/callback"
+"""Where the provider sends people back to."""
+SIGNED_OUT_PATH = "/sign-in"
+
+
+class ProviderUnavailable(SignInFailed):
+    """{issuer} cannot be asked who you are: {reason}. Try again in some minutes. If it stays so, tell an admin of this page."""
+
+
+class ProviderMisconfigured(SignInFailed):
+    """The page and {issuer} do not fit together: {reason}. Tell an admin of this page."""
+
+
+class SignInDenied(SignInFailed):
+    """{issuer} has not signed you in: {reason}. Sign in again, or ask those who manage your account there."""
+
+
+class SignInExpired(SignInFailed):
+    """The sign-in took more than ten minutes, is completed already, or began in another browser. Sign in again. Your browser has to accept cookies."""
+
+
+class IdentityRefused(SignInFailed):
+    """What {issuer} says about you is not accepted: {reason}. Sign in again. If it stays so, tell an admin of this page."""
+
+
+class ClocksDiffer(SignInFailed):
+    """The clocks of this page and of {issuer} differ: {reason}. Tell an admin of this page, who has to set the time of the server."""
+
+
+class RoleMissing(SignInFailed):
+    """{issuer} has signed you in, but gives you no role here: {claim} has none of {roles}. Ask those who manage your account there."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """`page_url`: the public address of the page. `role_claim`: which names the role; None: roles are stored here.
+
+    `new_role`: of a person who signs in for the first time; None: they have no access.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    page_url: str
+    role_claim: str | None = None
+    new_role: Role | None = None
+    label: str | None = None
+    signs_out: bool = True
+    """Whether people are signed out at the provider too."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name for people: its label, else its host."""
+        return self.label or urlsplit(self.issuer).netloc
+
+    @property
+    def start_url(self) -> str:
+        return self.page_url + START_PATH
+
+    @property
+    def redirect_url(self) -> str:
+        return self.page_url + CALLBACK_PATH
+
+    @property
+    def signed_out_url(self) -> str:
+        """Where people come back to who were signed out there."""
+        return self.page_url + SIGNED_OUT_PATH
+
+
+def registration_of(settings: Settings) -> Registration | None:
+    """The registration of the settings; None if they name no provider."""
+    issuer, client_id, secret = (
+        settings.web_oidc_issuer,
+        settings.web_oidc_client_id,
+        settings.web_oidc_client_secret,
+    )
+    if issuer is None or client_id is None or secret is None or settings.web_url is None:
+        return None
+    role = settings.web_user_role
+    return Registration(
+        issuer,
+        client_id,
+        secret,
+        settings.web_url.rstrip("/"),
+        settings.web_oidc_role_claim,
+        None if role in {None, "none"} else Role(role),
+        settings.web_oidc_name,
+        settings.web_oidc_sign_out,
+    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +211,7 @@ class Provider:
 
     def _address(self, document: Mapping[str, Any], name: str) -> str:
         address = document.get(name)
-        if not isinstance(address, str) or not is_trusted_address(address) or self._is_elsewhere(address):
+        if not isinstance(address, str) or not _is_trusted_address(address) or self._is_elsewhere(address):
             self._misconfigured(f"its {name} is not an https address")
         return address
 
@@ -125,7 +219,7 @@ class Provider:
         """An address that is not needed to sign in; None if it cannot be used."""
         address = document.get(name)
         is_usable = (
-            isinstance(address, str) and is_trusted_address(address) and not self._is_elsewhere(address)
+            isinstance(address, str) and _is_trusted_address(address) and not self._is_elsewhere(address)
         )
         return address if is_usable else None
 
@@ -176,7 +270,7 @@ class Provider:
         raise ProviderMisconfigured(issuer=self.registration.issuer, reason=reason)
 
 
-def is_trusted_address(url: str) -> bool:
+def _is_trusted_address(url: str) -> bool:
     """Whether nobody on the way can read or change what is sent there: it is https, or on this machine."""
     try:
         address = urlsplit(url)

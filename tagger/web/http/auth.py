@@ -18,7 +18,6 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.people.grants import Grant, Role
-from tagger.people.proxied_users import proxied_grant
 from tagger.people.sessions import (
     Origin,
     ProviderSession,
@@ -27,7 +26,7 @@ from tagger.people.sessions import (
     start_session,
     token_grant,
 )
-from tagger.people.sign_in import sign_in_user
+from tagger.people.sign_in import proxied_grant, sign_in_user
 from tagger.people.tokens import token_digest
 from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.web.http.access_recorder import AccessRecorder

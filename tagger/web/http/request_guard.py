@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, outage
 from tagger.people.grants import Grant
-from tagger.people.oidc.registration import CALLBACK_PATH, START_PATH
+from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
 from tagger.web.http.access import SAFE_METHODS, AccessPolicy, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
 from tagger.web.http.auth import Authenticator, UserRefused, actor_of

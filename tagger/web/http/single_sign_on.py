@@ -7,12 +7,21 @@ from anyio import CapacityLimiter
 
 from tagger.database.connection import Database
 from tagger.people.identities import Identity, SignInFailed, sign_in_identity, withdraw_role
-from tagger.people.oidc.authorization import AuthorizationRequest, authorization_url
-from tagger.people.oidc.errors import ProviderMisconfigured, ProviderUnavailable, RoleMissing, SignInExpired
-from tagger.people.oidc.identification import ROLES, identify
-from tagger.people.oidc.provider import Provider
-from tagger.people.oidc.registration import Registration
-from tagger.people.oidc.sign_out import sign_out_url
+from tagger.people.oidc.code_flow import (
+    ROLES,
+    AuthorizationRequest,
+    authorization_url,
+    identify,
+    sign_out_url,
+)
+from tagger.people.oidc.provider import (
+    Provider,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    Registration,
+    RoleMissing,
+    SignInExpired,
+)
 from tagger.people.sessions import Origin, ProviderSession
 from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts

@@ -10,9 +10,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.people.attempts import AttemptsUsedUp
 from tagger.people.grants import Grant
-from tagger.people.passwords import PasswordRefused
+from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.sign_in import check_user
 from tagger.people.users import find_user, set_password

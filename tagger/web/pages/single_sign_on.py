@@ -10,9 +10,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tagger.people.identities import IdentityNameTaken, IdentityUnknown, SignInFailed
-from tagger.people.oidc.authorization import AuthorizationRequest
-from tagger.people.oidc.errors import ClocksDiffer, ProviderMisconfigured, ProviderUnavailable, SignInExpired
-from tagger.people.oidc.registration import CALLBACK_PATH, START_PATH
+from tagger.people.oidc.code_flow import AuthorizationRequest
+from tagger.people.oidc.provider import (
+    CALLBACK_PATH,
+    START_PATH,
+    ClocksDiffer,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    SignInExpired,
+)
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client

@@ -1,0 +1,204 @@
+"""The sign-in at a provider: the request with which a browser goes there, whom it brings back, and signing out there again.
+
+It is the authorization code flow with PKCE. The server stores nothing for people who have not signed in: all that is remembered of a
+request is one secret in a cookie of that browser. What the provider and others see is derived from the secret, so the answer for one
+browser is of no use in another.
+"""
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from tagger.people.grants import Role
+from tagger.people.identities import Identity
+from tagger.people.oidc.provider import (
+    IdentityRefused,
+    Provider,
+    ProviderMisconfigured,
+    SignInDenied,
+    SignInExpired,
+)
+from tagger.people.sessions import ProviderSession
+
+SECRET_LENGTH = 43
+_SCOPES = ("openid", "profile", "email")
+ROLES = {f"tagger-{role}": role for role in (Role.ADMIN, Role.EDITOR, Role.VIEWER)}
+"""What the claim of roles may have, the highest first."""
+_NAME = "preferred_username"
+_OF_CLIENT = ("invalid_client", "unauthorized_client", "unsupported_grant_type")
+"""Errors of the token endpoint that the settings cause, not the code."""
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """`state` binds the answer to the browser, `nonce` the identity to the request, and `code_verifier` the code to this server (PKCE)."""
+
+    secret: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(secrets.token_urlsafe(32))
+
+    @property
+    def state(self) -> str:
+        return self._derived("state")
+
+    @property
+    def nonce(self) -> str:
+        return self._derived("nonce")
+
+    @property
+    def code_verifier(self) -> str:
+        return self._derived("code verifier")
+
+    def belongs_to(self, state: str) -> bool:
+        """Whether an answer with this state is one to this request."""
+        is_secret = len(self.secret) == SECRET_LENGTH
+        return is_secret and hmac.compare_digest(self.state.encode(), state.encode(errors="replace"))
+
+    def _derived(self, purpose: str) -> str:
+        return _encoded(hmac.digest(self.secret.encode(errors="replace"), purpose.encode(), "sha256"))
+
+
+def authorization_url(provider: Provider, request: AuthorizationRequest) -> str:
+    """The address at the provider where a person signs in for this request.
+
+    Raises:
+        ProviderUnavailable, ProviderMisconfigured: the provider does not say where.
+    """
+    configuration, registration = provider.configuration(), provider.registration
+    claim = registration.role_claim
+    # A provider that has a scope of the claim's name, as many have for groups, tells it only if it is asked for.
+    scopes = (*_SCOPES, claim) if claim is not None and claim in configuration.scopes else _SCOPES
+    parameters = {
+        "response_type": "code",
+        "client_id": registration.client_id,
+        "redirect_uri": registration.redirect_url,
+        "scope": " ".join(dict.fromkeys(scopes)),
+        "state": request.state,
+        "nonce": request.nonce,
+        "code_challenge": _encoded(hashlib.sha256(request.code_verifier.encode()).digest()),
+        "code_challenge_method": "S256",
+    }
+    address = configuration.authorization_endpoint.partition("#")[0]
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
+
+
+def _encoded(digest: bytes) -> str:
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[str, str]) -> Identity:
+    """Return whom the provider has signed in. `answer`: the parameters with which the browser came back.
+
+    The identity has no role if the provider gives none, or if the settings name no claim of roles.
+
+    Raises:
+        SignInFailed: nobody, or the provider's answer is not accepted.
+    """
+    registration = provider.registration
+    if not request.belongs_to(answer.get("state", "")):
+        raise SignInExpired
+    if answer.get("iss", registration.issuer) != registration.issuer:
+        raise IdentityRefused(issuer=registration.issuer, reason="it is the answer of another provider")
+    if "error" in answer:
+        raise SignInDenied(issuer=registration.issuer, reason=_told(answer))
+    if not answer.get("code"):
+        raise SignInDenied(issuer=registration.issuer, reason="it has sent no code")
+    tokens = _tokens(provider, request, answer["code"])
+    claims = _claims(provider, request, tokens)
+    role = None if registration.role_claim is None else _role(claims, registration.role_claim)
+    id_token = tokens["id_token"] if _signs_out(provider) else None
+    return Identity(registration.issuer, claims["sub"], _names(claims), role, id_token)
+
+
+def _claims(provider: Provider, request: AuthorizationRequest, tokens: Mapping[str, Any]) -> dict[str, Any]:
+    """The claims of the ID token, completed by what the provider tells at another address only."""
+    # joserfc takes a while to import, and many installations need none of it.
+    from tagger.people.oidc.id_tokens import verified_claims
+
+    issuer, claim = provider.registration.issuer, provider.registration.role_claim
+    id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
+    if not isinstance(id_token, str):
+        raise ProviderMisconfigured(issuer=issuer, reason="it gives no ID token")
+    claims = verified_claims(provider, id_token, request.nonce)
+    wanted = {_NAME} if claim is None else {_NAME, claim}
+    if wanted <= claims.keys() or not isinstance(access_token, str):
+        return claims
+    more = provider.userinfo(access_token)
+    if more and more.get("sub") != claims["sub"]:
+        raise IdentityRefused(issuer=issuer, reason="it speaks of two people")
+    return {**more, **claims}
+
+
+def _tokens(provider: Provider, request: AuthorizationRequest, code: str) -> dict[str, Any]:
+    registration = provider.registration
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": registration.redirect_url,
+        "code_verifier": request.code_verifier,
+    }
+    status, document = provider.token_document(form)
+    if status == 200:
+        return document
+    reason = _told({name: text for name, text in document.items() if isinstance(text, str)})
+    if document.get("error") in _OF_CLIENT:
+        raise ProviderMisconfigured(issuer=registration.issuer, reason=f"it answers with {reason}")
+    raise SignInDenied(issuer=registration.issuer, reason=reason)
+
+
+def _told(answer: Mapping[str, str]) -> str:
+    """Why the provider refuses, in its words: one line, not too long."""
+    text = ": ".join(filter(None, (answer.get("error"), answer.get("error_description"))))
+    return "".join(character if character.isprintable() else " " for character in text)[:300] or "no reason"
+
+
+def _role(claims: Mapping[str, Any], claim: str) -> Role | None:
+    value = claims.get(claim)
+    given = value if isinstance(value, list) else [value]
+    return next((role for name, role in ROLES.items() if name in given), None)
+
+
+def _names(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the person can be called here, best first. A mail address that the provider has not checked is none."""
+    mail = claims.get("email") if claims.get("email_verified") is True else None
+    return tuple(name for name in (claims.get(_NAME), mail, claims["sub"]) if isinstance(name, str))
+
+
+def _signs_out(provider: Provider) -> bool:
+    """Whether the provider can sign people out, and the settings want it.
+
+    Raises:
+        ProviderUnavailable, ProviderMisconfigured: the provider does not say.
+    """
+    return provider.registration.signs_out and provider.configuration().end_session_endpoint is not None
+
+
+def sign_out_url(provider: Provider, session: ProviderSession) -> str | None:
+    """The address at the provider where a browser is signed out, and from where it comes back; None: there is none.
+
+    The ID token of the sign-in goes with it, so that the provider need not ask who that is. Another provider, which the settings
+    named at that time, is not signed out of, and its token is sent to nobody.
+
+    Raises:
+        ProviderUnavailable, ProviderMisconfigured: the provider does not say.
+    """
+    registration = provider.registration
+    if session.issuer != registration.issuer or not registration.signs_out:
+        return None
+    endpoint = provider.configuration().end_session_endpoint
+    if endpoint is None:
+        return None
+    parameters = {
+        "client_id": registration.client_id,
+        "post_logout_redirect_uri": registration.signed_out_url,
+        **({"id_token_hint": session.id_token} if session.id_token else {}),
+    }
+    address = endpoint.partition("#")[0]
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
