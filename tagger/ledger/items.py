@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, insert, literal, select, update
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
-from tagger.database.statements import db_now
+from tagger.database.statements import db_now, insert_page
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
 from tagger.ledger.jobs import OPEN_STATES

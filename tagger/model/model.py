@@ -148,8 +148,8 @@ def load_fastest_model(
     """
     import torch
 
+    from tagger.model.backends.protocol import SelectionKey
     from tagger.model.backends.selection import BackendSelector
-    from tagger.model.backends.selection_key import SelectionKey
 
     if device.kind == "cpu":
         # One pass per core, each on one thread, so that no pass waits for the threads of another.

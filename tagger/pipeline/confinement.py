@@ -1,14 +1,12 @@
-"""Takes from a process everything that decoding a photo does not need: files, network, other programs and processes.
+"""Takes from a process everything that decoding a photo does not need: files, network, other programs and processes, and memory.
 
-A photo that takes over its decoder finds nothing there. Layers that the system lacks are left out; `tagger doctor` names
-those that are active.
+A photo that takes over its decoder finds nothing there, and one that needs too much memory ends its own process, not the worker. Layers
+that the system lacks are left out; `tagger doctor` names those that are active. On Linux they are Landlock, with which a process gives up
+all access by path, by port, and to processes outside, and a filter of system calls (seccomp).
 
-Landlock: a process on Linux gives up permanently all access by path, by port, and to processes outside.
-
-A filter of system calls (seccomp) for a process on Linux that computes: it may use its memory, its pipes and its threads.
-
-The filter is a list of allowed calls: those that a new kernel or a new C library adds are refused like all others, with
-EPERM, for which libraries are prepared. Small enough to need no library, which would have to be installed with the system.
+The filter is a list of allowed calls: a process that computes may use its memory, its pipes and its threads. Calls that a new kernel or
+C library adds are refused with EPERM like all others, for which libraries are prepared. The code is small, so it needs no library, which
+would have to be installed with the system.
 """
 
 import ctypes
@@ -19,20 +17,130 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.system.cgroups import memory_limit
 
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 """System calls; their numbers are the same on all machines."""
 _GET_VERSION = 1
-
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 """How many rights to files the kernel knows, from each version on; each is a bit."""
 _NETWORK_VERSION, _NETWORK_RIGHTS = 4, 0b11
 """Binding and connecting TCP sockets."""
 _SCOPE_VERSION, _SCOPES = 6, 0b11
 """Abstract sockets and signals to processes outside."""
+_LEAST_BYTES = 512 * 2**20
+"""Enough for Python, the decoders and a photo of a camera."""
+_SHARE = 0.9
+"""Of the machine's or the container's memory. The kernel needs some, too."""
+_RESERVED_BYTES = 2**30
+"""Addresses that libraries reserve for threads and never use."""
+_ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
+"""Columns of /proc/self/statm: addresses in use, memory in use, and memory reserved for data."""
 
 
-def give_up_access() -> int:
+def confine() -> list[str]:
+    """Confine this process permanently, once it has imported all that it needs. Returns the names of the active layers."""
+    is_linux = platform.system() == "Linux"
+    layers = []
+    if is_linux:
+        libc = ctypes.CDLL(None, use_errno=True)
+        # Other processes of the user can then neither read this one's memory nor attach a debugger to it.
+        libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+        libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if version := _give_up_access():
+            layers.append(f"Landlock {version}")
+    if _limit_resources():  # after Landlock, which needs a descriptor
+        layers.append("resource limits")
+    if is_linux:
+        _drop_capabilities(libc)
+        if _filter_system_calls():
+            layers.append("seccomp")
+    return sorted(layers)
+
+
+def limit_cpu(more_s: float) -> None:
+    """Let the kernel end this process once it has used this much more processor time, unless it is called again.
+
+    The parent ends a process that takes too long. This holds when the parent hangs or is gone. (PR_SET_PDEATHSIG would also
+    end a process whose parent lives, when the thread that started it ends.)
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        limit_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
+        _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
+        if most_s != resource.RLIM_INFINITY:
+            limit_s = min(limit_s, most_s)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, most_s))
+
+
+def is_due(cpu_s: float) -> bool:
+    """Whether a process that has used this much processor time should be replaced, before its limit ends it."""
+    return cpu_s > LIFETIME_CPU_S / 2
+
+
+def memory_beside_this_process() -> int:
+    """What the machine or the container has, in bytes, without what this process takes.
+
+    The memory of other processes is not subtracted: what they take for a moment must not fail a photo.
+    """
+    total_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if (limit_bytes := memory_limit()) is not None:
+        total_bytes = min(total_bytes, limit_bytes)
+    return max(_LEAST_BYTES, int(_SHARE * total_bytes) - _statm_bytes(_RESIDENT))
+
+
+def limit_memory(more_bytes: int) -> None:
+    """Let allocations fail once this process has taken this much more. No effect on systems without such a limit."""
+    try:
+        import resource
+    except ImportError:
+        return
+    # Libraries reserve much that they never use, for each core: it must not count.
+    data_bytes = _statm_bytes(_DATA) + more_bytes
+    # RLIMIT_DATA does not count shared memory.
+    address_bytes = _statm_bytes(_ADDRESSES) + more_bytes + _RESERVED_BYTES
+    for name, limit_bytes in ((resource.RLIMIT_DATA, data_bytes), (resource.RLIMIT_AS, address_bytes)):
+        with suppress(OSError, ValueError):  # a lower limit holds already
+            resource.setrlimit(name, (limit_bytes, limit_bytes))
+
+
+def _statm_bytes(column: int) -> int:
+    """A column of /proc/self/statm, in bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[column])
+    except OSError:
+        return 0  # not Linux
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _limit_resources() -> bool:
+    """Allow no new descriptor, no file content, no core dump.
+
+    Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC is left alone: threads count too.
+    """
+    try:
+        import resource
+    except ImportError:
+        return False
+    for name, most in ((resource.RLIMIT_NOFILE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(name, (most, most))
+    _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
+    life_s = LIFETIME_CPU_S if most_s == resource.RLIM_INFINITY else min(LIFETIME_CPU_S, most_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (life_s, life_s))
+    return True
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Without them, limits and permissions bind root like any user."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    libc.capset(header, bytes(24))
+
+
+def _give_up_access() -> int:
     """Give up access in this thread and those it starts. Returns Landlock's version; 0 if the system has none.
 
     Open descriptors stay usable. The process must have set `no_new_privs`.
@@ -139,7 +247,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def filter_system_calls() -> bool:
+def _filter_system_calls() -> bool:
     """Refuse this process and its threads all system calls but those of computing, permanently.
 
     Returns False if the system has no such filters or the machine is not one that the tables cover. The process must have
@@ -209,68 +317,3 @@ LIFETIME_CPU_S = 3600
 _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 4, 38
 """Operations of prctl."""
 _CAPABILITY_VERSION_3 = 0x20080522
-
-
-def confine() -> list[str]:
-    """Confine this process permanently, once it has imported all that it needs. Returns the names of the active layers."""
-    is_linux = platform.system() == "Linux"
-    layers = []
-    if is_linux:
-        libc = ctypes.CDLL(None, use_errno=True)
-        # Other processes of the user can then neither read this one's memory nor attach a debugger to it.
-        libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-        libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        if version := give_up_access():
-            layers.append(f"Landlock {version}")
-    if _limit_resources():  # after Landlock, which needs a descriptor
-        layers.append("resource limits")
-    if is_linux:
-        _drop_capabilities(libc)
-        if filter_system_calls():
-            layers.append("seccomp")
-    return sorted(layers)
-
-
-def limit_cpu(more_s: float) -> None:
-    """Let the kernel end this process once it has used this much more processor time, unless it is called again.
-
-    The parent ends a process that takes too long. This holds when the parent hangs or is gone. (PR_SET_PDEATHSIG would also
-    end a process whose parent lives, when the thread that started it ends.)
-    """
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        limit_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
-        _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
-        if most_s != resource.RLIM_INFINITY:
-            limit_s = min(limit_s, most_s)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, most_s))
-
-
-def is_due(cpu_s: float) -> bool:
-    """Whether a process that has used this much processor time should be replaced, before its limit ends it."""
-    return cpu_s > LIFETIME_CPU_S / 2
-
-
-def _limit_resources() -> bool:
-    """Allow no new descriptor, no file content, no core dump.
-
-    Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC is left alone: threads count too.
-    """
-    try:
-        import resource
-    except ImportError:
-        return False
-    for name, most in ((resource.RLIMIT_NOFILE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(name, (most, most))
-    _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
-    life_s = LIFETIME_CPU_S if most_s == resource.RLIM_INFINITY else min(LIFETIME_CPU_S, most_s)
-    resource.setrlimit(resource.RLIMIT_CPU, (life_s, life_s))
-    return True
-
-
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Without them, limits and permissions bind root like any user."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    libc.capset(header, bytes(24))

@@ -25,7 +25,7 @@ from tagger.photos.files import PhotoBytes
 from tagger.photos.origin import PhotoOrigin
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
-from tagger.pipeline.memory_limit import memory_beside_this_process
+from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto, Reader
 from tagger.pipeline.results import decoding_timeout_text

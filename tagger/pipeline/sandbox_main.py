@@ -15,8 +15,7 @@ from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
-from tagger.pipeline.confinement import confine, is_due, limit_cpu
-from tagger.pipeline.memory_limit import limit_memory
+from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 
 IDLE_S = 300
 """A child without photos ends after this time, and its memory is free."""

@@ -12,8 +12,8 @@ from typing import IO, Any
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.connection import Database
+from tagger.database.statements import insert_in_bulk
 from tagger.database.tables import dismissals, landmarks, ledgers, model_labels, models, verdicts
 from tagger.errors import DatabaseNotEmpty
 from tagger.library.catalog import shipped_model

@@ -17,8 +17,7 @@ from tagger.database.tables import backend_selections
 from tagger.library.catalog.backend_selections import StoredSelections, find_selection
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends import openvino
-from tagger.model.backends.protocol import BackendChoice, BackendOptions
-from tagger.model.backends.selection_key import SelectionKey
+from tagger.model.backends.protocol import BackendChoice, BackendOptions, SelectionKey
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 

@@ -9,9 +9,8 @@ from sqlalchemy import event, insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 from support.ledgers import LedgerBuilder
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
-from tagger.database.statements import among
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import contents, job_items, photos, tags
 
 pytestmark = pytest.mark.postgresql

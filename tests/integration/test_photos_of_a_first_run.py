@@ -11,8 +11,8 @@ from support.artifacts import tiny_artifact
 from support.page_statements import page_statements
 from support.stored_photos import StoredPhotos
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
+from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged_page

@@ -14,8 +14,8 @@ from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
+from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.catalog.registered_models import add_model

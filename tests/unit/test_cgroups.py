@@ -1,4 +1,4 @@
-"""Limits of processor time, as Docker, Kubernetes and systemd set them."""
+"""Limits of processor time and memory, as Docker, Kubernetes and systemd set them."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tagger.model import devices
 from tagger.model.devices import core_count
-from tagger.system.cgroups import cpu_limit
+from tagger.system.cgroups import cpu_limit, memory_limit
 
 
 def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
@@ -48,8 +48,22 @@ def test_the_lowest_limit_of_the_groups_counts(
     assert cpu_limit(machine(tmp_path, groups, files)) == limit
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/a/b\n", {"a/memory.max": "4096\n", "a/b/memory.max": "8192\n"}, 4096),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("5:memory:/docker/abc\n3:cpu:/x\n", {"memory/memory.limit_in_bytes": "8192\n"}, 8192),
+    ],
+)
+def test_the_lowest_limit_of_memory_counts(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
+) -> None:
+    assert memory_limit(machine(tmp_path, groups, files)) == limit
+
+
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert cpu_limit(tmp_path) is None
+    assert (cpu_limit(tmp_path), memory_limit(tmp_path)) == (None, None)
 
 
 @pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])

@@ -9,7 +9,7 @@ Counts: changed_blocks → landmark_block_counts → landmark_totals, month_bloc
 Work: jobs → job_items and chunks.
 Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
-These modules define tables only; the rules for writing them are in ledger, catalog and access.
+These modules define tables only; the rules for writing them are in the packages above.
 """
 
 # ruff: noqa: I001 - the reference has the tables in this order
@@ -24,7 +24,6 @@ from tagger.database.tables.photo_tables import (
     photos,
     roots,
 )
-from tagger.database.tables.landmark_tables import landmarks, model_labels, models
 from tagger.database.tables.tag_tables import (
     classifiers,
     dismissals,
@@ -33,6 +32,9 @@ from tagger.database.tables.tag_tables import (
     photos_view,
     embeddings,
     is_candidate,
+    landmarks,
+    model_labels,
+    models,
     tags,
     taught_tags,
     verdicts,
@@ -56,7 +58,7 @@ from tagger.database.tables.job_tables import (
     schedules,
     workers,
 )
-from tagger.database.tables.webhook_tables import webhook_messages
+from tagger.database.tables.job_tables import webhook_messages
 from tagger.database.tables.access_tables import (
     access_names,
     access_tokens,

@@ -1,4 +1,4 @@
-"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, and schedules."""
+"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, schedules, and events for the receivers of webhooks."""
 
 from sqlalchemy import (
     JSON,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
@@ -48,7 +49,6 @@ ledgers = Table(
         "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
     },
 )
-
 jobs = Table(
     "jobs",
     metadata,
@@ -113,7 +113,6 @@ jobs = Table(
     Index(None, "parent_id"),
     info={"doc": "A job: one request over many photos."},
 )
-
 job_items = Table(
     "job_items",
     metadata,
@@ -146,7 +145,6 @@ job_items = Table(
     sqlite_with_rowid=False,
     info={"doc": "One photo of a job."},
 )
-
 chunks = Table(
     "chunks",
     metadata,
@@ -182,6 +180,40 @@ chunks = Table(
         "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
     },
 )
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("message_id", Text, nullable=False, unique=True, doc="the header `webhook-id`"),
+    Column(
+        "subject",
+        Text,
+        nullable=False,
+        doc="event and object, like `job.finished/7`; unique for each receiver",
+    ),
+    Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
+    Column("data", JSON, nullable=False, doc="facts of the event"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the event happened"),
+    Column("attempts", Integer, nullable=False, server_default="0", doc="how often it was sent"),
+    Column(
+        "next_attempt_at",
+        Float,
+        doc="when it is sent next; null: it was delivered or given up",
+    ),
+    Column("delivered_at", UtcDateTime, doc="when the receiver accepted it; null: not yet, or given up"),
+    Column("problem", Text, doc="why the last attempt failed, in words"),
+    Column(
+        "receiver",
+        Text,
+        nullable=False,
+        server_default="default",
+        doc="name in `TAGGER_WEBHOOKS`; `default`: the receiver of `TAGGER_WEBHOOK_URL`",
+    ),
+    UniqueConstraint("receiver", "subject"),
+    info={"doc": "An event for a receiver of webhooks, written in the transaction of the event."},
+)
+
+
 add_partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
 
 metadata_writes = Table(
@@ -304,3 +336,18 @@ schedule_runs = Table(
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )
+
+
+add_partial_index(
+    "ix_webhook_messages_pending",
+    webhook_messages.c.receiver,
+    webhook_messages.c.next_attempt_at,
+    where=webhook_messages.c.next_attempt_at.is_not(None),
+)
+add_partial_index(
+    "ix_webhook_messages_undelivered",
+    webhook_messages.c.receiver,
+    webhook_messages.c.id,
+    where=webhook_messages.c.delivered_at.is_(None),
+)
+Index(None, webhook_messages.c.created_at)

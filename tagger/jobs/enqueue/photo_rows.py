@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, tuple_, update
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
-from tagger.database.statements import among
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.inference_options import InferenceOptions

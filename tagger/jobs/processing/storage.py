@@ -19,10 +19,9 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import PreparedQuery
+from tagger.database.statements import PreparedQuery, insert_page
 from tagger.database.tables import (
     contents,
     tags,

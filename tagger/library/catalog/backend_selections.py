@@ -11,8 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.tables import backend_selections
-from tagger.model.backends.protocol import BackendChoice
-from tagger.model.backends.selection_key import SelectionKey
+from tagger.model.backends.protocol import BackendChoice, SelectionKey
 
 log = logging.getLogger(__name__)
 

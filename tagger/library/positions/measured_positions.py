@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, Select, Text, cast, delete, or_, select
 
-from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.enums import ClockSource, PositionSource
-from tagger.database.statements import among
+from tagger.database.statements import among, insert_in_bulk
 from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.camera_times import clock_seconds, is_clock_time
 from tagger.library.positions.cities import PlaceNames

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, select, true, update
 
-from tagger.database.bulk_insert import insert_page
+from tagger.database.statements import insert_page
 from tagger.database.tables import classifiers, models, tags, taught_tags
 from tagger.library.catalog.position_changes import record_contents
 from tagger.library.catalog.tag_acceptance import is_refused_by_position

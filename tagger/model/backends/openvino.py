@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tagger.model.backends.bfloat16 import round_kernels
 from tagger.model.backends.protocol import Outputs
+from tagger.model.backends.torchscript import round_kernels
 
 # The telemetry package would report each conversion to OpenVINO's makers from a forked process.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -1,19 +1,29 @@
-"""The interface of backends, and the options that choose one."""
+"""The interface of backends, the options that choose one, and what a selection depends on: the model, the options, and the kind of machine.
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
+Machines of one kind share selections.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from tagger.model.devices import hardware_name
+
 if TYPE_CHECKING:
-    from tagger.model.backends.selection_key import SelectionKey
+    from tagger.model.devices import Device
 
 BackendName = Literal["torchscript", "openvino"]
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
 Embeddings = npt.NDArray[np.float32]  # (B, D)
+_ENGINES = ("torch", "openvino")
 
 
 class Outputs(NamedTuple):
@@ -67,9 +77,9 @@ class BackendChoice:
 class SelectionStore(Protocol):
     """Stores selections, so that later starts need not measure them again, on this machine and on others of its kind."""
 
-    def find(self, key: "SelectionKey") -> BackendChoice | None: ...
+    def find(self, key: SelectionKey) -> BackendChoice | None: ...
 
-    def store(self, key: "SelectionKey", choice: BackendChoice) -> None: ...
+    def store(self, key: SelectionKey, choice: BackendChoice) -> None: ...
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -77,3 +87,41 @@ def is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     # A CPU's allocator reports it in its own words.
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+@dataclass(frozen=True)
+class SelectionKey:
+    """Everything that may change the result of the selection. As text, it is JSON."""
+
+    model: str
+    device: str
+    precision: str
+    hardware: str
+    backend: str | None
+    at_once: int
+    batch_size: int | None
+    engines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, digest: str, device: Device, options: BackendOptions) -> Self:
+        """The key of a model on this machine."""
+        return cls(
+            digest,
+            device.kind,
+            str(device.dtype),
+            hardware_name(device.kind),
+            options.backend,
+            options.at_once,
+            options.batch_size,
+            tuple(f"{name} {_version(name)}" for name in _ENGINES),
+        )
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -13,8 +13,7 @@ from support.shipped import decoded_photos, shipped_module
 from support.small_network import SmallNetwork, small_module
 
 from tagger.model.backends import Images
-from tagger.model.backends.bfloat16 import round_keeping_sums, round_kernels
-from tagger.model.backends.torchscript import freeze
+from tagger.model.backends.torchscript import freeze, round_keeping_sums, round_kernels
 from tagger.model.devices import Device
 
 STEP = 0x10000
