@@ -9,8 +9,8 @@ from tagger.model.devices import quiet_threads
 from tagger.settings import load_settings
 from tagger.system.addresses import check_redis_url
 from worker.broker import find_broker
-from worker.celery_app import make_app
 from worker.logs import set_up_logging
+from worker.producer import make_app
 
 quiet_threads()
 settings = load_settings()

@@ -1,13 +1,60 @@
-"""The beat program: `tagger beat` runs it. It is the same as `celery -A worker.app beat`.
+"""The beat program, which `tagger beat` runs, and its scheduler. It is the same as `celery -A worker.app beat`.
 
-Beat only sends ticks. SQL decides which schedules are due, so two beats do no harm, and missed runs are made up for.
+Beat only sends ticks. SQL decides which schedules are due, so two beats do no harm, and missed runs are made up for. The scheduler is in
+memory, since SQL records the runs; Celery's default one writes a file to the current folder.
 """
 
-from worker.app import app
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.beat import Scheduler
+
+from tagger.settings import load_settings
+from worker.broker import Broker, RedisMonitor
+from worker.celery_config import TICK_QUEUE
 
 
 def run_beat(log_level: str) -> None:
     """Run until stopped."""
+    from worker.app import app  # reads the settings, which importing the scheduler must not do
+
     program = app.Beat(loglevel=log_level, quiet=True)
     program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name
     program.run()
+
+
+class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
+    """Sends a tick unless one is waiting: without workers, thousands would pile up in a day."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, **options)
+        is_embedded = load_settings().redis_url is None
+        self._redis = RedisMonitor(Broker(str(app.conf.broker_url), embedded=is_embedded))
+
+    def setup_schedule(self) -> None:
+        """Let ticks be due by a clock that nobody sets: set back by an hour, the system's would stop beat for an hour."""
+        super().setup_schedule()
+        for entry in self.schedule.values():
+            entry.schedule.nowfun = _monotonic_time
+            entry.last_run_at = _monotonic_time()
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""
+        if self._redis.accepts_messages():
+            super().apply_entry(entry, producer)
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+        """Send the tick of `entry`. Celery logs what the connection raises, and tries again at the next one."""
+        channel = (producer or self.producer).channel
+        if channel.queue_declare(TICK_QUEUE).message_count:
+            return None
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
+
+    def _ensure_connected(self) -> Any:
+        """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
+        return self.connection
+
+
+def _monotonic_time() -> datetime:
+    return datetime.fromtimestamp(time.monotonic(), UTC)

@@ -1,7 +1,9 @@
-"""The Redis broker: its address, a client, and the depth of its queues. Knows nothing of Celery."""
+"""The Redis broker: its address, a client, the depth of its queues, and whether it accepts messages. Knows nothing of Celery."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,6 +41,9 @@ KEY_TYPES = {
     ABSENT_LIST: "none",
 }
 """The keys that workers use, and their types in Redis."""
+log = logging.getLogger(__name__)
+REPORT_S = 60.0
+"""How often an outage is logged."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +167,40 @@ def count_taken(client: redis.Redis) -> TakenMessages:
     """The messages that workers have taken and not acknowledged."""
     latest = client.zcount(UNACKED_INDEX, time.time() - _LATEST_S, "+inf")
     return TakenMessages(int(str(client.hlen(UNACKED))), int(str(latest)))
+
+
+class RedisMonitor:
+    """Watches whether Redis accepts messages. All threads of a process share it: each outage and its end are logged once."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self._lock = threading.Lock()
+        self._reported_at: float | None = None
+        self._outage_since: float | None = None
+        """None after its end was logged."""
+
+    def accepts_messages(self) -> bool:
+        """Check Redis now, and log the result if it is news."""
+        try:
+            check_accepts_messages(self.broker)
+        except (RedisUnavailable, RedisRefused) as error:
+            self.report(str(error))
+            return False
+        self._report_end()
+        return True
+
+    def report(self, problem: str) -> None:
+        """Log a problem with Redis, unless one was logged within REPORT_S."""
+        now = time.monotonic()
+        with self._lock:
+            if self._reported_at is not None and now - self._reported_at < REPORT_S:
+                return
+            self._reported_at = now
+            self._outage_since = self._outage_since or now
+        log.warning("%s", problem)
+
+    def _report_end(self) -> None:
+        with self._lock:
+            since, self._outage_since = self._outage_since, None
+        if since is not None:
+            log.warning("Redis accepts messages again, after %.0f s", time.monotonic() - since)

@@ -14,7 +14,7 @@ QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
 """One queue of chunks per priority. worker.queue_order decides which one a worker reads next."""
 
 TICK_QUEUE = "tagger.ticks"
-"""Every worker reads it. It holds at most one tick per beat: see worker.beat_scheduler."""
+"""Every worker reads it. It holds at most one tick per beat: see worker.beat."""
 
 TRANSPORT_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -64,6 +64,6 @@ CELERY_SETTINGS: dict[str, object] = {
     "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": TICK_QUEUE}}},
     # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.
     "result_expires": None,
-    "beat_scheduler": "worker.beat_scheduler:BeatScheduler",
+    "beat_scheduler": "worker.beat:BeatScheduler",
     "broker_transport_options": TRANSPORT_OPTIONS,
 }

@@ -28,15 +28,13 @@ from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.tracing import link_to, span
 from tagger.webhooks.delivery import receivers_of
-from worker.broker import Broker
+from worker.broker import Broker, RedisMonitor
 from worker.messages import ChunkMessage
-from worker.model_unloader import ModelUnloader
 from worker.producer import publish_chunks
 from worker.queue_order import database_away
-from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
-from worker.watchdog import STALL_S, Watchdog
+from worker.watchdog import STALL_S, ModelUnloader, Watchdog
 from worker.webhook_threads import WebhookThreads
 
 log = logging.getLogger(__name__)

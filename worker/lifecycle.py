@@ -13,7 +13,7 @@ from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
 from tagger.system.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
-from worker.machine import lower_priority
+from worker.throttle import lower_priority
 
 log = logging.getLogger(__name__)
 

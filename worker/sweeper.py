@@ -40,11 +40,10 @@ from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
 from tagger.webhooks.messages import remove_old_messages
-from worker.broker import queue_depths, taken_messages
+from worker.broker import RedisMonitor, queue_depths, taken_messages
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
 from worker.queue_order import database_away
-from worker.redis_monitor import RedisMonitor
 from worker.throttle import Throttle
 
 log = logging.getLogger(__name__)

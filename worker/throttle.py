@@ -1,22 +1,24 @@
-"""The throttle: a thread that makes a worker wait while one of its conditions holds, such as the time outside its window.
+"""What a worker leaves to other programs of its machine: its priority, and a thread that makes it wait while a condition holds.
 
-While it waits, the worker takes no chunk. It still sends heartbeats, recovers jobs and runs schedules.
+Such a condition is the time outside its window, a battery, or the machine's load. While it holds, the worker takes no chunk. It still sends
+heartbeats, recovers jobs and runs schedules.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import psutil
+
 from tagger.settings import Settings
 from tagger.system.metrics import WORKER_WAITS
 from tagger.system.times_of_day import DailyWindow
-from worker.machine import is_on_battery, load_per_core
 from worker.queue_order import only_ticks
 
 log = logging.getLogger(__name__)
-
 CHECK_S = 1.0
 
 
@@ -37,9 +39,9 @@ def conditions(settings: Settings) -> list[Condition]:
         is_closed = lambda: not window.contains(datetime.now().astimezone().time())  # noqa: E731
         found.append(Condition(f"outside its window {window}", is_closed, releases_chunks=True))
     if settings.worker_pause_on_battery:
-        found.append(Condition("on battery", is_on_battery, releases_chunks=True))
+        found.append(Condition("on battery", _is_on_battery, releases_chunks=True))
     if (limit := settings.worker_max_load) is not None:
-        is_above = lambda: load_per_core() > limit  # noqa: E731
+        is_above = lambda: _load_per_core() > limit  # noqa: E731
         found.append(Condition(f"the load per core is above {limit:g}", is_above, releases_chunks=False))
     return found
 
@@ -87,3 +89,28 @@ class Throttle:
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
             self.check()
+
+
+def lower_priority(nice: int) -> None:
+    """Set the CPU priority; on Linux, also the idle class for disks. To be called before threads are started, which inherit both.
+
+    Where the system refuses, this is logged, and the process goes on.
+    """
+    process = psutil.Process()
+    try:
+        process.nice(nice)
+        if psutil.LINUX:
+            process.ionice(psutil.IOPRIO_CLASS_IDLE)
+    except (psutil.Error, OSError) as error:
+        log.warning("The priority of this worker stays as it is: %s", error)
+
+
+def _is_on_battery() -> bool:
+    """Whether the machine has a battery and no other power."""
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    return battery is not None and battery.power_plugged is False
+
+
+def _load_per_core() -> float:
+    """The load average of the last minute, divided by the number of cores."""
+    return float(psutil.getloadavg()[0]) / (os.cpu_count() or 1)

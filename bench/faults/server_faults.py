@@ -13,8 +13,8 @@ from bench.faults.system import Fault, FaultContext
 from tagger.database.enums import JobState
 from tagger.database.tables import chunks, jobs
 from tests.rig.invalid_messages import invalid_messages
-from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage
+from worker.producer import make_app
 
 OUTAGE_S = 30.0
 LOCK_S = 45.0

@@ -32,12 +32,10 @@ from tagger.ledger.jobs import finish_job
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.settings import load_settings
-from worker.broker import Broker
-from worker.celery_app import make_app
+from worker.broker import Broker, RedisMonitor
 from worker.celery_config import QUEUES
 from worker.messages import ChunkMessage
-from worker.producer import publish_chunks
-from worker.redis_monitor import RedisMonitor
+from worker.producer import make_app, publish_chunks
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 

@@ -18,7 +18,7 @@ from tagger.cli.program import run
 from tagger.database.connection import open_database
 from tagger.database.schema import upgrade_database
 from tagger.transfer.exporter import export_database
-from worker.celery_app import make_app
+from worker.producer import make_app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
 

@@ -39,7 +39,7 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
         slow_pass_s="0.15",
         slow_while=slow,
         battery_while=on_battery,
-        values="worker.throttle.CHECK_S=0.2 worker.model_unloader.CHECK_S=0.2 worker.watchdog.CHECK_S=0.5",
+        values="worker.throttle.CHECK_S=0.2 worker.watchdog.CHECK_S=0.2",
     )
     job = int(terminal.run("enqueue", "photos").stdout)
     options = ("--pause-on-battery", "--nice", "7", "--idle-exit", "0.05", "--unload-after", "0.01")
@@ -126,7 +126,7 @@ def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_ag
 ) -> None:
     large_artifact(terminal.folder / "tiny.pt", LARGE_MODEL_BYTES)
     draw_many(terminal.folder / "photos", 3)
-    terminal.inject(values="worker.model_unloader.CHECK_S=0.5")
+    terminal.inject(values="worker.watchdog.CHECK_S=0.5")
     with terminal.workers(1, "--unload-after", "0.1") as (worker,):
         process = psutil.Process(worker.pid)
         loaded = process.memory_info().rss

@@ -9,8 +9,8 @@ from support.artifacts import LABELS
 from support.commands import draw_many
 from support.fault_scenario import FaultScenario, is_alive
 
-from worker.celery_app import make_app
 from worker.dead_letters import DEAD_LETTERS
+from worker.producer import make_app
 
 QUEUE = "tagger.bulk"
 

@@ -9,8 +9,8 @@ from support.commands import Terminal
 from support.fault_scenario import FaultScenario
 
 from tagger.database.tables import chunks
-from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage
+from worker.producer import make_app
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from tagger.database.enums import Priority
 from tagger.errors import RedisKeyForeign, RedisRefused
 from worker import dead_letters
 from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depths
-from worker.celery_app import make_app
 from worker.celery_config import QUEUES, TICK_QUEUE, TRANSPORT_OPTIONS, VISIBILITY_TIMEOUT_S
 from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
+from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
 
 QUEUE = "tagger.bulk"

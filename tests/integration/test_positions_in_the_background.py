@@ -23,9 +23,8 @@ from tagger.library.positions import update
 from tagger.library.positions.update import SmallUpdates, lock_positions
 from tagger.library.query.counts import landmark_counts
 from tagger.settings import Settings
-from worker.broker import Broker
-from worker.celery_app import make_app
-from worker.redis_monitor import RedisMonitor
+from worker.broker import Broker, RedisMonitor
+from worker.producer import make_app
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 

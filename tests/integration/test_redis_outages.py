@@ -18,11 +18,10 @@ from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
-from worker import consumer, redis_monitor
-from worker.broker import Broker
-from worker.celery_app import make_app
+from worker import broker, consumer
+from worker.broker import Broker, RedisMonitor
 from worker.celery_config import QUEUES
-from worker.redis_monitor import RedisMonitor
+from worker.producer import make_app
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 
@@ -43,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(redis_monitor, "time", clock)
+    monkeypatch.setattr(broker, "time", clock)
     monkeypatch.setattr(consumer, "time", clock)
     return clock
 

@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 from rig.servers import REFUSALS, RedisServer
 from support.tcp_proxy import TcpProxy
 
-from worker.celery_app import make_app
 from worker.celery_config import TICK_QUEUE, TRANSPORT_OPTIONS
 from worker.messages import TASK_NAME, TICK_NAME
+from worker.producer import make_app
 
 QUEUE = "tagger.bulk"
 

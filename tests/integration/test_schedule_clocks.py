@@ -25,10 +25,10 @@ from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_schedule
 from tagger.jobs.enqueue.ticks import find_last_tick
 from tagger.settings import Settings
-from worker.beat_scheduler import BeatScheduler
-from worker.celery_app import make_app
+from worker.beat import BeatScheduler
 from worker.celery_config import TICK_QUEUE, TICK_S
 from worker.engine import make_engine, stop_engine
+from worker.producer import make_app
 
 NONE = timedelta()
 APART = [sign * by for sign, by in product((1, -1), (timedelta(hours=1), timedelta(minutes=1)))]

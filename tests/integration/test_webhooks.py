@@ -38,9 +38,8 @@ from tagger.webhooks.messages import (
     store_delivery,
     undelivered_messages,
 )
-from worker.broker import Broker
-from worker.celery_app import make_app
-from worker.redis_monitor import RedisMonitor
+from worker.broker import Broker, RedisMonitor
+from worker.producer import make_app
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 

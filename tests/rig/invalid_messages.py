@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
-from worker.celery_app import make_app
 from worker.messages import TASK_NAME
+from worker.producer import make_app
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -17,9 +17,9 @@ from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavaila
 from tagger.settings import load_settings
 from worker import embedded_redis
 from worker.broker import Broker, check_broker, find_broker
-from worker.celery_app import make_app
 from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
+from worker.producer import make_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 

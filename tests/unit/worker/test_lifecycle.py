@@ -8,7 +8,7 @@ import sys, threading
 from types import SimpleNamespace
 from celery import signals
 from worker import engine, lifecycle
-from worker.celery_app import make_app
+from worker.producer import make_app
 
 for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3})):
     lifecycle.make_engine = lambda *_: SimpleNamespace(device=device)

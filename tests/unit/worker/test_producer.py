@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.celery_app import make_app
+from worker.producer import make_app
 
 
 def test_nothing_is_imported_from_the_working_directory(
