@@ -1,4 +1,4 @@
-"""Photos in folders: listing them, reading them within limits, detecting their format, identifying their image.
+"""Photos in folders and buckets: listing them, reading them within limits, detecting their format, identifying their image.
 
-Pixels are made in `decoding`, from RAW files by their previews (`raw`).
+`decoding` makes pixels of them; of RAW files (`raw`), it decodes the previews.
 """

@@ -41,8 +41,8 @@ def read_container(data: bytes) -> Container | None:
 
 
 def exif_of(data: bytes) -> bytes | None:
-    """Return the EXIF block, for `tiff.open_tiff`; for a TIFF photo and most RAW photos, that is the whole file. Reads as little as
-    possible.
+    """Return the EXIF block, for `tiff.open_tiff`, without reading the image. Of a TIFF photo and most RAW photos, that is the whole
+    file.
     """
     photo_format = detect_format(data)
     return _EXIF[photo_format](data) if photo_format in _EXIF else None
@@ -136,7 +136,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 _TIFF_STRIPS, _TIFF_STRIP_SIZES, _TIFF_TILES, _TIFF_TILE_SIZES = 273, 279, 324, 325
 _TIFF_OLD_JPEG = 6
-# Sizes, coding, colours and layout of the pixels. All other tags are metadata.
+# The tags of the sizes, coding, colours and layout of the pixels. All others are metadata.
 _TIFF_IMAGE = (
     *(
         254,

@@ -26,7 +26,7 @@ class FoundPhoto:
     """A photo with its location, size and modification time. A broken link has size and time 0 and fails when it is read."""
 
     location: str
-    """Its absolute path, or its address in a bucket. Text: a `Path` for each of a million photos takes seconds."""
+    """Its absolute path, or its address in a bucket. It is text because making a `Path` for each of a million photos takes seconds."""
     size_bytes: int
     mtime_ns: int
 
@@ -103,7 +103,9 @@ _SKIPPED_FOLDERS = {
 
 
 class PathFilter:
-    """What a scan lists, by paths relative to its folder: photos that are not hidden and match the patterns of `find_photos`."""
+    """Decides which paths a scan lists: photos that are not hidden and match the patterns of `find_photos`. Paths are relative to its
+    folder.
+    """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         self._include = _pattern(include)

@@ -21,7 +21,7 @@ from typing import Self
 
 TIMEOUT_S = 5.0
 RETRY_S = 60.0
-"""How long a hanging check speaks for its folder. Each further one that hangs does so for twice as long."""
+"""A folder whose check hangs counts as silent for this long. Each further check that hangs doubles the time."""
 
 
 class MountState(Enum):
@@ -42,7 +42,9 @@ def check_mount(folder: Path) -> MountState:
         check = _checks.get(folder)
         if check is None or not check.is_alive():
             check = _start_check(folder, RETRY_S)
-        elif check.age_s > check.retry_s:  # the folder may be mounted again, and the old mount never answer
+        elif (
+            check.age_s > check.retry_s
+        ):  # the folder may be mounted again although the old mount never answers
             check = _start_check(folder, 2 * check.retry_s)
     check.join(max(0.0, TIMEOUT_S - check.age_s))
     return check.state

@@ -1,7 +1,7 @@
-"""Lists pages of a bucket, with every key as it is.
+"""Lists pages of a bucket with the exact keys of its objects.
 
-obstore lists no page that has a key like `a//b.jpg`, and drops slashes at both ends of keys. Such pages of S3 are asked for
-without it (see signed_requests).
+obstore cannot list a page with a key like `a//b.jpg`, and drops slashes at both ends of keys. Such pages of S3 are requested without
+obstore (see signed_requests).
 """
 
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 _MOST_BYTES = 32 * 2**20
-"""More than a thousand keys of 1,024 bytes take, with every byte encoded."""
+"""The limit of an answer: more than a thousand keys of 1,024 bytes need, even if every byte is encoded."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_ORDER = "the server does not list its keys in order, which a scan needs"
 
@@ -48,7 +48,7 @@ def plain_pages(prefix: ObjectPath, after: str, *, patient: bool) -> Iterator[Se
     """List the objects after a key, page by page, with keys as obstore shows them.
 
     Raises:
-        UnlistedKey: there is one that obstore cannot show, or keys without their slashes seem to be out of order.
+        UnlistedKey: obstore cannot show a key, or keys without their slashes seem to be out of order.
         store_errors(): the server refuses, or does not answer.
     """
     last = after
@@ -71,7 +71,7 @@ def plain_pages(prefix: ObjectPath, after: str, *, patient: bool) -> Iterator[Se
 def exact_pages(
     prefix: ObjectPath, after: str, *, patient: bool, text: str | None = None
 ) -> Iterator[Sequence["ObjectMeta"]]:
-    """List the objects after a key, page by page, with their true keys. `text` is what they begin with, if not the prefix.
+    """List the objects after a key, page by page, with their exact keys. `text`: what the keys begin with; None: the prefix.
 
     Raises:
         UnlistedKey: they are not in order.
@@ -90,7 +90,7 @@ def exact_pages(
 
 
 def begins_with_slashes(prefix: ObjectPath) -> bool:
-    """Whether keys of a whole bucket begin with a slash: without it, they would look like other objects."""
+    """Whether a bucket has keys that begin with a slash. obstore drops the slash, so they would look like other objects."""
     if prefix.key or not can_sign(prefix):
         return False
     with suppress(*store_errors()):

@@ -1,6 +1,6 @@
-"""Errors of object stores: what they mean, and in words with a remedy.
+"""Errors of object stores: what they mean, and texts with a remedy.
 
-Credentials are no part of a message: of a server's answer, only the status and the code are shown, and of its address the host.
+Messages contain no credentials: they show only the status and code of a server's answer, and the host of its address.
 """
 
 import re
@@ -13,7 +13,7 @@ _HOST = re.compile(r"https?://(?:[^/@\s]*@)?([^/@?#\s]+)")
 _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
 )
-"""A part of them is missing; or the role of the machine, the last place where they are looked for, does not answer."""
+"""Matches errors of missing credentials: a part of them is missing, or the role of the machine, which is tried last, does not answer."""
 
 EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
 
@@ -52,7 +52,7 @@ def lacks_credentials(error: Exception) -> bool:
 
 
 def is_worth_repeating(error: Exception) -> bool:
-    """Whether a request can succeed when it is repeated. The library has repeated what servers refuse for a moment."""
+    """Whether a request can succeed when it is repeated. obstore itself has already repeated those that servers refuse temporarily."""
     code = error_code(error)
     if code in EXPIRED_CODES:
         reopen_stores()
@@ -66,7 +66,7 @@ def is_unsupported(error: Exception) -> bool:
 
 
 def lacks_rights(error: Exception) -> bool:
-    """Whether the server knows the credentials, and they may not do this."""
+    """Whether the server accepts the credentials, but they lack the right for this request."""
     from obstore.exceptions import PermissionDeniedError
 
     code = error_code(error)
@@ -116,7 +116,7 @@ _CONNECTION_TEXTS = {
     "InvalidContentType": "{} does not use TLS. Begin the endpoint with http:// instead of https://",
     "InvalidCertificate": "the certificate of {} is not trusted. Name the file of its authority in AWS_CA_BUNDLE",
 }
-"""By a part of the error's text."""
+"""The texts by a part of the error's text."""
 _CODE_TEXTS = {
     **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
     **dict.fromkeys(

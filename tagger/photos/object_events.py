@@ -1,6 +1,6 @@
-"""What buckets report of their objects: the notifications of S3, MinIO and Ceph, alone or in an envelope of SNS or EventBridge.
+"""Parses the notifications with which buckets report changes: those of S3, MinIO and Ceph, alone or in an envelope of SNS or EventBridge.
 
-An event is only a hint: of what it says, the address of the object is used, and whether it exists is asked of the bucket.
+An event is only a hint: only the address of the object is taken from it, and the bucket is asked whether the object exists.
 """
 
 import json
@@ -13,7 +13,7 @@ from tagger.errors import ObjectAddressInvalid, ObjectEventsInvalid
 from tagger.photos.paths import ObjectPath, parse_path
 
 _CHANGES = ("ObjectCreated:", "ObjectRemoved:", "ObjectRestore:Completed", "LifecycleExpiration:")
-"""Kinds of events after which an object exists, or does not. Reading one is an event, too."""
+"""The kinds of events after which an object may have appeared or disappeared. Others, such as reading it, are ignored."""
 _EVENTBRIDGE_CHANGES = ("Object Created", "Object Deleted", "Object Restore Completed")
 _LONGEST_KEY_BYTES = 1024
 _SNS_SUBSCRIPTIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
@@ -21,7 +21,7 @@ _SNS_SUBSCRIPTIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 @dataclass(frozen=True)
 class ObjectEvents:
-    """The objects that may have changed, and the number of events that tell of none.
+    """The objects that may have changed, and the number of events that name none.
 
     `subscription`: the message asks to confirm a subscription; this is the topic.
     """
@@ -91,7 +91,7 @@ def _values(document: object, *paths: Sequence[str]) -> Iterator[str]:
 
 
 def _object_path(bucket: str, key: str) -> ObjectPath | None:
-    """The address, if it is that of one object that can be read, and of no other one."""
+    """The address, if exactly this object can be read by it."""
     try:
         if len(key.encode()) > _LONGEST_KEY_BYTES or any(ord(each) < 32 or ord(each) == 127 for each in key):
             return None

@@ -37,9 +37,9 @@ _REREAD = timedelta(minutes=5)
 AWS = "https://s3.amazonaws.com"
 _HOST = re.compile(r"^(https?)://(?:[^/@]*@)?([^/@?#]+)")
 _endpoints: dict[str, str] = {}
-"""The servers at which buckets of S3 were found, by bucket, as far as this process knows."""
+"""The server at which each bucket of S3 was found, as far as this process knows."""
 _endpoint_readers: list[Callable[[], None]] = []
-"""What notes further servers, before the first bucket is asked for."""
+"""Functions that note further servers. They are called before the first request to a bucket."""
 _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
@@ -77,13 +77,13 @@ def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
 
 
 def note_endpoints_on_demand(reader: Callable[[], None]) -> None:
-    """Call `reader`, which notes endpoints, before a bucket is next asked for: most commands ask for none."""
+    """Call `reader`, which notes endpoints, only before the next request to a bucket: most commands make none."""
     with _reader_lock:
         _endpoint_readers.append(reader)
 
 
 def _read_endpoints() -> None:
-    """If a reader fails, it is called again for the next bucket: none is asked for until it has answered."""
+    """If a reader fails, it is called again for the next bucket. No bucket is used until all readers have succeeded."""
     with _reader_lock:
         while _endpoint_readers:
             _endpoint_readers[-1]()
@@ -91,9 +91,9 @@ def _read_endpoints() -> None:
 
 
 def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
-    """Why this process must not ask for a bucket: at another server, the same name belongs to somebody else.
+    """Why this process must not use a bucket: at another server, a bucket of the same name may belong to somebody else.
 
-    Two endpoints of its own are the operator's word: in a container, the same server often has another name.
+    If both servers are custom endpoints, the operator's setting counts: in a container, the same server often has another name.
     """
     if path.scheme != "s3":
         return None
@@ -139,8 +139,8 @@ def signed_address(path: ObjectPath, method: "HTTP_METHOD", valid: timedelta) ->
 def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str:
     """The address of a question about the object's bucket in S3, like `versioning`, with a signature.
 
-    obstore signs addresses of objects only. So it gets an endpoint that ends in the query, and its key becomes the value of
-    `x-id`, in which Amazon's programs name the operation and which servers ignore.
+    obstore signs addresses of objects only. It therefore gets an endpoint that ends in the query, and the object's key becomes the value
+    of `x-id`: Amazon's programs name the operation there, and servers ignore it.
     """
     import obstore
     from obstore.store import S3Store

@@ -86,10 +86,10 @@ def put_object(
 
 
 def delete_object(path: ObjectPath, before: StoredObject) -> None:
-    """Delete an object if it is still `before`. One that is gone already is fine.
+    """Delete an object if it is still `before`, or do nothing if it is gone already.
 
-    Stores other than S3, and S3 servers that ignore the condition of a deletion, delete what another program writes between
-    the last reading and the deletion.
+    Stores other than S3, and S3 servers that ignore the condition, also delete an object that another program writes just before the
+    deletion.
 
     Raises:
         ObjectChanged: another program wrote it; it stays.

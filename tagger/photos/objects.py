@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _MOMENTARY = frozenset(("SlowDown", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504"))
-"""What servers answer for a moment. obstore repeats such requests itself."""
+"""The codes of temporary refusals. obstore repeats such requests itself."""
 _SECOND_NS = 10**9
 NAMED_KEYS = 20
-"""Objects that are left out are named, one by one, and the others counted: a bucket may have millions of them."""
+"""How many objects with unreadable keys are named; further ones are only counted, as a bucket may have millions."""
 _LEFT_OUT = "The object {} is left out: {}. Rename it."
 _MORE_LEFT_OUT = "{} more objects are left out, because their keys cannot be read. Rename them."
 _GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
@@ -90,7 +90,7 @@ class ObjectSource:
     def objects(
         self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), after: str = ""
     ) -> Iterator[tuple[str, FoundPhoto | None]]:
-        """List all objects after a key in the order of their keys; without a photo if it is none that `photos` lists.
+        """List all objects after a key in the order of their keys, each with its photo; None for an object that `photos` does not list.
 
         Raises:
             BucketUnavailable: as `photos`.
@@ -105,7 +105,7 @@ class ObjectSource:
         after: str,
         other_files: OtherFiles | None = None,
     ) -> Iterator[tuple[str, FoundPhoto | str | None]]:
-        """The keys of all objects, each with its photo, or with why a photo cannot be read."""
+        """The keys of all objects, each with its photo, or with the reason why it cannot be read."""
         path_filter = PathFilter(include, exclude)
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         folder, is_entered = "", True
@@ -238,7 +238,7 @@ def bucket_problem(prefix: ObjectPath) -> str | None:
 
 
 def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:
-    """List all objects after a key, strictly in order: what a scan does not find between two keys is gone."""
+    """List all objects after a key. The order is strict, because photos that a scan does not find between two keys count as gone."""
     last = after
     for page in _pages(prefix, after, is_exact=not after and begins_with_slashes(prefix)):
         for meta in page:
@@ -252,7 +252,7 @@ def _pages(
 ) -> Iterator[Sequence["ObjectMeta"]]:
     """List all objects after a key, page by page. A listing that fails goes on after the last key.
 
-    A page that obstore cannot list, and those after it, are listed without it until all keys of one can be read.
+    From a page that obstore cannot list, pages are listed without it, until one has only keys that obstore can list.
     """
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:

@@ -1,10 +1,10 @@
-"""What a photo is, if no camera took it as it is. The metadata, the database and the pipeline share these words."""
+"""The kinds of images that are not as a camera took them. The metadata, the database and the pipeline share these words."""
 
 from enum import StrEnum
 
 
 class PhotoOrigin(StrEnum):
-    """What a photo is that no camera took as it is: its time and position say little about what it shows."""
+    """Why an image is not as a camera took it. The time and position of such an image say little about what it shows."""
 
     SCREENSHOT = "screenshot"
     EDITED = "edited"

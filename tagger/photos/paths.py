@@ -1,4 +1,4 @@
-"""Paths of files, and addresses of objects in buckets, like `s3://bucket/2019/tower.jpg`, in their place.
+"""Paths of files, and addresses of objects in buckets, like `s3://bucket/2019/tower.jpg`, which take the place of paths.
 
 Paths become text and JSON for SQL to store and sort, without losing names that are not UTF-8. How a bucket is reached is in object_store.
 """
@@ -18,8 +18,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
 class ObjectPath(PosixPath):
     """The address of an object, of a prefix or of a whole bucket; its text is the address.
 
-    Parents, names and relative paths are those of a path. It is no name of a file: the system's functions refuse it, so that
-    a command that does not know about buckets fails with a message instead of using a file of that name.
+    It has the parents, names and relative paths of a path, but the system's functions refuse it: a command that does not know about
+    buckets fails with a message instead of using a file of that name.
     """
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ def parse_path(path: str | Path) -> Path:
     """Return the path, as an `ObjectPath` if it is an address in a bucket.
 
     Raises:
-        ObjectAddressInvalid: it begins like one, but is not. The text contains no part of it: it may contain a password.
+        ObjectAddressInvalid: it begins like an address, but is not valid. The text shows no part of it, which may be a password.
     """
     plain = Path(str(path))
     if not is_object_address(plain):

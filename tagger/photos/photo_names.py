@@ -13,7 +13,7 @@ from functools import cache
 from typing import Generic, TypeVar
 
 MOST_EXTENSIONS = 1000
-"""What follows the last dot of a name may be a number, or anything else."""
+"""How many extensions are counted: any text may follow the last dot of a name."""
 LONGEST_EXTENSION = 10
 
 
@@ -80,7 +80,7 @@ def extension_of(name: str) -> str:
 
 
 def needed_extra(extension: str) -> str | None:
-    """The extra that is not installed and would make files with this extension photos; None if there is none."""
+    """The extra that has to be installed to read files with this extension; None if none is missing."""
     if extension in HEIC_EXTENSIONS and not _reads_heic():
         return "heic"
     return "raw" if extension in DEVELOPED_EXTENSIONS and not _develops_raw() else None
@@ -146,7 +146,7 @@ class StemGroups(Generic[T]):
         yield from self.rest()
 
     def add(self, photos: Iterable[T]) -> Iterator[list[T]]:
-        """Yield the groups to which neither these photos nor later ones belong, and each photo with which nothing pairs."""
+        """Add photos. Yields the groups that they complete, and each photo that is in no pair."""
         for photo in photos:
             path = self._path_of(photo)
             while self._open and not path.startswith(self._open[-1][0] + "."):
@@ -160,7 +160,7 @@ class StemGroups(Generic[T]):
                 self._open.append((stem, [photo]))
 
     def rest(self) -> Iterator[list[T]]:
-        """Yield the groups that are left after the last photo, or before one of another folder."""
+        """Yield the groups that are still open, after the last photo of all or of a folder."""
         while self._open:
             yield self._open.pop()[1]
 

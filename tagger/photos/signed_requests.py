@@ -1,7 +1,7 @@
 """Requests to S3 that obstore does not offer: pages with odd keys, deletion under a condition, questions about a bucket.
 
-obstore signs their addresses with the same credentials as all other requests. An address is as good as the credentials for
-as long as it is valid, so none is ever part of a message, and none is sent to another server.
+obstore signs their addresses with the same credentials as all other requests. While a signed address is valid, it gives the same access
+as the credentials, so it is never shown in a message or sent to another server.
 """
 
 import os
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _VALID = timedelta(minutes=5)
 _MOST_BYTES = 1 << 16
-"""The answers that are of interest are short."""
+"""The limit of an answer. Those that are read are short."""
 _MOMENTARY = (429, 500, 502, 503, 504)
-"""What servers answer for a moment, such as `503 SlowDown`."""
+"""The statuses of temporary refusals, such as `503 SlowDown`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _answer(
 
 
 def _body(error: HTTPError) -> str:
-    """What a server says of its refusal; empty if the connection ends first."""
+    """The server's explanation of its refusal; empty if the connection ends first."""
     with error, suppress(HTTPException, OSError):
         return error.read(_MOST_BYTES).decode(errors="replace")
     return ""

@@ -18,7 +18,7 @@ from tagger.photos.photo_names import OtherFiles
 
 PAGE = 1000
 PARALLEL_CHECKS = 16
-"""Objects that are looked for at a time: each takes a request."""
+"""How many objects are checked at a time; each takes a request."""
 
 
 class PhotoSource(Protocol):
@@ -31,7 +31,7 @@ class PhotoSource(Protocol):
 
     @property
     def extra_reads(self) -> int:
-        """How many reads at once it serves well, beyond one for each core. More could slow each other."""
+        """How many reads beyond one for each core it serves well at a time. More could slow each other down."""
         ...
 
     def mount_state(self) -> MountState:
@@ -61,7 +61,7 @@ class PhotoSource(Protocol):
         ...
 
     def missing(self, paths: Collection[str]) -> set[str]:
-        """Return those of the paths at which no photo exists; without those for which an error leaves that open."""
+        """Return the paths at which no photo exists. A path whose check fails is not among them."""
         ...
 
 
@@ -136,9 +136,8 @@ def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
 
 
 def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
-    """Return single files and objects that are named, whatever their extension, in the same order.
-
-    Those that do not exist any more are problems.
+    """Return single files and objects by their paths, whatever their extension, in the same order. Those that no longer exist are
+    problems.
 
     Raises:
         BucketUnavailable: a bucket does not answer.
@@ -156,7 +155,9 @@ def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
 def check_objects(
     paths: Iterable[ObjectPath],
 ) -> Iterator[tuple[ObjectPath, FoundPhoto | BucketUnavailable | None]]:
-    """Ask for objects, several at a time; None: there is none. An error may be that of its object alone."""
+    """Check objects, several at a time. The result of each is its photo, None if it does not exist, or an error, which may concern it
+    alone.
+    """
     remaining = iter(paths)
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         while page := list(islice(remaining, PAGE)):

@@ -22,19 +22,19 @@ from tagger.photos.objects import ObjectSource
 from tagger.photos.paths import ObjectPath
 
 POLL_MS = 500
-"""`FolderWatch.poll` waits so long for messages."""
+"""How long `FolderWatch.poll` waits for messages."""
 _GATHER_MS = 200  # messages of one file come in bursts
 _FileState = tuple[int, int] | None
 """The size and the time of a file; None: there is none."""
 OVERLAP_S = 600.0
-"""Uploads that run side by side end in any order: a listing also has what was behind the greatest key of so long ago."""
+"""Parallel uploads end in any order, so a listing begins after the greatest key of this long ago."""
 
 
 @dataclass(frozen=True)
 class Changes:
     """What has happened: photos to read, and paths of files or folders that no longer exist.
 
-    A watched folder is missing also if another one has taken its place, as where a disk was mounted. It is not watched any more.
+    A watched folder is also missing if another one has taken its place, for example when a disk is mounted. It is then no longer watched.
     """
 
     photos: Sequence[Path] = ()
@@ -44,7 +44,7 @@ class Changes:
 class FolderWatch:
     """The changes below some folders, of photos that a scan with the same patterns would find.
 
-    Used as a context, from whose start on no change is overlooked.
+    It is a context manager; from its start on, no change is missed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FolderWatch:
         self._include = include
         self._exclude = exclude
         self._quiet = QuietPaths(_file_state, quiet_s)
-        # All changes are wanted: the library's own filter knows about programming.
+        # Without a filter: the library's own one is made for folders of source code.
         self._messages: Iterator[set[tuple[Change, str]]] = watch(
             *folders,
             watch_filter=None,
@@ -115,7 +115,7 @@ class FolderWatch:
             if change is Change.deleted or self._is_listed(path):
                 self._quiet.record(path, now)
             elif change is Change.added and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - without errors
-                # Nothing tells about the files in a folder that was moved here.
+                # There are no messages about the files in a folder that was moved here.
                 for found in find_photos(path):
                     if isinstance(found, FoundPhoto) and self._is_listed(found.path):
                         self._quiet.record(found.path, now)
@@ -171,7 +171,7 @@ class QuietPaths:
 
 
 def _without_links(path: str) -> Path:
-    """The path on which a scan finds the file. The library follows links to folders, and tells only one path of each folder."""
+    """The path on which a scan finds the file. The library follows links to folders, and reports only one path of each folder."""
     folder, name = os.path.split(path)
     return Path(os.path.realpath(folder), name)
 
@@ -185,7 +185,10 @@ def _file_state(path: Path) -> _FileState:
 
 
 class BucketTail:
-    """The keys of a prefix, of which the last are listed again and again."""
+    """The keys of a prefix, the last of which are listed repeatedly to find new ones.
+
+    A listing that begins after the greatest key takes one request per thousand new keys, whatever the size of the bucket.
+    """
 
     def __init__(self, prefix: ObjectPath, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._source = ObjectSource(prefix)

@@ -1,7 +1,8 @@
-"""Converts decoded images of every Pillow mode to sRGB, as viewers show them.
+"""Converts decoded images of every Pillow mode to sRGB, as viewers show them, and scales them down between the two steps of that.
 
-There are two steps with scaling between them, so that the expensive one runs on few pixels: `scalable` returns an image whose
-pixels can be averaged, `to_srgb` converts the small result to sRGB on a white background.
+The expensive step then runs on few pixels: `scalable` returns an image whose pixels can be averaged, `scaled` averages them, and
+`to_srgb` converts the small result to sRGB on a white background. Scaling works in bands of rows, so a large image is never converted as
+a whole.
 """
 
 import io
@@ -31,9 +32,9 @@ Box = tuple[float, float, float, float]
 _REDUCING_GAP = 3.0
 """Blocks of pixels are averaged first, down to three times the target size, which is faster without a visible difference."""
 _REDUCED_BYTES = 12
-"""Per pixel of the reduced image: the image, one part of it, and what scaling it to its width gives."""
+"""Per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
 _BAND_SHARE = 4 / 3
-"""Memory of bands, per byte of one: the allocator does not use all of it again for the next."""
+"""How much memory bands take, as a multiple of one band: the allocator does not reuse all of it for the next one."""
 _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 """Averages must not include the colours of transparent pixels."""
 _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
@@ -49,7 +50,7 @@ class GrayRange:
 
 @dataclass(frozen=True)
 class Encoding:
-    """The colour encoding that a file declares. None: not declared."""
+    """The colour encoding that a file declares. What it does not declare is None."""
 
     span: GrayRange | None
     profile: bytes | None

@@ -31,10 +31,10 @@ from tagger.photos.tiff import ORIENTATION
 BUDGET_BYTES = 2 * 2**30
 """For all images in the process. An image that needs more is decoded alone."""
 RESERVATION_LIMIT_S = 300.0
-"""No image takes this long: a decoder that does hangs, and no longer keeps others from decoding one at a time."""
+"""A decoder that takes longer hangs. Its reservation then no longer prevents others from decoding, one at a time."""
 _CHECK_S = 1.0
 _LARGE_BYTES = 16 * 2**20
-"""What smaller images leave in the arenas of threads is little. Returning memory takes a tenth of a millisecond."""
+"""After smaller images, memory is not returned to the system: it is little, and returning it takes a tenth of a millisecond."""
 
 _SHARED_BYTES = 64 * 2**20
 """A child process decodes smaller images without asking its parent for memory."""
@@ -226,7 +226,7 @@ def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -
 
 _PHOTOMETRIC, _YCBCR = 262, 6
 _CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
-"""Sizes of a part that decoders of libtiff take beside it: what was decoded last, WebP's pixels, JPEG's coefficients."""
+"""Buffers of libtiff's decoders, in sizes of a strip or tile: the last decoded data, WebP's pixels, JPEG's coefficients."""
 _JPEG_LIMIT_BYTES = 100 * 2**20
 """libtiff refuses JPEGs that need more for their coefficients."""
 

@@ -52,7 +52,7 @@ class RawDeveloper:
         self._rawpy: Any = None
 
     def load(self) -> None:
-        """Load LibRaw if it is installed. For processes alone that decode photos and can do nothing else."""
+        """Load LibRaw if it is installed. Only processes that decode photos and can do nothing else may call this."""
         if is_developer_installed():
             self._rawpy = importlib.import_module("rawpy")
 
@@ -167,7 +167,7 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
 
 
 def _by_size(raw: RawFile) -> list[Preview | Bitmap]:
-    """All previews, largest first; of two as large, the JPEG."""
+    """All previews, largest first; of two of the same size, the JPEG first."""
     return sorted((*raw.previews, *raw.bitmaps), key=lambda preview: -preview.pixels)
 
 

@@ -1,4 +1,4 @@
-"""The layout of TIFF files: adjusts Pillow's reader to it, and tells how much the reader decodes at once."""
+"""Adjusts Pillow's TIFF reader to the layout of a file, and tells how much it decodes at once."""
 
 import ctypes
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _SEPARATE = 2
 
 @dataclass(frozen=True)
 class TiffPart:
-    """A strip or tile, in pixels; its size when decoded; and how many of them make up the same pixels."""
+    """A strip or tile: its size in pixels and when decoded, and how many parts, one for each colour plane, have the same pixels."""
 
     width: int
     height: int
