@@ -1,1 +1,3 @@
-"""People of the page: passwords and roles, named tokens, sessions of browsers; `oidc` is sign-in at a provider. Knows nothing of HTTP."""
+"""People who use the page: their passwords and roles, named tokens, and sessions of browsers; `oidc` is sign-in at a provider. Knows
+nothing of HTTP.
+"""

@@ -1,4 +1,4 @@
-"""What a request may do: who it comes from, and with which role."""
+"""Grants: who a request comes from, and what that role may do."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,12 @@ from tagger.database.enums import Role
 __all__ = ["USE_RECORDED_S", "Grant", "Role"]
 
 USE_RECORDED_S = 60
-"""How often the last use is written."""
+"""The least time between two records of the last use."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What a request may do. `name`: of the token or person, as in the audit log, where it may have a number: `ada#2`.
+    """What a request may do. `name`: the token or person, as in the audit log, possibly with a number: `ada#2`.
 
     `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
     """
@@ -27,12 +27,12 @@ class Grant:
 
     @property
     def may_change(self) -> bool:
-        """Whether it may change what is known of photos."""
+        """Whether the request may change tags, verdicts and other facts of photos."""
         return self.role is not Role.VIEWER
 
     @property
     def needs_record(self) -> bool:
-        """Whether the last use in the database is old."""
+        """Whether the last use in the database is so old that it has to be recorded again."""
         if (self.token_id, self.user_id, self.session_id) == (None, None, None):
             return False
         return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(

@@ -1,6 +1,6 @@
-"""People whom an OpenID Connect provider has signed in, known by the provider and their subject there.
+"""People whom an OpenID Connect provider has signed in. The provider and the subject there identify a person.
 
-Names and mail addresses are never compared: at many providers, people choose them, and could choose those of somebody else.
+Names and mail addresses do not: at many providers, people choose them, and could choose those of another person.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from tagger.people.users import (
 )
 
 MAX_ID_TOKEN = 4096
-"""Of what is kept to sign a person out: it is sent in an address."""
+"""The longest ID token that is kept, in characters. It is sent in an address to sign the person out."""
 
 
 class SignInFailed(TaggerError):
@@ -47,10 +47,8 @@ class IdentityNameTaken(SignInFailed):
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody whom the provider has signed in.
-
-    `names`: what it calls them, best first. `role`: the one that it gives them; None: it gives none. `id_token`: with which it said so;
-    None: nothing will ask for it.
+    """A person whom the provider has signed in. `names`: what the provider calls them, best first. `role`: None if the provider gives
+    none. `id_token`: the token that says so; None if signing out does not need it.
     """
 
     issuer: str
@@ -61,7 +59,8 @@ class Identity:
 
 
 def sign_in_identity(database: Database, identity: Identity, new_role: Role | None, origin: Origin) -> str:
-    """Start a session for the person and return the value of the cookie. `new_role`: of those who are not known yet; None: they have no access.
+    """Start a session for the person and return the value of the cookie. `new_role`: the role of people who are not known yet; None: they
+    have no access.
 
     Raises:
         IdentityUnknown, IdentityNameTaken: the person has no access.
@@ -79,7 +78,7 @@ def sign_in_identity(database: Database, identity: Identity, new_role: Role | No
 
 
 def withdraw_role(database: Database, identity: Identity, origin: Origin) -> None:
-    """End the sessions of a person to whom the provider gives no role any more, and leave them that of a viewer. Others are left alone."""
+    """End the sessions of a person whom the provider no longer gives a role, and make them a viewer. Unknown identities are ignored."""
     user = _find(database, identity)
     if user is None:
         return
@@ -93,7 +92,7 @@ def withdraw_role(database: Database, identity: Identity, origin: Origin) -> Non
 
 
 def link_user(database: Database, name: str, issuer: str, subject: str) -> int:
-    """Let a person sign in at the provider as this subject and no other. Ends their sessions; returns how many there were.
+    """Let a person sign in at the provider as this subject only. Ends their sessions and returns their number.
 
     Raises:
         UserNotFound: there is no such person.
@@ -106,7 +105,7 @@ def link_user(database: Database, name: str, issuer: str, subject: str) -> int:
 
 
 def unlink_user(database: Database, name: str) -> int:
-    """Let a person sign in at no provider any more. Ends their sessions; returns how many there were.
+    """Remove a person's link to a provider. Ends their sessions and returns their number.
 
     Raises:
         UserNotFound: there is no such person.
@@ -133,7 +132,7 @@ def _set_identity(
 
 
 def _lock(connection: Connection, user: User) -> Row[Any] | None:
-    """The row of this person and nobody else, who has the same identity as before; None: there is none any more."""
+    """Lock the row of this person; None if the person is gone or has another identity now."""
     is_same = (
         users.c.id == user.id,
         users.c.name == user.name,
@@ -152,7 +151,7 @@ def _find(database: Database, identity: Identity) -> User | None:
 
 
 def _add(database: Database, identity: Identity, role: Role | None, origin: Origin) -> User:
-    """Add the person by the first name that can be used. One that somebody has already is refused, whoever that is."""
+    """Add the person under the first valid name. If another person or token has that name, the sign-in is refused."""
     valid = (name for name in map(normalize_name, identity.names) if is_valid_name(name))
     name = next(valid, None)
     if role is None or name is None:
@@ -171,7 +170,7 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
 
 
 def _follow_role(database: Database, user: User, identity: Identity, origin: Origin) -> None:
-    """Give the person the role that the provider gives, which ends the sessions with the other one."""
+    """Give the person the role that the provider gives. A change ends the sessions with the former role."""
     with database.acting_as(_actor(user.recorded_name, origin)).write() as connection:
         row = _lock(connection, user)
         if row is None:

@@ -15,13 +15,14 @@ from tagger.database.tables import access_names, users
 from tagger.errors import TaggerError
 
 _AUTHOR = re.compile(r"web ([A-Za-z0-9][A-Za-z0-9._@+-]{0,127})(?:#([1-9][0-9]{0,5}))?")
-"""The author of a verdict that was given on the page. A larger number than anybody has must not use up the numbers of a name."""
+"""Matches the author of a verdict that was given on the page. The number is limited, so that an import cannot use up the numbers of a
+name."""
 MAX_LENGTH = 255
-"""As in the specification of OpenID Connect."""
+"""The longest subject, as in the specification of OpenID Connect."""
 
 
 def give_name(connection: Connection, name: str) -> int:
-    """Count one more person or token with this name; returns its number. Another transaction that gives it waits for this one."""
+    """Count one more person or token with this name, and return its number. Other transactions that give the same name wait for this one."""
     counted = (
         upsert(connection, access_names)
         .values(name=name, given=1)
@@ -31,7 +32,7 @@ def give_name(connection: Connection, name: str) -> int:
 
 
 def count_name(connection: Connection, name: str, number: int) -> None:
-    """Count the person or token that has this number, if nobody did: the next one with this name gets a larger number."""
+    """Record that a person or token has this number, so that the next one with this name gets a larger number."""
     statement = upsert(connection, access_names).values(name=name, given=number)
     given = statement.excluded.given
     larger = case((given > access_names.c.given, given), else_=access_names.c.given)
@@ -41,24 +42,26 @@ def count_name(connection: Connection, name: str, number: int) -> None:
 
 
 def count_authors(connection: Connection, authors: Iterable[str | None]) -> None:
-    """Count those who gave verdicts in another database, like `web ada#2`. Other authors, such as users of commands, have no numbers."""
+    """Record the numbers of the authors of verdicts from another database, like `web ada#2`. Other authors, such as users of commands,
+    have none.
+    """
     found = [match for author in authors if author and (match := _AUTHOR.fullmatch(author))]
     for name, number in sorted({(match[1], int(match[2] or 1)) for match in found}):
         count_name(connection, name, number)
 
 
 def recorded_name(name: str, number: int) -> str:
-    """The name as it is recorded: `ada` for the first one, then `ada#2`."""
+    """The name in records: `ada` for the first person or token of this name, then `ada#2`."""
     return name if number == 1 else full_name(name, number)
 
 
 def full_name(name: str, number: int) -> str:
-    """What names one person or token for ever: `ada#1`."""
+    """The name that belongs to one person or token permanently: `ada#1`."""
     return f"{name}#{number}"
 
 
 def parse_name(text: str) -> tuple[str, int | None]:
-    """The name and the number of `ada#2`. None: without a number, or with one that nobody has."""
+    """The name and the number of `ada#2`. The number is None without a sign `#`, and 0 if it is invalid."""
     name, sign, number = text.partition("#")
     if not sign:
         return name, None

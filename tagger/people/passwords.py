@@ -60,7 +60,7 @@ def is_right(password: str, stored: str | None) -> bool:
     """Whether the password has this hash. With None the work is the same, so that its time does not tell who has an account."""
     from argon2.exceptions import Argon2Error, InvalidHashError
 
-    nobody = _hash_of_nobody()  # also for a known name: the first of all calls takes the time to make it
+    nobody = _hash_of_nobody()  # made for known names as well: making it takes time in the first call
     try:
         return _hasher().verify(stored or nobody, _bytes(password)) and stored is not None
     except (Argon2Error, InvalidHashError):
@@ -87,7 +87,7 @@ def _hash_of_nobody() -> str:
 
 
 def _bytes(password: str) -> bytes:
-    """The same for each way in which keyboards compose a character."""
+    """The bytes of the password in one Unicode form: keyboards compose a character in different ways."""
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
 
 
@@ -100,11 +100,11 @@ class AttemptLimit:
 
 
 OF_PAIR = AttemptLimit(5, 300)
-"""Of one account from one network."""
+"""The limit for one account from one network."""
 OF_NETWORK = AttemptLimit(20, 300)
-"""From one network, of all accounts together: guessing one password for many names."""
+"""The limit for one network and all accounts: somebody may try one password for many names."""
 OF_ACCOUNT = AttemptLimit(100, 3600)
-"""Of one account from everywhere, where the person has no session."""
+"""The limit for one account from all networks in which the person has no session."""
 
 
 class AttemptsUsedUp(Exception):
@@ -119,7 +119,7 @@ def count_attempt(database: Database, name: str, network: str) -> None:
     """Count an attempt to sign in as `name`.
 
     Raises:
-        AttemptsUsedUp: the account or the network has used up its attempts. This one is not counted.
+        AttemptsUsedUp: the account or the network has used up its attempts. This attempt is not counted.
     """
     account, now = token_digest(name), datetime.now(UTC)
     with database.write() as connection:
@@ -138,7 +138,7 @@ def count_attempt(database: Database, name: str, network: str) -> None:
 
 
 def forget_attempts(connection: Connection, name: str, network: str | None = None) -> None:
-    """Forget the attempts for an account: those from one network after the right password, or all."""
+    """Forget the attempts for an account: with `network`, those from there, after the right password; else all."""
     conditions = [sign_in_attempts.c.account == token_digest(name)]
     if network is not None:
         conditions.append(sign_in_attempts.c.network == network)

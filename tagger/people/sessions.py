@@ -1,4 +1,4 @@
-"""Sessions of browsers that are signed in, stored by the hash of a random id. All processes of the page share them.
+"""Sessions of signed-in browsers, stored under the hash of a random id. All processes of the page share them.
 
 A session is valid while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs.
 People see whose each open session is and where it began, and can end it.
@@ -25,7 +25,7 @@ from tagger.people.users import User
 
 @dataclass(frozen=True)
 class OpenSession:
-    """A browser that is signed in. `name`: of the person or token, `network` and `browser`: None if they are not known."""
+    """A browser that is signed in. `name`: the person or token. `network` and `browser` are None if they are not known."""
 
     id: int
     name: str
@@ -79,13 +79,13 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
 
 SESSION_S = 7 * 24 * 3600
 MAX_SESSIONS = 100
-"""Sessions of one token or person. With a new one, those that were not used for longest end."""
+"""The most sessions of one token or person. A further one ends the session that was unused for longest."""
 _ID_LENGTH = 43
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a sign-in comes from. `network`: the address, of IPv6 its /64 network. `browser`: what it says that it is."""
+    """Where a sign-in comes from. `network`: the address; for IPv6, its /64 network. `browser`: as it identifies itself."""
 
     address: str | None = None
     network: str | None = None
@@ -97,14 +97,14 @@ NOWHERE = Origin()
 
 @dataclass(frozen=True)
 class ProviderSession:
-    """That a session began at this provider. `id_token`: with which it signed the person in; empty: it is too long to be sent back."""
+    """The provider at which a session began. `id_token`: the token of the sign-in; empty if it is too long to be sent back."""
 
     issuer: str
     id_token: str = field(repr=False)
 
 
 def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
-    """What this token allows; None if it is not valid. The token of the settings needs no database."""
+    """The grant of this token; None if it is not valid. The token of the settings needs no database."""
     if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
         return Grant(SETTINGS_TOKEN, Role.ADMIN)
     token = find_token(database, secret)
@@ -114,10 +114,7 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
 def start_session(
     database: Database, secret: str, settings_token: str, origin: Origin = NOWHERE
 ) -> str | None:
-    """Start a session for somebody who sends this token.
-
-    Returns the value of the cookie; None if the token is not valid.
-    """
+    """Start a session for this token. Returns the value of the cookie; None if the token is not valid."""
     grant = token_grant(database, secret, settings_token)
     if grant is None:
         return None
@@ -150,7 +147,7 @@ def start_identity_session(
 ) -> str | None:
     """Start a session for a person whom the provider has signed in as this subject.
 
-    `id_token`: with which the provider can sign the person out; empty: without one; None: it cannot.
+    `id_token`: the token with which the provider can sign the person out; empty: it can do so without one; None: it cannot.
 
     Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
     """
@@ -182,7 +179,7 @@ def _start_session_of(
 
 
 def session_grant(database: Database, session: str, settings_token: str) -> Grant | None:
-    """What the session with this cookie allows; None if it is not valid."""
+    """The grant of the session with this cookie; None if it is not valid."""
     if len(session) != _ID_LENGTH:
         return None
     now = datetime.now(UTC)
@@ -212,9 +209,8 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
 
 
 def end_session(database: Database, grant: Grant) -> ProviderSession | None:
-    """End the session for ever, in every browser that has its cookie.
-
-    Returns what its provider needs to know to end its own; None: it began at none, or at one that ends none.
+    """End the session, in every browser that has its cookie. Returns what its provider needs to end its own session; None if it did not
+    begin at a provider, or at one that cannot end sessions.
     """
     ended = delete(page_sessions).where(page_sessions.c.id == grant.session_id)
     with database.write() as connection:
@@ -226,13 +222,13 @@ def end_session(database: Database, grant: Grant) -> ProviderSession | None:
         record_action(connection, AuditAction.SIGN_OUT, grant.name)
         if row.id_token is None:
             return None
-        # That of the sign-in: who is linked to another provider loses their sessions.
+        # The issuer of the person is that of the sign-in: linking a person to another provider ends their sessions.
         issuer = connection.scalar(select(users.c.issuer).where(users.c.id == row.user_id))
     return None if issuer is None else ProviderSession(issuer, row.id_token)
 
 
 def record_use(database: Database, grant: Grant) -> None:
-    """Write the time of the last use, unless another process has just done so."""
+    """Record the time of the last use, unless another process has just done so."""
     now = datetime.now(UTC)
     long_ago = now - timedelta(seconds=USE_RECORDED_S)
     with database.write() as connection:
@@ -253,7 +249,7 @@ def _role(read_only: bool) -> Role:
 
 
 def _lock_token(connection: Connection, token_id: int) -> datetime | None:
-    """The time until which the token is valid; None if it was revoked in the meantime."""
+    """Lock the token and return the time until which it is valid; None if it was revoked in the meantime."""
     query = select(access_tokens).where(access_tokens.c.id == token_id).with_for_update(read=True)
     row = connection.execute(query).one_or_none()
     return None if row is None else row.expires_at or datetime.max.replace(tzinfo=UTC)
@@ -286,7 +282,7 @@ def _insert_session(
 
 
 def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
-    """Remove expired sessions, and those that the token or user has too many of."""
+    """Remove expired sessions, and those beyond the limit of the token or user."""
     connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
     owner = (
         page_sessions.c.token_id.is_not_distinct_from(token_id),

@@ -23,7 +23,7 @@ from tagger.people.users import (
 def sign_in_user(database: Database, name: str, password: str, origin: Origin) -> str | None:
     """Start a session for a person; returns the value of the cookie, or None if the name or the password is wrong.
 
-    An unknown name takes the same work as a known one, and counts against the same limits.
+    An unknown name takes as long as a known one, and counts against the same limits.
 
     Raises:
         AttemptsUsedUp: there were too many wrong passwords. This one is not checked.
@@ -60,7 +60,9 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
 
 
 def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str) -> str | None:
-    """Store the hash with the parameters of this version, if it is still `stored`. Returns the hash that there is then."""
+    """Store the hash with the parameters of this version, if the hash in the database is still `stored`. Returns the hash that is then
+    stored.
+    """
     of_user = users.c.id == user_id
     unchanged = update(users).where(of_user, users.c.password_hash == stored)
     if connection.execute(unchanged.values(password_hash=renewed)).rowcount:
@@ -70,7 +72,7 @@ def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str)
 
 
 def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:
-    """What this person may do. A new person is added with `new_role`; None if that is None, or if the name cannot be used."""
+    """The grant of the person with this name. An unknown person is added with `new_role`. None if that is None, or the name is invalid."""
     name = normalize_name(name)
     if not is_valid_name(name):
         return None

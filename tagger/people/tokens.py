@@ -1,4 +1,4 @@
-"""Named access tokens. The database has their SHA-256 alone, which is enough for a random text of 256 bits."""
+"""Named access tokens. The database stores only their SHA-256, which is safe for random texts of 256 bits."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from tagger.errors import TaggerError
 from tagger.people.names import count_name, give_name, parse_name, recorded_name
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
-"""The name of the token of the settings, which is not in the database."""
+"""The name of the token in the settings, which is not in the database."""
 
 _PREFIX = "tagger_"
 """Programs that search files for secrets recognise a token by it."""
@@ -51,7 +51,7 @@ class AccessToken:
     expires_at: datetime | None
     last_used_at: datetime | None
     name_number: int = 1
-    """How many people and tokens have had the name, with this one."""
+    """The number of this token among all people and tokens that have had the name."""
 
     @property
     def recorded_name(self) -> str:
@@ -104,9 +104,8 @@ def list_tokens(database: Database) -> Sequence[AccessToken]:
 
 
 def revoke_token(database: Database, name: str) -> int:
-    """Delete a token, which ends its sessions; returns how many there were.
-
-    `name`: with its number (`phone#1`), it is not another one that has the name now.
+    """Delete a token, which ends its sessions, and return their number. A `name` with a number (`phone#1`) never means a later token of
+    that name.
 
     Raises:
         TokenNotFound: there is no such token.

@@ -37,9 +37,8 @@ class UserNotFound(TaggerError):
 
 @dataclass(frozen=True)
 class User:
-    """A person without the password's hash. `last_used_at` is None if the person never used the page.
-
-    `issuer` and `subject`: of the provider at which they sign in, and what it calls them; None: at none.
+    """A person, without the hash of the password. `last_used_at` is None if the person never used the page. `issuer` and `subject` are
+    the provider at which they sign in and their identifier there, or None.
     """
 
     id: int
@@ -51,7 +50,7 @@ class User:
     issuer: str | None = None
     subject: str | None = None
     name_number: int = 1
-    """How many people and tokens have had the name, with this one."""
+    """The number of this person among all people and tokens that have had the name."""
 
     @property
     def recorded_name(self) -> str:
@@ -60,7 +59,7 @@ class User:
 
     @property
     def full_name(self) -> str:
-        """What names this person for ever, in place of the name that somebody else may have later."""
+        """The name that belongs to this person permanently; another person may get the plain name later."""
         return full_name(self.name, self.name_number)
 
 
@@ -100,7 +99,8 @@ def insert_user(
     subject: str | None = None,
     by_themselves: bool = False,
 ) -> User:
-    """Insert a person whose name is valid and free. `by_themselves`: nobody adds them, they sign in for the first time.
+    """Insert a person whose name is valid and free. `by_themselves`: the person signs in for the first time, rather than being added by
+    an admin.
 
     Raises:
         UserNameTaken: there is a token of this name.
@@ -133,7 +133,7 @@ def has_users(database: Database) -> bool:
 
 
 def has_passwords(database: Database) -> bool:
-    """Whether somebody signs in with a name and a password."""
+    """Whether any person signs in with a name and a password."""
     with database.read() as connection:
         query = exists().where(users.c.password_hash.is_not(None))
         return bool(connection.scalar(select(query)))
@@ -158,7 +158,7 @@ def list_users(database: Database) -> Sequence[User]:
 
 
 def remove_user(database: Database, name: str) -> int:
-    """Remove a person, which ends their sessions; returns how many there were. What they did keeps their name.
+    """Remove a person, which ends their sessions, and return their number. Records of what they did keep their name.
 
     Raises:
         UserNotFound: there is no such person.
@@ -176,7 +176,7 @@ def remove_user(database: Database, name: str) -> int:
 
 
 def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
-    """Give a person a new password, which ends their sessions except `kept_session`; returns how many there were.
+    """Give a person a new password. This ends their sessions except `kept_session`; returns the number of ended ones.
 
     Raises:
         UserNotFound: there is no such person.
@@ -193,7 +193,7 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
 
 
 def set_role(database: Database, name: str, role: Role) -> int:
-    """Give a person another role, which ends their sessions; returns how many there were.
+    """Give a person another role, which ends their sessions, and return their number.
 
     Raises:
         UserNotFound: there is no such person.
@@ -203,7 +203,7 @@ def set_role(database: Database, name: str, role: Role) -> int:
 
 
 def change_role(connection: Connection, row: Row[tuple[object, ...]], role: Role) -> int:
-    """Give a person whose row is locked another role, which ends their sessions; returns how many there were."""
+    """Give a person whose row is locked another role, which ends their sessions, and return their number."""
     connection.execute(update(users).where(users.c.id == row.id).values(role=role))
     count = end_sessions(connection, row.id)
     record_action(
@@ -260,9 +260,8 @@ def _checked_hash(password: str, name: str) -> str:
 
 
 def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
-    """The row of a person, which nobody else changes until the end of the transaction.
-
-    `name`: with its number (`ada#1`), it is not somebody else who has the name now.
+    """Lock the row of a person until the end of the transaction. A `name` with a number (`ada#1`) never means a later person of that
+    name.
 
     Raises:
         UserNotFound: there is no such person.

@@ -42,9 +42,7 @@ def check_mount(folder: Path) -> MountState:
         check = _checks.get(folder)
         if check is None or not check.is_alive():
             check = _start_check(folder, RETRY_S)
-        elif (
-            check.age_s > check.retry_s
-        ):  # the folder may be mounted again although the old mount never answers
+        elif check.age_s > check.retry_s:  # the folder may be mounted anew
             check = _start_check(folder, 2 * check.retry_s)
     check.join(max(0.0, TIMEOUT_S - check.age_s))
     return check.state

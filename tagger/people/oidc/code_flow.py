@@ -28,10 +28,10 @@ from tagger.people.sessions import ProviderSession
 SECRET_LENGTH = 43
 _SCOPES = ("openid", "profile", "email")
 ROLES = {f"tagger-{role}": role for role in (Role.ADMIN, Role.EDITOR, Role.VIEWER)}
-"""What the claim of roles may have, the highest first."""
+"""The roles by their names in the claim of roles, the highest first."""
 _NAME = "preferred_username"
 _OF_CLIENT = ("invalid_client", "unauthorized_client", "unsupported_grant_type")
-"""Errors of the token endpoint that the settings cause, not the code."""
+"""Errors of the token endpoint that wrong settings cause, rather than a wrong code."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AuthorizationRequest:
         return self._derived("code verifier")
 
     def belongs_to(self, state: str) -> bool:
-        """Whether an answer with this state is one to this request."""
+        """Whether an answer with this state belongs to this request."""
         is_secret = len(self.secret) == SECRET_LENGTH
         return is_secret and hmac.compare_digest(self.state.encode(), state.encode(errors="replace"))
 
@@ -73,7 +73,7 @@ def authorization_url(provider: Provider, request: AuthorizationRequest) -> str:
     """
     configuration, registration = provider.configuration(), provider.registration
     claim = registration.role_claim
-    # A provider that has a scope of the claim's name, as many have for groups, tells it only if it is asked for.
+    # If the provider has a scope of the claim's name, as many have for groups, it sends the claim only if that scope is requested.
     scopes = (*_SCOPES, claim) if claim is not None and claim in configuration.scopes else _SCOPES
     parameters = {
         "response_type": "code",
@@ -94,12 +94,12 @@ def _encoded(digest: bytes) -> str:
 
 
 def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[str, str]) -> Identity:
-    """Return whom the provider has signed in. `answer`: the parameters with which the browser came back.
+    """Return the identity of the person whom the provider has signed in. `answer`: the parameters with which the browser came back.
 
     The identity has no role if the provider gives none, or if the settings name no claim of roles.
 
     Raises:
-        SignInFailed: nobody, or the provider's answer is not accepted.
+        SignInFailed: the provider signed in nobody, or its answer is not accepted.
     """
     registration = provider.registration
     if not request.belongs_to(answer.get("state", "")):
@@ -118,7 +118,7 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
 
 
 def _claims(provider: Provider, request: AuthorizationRequest, tokens: Mapping[str, Any]) -> dict[str, Any]:
-    """The claims of the ID token, completed by what the provider tells at another address only."""
+    """The claims of the ID token, completed by those that the provider sends from its userinfo endpoint only."""
     # joserfc takes a while to import, and many installations need none of it.
     from tagger.people.oidc.id_tokens import verified_claims
 
@@ -154,7 +154,7 @@ def _tokens(provider: Provider, request: AuthorizationRequest, code: str) -> dic
 
 
 def _told(answer: Mapping[str, str]) -> str:
-    """Why the provider refuses, in its words: one line, not too long."""
+    """The provider's own reason for its refusal, as one short line."""
     text = ": ".join(filter(None, (answer.get("error"), answer.get("error_description"))))
     return "".join(character if character.isprintable() else " " for character in text)[:300] or "no reason"
 
@@ -166,13 +166,13 @@ def _role(claims: Mapping[str, Any], claim: str) -> Role | None:
 
 
 def _names(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the person can be called here, best first. A mail address that the provider has not checked is none."""
+    """The names that the person can have here, best first. A mail address counts only if the provider has verified it."""
     mail = claims.get("email") if claims.get("email_verified") is True else None
     return tuple(name for name in (claims.get(_NAME), mail, claims["sub"]) if isinstance(name, str))
 
 
 def _signs_out(provider: Provider) -> bool:
-    """Whether the provider can sign people out, and the settings want it.
+    """Whether the provider can sign people out and the settings ask for that.
 
     Raises:
         ProviderUnavailable, ProviderMisconfigured: the provider does not say.
@@ -181,10 +181,10 @@ def _signs_out(provider: Provider) -> bool:
 
 
 def sign_out_url(provider: Provider, session: ProviderSession) -> str | None:
-    """The address at the provider where a browser is signed out, and from where it comes back; None: there is none.
+    """The address at the provider that signs a browser out and sends it back; None if there is none.
 
-    The ID token of the sign-in goes with it, so that the provider need not ask who that is. Another provider, which the settings
-    named at that time, is not signed out of, and its token is sent to nobody.
+    It contains the ID token of the sign-in, so that the provider need not ask who signs out. If the settings named another provider at
+    the time of the sign-in, there is no address: a token is sent to its own provider only.
 
     Raises:
         ProviderUnavailable, ProviderMisconfigured: the provider does not say.

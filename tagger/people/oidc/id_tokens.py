@@ -1,4 +1,4 @@
-"""ID tokens: signed by a key of the provider, for this client, now, and for this request."""
+"""Verifies ID tokens: a key of the provider signed them, for this client and this request, and they are valid now."""
 
 import hmac
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ from tagger.people.names import is_subject
 from tagger.people.oidc.provider import ClocksDiffer, IdentityRefused, Provider
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-"""Those with a private key of the provider. `none` signs nothing, and HS256 uses a key that others have."""
+"""Algorithms that use a private key of the provider. `none` signs nothing, and HS256 uses a key that is not the provider's alone."""
 KEY_TYPES = ("RSA", "EC")
 LEEWAY_S = 60
-"""By which the clocks may differ."""
+"""How far the clocks of the provider and of this machine may differ."""
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-"""What joserfc raises, beside its own errors, for tokens and keys with values of other types."""
+"""What joserfc raises, besides its own errors, for tokens and keys with values of wrong types."""
 
 
 def verified_claims(provider: Provider, id_token: str, nonce: str) -> dict[str, Any]:
     """The claims of an ID token that the provider has given to this client in answer to the request with this nonce.
 
     Raises:
-        IdentityRefused, ClocksDiffer: it is another token, or none.
+        IdentityRefused, ClocksDiffer: the token is not valid.
         ProviderUnavailable, ProviderMisconfigured: its keys are not known.
     """
     issuer = provider.registration.issuer
@@ -66,7 +66,7 @@ def _signed_claims(provider: Provider, id_token: str) -> dict[str, Any]:
 
 
 def usable_keys(document: Mapping[str, Any]) -> KeySet:
-    """The keys that can verify signatures. Others are left out: one that nobody knows must not keep everybody out."""
+    """The keys that can verify signatures. Unsupported ones are left out: one of them must not prevent all sign-ins."""
     keys: list[Key] = []
     for described in document["keys"]:
         if described.get("kty") in KEY_TYPES and described.get("use", "sig") == "sig":

@@ -21,17 +21,17 @@ from tagger.system.http_exchange import HttpAnswer, NoAnswer, exchange
 
 T = TypeVar("T")
 TIMEOUT_S = 10.0
-"""For each request to the provider, however slowly it answers."""
+"""The time limit of a whole request to the provider."""
 MAX_ANSWER_BYTES = 2**18
 KEPT_S = 3600.0
 """How long configuration and keys are used before they are asked for again."""
 RETRY_S = 5.0
-"""How long a failure is told to everybody, instead of asking a provider that does not answer for each of them."""
+"""For this long after a failure, all sign-ins get the same error, instead of asking a provider that does not answer for each."""
 RENEWAL_S = 60.0
-"""How often an unknown key makes this page ask for new ones."""
+"""The least time between two requests for new keys, which an unknown key causes."""
 START_PATH = "/sign-in/oidc"
 CALLBACK_PATH = "/sign-in/oidc/callback"
-"""Where the provider sends people back to."""
+"""The page to which the provider sends people back."""
 SIGNED_OUT_PATH = "/sign-in"
 
 
@@ -65,9 +65,10 @@ class RoleMissing(SignInFailed):
 
 @dataclass(frozen=True)
 class Registration:
-    """`page_url`: the public address of the page. `role_claim`: which names the role; None: roles are stored here.
+    """The registration of this page at the provider. `page_url`: the public address of the page. `role_claim`: the claim that names the
+    role; None: roles are stored here.
 
-    `new_role`: of a person who signs in for the first time; None: they have no access.
+    `new_role`: the role of a person who signs in for the first time; None: they have no access.
     """
 
     issuer: str
@@ -95,12 +96,12 @@ class Registration:
 
     @property
     def signed_out_url(self) -> str:
-        """Where people come back to who were signed out there."""
+        """The page to which people return after they were signed out at the provider."""
         return self.page_url + SIGNED_OUT_PATH
 
 
 def registration_of(settings: Settings) -> Registration | None:
-    """The registration of the settings; None if they name no provider."""
+    """The registration in the settings; None if they name no provider."""
     issuer, client_id, secret = (
         settings.web_oidc_issuer,
         settings.web_oidc_client_id,
@@ -123,7 +124,7 @@ def registration_of(settings: Settings) -> Registration | None:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the provider says about itself."""
+    """The provider's configuration document."""
 
     authorization_endpoint: str
     token_endpoint: str
@@ -132,11 +133,11 @@ class Configuration:
     end_session_endpoint: str | None
     scopes: frozenset[str]
     by_form: bool
-    """Whether it takes the client's secret in a form only, not as HTTP Basic authentication."""
+    """Whether the provider accepts the client's secret only in a form, not as HTTP Basic authentication."""
 
 
 class Provider:
-    """The provider of a registration. Its methods wait for it, each for at most TIMEOUT_S, and may be called by several threads."""
+    """The provider of a registration. Its methods send requests, each of at most TIMEOUT_S. Thread-safe."""
 
     def __init__(self, registration: Registration, clock: Callable[[], float] = time.monotonic) -> None:
         self.registration = registration
@@ -145,7 +146,7 @@ class Provider:
 
     def configuration(self) -> Configuration:
         """Raises:
-        ProviderUnavailable, ProviderMisconfigured: the provider does not say what is needed.
+        ProviderUnavailable, ProviderMisconfigured: the document cannot be fetched, or lacks an address.
         """
         return self._configuration.value()
 
@@ -161,7 +162,7 @@ class Provider:
         """Send a form to the token endpoint as this client; return the status and the answer, which may be an error.
 
         Raises:
-            ProviderUnavailable: there was no such answer.
+            ProviderUnavailable: the provider did not answer with a JSON object.
         """
         configuration, registration = self.configuration(), self.registration
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
@@ -176,7 +177,7 @@ class Provider:
         return answer.status, self._document(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
-        """What the provider says about the person of this access token; empty if it has no such address.
+        """The claims of the userinfo endpoint about the person of this access token; empty if the provider has no such endpoint.
 
         Raises:
             ProviderUnavailable: it did not answer.
@@ -216,7 +217,7 @@ class Provider:
         return address
 
     def _usable_address(self, document: Mapping[str, Any], name: str) -> str | None:
-        """An address that is not needed to sign in; None if it cannot be used."""
+        """An address of the document that signing in does not need; None if it is missing or cannot be used."""
         address = document.get(name)
         is_usable = (
             isinstance(address, str) and _is_trusted_address(address) and not self._is_elsewhere(address)
@@ -224,7 +225,7 @@ class Provider:
         return address if is_usable else None
 
     def _is_elsewhere(self, address: str) -> bool:
-        """Whether a provider of the network names a service of this machine, which would get the client's secret."""
+        """Whether a provider in the network names an address of this machine, whose service would get the client's secret."""
         return address.startswith("http:") and not self.registration.issuer.startswith("http:")
 
     def _fetch(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -271,7 +272,7 @@ class Provider:
 
 
 def _is_trusted_address(url: str) -> bool:
-    """Whether nobody on the way can read or change what is sent there: it is https, or on this machine."""
+    """Whether requests to the address are safe on their way: it is https, or on this machine."""
     try:
         address = urlsplit(url)
         host = address.hostname
@@ -283,7 +284,7 @@ def _is_trusted_address(url: str) -> bool:
 
 
 class _Kept(Generic[T]):
-    """A value that is fetched by one thread, for all, and a failure that is told to all."""
+    """A value, or a failure, that one thread fetches for all threads."""
 
     def __init__(self, fetch: Callable[[], T], clock: Callable[[], float]) -> None:
         self._fetch = fetch
