@@ -16,7 +16,7 @@ from torchvision import models
 
 from tagger.model.model_archive import checked_archive
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
-from trainer.backbones.same_padding import SamePadded
+from trainer.backbones.backbone import SamePadded
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnavailable, WeightsUnsuitable
 from trainer.learning.classifier import Classifier, Encoder

@@ -15,7 +15,7 @@ from support.scenes import draw_label, draw_scene, tree
 from support.trainer_commands import interrupt_at
 
 from trainer.data.inspection import inspect_folder
-from trainer.data.sample_sheet import LABELS_PER_SHEET, write_sheets
+from trainer.data.inspection_report import LABELS_PER_SHEET, write_sheets
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion and rounding."""
+"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, rounding, and padding."""
 
 import copy
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Convention = Literal["tensorflow", "torchvision", "timm"]
@@ -135,3 +136,24 @@ def _activation_of(norm: nn.Module) -> nn.Module:
 def _can_fuse(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> bool:
     has_statistics = norm.running_mean is not None  # else it measures each batch
     return has_statistics and norm.num_features == convolution.out_channels
+
+
+class SamePadded(nn.Conv2d):
+    """A convolution with stride 2 that pads images of even sides less at the top and left, or not at all."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = self.kernel_size[0] - 2
+        before = total // 2
+        after = total - before
+        convolved: Tensor = self._conv_forward(
+            functional.pad(images, (before, after, before, after)), self.weight, self.bias
+        )
+        return convolved
+
+
+def pad_like_tensorflow(network: nn.Module) -> None:
+    """Change the padding of all convolutions with stride 2, in place. Others pad alike in both frameworks."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and module.kernel_size[0] > 1:
+            module.__class__ = SamePadded
+            module.padding = (0, 0)

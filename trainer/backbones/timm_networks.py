@@ -7,8 +7,14 @@ from typing import Any
 import timm
 from torch import nn
 
-from trainer.backbones.backbone import Convention, FeatureNetwork, Normalisation, State, scale_normalisation
-from trainer.backbones.same_padding import pad_like_tensorflow
+from trainer.backbones.backbone import (
+    Convention,
+    FeatureNetwork,
+    Normalisation,
+    State,
+    pad_like_tensorflow,
+    scale_normalisation,
+)
 from trainer.errors import WeightsUnavailable
 
 EDGETPU = "mobilenet_edgetpu_100"

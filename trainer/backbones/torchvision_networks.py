@@ -13,9 +13,9 @@ from trainer.backbones.backbone import (
     FeatureNetwork,
     Normalisation,
     State,
+    pad_like_tensorflow,
     scale_normalisation,
 )
-from trainer.backbones.same_padding import pad_like_tensorflow
 from trainer.errors import WeightsUnavailable
 
 CLASSES = 1000

@@ -39,13 +39,16 @@ from tagger.database.tables.tag_tables import (
     taught_tags,
     verdicts,
 )
-from tagger.database.tables.position_tables import position_changes, positions, track_parts, tracks
-from tagger.database.tables.count_tables import (
+from tagger.database.tables.derived_tables import (
     changed_blocks,
     landmark_block_counts,
     landmark_totals,
     month_block_counts,
     month_totals,
+    position_changes,
+    positions,
+    track_parts,
+    tracks,
 )
 from tagger.database.tables.job_tables import (
     backend_selections,
