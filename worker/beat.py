@@ -33,7 +33,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         self._redis = RedisMonitor(Broker(str(app.conf.broker_url), embedded=is_embedded))
 
     def setup_schedule(self) -> None:
-        """Let ticks be due by a clock that nobody sets: set back by an hour, the system's would stop beat for an hour."""
+        """Compute when ticks are due from a monotonic clock: if the system's clock were set back by an hour, beat would stop for an hour."""
         super().setup_schedule()
         for entry in self.schedule.values():
             entry.schedule.nowfun = _monotonic_time

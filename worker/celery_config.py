@@ -56,7 +56,7 @@ CELERY_SETTINGS: dict[str, object] = {
     "accept_content": ["json"],
     "task_serializer": "json",
     "result_accept_content": ["json"],
-    # The workers are listed in SQL. Nobody sends commands to workers or beat through Redis: it has no way to tell who may.
+    # The workers are listed in SQL. Workers and beat take no commands through Redis, which cannot tell who may send them.
     "worker_send_task_events": False,
     "worker_enable_remote_control": False,
     "beat_enable_remote_control": False,

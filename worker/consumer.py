@@ -1,4 +1,4 @@
-"""Celery's consumer without its channels between workers, made to wait while Redis is away or refuses messages.
+"""Celery's consumer without its channels between workers. It waits while Redis is away or refuses messages.
 
 Celery's own ends the worker after a number of attempts.
 """
@@ -18,7 +18,7 @@ RETRY_S = 1.0
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
-    """Named in the settings. The engine's monitor logs outages, in place of Celery's messages."""
+    """The consumer that the settings name. The engine's monitor logs outages, in place of Celery's messages."""
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
@@ -42,7 +42,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         """Report the error and close the connection; Celery connects again."""
         _report(exc)
         with warnings.catch_warnings():
-            # Of a default that will change, and that celery_config sets.
+            # The warning is about a default that will change; celery_config sets it.
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         _pause()

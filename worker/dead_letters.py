@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 DEAD_LETTERS = "tagger.dead-letters"
 """The key of the list. Operators read and delete it."""
 MAX_LETTERS = 1000
-"""Older ones are dropped: another program may send without end."""
+"""The most messages in the list. Older ones are dropped, because another program may send without end."""
 MAX_RAW_BYTES = 4096
-"""Of bytes that are not a message, the rest is not stored."""
+"""How much is stored of bytes that are not a message."""
 REPORT_S = 60.0
 """How often dead letters are logged."""
 

@@ -26,7 +26,7 @@ from worker.redis_sockets import socket_client
 
 START_TIMEOUT_S = 20.0
 LEAST_BYTES = 2**16
-"""A server that does not start on a disk with less space lacks it for its files."""
+"""If the disk has less space and the server does not start, the lack of space is the cause."""
 IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100

@@ -1,4 +1,4 @@
-"""Where the embedded Redis of a data folder listens. Knows no client of Redis, which takes long to import."""
+"""The socket of the embedded Redis of a data folder. Imports no client of Redis, which takes long."""
 
 from pathlib import Path
 

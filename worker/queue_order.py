@@ -12,9 +12,10 @@ IN_A_ROW = 3
 """Interactive messages that a worker takes before it reads the bulk queue first."""
 
 only_ticks = threading.Event()
-"""While it is set, this process reads no queue of chunks: its throttle sets it."""
+"""While it is set, this process reads no queue of chunks. The throttle sets it."""
 database_away = threading.Event()
-"""The same. The sweeper sets it when this process does not reach the database: it would keep chunks that others can process."""
+"""While it is set, this process reads no queue of chunks. The sweeper sets it when this process does not reach the database, because it
+would take chunks that others can process."""
 
 
 def reads_chunks() -> bool:

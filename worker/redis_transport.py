@@ -41,10 +41,8 @@ class _InvalidMessage(ValueError):
 
 
 class QoS(redis.QoS):
-    """Counts a message as ended even if Redis cannot be told.
-
-    kombu's own keeps counting it as unacknowledged, for ever: with a prefetch of one message per thread, two of them stop
-    the worker. The message stays in Redis and is delivered again; its chunk is done by then, and nothing happens.
+    """Counts a message as ended even if the acknowledgement does not reach Redis. kombu's own class would count it as unacknowledged for
+    ever: with a prefetch of one message per thread, two such messages stop the worker. The message stays in Redis and is delivered again; its chunk is done by then, and nothing happens.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -58,7 +56,7 @@ class QoS(redis.QoS):
             super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Return an unacknowledged message to its queue. What is not such a message is deleted: kombu would try it for ever."""
+        """Return an unacknowledged message to its queue. An entry that is not a message is deleted: kombu would try it for ever."""
 
         def restore(pipe: Any) -> None:
             is_small = pipe.hstrlen(self.unacked_key, tag) <= 2 * MAX_MESSAGE_BYTES

@@ -1,4 +1,4 @@
-"""Sends webhooks: a thread of every worker for each receiver. One that hangs keeps nothing else waiting."""
+"""Sends webhooks. Every worker has a thread for each receiver, so that a receiver that hangs delays no other."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
 COUNT_S = 30.0
-"""How often the metrics are updated that count events."""
+"""How often the metrics of events are updated."""
 STOP_S = 2.0
 """How long a worker that stops waits for attempts in progress. Another sender repeats them."""
 

@@ -1,1 +1,1 @@
-"""The SQL database: tables, connection, integrity checks, diagnostics, export and import."""
+"""The SQL database: tables, connection, statements, schema, diagnostics, and the audit log."""

@@ -1,4 +1,4 @@
-"""Who makes changes in a database. The audit log records it with each of them."""
+"""The actor: who makes a change in a database. The audit log records it with each change."""
 
 import getpass
 import os
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actor:
-    """`name`: the front door, and its user, token or machine, like `cli ada@laptop`. `address`: of the page's client.
+    """`name`: where the change comes from (`cli`, `web`, `worker`, `schedule`), and the user, token or machine, like `cli ada@laptop`.
+    `address`: the address of the page's client.
 
-    `is_person`: a person signed in to the page by name, whose verdicts carry that name and no other.
+    `is_person`: a person who signed in to the page by name. Their verdicts carry that name.
     """
 
     name: str
@@ -24,7 +25,7 @@ def schedule_author(name: str) -> str:
 
 
 def author_text(author: str | None) -> str:
-    """Who that is, for people: `ada` for `web ada`. Empty if it is not known, and for the page without a name."""
+    """The author as people read it: `ada` for `web ada`. Empty for an unknown author, and for the page without a name."""
     door, _, name = (author or "").partition(" ")
     if not name:
         return ""
@@ -47,7 +48,7 @@ def command_line_actor() -> Actor:
 
 
 def _system_user() -> str:
-    """The name by the system's accounts: the environment, which getpass reads first, could name anybody."""
+    """The name in the system's accounts. getpass reads the environment first, which could contain any name."""
     try:
         import pwd
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""The audit log: who did what, written in the transaction of the change. Whoever may write the database may change it."""
+"""The audit log: who did what, written in the transaction of the change. It is not protected from users who may write the database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """`subject`: the number of a job, or the name of what was changed."""
+    """`subject`: the number of the job, or the name of the thing, that was changed."""
 
     id: int
     at: datetime
@@ -72,7 +72,7 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Entries of these actions (empty: of all), not older than `since`, and by this actor, with or without `web`."""
+    """Selects entries of these actions (empty: all), not older than `since`, and by this actor, with or without `web`."""
 
     actions: tuple[AuditAction, ...] = ()
     since: datetime | None = None
@@ -100,7 +100,7 @@ def record_action(
 
 
 def act_as(connection: Connection, actor: Actor) -> None:
-    """Let the further changes of the transaction be this actor's, whom it has just added."""
+    """Record the further changes of the transaction as those of this actor, whom it has just added."""
     connection.execution_options(tagger_actor=actor)
 
 
@@ -140,6 +140,6 @@ def list_entries(
 
 
 def _remove(connection: Connection, is_old: ColumnElement[bool]) -> None:
-    # Rows that another transaction removes are left to it: waiting for them could end in a deadlock.
+    # Rows that another transaction is removing are skipped: waiting for them could end in a deadlock.
     old = select(audit_log.c.id).where(is_old).limit(MAX_REMOVED).with_for_update(skip_locked=True)
     connection.execute(delete(audit_log).where(audit_log.c.id.in_(old)))

@@ -1,7 +1,4 @@
-"""Parts of columns, as SQL of either database: the year, month and day of a time, the first folder of a path.
-
-The parts of a path in SQL: the folder and the name of a file.
-"""
+"""Parts of columns, as SQL of either database: the year, month and day of a time, and the folders and name of a path."""
 
 from typing import Any
 

@@ -56,7 +56,7 @@ def open_database(
 
 
 def display_language(connection: Connection) -> str | None:
-    """The language in which landmarks are named; None: in that of their models."""
+    """The language in which landmarks are named; None: the language of their models."""
     language: str | None = connection.get_execution_options().get("tagger_language")
     return language
 

@@ -21,7 +21,7 @@ DatabaseError = SQLAlchemyError
 _INSUFFICIENT_PRIVILEGE, _DISK_FULL = "42501", "53100"
 """PostgreSQL's codes."""
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""SQLite's codes. The second is of the `-shm` file, which readers create too; SQLite calls it a disk I/O error."""
+"""SQLite's codes. The second is a lack of space for the `-shm` file, which readers create too; SQLite reports it as a disk I/O error."""
 
 
 def is_permission_missing(error: DatabaseError) -> bool:
@@ -38,7 +38,7 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
 
 
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:
-    """What the driver says, in one line. SQLite calls a `-shm` file without space a disk I/O error, as if the disk were broken."""
+    """The driver's message, in one line. SQLite reports a lack of space for its `-shm` file as a disk I/O error; the text corrects that."""
     cause = getattr(error, "orig", None) or error
     if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return "database or disk is full"
@@ -46,14 +46,14 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
 
 
 def outage(error: DatabaseError, reason: str) -> DatabaseConnectionLost | DiskFull:
-    """What to tell of an error in a database that was open, where a command ends."""
+    """The text about an error of an open database, for a command that ends because of it."""
     if is_disk_full(error):
         return DiskFull(what="the database", reason=reason)
     return DatabaseConnectionLost(reason=reason)
 
 
 def outage_text(error: DatabaseError) -> str:
-    """The same as the begin of a sentence, where it is tried again."""
+    """The text about an error of an open database, as the beginning of a sentence, for work that is retried."""
     if is_disk_full(error):
         return "the disk of the database is full: free some space"
     return f"the database does not answer ({reason_of(error)})"
@@ -66,7 +66,7 @@ T = TypeVar("T")
 RETRY_S = 600.0
 """How long work is retried before its error is raised."""
 STOPPING_RETRY_S = 10.0
-"""The same in a process that is stopping."""
+"""How long work is retried in a process that is stopping."""
 PAUSE_S = 0.2
 """The pause before the first retry. Later ones double, up to LONGEST_PAUSE_S."""
 LONGEST_PAUSE_S = 5.0

@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 SCHEMA_REVISION = "1001"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
-"""The schema of the last version before 1.0, from which `tagger import` reads. Its own were 0001 to 0033."""
+"""The last schema before 1.0, which `tagger import` still reads. The schemas before it are 0001 to 0032."""
 
 LOCK_S = 5.0
-"""How long migrations wait for a lock of PostgreSQL. Whoever uses the table meanwhile waits behind them."""
+"""How long migrations wait for a lock of PostgreSQL. Meanwhile, other transactions that use the table wait behind them."""
 LOCK_TRIES = 20
 LOCK_PAUSE_S = 3.0
 _WAIT_S = 0.1
-"""Between two questions whether another process still upgrades."""
+"""The pause between two checks whether another process still upgrades."""
 
 REPORT_S = 5.0
-"""After this time, and from then on, the upgrade says what it waits for. Each transaction is named once."""
+"""After this time, the upgrade reports what it waits for. Each transaction is named once."""
 
 _BLOCKING = text("""
     SELECT pid, usename, to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since FROM pg_stat_activity
@@ -152,10 +152,9 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 @contextmanager
 def _only_upgrade(engine: Engine) -> Iterator[None]:
-    """Hold the lock of PostgreSQL that one upgrade at a time has.
-
-    It belongs to a transaction, because poolers give sessions to others. Who waits for it must not do so in a statement: an index
-    that is created concurrently waits for all statements that began before, and for all transactions that keep a snapshot.
+    """Hold the lock of PostgreSQL that lets only one upgrade run. It belongs to a transaction, because poolers share sessions. Others
+    must not wait for it in a statement: an index that is created concurrently waits for all statements that began before, and for all
+    transactions that keep a snapshot.
     """
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
         while not connection.scalar(select(func.pg_try_advisory_xact_lock(_UPGRADE_LOCK))):
@@ -167,7 +166,7 @@ def _only_upgrade(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def waits_reported(engine: Engine) -> Iterator[None]:
-    """Log meanwhile which transactions keep an index of the upgrade waiting."""
+    """Log, while the block runs, which transactions keep an index of the upgrade waiting."""
     is_over = threading.Event()
     reporter = threading.Thread(target=_report_waits, args=(engine, is_over), daemon=True)
     reporter.start()
@@ -222,7 +221,7 @@ def _migrate(connection: Connection, revision: str) -> None:
 
 
 def _limit_lock(connection: Connection) -> None:
-    """In this transaction, wait for a lock of PostgreSQL for LOCK_S. Without one, PostgreSQL ignores it."""
+    """Limit the wait for a lock of PostgreSQL in this transaction to LOCK_S. Outside a transaction, PostgreSQL ignores the limit."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
 
 

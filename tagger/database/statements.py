@@ -97,7 +97,9 @@ def current_time(connection: Connection) -> datetime:
 
 
 def upsert(connection: Connection, target: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that can have ON CONFLICT. Only the dialect in use is imported: PostgreSQL's takes a tenth of `tagger query`."""
+    """An INSERT that can have ON CONFLICT. Only the dialect in use is imported: importing PostgreSQL's takes a tenth of the time of
+    `tagger query`.
+    """
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -122,7 +124,7 @@ def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
-    """The condition that a column is one of any number of ids or texts: one parameter, where `in_` has one for each.
+    """The condition that a column has one of any number of ids or texts. They are one parameter; `in_` has one for each.
 
     On SQLite, views with UNION need `in_` and `pages`: other conditions are not passed on to their parts.
     """
@@ -134,7 +136,7 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
         super().__init__(column, array(values, Text() if isinstance(column.type, Text) else BigInteger()))
 
     def self_group(self, against: OperatorType | None = None) -> "among":
-        """The same in AND and OR: on SQLite, SQLAlchemy would compare it with 1 there, and no index serves such a condition."""
+        """Stay as it is in AND and OR. On SQLite, SQLAlchemy would compare it with 1 there, and no index serves such a condition."""
         del against
         return self
 
@@ -172,7 +174,7 @@ class _Array(TypeDecorator[list[Any]]):
 
 
 def _array_text(values: list[Any]) -> object:
-    """Ids or texts as the text of a PostgreSQL array, several times as fast as the driver makes it; other values unchanged."""
+    """Ids or texts as the text of a PostgreSQL array, several times as fast as the driver; other values stay unchanged."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return "{" + ",".join(map(str, values)) + "}"
@@ -180,7 +182,7 @@ def _array_text(values: list[Any]) -> object:
         return "{" + ",".join(["NULL"] * len(values)) + "}"
     if kinds == {bytes} and not any(values):
         return "{" + ",".join(['""'] * len(values)) + "}"
-    # No text can have the null character, so the driver may refuse it.
+    # PostgreSQL stores no null character, so the driver may refuse it.
     if kinds == {str} and (joined := "\0".join(values)).count("\0") == len(values) - 1:
         escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace("\0", '","')
         return '{"' + escaped + '"}'
@@ -211,14 +213,13 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 class LockTimedOut(Exception):
-    """Another transaction held a lock for longer than the limit. The own transaction has to be rolled back."""
+    """Another transaction held a lock for longer than the limit. The waiting transaction has to be rolled back."""
 
 
 @contextmanager
 def lock_timeout(connection: Connection, limit_s: float) -> Iterator[None]:
-    """Limit the wait for each lock in this transaction.
-
-    Not the time of a statement: cancelling a job of millions of photos takes minutes.
+    """Limit the wait for each lock in this transaction. The time of a statement has no limit: cancelling a job of millions of photos
+    takes minutes.
 
     Raises:
         LockTimedOut: another transaction held a lock for longer.
@@ -262,9 +263,9 @@ def insert_page(
 ) -> Sequence[Row[Any]]:
     """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
 
-    `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on PostgreSQL only. On PostgreSQL, the columns are sent as arrays: unlike COPY, that
-    skips rows, is watched for silent connections, and raises SQLAlchemy's exceptions. A statement for each row costs the server
-    several times as much.
+    `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on PostgreSQL only. On
+    PostgreSQL, the columns are sent as arrays. Unlike COPY, such a statement can skip rows, notices silent connections, and raises
+    SQLAlchemy's exceptions. A statement for each row would cost the server several times as much.
     """
     values = list(rows)
     if not values:

@@ -255,7 +255,7 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     try:
         module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
-        # torch passes errors of C++ on, and stumbles over modules with the names of its own attributes.
+        # torch raises errors of C++, and fails on modules that have the names of its own attributes.
         summary = str(error).strip().partition("\n")[0]
         raise ModelRefused(path=path, reason=f"torch cannot read it ({summary})") from error
     return module

@@ -23,7 +23,7 @@ READ_WAIT_S = 1.0
 GIVE_UP_CHECK_S = 0.2
 """How often a blocked `submit` checks whether to give up."""
 READ_BYTES = 256 * 2**20
-"""Most bytes of photos that are being read and decoded, beyond one photo for each core. It is what a GPU needs at 1,000 photos
+"""The most bytes of photos that are being read and decoded, not counting one photo for each core. It is what a GPU needs at 1,000 photos
 of 5 MB a second from a store that answers after 50 ms."""
 
 
@@ -37,7 +37,7 @@ class ActiveRead:
     is_settled: bool = False
     is_abandoned: bool = False
     size_bytes: int = 0
-    """Of the photo: what the last scan found, and once it is read, what it has."""
+    """The size of the photo: at first as the last scan found it, then as it was read."""
     digest: str | None = None
     """The digest of the image that it decodes for all waiters."""
 
@@ -231,7 +231,7 @@ class PipelineBuffers:
 
     @property
     def _has_extra_reads(self) -> bool:
-        """Whether their bytes may keep others from being read."""
+        """Whether reads beyond one for each core are in progress, so that their bytes limit further ones."""
         return len(self.reads) > self._processors
 
     def _is_full(self) -> bool:

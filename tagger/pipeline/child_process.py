@@ -54,7 +54,7 @@ def minimal_environment() -> dict[str, str]:
 
 
 class ChildKilled(PhotoFailed):
-    """The child that had the photo was killed twice. An operator or the OOM killer may have done it: this proves nothing."""
+    """The child that had the photo was killed twice. An operator or the OOM killer may have done it, so the photo may be fine."""
 
 
 class ChildProcess:

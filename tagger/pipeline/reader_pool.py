@@ -72,13 +72,13 @@ log = logging.getLogger(__name__)
 WATCH_S = 1.0
 """How often the watch thread checks for reads that hang."""
 MOST_HUNG = 8
-"""Most hanging threads that are replaced. If more hang, the disk does not answer at all."""
+"""The most hanging threads that are replaced. If more hang, the disk does not answer at all."""
 CLOSE_S = 1.0
 """How long closing waits for reads in progress. One that hangs in the system does not prevent the process's end."""
 SLOW_READ_S = 0.004
-"""More readers are started if reads take longer than this on average: several are served in the time of one."""
+"""More readers are started if reads take longer than this on average: the store then serves several in the time of one."""
 SHARED_READ_S = 1.0
-"""No network's answer takes this long. Reads that do wait for its bandwidth, which more of them would only share."""
+"""Reads that take longer wait for bandwidth rather than for an answer. More of them would only share the bandwidth."""
 AVERAGED_READS = 8
 IDLE_S = 10.0
 """An extra reader ends after this time without a photo to read."""

@@ -26,7 +26,7 @@ _RETIRED = (0, -signal.SIGALRM)
 _PIPE_BYTES = 2**20
 """Most photos fit, so that parent and child wait for each other once."""
 _REPLY_BYTES = 2**16
-"""A document in a reply has at most this many. A photo that took over the child must not fill the parent's memory."""
+"""The longest document in a reply. A photo that took over the child must not fill the parent's memory."""
 
 
 class ParentStopping(Exception):

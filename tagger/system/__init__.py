@@ -1,1 +1,3 @@
-"""What knows nothing of photos: processes, permissions of files, HTTP, addresses, tracing, metrics, and how texts and times are written."""
+"""Modules that know nothing of photos: processes, permissions of files, HTTP, addresses, tracing, metrics, and the text of numbers and
+times.
+"""

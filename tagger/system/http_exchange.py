@@ -1,6 +1,6 @@
 """One HTTP request to a server that the operator named, within limits of time and size.
 
-Redirects are not followed: what the operator named gets the request, and nobody else.
+Redirects are not followed: only the server that the operator named gets the request.
 """
 
 import http.client
@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """`body`: its beginning, if it is longer than the limit, or if it is `late`, which means that the time ended before it did."""
+    """`body`: only the beginning, if the answer is longer than the limit or `late`. `late`: the time ended before the answer did."""
 
     status: int
     body: bytes
@@ -75,7 +75,7 @@ def _with_defaults(headers: Mapping[str, str], address: SplitResult) -> dict[str
 
 @contextmanager
 def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPConnection]:
-    """A connection that is shut down at `until`: a server that sends a byte now and then keeps nobody waiting."""
+    """A connection that is shut down at `until`, so that a server that sends a byte now and then cannot extend the time."""
     host, is_https = str(address.hostname), address.scheme == "https"
     port = address.port or (443 if is_https else 80)
     connected = _connect(host, port, until)
@@ -117,7 +117,7 @@ def _connect(host: str, port: int, until: float) -> socket.socket:
 
 
 def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
-    """The host's addresses. In a thread, which is left behind if it hangs: the system's resolver has no time limit."""
+    """The host's addresses. The system's resolver has no time limit, so it runs in a thread, which is abandoned if it hangs."""
     found: Future[list[tuple[Any, ...]]] = Future()
 
     def resolve() -> None:
@@ -142,7 +142,7 @@ def _remaining_s(until: float) -> float:
 
 def _shut_down(connected: socket.socket) -> None:
     with suppress(OSError):  # it is closed already
-        # Not that of SSLSocket, which drops what the other thread is using.
+        # The plain socket's shutdown: that of SSLSocket drops the state that the other thread is using.
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 

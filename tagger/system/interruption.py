@@ -64,7 +64,7 @@ def set_advice(advice: str) -> None:
 
 
 def announce_stop(advice: str) -> None:
-    """Let a signal be the usual end of the running program: it says that it stopped, then `advice`."""
+    """Treat a signal as the usual end of the running program: it prints that it stopped, then `advice`."""
     _set_message(f"stopped; {advice}")
 
 
@@ -78,7 +78,7 @@ def _interrupted(advice: str) -> str:
 
 
 def handle_own_signals() -> None:
-    """Let the running program end as it likes: it is a service, which handles signals itself and may take longer."""
+    """Leave signals to the running program: it is a service, which handles them itself and may take longer to end."""
     if _current is not None:
         _current.stop_watching()
 

@@ -1,7 +1,7 @@
-"""Permissions of what this program keeps: the data folder, the SQLite file, logs and caches.
+"""Permissions of this program's own files: the data folder, the SQLite file, logs and caches.
 
 They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are for the
-group too. What other users can change is not used. Files that the user names, such as photos, get ordinary permissions.
+group too. Files that other users can change are not used. Files that the user names, such as photos, get ordinary permissions.
 """
 
 import os

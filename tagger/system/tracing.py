@@ -22,7 +22,7 @@ FLUSH_S = 2.0
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 TraceContext = Any
-"""The span that spans in another thread belong to; None without a receiver."""
+"""The parent of spans in other threads; None without a receiver."""
 
 
 class _Tracing:

@@ -1,4 +1,4 @@
-"""What the tables are made of: their metadata, and the types, constraints and indexes that they share."""
+"""What the tables share: their metadata, and helpers for types, constraints and indexes."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -59,7 +59,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 
 
 def add_partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
-    """Add an index of the rows that meet a condition, which its `info` has for the reference; migrations have it by hand.
+    """Add an index of the rows that meet a condition. The condition is in its `info`, for the reference; migrations repeat it.
 
     SQLAlchemy's own parameter would import the dialect of PostgreSQL: a tenth of `tagger query`.
     """
