@@ -31,6 +31,8 @@ CHECK_TIMEOUT = timedelta(seconds=10)
 ATTEMPTS = 4
 RETRY_PAUSE_S = 0.5
 """The first pause before a request is repeated; each further one takes twice as long."""
+_SIGNATURE_VALID = timedelta(minutes=5)
+"""How long a signed address can be used."""
 _REREAD = timedelta(minutes=5)
 """How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
 
@@ -129,14 +131,14 @@ def can_sign(path: ObjectPath) -> bool:
     return path.scheme == "s3" and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"true", "1"}
 
 
-def signed_address(path: ObjectPath, method: "HTTP_METHOD", valid: timedelta) -> str:
+def signed_address(path: ObjectPath, method: "HTTP_METHOD") -> str:
     """The address of an object in S3, with a signature for one method."""
     import obstore
 
-    return obstore.sign(open_store(path), method, path.key, valid)
+    return obstore.sign(open_store(path), method, path.key, _SIGNATURE_VALID)
 
 
-def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str:
+def signed_bucket_address(path: ObjectPath, query: str) -> str:
     """The address of a question about the object's bucket in S3, like `versioning`, with a signature.
 
     obstore signs addresses of objects only. It therefore gets an endpoint that ends in the query, and the object's key becomes the value
@@ -145,7 +147,7 @@ def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str
     import obstore
     from obstore.store import S3Store
 
-    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET", valid)
+    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET")
     bucket = root.partition("?")[0].removesuffix("/x")
     store = S3Store(
         path.bucket,
@@ -154,7 +156,7 @@ def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str
         virtual_hosted_style_request=True,
         client_options={"allow_http": True},
     )
-    return obstore.sign(store, "GET", "GetBucket", valid)
+    return obstore.sign(store, "GET", "GetBucket", _SIGNATURE_VALID)
 
 
 _NO_ENDPOINT_TEXT = "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set TAGGER_S3_ENDPOINT_URL={0}"

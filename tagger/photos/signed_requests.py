@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from email.message import Message
 from functools import lru_cache
 from http.client import HTTPException
@@ -25,7 +24,6 @@ from tagger.photos.paths import ObjectPath
 if TYPE_CHECKING:
     from obstore import HTTP_METHOD
 
-_VALID = timedelta(minutes=5)
 _MOST_BYTES = 1 << 16
 """The limit of an answer. Those that are read are short."""
 _MOMENTARY = (429, 500, 502, 503, 504)
@@ -46,7 +44,7 @@ def send_signed(path: ObjectPath, method: "HTTP_METHOD", headers: Mapping[str, s
     Raises:
         store_errors(): the server refuses, with status and code in the text as in those of obstore, or does not answer.
     """
-    return _send(signed_address(path, method, _VALID), method, headers or {})
+    return _send(signed_address(path, method), method, headers or {})
 
 
 def ask_bucket(path: ObjectPath, query: str) -> Answer:
@@ -55,7 +53,7 @@ def ask_bucket(path: ObjectPath, query: str) -> Answer:
     Raises:
         store_errors(): as `send_signed`.
     """
-    return _send(signed_bucket_address(path, query, _VALID), "GET", {})
+    return _send(signed_bucket_address(path, query), "GET", {})
 
 
 def ask_bucket_once(path: ObjectPath, query: str, most_bytes: int, timeout_s: float) -> bytes:
@@ -64,7 +62,7 @@ def ask_bucket_once(path: ObjectPath, query: str, most_bytes: int, timeout_s: fl
     Raises:
         store_errors(): as `send_signed`.
     """
-    address = signed_bucket_address(path, query, _VALID)
+    address = signed_bucket_address(path, query)
     try:
         return _answer(address, "GET", {}, most_bytes, timeout_s).body
     except _Refused as error:

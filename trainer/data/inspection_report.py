@@ -325,7 +325,7 @@ class _Sheet:
         size = (columns * self._column_width + GAP, self._rows * self._step + GAP)
         self.image = Image.new("RGB", size, PAPER)
         self._draw = ImageDraw.Draw(self.image)
-        self._name_font, self._count_font = _font("DejaVuSans-Bold", 14), _font("DejaVuSans", 14)
+        self._name_font, self._count_font = _font("DejaVuSans-Bold"), _font("DejaVuSans")
 
     def draw_row(self, position: int, label: str, counts: str, samples: Sequence[DatasetPhoto]) -> None:
         column, row = divmod(position, self._rows)
@@ -346,6 +346,6 @@ def _square(path: Path) -> Image.Image:
         return Image.new("RGB", (CELL.size, CELL.size), PALE)
 
 
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def _font(name: str) -> ImageFont.FreeTypeFont:
     """A font of matplotlib, which covers most scripts."""
-    return ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size)
+    return ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")), 14)
