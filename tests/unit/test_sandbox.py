@@ -60,25 +60,31 @@ def read(sandbox: Sandbox, path: Path) -> OpenPhoto:
     return sandbox.reader(RESIZE)(*located(path))
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox without faults: its child is started once, and again after a test that kills it."""
+    with Sandbox(LIMITS) as shared:
+        yield shared
+
+
 def in_memory(data: bytes) -> PhotoBytes:
     return PhotoBytes(data, len(data), 0)
 
 
-def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
+def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path) -> None:
     names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
     read_locally = local_reader(RESIZE, LIMITS)
-    with Sandbox(LIMITS) as child:
-        for shade, name in enumerate(names):
-            path = draw(tmp_path / name, shade)
-            result, expected = read(child, path), read_locally(*located(path))
-            assert (result.digest, result.version, result.facts) == (
-                expected.digest,
-                expected.version,
-                expected.facts,
-            )
-            image, expected_image = result.decode(), expected.decode()
-            assert np.array_equal(image.pixels, expected_image.pixels)
-            assert (image.width, image.height) == (expected_image.width, expected_image.height)
+    for shade, name in enumerate(names):
+        path = draw(tmp_path / name, shade)
+        result, expected = read(sandbox, path), read_locally(*located(path))
+        assert (result.digest, result.version, result.facts) == (
+            expected.digest,
+            expected.version,
+            expected.facts,
+        )
+        image, expected_image = result.decode(), expected.decode()
+        assert np.array_equal(image.pixels, expected_image.pixels)
+        assert (image.width, image.height) == (expected_image.width, expected_image.height)
 
 
 def test_photos_of_every_kind_are_decoded_without_files_threads_or_programs() -> None:
@@ -230,14 +236,12 @@ def test_the_facts_of_a_child_that_tells_the_truth_are_taken(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("width", "height"), [(2**63, 1), (True, True), (0, 1), (1001, 1000)])
-def test_sizes_of_a_child_are_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, height: int
-) -> None:
+def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
     """A database refuses a number of that size, and with it all photos that are stored together."""
+    replies = TRUE_FACTS | {"width": width, "height": height}
+    monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: replies)
     with Sandbox(LIMITS) as sandbox:
-        photo = read(sandbox, draw(tmp_path / "a.jpg"))
-        size = {"width": width, "height": height}
-        monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: size)
+        photo = sandbox.open(in_memory(b"a"), RESIZE)
         with pytest.raises(PhotoFailed, match=r"an image without a size|more pixels"):
             photo.decode()
 
@@ -320,17 +324,16 @@ def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch
     assert reserved[0] >= 70_000_000
 
 
-def test_a_child_that_ended_while_it_had_no_photo_is_replaced(tmp_path: Path) -> None:
+def test_a_child_that_ended_while_it_had_no_photo_is_replaced(sandbox: Sandbox, tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
-    with Sandbox(LIMITS) as child:
-        photo = read(child, path)
-        running = child._children[0]._process
-        assert running is not None
-        kill(child, signal.SIGALRM)  # as after some minutes without a photo
-        running._process.wait(60)
-        assert running.is_retired
-        assert photo.decode().width == 60
-        assert child._children[0]._process is not running
+    photo = read(sandbox, path)
+    running = sandbox._children[0]._process
+    assert running is not None
+    kill(sandbox, signal.SIGALRM)  # as after some minutes without a photo
+    running._process.wait(60)
+    assert running.is_retired
+    assert photo.decode().width == 60
+    assert sandbox._children[0]._process is not running
 
 
 def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_path: Path) -> None:
@@ -344,11 +347,11 @@ def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_p
         assert np.array_equal(image.pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels)
 
 
-def test_threads_that_read_at_the_same_time_get_their_own_photos(tmp_path: Path) -> None:
+def test_threads_that_read_at_the_same_time_get_their_own_photos(sandbox: Sandbox, tmp_path: Path) -> None:
     paths = [draw(tmp_path / f"{shade}.jpg", shade) for shade in range(8)]
     read_locally = local_reader(RESIZE, LIMITS)
-    with Sandbox(LIMITS) as child, ThreadPoolExecutor(4) as pool:
-        photos = list(pool.map(lambda path: read(child, path), paths))
+    with ThreadPoolExecutor(4) as pool:
+        photos = list(pool.map(lambda path: read(sandbox, path), paths))
         images = list(pool.map(lambda photo: photo.decode(), photos))
     for path, photo, image in zip(paths, photos, images, strict=True):
         expected = read_locally(*located(path))
@@ -356,31 +359,27 @@ def test_threads_that_read_at_the_same_time_get_their_own_photos(tmp_path: Path)
         assert np.array_equal(image.pixels, expected.decode().pixels)
 
 
-def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None:
+def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "words.jpg").write_text("no picture")
-    with Sandbox(LIMITS) as child:
-        for name, kind in (("gone.jpg", FailureKind.GONE), ("empty.jpg", FailureKind.EMPTY)):
-            with pytest.raises(PhotoFailed) as failed:
-                read(child, tmp_path / name)
-            assert failed.value.failure.kind is kind
-        text_file = read(child, tmp_path / "words.jpg")
+    for name, kind in (("gone.jpg", FailureKind.GONE), ("empty.jpg", FailureKind.EMPTY)):
         with pytest.raises(PhotoFailed) as failed:
-            text_file.decode()
-        assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
+            read(sandbox, tmp_path / name)
+        assert failed.value.failure.kind is kind
+    text_file = read(sandbox, tmp_path / "words.jpg")
+    with pytest.raises(PhotoFailed) as failed:
+        text_file.decode()
+    assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signals) -> None:
+def test_a_killed_child_is_restarted(sandbox: Sandbox, tmp_path: Path, signal_number: signal.Signals) -> None:
     path = draw(tmp_path / "a.jpg")
-    with Sandbox(LIMITS) as child:
-        photo = read(child, path)
-        kill(child, signal_number)
-        assert np.array_equal(
-            photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels
-        )
-        kill(child, signal_number)
-        assert read(child, path).digest == photo.digest
+    photo = read(sandbox, path)
+    kill(sandbox, signal_number)
+    assert np.array_equal(photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels)
+    kill(sandbox, signal_number)
+    assert read(sandbox, path).digest == photo.digest
 
 
 @pytest.mark.parametrize(
@@ -414,12 +413,11 @@ def test_a_photo_that_needs_more_memory_than_the_child_may_take_fails_as_crashed
         assert read(child, fine).decode().width == 60
 
 
-def test_a_child_without_a_photo_survives_unless_something_kills_it(tmp_path: Path) -> None:
-    with Sandbox(LIMITS) as child:
-        assert child.survives(0.1)
-        read(child, draw(tmp_path / "a.jpg"))
-        kill(child, signal.SIGKILL)
-        assert not child.survives(5.0)
+def test_a_child_without_a_photo_survives_unless_something_kills_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert sandbox.survives(0.1)
+    read(sandbox, draw(tmp_path / "a.jpg"))
+    kill(sandbox, signal.SIGKILL)
+    assert not sandbox.survives(5.0)
 
 
 def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> None:
@@ -432,15 +430,14 @@ def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> 
             read(child, tmp_path / "a.jpg")
 
 
-def test_the_child_ignores_the_signals_that_stop_its_worker(tmp_path: Path) -> None:
+def test_the_child_ignores_the_signals_that_stop_its_worker(sandbox: Sandbox, tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
-    with Sandbox(LIMITS) as child:
-        read(child, path)
-        before = child._children[0]._process
-        for number in (signal.SIGTERM, signal.SIGINT):
-            kill(child, number)
-            read(child, path).decode()
-        assert child._children[0]._process is before
+    read(sandbox, path)
+    before = sandbox._children[0]._process
+    for number in (signal.SIGTERM, signal.SIGINT):
+        kill(sandbox, number)
+        read(sandbox, path).decode()
+    assert sandbox._children[0]._process is before
 
 
 def kill(child: Sandbox, signal_number: signal.Signals) -> None:
