@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from support.http_servers import running
+from support.http_servers import Quiet, running
 
 
 @dataclass
@@ -42,12 +42,9 @@ def serving(content: bytes) -> Iterator[FileServer]:
     """Run a server of a file with this content in a thread."""
     file = FileServer(content)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             _answer(self, file)
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     file.url = f"http://127.0.0.1:{server.server_port}/landmark_images.zip"

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import boto3
 from rig.servers import START_TIMEOUT_S, free_port
-from support.http_servers import running
+from support.http_servers import Quiet, running
 
 SECRET = "w9JhSecretKeyOfTheTests"
 
@@ -185,7 +185,7 @@ class BucketProxy:
 
 
 def _handler(proxy: BucketProxy, port: int) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -235,8 +235,5 @@ def _handler(proxy: BucketProxy, port: int) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
 
     return Handler

@@ -9,6 +9,13 @@ POLL_S = 0.05
 """The longest time that the end of a server takes."""
 
 
+class Quiet:
+    """Makes a request handler write no line for each request."""
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
 @contextmanager
 def running(server: BaseServer) -> Iterator[None]:
     """Answer requests in a thread, until the end."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from support.http_servers import running
+from support.http_servers import Quiet, running
 
 SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 OTHER_SECRET = f"whsec_{base64.b64encode(bytes(range(32, 64))).decode()}"
@@ -47,14 +47,11 @@ class WebhookReceiver:
         self.received: list[Received] = []
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append(Received(self.path, dict(self.headers), body))
                 receiver._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -13,7 +13,7 @@ from lxml import html
 from playwright.sync_api import Browser, Page, expect
 from support.artifacts import tiny_artifact
 from support.browser import open_page, serving
-from support.http_servers import running
+from support.http_servers import Quiet, running
 from support.library_photos import LibraryPhotos, picture
 from support.page_server import photo, settings_in
 
@@ -201,11 +201,10 @@ def evil_page(folder: Path, address: str) -> Iterator[str]:
         parts.append(f"<form method=post enctype='{kind}' action='{address}{path}'>{inputs}</form>")
     (folder / "index.html").write_text("<!doctype html>" + "".join(parts))
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_arguments: object) -> None:
-            pass
+    class Handler(Quiet, SimpleHTTPRequestHandler):
+        """Serves the files of the folder."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     with running(server):
         yield f"http://127.0.0.1:{server.server_port}"
 
