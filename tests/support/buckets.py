@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-import boto3
 from rig.servers import START_TIMEOUT_S, free_port
 from support.http_servers import Quiet, running
 
@@ -50,6 +49,8 @@ class BucketServer:
         return False
 
     def client(self) -> Any:
+        import boto3  # takes half a second, in each process that collects tests
+
         return boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{self.port}",

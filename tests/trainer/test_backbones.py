@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from support.trainer_commands import NO_NETWORK, run_trainer
@@ -141,6 +140,8 @@ def test_mobilenet_v2_weights_default_to_the_tensorflow_convention(tmp_path: Pat
 
 def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path: Path) -> None:
     """timm has "same" padding of its own, which TorchScript cannot compile."""
+    import timm
+
     original = timm.create_model("mobilenet_edgetpu_100", num_classes=0, pad_type="same").eval()
     original.blocks[0][0].bn1.act = nn.Identity()  # Google's network has no ReLU there
     for norm in original.modules():
