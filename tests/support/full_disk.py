@@ -1,8 +1,10 @@
-"""A disk that is full at chosen writes of SQLite, in this process."""
+"""Disks that are full, in this process: at chosen writes of SQLite, and for files above a size."""
 
+import resource
 import sqlite3
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -61,3 +63,14 @@ class FullDisk:
             self._writes += 1
             if self._writes in self.refused:
                 raise sqlite3.OperationalError("database or disk is full")
+
+
+@contextmanager
+def file_size_limit(limit_bytes: int) -> Iterator[None]:
+    """Let writes beyond this size of a file fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

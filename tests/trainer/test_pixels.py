@@ -2,10 +2,7 @@
 
 import json
 import logging
-import resource
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.full_disk import file_size_limit
 from support.scenes import draw_scene
 
 from tagger.photos.decoding import Pixels, Resize, decode_photo
@@ -173,7 +171,8 @@ def test_list_never_names_squares_that_are_being_written_over(
     cache_photos(photos, SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
         file.truncate(0)
-    cache_with_file_limit(cache_arguments(cache, photos[3:]), limit_bytes=3 * SIDE * SIDE)
+    with file_size_limit(3 * SIDE * SIDE), pytest.raises(OutputUnwritable):
+        cache_photos(photos[3:], SIDE, cache)
 
     assert_cached(cache_photos(photos, SIDE, cache), photos)
 
@@ -217,10 +216,8 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
 def test_a_full_disk_is_reported_and_written_pixels_are_reused(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    output = cache_with_file_limit(cache_arguments(cache, photos), limit_bytes=4000)
-
-    assert "OutputUnwritable: Cannot write to" in output
-    assert "File too large" in output
+    with file_size_limit(4000), pytest.raises(OutputUnwritable, match=r"Cannot write to .*File too large"):
+        cache_photos(photos, SIDE, cache)
     assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
@@ -238,28 +235,3 @@ def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:
 
     assert image[:, 0].min() == 255
     assert image[:, 4:].max() == 0
-
-
-def cache_arguments(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]:
-    return [str(cache), *(str(photo.path) for photo in photos)]
-
-
-def cache_with_file_limit(arguments: list[str], limit_bytes: int) -> str:
-    """Cache photos in a process whose files are limited to `limit_bytes`; return its stderr."""
-    program = (
-        "import sys; from pathlib import Path; from trainer.data.folders import LabelledPhoto; from trainer.data.pixels import cache_photos;"
-        f"cache_photos([LabelledPhoto(Path(path), 'label') for path in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
-    )
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit,
-    )
-    assert done.returncode == 1
-    return done.stderr

@@ -3,7 +3,6 @@
 import fcntl
 import multiprocessing
 import os
-import resource
 import shutil
 import struct
 import subprocess
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.full_disk import file_size_limit
 from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
@@ -380,12 +380,8 @@ def full(path: Path, data: bytes) -> None:
 
 
 def test_file_size_limit_leaves_the_file_unchanged(photo: Path, tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
-    try:
+    with file_size_limit(4000):
         full(photo, NEW)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert photo.read_bytes() == OLD
     assert names(tmp_path) == {"photo.jpg"}
 
