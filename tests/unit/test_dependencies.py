@@ -1,13 +1,11 @@
 """An installation without extras has every package that commands without extras import."""
 
-import os
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -79,25 +77,3 @@ def _distributions_without_extras() -> set[str]:
                 if needed.marker is None or needed.marker.evaluate({"extra": extra})
             ]
     return {"landmark-tagger"} | {name for name, _extra in found}
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "query",
-        *(
-            pytest.param(command, marks=pytest.mark.slow)
-            for command in ("landmarks", "trips", "audit", "--help", "--version")
-        ),
-    ],
-)
-def test_quick_commands_import_no_pixels_models_queues_or_metadata(command: str, tmp_path: Path) -> None:
-    program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", program, command],
-        env={**os.environ, "TAGGER_DATA_FOLDER": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(done.stderr.split())
