@@ -1,16 +1,12 @@
-"""Real photos of many makers: exiftool, Pillow and the digest see no other change after a write."""
+"""Real photos of many makers: Pillow and the digest see no other change after a write."""
 
 import io
-import json
-import shutil
-import subprocess
 import warnings
 from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from support.format_photos import LARGE, frames, write_and_check
 
@@ -23,17 +19,6 @@ PACKET = (
     f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='{RDF}'/></x:xmpmeta>".encode() + b" " * 2000
 )
 LARGEST_BYTES = 8_000_000
-# Offsets, flags for XMP, and fields that exiftool computes from other fields.
-FOLLOWS = (
-    "MPImage",
-    "RIFF:WebP_Flags",
-    "File:FileType",
-    "Composite:",
-    "ExifTool:Warning",
-    "XMP",
-    "System:",
-    "SourceFile",
-)
 
 
 @cache
@@ -99,40 +84,3 @@ def test_small_real_photos_keep_their_pixels(test_data: Path) -> None:
             assert frames(new) == frames(data)
         looked_at += 1
     assert looked_at > 50
-
-
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)], ids=["a ninth", "all"])
-def test_exiftool_sees_no_other_change_in_previews_and_maker_notes(
-    test_data: Path, tmp_path: Path, every: int
-) -> None:
-    if shutil.which("exiftool") is None:
-        pytest.skip(
-            "exiftool, a second opinion on metadata, is not installed (Debian: libimage-exiftool-perl)"
-        )
-    for name, data in _numbered(real_photos(test_data))[::every]:
-        new = with_xmp(data)
-        if new is not None:
-            for folder, content in (("before", data), ("after", new)):
-                (tmp_path / folder).mkdir(exist_ok=True)
-                (tmp_path / folder / name).write_bytes(content)
-    before, after = _fields(tmp_path / "before"), _fields(tmp_path / "after")
-    assert before.keys() == after.keys()
-    assert len(before) > 150 / every
-    for name, fields in before.items():
-        assert (name, after[name]) == (name, fields)
-
-
-def _numbered(photos: dict[Path, bytes]) -> list[tuple[str, bytes]]:
-    return [(f"{number}{path.suffix}", data) for number, (path, data) in enumerate(photos.items())]
-
-
-def _fields(folder: Path) -> dict[str, dict[str, object]]:
-    """Each file's fields with binary content, without those that depend on the blocks."""
-    command = ["exiftool", "-G1", "-a", "-u", "-b", "-struct", "-json", "-n", str(folder)]
-    output = subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace")
-    return {
-        Path(fields["SourceFile"]).name: {
-            field: value for field, value in fields.items() if not field.startswith(FOLLOWS)
-        }
-        for fields in json.loads(output, strict=False)
-    }
