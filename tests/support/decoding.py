@@ -14,8 +14,8 @@ RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000
 
 
-def decode(data: bytes) -> DecodedImage:
-    return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
+def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:
+    return decode_photo(data, resize, max_pixels=MAX_PIXELS)
 
 
 def decode_failure(data: bytes) -> tuple[FailureKind, str]:

@@ -12,21 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from rig.containers import encode_image
+from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
+from support.decoding import MAX_PIXELS, RESIZE, decode
 from support.examples import examples
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo, formats
 
-RESIZE = Resize(short_side=128, size=112)
-MAX_PIXELS = 50_000_000
 PICTURE = draw_photo(7, (600, 400))
 ORIENTATION = 274
-
-
-def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:
-    return decode_photo(data, resize, max_pixels=MAX_PIXELS)
 
 
 def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> FailureKind:
@@ -145,7 +140,7 @@ def test_senseless_orientation_is_upright(orientation: int) -> None:
 
 def test_xmp_does_not_turn_a_photo() -> None:
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    for kind in ("JPEG", "WEBP"):
+    for kind in ("JPEG", "WEBP", "AVIF"):
         assert decode(encode_image(PICTURE, kind, xmp=packet)).width == 600
     tags = {700: packet}
     assert decode(encode_image(PICTURE, "TIFF", tiffinfo=tags)).width == 600
@@ -276,8 +271,7 @@ def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() -> None:
 
 def test_png_gamma_is_applied() -> None:
     data = encode_image(Image.new("RGB", (200, 200), (128, 128, 128)), "PNG")
-    chunk = b"gAMA" + struct.pack(">I", 100000)
-    linear = data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    linear = data[:33] + png_chunk(b"gAMA", struct.pack(">I", 100000)) + data[33:]
     assert near(middle(decode(linear)), (186, 186, 186))
 
 
@@ -296,21 +290,15 @@ def test_truncated_jpeg_shows_what_is_there() -> None:
     assert difference(decode(data[:-2]), EXPECTED) < 3
 
 
-def test_truncated_before_anything_is_seen_fails() -> None:
+def test_a_jpeg_that_is_truncated_before_anything_is_seen_fails() -> None:
     jpeg = encode_image(PICTURE, "JPEG", quality=90)
     assert failure(jpeg[: jpeg.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
-    for kind in ("PNG", "TIFF", "GIF", "WEBP", "BMP"):
-        data = encode_image(PICTURE, kind)
-        assert failure(data[: len(data) // 2]) in (FailureKind.TRUNCATED, FailureKind.CORRUPT)
 
 
 def test_damage_beside_the_picture_does_not_hide_it() -> None:
     png = encode_image(PICTURE, "PNG")
-    huge = b"zTXt" + b"Comment\0\0" + zlib.compress(bytes(4_000_000))
-    with_comment = (
-        png[:33] + struct.pack(">I", len(huge) - 4) + huge + struct.pack(">I", zlib.crc32(huge)) + png[33:]
-    )
-    assert np.array_equal(decode(with_comment).pixels, EXPECTED.pixels)
+    huge = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(4_000_000)))
+    assert np.array_equal(decode(png[:33] + huge + png[33:]).pixels, EXPECTED.pixels)
     jpeg = encode_image(PICTURE, "JPEG", quality=95)
     broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
     assert difference(decode(jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]), EXPECTED) < 3
@@ -344,14 +332,8 @@ def test_no_pixels_at_all_fail() -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-        + bytes(12)
-    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + bytes(12)
 
 
 def test_too_many_pixels_are_refused_by_the_header() -> None:

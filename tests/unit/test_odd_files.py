@@ -150,7 +150,6 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
 @pytest.mark.parametrize("orientation", sorted(TURNED))
@@ -164,11 +163,6 @@ def test_heic_stands_upright_in_every_orientation(orientation: int) -> None:
     image = decode(file.getvalue())
     assert (image.width, image.height) == PICTURE.size
     assert difference(file.getvalue(), COLOURS) < 4
-
-
-def test_xmp_does_not_turn_an_avif() -> None:
-    image = decode(encode_image(PICTURE, "AVIF", xmp=XMP))
-    assert (image.width, image.height) == PICTURE.size
 
 
 def test_broken_exif_hides_no_avif() -> None:
