@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -14,6 +15,7 @@ _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
+@cache
 def small_photos() -> dict[str, bytes]:
     """A photo of each kind by the kind's name; HEIC only if its reader is installed."""
     return _jpeg() | _png() | _tiff() | _others() | _raw() | (_heic() if _reads_heic() else {})

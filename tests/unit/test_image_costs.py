@@ -61,7 +61,7 @@ def test_sizes_in_boxes_are_checked_against_the_limit(boxes: str) -> None:
     ],
 )
 def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler: bytes) -> None:
-    data = b"\xff\xd8\xff\xc8" + filler * 500_000
+    data = b"\xff\xd8\xff\xc8" + filler * 100_000
     assert len(readable_file(data) or b"") < 100_000
     assert decode_failure(data)[0] in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
 
