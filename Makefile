@@ -92,8 +92,10 @@ lint: setup  ## ruff, import rules, and the size of the code
 types: setup  ## mypy
 	@time $(BIN)/mypy
 
+# In a new clone, each process would compile all modules and rewrite all assertions, at the same time: one does it first.
 pytest: setup  ## the tests alone
-	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadscope --max-worker-restart 0
+	@test -d tests/unit/__pycache__ || $(BIN)/pytest --collect-only -q -n 0 > /dev/null; \
+	time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadscope --max-worker-restart 0
 
 slow-faults: export TAGGER_FAULTS := real
 slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
