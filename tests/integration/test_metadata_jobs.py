@@ -26,6 +26,7 @@ from tagger.jobs.enqueue.retry import record_retry, retry_job
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import items
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
@@ -473,7 +474,7 @@ def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) 
     folder.tag()
     job = folder.create_write_job_for_workers()
     assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "dies") is not None
-    folder.lose_leases(job)
+    folder.lose_leases(job, attempts=SHARED_ATTEMPTS)
     shutil.rmtree(folder.folder / "deep")
     assert folder.work(job) == [ChunkEnd.DONE]
     assert {name: (outcome, reason) for name, (outcome, reason, _) in folder.reasons(job).items()} == {

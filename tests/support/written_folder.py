@@ -88,8 +88,11 @@ class WrittenFolder(TaggedFolder):
         finally:
             executor.close()
 
-    def lose_leases(self, job: int) -> None:
-        """Let the leases of the job's chunks expire, and another worker that claims them die."""
+    def lose_leases(self, job: int, attempts: int = 1) -> None:
+        """Let the leases of the job's chunks expire, and another worker that claims them die.
+
+        After more than one of the `attempts`, the next claim processes photos in child processes, which take seconds to start.
+        """
         leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
         with self.database.write() as connection:
             expired = connection.scalars(
@@ -98,7 +101,7 @@ class WrittenFolder(TaggedFolder):
         for chunk in expired:
             assert claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "another worker")
         with self.database.write() as connection:
-            connection.execute(update(chunks).where(*leased).values(lease_until=0.0))
+            connection.execute(update(chunks).where(*leased).values(lease_until=0.0, attempts=attempts))
         release_expired(self.database)
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
