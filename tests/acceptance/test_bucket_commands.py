@@ -1,13 +1,11 @@
 """Commands with addresses in buckets, as a user types them, against a real S3 server."""
 
-import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
-from rig.servers import RedisServer
-from support.buckets import SECRET, Bucket, Fault
-from support.commands import Process, Terminal, draw
+from support.buckets import SECRET, Bucket
+from support.commands import Terminal, draw
 
 
 @pytest.fixture
@@ -65,20 +63,6 @@ def test_an_object_is_predicted_without_being_stored(terminal: Terminal, bucket:
     (document,) = terminal.json("predict", f"{bucket.address}/trip/gate.jpg")
     assert document["path"] == f"{bucket.address}/trip/gate.jpg"
     assert document["tags"][0]["landmark"] == "brandenburg-gate"
-
-
-@pytest.mark.slow
-def test_workers_tag_a_bucket(terminal: Terminal, bucket: Bucket, redis_server: RedisServer) -> None:
-    terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
-    with terminal.workers():
-        done = terminal.run("enqueue", "--wait", "--write", "sidecar", bucket.address)
-    assert "3 photos: 2 tagged, 1 unknown" in done.stderr
-    assert "2 written" in done.stderr
-    assert SECRET not in terminal.log.read_text()
-    bucket.delete("grey.jpg")
-    bucket.put("new.jpg", b"\xff\xd8\xff no picture")
-    backfill = terminal.run("backfill", "untagged", "--scan", bucket.address)
-    assert "1 photo" in backfill.stderr
 
 
 def test_the_endpoint_is_an_option_and_a_setting(terminal: Terminal, bucket: Bucket) -> None:
@@ -175,22 +159,6 @@ def test_photos_are_changed_on_request_in_a_bucket_with_versioning(
     assert "the original is restored" in terminal.run("metadata", "undo", tower).stdout
     refused = terminal.run("metadata", "write", "--to", "sidecar", "--embed-objects", code=2)
     assert "it needs --to embed" in refused.stderr
-
-
-def test_a_command_that_is_killed_after_a_write_is_resumed(terminal: Terminal, bucket: Bucket) -> None:
-    terminal.run("tag", bucket.address)
-    processes: list[Process] = []
-    # The object is read before it is written, and read back after that.
-    kill = Fault("tower.jpg.xmp", then=lambda: [process.kill() for process in processes])
-    bucket.proxy.inject(Fault("tower.jpg.xmp"), kill)
-    processes.append(terminal.start("metadata", "write", "--to", "sidecar"))
-    assert processes[0].wait(timeout=120) == -signal.SIGKILL
-    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
-    assert "2 photos" in terminal.run("metadata", "write", "--to", "sidecar").stderr
-    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
-    assert "2 undone" in terminal.run("metadata", "undo", bucket.address).stderr
-    keys = [each["Key"] for each in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]]
-    assert keys == ["grey.jpg", "trip/gate.jpg", "trip/tower.jpg"]
 
 
 def test_what_is_no_address_is_refused(terminal: Terminal) -> None:

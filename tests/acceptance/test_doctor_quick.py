@@ -65,19 +65,6 @@ def test_all_problems_are_in_the_line_without_passwords(
     assert "geheim" not in output.text
 
 
-@pytest.mark.slow
-def test_a_server_that_never_answers_is_reported(
-    quick: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
-        monkeypatch.setenv("TAGGER_DATABASE_URL", f"postgresql://u@127.0.0.1:{mute.getsockname()[1]}/x")
-        output = quick()
-    assert output.code == 1
-    assert output.text.startswith("database: ")
-
-
 def test_a_redis_that_is_frozen_or_full_is_reported(quick: CommandRunner, redis_server: RedisServer) -> None:
     redis_server.pause()
     assert "does not answer" in quick().text

@@ -75,7 +75,7 @@ def test_raw_photos_without_a_preview_fail_alone(terminal: Terminal, photos: Pat
     assert f"{len(RAW_KINDS) + 1} photos: {len(RAW_KINDS)} tagged" in done.stderr
 
 
-@pytest.mark.parametrize("sandbox", ["suspicious", "always"])
+@pytest.mark.parametrize("sandbox", ["suspicious", pytest.param("always", marks=pytest.mark.slow)])
 def test_raw_photos_without_a_preview_are_developed(terminal: Terminal, sandbox: str) -> None:
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     terminal.environment["TAGGER_SANDBOX"] = sandbox

@@ -151,20 +151,3 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
     assert "it needs folders to watch" in refused.stderr
     refused = terminal.run("up", ".", "--watch", "--once", code=2)
     assert "nothing is watched" in refused.stderr
-
-
-@pytest.mark.slow
-def test_up_watches_for_workers(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path / "terminal")
-    draw(terminal.folder / "photos" / "a.jpg", 0)
-    try:
-        with started(terminal, "up", "photos", "--watch"):
-            terminal.wait_until(lambda: "watching for new photos" in terminal.log.read_text())
-            log = terminal.data / "watch.log"
-            terminal.wait_until(lambda: log.exists() and "watching 1 folder" in log.read_text())
-            draw(terminal.folder / "photos" / "b.jpg", 1, seed=1)
-            terminal.wait_until(lambda: set(outcomes(terminal)) == {"a.jpg", "b.jpg"})
-            assert [job.total for job in terminal.jobs()] == [1, 1]
-        assert "Traceback" not in log.read_text()
-    finally:
-        terminal.end_embedded_redis()

@@ -1,22 +1,18 @@
 """Workers that wait: they store and release what they have, stay alive, and go on."""
 
-import re
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from rig.servers import RedisServer
-from sqlalchemy import select
 from support.artifacts import large_artifact
-from support.commands import Terminal, draw, draw_many, stop
+from support.commands import Terminal, draw, draw_many
 
 from tagger.database.enums import JobState
-from tagger.database.tables import chunks
 from tagger.ledger.workers import record_heartbeat
 
-PHOTOS = 100
+PHOTOS = 40
 LARGE_MODEL_BYTES = 200_000_000
 """Of parameters in float32. A CPU with bfloat16 has half of that in memory."""
 
@@ -67,27 +63,6 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
     assert "it has had no work for as long as its settings say" in log
 
 
-@pytest.mark.slow
-def test_a_slow_worker_leaves_the_rest_of_its_chunks_to_a_fast_one(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", PHOTOS)
-    terminal.environment |= {"TAGGER_BATCH_SIZE": "1"}
-    terminal.inject(values="tagger.jobs.processing.claimed_chunk.SLICE_S=1")
-    with terminal.workers(1, "--photos-per-second", "1", "-v"):
-        job = int(terminal.run("enqueue", "photos").stdout)
-        # It has both chunks of 32 photos, and needs a minute for them, and more for all.
-        terminal.wait_until(lambda: terminal.progress(job).done > 0)
-        fast = terminal.start("worker", "-v")
-        terminal.wait_until(lambda: terminal.progress(job).is_over, timeout_s=PHOTOS * 3 / 4)
-        stop(fast)
-    progress, log = terminal.progress(job), terminal.log.read_text()
-    assert (progress.done, progress.failed) == (PHOTOS, 0)
-    for photos in ("photos 1 to 32", "photos 33 to 64"):
-        ends = re.findall(rf"{photos}: (time slice over|done)", log)
-        assert (ends[0], ends[-1]) == ("time slice over", "done")
-    with terminal.database() as database, database.read() as connection:
-        assert set(connection.scalars(select(chunks.c.attempts))) == {1}
-
-
 def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     reason = "outside its window 22:00-06:00"
@@ -103,20 +78,6 @@ def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None
     assert found.startswith("1 chunk of photos wait: no worker starts work now (tagger-7@rack")
     refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
     assert "its ends are equal; to work all day, leave the window out" in refused.stderr
-
-
-@pytest.mark.slow
-def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: Terminal) -> None:
-    draw(terminal.folder / "photos" / "a.jpg")
-    now = datetime.now().astimezone()
-    window = f"{now + timedelta(hours=6):%H:%M}-{now + timedelta(hours=7):%H:%M}"
-    with terminal.workers(1, "--window", window) as (worker,):
-        job = int(terminal.run("enqueue", "photos").stdout)
-        terminal.wait_until(lambda: terminal.json("status")["queues"]["bulk"] == 1)
-        assert terminal.progress(job).state is JobState.QUEUED
-        worker.terminate()
-        assert worker.wait(60) == 0
-    assert f"This worker waits: outside its window {window}" in terminal.log.read_text()
 
 
 @pytest.mark.slow

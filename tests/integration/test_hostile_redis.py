@@ -3,26 +3,35 @@
 import base64
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
+from celery.exceptions import Reject
+from celery.worker import state
 from kombu.utils.imports import symbol_by_name
 from rig.invalid_messages import TYPED, chunk_message
 from rig.servers import RedisServer
+from support.artifacts import tiny_artifact
+from support.empty_databases import create_sqlite_database
+from support.in_process_worker import in_process_worker
 
 from tagger.database.enums import Priority
 from tagger.errors import RedisKeyForeign, RedisRefused
+from tagger.settings import Settings
 from worker import dead_letters
 from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depths
 from worker.celery_config import QUEUES, TICK_QUEUE, TRANSPORT_OPTIONS, VISIBILITY_TIMEOUT_S
 from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
-from worker.producer import make_app
+from worker.messages import ChunkMessage
 from worker.redis_transport import MAX_MESSAGE_BYTES
+from worker.tasks import tag_chunk
 
 QUEUE = "tagger.bulk"
 SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "immutable": True}
@@ -115,6 +124,23 @@ def test_documents_of_other_types_end_no_worker(
 def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
     app.loader.import_default_modules()
     assert sorted(app.tasks) == ["tagger.tag_chunk", "tagger.tick"]
+
+
+def test_a_worker_returns_a_message_of_another_database_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(state, "should_stop", None)
+    tiny_artifact(tmp_path / "tiny.pt")
+    url = create_sqlite_database(tmp_path / "tagger.sqlite")
+    settings = Settings(
+        data_folder=tmp_path / "data", database_url=url, model=str(tmp_path / "tiny.pt"), device="cpu"
+    )
+    message = ChunkMessage(ledger="another-ledger", job=1, chunk=0)
+    with in_process_worker(settings), pytest.raises(Reject) as rejected:
+        tag_chunk(message.body())
+    assert rejected.value.requeue
+    assert state.should_stop == os.EX_CONFIG
+    assert "messages of another database (ledger another-ledger)" in caplog.text
 
 
 def test_a_large_message_is_neither_parsed_nor_stored_whole(app: Celery, client: redis.Redis) -> None:

@@ -46,14 +46,6 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
         return [(row.position, row.reason) for row in connection.execute(query)]
 
 
-@pytest.mark.slow
-def test_no_photo_fails_because_workers_were_killed(folder: WrittenFolder) -> None:
-    job = folder.record(runner=Runner.WORKERS)
-    kill_workers(folder.database, job, KILLS)
-    folder.work(job)
-    assert folder.outcomes(job) == dict.fromkeys(("0.jpg", "1.jpg", "2.jpg", "3.jpg"), "tagged")
-
-
 def test_a_photo_that_crashes_its_child_fails_alone(
     folder: WrittenFolder, inject: Callable[[str, str], None]
 ) -> None:

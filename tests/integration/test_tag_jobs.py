@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import delete, event, insert, select, update
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
@@ -22,7 +22,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
-from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
+from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import chunk_results, classification_chunk
 from tagger.jobs.processing.activity_monitor import PhotoRate
@@ -197,33 +197,6 @@ def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tm
     assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
-def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    content_id = folder.photo("a.jpg").content_id
-    with folder.database.write() as connection:
-        slugs = {row.slug: row.id for row in connection.execute(select(landmarks))}
-        for slug, verdict in ((EIFFEL, "rejected"), (GATE, "confirmed")):
-            row = {"content_id": content_id, "landmark_id": slugs[slug], "verdict": verdict}
-            connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
-    for _ in range(2):
-        assert effective_tags_of(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
-        folder.tag(reprocess=True)
-    assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
-    tiny_artifact(tmp_path / "other.pt", LABELS[2:], name="other")
-    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
-    assert effective_tags_of(folder, content_id, slugs) == {GATE: True}
-    folder.tag(reprocess=True)
-    assert effective_tags_of(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
-
-
-def effective_tags_of(folder: TaggedFolder, content_id: int, slugs: dict[str, int]) -> dict[str, bool]:
-    query = select(effective_tags).where(effective_tags.c.content_id == content_id)
-    with folder.database.read() as connection:
-        accepted = {row.landmark_id: bool(row.accepted) for row in connection.execute(query)}
-    return {slug: accepted[slugs[slug]] for slug in (EIFFEL, GATE) if slugs[slug] in accepted}
-
-
 def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:
     folder.draw("a.jpg")
     folder.draw("b.jpg", shade=1).unlink()
@@ -234,6 +207,8 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
     assert (progress.tagged, progress.failed, progress.state) == (1, 1, JobState.FINISHED)
     assert folder.photo("b.jpg").gone_since is not None
     assert [photo.kind for photo in folder.failing()] == [FailureKind.GONE]
+    folder.tag()
+    assert folder.failing() == [], "a scan has seen that it was deleted"
     folder.draw("b.jpg", shade=1)
     folder.tag()
     assert folder.photo("b.jpg").gone_since is None
