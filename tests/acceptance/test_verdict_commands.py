@@ -85,13 +85,6 @@ def test_several_photos_get_the_same_verdict(tagger: CommandRunner, known: Store
     assert (alone.code, "name both" in alone.err) == (2, True)
 
 
-def test_what_no_model_saw_can_be_confirmed(tagger: CommandRunner, known: StoredPhotos) -> None:
-    assert tagger("confirm", "photos/fog.jpg", "château de versailles").code == 0
-    (photo,) = tagger("query", "--landmark", VERSAILLES, "--min-score", "0.99", "--json").json
-    (tag,) = photo["tags"]
-    assert (tag["rank"], tag["score"], tag["accepted"], tag["verdict"]) == (None, None, True, "confirmed")
-
-
 def test_a_dry_run_gives_no_word(tagger: CommandRunner, known: StoredPhotos) -> None:
     assert "would be rejected" in tagger("reject", "photos/paris.jpg", EIFFEL, "--dry-run").text
     assert tagger("reject", "--all-of-query", "--landmark", EIFFEL, "--dry-run").code == 0
@@ -118,9 +111,8 @@ def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: Store
     assert "fog.jpg" in found(tagger)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, known: StoredPhotos) -> None:
+    for words in (
         [],
         ["photos/paris.jpg"],
         ["photos/paris.jpg", EIFFEL, "--under", "photos"],
@@ -133,15 +125,10 @@ def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: Store
         ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--camera", "Pixel 8"],
         ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--verdict", "corrected"],
         ["--all-of-query", "--taken-after", "yesterday"],
-    ],
-    ids=" ".join,
-)
-def test_what_contradicts_itself_is_wrong_usage(
-    tagger: CommandRunner, known: StoredPhotos, words: list[str]
-) -> None:
-    for command in ("confirm", "reject"):
-        output = tagger(command, *words)
-        assert (output.code, output.out) == (2, b"")
+    ):
+        for command in ("confirm", "reject"):
+            output = tagger(command, *words)
+            assert (output.code, output.out) == (2, b""), words
     assert tagger("verdicts", "list", "--json").json == []
 
 

@@ -64,10 +64,10 @@ def test_other_tokens_are_not_valid(database: Database) -> None:
     assert token_grant(database, TOKEN, TOKEN) == Grant(SETTINGS_TOKEN, Role.ADMIN)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "x" * 65, "a\n", "é", SETTINGS_TOKEN])
-def test_names_that_could_be_mistaken_are_refused(database: Database, name: str) -> None:
-    with pytest.raises(TokenNameInvalid):
-        add_token(database, name)
+def test_names_that_could_be_mistaken_are_refused(database: Database) -> None:
+    for name in ("", "a b", "-a", "a/b", "x" * 65, "a\n", "é", SETTINGS_TOKEN):
+        with pytest.raises(TokenNameInvalid):
+            add_token(database, name)
 
 
 @pytest.mark.postgresql

@@ -76,12 +76,12 @@ def test_workers_cannot_claim_chunks_of_a_local_job(ledger: LedgerBuilder) -> No
     assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None
 
 
-@pytest.mark.parametrize("state", [JobState.WAITING, JobState.PAUSED, JobState.CANCELLED])
-def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder, state: JobState) -> None:
+def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:
     job = ledger.job(5)
-    with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(state=state))
-    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None
+    for state in (JobState.WAITING, JobState.PAUSED, JobState.CANCELLED):
+        with ledger.database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job).values(state=state))
+        assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None, state
 
 
 def test_an_unknown_chunk_or_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
+from support.empty_databases import create_sqlite_database
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import row_counts
@@ -393,18 +395,26 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def sound_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The export of a few tagged photos."""
+    path = tmp_path_factory.mktemp("exported")
+    with closing(open_database(create_sqlite_database(path / "tagger.sqlite"))) as database:
+        folder = TaggedFolder(database, path)
+        for number in range(3):
+            folder.draw(f"{number}.jpg", number, shade=number)
+        folder.tag()
+        return exported(database)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_is_refused_and_imports_nothing(
-    damage: str, database: Database, tmp_path: Path, new_database: Callable[[], Database]
+    damage: str, database: Database, sound_file: bytes
 ) -> None:
-    folder = TaggedFolder(new_database(), tmp_path)
-    for number in range(3):
-        folder.draw(f"{number}.jpg", number, shade=number)
-    folder.tag()
     damage_file, reason = DAMAGE[damage]
     empty = rows(database)
     with pytest.raises(ImportRefused, match=reason):
-        imported(database, damage_file(exported(folder.database)))
+        imported(database, damage_file(sound_file))
     assert rows(database) == empty
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,30 +67,27 @@ def first_weight(weight: float) -> Callable[[Row], None]:
     return change
 
 
-@pytest.mark.parametrize(
-    ("table", "change", "reason"),
-    [
-        ("embeddings", bounds(float("nan"), 1), "not finite"),
-        ("embeddings", bounds(0, float("inf")), "not finite"),
-        ("embeddings", bounds(-3e38, 3e38), "too large to be compared"),
-        ("embeddings", bounds(0, 1e19), "too large to be compared"),
-        ("embeddings", shorten, "its embeddings have another dimension"),
-        ("embeddings", lambda row: row.update(data="AAAAAAAAAAA="), "an embedding has dimensions"),
-        ("embeddings", lambda row: row.update(taught_version=2), "of a later version"),
-        ("classifiers", first_weight(float("-inf")), "not finite"),
-        ("classifiers", shorten, "its classifiers have another dimension"),
-        ("classifiers", lambda row: row.update(version=2), "of a later version"),
-        ("classifiers", lambda row: row.update(landmark_id=1), "a taught tag without"),
-        ("taught_tags", lambda row: row.update(landmark_id=1), "a taught tag without"),
-        ("contents", lambda row: row.update(NOT_CLASSIFIED), "not of the model that classified it"),
-    ],
-)
-def test_damaged_teaching_is_refused(
-    export: bytes, tmp_path: Path, table: str, change: Callable[[Row], None], reason: str
-) -> None:
-    empty = open_database(create_sqlite_database(tmp_path / "tagger.sqlite"))
-    with pytest.raises(ImportRefused, match=reason):
-        import_database(empty, io.BytesIO(with_row(export, table, change)), "the file", dry_run=True)
-    import_database(empty, io.BytesIO(export), "the file")
-    assert list(check_database(empty)) == []
-    empty.close()
+DAMAGE: list[tuple[str, Callable[[Row], None], str]] = [
+    ("embeddings", bounds(float("nan"), 1), "not finite"),
+    ("embeddings", bounds(0, float("inf")), "not finite"),
+    ("embeddings", bounds(-3e38, 3e38), "too large to be compared"),
+    ("embeddings", bounds(0, 1e19), "too large to be compared"),
+    ("embeddings", shorten, "its embeddings have another dimension"),
+    ("embeddings", lambda row: row.update(data="AAAAAAAAAAA="), "an embedding has dimensions"),
+    ("embeddings", lambda row: row.update(taught_version=2), "of a later version"),
+    ("classifiers", first_weight(float("-inf")), "not finite"),
+    ("classifiers", shorten, "its classifiers have another dimension"),
+    ("classifiers", lambda row: row.update(version=2), "of a later version"),
+    ("classifiers", lambda row: row.update(landmark_id=1), "a taught tag without"),
+    ("taught_tags", lambda row: row.update(landmark_id=1), "a taught tag without"),
+    ("contents", lambda row: row.update(NOT_CLASSIFIED), "not of the model that classified it"),
+]
+
+
+def test_damaged_teaching_is_refused(export: bytes, tmp_path: Path) -> None:
+    with closing(open_database(create_sqlite_database(tmp_path / "tagger.sqlite"))) as empty:
+        for table, change, reason in DAMAGE:
+            with pytest.raises(ImportRefused, match=reason):
+                import_database(empty, io.BytesIO(with_row(export, table, change)), "the file", dry_run=True)
+        import_database(empty, io.BytesIO(export), "the file")
+        assert list(check_database(empty)) == []

@@ -66,15 +66,15 @@ def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bu
     assert client.post("/api/jobs", json={"paths": [{"key": key}]}).json()["total"] == 2
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["s3://other-bucket", "s3://{}-beside/x", "gs://{}", "s3://{}/../other", "s3:/", "s3://a@{}", "{}", ""],
-)
-def test_no_job_starts_in_another_bucket(client: TestClient, bucket: Bucket, address: str) -> None:
-    text = address.format(bucket.name)
+def test_no_job_starts_in_another_bucket(client: TestClient, bucket: Bucket) -> None:
+    name = bucket.name
     calls = len(bucket.proxy.calls)
-    assert client.post("/api/jobs", json={"paths": [text]}).status_code in {403, 422}
-    assert client.post("/jobs/new", data={"address": text}).status_code == 403
+    for address in (
+        *("s3://other-bucket", f"s3://{name}-beside/x", f"gs://{name}", f"s3://{name}/../other"),
+        *("s3:/", f"s3://a@{name}", name, ""),
+    ):
+        assert client.post("/api/jobs", json={"paths": [address]}).status_code in {403, 422}, address
+        assert client.post("/jobs/new", data={"address": address}).status_code == 403, address
     assert len(bucket.proxy.calls) == calls
 
 
