@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -99,11 +98,3 @@ def test_the_audit_log_is_listed_page_by_page(tagger: CommandRunner) -> None:
     assert tagger("audit", "--by", who.removeprefix("cli ")).err == "no entry matches\n"
     assert tagger("audit", "--since", "2100-01-01").err == "no entry matches\n"
     assert "tagger_" not in json.dumps(first)
-
-
-def test_an_exported_library_grants_no_access(tagger: CommandRunner, tmp_path: Path) -> None:
-    tagger("token", "add", "phone-of-ada")
-    assert tagger("export", "library.ndjson").code == 0
-    exported = (tmp_path / "library.ndjson").read_text()
-    assert "phone-of-ada" not in exported
-    assert '"audit_log"' not in exported

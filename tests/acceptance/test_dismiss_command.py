@@ -97,16 +97,6 @@ def test_dismissals_are_listed_exported_and_imported(
     assert found(tagger, "--dismissed") == ["dog.jpg"]
 
 
-def test_dismissals_move_with_an_export_of_the_database(
-    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tagger("dismiss", "photos/dog.jpg", "--by", "Ada")
-    assert tagger("export", "all.ndjson").code == 0
-    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
-    assert tagger("import", "all.ndjson").code == 0
-    assert found(tagger, "--dismissed") == ["dog.jpg"]
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -7,18 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
-from support.commands import Terminal, draw_many
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
 from tagger.library.catalog.registered_models import add_model
-
-PHOTOS = 120
 
 
 @pytest.fixture
@@ -110,36 +104,3 @@ def test_a_packed_file_that_was_cut_off_is_refused(
     (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
     assert tagger("import", "no end.gz").code == 1
     assert tagger("import", "all.gz").code == 0
-
-
-@pytest.mark.slow
-def test_an_export_beside_a_worker_is_complete_and_its_job_continues_elsewhere(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
-    old = Terminal(
-        tmp_path / "old",
-        {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"},
-    )
-    old.inject(slow_pass_s="0.1")
-    draw_many(old.folder / "photos", PHOTOS)
-    with old.workers(1):
-        job = int(old.run("enqueue", "photos").stdout)
-        old.wait_until(lambda: old.progress(job).done > 0)
-        old.run("export", "library.ndjson.gz")
-        old.wait_until(lambda: old.progress(job).is_over)
-    # Two ledgers need two databases of a Redis.
-    new = Terminal(tmp_path / "new", {"TAGGER_REDIS_URL": redis_server.url.replace("/0", "/1")})
-    new.run("import", old.folder / "library.ndjson.gz", "--new-ledger")
-    begun = new.progress(job)
-    assert 0 < begun.done <= PHOTOS
-    assert begun.running == 0
-    assert new.json("db", "check")["ok"]
-    assert begun.state == JobState.PAUSED
-    new.run("model", "add", new.environment["TAGGER_MODEL"])
-    new.run("resume", str(job))
-    new.process_job(job)
-    ended = new.progress(job)
-    assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5)
-    with new.database() as database:
-        assert list(job_violations(database, job)) == []
-        assert list(library_violations(database)) == []

@@ -157,15 +157,6 @@ def test_query_finds_photos_by_where_their_position_comes_from(
     assert "'gps' is no source of positions" in " ".join(tagger("query", "--position", "gps").err.split())
 
 
-def test_photos_have_their_position(tagger: CommandRunner, library: PositionLibrary) -> None:
-    assert tagger("query", "--json").json[0]["position"] is None
-    tagger("locate")
-    (photo,) = tagger("query", "--json").json
-    position = {name: photo["position"][name] for name in ("latitude", "longitude", "error_m", "source")}
-    assert position == {"latitude": 48.8584, "longitude": 2.2945, "error_m": 300.0, "source": "landmark"}
-    assert library.found()
-
-
 def test_every_format_has_positions_of_each_source(tagger: CommandRunner, library: PositionLibrary) -> None:
     tagger("locate")
     features = tagger("query", "--position", "any", "--format", "geojson").json["features"]
@@ -185,17 +176,6 @@ def test_every_format_has_positions_of_each_source(tagger: CommandRunner, librar
         position = document["position"]
         assert values == {name: str(position[name]) for name in values}
         assert values.keys() == position.keys() - {"region"}
-
-
-def test_near_finds_photos_by_estimated_positions(tagger: CommandRunner, library: PositionLibrary) -> None:
-    tagger("locate")
-    near = ("--near", "48.7,2.2", "--radius-km", 15, "--format", "paths")
-    assert [Path(path).name for path in tagger("query", *near).text.split()] == ["0.jpg", "1.jpg"]
-    assert [Path(path).name for path in tagger("query", *near, "--position", "camera").text.split()] == [
-        "0.jpg"
-    ]
-    unknown = tagger("query", "--country", "france", "--unknown", "--format", "paths").text.split()
-    assert [Path(path).name for path in unknown] == ["0.jpg", "1.jpg"]
 
 
 def test_show_says_what_a_position_follows_from(tagger: CommandRunner, library: PositionLibrary) -> None:

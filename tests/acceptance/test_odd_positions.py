@@ -110,24 +110,6 @@ def test_the_position_of_the_desk_is_not_that_of_the_photo(folder: Path, locate:
     assert locate()["edited.jpg"] == ("neighbour", 48.858, 2.294)
 
 
-def test_cameras_of_two_people_in_one_folder_are_kept_apart(folder: Path, locate: Locate) -> None:
-    """Each camera names its model; one was in Paris, the other in Rome."""
-    for model, gps in (("EOS 5D", PARIS), ("D750", (41.89, 12.49))):
-        draw_shot(folder / f"{model} 1.jpg", 0, gps=gps, model=model)
-        draw_shot(folder / f"{model} 2.jpg", 5, model=model)
-    located = locate()
-    assert located["EOS 5D 2.jpg"] == ("neighbour", 48.858, 2.294)
-    assert located["D750 2.jpg"] == ("neighbour", 41.89, 12.49)
-
-
-def test_photos_around_midnight_are_near_each_other(folder: Path, locate: Locate) -> None:
-    evening = datetime(2024, 12, 31, 23, 58)  # noqa: DTZ001 - the camera's local time
-    draw_shot(folder / "old.jpg", 0, gps=PARIS, noon=evening, offset="+01:00")
-    draw_shot(folder / "new.jpg", 5, noon=evening, offset="+01:00")
-    draw_shot(folder / "later.jpg", 10, gps=NEAR_PARIS, noon=evening, offset="+01:00")
-    assert locate()["new.jpg"][0] == "neighbour"
-
-
 def test_the_hour_that_summer_time_repeats_is_told_apart(folder: Path, locate: Locate) -> None:
     """On 27 October 2024, 02:30 was twice; the second time was an hour later, in another place."""
     night = datetime(2024, 10, 27, 2, 30)  # noqa: DTZ001 - the camera's local time
@@ -155,37 +137,3 @@ def test_a_track_locates_in_utc_whatever_zone_a_photo_states(
     located = locate("--gpx", track)
     assert sources(located) == {"utc.jpg": "track", "york.jpg": "track"}
     assert located["utc.jpg"] == located["york.jpg"]
-
-
-def test_a_loop_is_where_the_walker_was_at_the_time(folder: Path, locate: Locate, tmp_path: Path) -> None:
-    out = walk(60, step_s=30)
-    back = [(3540 - at, latitude, longitude) for at, latitude, longitude in reversed(out)]
-    track = write_gpx(tmp_path / "loop.gpx", [*out, *back])
-    morning = datetime(2019, 5, 3, 8)  # noqa: DTZ001 - the camera's local time
-    for name, minutes in (("start", 0.5), ("turn", 29.5), ("end", 58.5)):
-        draw_shot(folder / f"{name}.jpg", minutes, noon=morning, offset="+00:00")
-    located = locate("--gpx", track)
-    assert located["start.jpg"] == located["end.jpg"] == ("track", 48.0, 2.0)
-    assert located["turn.jpg"] == ("track", 48.006, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ('<gpx version="1.1"><trk><trkseg><trkpt lat="1" lon="2"/></trkseg></trk></gpx>', "time"),
-        ('<gpx version="1.1"><trk><trkseg><trkpt lat="1" lon="2"><time>2019', "hike.gpx"),
-        ("GIF89a", "hike.gpx"),
-    ],
-    ids=["no times", "cut off", "no XML"],
-)
-def test_a_broken_track_is_refused_in_one_line(
-    tagger: CommandRunner, locate: Locate, folder: Path, tmp_path: Path, text: str, reason: str
-) -> None:
-    draw_shot(folder / "a.jpg", 0, gps=PARIS)
-    assert sources(locate()) == {"a.jpg": "camera"}
-    (tmp_path / "hike.gpx").write_text(text)
-    output = tagger("locate", "--gpx", tmp_path / "hike.gpx")
-    assert output.code == 1
-    assert reason in output.err
-    assert "Traceback" not in output.err
-    assert tagger("track", "list", "--json").json == []

@@ -61,25 +61,6 @@ def test_a_retry_without_redis_is_recorded_and_warns(
     )
 
 
-def test_a_retry_of_a_job_keeps_its_inference_options(
-    tagger_with_redis: CommandRunner,
-    tmp_path: Path,
-    sqlite_database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _with_failures(tagger_with_redis, tmp_path, "--top-k", "2", "--threshold", "0.3")
-    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
-    tagger_with_redis("retry", "1")
-    tagger_with_redis("retry")
-    with sqlite_database.read() as connection:
-        made = connection.execute(
-            select(jobs.c.model_id, jobs.c.top_k, jobs.c.threshold).order_by(jobs.c.id)
-        ).all()
-    assert made[1] == made[0] == (1, 2, 0.3)
-    assert made[2] == (2, 5, 0.5)
-
-
 def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
     _with_failures(tagger_with_redis, tmp_path)
     assert len(tagger_with_redis("failures", "--kind", "empty", "--json").json) == 1

@@ -101,14 +101,6 @@ def test_any_query_is_shared_and_named_by_what_visitors_may_read(
         assert text in tagger("audit", "--json").json["entries"][0]["details"]["photos"]
 
 
-def test_an_exported_library_shares_nothing(
-    tagger: CommandRunner, library: StoredPhotos, tmp_path: Path
-) -> None:
-    tagger("share", "add", "--selection", "photos/paris.jpg", "--name", "for-ada")
-    assert tagger("export", "library.ndjson").code == 0
-    assert "for-ada" not in (tmp_path / "library.ndjson").read_text()
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -152,37 +152,6 @@ def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal
     assert terminal.json("tag", "photos")["skipped"] == 1
 
 
-@pytest.mark.slow
-def test_a_reader_that_has_seen_enough_does_not_stop_the_tagging(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 150)
-    command = f"{Path(sys.executable).parent / 'tagger'} tag photos | head -n 1"
-    shown = subprocess.run(
-        ["bash", "-c", command],
-        cwd=terminal.folder,
-        env=terminal.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert len(shown.stdout.splitlines()) == 1
-    assert "job 1 finished: 150 photos" in shown.stderr
-
-
-def test_a_copy_gets_the_first_ones_result_and_a_moved_photo_keeps_its_tags(terminal: Terminal) -> None:
-    folder = terminal.folder / "photos"
-    draw(folder / "a.jpg", 0)
-    (folder / "copy of a.jpg").write_bytes((folder / "a.jpg").read_bytes())
-    first = terminal.json("tag", "photos")
-    assert (first["tagged"], first["failed"]) == (2, 0)
-    (folder / "moved").mkdir()
-    (folder / "a.jpg").rename(folder / "moved" / "a.jpg")
-    terminal.run("tag", "photos")
-    shown = terminal.json("show", "photos/moved/a.jpg")
-    assert shown["tags"][0]["landmark"] == "eiffel-tower"
-    paths = [Path(each["path"]).name for each in terminal.json("query", "--landmark", "Eiffel Tower")]
-    assert sorted(paths) == ["a.jpg", "copy of a.jpg"]
-
-
 def test_an_unmounted_root_is_refused_and_marks_nothing_as_gone(terminal: Terminal) -> None:
     folder = terminal.folder / "photos"
     draw_many(folder, 3)
@@ -290,23 +259,6 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 161
 
 
-@pytest.mark.slow
-def test_a_killed_tag_is_cancelled_by_the_next_command_and_continues(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 160)
-    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
-    terminal.inject(slow_pass_s="0.05")
-    process = terminal.start("tag", "photos")
-    terminal.wait_until(lambda: "photos/" in terminal.log.read_text())
-    process.kill()
-    process.wait(60)
-    job = terminal.json("status", "1")
-    assert job["state"] == "cancelled"
-    assert "run the same command again" in job["note"]
-    rest = terminal.json("tag", "photos")
-    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 160
-    assert rest["skipped"] >= job["tagged"] + job["unknown"] > 0
-
-
 def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 6)
     draw(terminal.folder / "photos" / "private" / "a.jpg", 1)
@@ -317,34 +269,6 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> Non
     assert len(terminal.json("query", "--any-rank")) == 6
     assert terminal.json("forget", "photos")["forgotten"] == 6
     assert terminal.json("query", "--any-rank") == []
-
-
-@pytest.mark.slow
-def test_quick_commands_do_not_wait_for_torch_or_celery(terminal: Terminal) -> None:
-    """They would take seconds to start."""
-    script = (
-        "import sys; from tagger.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'torchvision', 'celery', 'kombu') if name in sys.modules], file=sys.stderr)"
-    )
-    for words in (
-        ["--help"],
-        ["query", "--json"],
-        ["status"],
-        ["failures"],
-        ["landmarks"],
-        ["model", "list"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", script, *words],
-            cwd=terminal.folder,
-            env=terminal.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stderr.splitlines()[-1] == "[]", (words, done.stderr)
 
 
 @pytest.mark.slow

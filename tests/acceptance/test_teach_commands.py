@@ -320,57 +320,6 @@ def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Libra
     assert tagger("suggestions", "--format", "nothing").code == 2
 
 
-def test_a_removed_landmark_takes_its_tags_along(
-    tagger: CommandRunner, library: Library, tmp_path: Path
-) -> None:
-    copies = shutil.copytree(library.photos / "church", tmp_path / "copies")
-    tagger("tag", copies)
-    tagger("teach", "Our church", *library.church(0, 1, 2), "--not", library.bridge)
-    assert tagger("metadata", "write", copies, "--to", "sidecar").code == 0
-    assert len(list(copies.glob("*.xmp"))) == PHOTOS
-    refused = tagger("landmark", "remove", "our-church")
-    assert (refused.code, "4 verdicts, which would be lost" in refused.err) == (1, True)
-    tagger("landmark", "remove", "our-church", "--with-verdicts", "--dry-run")
-    assert len(found(tagger, "our-church")) == 2 * PHOTOS
-    removed = tagger("landmark", "remove", "our-church", "--with-verdicts", "--json").json
-    assert (removed["confirmed"], removed["rejected"]) == (3, 1)
-    assert removed["taught_tags"] >= PHOTOS
-    assert tagger("query", "--format", "paths").text == tagger("suggestions").text == ""
-    assert tagger("verdicts", "list", "--json").json == []
-    assert "0 photos would be compared" in tagger("backfill", "taught", "--dry-run").err
-    tagger("metadata", "write", copies, "--to", "sidecar")
-    assert not list(copies.glob("*.xmp"))
-    assert tagger("db", "check").code == 0
-    again = tagger("teach", "Our church", *library.church(0), "--json").json
-    assert (again["landmark"], again["examples"], again["rejected"]) == ("our-church", 1, 0)
-
-
-def test_a_merged_landmark_is_found_as_the_one_that_remains(tagger: CommandRunner, library: Library) -> None:
-    tagger("teach", "Our church", *library.church(0, 1, 2))
-    tagger("teach", "Old bridge", library.bridge, "--not", *library.church(1))
-    merged = tagger("landmark", "merge", "our-church", "--into", "old-bridge", "--json")
-    assert "Old bridge is now learned from 3 photos and 1 rejected one" in merged.err
-    assert (merged.json["verdicts"], merged.json["replaced"]) == (3, 1)
-    assert {"bridge.jpg", "0.jpg", "2.jpg"} <= set(found(tagger, "our church"))
-    assert "1.jpg" not in found(tagger, "old-bridge"), "the newer verdict stays"
-    back = tagger("landmark", "merge", "old-bridge", "--into", "our-church")
-    assert (back.code, "both old-bridge" in back.err) == (1, True)
-    assert tagger("teach", "our-church", *library.church(3), "--json").json["landmark"] == "old-bridge"
-    assert tagger("db", "check").code == 0
-
-
-def test_tags_go_when_a_merge_makes_the_landmark_one_of_the_model(
-    tagger: CommandRunner, library: Library
-) -> None:
-    # One of the model is learned from three photos that it missed.
-    tagger("teach", "Our church", *library.church(0, 1))
-    merged = tagger("landmark", "merge", "nameless-hill", "--into", "our-church")
-    assert merged.code == 0
-    assert found(tagger, "our-church") == ["0.jpg", "1.jpg"]
-    tagger("confirm", *library.church(2), "our-church")
-    assert len(found(tagger, "nameless hill")) == PHOTOS
-
-
 def test_imported_verdicts_teach(
     tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,13 +277,6 @@ def test_either_file_removes_the_photo_from_the_database(folder: PairFolder) -> 
     assert folder.count(photos) == 1
 
 
-def test_photos_of_a_burst_are_photos_of_their_own(folder: PairFolder) -> None:
-    for number in range(3):
-        folder.draw(f"burst_{number}.jpg", 0, shade=number)
-    assert len(folder.tag()) == len(folder.found()) == 3
-    assert len({folder.photo(f"burst_{number}.jpg").content_id for number in range(3)}) == 3
-
-
 def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
     folder.draw("IMG_1.JPG")
     for name in ("IMG_1.MOV", "IMG_2.mov"):

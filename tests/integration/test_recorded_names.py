@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from support.page_server import TOKEN
-from support.threads import in_threads
 
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.tables import access_names, access_tokens, users
+from tagger.database.tables import access_tokens, users
 from tagger.people import identities
 from tagger.people.grants import Role
 from tagger.people.identities import Identity, IdentityUnknown, sign_in_identity, withdraw_role
@@ -102,14 +101,6 @@ def test_somebody_new_at_the_proxy_is_not_the_one_who_was_removed(database: Data
     assert second is not None
     assert (first.name, second.name) == ("ada", "ada#2")
     assert entries(database, AuditAction.USER_ADD)[1].actor == "web ada#2"
-
-
-@pytest.mark.postgresql
-def test_a_first_visit_in_several_requests_takes_one_number(database: Database) -> None:
-    in_threads([lambda: proxied_grant(database, "ada", Role.VIEWER)] * 6)
-    with database.read() as connection:
-        assert connection.execute(select(access_names.c.name, access_names.c.given)).all() == [("ada", 1)]
-    assert person(database).recorded_name == "ada"
 
 
 def test_a_full_name_is_one_person_for_ever(database: Database) -> None:

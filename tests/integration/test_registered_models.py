@@ -1,7 +1,5 @@
 """Registering models, putting them in use, and missing or changed files; on both databases."""
 
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from datetime import UTC, datetime
@@ -230,12 +228,3 @@ def test_a_shipped_model_without_a_file_is_missing(database: Database, shipped: 
         connection.execute(update(models).values(file=None))
     with pytest.raises(ModelFileNotFound):
         verify_model(model_by_id(database, model.id))
-
-
-@pytest.mark.slow
-def test_the_catalog_does_not_import_torch(tmp_path: Path) -> None:
-    program = (
-        "import sys, tagger.library.catalog.registered_models, tagger.library.query, tagger.transfer.integrity.database_check; "
-        "sys.exit(bool({'torch', 'celery'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -107,14 +107,6 @@ def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None
     assert folder.stored_paths(gone=True) == set()
 
 
-def test_moved_file_is_gone_and_new(folder: Folder) -> None:
-    path = folder.file("b.jpg")
-    folder.file("z.jpg")
-    folder.scan()
-    path.rename(folder.path / "c.jpg")
-    assert folder.counts() == (2, 1, 0, 1)
-
-
 NAMES = (
     "a b/x.jpg",
     "a/x.jpg",

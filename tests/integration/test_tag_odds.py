@@ -15,7 +15,6 @@ from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
     effective_tags,
-    ledgers,
     photos,
     tags,
     taught_tags,
@@ -316,8 +315,3 @@ def test_updates_after_each_change_give_what_a_whole_update_gives(library: Libra
     library.locate(position_odds=False)
     library.locate(position_odds=True)
     assert (library.state(), library.found()) == step_by_step
-
-
-def test_a_new_database_weighs_positions(database: Database) -> None:
-    with database.read() as connection:
-        assert connection.scalar(select(ledgers.c.position_odds)) is True

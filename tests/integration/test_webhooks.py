@@ -139,14 +139,6 @@ def test_a_cancelled_job_is_reported(database: Database, receiver: WebhookReceiv
     assert [each.document["data"]["state"] for each in receiver.received] == ["cancelled"]
 
 
-def test_nothing_is_recorded_without_a_receiver(database_url: str) -> None:
-    opened = open_database(database_url)
-    ledger = LedgerBuilder(opened)
-    finish(ledger, ledger.job(4), failed=4)
-    assert recorded(opened) == []
-    opened.close()
-
-
 def test_each_receiver_gets_its_events_signed_with_its_secret(database_url: str) -> None:
     failures = {Event.JOB_FAILURES}
     with (
@@ -265,13 +257,6 @@ def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     assert retry_messages(database, ["default"]) == 1
     assert send_due(database, target(receiver)) == 1
     assert list(undelivered_messages(database)) == []
-
-
-def test_a_receiver_that_is_gone_gets_no_more(database: Database, receiver: WebhookReceiver) -> None:
-    receiver.behaviour = Behaviour(status=410)
-    record(database, 1)
-    send_due(database, target(receiver))
-    assert counts_of(database).given_up == 1
 
 
 def test_a_redirect_is_not_followed(database: Database, receiver: WebhookReceiver) -> None:

@@ -85,17 +85,6 @@ def test_a_relative_folder_is_refused_at_the_start(monkeypatch: pytest.MonkeyPat
         load_settings()
 
 
-@pytest.mark.parametrize("allowed_target", ["none", "sidecar", "embed"])
-def test_the_allowed_target_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, allowed_target: str
-) -> None:
-    monkeypatch.setenv("TAGGER_WEB_WRITE", allowed_target)
-    assert load_settings().web_write == allowed_target
-    monkeypatch.setenv("TAGGER_WEB_WRITE", "everything")
-    with pytest.raises(SettingsInvalid, match="TAGGER_WEB_WRITE"):
-        load_settings()
-
-
 # ---------- folders ----------
 
 

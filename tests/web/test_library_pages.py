@@ -13,20 +13,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from rig.large_library import ROOT, make_library
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, insert
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import LOCAL_URL
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
-from tagger.database.tables import landmarks, photos
+from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.query import facets
 from tagger.library.query.covers import find_covers
 from tagger.settings import Settings
-from tagger.web import cached_value, query_counts, state
+from tagger.web import cached_value, state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.access import AccessPolicy
@@ -119,26 +119,6 @@ def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
     library.verdict("digest of named.jpg", GATE, "confirmed")
     covers = find_covers(library.database)
     assert {slug: cover.photo_id for slug, cover in covers.items()} == {EIFFEL: 3, GATE: 4}
-
-
-def test_search_folds_accents_and_case_and_knows_cities_and_countries(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    for n, slug in enumerate((EIFFEL, GATE, VERSAILLES)):
-        library.photo(f"{n}.jpg", (slug, 0.9, True))
-    for typed, found in (
-        ("eiffel", ["Eiffel Tower"]),
-        ("CHATEAU", ["Château de Versailles"]),
-        ("chât vers", ["Château de Versailles"]),
-        ("berlin", ["Brandenburg Gate"]),
-        ("germany", ["Brandenburg Gate"]),
-        ("france", ["Château de Versailles", "Eiffel Tower"]),
-        ("eiffel-tower", ["Eiffel Tower"]),
-        ("nothing of the kind", []),
-    ):
-        page = client.get("/search", params={"q": typed}).text
-        assert sorted(covers_of(page)) == found
-        assert found or "No results for" in page
 
 
 def test_results_of_a_search_are_under_headings_and_the_box_has_what_was_typed(
@@ -463,24 +443,6 @@ def test_without_the_last_landmark_or_country_all_classified_photos_are_left(
         assert parse_qs(urlsplit(is_same).query) == parse_qs(rest)
 
 
-def test_the_panel_counts_landmarks_of_all_classified_photos_once(
-    client: TestClient, library: LibraryPhotos, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(query_counts, "COST_FACTOR", 1e9)
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    statements: list[str] = []
-
-    @event.listens_for(web_database._engine, "before_cursor_execute")
-    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    client.get("/photos/filter?any_rank=1")
-    assert any("matches AS" in each for each in statements)
-    statements.clear()
-    assert choices_of(client.get("/photos/filter?any_rank=1").text, "landmark") == {"Eiffel Tower": "1"}
-    assert not any("matches AS" in each for each in statements)
-
-
 @pytest.mark.usefixtures("counted")
 def test_photos_leads_to_those_that_are_not_classified(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
@@ -654,17 +616,6 @@ def checked(panel: str, option: str) -> list[str]:
     return [unescape(value) for name, value in inputs if name == option]
 
 
-def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    page = client.get("/photos?near=48.86,2.29&radius_km=5&box=48,2,49,3").text
-    circle, box = (
-        address_of(page, f"Remove filter {text}")
-        for text in ("within 5 km of 48.86, 2.29", "area of 74 by 111 km around 48.5, 2.5")
-    )
-    assert (circle, box) == ("/photos?box=48%2C2%2C49%2C3", "/photos?near=48.86%2C2.29&radius_km=5")
-    assert page.count("Remove filter") == 2
-
-
 def test_a_date_is_a_chip_in_words(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for typed, text in (
@@ -743,14 +694,6 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
                 assert f'value="{query.partition("=")[2].replace("+", " ")}"' in panel.text
 
 
-def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, library: LibraryPhotos) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    library.photo("b.jpg", (EIFFEL, 0.2, False))
-    assert tiles_of(client.get("/unknown").text) == [2]
-    library.verdict("digest of b.jpg", GATE, "confirmed")
-    assert "No unknown photos" in client.get("/unknown").text
-
-
 def test_photos_of_which_none_is_classified_are_not_said_to_have_landmarks(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -800,19 +743,6 @@ def test_a_part_of_the_map_shows_the_same_dots_more_closely(
 
 
 # ---------- hostile ----------
-
-
-def test_names_are_text_wherever_they_come_from(client: TestClient, library: LibraryPhotos) -> None:
-    library.photo(HOSTILE, (EIFFEL, 0.9, True))
-    library.photo(b"odd-\xff" + HOSTILE.encode(), (EIFFEL, 0.1, False))
-    with library.database.write() as connection:
-        names = {"name": HOSTILE, "country": HOSTILE, "city": HOSTILE}
-        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(names))
-    for path in (*VIEWS, "/search?q=onerror"):
-        page = client.get(path)
-        assert page.status_code == 200
-        assert "<img src=x" not in page.text, path
-        assert "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;amp;{{7*7}}" in page.text, path
 
 
 def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:
@@ -971,20 +901,6 @@ def test_a_value_that_was_closed_before_its_turn_is_not_refreshed() -> None:
         waiting.close(0.0)
     waiting.close(30.0)
     assert not waiting.has_value
-
-
-def test_requests_wait_for_a_slow_first_value_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    may_end, waits_s = threading.Event(), list[float]()
-    cached = CachedValue(lambda: may_end.wait(30), 1000.0)
-    assert cached.get(0.1) is None
-    monkeypatch.setattr(cached._thread, "join", waits_s.append)
-    assert cached.get(0.1) is None
-    assert cached.get(1.1) is None
-    assert cached.get(1.0) is None
-    assert waits_s == [0.0, 1.0, 0.0]
-    monkeypatch.undo()
-    may_end.set()
-    assert cached.get(30.0) is True
 
 
 def test_old_counts_are_shown_while_new_ones_are_computed() -> None:

@@ -94,16 +94,6 @@ def test_somebody_new_gets_the_role_of_the_settings(
     assert CLIENT_SECRET not in caplog.text + page.text
 
 
-def test_the_name_at_the_provider_may_change_and_the_person_stays(
-    visit: Visit, web_database: Database, provider: OidcProvider
-) -> None:
-    visitor = visit(web_user_role="editor")
-    visitor.sign_in()
-    provider.person = {"sub": ADA["sub"], "preferred_username": "lovelace"}
-    assert visitor.sign_in().status_code == 200
-    assert [(user.name, user.role) for user in list_users(web_database)] == [("ada", Role.EDITOR)]
-
-
 def test_nobody_has_access_by_default_until_an_admin_links_them(
     visit: Visit, web_database: Database, provider: OidcProvider
 ) -> None:

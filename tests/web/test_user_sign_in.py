@@ -13,12 +13,11 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.people import passwords
 from tagger.people.grants import Role
-from tagger.people.users import add_user, remove_user, set_role
+from tagger.people.users import add_user
 from tagger.web.http import auth
 
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD = "correct horse battery"
-SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
 ClientOf = Callable[..., TestClient]
 
 
@@ -117,31 +116,6 @@ def test_a_session_is_new_at_each_sign_in_and_the_former_one_ends(
         attacker.cookies.set(name, session)
         valid.append(status(attacker) == 200)
     assert valid == [False, False, True]
-
-
-@pytest.mark.parametrize(("role", "allowed"), [(Role.VIEWER, 403), (Role.EDITOR, 201), (Role.ADMIN, 201)])
-def test_a_role_decides_and_the_name_is_recorded(
-    client_with_token: TestClient, web_database: Database, role: Role, allowed: int
-) -> None:
-    add_user(web_database, "ada", role, PASSWORD)
-    sign_in(client_with_token)
-    assert client_with_token.get("/api/landmarks").status_code == 200
-    assert client_with_token.post("/api/schedules", json=SCHEDULE, headers=ORIGIN).status_code == allowed
-    added = list_entries(web_database, AuditFilter((AuditAction.SCHEDULE_ADD,)), 10)
-    assert [entry.actor for entry in added] == ([] if role is Role.VIEWER else ["web ada"])
-
-
-def test_a_changed_role_or_a_removal_holds_at_once(
-    client_with_token: TestClient, web_database: Database
-) -> None:
-    add_user(web_database, "ada", Role.ADMIN, PASSWORD)
-    sign_in(client_with_token)
-    set_role(web_database, "ada", Role.VIEWER)
-    assert status(client_with_token) == 401
-    sign_in(client_with_token)
-    assert client_with_token.post("/api/schedules", json=SCHEDULE, headers=ORIGIN).status_code == 403
-    remove_user(web_database, "ada")
-    assert status(client_with_token) == 401
 
 
 def test_a_person_cannot_fill_the_audit_log_by_signing_in(
