@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image
 from rig.drawing import save_photos
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
@@ -23,7 +22,7 @@ from support.commands import draw_many
 from support.teaching import draw_place, teachable_artifact
 
 import bench
-from bench.compare.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
+from bench.compare.photo_sets import BATCH, folder_set
 from bench.compare.programs import cache_backend_selection
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
 from bench.metadata import round_trip
@@ -39,7 +38,6 @@ from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
 from tagger.metadata.files.replacement import PreparedFile
 from tagger.model.background import BackgroundStatistics
-from tagger.photos.containers import digest_photo
 
 BENCH = Path(bench.__file__).parent
 PACKAGES = sorted(path.parent.name for path in BENCH.glob("*/__main__.py"))
@@ -130,16 +128,6 @@ def _collection(embeddings: npt.NDArray[np.float32], landmark: list[int]) -> Col
     )
 
 
-def test_cropped_copies_have_different_image_data(tmp_path: Path) -> None:
-    originals = save_photos(tmp_path / "originals", 2, (320, 240))
-    (tmp_path / "copies").mkdir()
-    _copy_cropped(originals, 16, tmp_path / "copies")
-    copies = sorted((tmp_path / "copies").iterdir())
-    assert len({digest_photo(copy.read_bytes()) for copy in copies}) == len(copies) == 16
-    with Image.open(copies[-1]) as last:
-        assert last.size == (320 - 7 * COPY_STEP_PX, 240 - 7 * COPY_STEP_PX)
-
-
 def test_a_selection_of_files_is_evenly_spread() -> None:
     files = [Path(f"{number:02}.jpg") for number in range(32)]
     assert evenly_spread(files, 16) == files[::2]
@@ -192,18 +180,6 @@ living.communicate(b"\\n"), detached.communicate(b"\\n")
         process.communicate(b"\n")
     assert peak.value > 5
     assert cpu_seconds(process.pid) == 0
-
-
-@pytest.mark.slow
-def test_mixed_photos_are_of_three_sizes_and_all_different(tmp_path: Path) -> None:
-    originals = save_photos(tmp_path / "originals", 1, (800, 700))
-    (tmp_path / "mix").mkdir()
-    _make_mix(originals, 6, tmp_path / "mix")
-    made = sorted((tmp_path / "mix").iterdir())
-    assert len({digest_photo(photo.read_bytes()) for photo in made}) == 6
-    for photo, size in zip(made, 2 * MIX_SIZES, strict=True):
-        with Image.open(photo) as opened:
-            assert opened.size == size
 
 
 def test_the_set_of_a_folder_has_whole_batches(tmp_path: Path) -> None:
