@@ -39,6 +39,8 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
     terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
     # Finding the fastest batch size of the model takes longer than a page's commands.
     terminal.environment["TAGGER_BATCH_SIZE"] = "4"
+    # Photos are shown in the order of the folder only if no reader overtakes another.
+    terminal.environment["TAGGER_THREADS"] = "1"
     # People's own photos are not write-protected, whatever those of the tests are.
     shutil.copytree(test_data / "originals", terminal.folder / "Pictures", copy_function=shutil.copyfile)
     yield terminal
