@@ -30,6 +30,7 @@ from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depth
 from worker.celery_config import QUEUES, TICK_QUEUE, TRANSPORT_OPTIONS, VISIBILITY_TIMEOUT_S
 from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
 from worker.messages import ChunkMessage
+from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
 from worker.tasks import tag_chunk
 

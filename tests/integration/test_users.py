@@ -15,10 +15,16 @@ from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.people import passwords
 from tagger.people.grants import Grant, Role
-from tagger.people.passwords import MAX_LENGTH, PasswordRefused, generate_password, is_right
-from tagger.people.proxied_users import proxied_grant
+from tagger.people.passwords import (
+    MAX_LENGTH,
+    AttemptLimit,
+    AttemptsUsedUp,
+    PasswordRefused,
+    generate_password,
+    is_right,
+)
 from tagger.people.sessions import Origin, record_use, session_grant, start_session
-from tagger.people.sign_in import sign_in_user
+from tagger.people.sign_in import proxied_grant, sign_in_user
 from tagger.people.tokens import TokenNameTaken, add_token
 from tagger.people.users import (
     UserExists,

@@ -23,8 +23,9 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, metadata, views
-from tagger.database.tables.photo_tables import contents
+from tagger.database.enums import PositionSource
+from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, listed, metadata, views
+from tagger.database.tables.photo_tables import contents, photos
 
 models = Table(
     "models",
