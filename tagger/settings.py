@@ -199,7 +199,9 @@ class Settings(BaseModel):
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Annotated[
         Literal["viewer", "editor", "none"] | None, BeforeValidator(lambda value: value or "none")
-    ] = None
+    ] = Field(
+        None, validate_default=False
+    )  # None in the environment is `none`, and without a value it is not
     """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""

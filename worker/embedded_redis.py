@@ -4,9 +4,11 @@ The first process that needs it starts it, under a lock, and the others connect.
 has been idle for long. Its append-only file preserves messages over restarts.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -24,6 +26,9 @@ from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import SOCKET_NAME, embedded_url, require_safe_folders, short_folder, socket_path
 from worker.redis_sockets import socket_client
 
+SERVER_LOCK = "server.lock"
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
 START_TIMEOUT_S = 20.0
 LEAST_BYTES = 2**16
 """If the disk has less space and the server does not start, the lack of space is the cause."""
@@ -56,8 +61,20 @@ def start_embedded(data_folder: Path) -> str:
 
 
 def watch(socket: Path, folder: Path) -> None:
-    """Run the server until no client has been connected for IDLE_END_S. The watcher process does only this."""
-    server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL)
+    """Run the server until no client has been connected for IDLE_END_S. The watcher process does only this.
+
+    The server holds a lock on its folder while it lives: it may outlive a watcher that is killed, and two servers would write
+    the same files.
+    """
+    lock = os.open(folder / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another server holds {folder / SERVER_LOCK}")
+    server = subprocess.Popen(
+        _command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock], preexec_fn=_end_with_parent
+    )
+    os.close(lock)
     last_used = time.monotonic()
     while not _has_ended(server):
         if _is_used(socket):
@@ -65,6 +82,12 @@ def watch(socket: Path, folder: Path) -> None:
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
+
+
+def _end_with_parent() -> None:
+    """Let Linux end the server, in order, when its watcher is killed. Elsewhere it goes on, and the next start uses it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _has_ended(server: subprocess.Popen[bytes]) -> bool:

@@ -1,6 +1,7 @@
 """People whom a reverse proxy signs in: its header is believed from trusted addresses, and from no others."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -10,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, served
 
+from tagger.cli.commands.serve import access_policy
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
@@ -189,6 +191,9 @@ def test_settings_that_would_open_the_page_are_refused(
 def test_the_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAGGER_WEB_TRUSTED_PROXIES", json.dumps([PROXY]))
     monkeypatch.setenv("TAGGER_WEB_USER_HEADER", HEADER)
-    monkeypatch.setenv("TAGGER_WEB_USER_ROLE", "none")
-    settings = load_settings()
-    assert (settings.web_user_header, settings.web_user_role) == (HEADER, "none")
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        by_default = access_policy(listener, load_settings())
+        monkeypatch.setenv("TAGGER_WEB_USER_ROLE", "none")
+        refusing = access_policy(listener, load_settings())
+    assert (by_default.user_header, by_default.new_user_role) == (HEADER, Role.VIEWER)
+    assert refusing.new_user_role is None

@@ -117,6 +117,24 @@ def test_a_server_that_ends_at_once_is_not_waited_for(
         start_embedded(data_folder)
 
 
+@pytest.mark.parametrize("data_folder", ["short"], indirect=True)
+def test_a_server_ends_with_its_watcher_and_never_runs_beside_another(data_folder: Path) -> None:
+    with Broker(start_embedded(data_folder), embedded=True).client() as client:
+        server = Process(client.info()["process_id"])
+    folder = data_folder / "redis"
+    second = subprocess.run(
+        [sys.executable, "-P", "-m", "worker.embedded_redis", data_folder / "other", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "another server holds" in second.stderr
+    server.parent().kill()
+    server.wait(60)
+    start_embedded(data_folder)
+
+
 @pytest.mark.parametrize("use", [start_embedded, embedded_url])
 def test_a_data_folder_that_every_user_can_change_is_refused(
     data_folder: Path, use: Callable[[Path], str]
