@@ -72,7 +72,10 @@ def watch(socket: Path, folder: Path) -> None:
     except BlockingIOError:
         sys.exit(f"another server holds {folder / SERVER_LOCK}")
     server = subprocess.Popen(
-        _command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock], preexec_fn=_end_with_parent
+        _command(socket, folder),
+        stdin=subprocess.DEVNULL,
+        pass_fds=[lock],
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
     )
     os.close(lock)
     last_used = time.monotonic()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
-from tagger.cli.output.job_text import gone_text
+from tagger.cli.output.job_text import count_of, gone_text
 from tagger.errors import FoldersNotWatched
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 LINKS_SHOWN = 3
+UNWATCHED_EVERY_S = 60.0
+"""How often folders are looked into whose changes the system does not report."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class WatchedFolders:
         self._scan_every_s = intervals.scan_every_s
         self._watch: FolderWatch | None = None
         self._has_warned = False
+        self._has_unwatched = False
+        self._look_at = 0.0
         self.scan_at = time.monotonic()
         self.problem = ""
 
@@ -129,8 +133,32 @@ class WatchedFolders:
         """Wait for changes for a moment, and act on them; scan all folders if it is time."""
         if self._watch is not None:
             self._act(self._watch.poll())
+            is_new = self._watch.has_new_folders
+            if (is_new or self._has_unwatched) and time.monotonic() >= self._look_at:
+                self._look_into_unwatched(self._watch)
         if time.monotonic() >= self.scan_at:
             self._scan()
+
+    def _look_into_unwatched(self, watch: FolderWatch) -> None:
+        """Tag new photos of the folders that the system does not watch, and mark those that are gone there."""
+        from tagger.photos.folder_walk import FoundPhoto
+        from tagger.photos.source import open_source
+
+        folders = watch.unwatched()
+        if folders and not self._has_unwatched:
+            more = f" and {count_of(len(folders) - 1, 'other folder')}" if len(folders) > 1 else ""
+            console.warning(
+                f"the system does not report changes in {folders[0]}{more}, because it watches no more folders for you. "
+                f"They are looked into every {UNWATCHED_EVERY_S:.0f} s. On Linux, raise fs.inotify.max_user_watches with sysctl."
+            )
+        self._has_unwatched = bool(folders)
+        selection, complete_before = self._unseen.selection, time.time() - self._unseen.settle_s
+        for folder in folders:
+            listing = open_source(str(folder)).photos(include=selection.include, exclude=selection.exclude)
+            found = [each for each in listing if isinstance(each, FoundPhoto)]
+            self._unseen.tag_found(folder, [each for each in found if each.mtime_ns < complete_before * 1e9])
+            self._unseen.mark_gone([folder])
+        self._look_at = time.monotonic() + UNWATCHED_EVERY_S
 
     def _act(self, changes: Changes) -> None:
         if not set(self._folders).isdisjoint(changes.missing):

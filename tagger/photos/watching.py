@@ -5,9 +5,11 @@ only keys that grow, like names that begin with a date. Callers therefore also s
 """
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +30,9 @@ _FileState = tuple[int, int] | None
 """The size and the time of a file; None: there is none."""
 OVERLAP_S = 600.0
 """Parallel uploads end in any order, so a listing begins after the greatest key of this long ago."""
+NEW_FOLDER_S = 1.0
+"""A folder that has just been made is watched after a moment."""
+_WATCHED_INODE = re.compile(r"^inotify .*\bino:([0-9a-f]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class FolderWatch:
         self._include = include
         self._exclude = exclude
         self._quiet = QuietPaths(_file_state, quiet_s)
+        self.has_new_folders = True
+        """Whether folders have been added since `unwatched` was called."""
         # Without a filter: the library's own one is made for folders of source code.
         self._messages: Iterator[set[tuple[Change, str]]] = watch(
             *folders,
@@ -106,6 +113,31 @@ class FolderWatch:
         missing = sorted(path for path, exists in due if not exists or path in self._folders)
         return Changes(photos, missing)
 
+    def unwatched(self) -> list[Path]:
+        """Return the outermost folders whose changes the system does not report, because it watches no more for this user.
+
+        The library reports that limit for the outermost folders alone. Linux lists what it watches; elsewhere, none is returned.
+        """
+        self.has_new_folders = False
+        if not self._unwatched_now():
+            return []
+        time.sleep(NEW_FOLDER_S)
+        return self._unwatched_now()
+
+    def _unwatched_now(self) -> list[Path]:
+        watched = _watched_inodes()
+        if not watched:
+            return []
+        found, waiting = list[Path](), [*self._folders]
+        while waiting:
+            folder = waiting.pop()
+            with suppress(OSError), os.scandir(folder) as entries:
+                if folder.stat().st_ino in watched:
+                    waiting += [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+                else:
+                    found.append(folder)
+        return sorted(found)
+
     def _record(self, messages: set[tuple[Change, str]]) -> None:
         now = time.monotonic()
         for change, text in messages:
@@ -115,6 +147,7 @@ class FolderWatch:
             if change is Change.deleted or self._is_listed(path):
                 self._quiet.record(path, now)
             elif change is Change.added and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - without errors
+                self.has_new_folders = True
                 # There are no messages about the files in a folder that was moved here.
                 for found in find_photos(path):
                     if isinstance(found, FoundPhoto) and self._is_listed(found.path):
@@ -126,6 +159,16 @@ class FolderWatch:
             for folder in self._folders
             if path.is_relative_to(folder)
         )
+
+
+def _watched_inodes() -> set[int]:
+    """The inodes that this process watches, by proc(5); none where the system does not tell."""
+    inodes = set[int]()
+    with suppress(OSError):
+        for descriptor in Path("/proc/self/fdinfo").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                inodes |= {int(inode, 16) for inode in _WATCHED_INODE.findall(descriptor.read_text())}
+    return inodes
 
 
 def outside_links(folders: Sequence[Path]) -> Iterator[tuple[Path, Path]]:

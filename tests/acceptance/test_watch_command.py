@@ -1,6 +1,8 @@
 """`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +44,41 @@ def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: T
     assert "1 photo is gone" in terminal.log.read_text()
     assert f"{photos}/link leads to {terminal.folder}/elsewhere" in terminal.log.read_text()
     assert all(job.is_over for job in terminal.jobs())
+
+
+WATCH_WITH_A_LIMIT = """
+import sys
+from tagger.cli import watched_sources
+from tagger.cli.main import main
+
+watched_sources.UNWATCHED_EVERY_S = 1.0
+sys.argv = ["tagger", "watch", "photos"]
+main()
+"""
+
+
+def test_folders_beyond_the_limit_of_the_system_are_looked_into_and_named(terminal: Terminal) -> None:
+    limited = ["unshare", "-Ur", "sh", "-c", 'echo 4 > /proc/sys/user/max_inotify_watches && exec "$@"', "sh"]
+    if subprocess.run([*limited, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system does not limit watches of a user namespace")
+    photos = terminal.folder / "photos"
+    names = [f"{folder}/{number}.jpg" for folder in ("before", "after") for number in range(6)]
+    for number, name in enumerate(names[:6]):
+        draw(photos / name.replace("/", "-") / name, 0, seed=number)
+    command = [*limited, sys.executable, "-c", WATCH_WITH_A_LIMIT]
+    with terminal.log.open("wb") as log:
+        process = subprocess.Popen(command, cwd=terminal.folder, env=terminal.environment, stderr=log)
+    try:
+        terminal.wait_until(lambda: len(outcomes(terminal)) == 6)
+        for number, name in enumerate(names[6:], 6):
+            draw(photos / name.replace("/", "-") / f"{number}.jpg", 1, seed=number)
+        terminal.wait_until(lambda: len(outcomes(terminal)) == 12)
+        (photos / "after-0.jpg" / "6.jpg").unlink()
+        terminal.wait_until(lambda: len(outcomes(terminal)) == 11)
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert "because it watches no more folders for you" in terminal.log.read_text()
 
 
 @pytest.mark.slow
