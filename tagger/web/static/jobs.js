@@ -1,17 +1,14 @@
-// Updates the pages of jobs: numbers change in place; after larger changes, the server renders that part of the page again.
+// Updates the pages of jobs: numbers change in place; after larger changes, htmx fetches that part of the page again (jobs_parts.html).
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
 import { followJobs } from "./job_events.js";
-import { requestJson } from "./server.js";
+import "./morphing.js";
 import { toast } from "./toast.js";
 
-const RECHECK_MS = 1000;
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
 const announcement = document.querySelector("[data-announcement]");
 const states = new Map();
-let isReloading = false;
-let latestVersion = null;
 
 function announce(text) {
   announcement.textContent = text;
@@ -53,59 +50,21 @@ function show(state) {
     if (depth !== null) setText(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
   }
   setText(document.querySelector("[data-last-tick]"), state.last_tick?.shown);
-  latestVersion = state.version;
-  if (live().dataset.version !== latestVersion) reload();
-}
-
-// The ids of what is open, or of its summary: a menu must not close under the finger that is about to press its button.
-function openDetails() {
-  const identified = document.querySelectorAll("details[id][open], details[open] > summary[id]");
-  return [...identified].map((each) => each.id);
-}
-
-// Replaces the live part of the page. Changes during the request are noticed right after it.
-async function reload() {
-  if (isReloading) return;
-  isReloading = true;
-  let opened = [];
-  let focused = null;
-  document.addEventListener("htmx:beforeSwap", () => {
-    opened = openDetails();
-    focused = document.activeElement;
-  }, { once: true });
-  try {
-    const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers,#last-tick" } : { select: "#live" };
-    await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
-    for (const id of opened) document.getElementById(id)?.closest("details").setAttribute("open", "");
-    // htmx gives the focus back, but not to what was in a menu: that is closed until now.
-    if (focused?.id && !focused.isConnected) document.getElementById(focused.id)?.focus({ preventScroll: true });
-  } catch {
-    // The notice about the lost connection is shown.
-  } finally {
-    isReloading = false;
-  }
-  setTimeout(() => latestVersion && live().dataset.version !== latestVersion && reload(), RECHECK_MS);
+  if (live().dataset.version !== state.version) live().dispatchEvent(new Event("outdated"));
 }
 
 function showLost(isLost) {
   if (connection.hidden === isLost) connection.hidden = !isLost;
 }
 
-async function control(form) {
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
-  try {
-    await requestJson(`/api${new URL(form.action).pathname}`, { method: "POST" });
-  } catch (error) {
-    toast(error.message, { tone: "bad" });
-  }
-  await reload();
+// A form that could not be sent. Updates are tried again with the next event.
+function showFailure({ detail: { elt, xhr } }) {
+  if (!elt.matches("form")) return;
+  const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[role=alert]");
+  toast(answer?.textContent.trim() ?? "The server does not respond. Try again.", { tone: "bad" });
 }
 
-document.addEventListener("submit", (event) => {
-  if (!event.target.matches("form[data-control]")) return;
-  event.preventDefault();
-  control(event.target);
-});
+for (const name of ["htmx:responseError", "htmx:sendError"]) document.addEventListener(name, showFailure);
 
 // The select fills the field that is submitted, and follows what is typed there.
 for (const select of document.querySelectorAll("select[data-fills]")) {
