@@ -535,7 +535,7 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
     panel = client.get("/photos/filter").text
     assert re.findall(
-        r'data-rest="(.*?)">.*?<span>(.*?)<span class="visually-hidden">(.*?)</span>', panel, re.DOTALL
+        r'id="rest=(.*?)".*?<span>(.*?)<span class="visually-hidden">(.*?)</span>', panel, re.DOTALL
     ) == [
         ("camera", "3 more", " cameras"),
         ("under", "195 more", " folders"),
@@ -560,7 +560,7 @@ def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(
     folders = client.get("/photos/filter", params={"under": str(library.root / "10")}).text
     assert 'class="filter-rest" open' not in folders
     rest = re.findall(
-        r'data-rest.*?<span>(.*?)<span class="visually-hidden">(.*?)</span>(.*?)</span>', folders, re.DOTALL
+        r'id="rest=.*?<span>(.*?)<span class="visually-hidden">(.*?)</span>(.*?)</span>', folders, re.DOTALL
     )
     assert rest == [("4 more", " folders", " in 10"), ("3 more", " folders", "")]
     inside = [f"in-{n:02}" for n in range(12)]

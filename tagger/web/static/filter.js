@@ -1,6 +1,7 @@
 // The filter panel beside the photos, on a phone a sheet over them. Each change shows its photos at once and has its own address; Back
 // undoes it. Without this script, the panel is a page.
 
+import "./morphing.js";
 import { toast } from "./toast.js";
 
 const SETTLE_MS = 200; // the arrow keys pass several choices
@@ -32,27 +33,12 @@ async function open({ focuses = true } = {}) {
   const { page } = await fetchPage(opener().href);
   form = document.adoptNode(page.getElementById("filter-form"));
   const host = isWide.matches ? side : sheet;
-  host.replaceChildren(createHead(), form);
+  host.append(form);
   listen(form);
   if (host === sheet) sheet.showModal();
   else side.hidden = false;
   markOpener();
   if (focuses) host.querySelector("[data-filter-close]").focus();
-}
-
-function createHead() {
-  const head = document.createElement("div");
-  head.className = "filter-head";
-  const title = document.createElement("h2");
-  title.textContent = "Filter";
-  const close = document.createElement("button");
-  close.type = "button";
-  close.className = "button button--quiet button--small";
-  close.dataset.filterClose = "";
-  close.textContent = "Close";
-  close.addEventListener("click", leave);
-  head.append(title, close);
-  return head;
 }
 
 function leave() {
@@ -61,10 +47,9 @@ function leave() {
 }
 
 function hide() {
+  form?.remove();
   form = null;
   side.hidden = true;
-  side.replaceChildren();
-  sheet.replaceChildren();
   markOpener();
   opener().focus();
 }
@@ -95,7 +80,7 @@ function listen(element) {
     const link = event.target.closest("a");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    if ("folder" in link.dataset) toggleFolder(link);
+    if (link.matches(".filter-toggle")) toggleFolder(link);
     else show(addressOf(link), { isAnew: true });
   });
 }
@@ -120,7 +105,7 @@ async function toggleFolder(link) {
   }
 }
 
-/** Counts the choices again. What has the focus keeps it, and what is typed stays unless the panel is filled `isAnew`. */
+/** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. A choice that is folded now gives its focus to the summary. */
 async function refresh(signal, isAnew, address = form && panelAddress()) {
   if (!form) return;
   const { page } = await fetchPage(address, signal);
@@ -128,35 +113,12 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   if (!form || !counted) return;
   const focused = document.activeElement;
   const hadFocus = form.contains(focused);
-  for (const group of form.querySelectorAll("[data-group]")) {
-    const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
-    if (other && group.dataset.group === "more" && !isAnew) other.replaceWith(group);
-    else if (other) other.open = group.open;
-  }
-  for (const { dataset } of form.querySelectorAll("[data-rest][open]")) {
-    counted.querySelector(`[data-rest="${CSS.escape(dataset.rest)}"]`)?.setAttribute("open", "");
-  }
-  form.replaceChildren(...counted.childNodes);
+  const isFilled = ({ dataset }) => isAnew || dataset?.group !== "more";
+  window.Idiomorph.morph(form, counted, { callbacks: { beforeNodeMorphed: isFilled } });
   if (!hadFocus) return;
-  const same = sameControl(focused);
-  const folded = same?.closest(".filter-rest:not([open])");
-  (folded?.querySelector("summary") ?? same)?.focus({ preventScroll: true });
-}
-
-/** What the form has now in place of a control that it had. */
-function sameControl({ dataset, parentElement, name, value }) {
-  const { rest, group } = parentElement.dataset; // of a summary
-  const selector =
-    (dataset.folder && `[data-folder="${CSS.escape(dataset.folder)}"]`) ||
-    (rest && `[data-rest="${CSS.escape(rest)}"] > summary`) ||
-    (group && `[data-group="${CSS.escape(group)}"] > summary`);
-  const controls = [...form.elements].filter((control) => control.name === name);
-  return (
-    (selector && form.querySelector(selector)) ||
-    controls.find((control) => control.value === value) ||
-    controls.find((control) => control.checked) ||
-    form.elements[0]
-  );
+  const folded = form.contains(focused) && focused.closest(".filter-rest:not([open])");
+  if (folded) folded.querySelector("summary").focus({ preventScroll: true });
+  else if (!form.contains(document.activeElement)) form.elements[0].focus({ preventScroll: true });
 }
 
 // ----- the photos -----
@@ -200,6 +162,7 @@ function replaceResults(page, isBack) {
 // ----- controls -----
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-filter-close]")) return leave();
   if (event.button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const link = event.target.closest('[data-filter-open], [data-results="chips"] .chips a');
   if (!link) return;

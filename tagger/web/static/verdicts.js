@@ -1,6 +1,7 @@
 // The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. The photo's page and
 // the lightbox use it. A verdict is shown at once and then replaced by the server's response.
 
+import "./morphing.js";
 import { selectLandmark } from "./naming.js";
 import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
@@ -231,14 +232,12 @@ export class PhotoVerdicts {
     }
   }
 
-  /** Replaces the parts by those of another page and keeps the keyboard focus if possible. */
+  /** Morphs the parts into those of another page and keeps the keyboard focus if possible. */
   replaceParts(page) {
     const focused = document.activeElement;
     const isInside = this.root.contains(focused);
     const landmark = focused.closest("[data-landmark]")?.dataset.landmark;
-    const isOpen = this.unlikely?.open;
-    for (const part of PARTS) this.root.querySelector(part).replaceWith(page.querySelector(part));
-    if (isOpen && this.unlikely) this.unlikely.open = true;
+    for (const part of PARTS) window.Idiomorph.morph(this.root.querySelector(part), page.querySelector(part));
     this.rememberState();
     this.markSelected();
     this.onRefresh(page);
