@@ -1,6 +1,7 @@
 // A grid of any number of photos, under a heading for each month. Only rows near the screen are in the document. The grid is as
 // high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
+import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
@@ -282,12 +283,7 @@ class PhotoGrid {
 
   showError(error, again) {
     this.setStatus(`The photos could not be loaded: ${error.message} `);
-    const retry = document.createElement("button");
-    retry.type = "button";
-    retry.className = "button button--small";
-    retry.textContent = "Try again";
-    retry.addEventListener("click", () => (this.setStatus(""), again()));
-    this.status.append(retry);
+    this.status.append(createButton("Try again", () => (this.setStatus(""), again()), "button--small"));
   }
 
   setStatus(text) {

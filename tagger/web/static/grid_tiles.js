@@ -1,5 +1,6 @@
-// The elements of a grid: a photo, and the heading of a month. Text is set by textContent and attributes, never as HTML.
+// The elements of a grid: a photo, and the heading of a month.
 
+import { create } from "./elements.js";
 import { pageAddress, thumbnailAddress } from "./grid_photos.js";
 
 const [SMALL_PX, LARGE_PX, MOST_ASPECT] = [256, 512, 4]; // as thumbnail_size on the server
@@ -11,34 +12,18 @@ export const monthName = (key) => (key === "none" ? "No date" : month.format(new
 export const number = (count) => count.toLocaleString("en").replaceAll(",", "\u202f");
 
 export function createHeading(section) {
-  const item = document.createElement("li");
-  item.className = "photo-month";
-  item.dataset.month = section.key;
-  const heading = document.createElement("h2");
-  heading.textContent = monthName(section.key);
-  item.append(heading);
-  return item;
+  return create("li", { className: "photo-month", "data-month": section.key }, create("h2", {}, monthName(section.key)));
 }
 
 export function createTile() {
-  const tile = document.createElement("li");
-  tile.className = "photo-tile";
-  return tile;
+  return create("li", { className: "photo-tile" });
 }
 
 export function fillTile(tile, photo, source) {
   tile.dataset.photo = photo.id;
-  const link = document.createElement("a");
-  link.href = pageAddress(photo, source);
-  const image = new Image();
-  image.decoding = "async";
-  image.alt = photo.alt;
-  const facts = document.createElement("span");
-  facts.className = "photo-tile-name one-line";
-  facts.dataset.name = photo.name;
-  facts.setAttribute("aria-hidden", "true");
-  facts.textContent = factsOf(photo);
-  link.append(image, facts);
+  const image = create("img", { decoding: "async", alt: photo.alt });
+  const facts = create("span", { className: "photo-tile-name one-line", "data-name": photo.name, "aria-hidden": "true" }, factsOf(photo));
+  const link = create("a", { href: pageAddress(photo, source) }, image, facts);
   if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
   if (photo.dismissed) link.append(createSign("photo-tile-dismissed", "Not a landmark"));
   if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", "confirmed"));
@@ -77,25 +62,12 @@ export function stopImage(tile) {
 
 /** Words on a photo. A screen reader hears them after its name. */
 function createSign(className, text) {
-  const sign = document.createElement("span");
-  sign.className = className;
-  const space = document.createElement("span");
-  space.className = "visually-hidden";
-  space.textContent = " ";
-  sign.append(space, text);
-  return sign;
+  return create("span", { className }, create("span", { className: "visually-hidden" }, " "), text);
 }
 
 /** A sign on a photo, with words for those who do not see it. */
 function createBadge(className, text, words) {
-  const badge = document.createElement("span");
-  badge.className = className;
-  badge.textContent = text;
-  const hidden = document.createElement("span");
-  hidden.className = "visually-hidden";
-  hidden.textContent = ` ${words}`;
-  badge.append(hidden);
-  return badge;
+  return create("span", { className }, text, create("span", { className: "visually-hidden" }, ` ${words}`));
 }
 
 /** `Eiffel Tower 83 % · 3 June 2024, 14:05`. */

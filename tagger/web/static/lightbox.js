@@ -1,6 +1,7 @@
 // The lightbox: a photo of a grid over the whole window. The address is that of the photo's page, which a reload opens. Back and
 // Escape lead to the grid, with the focus on the photo that was shown last.
 
+import { create } from "./elements.js";
 import { altOf, photoOfTile } from "./grid_photos.js";
 import { Panel } from "./lightbox_panel.js";
 import { PhotoList, Previews } from "./lightbox_photos.js";
@@ -153,12 +154,8 @@ async function showOriginal() {
 }
 
 function showProblem(text) {
-  const problem = document.createElement("p");
-  problem.className = "lightbox-problem";
-  problem.setAttribute("role", "alert");
-  problem.textContent = text;
   stage.ariaBusy = "false";
-  stage.replaceChildren(problem);
+  stage.replaceChildren(create("p", { className: "lightbox-problem", role: "alert" }, text));
 }
 
 /** Preloads the photos beside this one, once the server has named them. */

@@ -1,5 +1,6 @@
 // The panel of the lightbox: the landmarks and the facts of the photo that is shown, as on its page.
 
+import { create } from "./elements.js";
 import { pageAddress } from "./grid_photos.js";
 import { requestPage } from "./server.js";
 import { PhotoVerdicts } from "./verdicts.js";
@@ -41,7 +42,8 @@ export class Panel {
       const { root } = await this.verdicts(photo);
       if (this.photo === photo && this.isOpen) this.element.replaceChildren(root);
     } catch {
-      if (this.photo === photo) this.element.replaceChildren(problem());
+      const text = "The details could not be loaded: the server does not respond.";
+      if (this.photo === photo) this.element.replaceChildren(create("p", { className: "notice notice--bad", role: "alert" }, text));
     }
     this.element.ariaBusy = "false";
   }
@@ -65,10 +67,7 @@ export class Panel {
   async fetch(photo) {
     const load = () => requestPage(pageAddress(photo), "landmarks");
     const page = await load();
-    const root = document.createElement("div");
-    root.className = "stack";
-    root.dataset.photo = photo.id;
-    root.append(page.getElementById("landmarks"), page.getElementById("facts"));
+    const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"));
     const { onChange, onRefresh, ...options } = this.options;
     return new PhotoVerdicts(root, {
       ...options,
@@ -83,12 +82,4 @@ export class Panel {
     this.element.replaceChildren();
     this.loaded.clear();
   }
-}
-
-function problem() {
-  const text = document.createElement("p");
-  text.className = "notice notice--bad";
-  text.setAttribute("role", "alert");
-  text.textContent = "The details could not be loaded: the server does not respond.";
-  return text;
 }

@@ -1,6 +1,7 @@
 // The photos of a list around the one that is shown, and their previews. The server says which they are, since a grid has only
 // those loaded that were near the screen.
 
+import { create } from "./elements.js";
 import { apiAddress, hasOriginals, pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
 import { requestJson } from "./server.js";
 
@@ -64,13 +65,8 @@ export class PhotoList {
 }
 
 function createImage(photo, address, priority) {
-  const image = new Image();
-  image.fetchPriority = priority;
-  image.decoding = "sync"; // shown in the frame in which it is put in place
-  image.draggable = false;
-  image.alt = photo.alt;
-  image.src = address;
-  return image;
+  // Decoded in the frame in which it is put in place.
+  return create("img", { fetchPriority: priority, decoding: "sync", draggable: false, alt: photo.alt, src: address });
 }
 
 /** Images of previews, loaded before they are shown. */

@@ -1,5 +1,6 @@
 // The filmstrip of the lightbox: thumbnails of the photos around the one that is shown.
 
+import { create } from "./elements.js";
 import { thumbnailAddress } from "./grid_photos.js";
 
 const AROUND = 15;
@@ -46,15 +47,7 @@ function mark(link, isShown) {
 }
 
 function createItem(index, photo, address) {
-  const item = document.createElement("li");
-  item.dataset.index = index;
-  const link = document.createElement("a");
-  link.href = address;
-  const image = new Image();
-  [image.width, image.height, image.alt, image.decoding, image.fetchPriority] = [64, 64, photo.alt, "async", "low"];
-  image.draggable = false;
-  image.src = thumbnailAddress(photo, 256);
-  link.append(image);
-  item.append(link);
-  return item;
+  const shown = { width: 64, height: 64, alt: photo.alt, draggable: false };
+  const image = create("img", { ...shown, decoding: "async", fetchPriority: "low", src: thumbnailAddress(photo, 256) });
+  return create("li", { "data-index": index }, create("a", { href: address }, image));
 }

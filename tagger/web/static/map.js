@@ -1,16 +1,14 @@
 // The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, the drawing of the page stays.
 
+import { create } from "./elements.js";
 import { AreaSelection } from "./map_area.js";
 import { LiveMap, boxOf, corners, startOrExplain } from "./map_live.js";
 
 function showSummary(summary, { photos, text, address }) {
   summary.replaceChildren();
   if (photos) {
-    const link = document.createElement("a");
-    link.className = "button button--small";
-    link.href = address;
-    link.textContent = `Show ${photos === 1 ? "the photo" : `these ${photos} photos`}`;
-    summary.append(link, ` ${text}`);
+    const words = `Show ${photos === 1 ? "the photo" : `these ${photos} photos`}`;
+    summary.append(create("a", { className: "button button--small", href: address }, words), ` ${text}`);
   } else {
     summary.textContent = "No photos in this part of the map";
   }

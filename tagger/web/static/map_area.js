@@ -1,5 +1,7 @@
 // Selecting an area on the map: with the button, or with Shift, a drag draws a rectangle and opens its photos.
 
+import { create, createButton } from "./elements.js";
+
 const LEAST_PX = 8; // a shorter drag is a click
 
 /** A longitude between -180 and 180. */
@@ -23,11 +25,8 @@ export class AreaSelection {
   }
 
   createButton() {
-    this.button = document.createElement("button");
-    Object.assign(this.button, { type: "button", className: "button button--small maplibregl-ctrl map-area-button", textContent: "Select area" });
-    this.button.setAttribute("aria-pressed", "false");
-    this.button.title = "Drag a rectangle on the map; also with Shift";
-    this.button.addEventListener("click", () => this.setOn(!this.isOn));
+    const state = { "aria-pressed": "false", title: "Drag a rectangle on the map; also with Shift" };
+    this.button = createButton("Select area", () => this.setOn(!this.isOn), "button--small maplibregl-ctrl map-area-button", state);
     return this.button;
   }
 
@@ -49,8 +48,7 @@ export class AreaSelection {
     event.preventDefault();
     this.hold(true);
     const from = this.place(event);
-    const rectangle = document.createElement("div");
-    rectangle.className = "map-area";
+    const rectangle = create("div", { className: "map-area" });
     this.host.append(rectangle);
     this.host.setPointerCapture(event.pointerId);
     const following = new AbortController();

@@ -1,5 +1,6 @@
 // A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
 
+import { create } from "./elements.js";
 import { boxText } from "./map_area.js";
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
@@ -20,20 +21,14 @@ export async function startOrExplain(host, start) {
 }
 
 function loadScript(address) {
-  const script = document.createElement("script");
-  script.src = address;
   return new Promise((resolve, reject) => {
-    script.onload = resolve;
-    script.onerror = () => reject(new Error(`cannot load ${address}`));
-    document.head.append(script);
+    const onerror = () => reject(new Error(`cannot load ${address}`));
+    document.head.append(create("script", { src: address, onload: resolve, onerror }));
   });
 }
 
 function loadStyle(address) {
-  const link = document.createElement("link");
-  link.rel = "stylesheet";
-  link.href = address;
-  document.head.prepend(link);
+  document.head.prepend(create("link", { rel: "stylesheet", href: address }));
 }
 
 /** South, west, north and east of an attribute, as MapLibre's corners. */

@@ -1,5 +1,6 @@
 // Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos.
 
+import { create } from "./elements.js";
 import { photoCount } from "./photo_count.js";
 
 const LEAST_DEGREES = 0.0003;
@@ -51,20 +52,13 @@ export class ClusterMarks {
   }
 
   #mark(cluster) {
-    const link = document.createElement("a");
     const kinds = Object.keys(cluster.sources);
-    link.className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
-    link.href = cluster.address;
-    link.dataset.photos = cluster.photos;
-    link.setAttribute("aria-label", [photoCount(cluster.photos), cluster.place, cluster.text].filter(Boolean).join(", "));
-    const shape = document.createElement("span");
-    shape.className = "map-cluster-shape";
+    const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber(cluster.photos));
+    const shape = create("span", { className: "map-cluster-shape" }, count);
     if (kinds.length > 1) shape.style.setProperty("--ring", ring(cluster.sources, cluster.photos));
-    const count = document.createElement("span");
-    count.className = "map-cluster-count";
-    count.textContent = cluster.photos === 1 ? "" : shortNumber(cluster.photos);
-    shape.append(count);
-    link.append(shape);
+    const className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
+    const label = [photoCount(cluster.photos), cluster.place, cluster.text].filter(Boolean).join(", ");
+    const link = create("a", { className, href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
     link.addEventListener("click", (event) => this.#open(event, cluster));
     for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
     for (const type of ["mouseleave", "blur"]) link.addEventListener(type, () => this.#popup.remove());
@@ -82,14 +76,8 @@ export class ClusterMarks {
   }
 
   #preview(cluster) {
-    const content = document.createElement("div");
-    const image = document.createElement("img");
-    image.src = cluster.thumbnail;
-    image.alt = "";
-    image.onerror = () => image.remove();
-    const words = document.createElement("p");
-    words.textContent = [cluster.place, cluster.text].filter(Boolean).join(": ");
-    content.append(image, words);
+    const image = create("img", { src: cluster.thumbnail, alt: "", onerror: () => image.remove() });
+    const content = create("div", {}, image, create("p", {}, [cluster.place, cluster.text].filter(Boolean).join(": ")));
     this.#popup.setLngLat([cluster.longitude, cluster.latitude]).setDOMContent(content).addTo(this.#map);
   }
 

@@ -1,11 +1,12 @@
 // The style of the map's land, borders and names, in the colours of the page. Names are drawn with the page's own font.
 
+import { create } from "./elements.js";
+
 const FONT = ["Noto Sans", "Segoe UI", "Helvetica Neue", "sans-serif"];
 
 /** A colour of the page, as MapLibre reads it: without light-dark(). */
 function colour(name) {
-  const probe = document.createElement("span");
-  probe.className = `map-colour map-colour--${name}`;
+  const probe = create("span", { className: `map-colour map-colour--${name}` });
   document.body.append(probe);
   const value = getComputedStyle(probe).color;
   probe.remove();

@@ -1,5 +1,6 @@
 // Marks the photos of a grid that got a verdict since the page was loaded. They stay in place; the heading's count is updated.
 
+import { create } from "./elements.js";
 import { number } from "./grid_tiles.js";
 
 /** `removing` are the verdicts after which a photo no longer belongs to the grid. */
@@ -45,9 +46,5 @@ export function showCount(removed = 0) {
 }
 
 function createMark(text) {
-  const mark = document.createElement("span");
-  mark.className = "photo-tile-verdict one-line";
-  mark.dataset.mark = "";
-  mark.textContent = text;
-  return mark;
+  return create("span", { className: "photo-tile-verdict one-line", "data-mark": "" }, text);
 }

@@ -1,5 +1,6 @@
 // The dialog that selects a landmark by part of its name, or adds one, for one photo or many.
 
+import { create, createButton } from "./elements.js";
 import { newPlace, openNewPlace } from "./new_place.js";
 import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
@@ -40,24 +41,13 @@ const buttons = () => [...list.querySelectorAll("button")];
 const namesOf = ({ name, other_names: others }) => [name, ...others];
 
 function hint(text) {
-  const item = document.createElement("li");
-  item.className = "soft small";
-  item.textContent = text;
-  return item;
+  return create("li", { className: "soft small" }, text);
 }
 
 function createItem(landmark) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button button--quiet";
-  const region = document.createElement("span");
-  region.className = "soft";
-  region.textContent = [landmark.city, landmark.country].filter(Boolean).join(", ");
-  button.append(landmark.name, " ", region);
-  button.addEventListener("click", () => choose(landmark));
-  item.append(button);
-  return item;
+  const button = createButton(`${landmark.name} `, () => choose(landmark), "button--quiet");
+  button.append(create("span", { className: "soft" }, [landmark.city, landmark.country].filter(Boolean).join(", ")));
+  return create("li", {}, button);
 }
 
 function choose(landmark) {
@@ -67,18 +57,11 @@ function choose(landmark) {
 
 /** The item that adds a landmark of the typed name. Enter in the field does not click it: most new names are misspelt ones. */
 function createNewItem(name) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button button--quiet";
-  button.dataset.new = "";
-  button.textContent = `Add “${name}” as a new place…`;
-  button.addEventListener("click", () => {
+  const add = () => {
     search.hidden = true;
     openNewPlace(name);
-  });
-  item.append(button);
-  return item;
+  };
+  return create("li", {}, createButton(`Add “${name}” as a new place…`, add, "button--quiet", { "data-new": "" }));
 }
 
 function showSearch() {

@@ -1,5 +1,6 @@
 // The form in the naming dialog that adds a landmark: its name, and its city or coordinates. Fires "added" with the landmark, or "back".
 
+import { create, createButton } from "./elements.js";
 import { requestJson } from "./server.js";
 
 const SETTLE_MS = 150; // cities are searched for after this pause in typing
@@ -45,25 +46,15 @@ async function findPlaces(text, title = "") {
 }
 
 function createItem(found, title) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button button--quiet";
   const name = textOf(found) || "far from every city";
-  button.textContent = title ? `${title}: ${name}` : [positionOf(found), name].filter(Boolean).join(": ");
-  button.addEventListener("click", () => choose(found));
-  item.append(button);
-  return item;
+  const text = title ? `${title}: ${name}` : [positionOf(found), name].filter(Boolean).join(": ");
+  return create("li", {}, createButton(text, () => choose(found), "button--quiet"));
 }
 
 function choose(found) {
   place = found;
   placeField.value = positionOf(found) || textOf(found);
-  const chosen = document.createElement("li");
-  chosen.className = "soft small";
-  chosen.setAttribute("role", "status");
-  chosen.textContent = textOf(found) || "Far from every city";
-  list.replaceChildren(chosen);
+  list.replaceChildren(create("li", { className: "soft small", role: "status" }, textOf(found) || "Far from every city"));
   newPlace.querySelector(".button--primary").focus();
 }
 

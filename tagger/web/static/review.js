@@ -1,6 +1,7 @@
 // The review queue. The pages of the next entries are fetched ahead, with their photos, and shown at once; verdicts are sent in
 // the background. The entries that were shown stay, so that each can be returned to.
 
+import { create } from "./elements.js";
 import { selectLandmark } from "./naming.js";
 import { requestJson, requestPage } from "./server.js";
 import { toast } from "./toast.js";
@@ -90,10 +91,7 @@ function drawState() {
   if (entry().isEnd) return drawTally();
   const state = element.querySelector("[data-state]");
   state.hidden = !given;
-  const chip = document.createElement("span");
-  chip.className = `chip ${CHIPS[given?.verdict]}`;
-  chip.textContent = given?.text ?? "";
-  state.replaceChildren(chip);
+  state.replaceChildren(create("span", { className: `chip ${CHIPS[given?.verdict]}` }, given?.text ?? ""));
 }
 
 function drawTally() {

@@ -1,5 +1,6 @@
 // The scale beside a timeline: a slider over months, with the years at their places.
 
+import { create } from "./elements.js";
 import { monthName, number } from "./grid_tiles.js";
 
 const LEAST_SECTIONS = 3; // fewer months need no scale
@@ -18,10 +19,9 @@ export class Scrubber {
   }
 
   create() {
-    this.element = part("scrubber", { role: "slider", tabindex: 0, "aria-label": "Month", "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": this.sections.length - 1, "aria-controls": this.grid.list.id });
-    this.years = part("scrubber-years", { "aria-hidden": "true" });
-    this.thumb = part("scrubber-thumb", { "aria-hidden": "true" });
-    this.element.append(this.years, this.thumb);
+    this.years = create("div", { className: "scrubber-years", "aria-hidden": "true" });
+    this.thumb = create("div", { className: "scrubber-thumb", "aria-hidden": "true" });
+    this.element = create("div", { className: "scrubber", role: "slider", tabIndex: 0, "aria-label": "Month", "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": this.sections.length - 1, "aria-controls": this.grid.list.id }, this.years, this.thumb);
     this.grid.list.after(this.element);
   }
 
@@ -48,8 +48,7 @@ export class Scrubber {
       year = section.key.slice(0, 4);
       if (at - last < LABEL_PX) continue;
       last = at;
-      const label = part("scrubber-year", {});
-      label.textContent = section.key === "none" ? "–" : year;
+      const label = create("div", { className: "scrubber-year" }, section.key === "none" ? "–" : year);
       label.style.top = `${(100 * section.top) / height}%`;
       labels.push(label);
     }
@@ -93,11 +92,4 @@ export class Scrubber {
     for (const name of ["pointerup", "pointercancel"]) this.element.addEventListener(name, end, { once: true });
     move(event);
   }
-}
-
-function part(name, attributes) {
-  const element = document.createElement("div");
-  element.className = name;
-  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
-  return element;
 }

@@ -1,5 +1,7 @@
 // The search box: suggestions while typing, by the ARIA pattern of a combobox with a list. "/" focuses it from anywhere.
 
+import { create } from "./elements.js";
+import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
@@ -68,30 +70,15 @@ function draw() {
 }
 
 function createGroup(kind) {
-  const group = document.createElement("div");
-  group.setAttribute("role", "group");
-  group.setAttribute("aria-label", KINDS[kind]);
-  const heading = document.createElement("p");
-  heading.className = "search-kind";
-  heading.setAttribute("aria-hidden", "true");
-  heading.textContent = KINDS[kind];
-  group.append(heading);
-  return group;
+  const heading = create("p", { className: "search-kind", "aria-hidden": "true" }, KINDS[kind]);
+  return create("div", { role: "group", "aria-label": KINDS[kind] }, heading);
 }
 
 function createOption({ label, detail, photos }, index) {
-  const option = document.createElement("div");
-  option.className = "search-option";
-  option.id = `search-option-${index}`;
-  option.setAttribute("role", "option");
-  option.setAttribute("aria-selected", "false");
-  const count = photos === null ? "" : photos === 1 ? "1 photo" : `${photos.toLocaleString("en").replaceAll(",", "\u202f")} photos`;
-  for (const [name, text] of [["search-label", label], ["search-detail", detail], ["search-count", count]]) {
-    if (!text) continue;
-    const part = document.createElement("span");
-    part.className = name;
-    part.textContent = text;
-    option.append(part, " ");
+  const option = create("div", { className: "search-option", id: `search-option-${index}`, role: "option", "aria-selected": "false" });
+  const count = photos === null ? "" : photoCount(photos);
+  for (const [className, text] of [["search-label", label], ["search-detail", detail], ["search-count", count]]) {
+    if (text) option.append(create("span", { className }, text), " ");
   }
   return option;
 }

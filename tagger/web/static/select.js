@@ -1,6 +1,7 @@
 // Selecting many photos of a grid and changing them at once: verdicts, and putting them away. Photos are tracked by number, since grid.js removes
 // tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
+import { create, createButton } from "./elements.js";
 import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
@@ -77,29 +78,20 @@ class Selection {
   }
 
   offer() {
-    this.switch = button("Select", () => this.setOn(!this.isOn), "button--small");
+    this.switch = createButton("Select", () => this.setOn(!this.isOn), "button--small");
     this.switch.setAttribute("aria-pressed", "false");
     document.querySelector(".page-tools")?.prepend(this.switch);
     const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
     this.isAlone = name !== undefined;
-    this.question = document.createElement("span");
-    this.question.className = "action-bar-question";
-    this.question.textContent = name ? `: ${name}?` : "";
-    this.bar = document.createElement("div");
-    this.bar.className = "action-bar";
-    this.bar.hidden = true;
-    this.bar.setAttribute("role", "group");
-    this.bar.setAttribute("aria-label", "Actions for the selected photos");
-    this.count = document.createElement("span");
-    this.count.setAttribute("role", "status");
+    this.question = create("span", { className: "action-bar-question" }, name ? `: ${name}?` : "");
+    this.bar = create("div", { className: "action-bar", hidden: true, role: "group", "aria-label": "Actions for the selected photos" });
+    this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
-    this.undoButton = button("Undo", () => this.undo(), "button--quiet");
-    const actions = document.createElement("div");
-    actions.className = "row action-bar-act";
+    this.undoButton = createButton("Undo", () => this.undo(), "button--quiet");
     this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits));
-    actions.append(...this.actions.map(([, element]) => element), this.menu);
-    this.allButton = button("Select all", () => this.selectAll(), "button--quiet");
-    this.bar.append(this.count, actions, this.undoButton, this.allButton, button("Done", () => this.setOn(false), "button--quiet"));
+    const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
+    this.allButton = createButton("Select all", () => this.selectAll(), "button--quiet");
+    this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton("Done", () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     addEventListener("keydown", (event) => {
@@ -123,15 +115,15 @@ class Selection {
     const landmark = { landmark: this.landmark, name: name ?? this.landmark };
     const give = (verdict) => this.confirmMany(new VerdictChange(verdict, landmark, this.isAlone));
     return [
-      ["Confirm", button("Confirm", () => give("confirmed"), "button--primary")],
-      ["Reject", button("Reject", () => give("rejected"), "button--danger")],
+      ["Confirm", createButton("Confirm", () => give("confirmed"), "button--primary")],
+      ["Reject", createButton("Reject", () => give("rejected"), "button--danger")],
     ];
   }
 
   otherActions() {
     const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)));
-    const naming = ["Name landmark…", button("Name landmark…", select, "button--primary")];
-    const dismissal = (label, isWithdrawal) => [label, button(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
+    const naming = ["Name landmark…", createButton("Name landmark…", select, "button--primary")];
+    const dismissal = (label, isWithdrawal) => [label, createButton(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
     if (this.kind === "unknown") return [naming, dismissal("Not a landmark", false)];
     return this.kind === "dismissed" ? [dismissal("Bring back", true), naming] : [naming];
   }
@@ -244,18 +236,11 @@ class Selection {
   confirmMany(change) {
     const count = this.selected.size;
     if (count <= CONFIRM_ABOVE) return this.apply(change);
-    const dialog = document.createElement("dialog");
-    dialog.setAttribute("aria-label", "Are you sure?");
-    const question = document.createElement("p");
-    question.textContent = `${change.question(photoCount(count))} You can undo this.`;
-    const row = document.createElement("div");
-    row.className = "row row--end";
-    row.append(
-      button("Cancel", () => dialog.close()),
-      button(change.action(photoCount(count)), () => (dialog.close(), this.apply(change)), "button--primary"),
-    );
-    dialog.append(question, row);
-    dialog.addEventListener("close", () => dialog.remove());
+    const question = create("p", {}, `${change.question(photoCount(count))} You can undo this.`);
+    const cancel = createButton("Cancel", () => dialog.close());
+    const confirm = createButton(change.action(photoCount(count)), () => (dialog.close(), this.apply(change)), "button--primary");
+    const buttons = create("div", { className: "row row--end" }, cancel, confirm);
+    const dialog = create("dialog", { "aria-label": "Are you sure?", onclose: () => dialog.remove() }, question, buttons);
     document.body.append(dialog);
     dialog.showModal();
   }
@@ -316,15 +301,6 @@ class Selection {
 }
 
 const positionOf = (tile) => Number(tile.getAttribute("aria-posinset"));
-
-function button(text, run, kind = "") {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.className = `button ${kind}`.trim();
-  element.textContent = text;
-  element.addEventListener("click", run);
-  return element;
-}
 
 let selections = [];
 

@@ -1,5 +1,6 @@
 // The menu of the bar for selected photos: what can be done with them beside verdicts.
 
+import { create } from "./elements.js";
 import { number } from "./grid_tiles.js";
 import { openShare } from "./share.js";
 
@@ -8,13 +9,8 @@ import { openShare } from "./share.js";
  * `limits`: how many photos the server takes at once. `showLimits(count)` disables what is not for so many photos.
  */
 export function createSelectionMenu(photos, mayWrite, limits) {
-  const menu = document.createElement("details");
-  menu.className = "menu selection-menu";
-  const summary = document.createElement("summary");
-  summary.className = "button button--quiet";
-  summary.textContent = "More";
-  const items = document.createElement("div");
-  items.append(
+  const summary = create("summary", { className: "button button--quiet" }, "More");
+  const items = create("div", {},
     createItem("Share…", limits.share, () => openShare({ photos: photos() }, "Photos")),
     createItem("Export as CSV", limits.list, () => send("/photos/export", photos(), { format: "csv" })),
     createItem("Export as JSON", limits.list, () => send("/photos/export", photos(), { format: "json" })),
@@ -28,7 +24,7 @@ export function createSelectionMenu(photos, mayWrite, limits) {
       createItem("Undo metadata…", limits.list, () => send("/photos/metadata", photos(), { action: "undo" })),
     );
   }
-  menu.append(summary, items);
+  const menu = create("details", { className: "menu selection-menu" }, summary, items);
   items.addEventListener("click", ({ target }) => target.closest("[aria-disabled]") || (menu.open = false));
   menu.showLimits = (count) => [...items.children].forEach((item) => showLimit(item, count));
   menu.addEventListener("keydown", (event) => {
@@ -42,12 +38,8 @@ export function createSelectionMenu(photos, mayWrite, limits) {
 }
 
 function createItem(text, limit, run) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = text;
-  button.limit = limit;
-  button.addEventListener("click", () => button.hasAttribute("aria-disabled") || run());
-  return button;
+  const button = create("button", { type: "button", onclick: () => button.hasAttribute("aria-disabled") || run() }, text);
+  return Object.assign(button, { limit });
 }
 
 /** An item that is not for so many photos says so. It keeps the focus, so that the reason can be read. */
@@ -56,20 +48,14 @@ function showLimit(button, count) {
   button.removeAttribute("aria-disabled");
   if (count <= button.limit) return;
   button.setAttribute("aria-disabled", "true");
-  const reason = document.createElement("small");
-  reason.textContent = ` ${number(button.limit)} photos at most`;
-  button.append(reason);
+  button.append(create("small", {}, ` ${number(button.limit)} photos at most`));
 }
 
 /** Sends a form, as a button of the page would: the answer is a download or the next page. */
 function send(address, photos, fields) {
-  const form = document.createElement("form");
-  [form.method, form.action, form.hidden] = ["post", address, true];
-  for (const [name, value] of Object.entries({ photo: photos.join(","), ...fields })) {
-    const field = document.createElement("input");
-    [field.type, field.name, field.value] = ["hidden", name, value];
-    form.append(field);
-  }
+  const values = Object.entries({ photo: photos.join(","), ...fields });
+  const inputs = values.map(([name, value]) => create("input", { type: "hidden", name, value }));
+  const form = create("form", { method: "post", action: address, hidden: true }, ...inputs);
   document.body.append(form);
   form.submit();
   form.remove();

@@ -1,6 +1,7 @@
 // Sharing photos by a link: the dialog that makes one, copies it, and lists and revokes those that there are.
 
 import { copyText } from "./clipboard.js";
+import { create, createButton } from "./elements.js";
 import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 
@@ -134,23 +135,14 @@ async function countListed(own, items) {
 }
 
 function createItem(share) {
-  const item = document.createElement("li");
-  const [words, title, about, count] = ["span", "span", "span", "span"].map((name) => document.createElement(name));
   const end = share.expires_at ? `until ${share.expires_at.slice(0, 10)}` : "for ever";
   const author = share.author?.replace(/^(web|cli) /, "");
   const details = `${end}${share.with_positions ? ", with positions" : ""}${author && author !== "web" ? `, by ${author}` : ""}`;
-  title.textContent = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
-  count.dataset.shareCount = "";
-  about.className = "soft";
-  about.append(count, details);
-  words.append(title, about);
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button button--small button--danger";
-  button.textContent = "Revoke";
-  button.setAttribute("aria-label", `Revoke the link ${share.id}: ${title.textContent}, ${details}`);
-  button.addEventListener("click", () => revoke(share, item, button));
-  item.append(words, button);
+  const title = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
+  const about = create("span", { className: "soft" }, create("span", { "data-share-count": "" }), details);
+  const label = { "aria-label": `Revoke the link ${share.id}: ${title}, ${details}` };
+  const button = createButton("Revoke", () => revoke(share, item, button), "button--small button--danger", label);
+  const item = create("li", {}, create("span", {}, create("span", {}, title), about), button);
   return item;
 }
 
