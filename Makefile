@@ -3,6 +3,7 @@ PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 UV := $(BIN)/uv
+TSC := build/typescript/node_modules/.bin/tsc
 # Some tests wait for servers, so pytest runs two processes more than two cores.
 PROCESSES ?= 4
 # Tests create ten thousand small files: in memory, where there is space, a PostgreSQL database takes a tenth of the time.
@@ -13,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,8 +87,14 @@ test-slow: setup  ## the long forms of tests: on PostgreSQL too, real leases and
 # Each part prints its duration.
 lint types pytest slow-faults slow-tests slow-examples faults: export TIMEFORMAT = === $@: %1lR
 pytest slow-faults slow-tests slow-examples: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
-lint: setup  ## ruff, import rules, and the size of the code
-	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports && $(BIN)/python -m bench.code_metrics; }
+lint: setup  ## ruff, import rules, types of the page's scripts, and the size of the code
+	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports && $(MAKE) --no-print-directory scripts && $(BIN)/python -m bench.code_metrics; }
+
+scripts:  ## the types of the page's scripts, where there is Node.js
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(TSC) && $(TSC) --project .; else echo "The types of scripts are not checked: there is no Node.js."; fi
+
+$(TSC):
+	@npm install --silent --no-save --prefix build/typescript typescript@7.0.2
 
 types: setup  ## mypy
 	@time $(BIN)/mypy

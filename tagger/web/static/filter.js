@@ -86,8 +86,9 @@ function listen(element) {
 }
 
 function formAddress() {
-  const options = [...new FormData(form)].filter(([, value]) => value.trim());
-  return options.length ? `${form.getAttribute("action")}?${new URLSearchParams(options)}` : form.getAttribute("action");
+  const options = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (String(value).trim()) options.append(name, String(value));
+  return options.size ? `${form.getAttribute("action")}?${options}` : form.getAttribute("action");
 }
 
 /** The address of the panel for the photos that are shown, with the same folders open. */

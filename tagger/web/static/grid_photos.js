@@ -33,7 +33,10 @@ export function photoOfDocument({ path, tags, ...photo }) {
   return photoOfTimeline({ ...photo, file, name: tags.find((tag) => tag.accepted)?.name });
 }
 
-/** A photo as `/api/timeline/photos` lists it. */
+/**
+ * A photo as `/api/timeline/photos` lists it.
+ * @param {any} document_
+ */
 export function photoOfTimeline({ digest, ...photo }) {
   const name = photo.name ?? "";
   const file = photo.files > 1 ? `${photo.file}, ${photo.files} files` : photo.file;

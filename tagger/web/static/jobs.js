@@ -64,7 +64,8 @@ function showFailure({ detail: { elt, xhr } }) {
   toast(answer?.textContent.trim() ?? "The server does not respond. Try again.", { tone: "bad" });
 }
 
-for (const name of ["htmx:responseError", "htmx:sendError"]) document.addEventListener(name, showFailure);
+document.addEventListener("htmx:responseError", showFailure);
+document.addEventListener("htmx:sendError", showFailure);
 
 // The select fills the field that is submitted, and follows what is typed there.
 for (const select of document.querySelectorAll("select[data-fills]")) {

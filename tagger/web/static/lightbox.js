@@ -31,7 +31,7 @@ let pageTitle = document.title;
 let grid = null; // the list of tiles that the photo was opened from
 let list = null;
 let index = 0;
-let scrollRestoration = "auto";
+let scrollRestoration = history.scrollRestoration;
 let awaitedSteps = 0; // steps to photos that the server has yet to name
 const laterActions = []; // what was asked for after these steps, in order
 
@@ -54,7 +54,7 @@ function open(tiles, tile) {
 /** The photos beside a photo of a grid; a grid without a query has them all. */
 function listOf({ dataset, photoGrid }, photo) {
   if (dataset.source) return new PhotoList(dataset, index, [photo]);
-  return new PhotoList({}, 0, photoGrid.photos.all());
+  return new PhotoList(null, 0, photoGrid.photos.all());
 }
 
 /** Leaves the lightbox as Back does. */

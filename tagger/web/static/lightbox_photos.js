@@ -12,14 +12,14 @@ const MOST_KEPT = 2; // previews to keep before and after it
 
 /** Photos by their index in the list of a query. Those known are consecutive. */
 export class PhotoList {
-  /** `source`: the query's address; `options`: those of its order, too. A list without a query has all `photos` from `first` on. */
-  constructor({ source, options }, first, photos) {
-    this.source = source;
-    this.options = options;
+  /** The `source` of a query is its address, `options` are those of its order, too. A list without a query has all `photos` from `first` on. */
+  constructor(query, first, photos) {
+    this.source = query?.source;
+    this.options = query?.options;
     this.photos = new Map(photos.map((photo, at) => [first + at, photo]));
     this.first = first;
     this.last = first + photos.length - 1;
-    this.ends = { previous: !source, next: !source };
+    this.ends = { previous: !query, next: !query };
     this.requests = {};
   }
 
@@ -53,8 +53,8 @@ export class PhotoList {
 
   async fetchPhotos(side, edge) {
     const options = new URLSearchParams(this.options);
-    options.set("previous", side === "previous" ? BLOCK : 0);
-    options.set("next", side === "next" ? BLOCK : 0);
+    options.set("previous", String(side === "previous" ? BLOCK : 0));
+    options.set("next", String(side === "next" ? BLOCK : 0));
     const document_ = await requestJson(`${apiAddress(`/photos/${this.at(edge).id}/neighbours`)}?${options}`);
     const step = side === "next" ? 1 : -1;
     document_[side].forEach((each, at) => this.photos.set(edge + step * (at + 1), photoOfDocument(each)));

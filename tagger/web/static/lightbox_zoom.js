@@ -16,7 +16,10 @@ const SHARP_SCALE = 1.2; // from here on, the preview is not enough
 /** `onSwipe` gets 1 or -1, `onDismiss` is a swipe down, `onSharp` is called when the photo needs more pixels than its preview has. */
 export class Zoom {
   constructor(stage, { onSwipe, onDismiss, onSharp }) {
-    Object.assign(this, { stage, onSwipe, onDismiss, onSharp });
+    this.stage = stage;
+    this.onSwipe = onSwipe;
+    this.onDismiss = onDismiss;
+    this.onSharp = onSharp;
     this.pointers = new Map();
     this.image = null;
     this.reset();
@@ -47,7 +50,8 @@ export class Zoom {
   }
 
   reset() {
-    [this.scale, this.x, this.y, this.drag] = [1, 0, 0, null];
+    this.scale = 1;
+    [this.x, this.y, this.drag] = [0, 0, null];
     this.pointers.clear();
     this.lastTap = null;
   }

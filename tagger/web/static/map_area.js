@@ -16,7 +16,10 @@ export function boxText(south, west, north, east) {
 export class AreaSelection {
   /** `onSelect` is called with the option of a query. */
   constructor(map, host, onSelect) {
-    Object.assign(this, { map, host, onSelect, isOn: false });
+    this.map = map;
+    this.host = host;
+    this.onSelect = onSelect;
+    this.isOn = false;
     map.boxZoom.disable(); // it has Shift, too
     map.addControl({ onAdd: () => this.createButton(), onRemove: () => this.button.remove() }, "top-left");
     // Before the map's own handlers, which listen to the mouse and to touches.

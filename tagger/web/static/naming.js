@@ -91,7 +91,7 @@ newPlace?.addEventListener("added", ({ detail: landmark }) => {
 dialog?.addEventListener("keydown", (event) => {
   const { key, target } = event;
   const step = { ArrowDown: 1, ArrowUp: -1 }[key];
-  if (step && target.matches("#another-search, [data-results] button")) {
+  if (step && target.closest("#another-search, [data-results] button")) {
     event.preventDefault();
     const at = buttons().indexOf(target) + step;
     (at < 0 ? field : (buttons()[at] ?? target)).focus();

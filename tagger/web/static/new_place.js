@@ -88,7 +88,7 @@ newPlace?.addEventListener("submit", (event) => {
 newPlace?.querySelector("[data-back]").addEventListener("click", () => newPlace.dispatchEvent(new CustomEvent("back")));
 newPlace?.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step || !event.target.matches("#new-place, [data-places] button")) return;
+  if (!step || !event.target.closest("#new-place, [data-places] button")) return;
   event.preventDefault();
   const at = buttons().indexOf(event.target) + step;
   (at < 0 ? placeField : (buttons()[at] ?? event.target)).focus();

@@ -5,7 +5,10 @@ import { requestJson } from "./server.js";
 /** Confirms or rejects a landmark. `isAlone`: the page is about this landmark, so that marks leave out its name. */
 export class VerdictChange {
   constructor(verdict, { landmark, name }, isAlone) {
-    Object.assign(this, { verdict, landmark, name, isAlone });
+    this.verdict = verdict;
+    this.landmark = landmark;
+    this.name = name;
+    this.isAlone = isAlone;
     this.done = verdict;
     this.skippedBecause = "not classified yet";
   }

@@ -3,14 +3,14 @@
 /** The server does not respond. */
 export class NoResponse extends Error {}
 
-/** Sends JSON and returns the answer's. The text of an error says what can be done on the page. */
-export async function requestJson(address, { method = "GET", body, ...options } = {}) {
-  const response = await respond(address, {
-    method,
-    headers: { Accept: "application/json", "HX-Request": "true", ...(body && { "Content-Type": "application/json" }) },
-    body: body && JSON.stringify(body),
-    ...options,
-  });
+/**
+ * Sends JSON and returns the answer's. The text of an error says what can be done on the page.
+ * @param {string} address
+ * @param {Omit<RequestInit, "body"> & { body?: object }} options
+ */
+export async function requestJson(address, { body, ...options } = {}) {
+  const headers = { Accept: "application/json", "HX-Request": "true", ...(body && { "Content-Type": "application/json" }) };
+  const response = await respond(address, { headers, body: body && JSON.stringify(body), ...options });
   const document_ = await response.json().catch(() => null);
   if (!response.ok || !document_) throw new Error(document_?.error ?? `The server responded with status ${response.status}.`);
   return document_;

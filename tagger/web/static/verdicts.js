@@ -64,8 +64,14 @@ export function actionOfKey(key) {
  * `announce` tells screen readers, `report` what was done; `fallback` gets a focus that would be lost. `onChange` is called with each new verdict, null for none.
  */
 export class PhotoVerdicts {
-  constructor(root, { load, announce, report = announce, fallback, onChange = () => {}, onRefresh = () => {} }) {
-    Object.assign(this, { root, load, announce, report, fallback, onChange, onRefresh });
+  constructor(root, { load, announce, report = announce, fallback, onChange = (_verdict) => {}, onRefresh = (_page) => {} }) {
+    this.root = root;
+    this.load = load;
+    this.announce = announce;
+    this.report = report;
+    this.fallback = fallback;
+    this.onChange = onChange;
+    this.onRefresh = onRefresh;
     this.photo = root.dataset.photo;
     this.selected = null; // a slug; null: the first
     this.undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
@@ -141,7 +147,7 @@ export class PhotoVerdicts {
   /** Gives verdicts that are undone in one step. They are sent at once, since the page may be left. */
   async giveAll(requests) {
     const results = await Promise.allSettled(requests.map((request) => this.give(request)));
-    const step = results.flatMap(({ value }) => (value?.changed ? [value.reverse] : []));
+    const step = results.flatMap((result) => (result.status === "fulfilled" && result.value.changed ? [result.value.reverse] : []));
     if (step.length) this.undoSteps.push(step);
     this.announceResults(results);
   }
