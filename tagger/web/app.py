@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from threading import Lock
 
 from fastapi import APIRouter, FastAPI
-from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
@@ -23,7 +22,7 @@ from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.single_sign_on import SingleSignOn
-from tagger.web.http.templates import STATIC
+from tagger.web.http.static_files import STATIC, AssetFiles
 from tagger.web.pages import account, admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.look_alikes import look_alikes_of
@@ -89,7 +88,7 @@ def create_app(
     app.state.visitor_limiter = VisitorLimiter()
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", AssetFiles(directory=STATIC), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)
     add_error_handlers(app)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.library.query.documents import json_default
 from tagger.web.http.auth import while_authenticated
+from tagger.web.http.static_files import FOR_EVER
 
 
 class HeadRequests:
@@ -82,8 +83,8 @@ def add_headers(scope: Scope, send: Send) -> Send:
 def _cache_control(scope: Scope, status: int) -> str:
     if not scope["path"].startswith("/static/") or status >= HTTPStatus.BAD_REQUEST:
         return "private, no-store"
-    # An address with a digest in it (see `templates.asset`) always means the same content.
-    return "public, max-age=31536000, immutable" if scope["query_string"].startswith(b"v=") else "no-cache"
+    # An address with a digest in it (see `static_files`) always means the same content.
+    return FOR_EVER if scope["query_string"].startswith(b"v=") else "no-cache"
 
 
 NDJSON = "application/x-ndjson"

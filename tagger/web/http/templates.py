@@ -1,6 +1,5 @@
 """Pages from Jinja templates. Every value is escaped."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
 from tagger.people.grants import Grant
 from tagger.system.text_format import day_text, duration, moment_text, percent, share, size
 from tagger.web.http.form_fields import MOST_PHOTOS
+from tagger.web.http.static_files import asset, script_module
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-STATIC = Path(__file__).parents[1] / "static"
 MOST_FILES = 2000
 """Photos that are downloaded at once."""
 
@@ -27,11 +26,6 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
     page = environment().get_template(name).render(request=request, may_change=may_change, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)
-
-
-def asset(name: str) -> str:
-    """Return the address of a static file, with its digest, so that browsers can cache it for ever."""
-    return f"/static/{name}?v={_digest(name)}"
 
 
 def with_code(text: str) -> Markup:
@@ -54,14 +48,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals["asset"] = asset
+    templates.globals |= {"asset": asset, "script_module": script_module}
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
     templates.filters |= {"day": day_text, "moment": moment_text}
     return templates
-
-
-@cache
-def _digest(name: str) -> str:
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from tagger.library.trips.find import find_trip
 from tagger.settings import Settings
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.templates import asset
+from tagger.web.http.static_files import asset
 from tagger.web.pages.live_trip import path_geometry, trip_cells
 from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.photo_marks import SOURCES
