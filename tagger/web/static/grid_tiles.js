@@ -11,13 +11,9 @@ export const monthName = (key) => (key === "none" ? "No date" : month.format(new
 
 export const number = (count) => count.toLocaleString("en").replaceAll(",", "\u202f");
 
-export function createHeading(section) {
-  return create("li", { className: "photo-month", "data-month": section.key }, create("h2", {}, monthName(section.key)));
-}
+export const createHeading = (section) => create("li", { className: "photo-month", "data-month": section.key }, create("h2", {}, monthName(section.key)));
 
-export function createTile() {
-  return create("li", { className: "photo-tile" });
-}
+export const createTile = () => create("li", { className: "photo-tile" });
 
 export function fillTile(tile, photo, source) {
   tile.dataset.photo = photo.id;

@@ -45,6 +45,4 @@ export function showCount(removed = 0) {
   if (heading.textContent !== text) heading.textContent = text;
 }
 
-function createMark(text) {
-  return create("span", { className: "photo-tile-verdict one-line", "data-mark": "" }, text);
-}
+const createMark = (text) => create("span", { className: "photo-tile-verdict one-line", "data-mark": "" }, text);

@@ -40,9 +40,7 @@ const typed = () => folded(field.value.trim());
 const buttons = () => [...list.querySelectorAll("button")];
 const namesOf = ({ name, other_names: others }) => [name, ...others];
 
-function hint(text) {
-  return create("li", { className: "soft small" }, text);
-}
+const hint = (text) => create("li", { className: "soft small" }, text);
 
 function createItem(landmark) {
   const button = createButton(`${landmark.name} `, () => choose(landmark), "button--quiet");
