@@ -373,11 +373,11 @@ class Library:
 
     def _send(self, number: int) -> Job:
         from worker.broker import find_broker
-        from worker.producer import try_publish
+        from worker.producer import try_wake
 
         job = self.job(number)
-        # Why it was not sent is no error: workers send what they find in the database.
-        try_publish(self._database, find_broker(self._settings, start=False), number)
+        # If Redis is away, that is no error: workers find the job in the database.
+        try_wake(self._database, find_broker(self._settings, start=False))
         return job
 
     def _run(self, number: int, on_progress: Progress | None = None) -> Job:

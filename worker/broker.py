@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
-from tagger.ledger.dispatch import TakenMessages
 from tagger.system.addresses import check_redis_url, redact_url
 from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS
@@ -32,8 +31,6 @@ UNACKED = "unacked"
 """The hash in which Celery's transport stores messages that workers have not acknowledged."""
 UNACKED_INDEX = "unacked_index"
 """The sorted set of the same messages, by the time at which they were taken."""
-_LATEST_S = 60.0
-"""A worker claims a chunk within this time, or it is dead."""
 KEY_TYPES = {
     **dict.fromkeys((TICK_QUEUE, *QUEUES.values(), DEAD_LETTERS), "list"),
     UNACKED: "hash",
@@ -149,24 +146,14 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailabl
         return unknown, RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
 
 
-def taken_messages(broker: Broker) -> TakenMessages | None:
-    """The messages that workers have taken and not acknowledged; None if Redis does not answer."""
-    try:
-        with broker.client() as client:
-            return count_taken(client)
-    except (redis.RedisError, ValueError):
-        return None
-
-
 def count_queued(client: redis.Redis) -> dict[str, int]:
     """The number of messages per priority."""
     return {priority.value: int(str(client.llen(queue))) for priority, queue in QUEUES.items()}
 
 
-def count_taken(client: redis.Redis) -> TakenMessages:
-    """The messages that workers have taken and not acknowledged."""
-    latest = client.zcount(UNACKED_INDEX, time.time() - _LATEST_S, "+inf")
-    return TakenMessages(int(str(client.hlen(UNACKED))), int(str(latest)))
+def count_taken(client: redis.Redis) -> int:
+    """The number of messages that workers have taken and not acknowledged. Those of a dead worker stay for ten minutes."""
+    return int(str(client.hlen(UNACKED)))
 
 
 class RedisMonitor:

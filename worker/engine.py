@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Runner
+from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
@@ -20,7 +20,8 @@ from tagger.jobs.enqueue.ticks import record_tick
 from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import Claim, claim_chunk
+from tagger.ledger.chunks import Claim
+from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.jobs import TRACE
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
@@ -29,8 +30,7 @@ from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.tracing import link_to, span
 from tagger.webhooks.delivery import receivers_of
 from worker.broker import Broker, RedisMonitor
-from worker.messages import ChunkMessage
-from worker.producer import publish_chunks
+from worker.producer import wake_workers
 from worker.queue_order import database_away
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
@@ -58,6 +58,7 @@ class Engine:
             raw_pairs=settings.raw_pairs,
             subscriptions=settings.subscriptions,
         )
+        self._claimer = ChunkClaimer(self.database, name)
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second
         rate = None if per_second is None else PhotoRate(per_second)
@@ -89,52 +90,54 @@ class Engine:
         self._sweeper.start()
         self._watchdog.start()
 
-    def process(self, message: ChunkMessage) -> ChunkEnd | None:
-        """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active.
+    def claim(self, priority: Priority) -> Claim | None:
+        """Claim the next chunk of this priority. None if no active job has a free one.
 
         Raises:
-            DatabaseAway: it was not claimed; a worker that reaches the database can.
+            DatabaseAway: this process does not reach the database; another one may.
         """
-        with span("chunk", job=message.job, chunk=message.chunk, worker=self.name) as attributes:
-            with span("claim"):
-                claim = self._claim_with_retry(message)
-            if claim is None:
-                attributes["end"] = "not claimed"
-                return None
+        with span("claim", priority=priority.value, worker=self.name):
+            try:
+                return self.executor.with_retry(lambda: self._claim(priority), give_up=database_away)
+            except DatabaseError as error:
+                if database_away.is_set():
+                    raise DatabaseAway from error
+                raise
+
+    def _claim(self, priority: Priority) -> Claim | None:
+        self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
+        return self._claimer.claim(priority)
+
+    def process(self, claim: Claim) -> ChunkEnd:
+        """Process a claimed chunk, and wake workers for the next ones. After an error, other jobs come first here."""
+        job, chunk = claim.name.job_id, claim.name.chunk
+        with span("chunk", job=job, chunk=chunk, worker=self.name) as attributes:
             link_to(claim.options.get(TRACE))
             attributes["photos"] = claim.last - claim.first + 1
-            end = self.executor.execute(claim)
+            try:
+                end = self.executor.execute(claim)
+            except Exception:
+                self._claimer.defer(job)
+                raise
+            finally:
+                self._wake_workers(job)
             attributes["end"] = end.value
-        self._publish_next(claim.name.job_id)
-        fields = {"job": claim.name.job_id, "chunk": claim.name.chunk}
+        fields = {"job": job, "chunk": chunk}
         log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
         return end
 
-    def _claim_with_retry(self, message: ChunkMessage) -> Claim | None:
+    def _wake_workers(self, job: int) -> None:
+        """Wake a worker for the next chunk, and all for those of new metadata jobs, without waiting for a sweep."""
         try:
-            return self.executor.with_retry(lambda: self._claim(message), give_up=database_away)
-        except DatabaseError as error:
-            if database_away.is_set():
-                raise DatabaseAway from error
-            raise
-
-    def _claim(self, message: ChunkMessage) -> Claim | None:
-        self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
-        return claim_chunk(self.database, message.name, Runner.WORKERS, self.name)
-
-    def _publish_next(self, job_id: int) -> None:
-        """Send the chunks that entered the job's window, and those of new metadata jobs, without waiting for a sweep."""
-        try:
-            for write_job in select_adopted_jobs(self.database):
-                publish_chunks(self._app, self.database, write_job)
-            publish_chunks(self._app, self.database, job_id)
+            adopted = select_adopted_jobs(self.database)
+            wake_workers(self._app, self.database, None if adopted else 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-            log.info("The sweeper sends the next chunks: %s", error, extra={"job": job_id})
+            log.info("The sweeper wakes workers for the next chunks: %s", error, extra={"job": job})
 
     def run_schedules(self) -> None:
         """Record the tick, pause the runs whose time is over, and run the schedules that are due.
 
-        The next sweep sends their messages.
+        The next sweep wakes workers for them.
         """
         self.executor.activity.record_message()
         record_tick(self.database)

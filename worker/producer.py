@@ -1,10 +1,9 @@
-"""Makes the Celery app, and sends the messages of chunks that are due. Losing them costs no work: the ledger sends them again.
+"""Makes the Celery app, and wakes workers for chunks that wait. Losing a wake-up costs no work: the next sweep sends another.
 
 Importing this module configures nothing.
 """
 
 import importlib
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,16 +13,16 @@ from kombu.entity import Queue
 
 from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
-from tagger.ledger.dispatch import WaitingChunk, mark_sent, mark_unsent, unsent_chunks
+from tagger.ledger.dispatch import waiting_chunks
 from worker.broker import Broker, check_accepts_messages
 from worker.celery_config import CELERY_SETTINGS, QUEUES, TICK_QUEUE
-from worker.messages import TASK_NAME, ChunkMessage
+from worker.messages import TASK_NAME, WakeUp
 from worker.redis_transport import use_for_redis
 
 
-def try_publish(database: Database, broker: Broker, job: int | None = None) -> str | None:
-    """Send the messages that are due (of one job). Returns why that failed, None if it did not."""
-    if not unsent_chunks(database, job):
+def try_wake(database: Database, broker: Broker) -> str | None:
+    """Wake workers if chunks wait. Returns why that failed, None if it did not."""
+    if not any(waiting_chunks(database).values()):
         return None
     try:
         check_accepts_messages(broker)
@@ -33,7 +32,7 @@ def try_publish(database: Database, broker: Broker, job: int | None = None) -> s
         return str(error)
     app = make_app(broker.url)
     try:
-        publish_chunks(app, database, job)
+        wake_workers(app, database)
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
         return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
     finally:
@@ -41,36 +40,21 @@ def try_publish(database: Database, broker: Broker, job: int | None = None) -> s
     return None
 
 
-def publish_chunks(app: Celery, database: Database, job: int | None = None) -> int:
-    """Send every message that is due (of one job), page by page. Returns their number."""
-    count = 0
-    while page := unsent_chunks(database, job):
-        own = mark_sent(database, page)
-        _send(app, database, own)
-        count += len(own)
-        if len(own) < len(page):
-            break  # another process sends the rest
-    return count
+def wake_workers(app: Celery, database: Database, most: int | None = None) -> None:
+    """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers could claim now.
 
-
-def _send(app: Celery, database: Database, marked: Sequence[WaitingChunk]) -> None:
-    sent = 0
-    try:
-        with app.producer_pool.acquire(block=True) as producer:
-            for waiting in marked:
-                name = waiting.name
-                message = ChunkMessage(ledger=database.ledger_id, job=name.job_id, chunk=name.chunk)
-                app.send_task(
-                    TASK_NAME,
-                    args=[message.body()],
-                    queue=QUEUES[waiting.priority],
-                    producer=producer,
-                    retry=False,
-                )
-                sent += 1
-    finally:
-        if sent < len(marked):
-            mark_unsent(database, [waiting.name for waiting in marked[sent:]])
+    Processes that do so at once may send too many: these find no chunk. Workers replace a wake-up by one, so few are.
+    """
+    waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
+    if not waiting:
+        return
+    with app.producer_pool.acquire(block=True) as producer:
+        for priority, count in waiting.items():
+            queue = QUEUES[priority]
+            queued = producer.channel.queue_declare(queue).message_count
+            body = WakeUp(ledger=database.ledger_id, priority=priority).body()
+            for _ in range(count - queued if most is None else min(count - queued, most)):
+                app.send_task(TASK_NAME, args=[body], queue=queue, producer=producer, retry=False)
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types

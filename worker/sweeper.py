@@ -1,7 +1,7 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
-It sends heartbeats, releases expired leases, recovers stale jobs, sends lost messages again, and resumes jobs whose root
-is available again. It counts the photos of landmarks again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
+It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and resumes jobs
+whose root is available again. It counts the photos of landmarks again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
 that changes nothing the second time, or takes its work out of a queue.
 """
 
@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,10 +21,7 @@ from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
-    SentMessage,
-    missing_messages,
     release_expired,
-    reset_lost_messages,
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
@@ -38,11 +34,11 @@ from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.roots import list_roots, unavailable_roots
 from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
-from tagger.system.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
+from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.webhooks.messages import remove_old_messages
-from worker.broker import RedisMonitor, queue_depths, taken_messages
+from worker.broker import RedisMonitor, queue_depths
 from worker.celery_config import QUEUES
-from worker.producer import publish_chunks
+from worker.producer import wake_workers
 from worker.queue_order import database_away
 from worker.throttle import Throttle
 
@@ -89,8 +85,6 @@ class Sweeper:
         self.takes_messages = False
         """Whether the worker took messages at the last sweep: Redis accepted them, and the worker did not wait."""
         self._redis_refuses = False
-        self._missing_messages: frozenset[SentMessage] = frozenset()
-        """Messages that were not in Redis at the last sweep: those that are still missing at the next one are lost."""
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._began_at = self._heartbeat_at = time.monotonic()
@@ -142,7 +136,7 @@ class Sweeper:
             self._release_expired()
         self._resume_suspended()
         select_adopted_jobs(self._database)
-        self._send()
+        self._wake_workers()
         remove_old_messages(self._database)  # also of receivers that nobody names any more
         if self._throttle.reason is None:
             self._locate()
@@ -227,8 +221,8 @@ class Sweeper:
             if is_any_claimable(self._database) or not remove_old_items(self._database, before):
                 return
 
-    def _send(self) -> None:
-        """Send the messages that are due or that Redis has lost, unless Redis refuses them."""
+    def _wake_workers(self) -> None:
+        """Wake workers for chunks that wait, also where Redis has lost wake-ups, unless it refuses messages."""
         accepts_messages = self._redis.accepts_messages()
         self._redis_refuses = not accepts_messages
         depths, _ = queue_depths(self._redis.broker)
@@ -239,18 +233,4 @@ class Sweeper:
         self.takes_messages = accepts_messages and self._throttle.reason is None
         self.waiting = sum(own_depths) if self.takes_messages else 0
         if accepts_messages:
-            self._reset_lost([depth for depth in depths.values() if depth is not None])
-            publish_chunks(self._app, self._database)
-
-    def _reset_lost(self, depths: Sequence[int]) -> None:
-        """Mark as unsent the messages that Redis has lost, if the depths of all queues are known."""
-        taken = taken_messages(self._redis.broker)
-        if len(depths) < len(QUEUES) or taken is None:
-            return
-        missing = missing_messages(self._database, sum(depths), taken)
-        lost = missing & self._missing_messages
-        self._missing_messages = missing
-        if lost:
-            reset_lost_messages(self._database, lost)
-            MESSAGES_LOST.inc(len(lost))
-            log.warning("messages that Redis lost and that are sent again: %d", len(lost))
+            wake_workers(self._app, self._database)

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from tagger.database.retry import DatabaseError
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
+from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
 from worker.dead_letters import store_dead_letter
-from worker.engine import DatabaseAway, current_engine
+from worker.engine import DatabaseAway, Engine, current_engine
 from worker.lifecycle import exit_within_limit
-from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
+from worker.messages import TASK_NAME, TICK_NAME, WakeUp
 from worker.queue_order import reads_chunks
 
 log = logging.getLogger(__name__)
@@ -24,36 +25,46 @@ log = logging.getLogger(__name__)
 
 @shared_task(name=TASK_NAME, acks_late=True)
 def tag_chunk(body: dict[str, Any]) -> None:
-    """Process the photos of one chunk."""
+    """Claim the next chunk of the wake-up's priority, if there is one, and process its photos."""
     engine = current_engine()
-    message = _parse(body)
-    if message.ledger != engine.database.ledger_id:
-        _reject_foreign(message, engine.database.redacted_url)
+    wake_up = _parse(body)
+    if wake_up.ledger != engine.database.ledger_id:
+        _reject_foreign(wake_up, engine.database.redacted_url)
     if not reads_chunks():
         raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
-        engine.process(message)
+        claim = engine.claim(wake_up.priority)
     except DatabaseAway as reason:
         raise Reject(requeue=True) from reason
     except DatabaseError as error:
-        # The message is acknowledged. The lease expires, and a sweeper sends the chunk again.
-        log.error("Job %d, chunk %d: the database does not answer: %s", message.job, message.chunk, error)  # noqa: TRY400
+        log.error("No chunk was claimed: the database does not answer: %s", error)  # noqa: TRY400
+        return
+    if claim is not None:
+        _process(engine, claim)
+
+
+def _process(engine: Engine, claim: Claim) -> None:
+    job, chunk = claim.name.job_id, claim.name.chunk
+    try:
+        engine.process(claim)
+    except DatabaseError as error:
+        # The lease expires, and a sweeper releases the chunk.
+        log.error("Job %d, chunk %d: the database does not answer: %s", job, chunk, error)  # noqa: TRY400
     except ReadsTimedOut as error:
         log.critical("%s This worker exits, to be restarted.", error)
-        _record_error(message.job, error)
+        _record_error(job, error)
         state.should_stop = os.EX_TEMPFAIL
         exit_within_limit(os.EX_TEMPFAIL)
     except TaggerError as error:
-        # The chunk was released. A sweeper sends it again.
-        log.error("Job %d, chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message is complete
-        _record_error(message.job, error)
+        # The chunk was released, for another worker or a later wake-up.
+        log.error("Job %d, chunk %d: %s", job, chunk, error)  # noqa: TRY400 - the message is complete
+        _record_error(job, error)
         if isinstance(error, ModelFailed) and engine.device != "cpu":
             log.critical("The device may need a new process to recover; this worker exits")
             state.should_stop = os.EX_TEMPFAIL
     except Exception:
         # Not left to Celery, which would log the error's text whatever TAGGER_LOG_PATHS says.
-        fields = {"job": message.job, "chunk": message.chunk}
-        log.exception("A chunk failed unexpectedly; it is retried", extra=fields)
+        log.exception("A chunk failed unexpectedly; it is retried", extra={"job": job, "chunk": chunk})
 
 
 @shared_task(name=TICK_NAME, acks_late=True)
@@ -69,9 +80,9 @@ def _record_error(job: int, error: TaggerError) -> None:
         log.warning("The error could not be recorded in the job: %s", database_error, extra={"job": job})
 
 
-def _parse(body: object) -> ChunkMessage:
+def _parse(body: object) -> WakeUp:
     try:
-        return ChunkMessage.model_validate(body)
+        return WakeUp.model_validate(body)
     except ValidationError as error:
         reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
         try:
@@ -84,13 +95,13 @@ def _parse(body: object) -> ChunkMessage:
         raise Ignore from error
 
 
-def _reject_foreign(message: ChunkMessage, database: str) -> None:
+def _reject_foreign(wake_up: WakeUp, database: str) -> None:
     """Return the message of another ledger to the queue, and stop this worker before it takes more."""
     log.critical(
         "This worker uses %s, but Redis holds messages of another database (ledger %s). "
         "Set TAGGER_DATABASE_URL to the database the photos were enqueued in, or TAGGER_REDIS_URL to this one's Redis.",
         database,
-        message.ledger,
+        wake_up.ledger,
     )
     state.should_stop = os.EX_CONFIG
     raise Reject(requeue=True)

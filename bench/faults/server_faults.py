@@ -7,18 +7,17 @@ from functools import partial
 
 import psycopg
 from redis import Redis
-from sqlalchemy import select
 
 from bench.faults.system import Fault, FaultContext
-from tagger.database.enums import JobState
-from tagger.database.tables import chunks, jobs
+from tagger.database.enums import Priority
 from tests.rig.invalid_messages import invalid_messages
-from worker.messages import TASK_NAME, ChunkMessage
+from worker.messages import TASK_NAME, WakeUp
 from worker.producer import make_app
 
 OUTAGE_S = 30.0
 LOCK_S = 45.0
 QUEUE = "tagger.bulk"
+SURPLUS = 200
 READ_ONLY = "default_transaction_read_only"
 
 
@@ -89,15 +88,11 @@ def delete_messages(context: FaultContext) -> None:
 
 
 def repeat_messages(context: FaultContext) -> None:
-    """Send the messages of all running jobs again, also those of claimed and finished chunks."""
-    system = context.system
-    query = select(chunks.c.job_id, chunks.c.chunk).join(jobs, jobs.c.id == chunks.c.job_id)
-    with system.database.read() as connection:
-        rows = connection.execute(query.where(jobs.c.state == JobState.RUNNING)).all()
-    app = make_app(system.redis.url)
-    for row in rows:
-        message = ChunkMessage(ledger=system.database.ledger_id, job=row.job_id, chunk=row.chunk)
-        app.send_task(TASK_NAME, args=[message.body()], queue=QUEUE)
+    """Send far more wake-ups than chunks wait."""
+    app = make_app(context.system.redis.url)
+    wake_up = WakeUp(ledger=context.system.database.ledger_id, priority=Priority.BULK)
+    for _ in range(SURPLUS):
+        app.send_task(TASK_NAME, args=[wake_up.body()], queue=QUEUE)
     app.close()
 
 
@@ -182,7 +177,7 @@ REDIS_FAULTS: Mapping[str, Fault] = {
     "Redis without replicas for 30 s": partial(refuse_redis_writes, "min-replicas-to-write"),
     "Redis read-only for 30 s": make_read_only_redis,
     "messages deleted": delete_messages,
-    "messages sent twice": repeat_messages,
+    "surplus messages": repeat_messages,
     "invalid messages": send_invalid_messages,
 }
 SQLITE_FAULTS: Mapping[str, Fault] = {"SQLite locked for 45 s": lock_sqlite}

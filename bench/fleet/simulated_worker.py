@@ -22,20 +22,21 @@ from celery import Celery
 from bench.fleet.photos import Model
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.database.retry import with_retry
 from tagger.jobs.processing.chunk_results import STORE_PHOTOS
 from tagger.jobs.processing.open_items import ItemResult, OpenItem, open_items
 from tagger.jobs.processing.storage import store_results
-from tagger.ledger.chunks import Claim, claim_chunk, photos_claimed_earlier
+from tagger.ledger.chunks import Claim, photos_claimed_earlier
+from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.jobs import finish_job
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.settings import load_settings
 from worker.broker import Broker, RedisMonitor
 from worker.celery_config import QUEUES
-from worker.messages import ChunkMessage
-from worker.producer import make_app, publish_chunks
+from worker.messages import WakeUp
+from worker.producer import make_app, wake_workers
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 
@@ -79,7 +80,7 @@ class SimulatedWorker:
         self.costs = WorkerCosts()
         self._database = database
         self._app = make_app(redis_url)
-        self._name = name
+        self._claimer = ChunkClaimer(database, name)
         self._stop = threading.Event()
         model = resolve_model(database, None)
         self._model, self._taught = Model(model), TaughtCache(model.id)
@@ -100,16 +101,14 @@ class SimulatedWorker:
                     message = messages.get(timeout=WAIT_S)
                 except queue.Empty:
                     continue
-                self._process(ChunkMessage.model_validate(message.payload[0][0]))
+                self._process(WakeUp.model_validate(message.payload[0][0]))
                 message.ack()
         self._sweeper.close()
         self._app.close()
 
-    def _process(self, message: ChunkMessage) -> None:
+    def _process(self, wake_up: WakeUp) -> None:
         with _timed(self.costs.claim_ms):
-            claim = self._retried(
-                lambda: claim_chunk(self._database, message.name, Runner.WORKERS, self._name)
-            )
+            claim = self._retried(lambda: self._claimer.claim(wake_up.priority))
         if claim is None:
             return
         photos_claimed_earlier(self._database, claim)
@@ -117,7 +116,7 @@ class SimulatedWorker:
         for first in range(0, len(items), STORE_PHOTOS):
             self._store(claim, items[first : first + STORE_PHOTOS])
         finish_job(self._database, claim.name.job_id)
-        publish_chunks(self._app, self._database, claim.name.job_id)
+        wake_workers(self._app, self._database, 1)
 
     def _store(self, claim: Claim, items: Sequence[OpenItem]) -> None:
         results = [ItemResult(item, self._model.classify(item.path)) for item in items]

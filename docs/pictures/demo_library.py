@@ -23,7 +23,7 @@ from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.enqueue.ticks import record_tick
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control
-from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
+from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
@@ -112,7 +112,7 @@ def _tag(database: Database, settings: Settings, pictures: Path) -> int:
     executor = ChunkExecutor(database, settings)
     try:
         for chunk in range(_count_chunks(database, job)):
-            executor.execute(_claim(database, job, chunk, chunk))
+            executor.execute(_claim(database, job, chunk))
     finally:
         executor.close()
     return job
@@ -151,10 +151,10 @@ def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[
     try:
         for job, open_chunks in ((paused, 1), (running, 3)):
             for chunk in range(_count_chunks(database, job) - open_chunks):
-                executor.execute(_claim(database, job, chunk, chunk))
+                executor.execute(_claim(database, job, chunk))
         job_control.pause(database, paused)
         last = _count_chunks(database, running) - 1
-        return [_claim(database, running, chunk, chunk) for chunk in range(max(0, last - 2), last)]
+        return [_claim(database, running, chunk) for chunk in range(max(0, last - 2), last)]
     finally:
         executor.close()
         starter.close()
@@ -165,8 +165,8 @@ def _count_chunks(database: Database, job: int) -> int:
         return connection.scalar(select(func.count()).where(chunks.c.job_id == job)) or 0
 
 
-def _claim(database: Database, job: int, chunk: int, worker: int) -> Claim:
-    claim = claim_chunk(database, ChunkName(job, chunk), Runner.WORKERS, list(WORKERS)[worker % len(WORKERS)])
+def _claim(database: Database, job: int, worker: int) -> Claim:
+    claim = claim_next_chunk(database, job, Runner.WORKERS, list(WORKERS)[worker % len(WORKERS)])
     assert claim is not None
     return claim
 

@@ -510,7 +510,6 @@ def _create_jobs() -> None:
         sa.Column("lease_until", sa.Float()),
         sa.Column("worker", sa.Text()),
         sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("sent_at", sa.Float()),
         sa.Column("done", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("tagged", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("unknown", sa.Integer(), nullable=False, server_default="0"),

@@ -45,7 +45,7 @@ def submit_tag_job(
     settings, database = session
     broker = find_broker(settings, start=start_redis)
     job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=reprocess, write=write)
-    send_messages(database, broker, job)
+    wake_workers(database, broker, job)
     return job
 
 
@@ -84,13 +84,13 @@ def create_tag_job(
     return job
 
 
-def send_messages(database: Database, broker: Broker, job: int) -> None:
-    """Send the messages of a recorded job; print a warning if they cannot be sent now."""
-    from worker.producer import try_publish
+def wake_workers(database: Database, broker: Broker, job: int) -> None:
+    """Wake workers for a recorded job; print a warning if that is impossible now."""
+    from worker.producer import try_wake
 
-    problem = try_publish(database, broker, job)
+    problem = try_wake(database, broker)
     if problem:
-        console.warning(f"{problem} Job {job} is recorded; a worker sends it when Redis is available.")
+        console.warning(f"{problem} Job {job} is recorded; workers process it when Redis is available.")
 
 
 def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> None:

@@ -23,7 +23,7 @@ from tagger.ledger.ownership import LEASE_S
 
 @dataclass(frozen=True)
 class ChunkName:
-    """Identifies a chunk, in messages too."""
+    """Identifies a chunk."""
 
     job_id: int
     chunk: int
@@ -61,20 +61,34 @@ RELEASED: Mapping[str, Any] = {
     "token": None,
     "lease_until": None,
     "worker": None,
-    "sent_at": None,
     "attempts": chunks.c.attempts - 1,
 }
 """The columns of a released chunk. A release does not count as an attempt."""
 
 
-def claim_chunk(database: Database, name: ChunkName, runner: Runner, worker: str) -> Claim | None:
-    """Claim a chunk. None if it is done or claimed, or if its job is paused, suspended or over."""
+def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
+    """Claim the first free chunk of a job. None if it has none, or if it is paused, suspended or over."""
+    query = select(jobs).where(jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE))
+    with database.write() as connection:
+        job = connection.execute(query).one_or_none()
+        return None if job is None else claim_first_chunk(connection, job, worker)
+
+
+def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Claim | None:
+    """Claim the first free chunk of a job, given its row. None if it has none, or if its state has changed.
+
+    A chunk whose lease has expired is not free: in a local job, another thread still holds it; of the others, a sweeper
+    releases it.
+    """
     token = secrets.token_hex(8)
-    free = or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < db_now())
-    claimable = exists().where(jobs.c.id == name.job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE))
+    is_free = (chunks.c.job_id == job.id, chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
+    first = select(chunks.c.chunk).where(*is_free).order_by(chunks.c.chunk).limit(1)
+    # Workers that claim at once take different chunks, and do not wait for each other.
+    number = first.with_for_update(skip_locked=True).scalar_subquery()
+    claimable = exists().where(jobs.c.id == job.id, jobs.c.state.in_(CLAIMABLE))
     statement = (
         update(chunks)
-        .where(*_is_chunk(name), chunks.c.done.is_(False), free, claimable)
+        .where(*is_free, chunks.c.chunk == number, claimable)
         .values(
             token=token,
             worker=worker,
@@ -82,16 +96,14 @@ def claim_chunk(database: Database, name: ChunkName, runner: Runner, worker: str
             lease_until=db_now() + LEASE_S,
             attempts=chunks.c.attempts + 1,
         )
-        .returning(chunks.c.first, chunks.c.last, chunks.c.attempts, chunks.c.claimed_at)
+        .returning(chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.attempts, chunks.c.claimed_at)
     )
-    with database.write() as connection:
-        row = connection.execute(statement).one_or_none()
-        if row is None:
-            return None
-        job = connection.execute(select(jobs).where(jobs.c.id == name.job_id)).one()
-        _mark_running(connection, job)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    _mark_running(connection, job)
     return Claim(
-        name,
+        ChunkName(job.id, row.chunk),
         token,
         row.first,
         row.last,
@@ -119,32 +131,6 @@ def _mark_running(connection: Connection, job: Row[Any]) -> None:
             .where(jobs.c.id == job.id, jobs.c.started_at.is_(None))
             .values(started_at=current_time(connection))
         )
-
-
-def claim_next_chunk(database: Database, job_id: int, worker: str) -> Claim | None:
-    """Claim the first free chunk of a job that this process runs itself.
-
-    A lease that expired, while the database was away, is still held by another thread of this process.
-    """
-    while True:
-        with database.read() as connection:
-            number = connection.scalar(
-                select(chunks.c.chunk)
-                .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
-                .order_by(chunks.c.chunk)
-                .limit(1)
-            )
-        if number is None:
-            return None
-        claim = claim_chunk(database, ChunkName(job_id, number), Runner.LOCAL, worker)
-        if claim is not None or not _is_claimable(database, job_id):
-            return claim
-
-
-def _is_claimable(database: Database, job_id: int) -> bool:
-    with database.read() as connection:
-        state = connection.scalar(select(jobs.c.state).where(jobs.c.id == job_id))
-    return state in CLAIMABLE
 
 
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:

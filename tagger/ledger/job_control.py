@@ -16,7 +16,6 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.statements import LockTimedOut, lock_timeout
 from tagger.database.tables import jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
-from tagger.ledger.dispatch import reset_messages
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done
 
 CANCEL_NOTE = "by request"
@@ -55,7 +54,7 @@ def pause_job(connection: Connection, job_id: int, note: str | None = None) -> N
 
 
 def resume(database: Database, job_id: int) -> bool:
-    """Resume a paused job; its messages are due again. False if it was not paused.
+    """Resume a paused job. False if it was not paused.
 
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
@@ -65,7 +64,6 @@ def resume(database: Database, job_id: int) -> bool:
         if _open_job(connection, job_id, "resume").state != JobState.PAUSED:
             return False
     with change_job(database, job_id) as connection:
-        reset_messages(connection, job_id)
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
         connection.execute(

@@ -1,6 +1,6 @@
 """Workers: their heartbeats, and the chunks that they process; and what keeps jobs from progressing.
 
-That is: open jobs without a process, chunks that fail repeatedly, unclaimed chunks.
+That is: open jobs without a process, chunks that fail repeatedly.
 """
 
 from collections import Counter
@@ -8,17 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, delete, func, select, type_coerce, update
+from sqlalchemy import ColumnElement, Integer, and_, delete, func, select, type_coerce, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, jobs, workers
-from tagger.ledger.dispatch import IS_WAITING, WORKER_TIMEOUT_S, in_window, window_size
+from tagger.ledger.dispatch import WORKER_TIMEOUT_S, worker_places
 from tagger.ledger.jobs import OPEN_STATES
 
 SILENT_WORKER_S = 3600.0
 """How long a silent worker without chunks is reported."""
+_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,28 @@ def list_chunk_progress(database: Database) -> list[ChunkProgress]:
         .order_by(chunks.c.worker, chunks.c.job_id, chunks.c.chunk)
     )
     with database.read() as connection:
-        rows = connection.execute(query.where(in_window(window_size(connection)))).all()
+        rows = connection.execute(query.where(_among_first_open(2 * worker_places(connection)))).all()
     return [
         ChunkProgress(row.worker, row.job_id, row.chunk, row.last - row.first + 1, row.stored) for row in rows
     ]
+
+
+def _among_first_open(size: int) -> ColumnElement[bool]:
+    """The condition, on chunks joined with jobs, that a chunk is among its job's first `size` open chunks.
+
+    Claimed chunks are, so queries with this condition do not read thousands of others.
+    """
+    other = chunks.alias("other")
+    end = (
+        select(other.c.chunk)
+        .where(other.c.job_id == jobs.c.id, other.c.done.is_(False))
+        .order_by(other.c.chunk)
+        .offset(size)
+        .limit(1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))
 
 
 STUCK_CHUNKS_SHOWN = 5
@@ -183,18 +202,6 @@ class StuckChunk:
     attempts: int
 
 
-@dataclass(frozen=True)
-class WaitingChunks:
-    """How many chunks no worker has claimed: those whose message was sent, and the others."""
-
-    sent: int
-    unsent: int
-
-    @property
-    def count(self) -> int:
-        return self.sent + self.unsent
-
-
 def open_jobs(database: Database) -> list[OpenJob]:
     """The jobs that are not over, oldest first."""
     query = select(jobs, db_now().label("now")).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)
@@ -225,12 +232,3 @@ def stuck_chunks(database: Database) -> list[StuckChunk]:
     with database.read() as connection:
         rows = connection.execute(query).all()
     return [StuckChunk(row.job_id, row.chunk, row.first, row.last, row.attempts) for row in rows]
-
-
-def waiting_chunks(database: Database) -> WaitingChunks:
-    """The number of chunks that wait for workers: their messages are in Redis, or should be."""
-    count = select(func.count(), func.count(chunks.c.sent_at))
-    query = count.select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id)).where(*IS_WAITING)
-    with database.read() as connection:
-        total, sent = connection.execute(query.where(in_window(window_size(connection)))).one()
-    return WaitingChunks(sent=sent, unsent=total - sent)

@@ -35,7 +35,6 @@ BATCH_SIZE = Gauge("tagger_batch_size", "Most photos in a forward pass; halved w
 READS_HUNG = Gauge("tagger_reads_hung", "Threads that hang in reading a photo.")
 RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that ended badly.")
 LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")
-MESSAGES_LOST = Counter("tagger_messages_lost", "Messages that Redis lost and that were sent again.")
 QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
 CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
 WORKER_WAITS = Gauge(

@@ -61,11 +61,11 @@ LOCAL_TABLES = (
 backends hold on one kind of machine. Kept counts follow from the rows."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),
+    chunks.name: ("token", "claimed_at", "lease_until", "worker"),
     jobs.name: ("author",),
     ledgers.name: ("last_tick_at",),
 }
-"""Columns that are not exported. Claims, messages, ticks and authors belong to one database; an imported chunk waits to be sent."""
+"""Columns that are not exported. Claims, ticks and authors belong to one database."""
 
 
 def exported_tables() -> list[Table]:

@@ -39,14 +39,13 @@ from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
 from tagger.errors import SettingsInvalid
 from tagger.jobs.enqueue.ticks import record_tick
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat
 from tagger.model.artifact import save_artifact
 from tagger.model.devices import processor_name
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings, load_settings
-from worker.broker import UNACKED, UNACKED_INDEX
 from worker.dead_letters import store_dead_letter
 from worker.embedded_redis import server_program
 
@@ -408,24 +407,10 @@ def test_lost_messages_and_messages_of_another_database_are_reported(
         checked(tagger_with_redis, code=1)["messages"]["state"] == "ok"
     )  # what is wrong is that there is no worker
     redis_server.flush()
-    assert "1 lost" in checked(tagger_with_redis, code=1)["messages"]["found"]
+    assert "none for the bulk chunks" in checked(tagger_with_redis, code=1)["messages"]["found"]
     draw(terminal.folder / "photos" / "b.jpg", 0)
     terminal.run("enqueue", "photos")
     assert "messages of another database" in checked(tagger_with_redis, code=1)["messages"]["found"]
-
-
-def test_messages_of_claimed_chunks_do_not_stand_for_lost_ones(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer, sqlite_database: Database, tmp_path: Path
-) -> None:
-    for folder in ("claimed", "lost"):
-        draw(tmp_path / folder / "a.jpg", 0)
-        tagger_with_redis("enqueue", folder)
-    assert claim_chunk(sqlite_database, ChunkName(1, 0), Runner.WORKERS, "w") is not None
-    redis_server.flush()
-    with redis_server.client() as client:
-        client.hset(UNACKED, "of the claimed chunk", "x")
-        client.zadd(UNACKED_INDEX, {"of the claimed chunk": time.time()})
-    assert "1 lost" in checked(tagger_with_redis, code=1)["messages"]["found"]
 
 
 def test_a_key_of_another_program_is_named(
@@ -563,10 +548,11 @@ def test_photos_that_crash_workers_are_reported(
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("enqueue", "photos")
     for _ in range(2):
-        assert claim_chunk(sqlite_database, ChunkName(1, 0), Runner.WORKERS, "w") is not None
+        assert claim_next_chunk(sqlite_database, 1, Runner.WORKERS, "w") is not None
         with sqlite_database.write() as connection:
-            connection.execute(update(chunks).values(lease_until=0.0))
-    attempts = checked(tagger_with_redis, code=0)["attempts"]
+            connection.execute(update(chunks).values(lease_until=None))
+    # Wrong is that no worker is running.
+    attempts = checked(tagger_with_redis, code=1)["attempts"]
     assert "photos 1 to 1 of job 1 were started 2 times" in attempts["found"]
 
 

@@ -4,19 +4,18 @@ import signal
 
 import pytest
 from rig.servers import RedisServer
-from sqlalchemy import select
 from support.commands import Terminal
 from support.fault_scenario import FaultScenario
 
-from tagger.database.tables import chunks
-from worker.messages import TASK_NAME, ChunkMessage
+from tagger.database.enums import Priority
+from worker.messages import TASK_NAME, WakeUp
 from worker.producer import make_app
 
 
 @pytest.mark.slow
 def test_repeated_messages_are_processed_once(scenario: FaultScenario, redis_server: RedisServer) -> None:
     job = scenario.enqueue()
-    _send_all(scenario, redis_server, job)
+    _send_many(scenario, redis_server)
     with scenario.terminal.workers(2):
         scenario.assert_complete(job, slowly=True)
         _wait_until_queues_are_empty(scenario, redis_server)
@@ -29,7 +28,7 @@ def test_late_messages_change_nothing(scenario: FaultScenario, redis_server: Red
         job = scenario.enqueue()
         scenario.assert_complete(job)
         before = scenario.rows()
-        _send_all(scenario, redis_server, job)
+        _send_many(scenario, redis_server)
         _wait_until_queues_are_empty(scenario, redis_server)
         assert scenario.rows() == before
 
@@ -74,13 +73,13 @@ def test_a_worker_with_another_database_returns_the_messages(
     assert set(scenario.attempts(job)) == {1}
 
 
-def _send_all(scenario: FaultScenario, redis_server: RedisServer, job: int) -> None:
-    """Send the messages of all chunks of a job second."""
+def _send_many(scenario: FaultScenario, redis_server: RedisServer) -> None:
+    """Send more wake-ups than the scenario's job has chunks."""
     app = make_app(redis_server.url)
-    with scenario.terminal.database() as database, database.read() as connection:
-        for chunk in connection.scalars(select(chunks.c.chunk).where(chunks.c.job_id == job)):
-            message = ChunkMessage(ledger=database.ledger_id, job=job, chunk=chunk)
-            app.send_task(TASK_NAME, args=[message.body()], queue="tagger.bulk")
+    with scenario.terminal.database() as database:
+        wake_up = WakeUp(ledger=database.ledger_id, priority=Priority.BULK)
+    for _ in range(20):
+        app.send_task(TASK_NAME, args=[wake_up.body()], queue="tagger.bulk")
     app.close()
 
 

@@ -17,7 +17,6 @@ from tagger.ledger.chunks import (
     ChunkName,
     Claim,
     ItemOutcome,
-    claim_chunk,
     claim_next_chunk,
     photos_claimed_earlier,
     release_chunk,
@@ -48,7 +47,7 @@ def test_one_of_many_concurrent_claims_succeeds(ledger: LedgerBuilder) -> None:
             job: int = job, barrier: threading.Barrier = barrier, claims: list[Claim] = claims
         ) -> None:
             barrier.wait()
-            claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+            claim = claim_next_chunk(ledger.database, job, Runner.WORKERS, "w")
             if claim is not None:
                 claims.append(claim)
 
@@ -62,7 +61,7 @@ def test_local_threads_claim_each_chunk_once(ledger: LedgerBuilder) -> None:
     claims: list[ChunkName] = []
 
     def work() -> None:
-        while claim := claim_next_chunk(ledger.database, job, "w"):
+        while claim := claim_next_chunk(ledger.database, job, Runner.LOCAL, "w"):
             claims.append(claim.name)
             ledger.store(claim, Outcome.TAGGED)
 
@@ -73,7 +72,7 @@ def test_local_threads_claim_each_chunk_once(ledger: LedgerBuilder) -> None:
 
 def test_workers_cannot_claim_chunks_of_a_local_job(ledger: LedgerBuilder) -> None:
     job = ledger.job(5, runner=Runner.LOCAL)
-    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None
+    assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None
 
 
 def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:
@@ -81,13 +80,11 @@ def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder) -> N
     for state in (JobState.WAITING, JobState.PAUSED, JobState.CANCELLED):
         with ledger.database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.id == job).values(state=state))
-        assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None, state
+        assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None, state
 
 
-def test_an_unknown_chunk_or_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:
-    job = ledger.job(5)
-    assert claim_chunk(ledger.database, ChunkName(job, 9), Runner.WORKERS, "w") is None
-    assert claim_chunk(ledger.database, ChunkName(job + 9, 0), Runner.WORKERS, "w") is None
+def test_nothing_is_claimed_of_an_unknown_job(ledger: LedgerBuilder) -> None:
+    assert claim_next_chunk(ledger.database, ledger.job(5) + 9, Runner.WORKERS, "w") is None
 
 
 def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: LedgerBuilder) -> None:
@@ -123,20 +120,20 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
         assert release_expired(ledger.database) == 1
         assert ledger.progress(job).running == 0
         take_back()
-        assert claim_chunk(ledger.database, claim.name, Runner.WORKERS, "w") is None
+        assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
 
 def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    first = claim_next_chunk(ledger.database, job, "w")
+    first = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
     assert first is not None
     ledger.expire(job)
-    second = claim_next_chunk(ledger.database, job, "w")
+    second = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
     assert second is not None
     assert second.name != first.name
-    assert claim_next_chunk(ledger.database, job, "w") is None
+    assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
     ledger.store(first, Outcome.TAGGED)
 
 
@@ -148,15 +145,6 @@ def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:
         item_query = select(job_items.c.position, job_items.c.outcome).where(job_items.c.job_id == job)
         result = [*connection.execute(chunk_query), *connection.execute(item_query)]
     return [tuple(row) for row in result]
-
-
-def test_an_expired_lease_can_be_claimed_without_a_sweeper(ledger: LedgerBuilder) -> None:
-    job = ledger.job(5)
-    first = ledger.claim(job)
-    ledger.expire(job)
-    ledger.claim(job)
-    with pytest.raises(LeaseLost):
-        ledger.store(first, Outcome.TAGGED)
 
 
 def test_releasing_a_chunk_counts_no_attempt(ledger: LedgerBuilder) -> None:
@@ -228,7 +216,7 @@ def test_a_local_job_whose_process_died_after_the_last_outcome_is_finished_unles
     ledger: LedgerBuilder, options: dict[str, str], state: JobState
 ) -> None:
     job = ledger.job(5, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, "w")
+    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
     assert claim is not None
     with ledger.database.write() as connection:
         store_outcomes(connection, claim, _all_tagged(claim))

@@ -41,8 +41,7 @@ from tagger.database.tables import (
     workers,
 )
 from tagger.errors import DatabaseNotEmpty, ImportRefused
-from tagger.ledger.chunks import ChunkName, claim_chunk
-from tagger.ledger.dispatch import mark_sent, unsent_chunks
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
@@ -225,24 +224,19 @@ def test_tagging_continues_in_an_imported_database(
         database.close()
 
 
-def test_claims_and_messages_are_not_exported(
-    folder: TaggedFolder, new_database: Callable[[], Database]
-) -> None:
+def test_claims_are_not_exported(folder: TaggedFolder, new_database: Callable[[], Database]) -> None:
     job = folder.record(reprocess=True, runner=Runner.WORKERS)
-    mark_sent(folder.database, list(unsent_chunks(folder.database, None)))
-    assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+    assert claim_next_chunk(folder.database, job, Runner.WORKERS, "w") is not None
     other = new_database()
     imported(other, exported(folder.database))
     with other.read() as connection:
         chunk = connection.execute(select(chunks).where(chunks.c.job_id == job)).one()
-        assert (chunk.token, chunk.lease_until, chunk.worker, chunk.sent_at) == (None, None, None, None)
+        assert (chunk.token, chunk.lease_until, chunk.worker) == (None, None, None)
         assert chunk.attempts == 0
         assert connection.execute(select(workers)).all() == []
-    assert unsent_chunks(other, None) == []
-    for paused in (2, job):
-        resume(other, paused)
-    assert {waiting.name.job_id for waiting in unsent_chunks(other, None)} == {2, job}
-    assert claim_chunk(other, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+    assert claim_next_chunk(other, job, Runner.WORKERS, "w") is None
+    resume(other, job)
+    assert claim_next_chunk(other, job, Runner.WORKERS, "w") is not None
 
 
 class WritingFile(io.BytesIO):

@@ -27,6 +27,7 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
 ) -> None:
     monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
+    monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.3)
     monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)
     disk = FullDisk(monkeypatch)
     classified = record_inferences(monkeypatch)

@@ -29,7 +29,7 @@ from worker import dead_letters
 from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depths
 from worker.celery_config import QUEUES, TICK_QUEUE, TRANSPORT_OPTIONS, VISIBILITY_TIMEOUT_S
 from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
-from worker.messages import ChunkMessage
+from worker.messages import WakeUp
 from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
 from worker.tasks import tag_chunk
@@ -136,7 +136,7 @@ def test_a_worker_returns_a_message_of_another_database_and_stops(
     settings = Settings(
         data_folder=tmp_path / "data", database_url=url, model=str(tmp_path / "tiny.pt"), device="cpu"
     )
-    message = ChunkMessage(ledger="another-ledger", job=1, chunk=0)
+    message = WakeUp(ledger="another-ledger", priority=Priority.BULK)
     with in_process_worker(settings), pytest.raises(Reject) as rejected:
         tag_chunk(message.body())
     assert rejected.value.requeue

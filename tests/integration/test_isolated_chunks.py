@@ -12,7 +12,8 @@ from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import chunks, job_items
 from tagger.errors import FailureKind
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
-from tagger.ledger.chunks import ChunkName, claim_chunk, count_crashes
+from tagger.ledger.chunks import claim_next_chunk, count_crashes
+from tagger.ledger.dispatch import release_expired
 
 KILLS = 6
 
@@ -30,12 +31,13 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
 def kill_workers(database: Database, job: int, times: int) -> None:
     """Claim the job's chunk as workers do that are killed soon after, with its first photo alone if it is isolated."""
     for _ in range(times):
-        claim = claim_chunk(database, ChunkName(job, 0), Runner.WORKERS, "w")
+        claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
         assert claim is not None
         if claim.attempts > SHARED_ATTEMPTS:
             count_crashes(database, claim, claim.first, +1)
         with database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.job_id == job).values(lease_until=0.0))
+        release_expired(database)
 
 
 def failures(database: Database, job: int) -> list[tuple[int, str]]:

@@ -10,15 +10,15 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
 from tagger.jobs.processing import chunk_results
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import job_control, stale_jobs
-from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
-from tagger.ledger.dispatch import mark_sent, release_expired, resume_suspended_jobs, unsent_chunks
+from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.dispatch import release_expired, resume_suspended_jobs, waiting_chunks
 from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_jobs, list_recent_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
@@ -51,17 +51,16 @@ def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerB
     with pytest.raises(LeaseLost):
         ledger.store(claim, Outcome.TAGGED, first=10)
     assert attempts(ledger, job) == [0]
-    assert claim_chunk(ledger.database, claim.name, Runner.WORKERS, "w") is None
+    assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
 
 
-def test_the_messages_of_a_resumed_job_are_sent_again(ledger: LedgerBuilder) -> None:
+def test_chunks_of_a_paused_job_wait_for_no_worker_until_it_is_resumed(ledger: LedgerBuilder) -> None:
     job = ledger.job(40)
-    mark_sent(ledger.database, unsent_chunks(ledger.database))
     job_control.pause(ledger.database, job)
-    assert unsent_chunks(ledger.database) == []
-    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None
+    assert waiting_chunks(ledger.database)[Priority.BULK] == 0
+    assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None
     assert job_control.resume(ledger.database, job)
-    assert [waiting.name.chunk for waiting in unsent_chunks(ledger.database)] == [0, 1]
+    assert waiting_chunks(ledger.database)[Priority.BULK] == 2
     assert ledger.progress(job).state is JobState.QUEUED
     assert not job_control.resume(ledger.database, job)
 
@@ -193,11 +192,11 @@ def test_finished_unknown_and_local_jobs_raise_errors(ledger: LedgerBuilder) -> 
 
 def test_a_local_job_can_be_cancelled_while_its_process_runs_it(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, "w")
+    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
     assert claim is not None
     ledger.store(claim, Outcome.TAGGED, count=3)
     job_control.cancel(ledger.database, job)
-    assert claim_next_chunk(ledger.database, job, "w") is None
+    assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
     with pytest.raises(LeaseLost):
         ledger.store(claim, Outcome.TAGGED, first=3)
     progress = ledger.progress(job)
@@ -207,15 +206,13 @@ def test_a_local_job_can_be_cancelled_while_its_process_runs_it(ledger: LedgerBu
 @pytest.mark.postgresql
 def test_counts_are_right_after_pausing_while_workers_store(ledger: LedgerBuilder) -> None:
     job = ledger.job(600)
-    numbers = range(len(attempts(ledger, job)))
 
-    def work(share: int) -> None:
+    def work() -> None:
         while not list_jobs(ledger.database, job)[0].is_over:
-            for number in numbers[share::2]:
-                if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, f"w{share}"):
-                    with suppress(LeaseLost):
-                        for first in range(claim.first, claim.last + 1, 16):
-                            ledger.store(claim, Outcome.TAGGED, first=first, count=16)
+            if claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+                with suppress(LeaseLost):
+                    for first in range(claim.first, claim.last + 1, 16):
+                        ledger.store(claim, Outcome.TAGGED, first=first, count=16)
 
     def act() -> None:
         with suppress(JobFinished):
@@ -223,7 +220,7 @@ def test_counts_are_right_after_pausing_while_workers_store(ledger: LedgerBuilde
                 job_control.pause(ledger.database, job)
                 job_control.resume(ledger.database, job)
 
-    in_threads([lambda: work(0), lambda: work(1), act])
+    in_threads([work, work, act])
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged) == (JobState.FINISHED, 600)
 
@@ -242,7 +239,7 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
-    claims = [claim_chunk(database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1, 2)]
+    claims = [claim_next_chunk(database, job, Runner.WORKERS, "w") for _ in range(3)]
     job_control.pause(database, job)
     ends = [executor.execute(claim) for claim in claims if claim]
     # Chunks of 32 are done after their first batch; the one of 64 is released.
@@ -251,7 +248,7 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     assert (progress.state, progress.running) == (JobState.PAUSED, 0)
     assert 64 < progress.tagged < 128
     job_control.resume(database, job)
-    claim = claim_chunk(database, ChunkName(job, 2), Runner.WORKERS, "w")
+    claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
     assert claim is not None
     assert claim.attempts == 1
     assert executor.execute(claim) is ChunkEnd.DONE
@@ -266,7 +263,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
     for _ in range(3):
         with database.write() as connection:
             connection.execute(update(chunks).values(attempts=SHARED_ATTEMPTS))
-        claim = claim_chunk(database, ChunkName(job, 0), Runner.WORKERS, "w")
+        claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
         assert claim is not None
         job_control.pause(database, job)
         assert executor.execute(claim) is ChunkEnd.LOST

@@ -17,7 +17,7 @@ from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
-from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk, release_chunk
+from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, finish_scan, suspend_for_root
@@ -123,9 +123,7 @@ def test_cancelling_a_finished_job_changes_nothing(ledger: LedgerBuilder) -> Non
 def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: LedgerBuilder) -> None:
     for _ in range(10):
         job = ledger.job(64)
-        claims = [
-            claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)
-        ]
+        claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in range(2)]
         barrier = threading.Barrier(2)
 
         def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
@@ -141,10 +139,7 @@ def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: Ledge
 def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBuilder) -> None:
     for _ in range(5):
         job = ledger.job(300)
-        numbers = range(len(spans(ledger, job)))
-        claims = [
-            claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in numbers
-        ]
+        claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in spans(ledger, job)]
         barrier = threading.Barrier(len(claims) + 1)
 
         def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
@@ -201,9 +196,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
     def work() -> None:
         while True:
             over = scanned.is_set()
-            new_claims = [
-                claim_chunk(ledger.database, ChunkName(job, n), Runner.WORKERS, "w") for n in range(20)
-            ]
+            new_claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in range(20)]
             for claim in new_claims:
                 if claim is not None:
                     ledger.store(claim, Outcome.TAGGED)
@@ -218,7 +211,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
 @pytest.mark.postgresql
 def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, "w")
+    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
     assert claim is not None
     ledger.store(claim, Outcome.TAGGED, count=10)
     ledger.owner_died(job)
@@ -337,16 +330,12 @@ def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps:
     finish_scan(ledger.database, job)
     with suppress(JobFinished):
         resume(ledger.database, job)
-    while new_claims := [
-        c for n in range(30) if (c := claim_chunk(ledger.database, ChunkName(job, n), Runner.WORKERS, "w"))
-    ]:
-        for claim in new_claims:
-            ledger.store(claim, Outcome.TAGGED)
+    while claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+        ledger.store(claim, Outcome.TAGGED)
     ledger.expire(job)
     release_expired(ledger.database)
-    for number in range(30):
-        if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
-            ledger.store(claim, Outcome.TAGGED)
+    while claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+        ledger.store(claim, Outcome.TAGGED)
     progress = ledger.progress(job)
     assert progress.is_over
     assert (progress.queued, progress.running) == (0, 0)
@@ -358,7 +347,7 @@ def take_step(
     selected = claims[number % len(claims)] if claims else None
     match step:
         case "claim":
-            if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
+            if claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
                 claims.append(claim)
         case "store" | "late" if selected:
             try:

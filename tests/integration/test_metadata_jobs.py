@@ -28,7 +28,7 @@ from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import items
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_control import pause, resume
@@ -381,7 +381,7 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
     before = draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
     assert claimed is not None
     executor = folder.executor()
     with monkeypatch.context() as patch:
@@ -405,7 +405,7 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
     ends, written = [], []
     for _ in range(3):
-        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
         ends.append(executor.execute(claimed))
         written.append(folder.progress(job).written)
@@ -419,9 +419,8 @@ def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(
 ) -> None:
     before = draw_photos(folder, 8)
     folder.tag()
-    claimed = claim_chunk(
-        folder.database, ChunkName(folder.create_write_job_for_workers(), 0), Runner.WORKERS, "w"
-    )
+    job = folder.create_write_job_for_workers()
+    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
     assert claimed is not None
     main_thread, original, signals = threading.get_ident(), writing_chunk.plan_and_prepare, [signal.SIGUSR1]
     is_interrupted = threading.Event()
@@ -473,7 +472,7 @@ def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) 
     folder.draw("deep/down/a.jpg", 0, shade=9)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "dies") is not None
+    assert claim_next_chunk(folder.database, job, Runner.WORKERS, "dies") is not None
     folder.lose_leases(job, attempts=SHARED_ATTEMPTS)
     shutil.rmtree(folder.folder / "deep")
     assert folder.work(job) == [ChunkEnd.DONE]

@@ -14,7 +14,7 @@ from support.colour_folders import TaggedFolder
 from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
-from tagger.database.enums import JobState
+from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification_chunk
@@ -48,7 +48,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     executor.models.get(folder.model.id)  # loading would take as long as the copy
     stored: list[StoredOutcome] = []
     with closing(executor), _slow_copy(photo, target):
-        claim = claim_next_chunk(folder.database, folder.record(), "worker")
+        claim = claim_next_chunk(folder.database, folder.record(), Runner.LOCAL, "worker")
         assert claim is not None
         assert executor.execute(claim, stored.extend) is ChunkEnd.DONE
     (only,) = stored
@@ -90,7 +90,7 @@ def test_photo_that_is_processed_in_a_child_process_fails_at_once_if_it_has_not_
     folder.draw("a.jpg")
     settings = folder.settings.model_copy(update={"settle_s": 600})
     job = folder.record()
-    claim = claim_next_chunk(folder.database, job, "worker")
+    claim = claim_next_chunk(folder.database, job, Runner.LOCAL, "worker")
     assert claim is not None
     chunk = ClaimedChunk(
         folder.database,

@@ -28,7 +28,7 @@ from tagger.jobs.processing import chunk_results, classification_chunk
 from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
+from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.library.catalog.registered_models import add_model
@@ -243,7 +243,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
         shutil.copytree(folder.draw(f"{number}/a.jpg", shade=number).parent, place)
         shutil.copy(place / "a.jpg", place / "b.jpg")
     job = folder.record(*places)
-    claimed = claim_next_chunk(folder.database, job, "w")
+    claimed = claim_next_chunk(folder.database, job, Runner.LOCAL, "w")
     assert claimed is not None
     executor = folder.executor()
     pipeline = executor.models.get(claimed.model_id).pipeline
@@ -271,12 +271,12 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
         numbers = connection.scalars(select(chunks.c.chunk).where(chunks.c.job_id == job)).all()
     ends = []
 
-    def work(number: int) -> None:
-        claimed = claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w")
+    def work() -> None:
+        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
         ends.append(executor.execute(claimed, lambda _stored: executor.stop.set()))
 
-    in_threads([lambda number=number: work(number) for number in numbers])
+    in_threads([work for _ in numbers])
     executor.close()
     assert ChunkEnd.RELEASED in ends
     progress = folder.progress(job)
@@ -286,18 +286,15 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
         open_chunks = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
     assert {(row.token, row.attempts) for row in open_chunks} == {(None, 0)}
     executor = folder.executor()
-    for number in numbers:
-        if claimed := claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w"):
-            assert executor.execute(claimed) is ChunkEnd.DONE
+    while claimed := claim_next_chunk(folder.database, job, Runner.WORKERS, "w"):
+        assert executor.execute(claimed) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(job).tagged == 128
 
 
 def test_a_released_chunk_does_not_ask_whether_its_job_is_done(folder: TaggedFolder) -> None:
     folder.draw("a.jpg")
-    claimed = claim_chunk(
-        folder.database, ChunkName(folder.record(runner=Runner.WORKERS), 0), Runner.WORKERS, "w"
-    )
+    claimed = claim_next_chunk(folder.database, folder.record(runner=Runner.WORKERS), Runner.WORKERS, "w")
     assert claimed is not None
     executor = folder.executor()
     executor.stop.set()
@@ -337,7 +334,7 @@ def test_each_photo_waits_for_its_turn_and_a_chunk_that_waits_can_be_stopped(fol
     ends, stored = [], []
     for turns in (10, 1000):
         rate.turns = turns
-        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
         assert claimed.attempts == 1  # a released chunk counts none
         ends.append(executor.execute(claimed))
@@ -373,7 +370,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
     ends, stored = [], [0]
     while not folder.progress(job).is_over and len(ends) < 32:
         rate.turns = 10
-        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
         assert claimed.attempts == 1
         ends.append(executor.execute(claimed))
@@ -392,7 +389,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     for number in range(40):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
-    claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
     assert claimed is not None
     executor = folder.executor()
 
@@ -400,11 +397,11 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
         with folder.database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
         release_expired(folder.database)
-        again.append(claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w"))
+        again.append(claim_next_chunk(folder.database, job, Runner.WORKERS, "w"))
 
     again: list[Claim | None] = []
     assert executor.execute(claimed, take_over) is ChunkEnd.LOST
-    again.append(claim_chunk(folder.database, ChunkName(job, 1), Runner.WORKERS, "w"))
+    again.append(claim_next_chunk(folder.database, job, Runner.WORKERS, "w"))
     for each in again:
         assert each is not None
         assert executor.execute(each) is ChunkEnd.DONE
@@ -475,7 +472,7 @@ def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_pat
     assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 20)
     assert (folder.count(tags), folder.count(contents)) == (0, 0)
     workers_job = folder.record(model=raising, runner=Runner.WORKERS)
-    claimed = claim_chunk(folder.database, ChunkName(workers_job, 0), Runner.WORKERS, "w")
+    claimed = claim_next_chunk(folder.database, workers_job, Runner.WORKERS, "w")
     assert claimed is not None
     executor = folder.executor()
     with pytest.raises(ModelFailed):
@@ -508,9 +505,8 @@ def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedF
 
     def work(number: int) -> None:
         for job in jobs[number:] + jobs[:number]:
-            for chunk in range(8):
-                if claimed := claim_chunk(folder.database, ChunkName(job, chunk), Runner.WORKERS, "w"):
-                    assert executors[number % 2].execute(claimed) is ChunkEnd.DONE
+            while claimed := claim_next_chunk(folder.database, job, Runner.WORKERS, "w"):
+                assert executors[number % 2].execute(claimed) is ChunkEnd.DONE
 
     in_threads([lambda number=number: work(number) for number in range(3)])
     for executor in executors:
@@ -583,7 +579,7 @@ def test_photos_that_another_job_stores_as_a_chunk_begins_are_skipped(
     for number in range(8):
         folder.draw(f"{number}.jpg", shade=number)
     first, second = (folder.record(runner=Runner.WORKERS) for _ in range(2))
-    claims = [claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") for job in (first, second)]
+    claims = [claim_next_chunk(folder.database, job, Runner.WORKERS, "w") for job in (first, second)]
     earlier, later = (claim for claim in claims if claim is not None)
     query, others = classification_chunk.photos_claimed_earlier, [earlier]
 

@@ -10,7 +10,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import jobs
 from tagger.jobs.enqueue.documents import waiting_document
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import pause
 from tagger.ledger.progress import list_jobs
 
@@ -31,7 +31,7 @@ def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> Non
     assert waiting["waiting_photos"] == 300
     assert waiting["oldest_waiting_s"] == pytest.approx(3600, abs=300)
 
-    claim = claim_chunk(database, ChunkName(first, 0), Runner.WORKERS, "w")
+    claim = claim_next_chunk(database, first, Runner.WORKERS, "w")
     assert claim is not None
     claimed = claim.last - claim.first + 1
     assert waiting_document(list_jobs(database), datetime.now(UTC))["waiting_photos"] == 300 - claimed

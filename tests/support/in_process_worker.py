@@ -31,8 +31,11 @@ class _Queue:
         self.producer_pool = self
 
     @contextmanager
-    def acquire(self, *, block: bool) -> Iterator[None]:
-        yield
+    def acquire(self, *, block: bool) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(channel=self)
+
+    def queue_declare(self, _queue: str) -> SimpleNamespace:
+        return SimpleNamespace(message_count=self.messages.qsize())
 
     def send_task(self, _task: str, *, args: list[dict[str, Any]], **_: Any) -> None:
         self.messages.put(args[0])
@@ -55,9 +58,7 @@ class _QueueBroker(Broker):
                 type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEY_TYPES)
             )
 
-        yield SimpleNamespace(
-            llen=llen, hlen=lambda *_: 0, zcount=lambda *_: 0, lpushx=lambda *_: 0, pipeline=pipeline
-        )
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, pipeline=pipeline)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tagger.database.enums import Runner
 from tagger.database.tables import chunks, jobs
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.chunks import ChunkName, claim_next_chunk
 from tagger.ledger.workers import record_heartbeat
 from tagger.settings import Settings
 
@@ -24,7 +24,7 @@ def process_job(database: Database, settings: Settings, job: int) -> None:
     with closing(ChunkExecutor(database, settings)) as executor:
         for name in _unfinished_chunks(database):
             if name.job_id == job:
-                claim = claim_chunk(database, name, Runner.WORKERS, WORKER)
+                claim = claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER)
                 assert claim is not None
                 executor.execute(claim)
 
@@ -48,7 +48,7 @@ def _process_until(stopping: threading.Event, database: Database, settings: Sett
             record_heartbeat(database, WORKER, "cpu")
             select_adopted_jobs(database)
             for name in _unfinished_chunks(database):
-                if claim := claim_chunk(database, name, Runner.WORKERS, WORKER):
+                if claim := claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER):
                     executor.execute(claim)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, insert, select, update
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
-from tagger.ledger.chunks import ChunkName, Claim, ItemOutcome, claim_chunk, store_outcomes
+from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, store_outcomes
 from tagger.ledger.items import NewItem, append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 from tagger.ledger.progress import JobProgress, list_jobs
@@ -64,9 +64,10 @@ class LedgerBuilder:
         return job
 
     def claim(self, job: int, chunk: int = 0) -> Claim:
-        """Claim a free chunk of a job for a worker."""
-        claim = claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "w")
+        """Claim the first free chunk of a job for a worker. It has to be `chunk`."""
+        claim = claim_next_chunk(self.database, job, Runner.WORKERS, "w")
         assert claim is not None
+        assert claim.name.chunk == chunk
         return claim
 
     def store(self, claim: Claim, outcome: Outcome, first: int | None = None, count: int = 10**6) -> None:

@@ -17,7 +17,7 @@ from tagger.jobs.enqueue.metadata_selection import written_photo_conditions
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress
@@ -79,10 +79,7 @@ class WrittenFolder(TaggedFolder):
     def work(self, job: int) -> list[ChunkEnd]:
         """Process all chunks of a job for workers; return how each ended."""
         executor = self.executor()
-        claims = (
-            claim_chunk(self.database, ChunkName(job, number), Runner.WORKERS, "w")
-            for number in range(MOST_CHUNKS)
-        )
+        claims = (claim_next_chunk(self.database, job, Runner.WORKERS, "w") for _ in range(MOST_CHUNKS))
         try:
             return [executor.execute(claim) for claim in claims if claim is not None]
         finally:
@@ -95,11 +92,10 @@ class WrittenFolder(TaggedFolder):
         """
         leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
         with self.database.write() as connection:
-            expired = connection.scalars(
-                update(chunks).where(*leased).values(lease_until=0.0).returning(chunks.c.chunk)
-            ).all()
-        for chunk in expired:
-            assert claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "another worker")
+            expired = connection.execute(update(chunks).where(*leased).values(lease_until=0.0)).rowcount
+        release_expired(self.database)
+        for _ in range(expired):
+            assert claim_next_chunk(self.database, job, Runner.WORKERS, "another worker")
         with self.database.write() as connection:
             connection.execute(update(chunks).where(*leased).values(lease_until=0.0, attempts=attempts))
         release_expired(self.database)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
@@ -101,7 +101,7 @@ def backfill(
             database, selection, new, settings.roots, lambda count: line.show("photos", count, None)
         )
     _print_scan(selection, report)
-    send_messages(database, broker, job)
+    wake_workers(database, broker, job)
     finish_submission(session, job, wait=wait, json=json)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
@@ -76,7 +76,7 @@ def retry(
             failures,
             lambda count: line.show("failed photos", count, sum(counts.values())),
         )
-    send_messages(database, broker, number)
+    wake_workers(database, broker, number)
     finish_submission(session, number, wait=wait, json=json)
 
 
@@ -127,7 +127,7 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
 
     def resume_and_send(database: Database, job: int) -> None:
         if resume_job(database, job):
-            send_messages(database, broker, job)
+            wake_workers(database, broker, job)
         else:
             console.info(f"job {job} was not paused")
 

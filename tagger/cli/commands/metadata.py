@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.local_jobs import finish_local_job, run_local_job, send_webhooks
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
@@ -281,7 +281,7 @@ class _MetadataAction:
         from worker.broker import find_broker
 
         if self._enqueue:
-            send_messages(self._database, find_broker(self._settings, start=self._wait), job)
+            wake_workers(self._database, find_broker(self._settings, start=self._wait), job)
             finish_submission(Session(self._settings, self._database), job, wait=self._wait, json=self._json)
             return
         run_local_job(self._database, self._settings, job, lines=not self._json)

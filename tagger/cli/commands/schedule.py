@@ -13,7 +13,7 @@ from tagger.cli.commands.backfill import (
     describe_backfill,
     parse_backfill,
 )
-from tagger.cli.job_submission import send_messages
+from tagger.cli.job_submission import wake_workers
 from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
     Json,
@@ -175,7 +175,7 @@ def run_now(name: Name, json: Json = False) -> None:
     if run.job is None:
         console.warning(f"{name} did not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
-    send_messages(database, find_broker(settings, start=False), run.job)
+    wake_workers(database, find_broker(settings, start=False), run.job)
     if json:
         write_json(run_document(run))
     else:

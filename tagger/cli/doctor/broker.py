@@ -12,8 +12,7 @@ import redis
 from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import RedisKeyForeign
-from tagger.ledger.dispatch import missing_messages
-from tagger.ledger.workers import waiting_chunks
+from tagger.ledger.dispatch import waiting_chunks
 from worker.broker import ABSENT_LIST, check_keys, count_queued, count_taken, find_broker
 from worker.celery_config import QUEUES
 from worker.dead_letters import DEAD_LETTERS
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
-    from tagger.ledger.dispatch import SentMessage
     from tagger.settings import Settings
 
 MEMORY_NOTE = 0.8
 """Share of the memory limit of Redis."""
 PEEKED = 10
 """Messages read at each end of a queue, without removing them."""
-RECOUNT_S = 1.0
-"""Redis and the database are read one after the other: what is sent or claimed in between is missing for a moment."""
 
 
 class RedisChecks:
@@ -133,10 +129,9 @@ class RedisChecks:
         return note("dead letters", found, f"list them: {list_command}; delete them: {delete_command}")
 
     def _check_messages(self, client: redis.Redis, database: Database | None) -> Iterator[Finding]:
-        depths, taken = count_queued(client), count_taken(client)
-        queued = sum(depths.values())
+        depths = count_queued(client)
         shown = ", ".join(f"{name} {depth}" for name, depth in depths.items())
-        shown = f"queued: {shown}; unacknowledged: {taken.all}"
+        shown = f"queued: {shown}; unacknowledged: {count_taken(client)}"
         if database is None:
             yield ok("messages", shown)
             return
@@ -146,13 +141,9 @@ class RedisChecks:
             yield wrong("messages", found, remedy)
             return
         waiting = waiting_chunks(database)
-        if waiting.unsent:
-            yield note("messages", f"{waiting.unsent} not sent yet; {shown}", "tagger worker (it sends them)")
-        elif lost := _lost_messages(client, database):
-            yield note("messages", f"{lost} lost; {shown}", "tagger worker (it sends them again)")
-        elif queued > waiting.count:
-            surplus = queued - waiting.count
-            yield note("messages", f"{surplus} duplicates, which are harmless; {shown}")
+        if unannounced := [priority for priority, count in waiting.items() if count and not depths[priority]]:
+            found = f"none for the {' and '.join(unannounced)} chunks that wait; {shown}"
+            yield note("messages", found, "tagger worker (it sends them within seconds)")
         else:
             yield ok("messages", shown)
 
@@ -173,19 +164,6 @@ def _version(facts: dict[str, Any]) -> str:
 
 def _length(client: redis.Redis, name: str) -> int:
     return int(str(client.llen(name)))
-
-
-def _lost_messages(client: redis.Redis, database: Database) -> int:
-    """The number of messages that are missing twice, as the sweeper of a worker counts them."""
-    missing = _missing_messages(client, database)
-    if not missing:
-        return 0
-    time.sleep(RECOUNT_S)
-    return len(missing & _missing_messages(client, database))
-
-
-def _missing_messages(client: redis.Redis, database: Database) -> frozenset[SentMessage]:
-    return missing_messages(database, sum(count_queued(client).values()), count_taken(client))
 
 
 def _ledgers(client: redis.Redis) -> set[str]:

@@ -18,13 +18,13 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.ticks import find_last_tick
+from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.workers import (
     OLD_JOB_S,
     list_workers,
     open_jobs,
     silent_workers,
     stuck_chunks,
-    waiting_chunks,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_jobs(database: Database, data_folder: Path) -> Iterator[Finding]:
 
 
 def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
-    waiting = waiting_chunks(database).count
+    waiting = sum(waiting_chunks(database).values())
     idle = idle_workers_text(workers)
     if workers and waiting and idle is not None:
         found = f"{count_of(waiting, 'chunk')} of photos wait: {idle}"
@@ -67,7 +67,7 @@ def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Findi
 
 
 def _check_starting_worker(database: Database, data_folder: Path) -> Finding:
-    if not waiting_chunks(database).count:
+    if not any(waiting_chunks(database).values()):
         return ok("workers", NO_WORKER_YET)
     return note("workers", NO_WORKER_YET, f"if none starts, read {data_folder / 'worker.log'}")
 

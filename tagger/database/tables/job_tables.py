@@ -163,7 +163,6 @@ chunks = Table(
         server_default="0",
         doc="number of claims, without those given back",
     ),
-    Column("sent_at", Float, doc="when its message was sent; null: not sent"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
     *(
         Column(

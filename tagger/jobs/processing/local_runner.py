@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS
+from tagger.database.enums import CLASSIFICATION_KINDS, Runner
 from tagger.database.retry import DatabaseError
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
@@ -87,6 +87,6 @@ def _run_chunks(
     database: Database, executor: ChunkExecutor, job_id: int, on_stored: Callable[[StoredBatch], None]
 ) -> None:
     while not executor.stop.is_set():
-        claim = executor.with_retry(lambda: claim_next_chunk(database, job_id, process_name()))
+        claim = executor.with_retry(lambda: claim_next_chunk(database, job_id, Runner.LOCAL, process_name()))
         if claim is None or executor.execute(claim, on_stored) is ChunkEnd.WAITING:
             return

@@ -136,12 +136,12 @@ class JobStarter:
             wait([future], POLL_S)
         return future.result()
 
-    def send(self, job: int) -> str | None:
-        """Send a recorded job's messages; returns the problem if that fails."""
+    def wake_workers(self) -> str | None:
+        """Wake workers for recorded jobs; returns the problem if that fails."""
         from worker.broker import find_broker
-        from worker.producer import try_publish
+        from worker.producer import try_wake
 
-        return try_publish(self._database, find_broker(self._settings, start=False), job)
+        return try_wake(self._database, find_broker(self._settings, start=False))
 
     def close(self) -> None:
         """Interrupt the scans, since the server stops."""
@@ -210,7 +210,7 @@ class JobStarter:
             self._cancel(job, "the scan failed; see the server's log")
 
     def _send(self, job: int) -> None:
-        problem = self.send(job)
+        problem = self.wake_workers()
         if problem:
             log.warning("job %d is recorded and will be sent later: %s", job, problem)
 

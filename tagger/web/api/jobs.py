@@ -90,7 +90,7 @@ def pause(state: State, job: JobNumber) -> dict[str, Any]:
 @router.post("/jobs/{job}/resume", response_model=Job)
 def resume(state: State, starter: Starter, job: JobNumber) -> dict[str, Any]:
     """Resume a paused job."""
-    problem = starter.send(job) if job_control.resume(state.database, job) else None
+    problem = starter.wake_workers() if job_control.resume(state.database, job) else None
     return job_document(one_job(state.database, job)) | {"problem": problem}
 
 
@@ -128,7 +128,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
     check_open_jobs(state.database)
     verify_model(model_by_id(state.database, new.model_id))
     number = record_retry(state.database, new, failing)
-    starter.send(number)
+    starter.wake_workers()
     return number
 
 

@@ -175,7 +175,7 @@ def control(
                 job_control.cancel(state.database, job)
             case JobAction.RESUME:
                 if job_control.resume(state.database, job):
-                    starter.send(job)
+                    starter.wake_workers()
     except TaggerError as error:
         one_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)

@@ -170,7 +170,7 @@ def _start(
     else:
         new = write_job(database, settings, options, Runner.WORKERS, Priority.INTERACTIVE)
         job = record_write_job_of_photos(database, new, photo_ids)
-    starter.send(job)
+    starter.wake_workers()
     return job
 
 
