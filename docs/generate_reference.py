@@ -19,9 +19,10 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Index, Table, UniqueConstraint, types
 from sqlalchemy.dialects import postgresql
 
-from tagger.cli.option_groups import QueryOptions, TagCommandOptions, WriteOptions
+from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
+from tagger.library.query.options import options_used_by
 from tagger.settings import Settings
 from trainer.cli.program import app as trainer_app
 
@@ -144,7 +145,7 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
     """The groups of options that several commands have."""
     tag, query = commands["tagger tag"], commands["tagger query"]
     named = [
-        OptionGroup("query", _rows(query, {field.name for field in fields(QueryOptions)})),
+        OptionGroup("query", _rows(query, set(options_used_by("all")))),
         OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
         OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
     ]

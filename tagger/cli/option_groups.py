@@ -1,18 +1,16 @@
-"""Groups of options that several commands have: each is declared once, as a dataclass."""
+"""Groups of options that several commands have: each is declared once, in the library or as a dataclass here."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagger.cli.options import (
-    BoundingBox,
-    CameraNames,
-    ClassifiedBy,
     Description,
     EmbedObjects,
     Endpoint,
@@ -20,60 +18,66 @@ from tagger.cli.options import (
     Gps,
     GpsEstimated,
     Include,
-    LandmarkNames,
     MaxErrorKm,
-    MinScore,
     ModelName,
-    NearPosition,
-    OfJob,
-    PhotoCountries,
-    PositionSource,
-    RadiusKm,
-    TakenAfter,
-    TakenBefore,
     Threshold,
     TopK,
-    TripId,
-    Under,
-    VerdictName,
     WriteTo,
-    Years,
     check_embed_objects,
     parse_max_error,
+    query_option,
     query_usage,
 )
 from tagger.cli.session import load_settings, prepare_paths
+from tagger.library.query.options import (
+    VERDICT_OPTIONS,
+    PhotoQuery,
+    QueryOption,
+    options_used_by,
+    parse_query,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tagger.jobs.enqueue.metadata_options import MetadataOptions
     from tagger.jobs.enqueue.selection import Selection
-    from tagger.library.query.options import PhotoQuery
     from tagger.settings import Settings
 
 
-@dataclass(frozen=True)
-class QueryOptions:
-    """The options that select photos, of `query`, `confirm`, `reject` and `metadata write`."""
+def _signature(options: Mapping[str, QueryOption]) -> inspect.Signature:
+    return inspect.Signature([_parameter(name, option) for name, option in options.items()])
 
-    landmark: LandmarkNames = None
-    country: PhotoCountries = None
-    near: NearPosition = None
-    radius_km: RadiusKm = None
-    box: BoundingBox = None
-    position: PositionSource = None
-    trip: TripId = None
-    job: OfJob = None
-    min_score: MinScore = None
-    verdict: VerdictName = None
-    camera: CameraNames = None
-    under: Under = None
-    year: Years = None
-    taken_after: TakenAfter = None
-    taken_before: TakenBefore = None
-    model: ClassifiedBy = None
+
+def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if option.kind is bool else None,
+        annotation=Annotated[_command_type(option), query_option(name, option)],
+    )
+
+
+def _command_type(option: QueryOption) -> Any:
+    if option.kind is bool:
+        return bool
+    return (GenericAlias(list, option.kind) if option.several else option.kind) | None
+
+
+class _DeclaredOptions:
+    """Options that the library declares; each value is an attribute, and None or false without the option."""
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def parse(self, **others: Any) -> PhotoQuery:
         """Return the query of these options and `others`, which are further arguments of `parse_query`.
@@ -81,12 +85,26 @@ class QueryOptions:
         Raises:
             typer.BadParameter: an option has an invalid value, or contradicts another one.
         """
-        from tagger.library.query.options import parse_query
-
         with query_usage():
-            return parse_query(
-                **vars(self) | {"under": self.under or (), "camera": self.camera or ()} | others
-            )
+            return parse_query(**vars(self) | others)
+
+
+class QueryOptions(_DeclaredOptions):
+    """The options that select photos, of all commands that take a query."""
+
+    __signature__ = _signature(options_used_by("all"))
+
+
+class OutcomeOptions(_DeclaredOptions):
+    """The options of commands that find photos: by what became of them."""
+
+    __signature__ = _signature(options_used_by("searches"))
+
+
+class VerdictOptions(_DeclaredOptions):
+    """The options that select verdicts."""
+
+    __signature__ = _signature(VERDICT_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -170,12 +188,13 @@ class WriteOptions:
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of a command that is a dataclass by the dataclass's fields, as options of the command."""
+    """Replace each parameter of a command whose type is a group by the group's options."""
     parameters = inspect.signature(command, eval_str=True).parameters
     groups = {
         name: (parameter.annotation, inspect.signature(parameter.annotation, eval_str=True).parameters)
         for name, parameter in parameters.items()
-        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
+        if isinstance(parameter.annotation, type)
+        if is_dataclass(parameter.annotation) or issubclass(parameter.annotation, _DeclaredOptions)
     }
 
     @wraps(command)

@@ -6,12 +6,14 @@ import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
 from tagger.cli.output.formats import Format
 from tagger.errors import FailureKind, QueryOptionInvalid
+from tagger.library.query.options import QUERY_OPTIONS, QueryOption
+from tagger.library.query.options import parse_date as parse_query_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,97 +98,8 @@ FailureKinds = Annotated[
 PriorityName = Annotated[
     str, typer.Option("--priority", help="interactive or bulk. Workers take interactive jobs first.")
 ]
-LandmarkName = Annotated[
-    str | None, typer.Option("--landmark", help="Landmark, by slug or name. Case does not matter.")
-]
 Country = Annotated[
     str | None, typer.Option("--country", help="Landmarks in this country. Case does not matter.")
-]
-LandmarkNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--landmark", metavar="NAME", help="Landmark, by slug or name. Case does not matter. Repeatable."
-    ),
-]
-PhotoCountries = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--country",
-        metavar="NAME",
-        help="Photos taken in this country, or of its landmarks. Case does not matter. Repeatable.",
-    ),
-]
-NearLandmark = Annotated[
-    str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this position, in degrees.")
-]
-NearPosition = Annotated[
-    str | None,
-    typer.Option(
-        "--near",
-        metavar="LAT,LON",
-        help="Photos taken near this position, in degrees; those without a position: of landmarks near it.",
-    ),
-]
-RadiusKm = Annotated[
-    float | None, typer.Option("--radius-km", min=0.0, help="Distance from --near.", show_default="10")
-]
-BoundingBox = Annotated[
-    str | None,
-    typer.Option(
-        "--box",
-        metavar="S,W,N,E",
-        help="Photos taken between these parallels and meridians, in degrees; those without a position: of landmarks there.",
-    ),
-]
-PositionSource = Annotated[
-    str | None,
-    typer.Option(
-        "--position",
-        metavar="SOURCE",
-        help="Photos whose position comes from here: camera, landmark, track, neighbour, any or none.",
-    ),
-]
-TripId = Annotated[
-    str | None,
-    typer.Option("--trip", metavar="TRIP", help="All photos of this trip, by its id in `tagger trips`."),
-]
-OfJob = Annotated[
-    int | None, typer.Option("--job", metavar="JOB", min=1, help="All photos of this job, by its number.")
-]
-MinScore = Annotated[
-    float | None,
-    typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, and confirmed tags."),
-]
-VerdictName = Annotated[
-    str | None,
-    typer.Option(
-        "--verdict",
-        metavar="VERDICT",
-        help="Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none.",
-    ),
-]
-CameraNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--camera",
-        metavar="NAME",
-        help="Photos of this camera, by make and model. Case does not matter. Repeatable.",
-    ),
-]
-Under = Annotated[list[Path] | None, typer.Option("--under", help="Photos in this folder. Repeatable.")]
-Years = Annotated[
-    list[int] | None,
-    typer.Option("--year", metavar="YEAR", help="Photos taken in this year, in camera time. Repeatable."),
-]
-TakenAfter = Annotated[
-    str | None,
-    typer.Option("--taken-after", metavar="DATE", help="Photos taken at this time or later, in camera time."),
-]
-TakenBefore = Annotated[
-    str | None, typer.Option("--taken-before", metavar="DATE", help="Photos taken before this time.")
-]
-ClassifiedBy = Annotated[
-    str | None, typer.Option("--model", help="Photos that this registered model classified last.")
 ]
 WriteTo = Annotated[
     str,
@@ -232,7 +145,6 @@ EmbedObjects = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends, and show its progress.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
 ]
@@ -247,6 +159,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Print0 = Annotated[
     bool, typer.Option("-0", "--print0", help="Print paths, each followed by a zero byte, for xargs -0.")
 ]
+
+
+def query_option(name: str, option: QueryOption) -> Any:
+    """The option of a command that a declaration stands for, for `Annotated`."""
+    flag = "--" + name.replace("_", "-")
+    if option.kind is bool:
+        return typer.Option(flag, help=option.help)
+    return typer.Option(
+        flag,
+        metavar=option.value_name,
+        min=option.minimum,
+        max=option.maximum,
+        help=option.help + (" Repeatable." if option.several else ""),
+        show_default=option.default or True,
+    )
+
+
+Under = Annotated[list[Path] | None, query_option("under", QUERY_OPTIONS["under"])]
+TakenAfter = Annotated[str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])]
+TakenBefore = Annotated[str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])]
+Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"])]
 
 
 def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:
@@ -313,10 +246,8 @@ def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str], listed_as: s
 
 def parse_date(text: str | None, option: str) -> datetime | None:
     """Return the date and time of an option's value; `option` is its name, like --taken-after."""
-    from tagger.library.query import options
-
     with query_usage():
-        return options.parse_date(text, option.removeprefix("--").replace("-", "_"))
+        return parse_query_date(text, option.removeprefix("--").replace("-", "_"))
 
 
 def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,14 +55,44 @@ ScanFolders = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class BackfillOptions:
+    """The options of `backfill` and `schedule add` that select photos."""
+
+    under: Under = None
+    landmark: TaggedLandmark = None
+    taken_after: TakenAfter = None
+    taken_before: TakenBefore = None
+    scan: ScanFolders = None
+
+    def parse(self, what: str, write: MetadataOptions | None) -> Backfill:
+        """Return the backfill that the options describe, with absolute folders.
+
+        Raises:
+            typer.BadParameter: an option is invalid, or contradicts another one.
+        """
+        from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+        from tagger.photos.paths import absolute_path
+
+        if what not in set(BackfillScope):
+            raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
+        if what == BackfillScope.TAUGHT and self.scan:
+            raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
+        return Backfill(
+            BackfillScope(what),
+            under=tuple(map(absolute_path, self.under or ())),
+            landmark=self.landmark,
+            taken_after=parse_date(self.taken_after, "--taken-after"),
+            taken_before=parse_date(self.taken_before, "--taken-before"),
+            scan=tuple(map(absolute_path, self.scan or ())),
+            write=write,
+        )
+
+
 @with_option_groups
 def backfill(
     what: BackfillScopeName,
-    under: Under = None,
-    landmark: TaggedLandmark = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    scan: ScanFolders = None,
+    backfill_options: BackfillOptions,
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
@@ -86,8 +117,7 @@ def backfill(
     from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
     from worker.broker import find_broker
 
-    metadata = write_options.metadata()
-    selection = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
+    selection = backfill_options.parse(what, write_options.metadata())
     job_priority = parse_priority(priority)
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
     settings, database = session
@@ -103,34 +133,6 @@ def backfill(
     _print_scan(selection, report)
     wake_workers(database, broker, job)
     finish_submission(session, job, wait=wait, json=json)
-
-
-def parse_backfill(
-    what: str,
-    under: list[Path] | None,
-    landmark: str | None,
-    taken_after: str | None,
-    taken_before: str | None,
-    scan: list[Path] | None,
-    write: MetadataOptions | None,
-) -> Backfill:
-    """Return the backfill that the options describe, with absolute folders."""
-    from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-    from tagger.photos.paths import absolute_path
-
-    if what not in set(BackfillScope):
-        raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
-    if what == BackfillScope.TAUGHT and scan:
-        raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
-    return Backfill(
-        BackfillScope(what),
-        under=tuple(map(absolute_path, under or ())),
-        landmark=landmark,
-        taken_after=parse_date(taken_after, "--taken-after"),
-        taken_before=parse_date(taken_before, "--taken-before"),
-        scan=tuple(map(absolute_path, scan or ())),
-        write=write,
-    )
 
 
 def describe_backfill(selection: Backfill) -> str:

@@ -9,17 +9,17 @@ import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.option_groups import QueryOptions, with_option_groups
-from tagger.cli.options import Author, DryRun, Json, Photos
+from tagger.cli.options import Author, DryRun, Json, Photos, query_usage
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 from tagger.database.actor import login_name
+from tagger.library.query.options import VERDICT_OPTIONS, PhotoQuery, refuse_all_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tagger.cli.session import Session
-    from tagger.library.query.options import PhotoQuery
     from tagger.library.verdicts import VerdictKind, VerdictResult
 
 LandmarkArgument = Annotated[
@@ -81,7 +81,6 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:
-        from tagger.library.query.options import PhotoQuery
         from tagger.library.verdicts import VerdictKind
 
         query = query_options.parse(any_rank=any_rank)
@@ -108,8 +107,6 @@ reject = _verdict_command("reject", "rejected", REJECT_HELP)
 
 
 def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> None:
-    from tagger.library.query.options import PhotoQuery
-
     if argument is not None:
         raise typer.BadParameter(
             "--all-of-query takes only options, like --landmark NAME", param_hint="PHOTO"
@@ -119,20 +116,13 @@ def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> 
         raise typer.BadParameter(text, param_hint="--all-of-query")
     if query.any_rank and not query.landmark:
         raise typer.BadParameter("it needs --landmark", param_hint="--any-rank")
-    prediction_options = {
-        "--position": query.position,
-        "--trip": query.trip,
-        "--job": query.job,
-        "--min-score": query.min_score is not None,
-        "--verdict": query.verdict,
-        "--camera": query.camera,
-        "--model": query.model,
-        "--any-rank": query.any_rank,
-    }
-    for option, is_set in prediction_options.items():
-        if withdraw and is_set:
-            text = "with --withdraw, select verdicts by landmark, country, folder and date"
-            raise typer.BadParameter(text, param_hint=option)
+    if withdraw:
+        with query_usage():
+            refuse_all_but(
+                VERDICT_OPTIONS,
+                query,
+                "with --withdraw, select verdicts by landmark, country, folder and date",
+            )
 
 
 class _VerdictAction:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli.option_groups import QueryOptions, with_option_groups
+from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import (
     Country,
     FormatName,
@@ -25,26 +25,7 @@ from tagger.cli.session import open_session
 @with_option_groups
 def query(
     query_options: QueryOptions,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
-    ] = False,
-    untagged: Annotated[
-        bool,
-        typer.Option(
-            "--untagged",
-            help="Photos that no model has classified, without those that fail.",
-        ),
-    ] = False,
-    failed: Annotated[
-        bool,
-        typer.Option("--failed", help="Photos that cannot be classified. `tagger failures` says why."),
-    ] = False,
-    dismissed: Annotated[
-        bool, typer.Option("--dismissed", help="Photos that were put away as not a landmark.")
-    ] = False,
-    any_rank: Annotated[
-        bool, typer.Option("--any-rank", help="All classified photos, with all their tags, accepted or not.")
-    ] = False,
+    outcome_options: OutcomeOptions,
     limit: Limit = None,
     format_: FormatName = None,
     json: Json = False,
@@ -66,14 +47,7 @@ def query(
     from tagger.cli.output.photos import write_photos
     from tagger.library.query.find import find_tagged
 
-    photo_query = query_options.parse(
-        unknown=unknown,
-        untagged=untagged,
-        failed=failed,
-        dismissed=dismissed,
-        any_rank=any_rank,
-        limit=limit,
-    )
+    photo_query = query_options.parse(**vars(outcome_options), limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
     settings, database = open_session()
     photos = find_tagged(database, photo_query, settings.roots)

@@ -6,23 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli.commands.backfill import (
-    BackfillScopeName,
-    ScanFolders,
-    TaggedLandmark,
-    describe_backfill,
-    parse_backfill,
-)
+from tagger.cli.commands.backfill import BackfillOptions, BackfillScopeName, describe_backfill
 from tagger.cli.job_submission import wake_workers
 from tagger.cli.option_groups import WriteOptions, with_option_groups
-from tagger.cli.options import (
-    Json,
-    PriorityName,
-    TakenAfter,
-    TakenBefore,
-    Under,
-    parse_priority,
-)
+from tagger.cli.options import Json, PriorityName, parse_priority
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_session
@@ -62,12 +49,8 @@ def add(
     cron: Cron,
     zone: Zone = None,
     until: Until = None,
-    under: Under = None,
-    landmark: TaggedLandmark = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    scan: ScanFolders = None,
     *,
+    backfill_options: BackfillOptions,
     write_options: WriteOptions,
     priority: PriorityName = "bulk",
     json: Json = False,
@@ -85,8 +68,7 @@ def add(
     from tagger.jobs.enqueue.schedule_windows import explain_cron
     from tagger.jobs.enqueue.schedules import add_schedule
 
-    metadata = write_options.metadata()
-    backfill = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
+    backfill = backfill_options.parse(what, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
     validate_backfill(database, backfill, settings.roots)
     schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone, until=until)

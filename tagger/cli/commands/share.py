@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.option_groups import QueryOptions, with_option_groups
+from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json, write_table
@@ -28,14 +28,6 @@ LOCAL_URL = "http://127.0.0.1:8080"
 _NARROW_SPACE = "\u202f"
 """Descriptions have it before `%`. In a table, it would be escaped."""
 
-Unknown = Annotated[
-    bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
-]
-Untagged = Annotated[bool, typer.Option("--untagged", help="Photos that no model has classified.")]
-Dismissed = Annotated[bool, typer.Option("--dismissed", help="Photos that were put away as not a landmark.")]
-AnyRank = Annotated[
-    bool, typer.Option("--any-rank", help="All classified photos, with an accepted tag or not.")
-]
 Selection = Annotated[
     list[Path] | None,
     typer.Option(
@@ -63,10 +55,7 @@ Title = Annotated[
 @with_option_groups
 def add(
     query_options: QueryOptions,
-    unknown: Unknown = False,
-    untagged: Untagged = False,
-    dismissed: Dismissed = False,
-    any_rank: AnyRank = False,
+    outcome_options: OutcomeOptions,
     selection: Selection = None,
     expires: Expires = "30d",
     with_positions: WithPositions = False,
@@ -89,7 +78,7 @@ def add(
     from tagger.library.shares.links import NewShare, add_share
     from tagger.library.shares.names import share_name
 
-    query = query_options.parse(unknown=unknown, untagged=untagged, dismissed=dismissed, any_rank=any_rank)
+    query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
     session = open_session()
     photos = _photos(session, query, selection or ())

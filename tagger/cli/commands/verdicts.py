@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts
-from tagger.cli.options import (
-    Country,
-    DryRun,
-    FormatName,
-    Json,
-    LandmarkName,
-    NearLandmark,
-    RadiusKm,
-    TakenAfter,
-    TakenBefore,
-    Under,
-    parse_format,
-    query_usage,
-)
+from tagger.cli.option_groups import VerdictOptions, with_option_groups
+from tagger.cli.options import DryRun, FormatName, Json, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
 from tagger.cli.output.formats import Format, printable, write_documents, write_json
@@ -48,14 +36,9 @@ VerdictsFile = Annotated[Path, typer.Argument(help="A file, or - for a pipe.", m
 
 
 @verdicts_app.command("list")
+@with_option_groups
 def list_(
-    landmark: LandmarkName = None,
-    country: Country = None,
-    near: NearLandmark = None,
-    radius_km: RadiusKm = None,
-    under: Under = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
+    verdict_options: VerdictOptions,
     verdict: VerdictKindName = None,
     by: Annotated[str | None, typer.Option("--by", help="Verdicts of this author.")] = None,
     format_: FormatName = None,
@@ -65,23 +48,13 @@ def list_(
 
     Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
     """
-    from tagger.library.query.options import parse_query
     from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
     from tagger.library.verdicts.documents import VERDICT_COLUMNS, verdict_document
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
         raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
-    with query_usage():
-        photos = parse_query(
-            landmark=landmark,
-            country=country,
-            near=near,
-            radius_km=radius_km,
-            under=under or (),
-            taken_after=taken_after,
-            taken_before=taken_before,
-        )
+    photos = verdict_options.parse()
     only_dismissals = verdict == NOT_A_LANDMARK
     filters = VerdictFilter(None if only_dismissals else _parse_kind(verdict), by, photos)
     settings, database = open_session()

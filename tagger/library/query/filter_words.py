@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from tagger.library.query.areas import box_text, near_text
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.system.text_format import day_text, percent
 
 Options = Mapping[str, str | tuple[str, ...]]
@@ -61,27 +61,6 @@ VERDICTS = {
 
 _VERDICT_CHIPS = {value: name.lower() for value, name in VERDICTS.items()}
 
-_CHIP_TEXTS = {
-    "landmark": "{}",
-    "country": "{}",
-    "near": "{}",
-    "box": "{}",
-    "position": "{}",
-    "verdict": "{}",
-    "camera": "{}",
-    "trip": "trip {}",
-    "job": "job {}",
-    "min_score": "score from {}",
-    "under": "in {}",
-    "year": "{}",
-    "taken_after": "from {}",
-    "taken_before": "before {}",
-    "model": "classified by {}",
-    "unknown": "unknown",
-    "untagged": "not classified yet",
-    "failed": "failed",
-    "dismissed": "not a landmark",
-}
 _DATES = ("taken_after", "taken_before")
 
 
@@ -124,12 +103,10 @@ def active_filters(
     if selects_with_landmark(options):
         yield WITH_LANDMARK_CHIP, {"any_rank": 1}
     for option, values in options.items():
-        if option in _CHIP_TEXTS and not (year and option in _DATES):
+        declared = QUERY_OPTIONS.get(option)
+        if declared and declared.chip and not (year and option in _DATES):
             for value, removed in _without_each(option, values):
-                yield (
-                    _CHIP_TEXTS[option].format(_value_text(query, option, value, landmarks, trip_name)),
-                    removed,
-                )
+                yield declared.chip.format(_value_text(query, option, value, landmarks, trip_name)), removed
     if year:
         yield year, dict.fromkeys(_DATES)
 

@@ -1,10 +1,14 @@
-"""The options of a photo query, and their one parser: the command line and web addresses mean the same by the same text."""
+"""The options of a photo query, each declared once, and their one parser.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+The options of commands, the parameters of addresses, the filters of the page and the reference come from these declarations, so
+the same text means the same everywhere.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from tagger.errors import QueryOptionInvalid
 from tagger.library.trips.moment import TripMoment
@@ -61,51 +65,293 @@ class BoundingBox:
         return longitude >= self.west or longitude <= self.east
 
 
+def parse_date(text: str | None, option: str) -> datetime | None:
+    """The date, or date and time, of an option, in the camera's local time.
+
+    Raises:
+        QueryOptionInvalid: `text` is not an ISO 8601 date, or has a time zone.
+    """
+    if text is None:
+        return None
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
+        raise QueryOptionInvalid(option=option, reason=reason) from None
+    if date.tzinfo is not None:
+        reason = "Leave out the time zone. Cameras record local time without one"
+        raise QueryOptionInvalid(option=option, reason=reason)
+    return date
+
+
+def parse_position(text: str, option: str) -> tuple[float, float]:
+    """The latitude and longitude, in degrees, of an option with the form LAT,LON.
+
+    Raises:
+        QueryOptionInvalid: `text` is no position.
+    """
+    try:
+        latitude, longitude = (float(number) for number in text.split(","))
+    except ValueError:
+        latitude = longitude = float("nan")
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        reason = f"{text!r} is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
+        raise QueryOptionInvalid(option=option, reason=reason)
+    return latitude, longitude
+
+
+def parse_box(text: str, option: str = "box") -> BoundingBox:
+    """The bounds of the form SOUTH,WEST,NORTH,EAST, in degrees.
+
+    Raises:
+        QueryOptionInvalid: `text` has no such bounds.
+    """
+    try:
+        south, west, north, east = (float(number) for number in text.split(","))
+    except ValueError:
+        south = west = north = east = float("nan")
+    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        reason = (
+            f"{text!r} is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        )
+        raise QueryOptionInvalid(option=option, reason=reason)
+    return BoundingBox(south, west, north, east)
+
+
+def _check_year(year: int, option: str) -> int:
+    if not MINYEAR <= year <= MAXYEAR:
+        raise QueryOptionInvalid(option=option, reason=f"{year} is not a year. Write it like 2024")
+    return year
+
+
 @dataclass(frozen=True)
-class PhotoQuery:
-    """The options of a query. Photos fulfil all of them; None, False and () set no condition.
+class QueryOption:
+    """The declaration of an option: what it selects, and how a value of it is read.
 
-    `landmark`, `country`, `year`, `camera` and `under` have several values: a photo matches any of them.
-
-    By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
-    top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
-    classified, without those that fail. `failed`: those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
-    `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark in one of them.
-    `trip`, `job`: the photos of the trip with this id, of the job with this number, tagged or not, and classified or not. `min_score` never excludes confirmed
-    tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of these cameras, each by make and
-    model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, in the camera's local time.
-    `share`: those that were selected for the share with this id, tagged or not; no option of commands or addresses.
-    Neither are `by_slug`: each `landmark` is a slug, and no name; and `trip_moment`: the trip with this id has to contain it.
-    `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
-    copies may differ, with a position, an area, a trip, a job or a share.
+    `kind` is the type of a value as it is typed, and `value_name` stands for it in help. `several`: the option can be repeated, at most `most_values` times. `choices`: the only values that there are, and `noun` what a value is. `minimum` and `maximum` are inclusive. `default` says in words what applies without the option.
+    `chip` says an active filter in words, with the value at `{}`. `used_by`: all commands and addresses that select photos;
+    those that find photos, `tagger query` and addresses; or one of them.
     """
 
-    landmark: tuple[str, ...] = ()
-    country: tuple[str, ...] = ()
-    near: Near | None = None
-    box: BoundingBox | None = None
-    position: PositionOption | None = None
-    trip: str | None = None
-    job: int | None = None
-    min_score: float | None = None
-    verdict: VerdictOption | None = None
-    camera: tuple[str, ...] = ()
-    under: tuple[Path, ...] = ()
-    year: tuple[int, ...] = ()
-    taken_after: datetime | None = None
-    taken_before: datetime | None = None
-    model: str | None = None
-    unknown: bool = False
-    untagged: bool = False
-    failed: bool = False
-    dismissed: bool = False
-    any_rank: bool = False
+    help: str
+    kind: type = str
+    value_name: str | None = None
+    several: bool = False
+    most_values: int | None = None
+    choices: tuple[str, ...] = ()
+    noun: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    default: str | None = None
+    chip: str | None = None
+    used_by: Literal["all", "searches", "addresses", "commands"] = "all"
+    parse: Callable[[Any, str], Any] | None = None
+
+    def read(self, name: str, value: Any) -> Any:
+        """The value of the query for a value of this option, which is called `name`; without one, what sets no condition.
+
+        Raises:
+            QueryOptionInvalid: the value is invalid.
+        """
+        if self.kind is bool:
+            return bool(value)
+        if not self.several:
+            return None if value is None else self._read_one(name, value)
+        values = (value,) if isinstance(value, str) else tuple(value or ())
+        if self.most_values is not None and len(values) > self.most_values:
+            reason = f"has {len(values)} values, and {self.most_values} are possible"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        return tuple(self._read_one(name, each) for each in values)
+
+    def _read_one(self, name: str, value: Any) -> Any:
+        if self.choices and value not in self.choices:
+            reason = f"{value!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        return value if self.parse is None else self.parse(value, name)
+
+
+@dataclass(frozen=True)
+class PhotoQuery:
+    """The options of a query. Photos fulfil all of them; None, False and () set no condition. Of several values, a photo matches any.
+
+    By default, photos with a matching accepted tag, and those tags. `position`, `near`, `box`, `country` and `verdict` select classified photos, tagged or not; `trip`
+    and `job` also those that are not classified. `country` matches a photo's position or an accepted landmark. `min_score` never excludes confirmed
+    tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, are in the camera's local time.
+    No options of commands or addresses are `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
+    name; and `trip_moment`: the trip has to contain it.
+    `sort`: None is the fastest order. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
+    """
+
+    landmark: Annotated[
+        tuple[str, ...],
+        QueryOption(
+            "Landmark, by slug or name. Case does not matter.",
+            value_name="NAME",
+            several=True,
+            most_values=MAX_NAMES,
+            chip="{}",
+        ),
+    ] = ()
+    country: Annotated[
+        tuple[str, ...],
+        QueryOption(
+            "Photos taken in this country, or of its landmarks. Case does not matter.",
+            value_name="NAME",
+            several=True,
+            most_values=MAX_NAMES,
+            chip="{}",
+        ),
+    ] = ()
+    near: Annotated[
+        Near | None,
+        QueryOption(
+            "Photos taken near this position, in degrees; those without a position: of landmarks near it.",
+            value_name="LAT,LON",
+            chip="{}",
+        ),
+    ] = None
+    box: Annotated[
+        BoundingBox | None,
+        QueryOption(
+            "Photos taken between these parallels and meridians, in degrees; those without a position: of landmarks there.",
+            value_name="S,W,N,E",
+            chip="{}",
+            parse=parse_box,
+        ),
+    ] = None
+    position: Annotated[
+        PositionOption | None,
+        QueryOption(
+            "Photos whose position comes from here: camera, landmark, track, neighbour, any or none.",
+            value_name="SOURCE",
+            choices=get_args(PositionOption),
+            noun="source of positions",
+            chip="{}",
+        ),
+    ] = None
+    trip: Annotated[
+        str | None,
+        QueryOption(
+            "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip="trip {}"
+        ),
+    ] = None
+    job: Annotated[
+        int | None,
+        QueryOption("All photos of this job, by its number.", int, "JOB", minimum=1, chip="job {}"),
+    ] = None
+    min_score: Annotated[
+        float | None,
+        QueryOption(
+            "Tags with at least this score, and confirmed tags.",
+            float,
+            minimum=0.0,
+            maximum=1.0,
+            chip="score from {}",
+        ),
+    ] = None
+    verdict: Annotated[
+        VerdictOption | None,
+        QueryOption(
+            "Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none.",
+            value_name="VERDICT",
+            choices=get_args(VerdictOption),
+            noun="verdict",
+            chip="{}",
+        ),
+    ] = None
+    camera: Annotated[
+        tuple[str, ...],
+        QueryOption(
+            "Photos of this camera, by make and model. Case does not matter.",
+            value_name="NAME",
+            several=True,
+            chip="{}",
+        ),
+    ] = ()
+    under: Annotated[
+        tuple[Path, ...], QueryOption("Photos in this folder.", Path, "FOLDER", several=True, chip="in {}")
+    ] = ()
+    year: Annotated[
+        tuple[int, ...],
+        QueryOption(
+            "Photos taken in this year, in camera time.",
+            int,
+            "YEAR",
+            several=True,
+            chip="{}",
+            parse=_check_year,
+        ),
+    ] = ()
+    taken_after: Annotated[
+        datetime | None,
+        QueryOption(
+            "Photos taken at this time or later, in camera time.",
+            value_name="DATE",
+            chip="from {}",
+            parse=parse_date,
+        ),
+    ] = None
+    taken_before: Annotated[
+        datetime | None,
+        QueryOption("Photos taken before this time.", value_name="DATE", chip="before {}", parse=parse_date),
+    ] = None
+    model: Annotated[
+        str | None,
+        QueryOption("Photos that this registered model classified last.", chip="classified by {}"),
+    ] = None
+    unknown: Annotated[
+        bool,
+        QueryOption(
+            "Photos that are classified and have no accepted tag.", bool, used_by="searches", chip="unknown"
+        ),
+    ] = False
+    untagged: Annotated[
+        bool,
+        QueryOption(
+            "Photos that no model has classified, without those that fail.",
+            bool,
+            used_by="searches",
+            chip="not classified yet",
+        ),
+    ] = False
+    failed: Annotated[
+        bool,
+        QueryOption(
+            "Photos that cannot be classified. `tagger failures` says why.",
+            bool,
+            used_by="searches",
+            chip="failed",
+        ),
+    ] = False
+    dismissed: Annotated[
+        bool,
+        QueryOption(
+            "Photos that were put away as not a landmark.", bool, used_by="searches", chip="not a landmark"
+        ),
+    ] = False
+    any_rank: Annotated[
+        bool,
+        QueryOption("All classified photos, with all their tags, accepted or not.", bool, used_by="searches"),
+    ] = False
     share: int | None = None
     by_slug: bool = False
     trip_moment: TripMoment | None = None
-    sort: SortOption | None = None
-    distinct: bool = False
-    limit: int | None = None
+    sort: Annotated[
+        SortOption | None,
+        QueryOption(
+            "The order: newest, oldest, name or score.",
+            choices=get_args(SortOption),
+            noun="order",
+            default="the fastest one",
+            used_by="addresses",
+        ),
+    ] = None
+    distinct: Annotated[bool, QueryOption("Of exact copies, only the first.", bool, used_by="addresses")] = (
+        False
+    )
+    limit: Annotated[
+        int | None, QueryOption("Maximum number of photos.", int, minimum=1, used_by="commands")
+    ] = None
 
     def __post_init__(self) -> None:
         # One name may be given as text, which would otherwise be a sequence of letters.
@@ -130,81 +376,72 @@ def year_limits(year: int) -> tuple[datetime, datetime | None]:
     return first, None if year == MAXYEAR else first.replace(year=year + 1)
 
 
-def parse_query(
-    *,
-    landmark: str | Iterable[str] | None = None,
-    country: str | Iterable[str] | None = None,
-    near: str | None = None,
-    radius_km: float | None = None,
-    box: str | None = None,
-    position: str | None = None,
-    trip: str | None = None,
-    job: int | None = None,
-    min_score: float | None = None,
-    verdict: str | None = None,
-    camera: Iterable[str] = (),
-    under: Iterable[Path] = (),
-    year: Iterable[int] | None = None,
-    taken_after: str | None = None,
-    taken_before: str | None = None,
-    model: str | None = None,
-    unknown: bool = False,
-    untagged: bool = False,
-    failed: bool = False,
-    dismissed: bool = False,
-    any_rank: bool = False,
-    sort: str | None = None,
-    distinct: bool = False,
-    limit: int | None = None,
-) -> PhotoQuery:
-    """The query of these options: one landmark or country may be given as text; `near` is LAT,LON and `box` SOUTH,WEST,NORTH,EAST in degrees, dates are ISO 8601 without a time zone.
+_RADIUS_KM = QueryOption(
+    "Distance from the position of near, in kilometres.",
+    float,
+    minimum=0.0,
+    default=f"{DEFAULT_RADIUS_KM:g}",
+)
+
+
+def _declarations() -> Iterator[tuple[str, QueryOption]]:
+    for field in fields(PhotoQuery):
+        for option in getattr(field.type, "__metadata__", ()):
+            yield field.name, option
+            if field.name == "near":
+                yield "radius_km", _RADIUS_KM
+
+
+QUERY_OPTIONS: Mapping[str, QueryOption] = dict(_declarations())
+"""All options by name, in the order of help."""
+VERDICT_OPTIONS: Mapping[str, QueryOption] = {
+    name: QUERY_OPTIONS[name]
+    for name in (
+        "landmark",
+        "country",
+        "near",
+        "radius_km",
+        "box",
+        "under",
+        "year",
+        "taken_after",
+        "taken_before",
+    )
+} | {
+    "country": replace(QUERY_OPTIONS["country"], help="Landmarks in this country. Case does not matter."),
+    "near": replace(QUERY_OPTIONS["near"], help="Landmarks near this position, in degrees."),
+    "box": replace(QUERY_OPTIONS["box"], help="Landmarks between these parallels and meridians, in degrees."),
+}
+"""The options that select verdicts. Areas are those of the verdict's landmark, not of the photo: a verdict often changes the photo's position."""
+
+
+def options_used_by(*users: str) -> dict[str, QueryOption]:
+    """The options of these users; see `QueryOption.used_by`."""
+    return {name: option for name, option in QUERY_OPTIONS.items() if option.used_by in users}
+
+
+def parse_query(**values: Any) -> PhotoQuery:
+    """The query of options by their names, each with a value of its declared kind; one that can be repeated has one text, or several values.
 
     Raises:
         QueryOptionInvalid: an option has an invalid value, or contradicts another one.
     """
-    query = PhotoQuery(
-        landmark=_names("landmark", landmark),
-        country=_names("country", country),
-        near=parse_near(near, radius_km),
-        box=None if box is None else parse_box(box),
-        position=_parse_position_option(position),
-        trip=trip,
-        job=job,
-        min_score=min_score,
-        verdict=_parse_verdict_option(verdict),
-        camera=tuple(camera),
-        under=tuple(under),
-        year=_parse_years(year or ()),
-        taken_after=parse_date(taken_after, "taken_after"),
-        taken_before=parse_date(taken_before, "taken_before"),
-        model=model,
-        unknown=unknown,
-        untagged=untagged,
-        failed=failed,
-        dismissed=dismissed,
-        any_rank=any_rank,
-        sort=_parse_sort_option(sort),
-        distinct=distinct,
-        limit=limit,
-    )
+    near = parse_near(values.pop("near", None), values.pop("radius_km", None))
+    options = {name: QUERY_OPTIONS[name].read(name, value) for name, value in values.items()}
+    query = PhotoQuery(near=near, **options)
     refuse_contradictions(query)
     return query
 
 
-def _names(option: str, names: str | Iterable[str] | None) -> tuple[str, ...]:
-    given = () if names is None else (names,) if isinstance(names, str) else tuple(names)
-    if len(given) > MAX_NAMES:
-        reason = f"has {len(given)} values, and {MAX_NAMES} are possible"
-        raise QueryOptionInvalid(option=option, reason=reason)
-    return given
+def refuse_all_but(names: Iterable[str], query: PhotoQuery, reason: str) -> None:
+    """Refuse a query with an option that is none of these.
 
-
-def _parse_years(years: Iterable[int]) -> tuple[int, ...]:
-    numbers = tuple(years)
-    for year in numbers:
-        if not MINYEAR <= year <= MAXYEAR:
-            raise QueryOptionInvalid(option="year", reason=f"{year} is not a year. Write it like 2024")
-    return numbers
+    Raises:
+        QueryOptionInvalid: the query has such an option; `reason` says what to do.
+    """
+    for name in QUERY_OPTIONS.keys() - {"radius_km", *names}:
+        if getattr(query, name) not in (None, False, ()):
+            raise QueryOptionInvalid(option=name, reason=reason)
 
 
 def parse_near(position: str | None, radius_km: float | None) -> Near | None:
@@ -219,89 +456,6 @@ def parse_near(position: str | None, radius_km: float | None) -> Near | None:
         return None
     latitude, longitude = parse_position(position, "near")
     return Near(latitude, longitude, DEFAULT_RADIUS_KM if radius_km is None else radius_km)
-
-
-def parse_position(text: str, option: str) -> tuple[float, float]:
-    """The latitude and longitude, in degrees, of an option with the form LAT,LON.
-
-    Raises:
-        QueryOptionInvalid: `text` is no position.
-    """
-    try:
-        latitude, longitude = (float(number) for number in text.split(","))
-    except ValueError:
-        latitude = longitude = float("nan")
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        reason = f"{text!r} is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
-        raise QueryOptionInvalid(option=option, reason=reason)
-    return latitude, longitude
-
-
-def parse_box(text: str) -> BoundingBox:
-    """The bounds of the form SOUTH,WEST,NORTH,EAST, in degrees.
-
-    Raises:
-        QueryOptionInvalid: `text` has no such bounds.
-    """
-    try:
-        south, west, north, east = (float(number) for number in text.split(","))
-    except ValueError:
-        south = west = north = east = float("nan")
-    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
-        reason = (
-            f"{text!r} is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
-        )
-        raise QueryOptionInvalid(option="box", reason=reason)
-    return BoundingBox(south, west, north, east)
-
-
-def _parse_position_option(text: str | None) -> PositionOption | None:
-    for option in get_args(PositionOption):
-        if text == option:
-            return option  # type: ignore[no-any-return]
-    if text is None:
-        return None
-    reason = f"{text!r} is no source of positions. Choose one of {', '.join(get_args(PositionOption))}"
-    raise QueryOptionInvalid(option="position", reason=reason)
-
-
-def _parse_verdict_option(text: str | None) -> VerdictOption | None:
-    for option in get_args(VerdictOption):
-        if text == option:
-            return option  # type: ignore[no-any-return]
-    if text is None:
-        return None
-    reason = f"{text!r} is no verdict. Choose one of {', '.join(get_args(VerdictOption))}"
-    raise QueryOptionInvalid(option="verdict", reason=reason)
-
-
-def _parse_sort_option(text: str | None) -> SortOption | None:
-    for option in get_args(SortOption):
-        if text == option:
-            return option  # type: ignore[no-any-return]
-    if text is None:
-        return None
-    reason = f"{text!r} is no order. Choose one of {', '.join(get_args(SortOption))}"
-    raise QueryOptionInvalid(option="sort", reason=reason)
-
-
-def parse_date(text: str | None, option: str) -> datetime | None:
-    """The date, or date and time, of an option, in the camera's local time.
-
-    Raises:
-        QueryOptionInvalid: `text` is not an ISO 8601 date, or has a time zone.
-    """
-    if text is None:
-        return None
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
-        raise QueryOptionInvalid(option=option, reason=reason) from None
-    if date.tzinfo is not None:
-        reason = "Leave out the time zone. Cameras record local time without one"
-        raise QueryOptionInvalid(option=option, reason=reason)
-    return date
 
 
 def refuse_contradictions(query: PhotoQuery) -> None:

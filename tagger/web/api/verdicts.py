@@ -7,10 +7,16 @@ import getpass
 from typing import Annotated, Any, Self
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tagger.errors import CursorInvalid, QueryInvalid
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import (
+    QUERY_OPTIONS,
+    VERDICT_OPTIONS,
+    PhotoQuery,
+    options_used_by,
+    refuse_all_but,
+)
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.verdicts import (
     VerdictFilter,
@@ -29,7 +35,7 @@ from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.query_params import QueryParams, verdict_query_params
+from tagger.web.http.query_params import QueryParams, body_fields, verdict_query_params
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -72,23 +78,15 @@ class PhotoVerdictRequest(_VerdictRequest):
     landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
 
 
-class VerdictQuery(BaseModel):
+_QueryFields = create_model(
+    "_QueryFields",
+    __config__=ConfigDict(extra="forbid"),
+    **body_fields(options_used_by("all") | {"any_rank": QUERY_OPTIONS["any_rank"]}),
+)
+
+
+class VerdictQuery(_QueryFields):  # type: ignore[misc,valid-type]
     """The options of `tagger confirm --all-of-query`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    landmark: Name | None = None
-    country: Name | None = None
-    near: Annotated[str | None, Field(max_length=100)] = None
-    radius_km: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
-    box: Annotated[str | None, Field(max_length=200)] = None
-    trip: Name | None = None
-    min_score: Annotated[float | None, Field(ge=0, le=1)] = None
-    under: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
-    taken_after: Annotated[str | None, Field(max_length=100)] = None
-    taken_before: Annotated[str | None, Field(max_length=100)] = None
-    model: Name | None = None
-    any_rank: bool = False
 
     def photo_query(self) -> PhotoQuery:
         """Raises:
@@ -106,9 +104,7 @@ class VerdictQuery(BaseModel):
         QueryInvalid: as in `photo_query`, or the query depends on predictions.
         """
         query = self.photo_query()
-        if query.trip or query.min_score is not None or query.model or query.any_rank:
-            reason = "verdicts are withdrawn by landmark, country, folder and date, not by trip, score, model or rank"
-            raise QueryInvalid(reason=reason)
+        refuse_all_but(VERDICT_OPTIONS, query, "verdicts are withdrawn by landmark, country, folder and date")
         return query
 
 

@@ -1,10 +1,11 @@
 """Query options in an address, for the API and the pages. The names are those of `tagger query`; empty fields are ignored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
@@ -12,38 +13,18 @@ from fastapi import Query
 from pydantic import BeforeValidator, Field
 
 from tagger.errors import ModelNotFound, QueryInvalid
-from tagger.library.query.options import PhotoQuery, SortOption, parse_query
+from tagger.library.query.options import (
+    VERDICT_OPTIONS,
+    PhotoQuery,
+    QueryOption,
+    SortOption,
+    options_used_by,
+    parse_query,
+)
 from tagger.photos.paths import is_object_address, parse_path
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100
-
-
-def _empty_to_none(value: object) -> object:
-    return (value.strip() or None) if isinstance(value, str) else value
-
-
-def _without_empty(values: object) -> object:
-    return [value.strip() for value in values if value.strip()] if isinstance(values, list) else values
-
-
-def _empty_to_false(value: object) -> object:
-    return False if value in {"", None} else value
-
-
-# The constraints are on the inner type: an empty field becomes None, which has no length.
-_Text = Annotated[Annotated[str, Field(max_length=_MAX_LENGTH)] | None, BeforeValidator(_empty_to_none)]
-_Distance = Annotated[
-    Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_empty_to_none)
-]
-_Score = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_empty_to_none)]
-_Number = Annotated[Annotated[int, Field(ge=1, lt=2**63)] | None, BeforeValidator(_empty_to_none)]
-_Texts = Annotated[
-    list[Annotated[str, Field(max_length=_MAX_LENGTH)]],
-    BeforeValidator(_without_empty),
-    Field(max_length=_MAX_VALUES),
-]
-_Flag = Annotated[bool, BeforeValidator(_empty_to_false)]
 
 
 @dataclass(frozen=True)
@@ -101,136 +82,95 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
-_Years = Annotated[
-    list[Annotated[int, Field(ge=MINYEAR, le=MAXYEAR)]],
-    BeforeValidator(_without_empty),
-    Field(max_length=_MAX_VALUES),
-]
-_Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
-_Landmarks = Annotated[
-    _Texts,
-    Query(description="A landmark by slug or name, in any case. May be repeated: photos of any of them."),
-]
-_Countries = Annotated[
-    _Texts,
-    Query(description="Photos taken in this country, or of its landmarks, in any case. May be repeated."),
-]
-_Near = Annotated[
-    _Text,
-    Query(
-        description="Photos taken near this position: LAT,LON in degrees. Those without a position: of landmarks near it."
-    ),
-]
-_LandmarkCountry = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
-_NearLandmark = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
-_Radius = Annotated[_Distance, Query(description="The distance from `near`. Default: 10.")]
-_Box = Annotated[
-    _Text,
-    Query(
-        description="Photos taken in this box: SOUTH,WEST,NORTH,EAST in degrees. Those without a position: of landmarks in it."
-    ),
-]
-_Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
-_Job = Annotated[_Number, Query(description="All photos of this job, by its number.")]
-_Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
-_Folders = Annotated[_Texts, Query(description="Photos in this folder, by its whole path. May be repeated.")]
-_Year = Annotated[
-    _Years, Query(description="Photos taken in this year, by the camera's clock. May be repeated.")
-]
-_Verdict = Annotated[
-    _Text,
-    Query(
-        description="Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none."
-    ),
-]
-_Camera = Annotated[
-    _Texts, Query(description="Photos of this camera, by make and model, in any case. May be repeated.")
-]
-_After = Annotated[_Text, Query(description="Taken at this time or later, by the camera's clock.")]
-_Before = Annotated[_Text, Query(description="Taken before this time.")]
+def _empty_to_none(value: object) -> object:
+    return (value.strip() or None) if isinstance(value, str) else value
 
 
-def query_params(
-    landmark: _Landmarks = [],  # noqa: B006 - FastAPI copies it
-    country: _Countries = [],  # noqa: B006
-    near: _Near = None,
-    radius_km: _Radius = None,
-    box: _Box = None,
-    position: Annotated[
-        _Text,
-        Query(
-            description="Photos whose position comes from here: camera, landmark, track, neighbour, any or none."
-        ),
-    ] = None,
-    trip: _Trip = None,
-    job: _Job = None,
-    min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
-    verdict: _Verdict = None,
-    camera: _Camera = [],  # noqa: B006
-    under: _Folders = [],  # noqa: B006
-    year: _Year = [],  # noqa: B006
-    taken_after: _After = None,
-    taken_before: _Before = None,
-    model: Annotated[_Text, Query(description="Photos last classified by this registered model.")] = None,
-    unknown: Annotated[_Flag, Query(description="Classified photos without an accepted landmark.")] = False,
-    untagged: Annotated[
-        _Flag, Query(description="Photos that no model has classified yet, without those that fail.")
-    ] = False,
-    failed: Annotated[_Flag, Query(description="Photos that cannot be classified: they fail.")] = False,
-    dismissed: Annotated[_Flag, Query(description="Photos that were put away as not a landmark.")] = False,
-    any_rank: Annotated[_Flag, Query(description="Every classified photo, with its whole top-k.")] = False,
-    sort: Annotated[
-        _Text, Query(description="The order: newest, oldest, name or score. Default: the fastest one.")
-    ] = None,
-    distinct: Annotated[_Flag, Query(description="Of exact copies, only the first.")] = False,
-) -> QueryParams:
-    """Parse the query of a request; a FastAPI dependency."""
-    return QueryParams.of(
-        landmark=landmark,
-        country=country,
-        near=near,
-        radius_km=radius_km,
-        box=box,
-        position=position,
-        trip=trip,
-        job=job,
-        min_score=min_score,
-        verdict=verdict,
-        camera=camera,
-        under=under,
-        year=year,
-        taken_after=taken_after,
-        taken_before=taken_before,
-        model=model,
-        unknown=unknown,
-        untagged=untagged,
-        failed=failed,
-        dismissed=dismissed,
-        any_rank=any_rank,
-        sort=sort,
-        distinct=distinct,
+def _without_empty(values: object) -> object:
+    return [value.strip() for value in values if value.strip()] if isinstance(values, list) else values
+
+
+def _empty_to_false(value: object) -> object:
+    return False if value in {"", None} else value
+
+
+def _one_to_list(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+def _value_type(option: QueryOption, *, min_length: int = 0) -> Any:
+    """The type of one value, with its constraints."""
+    if option.kind is float:
+        return Annotated[float, Field(ge=option.minimum, le=option.maximum, allow_inf_nan=False)]
+    if option.kind is int:
+        return Annotated[int, Field(ge=option.minimum, lt=2**63)]
+    return Annotated[str, Field(min_length=min_length, max_length=_MAX_LENGTH)]
+
+
+def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
+    """The parameter of an address."""
+    default: object = False if option.kind is bool else [] if option.several else None
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[_address_type(option), Query(description=_description(option))],
     )
 
 
-def verdict_query_params(
-    landmark: _Landmark = None,
-    country: _LandmarkCountry = None,
-    near: _NearLandmark = None,
-    radius_km: _Radius = None,
-    under: _Under = None,
-    taken_after: _After = None,
-    taken_before: _Before = None,
-) -> QueryParams:
-    """Parse a query of verdicts, which has no options about predictions; a FastAPI dependency."""
-    return QueryParams.of(
-        landmark=landmark,
-        country=country,
-        near=near,
-        radius_km=radius_km,
-        under=under,
-        taken_after=taken_after,
-        taken_before=taken_before,
-    )
+def _address_type(option: QueryOption) -> Any:
+    """Constraints are on the inner type: an empty field becomes None, which has no length."""
+    if option.kind is bool:
+        return Annotated[bool, BeforeValidator(_empty_to_false)]
+    value = _value_type(option)
+    if option.several:
+        values = GenericAlias(list, value)
+        return Annotated[values, BeforeValidator(_without_empty), Field(max_length=_MAX_VALUES)]
+    return Annotated[value | None, BeforeValidator(_empty_to_none)]
+
+
+def _description(option: QueryOption) -> str:
+    notes = [
+        " Its whole path." if option.kind is Path else "",
+        " May be repeated." if option.several else "",
+        f" Default: {option.default}." if option.default else "",
+    ]
+    return option.help + "".join(notes)
+
+
+def _dependency(options: Mapping[str, QueryOption], doc: str) -> Callable[..., QueryParams]:
+    """A FastAPI dependency with these options as parameters."""
+
+    def parse(**values: Any) -> QueryParams:
+        return QueryParams.of(**values)
+
+    parse.__doc__ = doc
+    parse.__signature__ = inspect.Signature([_parameter(*each) for each in options.items()])  # type: ignore[attr-defined]  # FastAPI reads it
+    return parse
+
+
+ADDRESS_OPTIONS = options_used_by("all", "searches", "addresses")
+"""The options of a query in an address."""
+query_params = _dependency(ADDRESS_OPTIONS, "Parse the query of a request; a FastAPI dependency.")
+verdict_query_params = _dependency(VERDICT_OPTIONS, "Parse a query of verdicts; a FastAPI dependency.")
+
+
+def body_fields(options: Mapping[str, QueryOption]) -> dict[str, Any]:
+    """The fields of a JSON body with these options, for `pydantic.create_model`. An option that can be repeated is one value or a list.
+
+    An empty value is refused: without it, the query would select more than was meant.
+    """
+    return {name: _body_field(option) for name, option in options.items()}
+
+
+def _body_field(option: QueryOption) -> tuple[Any, Any]:
+    if option.kind is bool:
+        return bool, Field(default=False, description=option.help)
+    value = _value_type(option, min_length=1)
+    if option.several:
+        limits = Field(min_length=1, max_length=_MAX_VALUES)
+        value = Annotated[GenericAlias(list, value), BeforeValidator(_one_to_list), limits]
+    return value | None, Field(default=None, description=option.help)
 
 
 def _parse_folders(folders: str | Sequence[str]) -> tuple[Path, ...]:

@@ -22,7 +22,7 @@ from tagger.library.query.filter_words import (
     selects_all_photos,
     whole_year,
 )
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import number_text
 from tagger.web.http.error_responses import page_text
@@ -234,11 +234,16 @@ def _groups(
     slugs = {name: each.slug for each in landmarks for name in (*each.all_names, each.slug)}
     names = {each.slug: each.display_name for each in landmarks}
     chosen = [slugs.get(name, name) for name in query.landmark]
-    yield _group(facets["landmark"], "landmark", "Landmark", chosen, names, several=True)
-    yield _group(facets["country"], "country", "Country", query.country, several=True)
-    yield _group(facets["year"], "year", "Year", map(str, query.year), several=True)
-    yield _group(facets["camera"], "camera", "Camera", cameras, several=True)
-    yield _group(facets["position"], "position", "Position", [query.position], POSITIONS)
+    groups: dict[FacetName, tuple[Iterable[str | None], Mapping[str, str]]] = {
+        "landmark": (chosen, names),
+        "country": (query.country, {}),
+        "year": (map(str, query.year), {}),
+        "camera": (cameras, {}),
+        "position": ([query.position], POSITIONS),
+    }
+    for name, (values, texts) in groups.items():
+        several = QUERY_OPTIONS[name].several
+        yield _group(facets[name], name, name.capitalize(), values, texts, several=several)
     yield which
     yield _group(facets["verdict"], "verdict", "Verdict", [query.verdict], VERDICTS)
 

@@ -1,6 +1,5 @@
 """The filter form of photos and the chips of its active filters."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import wraps
 
@@ -15,12 +14,10 @@ from tagger.library.query.filter_words import (
     selects_all_photos,
 )
 from tagger.library.query.options import PhotoQuery
-from tagger.web.http.query_params import QueryParams, address_of, query_params
+from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.pages.tiles import Link
 
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
-_OPTIONS = tuple(inspect.signature(query_params).parameters)
-_REPEATED = ("landmark", "country", "year", "camera", "under")
 _PAGE_OPTIONS = ("after", "which")
 
 
@@ -28,7 +25,7 @@ _PAGE_OPTIONS = ("after", "which")
 def params_or_error(**options: str | float | bool | None) -> QueryParams | QueryInvalid:
     """Return the query of a request, or its error for the form to show; a FastAPI dependency."""
     try:
-        return query_params(**options)  # type: ignore[arg-type]
+        return query_params(**options)
     except QueryInvalid as error:
         return error
 
@@ -36,10 +33,13 @@ def params_or_error(**options: str | float | bool | None) -> QueryParams | Query
 def raw_params(request: Request) -> QueryParams:
     """Return the options as typed, for the form; the query is empty."""
     values = {
-        name: [value for value in request.query_params.getlist(name) if value.strip()] for name in _OPTIONS
+        name: [value for value in request.query_params.getlist(name) if value.strip()]
+        for name in ADDRESS_OPTIONS
     }
     options = {
-        name: tuple(texts) if name in _REPEATED else texts[-1] for name, texts in values.items() if texts
+        name: tuple(texts) if ADDRESS_OPTIONS[name].several else texts[-1]
+        for name, texts in values.items()
+        if texts
     }
     return QueryParams(options, PhotoQuery())
 
@@ -49,8 +49,8 @@ def check_options(request: Request, *more: str) -> None:
     QueryInvalid: the address has an option that no query has, nor the page: `more`.
     """
     for name in request.query_params:
-        if name not in (*_OPTIONS, *_PAGE_OPTIONS, *more):
-            raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(_OPTIONS)}")
+        if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS, *more):
+            raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
 
 
 def score_choices(score: str | None) -> list[str]:
