@@ -122,13 +122,12 @@ class _JobPoller:
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
-    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
     edited, refused = edited_photos(database, progress), refused_photos(database, progress)
     if json:
-        write_json(job_document(progress) | edited.document() | refused.document())
+        write_json(vars(progress) | edited.document() | refused.document())
     console.info(job_summary(progress))
     if progress.state is JobState.CANCELLED:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")

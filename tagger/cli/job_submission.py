@@ -109,13 +109,12 @@ def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> 
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
-    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.progress import has_write_option, list_jobs
 
     settings, database = session
     progress = list_jobs(database, job)[0]
     if json:
-        write_json(job_document(progress))
+        write_json(progress)
     skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
     then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
     console.info(

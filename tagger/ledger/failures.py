@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
 
@@ -9,6 +10,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import job_items, metadata_writes, photos
 from tagger.errors import FailureKind
+from tagger.system.documents import document_of
 
 FAILURES_PAGE = 1000
 EDITED = "edited"
@@ -28,6 +30,23 @@ class FailingPhoto:
     text: str
     attempts: int
     job: int | None
+
+
+@dataclass(frozen=True)
+class FailureDocument:
+    """A photo that fails, and why. `photo` is its number."""
+
+    photo: int
+    path: str
+    kind: str
+    text: str | None
+    attempts: int | None
+    job: int | None
+
+
+def failure_document(path: Path, photo: FailingPhoto) -> FailureDocument:
+    """A failing photo with its whole path."""
+    return document_of(FailureDocument, photo, photo=photo.photo_id, path=str(path))
 
 
 @dataclass(frozen=True)

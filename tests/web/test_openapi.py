@@ -16,11 +16,38 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.cli.output.formats import Format, write_documents
 from tagger.database.connection import Database
+from tagger.jobs.enqueue.documents import ScheduleDocument
+from tagger.jobs.enqueue.schedule_runs import ScheduleRun
+from tagger.library.query.details import PhotoDetailsDocument
+from tagger.library.query.documents import (
+    EditedLandmarkDocument,
+    LandmarkDocument,
+    MergedLandmarkDocument,
+    ModelDocument,
+    PositionCellDocument,
+    RemovedLandmarkDocument,
+)
+from tagger.library.query.trip_summaries import TripDocument
+from tagger.library.shares.documents import ShareDocument
 from tagger.library.verdicts import VerdictFilter, list_verdicts
-from tagger.library.verdicts.documents import VERDICT_COLUMNS, verdict_document
+from tagger.library.verdicts.documents import (
+    VERDICT_COLUMNS,
+    QueryVerdictDocument,
+    VerdictResultDocument,
+    WithdrawnVerdicts,
+)
 from tagger.settings import Settings
-from tagger.web.api import schemas
+from tagger.web.api.audit import AuditPage
+from tagger.web.api.cities import Place
+from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry
+from tagger.web.api.object_events import AcceptedEvents
+from tagger.web.api.photos import PhotoNeighbours, PhotoPage
+from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
+from tagger.web.api.search import SearchResult
+from tagger.web.api.shares import NewShareDocument
+from tagger.web.api.status import OverviewDocument
+from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
 
 STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "events")
 
@@ -44,90 +71,90 @@ NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
 
 Asking = Callable[[TestClient, LibraryPhotos], Any]
 ANSWERS: dict[str, tuple[Any, Asking]] = {
-    "photos": (schemas.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
+    "photos": (PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
     "photos around one": (
-        schemas.PhotoNeighbours,
+        PhotoNeighbours,
         lambda client, _: client.get("/api/photos/2/neighbours?any_rank=1"),
     ),
-    "one photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/1")),
-    "an unclassified photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
-    "trips": (list[schemas.Trip], lambda client, _: client.get("/api/trips")),
-    "a trip": (schemas.Trip, lambda client, _: client.get(f"/api/trips/{TRIP}")),
-    "cities": (list[schemas.Place], lambda client, _: client.get("/api/cities?q=paris,%20fr")),
-    "a position's city": (list[schemas.Place], lambda client, _: client.get("/api/cities?q=48.86,2.29")),
-    "search": (list[schemas.SearchResult], lambda client, _: client.get("/api/search?q=paris")),
-    "search for a file": (list[schemas.SearchResult], lambda client, _: client.get("/api/search?q=other")),
-    "positions": (list[schemas.PositionCell], lambda client, _: client.get("/api/positions")),
-    "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
-    "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
+    "one photo": (PhotoDetailsDocument, lambda client, _: client.get("/api/photos/1")),
+    "an unclassified photo": (PhotoDetailsDocument, lambda client, _: client.get("/api/photos/3")),
+    "trips": (list[TripDocument], lambda client, _: client.get("/api/trips")),
+    "a trip": (TripDocument, lambda client, _: client.get(f"/api/trips/{TRIP}")),
+    "cities": (list[Place], lambda client, _: client.get("/api/cities?q=paris,%20fr")),
+    "a position's city": (list[Place], lambda client, _: client.get("/api/cities?q=48.86,2.29")),
+    "search": (list[SearchResult], lambda client, _: client.get("/api/search?q=paris")),
+    "search for a file": (list[SearchResult], lambda client, _: client.get("/api/search?q=other")),
+    "positions": (list[PositionCellDocument], lambda client, _: client.get("/api/positions")),
+    "models": (list[ModelDocument], lambda client, _: client.get("/api/models")),
+    "a word": (VerdictResultDocument, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
     "a withdrawn verdict": (
-        schemas.VerdictResult,
+        VerdictResultDocument,
         lambda client, _: client.request("DELETE", "/api/photos/1/verdicts", json=WORD),
     ),
-    "verdicts": (schemas.VerdictPage, lambda client, _: client.get("/api/verdicts")),
+    "verdicts": (VerdictPage, lambda client, _: client.get("/api/verdicts")),
     "a word on many": (
-        schemas.PhotosVerdictResult,
+        PhotosVerdictDocument,
         lambda client, _: client.post("/api/verdicts", json=WORD | {"photos": [1, 2, 3]}),
     ),
     "a word on a query": (
-        schemas.QueryVerdictResult,
+        QueryVerdictDocument,
         lambda client, _: client.post(
             "/api/verdicts", json={"verdict": "rejected", "query": {"landmark": EIFFEL}}
         ),
     ),
     "withdrawn verdicts": (
-        schemas.WithdrawnVerdicts,
+        WithdrawnVerdicts,
         lambda client, _: client.request("DELETE", "/api/verdicts", json=WORD | {"photos": [1]}),
     ),
     "a new landmark": (
-        schemas.Landmark,
+        LandmarkDocument,
         lambda client, _: client.post("/api/landmarks", json={"name": "Old Tower", "city": "Paris"}),
     ),
     "an edited landmark": (
-        schemas.EditedLandmark,
+        EditedLandmarkDocument,
         lambda client, _: client.patch("/api/landmarks/old-tower", json={"names": {"fr": "Vieille tour"}}),
     ),
     "a removal that is tried": (
-        schemas.RemovedLandmark,
+        RemovedLandmarkDocument,
         lambda client, _: client.request("DELETE", "/api/landmarks/old-tower", json={"dry_run": True}),
     ),
     "a merged landmark": (
-        schemas.MergedLandmark,
+        MergedLandmarkDocument,
         lambda client, _: client.post("/api/landmarks/old-tower/merge", json={"into": EIFFEL}),
     ),
-    "a new share": (schemas.NewShare, lambda client, _: client.post("/api/shares", json={"photos": [1]})),
-    "shares": (list[schemas.Share], lambda client, _: client.get("/api/shares?selection=1")),
-    "a share": (schemas.Share, lambda client, _: client.get("/api/shares/1")),
-    "a revoked share": (schemas.Share, lambda client, _: client.delete("/api/shares/1")),
+    "a new share": (NewShareDocument, lambda client, _: client.post("/api/shares", json={"photos": [1]})),
+    "shares": (list[ShareDocument], lambda client, _: client.get("/api/shares?selection=1")),
+    "a share": (ShareDocument, lambda client, _: client.get("/api/shares/1")),
+    "a revoked share": (ShareDocument, lambda client, _: client.delete("/api/shares/1")),
     "a look": (
-        schemas.Prediction,
+        UploadPrediction,
         lambda client, _: client.post("/api/predict", content=photo(), headers={"content-type": "image/png"}),
     ),
     "a look at nothing": (
-        schemas.FailedPrediction,
+        FailedUpload,
         lambda client, _: client.post("/api/predict", content=b"no", headers={"content-type": "image/png"}),
     ),
-    "status": (schemas.Status, lambda client, _: client.get("/api/status")),
+    "status": (OverviewDocument, lambda client, _: client.get("/api/status")),
     "a job": (
-        schemas.Job,
+        Job,
         lambda client, library: client.post("/api/jobs", json={"paths": [str(library.root)]}),
     ),
-    "a job that is let go on": (schemas.Job, lambda client, _: client.post("/api/jobs/1/resume")),
-    "nothing to retry": (schemas.NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
-    "failures": (schemas.FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
+    "a job that is let go on": (Job, lambda client, _: client.post("/api/jobs/1/resume")),
+    "nothing to retry": (NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
+    "failures": (FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
     "reported objects": (
-        schemas.AcceptedEvents,
+        AcceptedEvents,
         lambda client, _: client.post("/api/events/objects", json={"Records": []}),
     ),
     "a backfill that is counted": (
-        schemas.CountedBackfill,
+        CountedBackfill,
         lambda client, _: client.post("/api/backfills", json={"what": "all", "dry_run": True}),
     ),
-    "a schedule": (schemas.Schedule, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
-    "schedules": (list[schemas.Schedule], lambda client, _: client.get("/api/schedules")),
-    "a run": (schemas.ScheduleRun, lambda client, _: client.post("/api/schedules/nightly/run-now")),
-    "runs": (list[schemas.ScheduleRun], lambda client, _: client.get("/api/schedules/nightly/history")),
-    "the audit log": (schemas.AuditPage, lambda client, _: client.get("/api/admin/audit?limit=1")),
+    "a schedule": (ScheduleDocument, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
+    "schedules": (list[ScheduleDocument], lambda client, _: client.get("/api/schedules")),
+    "a run": (ScheduleRun, lambda client, _: client.post("/api/schedules/nightly/run-now")),
+    "runs": (list[ScheduleRun], lambda client, _: client.get("/api/schedules/nightly/history")),
+    "the audit log": (AuditPage, lambda client, _: client.get("/api/admin/audit?limit=1")),
     "a missing photo": (Problem, lambda client, _: client.get("/api/photos/99")),
     "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
 }
@@ -176,7 +203,7 @@ def test_words_are_listed_as_on_the_command_line_and_page_by_page(
     client.post("/api/photos/1/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed", "by": "Ada"})
     client.post("/api/photos/2/verdicts", json={"landmark": GATE, "verdict": "confirmed"})
     verdicts = list(list_verdicts(web_database, VerdictFilter()))
-    write_documents(VERDICT_COLUMNS, map(verdict_document, verdicts), Format.JSON)
+    write_documents(VERDICT_COLUMNS, verdicts, Format.JSON)
     assert client.get("/api/verdicts").json()["verdicts"] == json.loads(capfdbinary.readouterr().out)
 
     first, second = verdicts[0].path, verdicts[-1].path

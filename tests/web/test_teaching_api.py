@@ -17,8 +17,10 @@ from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
 from tagger.errors import ModelNotSelected
+from tagger.library.query.tagged_photos import SimilarPhotoDocument
 from tagger.web import taught_updates
-from tagger.web.api import schemas
+from tagger.web.api.photos import PhotoPage
+from tagger.web.api.teaching import TaughtLandmark
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
 from tagger.web.taught_updates import TaughtUpdates
@@ -173,7 +175,7 @@ def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
     others = [page.library.photo(f"others/{place}.jpg").id for place in (10, 11)]
     body = {"confirmed": page.church(0, 1), "rejected": others}
     answer = page.client.post("/api/landmarks/our-church/teach", json={**body, "by": "Ada"}).json()
-    assert TypeAdapter(schemas.TaughtLandmark).validate_python(answer)
+    assert TypeAdapter(TaughtLandmark).validate_python(answer)
     seconds, precision = answer.pop("seconds"), answer.pop("precision")
     assert (seconds > 0, precision > 0.8) == (True, True)
     assert answer == {
@@ -214,7 +216,7 @@ def test_suggestions_are_listed_page_by_page(page_on_each_database: Page) -> Non
     body = {"confirmed": page.church(0, 1, 2)}
     taught = page.client.post("/api/landmarks/our-church/teach", json=body).json()
     listed = page.client.get("/api/suggestions").json()
-    assert TypeAdapter(schemas.PhotoPage).validate_python(listed)
+    assert TypeAdapter(PhotoPage).validate_python(listed)
     assert (len(listed["photos"]), listed["next"]) == (taught["suggested"], None)
     assert taught["suggested"] > 1
     after, photos = {}, []
@@ -232,6 +234,6 @@ def test_suggestions_are_listed_page_by_page(page_on_each_database: Page) -> Non
 def test_similar_photos_are_listed(page: Page) -> None:
     (photo,) = page.church(0)
     answer = page.client.get(f"/api/photos/{photo}/similar", params={"limit": PHOTOS - 1}).json()
-    assert TypeAdapter(list[schemas.SimilarPhoto]).validate_python(answer)
+    assert TypeAdapter(list[SimilarPhotoDocument]).validate_python(answer)
     assert {Path(each["path"]).name for each in answer} == ALL - {"0.jpg"}
     assert page.client.get("/api/photos/999/similar").status_code == 404

@@ -1,5 +1,6 @@
 """Trips on the page and in the API."""
 
+import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +11,9 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
-from tagger.library.query.documents import trip_document
-from tagger.library.query.trip_summaries import trip_summaries
+from tagger.library.query.trip_summaries import trip_document, trip_summaries
 from tagger.settings import Settings
+from tagger.system.documents import json_default
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def test_a_trip_that_does_not_exist_is_not_found(client: TestClient) -> None:
 def test_the_api_lists_what_the_command_prints(client: TestClient, library: LibraryPhotos) -> None:
     ids = add_trip(library)
     answer = client.get("/api/trips")
-    assert answer.json() == [trip_document(summary) for summary in trip_summaries(library.database)]
+    documents = [trip_document(summary) for summary in trip_summaries(library.database)]
+    assert answer.json() == json.loads(json.dumps(documents, default=json_default))
     assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]
     assert [trip["trip"] for trip in answer.json()] == [TRIP]
     assert client.get("/api/trips?taken_before=2019-05-03").json() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.verdicts import VerdictKind, VerdictResult
+    from tagger.library.verdicts.documents import (
+        QueryVerdictDocument,
+        VerdictResultDocument,
+        WithdrawnVerdicts,
+    )
 
 LandmarkArgument = Annotated[
     str | None,
@@ -143,7 +148,7 @@ class _VerdictAction:
         session = open_session()
         for photo in photos[1:]:  # one that is missing must not end the command halfway
             self._apply(session, photo, landmark, dry_run=True)
-        documents: list[dict[str, Any]] = []
+        documents: list[VerdictResultDocument] = []
         for photo in photos:
             result = self._apply(session, photo, landmark, dry_run=self._dry_run)
             documents.append(
@@ -179,23 +184,24 @@ class _VerdictAction:
 
     def apply_to_query(self, query: PhotoQuery) -> None:
         from tagger.library.verdicts import VerdictFilter, give_verdict_by_query, withdraw_verdicts
+        from tagger.library.verdicts.documents import WithdrawnVerdicts, query_verdict_document
 
         settings, database = session = open_session()
-        document: dict[str, Any]
+        document: QueryVerdictDocument | WithdrawnVerdicts
         if self._withdraw:
             verdicts = VerdictFilter(kind=self._kind, photos=query)
             count = withdraw_verdicts(database, verdicts, settings.roots, dry_run=self._dry_run)
-            document = {"withdrawn": count}
+            document = WithdrawnVerdicts(self._kind, count, self._dry_run)
             text = f"{count_of(count, 'verdict')} {self._would('withdrawn')}"
         else:
             result = give_verdict_by_query(
                 database, query, self._kind, self._by, settings.roots, dry_run=self._dry_run
             )
-            document = vars(result)
+            document = query_verdict_document(result, self._kind, dry_run=self._dry_run)
             text = f"{count_of(result.tags, 'tag')} of {count_of(result.photos, 'photo')} {self._would(self._kind)}"
             text += f"; {result.replaced} of them had the opposite verdict" if result.replaced else ""
         if self._json:
-            write_json({"verdict": self._kind, **document, "dry_run": self._dry_run})
+            write_json(document)
         else:
             typer.echo(text)
         if not self._dry_run:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.database.enums import Priority
     from tagger.ledger.jobs import NewJob
+    from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
 
 JobNumbers = Annotated[list[int], typer.Argument(help="Job numbers.", metavar="JOB")]
@@ -148,11 +149,11 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 
 def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
-    from tagger.jobs.enqueue.documents import job_document
     from tagger.ledger.progress import list_jobs
 
     database = open_session(settle_jobs=True).database
-    documents, errors = [], {}
+    documents: list[JobProgress] = []
+    errors: dict[int, str] = {}
     for job in dict.fromkeys(jobs):
         try:
             action(database, job)
@@ -161,7 +162,7 @@ def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: 
             typer.echo(f"error: {error}", err=True)
             continue
         progress = list_jobs(database, job)[0]
-        documents.append(job_document(progress))
+        documents.append(progress)
         if not json:
             typer.echo(job_summary(progress))
     if json:

@@ -67,7 +67,7 @@ def add(
     tagger confirm holiday/IMG_0042.jpg frauenkirche
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-    from tagger.library.query.documents import landmark_facts
+    from tagger.library.query.documents import landmark_document
 
     new = NewLandmark(
         name,
@@ -82,7 +82,7 @@ def add(
     with open_session().database.write(dry_run=dry_run) as connection:
         landmark = add_landmark(connection, new)
     if json:
-        write_json(landmark_facts(landmark) | {"dry_run": dry_run})
+        write_json(landmark_document(landmark, dry_run=dry_run))
     else:
         typer.echo(f"{printable(landmark.name)} {_would('added', dry_run=dry_run)} as {landmark.slug}")
 
@@ -180,7 +180,7 @@ def merge(
     with session.database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
     if json:
-        write_json(merged_landmark_document(result) | {"dry_run": dry_run})
+        write_json(merged_landmark_document(result, dry_run=dry_run))
     else:
         typer.echo(_merge_text(result, dry_run=dry_run))
     if not dry_run:
@@ -220,7 +220,7 @@ def remove(
     if not dry_run:
         update_positions(session)
     if json:
-        write_json(removed_landmark_document(result) | {"dry_run": dry_run})
+        write_json(removed_landmark_document(result, dry_run=dry_run))
         return
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
     typer.echo(f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}")
@@ -238,7 +238,7 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
     if not dry_run:
         update_positions(session)
     if json:
-        write_json(edited_landmark_document(result) | {"dry_run": dry_run})
+        write_json(edited_landmark_document(result, dry_run=dry_run))
     else:
         typer.echo(_edit_text(result, dry_run=dry_run))
 

@@ -146,7 +146,7 @@ def show(
     else:
         model = registered_models.model_by_name(database, name)
     if json:
-        write_json(model_document(model) | {"manifest": model.manifest.model_dump(mode="json")})
+        write_json(vars(model_document(model)) | {"manifest": model.manifest.model_dump(mode="json")})
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
     typer.echo(

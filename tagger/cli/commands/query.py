@@ -18,7 +18,6 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.photos import print_details
 from tagger.cli.session import open_session
 
 
@@ -93,12 +92,12 @@ def show(
 
     Example: tagger show holiday/IMG_0042.jpg
     """
+    from tagger.cli.output.photos import print_details
     from tagger.library.query.details import photo_details
-    from tagger.library.query.documents import details_document
 
     settings, database = open_session()
     details = photo_details(database, photo, settings.roots)
     if json:
-        write_json(details_document(details))
+        write_json(details.document())
     else:
         print_details(details)

@@ -149,7 +149,6 @@ def run_now(name: Name, json: Json = False) -> None:
     Example: tagger schedule run-now nightly
     """
     from tagger.jobs.enqueue import schedule_runs
-    from tagger.jobs.enqueue.documents import run_document
     from worker.broker import find_broker
 
     settings, database = open_session(settle_jobs=True)
@@ -159,7 +158,7 @@ def run_now(name: Name, json: Json = False) -> None:
         raise typer.Exit(console.NOT_DONE)
     wake_workers(database, find_broker(settings, start=False), run.job)
     if json:
-        write_json(run_document(run))
+        write_json(run)
     else:
         typer.echo(run.job)
 
@@ -174,12 +173,11 @@ def history(
 
     Example: tagger schedule history nightly
     """
-    from tagger.jobs.enqueue.documents import run_document
     from tagger.jobs.enqueue.schedule_runs import list_runs
 
     runs = list_runs(open_session(settle_jobs=True).database, name, limit)
     if json:
-        write_json([run_document(run) for run in runs])
+        write_json(runs)
         return
     rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     write_table(("Due", "Job", "State", "Note"), rows)

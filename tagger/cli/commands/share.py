@@ -88,7 +88,7 @@ def add(
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
     if json:
-        write_json({"link": link} | share_documents(session.database, [share])[0])
+        write_json({"link": link} | vars(share_documents(session.database, [share])[0]))
     else:
         _print_link(link, share, has_address=web_url is not None)
 
@@ -122,7 +122,7 @@ def list_(json: Json = False) -> None:
         [
             str(share.id),
             printable(share.name),
-            printable(document["description"].replace(_NARROW_SPACE, " ")),
+            printable(document.description.replace(_NARROW_SPACE, " ")),
             "yes" if share.with_positions else "no",
             local_time(share.created_at),
             _end(share),

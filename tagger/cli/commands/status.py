@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.errors import TaggerError
+    from tagger.jobs.enqueue.documents import StatusDocument
     from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
@@ -75,7 +76,6 @@ def status(
 
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     from tagger.cli.follow import follow
-    from tagger.jobs.enqueue.documents import job_document
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -86,7 +86,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
         raise typer.Exit(code)
     edited, refused = edited_photos(database, progress), refused_photos(database, progress)
     if json:
-        write_json(job_document(progress) | edited.document() | refused.document())
+        write_json(vars(progress) | edited.document() | refused.document())
     else:
         about_photos = (f"  {line}" for line in (*edited.lines(), *refused.lines()))
         typer.echo("\n".join([*job_lines(progress), *about_photos]))
@@ -141,30 +141,15 @@ def _overview_document(
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
     webhooks: Mapping[str, MessageCounts],
-) -> dict[str, object]:
+) -> StatusDocument:
     from tagger.database.statements import current_time
-    from tagger.jobs.enqueue.documents import (
-        device_documents,
-        job_document,
-        last_tick_document,
-        waiting_document,
-        webhooks_document,
-        worker_document,
-    )
+    from tagger.jobs.enqueue.documents import status_document
     from tagger.ledger.progress import list_jobs
 
     jobs = list_jobs(database)
     with database.read() as connection:
         now = current_time(connection)
-    return {
-        "jobs": [job_document(progress) for progress in jobs],
-        "workers": [worker_document(worker) for worker in workers],
-        "devices": device_documents(workers),
-        "queues": queues,
-        **waiting_document(jobs, now),
-        "last_tick": last_tick_document(last_tick),
-        "webhooks": webhooks_document(webhooks),
-    }
+    return status_document(jobs, workers, queues, last_tick, webhooks, now)
 
 
 def failures(

@@ -37,8 +37,7 @@ def trips(
 
     tagger query --trip 2019-05-03-arles-and-avignon --format paths
     """
-    from tagger.library.query.documents import trip_document
-    from tagger.library.query.trip_summaries import trip_summaries
+    from tagger.library.query.trip_summaries import trip_document, trip_summaries
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV}:

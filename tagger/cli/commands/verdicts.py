@@ -49,7 +49,7 @@ def list_(
     Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
     """
     from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
-    from tagger.library.verdicts.documents import VERDICT_COLUMNS, verdict_document
+    from tagger.library.verdicts.documents import VERDICT_COLUMNS
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
@@ -63,7 +63,7 @@ def list_(
         verdicts = list_verdicts(database, filters, settings.roots)
     if filters.kind is None:
         verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
-    if not write_documents(VERDICT_COLUMNS, map(verdict_document, verdicts), output_format):
+    if not write_documents(VERDICT_COLUMNS, verdicts, output_format):
         console.info("no verdict matches; to give one, run: tagger confirm PHOTO LANDMARK")
 
 

@@ -42,14 +42,12 @@ class Counter:
             yield item
 
 
-def write_documents(
-    columns: Sequence[str], documents: Iterable[dict[str, Any]], output_format: Format
-) -> int:
-    """Write documents with these keys; returns their number."""
+def write_documents(columns: Sequence[str], documents: Iterable[object], output_format: Format) -> int:
+    """Write documents; returns their number. `columns` are the fields that a table and CSV have."""
     from tagger.library.query.documents import csv_parts, json_line_parts
 
     counter = Counter(documents)
-    rows = ([document[column] for column in columns] for document in counter)
+    rows = ([getattr(document, column) for column in columns] for document in counter)
     match output_format:
         case Format.JSON:
             write_json_list(counter)
@@ -68,7 +66,7 @@ def write_json(document: object) -> None:
     """Write one indented JSON document."""
     import json
 
-    from tagger.library.query.documents import json_default
+    from tagger.system.documents import json_default
 
     write_parts([json.dumps(document, indent=2, default=json_default).encode() + b"\n"])
 

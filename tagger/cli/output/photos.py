@@ -17,18 +17,18 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
+from tagger.ledger.failures import failure_document
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
     csv_parts,
     json_line_parts,
-    landmark_document,
     landmark_feature_parts,
     landmark_row,
     photo_csv_parts,
-    photo_document,
     photo_feature_parts,
 )
+from tagger.library.query.tagged_photos import photo_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +105,7 @@ def _tag_state(tag: Tag) -> str:
 
 def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> int:
     """Write landmarks with their numbers of photos; returns the number of landmarks."""
-    counter = Counter(landmark_document(count) for count in counts)
+    counter = Counter(counts)
     match output_format:
         case Format.JSON:
             write_json_list(counter)
@@ -118,7 +118,7 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
         case Format.GEOJSON:
             write_parts(landmark_feature_parts(counter))
         case Format.TABLE:
-            rows = ([d["landmark"], d["name"], d["country"], d["photos"]] for d in counter)
+            rows = ([each.landmark, each.name, each.country, each.photos] for each in counter)
             write_table(("Landmark", "Name", "Country", "Photos"), rows)
     return counter.count
 
@@ -127,22 +127,13 @@ def write_failures(
     failures: Iterable[tuple[Path, FailingPhoto]], output_format: Format, *, end: bytes = b"\n"
 ) -> int:
     """Write failing photos with their paths; returns their number. `end` follows each path."""
-    counter = Counter(
-        {
-            "path": str(path),
-            "kind": photo.kind,
-            "text": photo.text,
-            "attempts": photo.attempts,
-            "job": photo.job,
-        }
-        for path, photo in failures
-    )
+    counter = Counter(failure_document(path, photo) for path, photo in failures)
     if output_format is Format.PATHS:
-        write_parts(os.fsencode(document["path"]) + end for document in counter)
+        write_parts(os.fsencode(each.path) + end for each in counter)
     elif output_format is Format.TABLE and sys.stdout.isatty():  # two long columns do not fit a terminal
         lines = (
-            f"{d['path']}: {d['kind']}: {d['text']} (attempts: {d['attempts']}, job {d['job']})"
-            for d in counter
+            f"{each.path}: {each.kind}: {each.text} (attempts: {each.attempts}, job {each.job})"
+            for each in counter
         )
         write_parts(printable(line).encode() + b"\n" for line in lines)
     else:

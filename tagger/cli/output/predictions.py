@@ -18,6 +18,7 @@ from tagger.library.query.documents import failed_prediction_document, predictio
 from tagger.model.predictions import Prediction
 from tagger.photos.paths import absolute_path
 from tagger.settings import Settings
+from tagger.system.documents import json_default
 
 
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
@@ -27,7 +28,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, registered.manifest.labels)
     threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
-    documents: list[dict[str, object]] = []
+    documents: list[object] = []
     failed = 0
     with open_local_model(registered, settings) as model:
         for file in files:
@@ -44,7 +45,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
             if not json:
                 _print(file, predictions, landmarks, threshold, with_heading=len(files) > 1)
     if json:
-        typer.echo(json_module.dumps(documents))
+        typer.echo(json_module.dumps(documents, default=json_default))
     return failed
 
 

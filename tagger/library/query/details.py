@@ -27,7 +27,14 @@ from tagger.errors import PhotoIdNotFound, PhotoNotFound
 from tagger.library.catalog.cameras import camera_name
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.query.tagged_photos import (
+    NameCache,
+    PhotoDocument,
+    TaggedPhoto,
+    photo_document,
+    select_photos,
+    tag_rows,
+)
 from tagger.photos.paths import absolute_path, path_text
 from tagger.system.names import name_in_language
 
@@ -158,13 +165,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class PhotoDetails:
-    """A photo with its whole top-k, and what its position follows from. `camera`: the one that the file names, with the serial number.
-
-    `raw_files` are the paths of its further files, `copies` those of photos with the same image.
-    """
-
-    photo: TaggedPhoto
+class _PhotoFacts:
     evidence: PositionEvidence | None
     camera: str | None
     size_bytes: int
@@ -182,6 +183,26 @@ class PhotoDetails:
     dismissal: Dismissal | None
     raw_files: tuple[str, ...]
     copies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhotoDetailsDocument(_PhotoFacts, PhotoDocument):
+    """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
+
+
+@dataclass(frozen=True)
+class PhotoDetails(_PhotoFacts):
+    """A photo with its whole top-k, and what its position follows from. `camera`: the one that the file names, with the serial number.
+
+    `raw_files` are the paths of its further files, `copies` those of photos with the same image.
+    """
+
+    photo: TaggedPhoto
+
+    def document(self) -> PhotoDetailsDocument:
+        """The details for programs."""
+        facts = {name: value for name, value in vars(self).items() if name != "photo"}
+        return PhotoDetailsDocument(**vars(photo_document(self.photo)), **facts)
 
 
 MOST_COPIES = 1000

@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from tagger.library.query.tagged_photos import photo_document
+from tagger.system.documents import document_of, json_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +26,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.counts import LandmarkCount
-    from tagger.library.query.details import PhotoDetails
-    from tagger.library.query.position_clusters import PositionCell
-    from tagger.library.query.tagged_photos import Tag, TaggedPhoto
-    from tagger.library.query.trip_summaries import TripSummary
+    from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
     from tagger.model.predictions import Prediction
 
 PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed")
@@ -41,145 +41,199 @@ POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "ci
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
 
 
-def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
-    """A photo as JSON."""
-    document: dict[str, Any] = {
-        "path": photo.path,
-        "outcome": photo.outcome,
-        "digest": photo.digest,
-        "width": photo.width,
-        "height": photo.height,
-        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
-        "dismissed": photo.is_dismissed,
-        "files": photo.files,
-        "position": photo.position and vars(photo.position),
-        "tags": [_tag_document(tag) for tag in photo.tags],
-    }
-    if photo.similarity is not None:
-        document["similarity"] = round(photo.similarity, 4)
-    return document
+@dataclass(frozen=True)
+class PredictedTag:
+    """A landmark and its score."""
+
+    landmark: str
+    name: str
+    label: str
+    score: float
+    rank: int
+    accepted: bool
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+    model: str
+
+
+@dataclass(frozen=True)
+class PredictionDocument:
+    """The top-k of a photo that is not stored."""
+
+    path: str
+    outcome: Literal["tagged", "unknown"]
+    tags: list[PredictedTag]
+
+
+@dataclass(frozen=True)
+class FailedPredictionDocument:
+    """Why a photo that is not stored was not classified."""
+
+    path: str
+    outcome: Literal["failed"]
+    kind: str
+    text: str
 
 
 def prediction_document(
     path: str, predictions: Sequence[Prediction], registered: RegisteredModel, landmarks: Sequence[Landmark]
-) -> dict[str, object]:
-    """The predictions of a model for a photo that is not stored, as JSON. `landmarks` are those of the model's labels."""
+) -> PredictionDocument:
+    """The predictions of a model for a photo that is not stored. `landmarks` are those of the model's labels."""
     tags = []
     for prediction in predictions:
         label, landmark = registered.manifest.labels[prediction.position], landmarks[prediction.position]
         tags.append(
-            {
-                "landmark": landmark.slug,
-                "name": landmark.display_name,
-                "label": label.label,
-                "score": prediction.score,
-                "rank": prediction.rank,
-                "accepted": prediction.accepted,
-                "country": landmark.country,
-                "latitude": landmark.latitude,
-                "longitude": landmark.longitude,
-                "model": registered.name,
-            }
+            PredictedTag(
+                landmark.slug,
+                landmark.display_name,
+                label.label,
+                prediction.score,
+                prediction.rank,
+                prediction.accepted,
+                landmark.country,
+                landmark.latitude,
+                landmark.longitude,
+                registered.name,
+            )
         )
-    outcome = "tagged" if any(prediction.accepted for prediction in predictions) else "unknown"
-    return {"path": path, "outcome": outcome, "tags": tags}
+    is_tagged = any(prediction.accepted for prediction in predictions)
+    return PredictionDocument(path, "tagged" if is_tagged else "unknown", tags)
 
 
-def failed_prediction_document(path: str, failure: PhotoFailure) -> dict[str, object]:
-    """The failure of a photo that is not stored, as JSON."""
-    return {"path": path, "outcome": "failed", "kind": failure.kind, "text": failure.text}
+def failed_prediction_document(path: str, failure: PhotoFailure) -> FailedPredictionDocument:
+    """The failure of a photo that is not stored."""
+    return FailedPredictionDocument(path, "failed", failure.kind, failure.text)
 
 
-def details_document(details: PhotoDetails) -> dict[str, Any]:
-    """The details of a photo as JSON."""
-    document = photo_document(details.photo)
-    for name, value in vars(details).items():
-        if name in {"job", "failure", "dismissal"}:
-            document[name] = value and vars(value)
-        elif name == "evidence":
-            document[name] = value and asdict(value)
-        elif name in {"verdicts", "metadata"}:
-            document[name] = [vars(entry) for entry in value]
-        elif name != "photo":
-            document[name] = value
-    return document
+@dataclass(frozen=True)
+class PositionCellDocument:
+    """The number of `photos` within `radius_km` of a position, of those with a position from `source`.
+
+    `city` and `country` are null if these photos have several.
+    """
+
+    source: str
+    photos: int
+    latitude: float
+    longitude: float
+    radius_km: float
+    city: str | None
+    country: str | None
 
 
-def position_cell_document(cell: PositionCell) -> dict[str, Any]:
-    """The photos of a cell, as JSON: they are in a circle around the position."""
-    columns = ("source", "photos", "latitude", "longitude", "radius_km", "city", "country")
-    return {column: getattr(cell, column) for column in columns}
+def landmark_row(count: LandmarkCount) -> list[object]:
+    """The columns of a landmark with its number of photos, for CSV."""
+    return [getattr(count, column) for column in LANDMARK_COLUMNS]
 
 
-def landmark_document(count: LandmarkCount) -> dict[str, Any]:
-    """A landmark with its number of photos, as JSON."""
-    columns = {column: getattr(count, column) for column in LANDMARK_COLUMNS}
-    return columns | {"other_names": list(count.other_names), "own": count.own}
+@dataclass(frozen=True)
+class LandmarkDocument:
+    """A landmark. `names` are by language, `edited` the columns that a person set, `own`: no registered model knows it."""
+
+    landmark: str
+    name: str
+    names: dict[str, str]
+    aliases: list[str]
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    extent: str | None
+    edited: list[str]
+    merged_slugs: list[str]
+    own: bool
+    dry_run: bool
 
 
-def landmark_row(document: dict[str, Any]) -> list[object]:
-    """The columns of a landmark's document, for CSV."""
-    return [document[column] for column in LANDMARK_COLUMNS]
+@dataclass(frozen=True)
+class EditedLandmarkDocument(LandmarkDocument):
+    """A landmark after an edit, and the columns that changed."""
+
+    changed: list[str]
 
 
-def landmark_facts(landmark: Landmark) -> dict[str, Any]:
-    """What is known of a landmark itself, as JSON."""
-    facts = {"landmark": landmark.slug} | vars(landmark)
-    return {name: value for name, value in facts.items() if name not in {"id", "slug", "display_name"}}
+@dataclass(frozen=True)
+class MergedLandmarkDocument(LandmarkDocument):
+    """A landmark after another one (`merged`) was merged into it, with the numbers of what came from that one.
+
+    `replaced`: opposite verdicts on the same image, of which the newer one stays. `taught_tags`: what was learned for it
+    and is gone.
+    """
+
+    merged: str
+    verdicts: int
+    tags: int
+    replaced: int
+    taught_tags: int
 
 
-def edited_landmark_document(result: EditedLandmark) -> dict[str, Any]:
-    """A landmark after an edit, and the names of the columns that changed, as JSON."""
-    return landmark_facts(result.landmark) | {"changed": sorted(result.changes)}
+@dataclass(frozen=True)
+class RemovedLandmarkDocument:
+    """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
+
+    landmark: str
+    name: str
+    confirmed: int
+    rejected: int
+    taught_tags: int
+    schedules: list[str]
+    dry_run: bool
 
 
-def merged_landmark_document(result: MergedLandmark) -> dict[str, Any]:
-    """A landmark after another one was merged into it, as JSON."""
-    counts = ("verdicts", "tags", "replaced", "taught_tags")
-    document = landmark_facts(result.landmark) | {"merged": result.merged.slug}
-    return document | {name: getattr(result, name) for name in counts}
+def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
+    """What is known of a landmark itself."""
+    return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
 
 
-def removed_landmark_document(result: RemovedLandmark) -> dict[str, Any]:
-    """A removed landmark with the numbers of its verdicts, as JSON."""
-    return {
-        "landmark": result.landmark.slug,
-        "name": result.landmark.name,
-        "confirmed": result.confirmed,
-        "rejected": result.rejected,
-        "taught_tags": result.taught_tags,
-        "schedules": list(result.schedules),
-    }
+def edited_landmark_document(result: EditedLandmark, *, dry_run: bool) -> EditedLandmarkDocument:
+    """A landmark after an edit, and the names of the columns that changed."""
+    facts = landmark_document(result.landmark, dry_run=dry_run)
+    return document_of(EditedLandmarkDocument, facts, changed=sorted(result.changes))
 
 
-def trip_document(summary: TripSummary) -> dict[str, Any]:
-    """A trip as JSON."""
-    trip = summary.trip
-    return {
-        "trip": trip.id,
-        "name": summary.name,
-        "dates": trip.dates,
-        "first": trip.first.isoformat(),
-        "last": trip.last.isoformat(),
-        "photos": summary.photos,
-        "places": [vars(place) for place in trip.places],
-        "landmarks": [vars(landmark) for landmark in summary.landmarks],
-    }
+def merged_landmark_document(result: MergedLandmark, *, dry_run: bool) -> MergedLandmarkDocument:
+    """A landmark after another one was merged into it."""
+    facts = vars(landmark_document(result.landmark, dry_run=dry_run))
+    return document_of(MergedLandmarkDocument, result, **facts, merged=result.merged.slug)
 
 
-def model_document(model: RegisteredModel) -> dict[str, Any]:
-    """A registered model as JSON."""
-    return {
-        "name": model.name,
-        "digest": model.digest,
-        "file": model.file_text,
-        "in_use": model.in_use,
-        "shipped": model.shipped,
-        "labels": len(model.manifest.labels),
-        "threshold": model.manifest.threshold,
-        "created_at": model.manifest.created_at.isoformat(),
-        "metrics": model.manifest.metrics,
-    }
+def removed_landmark_document(result: RemovedLandmark, *, dry_run: bool) -> RemovedLandmarkDocument:
+    """A removed landmark with the numbers of its verdicts."""
+    landmark = result.landmark
+    return document_of(
+        RemovedLandmarkDocument, result, landmark=landmark.slug, name=landmark.name, dry_run=dry_run
+    )
+
+
+@dataclass(frozen=True)
+class ModelDocument:
+    """A registered model."""
+
+    name: str
+    digest: str
+    file: str
+    in_use: bool
+    shipped: bool
+    labels: int
+    threshold: float
+    created_at: datetime
+    metrics: dict[str, Any]
+
+
+def model_document(model: RegisteredModel) -> ModelDocument:
+    """A registered model."""
+    manifest = model.manifest
+    return document_of(
+        ModelDocument,
+        model,
+        file=model.file_text,
+        labels=len(manifest.labels),
+        threshold=manifest.threshold,
+        created_at=manifest.created_at,
+        metrics=manifest.metrics,
+    )
 
 
 def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
@@ -209,12 +263,12 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
     """One row per tag, or one row for a photo without tags: these columns, then those of the tag and of the position."""
-    document = photo_document(photo)
+    document = vars(photo_document(photo)) | {"taken_at": photo.taken_at and photo.taken_at.isoformat()}
     photo_cells = [document[column] for column in columns]
-    position = document["position"] or {}
-    position_cells = [position.get(column) for column in POSITION_COLUMNS]
-    for tag in document["tags"] or [dict.fromkeys(TAG_COLUMNS)]:
-        yield [*photo_cells, *tag.values(), *position_cells]
+    position_cells = [getattr(photo.position, column, None) for column in POSITION_COLUMNS]
+    for tag in photo.tags or [None]:
+        tag_cells = (getattr(tag, column, None) for column in TAG_COLUMNS)
+        yield [*photo_cells, *tag_cells, *position_cells]
 
 
 def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
@@ -229,9 +283,9 @@ def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
     return _feature_parts(_photo_feature(photo) for photo in photos)
 
 
-def landmark_feature_parts(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Landmarks as GeoJSON, from their JSON documents."""
-    return _feature_parts(_feature(document, document) for document in documents)
+def landmark_feature_parts(counts: Iterable[LandmarkCount]) -> Iterator[bytes]:
+    """Landmarks with their numbers of photos as GeoJSON."""
+    return _feature_parts(_feature(count, count) for count in counts)
 
 
 def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
@@ -241,10 +295,6 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
         yield separator + json.dumps(feature, default=json_default).encode()
         separator = b",\n"
     yield b"\n]}\n"
-
-
-def _tag_document(tag: Tag) -> dict[str, Any]:
-    return {column: getattr(tag, column) for column in TAG_COLUMNS}
 
 
 def _escape_formula(value: object) -> object:
@@ -257,20 +307,12 @@ def _escape_formula(value: object) -> object:
 
 
 def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
-    document = photo_document(photo)
-    located = [tag for tag in document["tags"] if tag["latitude"] is not None]
-    return _feature(document, document["position"] or (located[0] if located else None))
+    located = (tag for tag in photo.tags if tag.latitude is not None)
+    return _feature(photo_document(photo), photo.position or next(located, None))
 
 
-def _feature(document: dict[str, Any], location: dict[str, Any] | None) -> dict[str, Any]:
+def _feature(document: object, location: Position | Tag | LandmarkCount | None) -> dict[str, Any]:
     geometry = None
-    if location is not None and location["latitude"] is not None and location["longitude"] is not None:
-        geometry = {"type": "Point", "coordinates": [location["longitude"], location["latitude"]]}
+    if location is not None and location.latitude is not None and location.longitude is not None:
+        geometry = {"type": "Point", "coordinates": [location.longitude, location.latitude]}
     return {"type": "Feature", "geometry": geometry, "properties": document}
-
-
-def json_default(value: object) -> object:
-    """A value without a JSON type, as text; for `json.dumps(default=…)`."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value)

@@ -75,8 +75,8 @@ class Facet:
     facet: FacetName
     exact: bool
     values: tuple[FacetValue, ...]
-    default: int | None = None
-    more: int = 0
+    default: int | None
+    more: int
 
 
 def count_facets(
@@ -145,7 +145,7 @@ class _FacetCounts:
         try:
             exact, values = count[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
-            return Facet(name, True, ())
+            return Facet(name, exact=True, values=(), default=None, more=0)
         default = self._counted(self._with_outcome(None)) if name == "outcome" else None
         is_exact = exact and (default is None or default[0])
         found = tuple(values)

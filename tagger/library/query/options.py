@@ -278,6 +278,8 @@ class PhotoQuery:
             int,
             "YEAR",
             several=True,
+            minimum=MINYEAR,
+            maximum=MAXYEAR,
             chip="{}",
             parse=_check_year,
         ),

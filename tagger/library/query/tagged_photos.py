@@ -17,6 +17,7 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.guesses import best_guess
 from tagger.library.query.tag_reasons import guess_refusal, tag_reason
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,38 @@ class TaggedPhoto:
     guess: Tag | None = None
     refusal: str | None = None
     is_dismissed: bool = False
+
+
+@dataclass(frozen=True)
+class PhotoDocument:
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark."""
+
+    id: int
+    path: str
+    outcome: str | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    dismissed: bool
+    files: int
+    position: Position | None
+    tags: tuple[Tag, ...]
+
+
+@dataclass(frozen=True)
+class SimilarPhotoDocument(PhotoDocument):
+    """A photo, and its `similarity` to another one, -1 to 1."""
+
+    similarity: float
+
+
+def photo_document(photo: TaggedPhoto) -> PhotoDocument:
+    """A photo for programs; with its similarity, if it was compared."""
+    if photo.similarity is None:
+        return document_of(PhotoDocument, photo, dismissed=photo.is_dismissed)
+    similarity = round(photo.similarity, 4)
+    return document_of(SimilarPhotoDocument, photo, dismissed=photo.is_dismissed, similarity=similarity)
 
 
 TagRows = Mapping[int, Sequence[Row[Any]]]

@@ -17,6 +17,8 @@ from tagger.library.query.covers import Cover
 from tagger.library.query.tag_conditions import is_rejected, shown_landmarks
 from tagger.library.trips.find import find_trip, find_trips, is_of_trip, list_trips
 from tagger.library.trips.grouping import Trip
+from tagger.library.trips.names import VisitedPlace
+from tagger.system.documents import document_of
 
 _MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
 
@@ -92,6 +94,32 @@ class TripSummary:
     def title(self) -> str:
         """The name with the dates: `Arles and Avignon, 3 May 2019`."""
         return f"{self.name}, {self.trip.dates}"
+
+
+@dataclass(frozen=True)
+class TripDocument:
+    """A trip. `first` and `last` are local times of its photos; `places` and `landmarks` have most photos first."""
+
+    trip: str
+    name: str
+    dates: str
+    first: datetime
+    last: datetime
+    photos: int
+    places: Sequence[VisitedPlace]
+    landmarks: Sequence[TripLandmark]
+
+
+def trip_document(summary: TripSummary) -> TripDocument:
+    """A trip for programs."""
+    return document_of(
+        TripDocument,
+        summary.trip,
+        trip=summary.trip.id,
+        name=summary.name,
+        photos=summary.photos,
+        landmarks=summary.landmarks,
+    )
 
 
 def trip_summaries(

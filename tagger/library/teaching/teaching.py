@@ -17,20 +17,7 @@ from tagger.library.catalog.tag_acceptance import is_refused_by_position
 from tagger.library.teaching.comparison import Progress, compare_all
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.taught_tags import is_tagged_by_model
-
-
-def taught_document(landmark: Landmark, state: TaughtState, compared: int, seconds: float) -> dict[str, Any]:
-    """What is known of a landmark after it was taught. `compared`: the number of images."""
-    return {
-        "landmark": landmark.slug,
-        "examples": state.examples,
-        "rejected": state.rejected,
-        "compared": compared,
-        "tagged": state.tagged,
-        "suggested": state.suggested,
-        "precision": state.precision,
-        "seconds": round(seconds, 3),
-    }
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,30 @@ class TaughtState:
     suggested: int
     precision: float | None
     is_label: bool
+
+
+@dataclass(frozen=True)
+class TaughtDocument:
+    """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
+
+    `precision`: the part of the tagged photos that is probably right.
+    """
+
+    landmark: str
+    examples: int
+    rejected: int
+    compared: int
+    tagged: int
+    suggested: int
+    precision: float | None
+    seconds: float
+
+
+def taught_document(landmark: Landmark, state: TaughtState, compared: int, seconds: float) -> TaughtDocument:
+    """What is known of a landmark after it was taught. `compared`: the number of images."""
+    return document_of(
+        TaughtDocument, state, landmark=landmark.slug, compared=compared, seconds=round(seconds, 3)
+    )
 
 
 def update_taught(

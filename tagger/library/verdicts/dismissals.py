@@ -5,7 +5,7 @@ confirmed landmark says the opposite, so it deletes the dismissal, and an image 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,17 +75,17 @@ class DismissedPhotos:
     `confirmed`: photos left out because a landmark is confirmed on them; `left_out`: because no model has classified them.
     """
 
-    changed: list[int] = field(default_factory=list)
-    unchanged: list[int] = field(default_factory=list)
-    confirmed: list[int] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)
+    changed: list[int]
+    unchanged: list[int]
+    confirmed: list[int]
+    left_out: list[int]
 
 
 def dismiss_photos(
     database: Database, photo_ids: Sequence[int], by: str | None, *, dry_run: bool = False
 ) -> DismissedPhotos:
     """Put photos away, page by page. Copies are put away with them."""
-    result = DismissedPhotos()
+    result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
             images = _images(connection, page)
@@ -109,7 +109,7 @@ def dismiss_photos(
 
 def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: bool = False) -> DismissedPhotos:
     """Bring back photos that were put away, page by page: the predictions of the model count again."""
-    result = DismissedPhotos()
+    result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
             images = _images(connection, page)

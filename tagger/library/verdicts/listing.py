@@ -46,12 +46,12 @@ class ListedVerdict:
     """
 
     path: str | None
-    digest: str
     landmark: str | None
     name: str | None
     verdict: str
     by: str | None
     at: datetime
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def list_dismissals(
             paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
         for row in page:
             path = paths.get(row.photo_id)
-            yield ListedVerdict(path, row.digest, None, None, NOT_A_LANDMARK, row.given_by, row.given_at)
+            yield ListedVerdict(path, None, None, NOT_A_LANDMARK, row.given_by, row.given_at, row.digest)
         if len(page) < PAGE:
             return
         last_id = page[-1].content_id

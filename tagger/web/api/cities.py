@@ -1,6 +1,7 @@
 """Cities by name or coordinates, to say where a new landmark is. Offline."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from fastapi import Query
@@ -8,13 +9,23 @@ from fastapi import Query
 from tagger.errors import QueryInvalid
 from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.options import parse_position
-from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 
 router = api_router("landmarks")
 
 
-@router.get("/cities", response_model=list[schemas.Place])
+@dataclass(frozen=True)
+class Place:
+    """Where a landmark is. The coordinates are null if only the city is known, the city is null far from every city."""
+
+    city: str | None
+    region: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@router.get("/cities")
 def cities(
     q: Annotated[
         str,
@@ -25,23 +36,19 @@ def cities(
         ),
     ],
     limit: Annotated[int, Query(ge=1, le=100, description="Most cities.")] = 10,
-) -> list[dict[str, Any]]:
+) -> list[Place]:
     """List the cities with a name, the largest first, or the city of coordinates, which then are its `latitude` and `longitude`."""
     if not q.strip(" ,"):
         return []
     try:
         latitude, longitude = parse_position(q, "q")
     except QueryInvalid:
-        return [_document(city, None, None) for city in find_cities(q, limit)]
+        return [_place(city, None, None) for city in find_cities(q, limit)]
     (city,) = nearest_cities(np.array([latitude]), np.array([longitude]))
-    return [_document(city, latitude, longitude)]
+    return [_place(city, latitude, longitude)]
 
 
-def _document(city: City | None, latitude: float | None, longitude: float | None) -> dict[str, Any]:
-    return {
-        "city": city and city.name,
-        "region": city and city.region,
-        "country": city and city.country,
-        "latitude": latitude,
-        "longitude": longitude,
-    }
+def _place(city: City | None, latitude: float | None, longitude: float | None) -> Place:
+    if city is None:
+        return Place(None, None, None, latitude, longitude)
+    return Place(city.name, city.region, city.country, latitude, longitude)

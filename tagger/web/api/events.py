@@ -32,6 +32,7 @@ from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.watched_folders import check_object_changes
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
+from tagger.system.documents import json_default
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
 from tagger.web.api.routes import api_router
 from tagger.web.api.status import JOBS_SHOWN, Status, read_status
@@ -254,7 +255,9 @@ class EventHub:
             self._notify()
 
     def _read(self) -> str:
-        return json.dumps(self._document(read_status(self._settings, self._database, JOBS_SHOWN)))
+        return json.dumps(
+            self._document(read_status(self._settings, self._database, JOBS_SHOWN)), default=json_default
+        )
 
     def _notify(self) -> None:
         self._changed.set()

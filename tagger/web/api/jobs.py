@@ -1,20 +1,27 @@
 """Jobs: starting, following, pausing and retrying them, with the JSON of the commands."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
 from tagger.database.enums import METADATA_KINDS
 from tagger.errors import FailureKind, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
-from tagger.jobs.enqueue.documents import failure_document, job_document
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.retry import count_failures, record_retry, retry_job
 from tagger.ledger import job_control
-from tagger.ledger.failures import FailingPhoto, FailureFilter, failing_photos, unwritten_photos
+from tagger.ledger.failures import (
+    FailingPhoto,
+    FailureDocument,
+    FailureFilter,
+    failing_photos,
+    failure_document,
+    unwritten_photos,
+)
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.library.catalog.registered_models import model_by_id, verify_model
@@ -24,9 +31,7 @@ from tagger.web.api.job_limits import check_failing, check_open_jobs, check_writ
 from tagger.web.api.job_requests import BackfillRequest, Key, RetryRequest, TaggingRequest, folder_paths
 from tagger.web.api.job_starter import JobStarter, Starter, TaggingOptions
 from tagger.web.api.routes import api_router
-from tagger.web.api.schemas import CountedBackfill, FailurePage, Job, NothingToRetry, Status
-from tagger.web.api.status import Status as JobsStatus
-from tagger.web.api.status import one_job, read_status
+from tagger.web.api.status import OverviewDocument, Status, one_job, read_status
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.state import AppState, State
 
@@ -35,78 +40,115 @@ router = api_router("jobs")
 JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 
-@router.get("/status", response_model=Status)
-def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job(JobProgress):
+    """A job that was started or resumed; `problem` says why it has to wait."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class NothingToRetry:
+    """No photo of the job fails now."""
+
+    job: None
+    total: Literal[0]
+    kinds: dict[str, int]
+    dry_run: Literal[False]
+
+
+@dataclass(frozen=True)
+class CountedBackfill:
+    """How many photos a backfill would include."""
+
+    job: None
+    total: int
+    what: str
+    dry_run: Literal[True]
+
+
+@dataclass(frozen=True)
+class FailurePage:
+    """A page of failures; `next` is null on the last page."""
+
+    failures: Sequence[FailureDocument]
+    next: int | None
+
+
+@router.get("/status")
+def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
     recover_stale_jobs(state.database)
     return read_status(state.settings, state.database, limit).document()
 
 
-@router.get("/folders", response_model=FolderListing)
+@router.get("/folders")
 def folders(
     state: State,
     path: Annotated[
         str | None, Query(max_length=4096, description="A folder inside the allowed ones.")
     ] = None,
     key: Annotated[Key | None, Query(description="The folder's key, instead of its path.")] = None,
-) -> dict[str, Any]:
+) -> FolderListing:
     """List the folders in a folder, by default the outermost allowed ones. Use a `key` for a path that is not UTF-8."""
     allowed = allowed_folders(state.settings, state.database)
-    return asdict(list_folder(allowed, path_of_key(key) if key else path))
+    return list_folder(allowed, path_of_key(key) if key else path)
 
 
-@router.get("/jobs/{job}", response_model=JobProgress)
-def job(state: State, job: JobNumber) -> dict[str, Any]:
+@router.get("/jobs/{job}")
+def job(state: State, job: JobNumber) -> JobProgress:
     """Return a job and its progress."""
-    return job_document(one_job(state.database, job))
+    return one_job(state.database, job)
 
 
-@router.post("/jobs", status_code=HTTPStatus.ACCEPTED, response_model=Job)
-def enqueue(state: State, starter: Starter, body: TaggingRequest) -> dict[str, Any]:
+@router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
+def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
     selection = allowed_folders(state.settings, state.database).selection(folder_paths(body.paths))
     options = TaggingOptions(body.priority, body.again, body.metadata_options(state.settings))
     return _started_document(state, starter.tag(selection, options))
 
 
-@router.post("/backfills", status_code=HTTPStatus.ACCEPTED, response_model=Job | CountedBackfill)
-def backfill(state: State, starter: Starter, body: BackfillRequest) -> dict[str, Any]:
+@router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
+def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | CountedBackfill:
     """Start a job over photos that are already in the database."""
     backfill = body.backfill(state)
     if body.dry_run:
         new = backfill_job(state.database, state.settings, backfill, body.priority)
         count = count_photos(state.database, backfill, new.model_id, state.settings.roots)
-        return {"job": None, "total": count, "what": backfill.scope, "dry_run": True}
+        return CountedBackfill(None, count, backfill.scope, dry_run=True)
     return _started_document(state, starter.backfill(backfill, body.priority))
 
 
-@router.post("/jobs/{job}/pause", response_model=JobProgress)
-def pause(state: State, job: JobNumber) -> dict[str, Any]:
+@router.post("/jobs/{job}/pause")
+def pause(state: State, job: JobNumber) -> JobProgress:
     """Pause a job. Batches that are being processed are still stored."""
     job_control.pause(state.database, job)
-    return job_document(one_job(state.database, job))
+    return one_job(state.database, job)
 
 
-@router.post("/jobs/{job}/resume", response_model=Job)
-def resume(state: State, starter: Starter, job: JobNumber) -> dict[str, Any]:
+@router.post("/jobs/{job}/resume")
+def resume(state: State, starter: Starter, job: JobNumber) -> Job:
     """Resume a paused job."""
     problem = starter.wake_workers() if job_control.resume(state.database, job) else None
-    return job_document(one_job(state.database, job)) | {"problem": problem}
+    return Job(**vars(one_job(state.database, job)), problem=problem)
 
 
-@router.post("/jobs/{job}/cancel", response_model=JobProgress)
-def cancel(state: State, job: JobNumber) -> dict[str, Any]:
+@router.post("/jobs/{job}/cancel")
+def cancel(state: State, job: JobNumber) -> JobProgress:
     """Cancel a job. Results that are stored already remain."""
     job_control.cancel(state.database, job)
-    return job_document(one_job(state.database, job))
+    return one_job(state.database, job)
 
 
-@router.post("/jobs/{job}/retry", response_model=Job | NothingToRetry)
-def retry(state: State, starter: Starter, job: JobNumber, body: RetryRequest | None = None) -> dict[str, Any]:
+@router.post("/jobs/{job}/retry")
+def retry(
+    state: State, starter: Starter, job: JobNumber, body: RetryRequest | None = None
+) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     number = start_retry(state, starter, job, body or RetryRequest())
     if number is None:
-        return {"job": None, "total": 0, "kinds": {}, "dry_run": False}
+        return NothingToRetry(None, 0, {}, dry_run=False)
     return _started_document(state, number)
 
 
@@ -132,7 +174,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
     return number
 
 
-@router.get("/jobs/{job}/failures", response_model=FailurePage)
+@router.get("/jobs/{job}/failures")
 def failures(
     state: State,
     job: JobNumber,
@@ -141,17 +183,16 @@ def failures(
     kind: Annotated[
         list[Annotated[str, ONE_LINE]] | None, Query(max_length=50, description="Only these kinds.")
     ] = None,
-) -> dict[str, Any]:
+) -> FailurePage:
     """List the photos of a job that fail now, or that a metadata job refused to write. `photo` is the photo's number."""
     photos, next_after = _failures_page(state, job, limit, after, tuple(kind or ()))
     with state.database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, state.settings.roots)}
     documents = [
-        {"photo": photo.photo_id}
-        | failure_document(roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
+        failure_document(roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
         for photo in photos
     ]
-    return {"failures": documents, "next": next_after}
+    return FailurePage(documents, next_after)
 
 
 def _failures_page(
@@ -173,15 +214,15 @@ def _failures_page(
     return photos[:limit], photos[limit - 1].position if len(photos) > limit else None
 
 
-def _started_document(state: AppState, job: int) -> dict[str, Any]:
+def _started_document(state: AppState, job: int) -> Job:
     """Return the job, and why it has to wait if it does."""
     progress = one_job(state.database, job)
     now = read_status(state.settings, state.database, 1)
     problem = None if progress.is_over else waiting_reason(state, now)
-    return job_document(progress) | {"problem": problem}
+    return Job(**vars(progress), problem=problem)
 
 
-def waiting_reason(state: AppState, now: JobsStatus) -> str | None:
+def waiting_reason(state: AppState, now: Status) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Self, cast
 
 from fastapi import Body, Depends, Path, Query
 from fastapi.responses import StreamingResponse
@@ -18,18 +18,20 @@ from tagger.library.catalog.landmark_removal import merge_landmark, remove_landm
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
+    EditedLandmarkDocument,
+    LandmarkDocument,
+    MergedLandmarkDocument,
+    RemovedLandmarkDocument,
     csv_parts,
     edited_landmark_document,
     json_line_parts,
     landmark_document,
-    landmark_facts,
     landmark_feature_parts,
     landmark_row,
     merged_landmark_document,
     removed_landmark_document,
 )
 from tagger.model.artifact import Extent
-from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import State
@@ -124,7 +126,7 @@ class RemovalRequest(BaseModel):
 _REMOVAL = RemovalRequest()
 
 
-def landmark_documents(
+def counted_landmarks(
     state: State,
     country: Annotated[
         str | None, Query(max_length=1000, description="Landmarks of this country, in any case.")
@@ -136,72 +138,71 @@ def landmark_documents(
             description="Also landmarks that no photo shows: people's own, and those of the models.",
         ),
     ] = False,
-) -> Sequence[dict[str, Any]]:
+) -> Sequence[LandmarkCount]:
     """Return landmarks, most photos first; a FastAPI dependency."""
-    counts = landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
-    return [landmark_document(count) for count in counts]
+    return landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
 
 
-Documents = Annotated[Sequence[dict[str, Any]], Depends(landmark_documents)]
+Counts = Annotated[Sequence[LandmarkCount], Depends(counted_landmarks)]
 
 
-@router.get("/landmarks", response_model=list[LandmarkCount])
-def landmarks(documents: Documents) -> Sequence[dict[str, Any]]:
+@router.get("/landmarks")
+def landmarks(counts: Counts) -> Sequence[LandmarkCount]:
     """List landmarks, most photos first."""
-    return documents
+    return counts
 
 
 @router.get("/landmarks.ndjson", response_class=StreamingResponse)
-def landmarks_ndjson(documents: Documents) -> StreamingResponse:
+def landmarks_ndjson(counts: Counts) -> StreamingResponse:
     """List landmarks, a JSON document per line."""
-    return stream_download(json_line_parts(documents), NDJSON, "landmarks.ndjson")
+    return stream_download(json_line_parts(counts), NDJSON, "landmarks.ndjson")
 
 
 @router.get("/landmarks.csv", response_class=StreamingResponse)
-def landmarks_csv(documents: Documents) -> StreamingResponse:
+def landmarks_csv(counts: Counts) -> StreamingResponse:
     """List landmarks as CSV."""
-    rows = map(landmark_row, documents)
+    rows = map(landmark_row, counts)
     return stream_download(csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
 
 
 @router.get("/landmarks.geojson", response_class=StreamingResponse)
-def landmarks_geojson(documents: Documents) -> StreamingResponse:
+def landmarks_geojson(counts: Counts) -> StreamingResponse:
     """List landmarks as GeoJSON points."""
-    return stream_download(landmark_feature_parts(documents), GEOJSON, "landmarks.geojson")
+    return stream_download(landmark_feature_parts(counts), GEOJSON, "landmarks.geojson")
 
 
-@router.post("/landmarks", status_code=HTTPStatus.CREATED, response_model=schemas.Landmark)
-def add(state: State, body: NewLandmarkRequest) -> dict[str, Any]:
+@router.post("/landmarks", status_code=HTTPStatus.CREATED)
+def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It can be confirmed on photos and searched for as any other."""
     with state.database.write(dry_run=body.dry_run) as connection:
         landmark = add_landmark(connection, body.landmark())
-    return landmark_facts(landmark) | {"dry_run": body.dry_run}
+    return landmark_document(landmark, dry_run=body.dry_run)
 
 
-@router.patch("/landmarks/{landmark}", response_model=schemas.EditedLandmark)
-def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> dict[str, Any]:
+@router.patch("/landmarks/{landmark}")
+def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> EditedLandmarkDocument:
     """Change what is known of a landmark. Models do not change what a person set; the slug never changes."""
     with state.database.write(dry_run=body.dry_run) as connection:
         result = edit_landmark(connection, landmark, body.changes())
-    return edited_landmark_document(result) | {"dry_run": body.dry_run}
+    return edited_landmark_document(result, dry_run=body.dry_run)
 
 
-@router.post("/landmarks/{landmark}/merge", response_model=schemas.MergedLandmark)
-def merge(state: State, landmark: Landmark, body: MergeRequest) -> dict[str, Any]:
+@router.post("/landmarks/{landmark}/merge")
+def merge(state: State, landmark: Landmark, body: MergeRequest) -> MergedLandmarkDocument:
     """Merge a landmark into another one, which gets its verdicts, tags and names. Its slug finds that one from now on."""
     with state.database.write(dry_run=body.dry_run) as connection:
         result = merge_landmark(connection, landmark, body.into)
     if not body.dry_run:
         state.taught_updates.request()
-    return merged_landmark_document(result) | {"dry_run": body.dry_run}
+    return merged_landmark_document(result, dry_run=body.dry_run)
 
 
-@router.delete("/landmarks/{landmark}", response_model=schemas.RemovedLandmark)
+@router.delete("/landmarks/{landmark}")
 def remove(
     state: State, landmark: Landmark, body: Annotated[RemovalRequest, Body()] = _REMOVAL
-) -> dict[str, Any]:
+) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows."""
     with state.database.write(dry_run=body.dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=body.with_verdicts or body.dry_run)
-    return removed_landmark_document(result) | {"dry_run": body.dry_run}
+    return removed_landmark_document(result, dry_run=body.dry_run)

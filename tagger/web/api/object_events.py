@@ -6,8 +6,9 @@ An event is believed in nothing: only objects in allowed buckets are checked, an
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -17,7 +18,6 @@ from tagger.photos.paths import ObjectPath
 from tagger.web.api.events import EventBatches
 from tagger.web.api.folders import allowed_prefixes
 from tagger.web.api.routes import api_router
-from tagger.web.api.schemas import AcceptedEvents
 from tagger.web.state import AppState, State
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,22 @@ def event_batches(request: Request) -> EventBatches:
     return batches
 
 
+@dataclass(frozen=True)
+class AcceptedEvents:
+    """How many events of a bucket will be checked, and how many not: they tell of no photo, or of no allowed bucket.
+
+    `advice`: what to do if the message asks to confirm a subscription.
+    """
+
+    accepted: int
+    ignored: int
+    refused: int
+    advice: str | None
+
+
 @router.post(
     "/events/objects",
     status_code=HTTPStatus.ACCEPTED,
-    response_model=AcceptedEvents,
     openapi_extra=_BODY,
 )
 def report_objects(
@@ -64,7 +76,7 @@ def report_objects(
     state: State,
     batches: Annotated[EventBatches, Depends(event_batches)],
     data: Annotated[bytes, Depends(_read_body)],
-) -> dict[str, Any]:
+) -> AcceptedEvents:
     """Take events of a bucket: photos that are new, changed or gone. They are checked within seconds, many in one job."""
     events = parse_object_events(data)
     if events.subscription is not None:
@@ -74,12 +86,12 @@ def report_objects(
     inside = [(prefix, path) for prefix, path in placed if prefix is not None]
     photos = [(prefix, path) for prefix, path in inside if _is_photo(prefix, path)]
     batches.add(photos, request.state.actor)
-    return {
-        "accepted": len(photos),
-        "ignored": events.ignored + len(inside) - len(photos),
-        "refused": len(placed) - len(inside),
-        "advice": None if events.subscription is None else _ADVICE,
-    }
+    return AcceptedEvents(
+        accepted=len(photos),
+        ignored=events.ignored + len(inside) - len(photos),
+        refused=len(placed) - len(inside),
+        advice=None if events.subscription is None else _ADVICE,
+    )
 
 
 def _prefixes_by_bucket(state: AppState) -> dict[str, list[ObjectPath]]:

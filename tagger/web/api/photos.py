@@ -1,25 +1,23 @@
 """Photos and their tags, as `tagger query` and `tagger show`. Photos are named by number, never by path."""
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from tagger.library.query.cursors import decode_cursor, encode_cursor
-from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.library.query.documents import (
-    details_document,
     json_line_parts,
     photo_csv_parts,
-    photo_document,
     photo_feature_parts,
 )
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import find_surrounding
-from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.web.api.routes import api_router
-from tagger.web.api.schemas import PhotoDetails, PhotoNeighbours, PhotoPage
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import AppState, State
@@ -30,19 +28,35 @@ Params = Annotated[QueryParams, Depends(query_params)]
 PhotoNumber = Annotated[int, Path(ge=1, lt=2**63, description="A photo's number, from a list of photos.")]
 
 
-@router.get("/photos", response_model=PhotoPage)
+@dataclass(frozen=True)
+class PhotoPage:
+    """A page of photos; `next` is null on the last page."""
+
+    photos: Sequence[PhotoDocument]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class PhotoNeighbours:
+    """The photos before and after one in a list, the nearest first."""
+
+    previous: Sequence[PhotoDocument]
+    next: Sequence[PhotoDocument]
+
+
+@router.get("/photos")
 def photos(
     state: State,
     params: Params,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
-) -> dict[str, Any]:
+) -> PhotoPage:
     """List photos with their tags, page by page: pass `next` as `after` until it is null. A page may have fewer photos than the limit."""
     start = decode_cursor(after, params.query) if after else None
     with params.model_checked():
         page = find_tagged_page(state.database, params.query, state.settings.roots, start, limit)
     cursor = None if page.next is None else encode_cursor(page.next, params.query)
-    return {"photos": _documents(page.photos), "next": cursor}
+    return PhotoPage([photo_document(each) for each in page.photos], cursor)
 
 
 @router.get("/photos.ndjson", response_class=StreamingResponse)
@@ -64,32 +78,28 @@ def photos_geojson(state: State, params: Params) -> StreamingResponse:
     return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
-@router.get("/photos/{photo_id}", response_model=PhotoDetails)
-def photo(state: State, photo_id: PhotoNumber) -> dict[str, Any]:
+@router.get("/photos/{photo_id}")
+def photo(state: State, photo_id: PhotoNumber) -> PhotoDetailsDocument:
     """Return everything the database has about a photo."""
-    details = photo_details_by_id(state.database, photo_id, state.settings.roots)
-    return {"id": photo_id, **details_document(details)}
+    return photo_details_by_id(state.database, photo_id, state.settings.roots).document()
 
 
-@router.get("/photos/{photo_id}/neighbours", response_model=PhotoNeighbours)
+@router.get("/photos/{photo_id}/neighbours")
 def neighbours(
     state: State,
     params: Params,
     photo_id: PhotoNumber,
     previous: Annotated[int, Query(ge=0, le=100, description="How many photos before it.")] = 1,
     following: Annotated[int, Query(alias="next", ge=0, le=100, description="How many photos after it.")] = 1,
-) -> dict[str, Any]:
+) -> PhotoNeighbours:
     """List the photos before and after one in the list of the query, the nearest first."""
     roots = state.settings.roots
     with params.model_checked():
         found = find_surrounding(
             state.database, params.query, roots, photo_id, before=previous, after=following
         )
-    return {"previous": _documents(found.previous), "next": _documents(found.following)}
-
-
-def _documents(photos: Iterable[TaggedPhoto]) -> list[dict[str, Any]]:
-    return [{"id": photo.id, **photo_document(photo)} for photo in photos]
+    sides = (found.previous, found.following)
+    return PhotoNeighbours(*([photo_document(each) for each in side] for side in sides))
 
 
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:

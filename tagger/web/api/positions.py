@@ -1,12 +1,12 @@
 """Where photos were taken, by cells of a grid."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 
-from tagger.library.query.documents import position_cell_document
+from tagger.library.query.documents import PositionCellDocument
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
-from tagger.web.api import schemas
+from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.state import State
 
@@ -22,8 +22,8 @@ Degrees = Annotated[
 ]
 
 
-@router.get("/positions", response_model=list[schemas.PositionCell])
-def positions(state: State, degrees: Degrees = 1.0) -> list[dict[str, Any]]:
+@router.get("/positions")
+def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument]:
     """Count photos by where they were taken, and by where their positions come from."""
     cells = merge_cells(position_cells(state.database), degrees)
-    return [position_cell_document(cell) for cell in cells]
+    return [document_of(PositionCellDocument, cell) for cell in cells]

@@ -22,14 +22,18 @@ from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.query.documents import failed_prediction_document, prediction_document
+from tagger.library.query.documents import (
+    FailedPredictionDocument,
+    PredictionDocument,
+    failed_prediction_document,
+    prediction_document,
+)
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult
 from tagger.pipeline.results import Classified, Failed
-from tagger.web.api import schemas
 from tagger.web.api.routes import Problem, api_router
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.uploads import read_upload
@@ -63,10 +67,26 @@ _BODY = {
         },
     }
 }
+
+
+@dataclass(frozen=True)
+class UploadPrediction(PredictionDocument):
+    """The top-k of an uploaded photo."""
+
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class FailedUpload(FailedPredictionDocument):
+    """Why an uploaded photo was not classified."""
+
+    error: str
+
+
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES."},
     422: {
-        "model": schemas.FailedPrediction | Problem,
+        "model": FailedUpload | Problem,
         "description": "The photo cannot be decoded; kind and text say why.",
     },
     507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
@@ -81,7 +101,7 @@ _submit_limiter = CapacityLimiter(2)
 """Threads that wait for the model to load or the pipeline to accept a photo: few, so that pages have the others."""
 
 
-@router.post("/predict", response_model=schemas.Prediction, openapi_extra=_BODY, responses=_RESPONSES)
+@router.post("/predict", response_model=UploadPrediction, openapi_extra=_BODY, responses=_RESPONSES)
 async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:
@@ -92,12 +112,13 @@ async def predict(
         try:
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:
-            document = failed_prediction_document(photo.name, error.failure) | {"error": error.failure.text}
-            return DocumentResponse(document, HTTPStatus.UNPROCESSABLE_ENTITY)
+            failed_document = failed_prediction_document(photo.name, error.failure)
+            failed = FailedUpload(**vars(failed_document), error=error.failure.text)
+            return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
         photo.name, classification.predictions, classification.model, classification.landmarks
     )
-    return DocumentResponse(document | {"milliseconds": classification.duration_ms})
+    return DocumentResponse(UploadPrediction(**vars(document), milliseconds=classification.duration_ms))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Routes of the API: functions return documents, and unknown options are errors.
 
-`response_model` describes a route's documents in OpenAPI without converting them: file names may hold bytes that a
+The type that a function returns describes its documents in OpenAPI, without converting them: file names may hold bytes that a
 conversion would refuse.
 """
 
@@ -40,7 +40,9 @@ class DocumentRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         status = options.get("status_code") or HTTPStatus.OK
         model = options.pop("response_model", None)
-        if model is not None and not isinstance(model, DefaultPlaceholder):
+        if isinstance(model, DefaultPlaceholder):
+            model = _document_type(endpoint)
+        if model is not None:
             options["responses"] = {**(options.get("responses") or {}), int(status): {"model": model}}
         super().__init__(path, _with_response(endpoint, status), response_model=None, **options)
 
@@ -64,6 +66,13 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
     return APIRouter(
         prefix=f"/api{prefix}", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
     )
+
+
+def _document_type(endpoint: Callable[..., Any]) -> Any:
+    """The type of the document that a route's function returns; None: it returns none, or a whole response."""
+    annotation = inspect.signature(endpoint, eval_str=True).return_annotation
+    is_response = isinstance(annotation, type) and issubclass(annotation, Response)
+    return None if is_response else annotation
 
 
 def _query_options(dependant: Dependant) -> set[str]:

@@ -1,7 +1,7 @@
 """Schedules of backfills, as `tagger schedule`."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, Field
@@ -9,9 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from tagger.jobs.enqueue import schedules as service
 from tagger.jobs.enqueue.backfill import validate_backfill
-from tagger.jobs.enqueue.documents import run_document, schedule_document
-from tagger.jobs.enqueue.schedule_runs import list_runs
-from tagger.web.api import schemas
+from tagger.jobs.enqueue.documents import ScheduleDocument, schedule_document
+from tagger.jobs.enqueue.schedule_runs import ScheduleRun, list_runs
 from tagger.web.api.job_requests import BackfillRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
@@ -48,14 +47,14 @@ class ScheduleRequest(BackfillRequest):
     )
 
 
-@router.get("", response_model=list[schemas.Schedule])
-def schedules(state: State) -> list[dict[str, Any]]:
+@router.get("")
+def schedules(state: State) -> list[ScheduleDocument]:
     """List all schedules by name."""
     return [schedule_document(schedule) for schedule in service.list_schedules(state.database)]
 
 
-@router.post("", status_code=HTTPStatus.CREATED, response_model=schemas.Schedule)
-def add(state: State, body: ScheduleRequest) -> dict[str, Any]:
+@router.post("", status_code=HTTPStatus.CREATED)
+def add(state: State, body: ScheduleRequest) -> ScheduleDocument:
     """Add a schedule. Each of its runs uses the model that is in use at that time."""
     return schedule_document(add_schedule(state, body))
 
@@ -78,30 +77,28 @@ def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
     )
 
 
-@router.get("/{name:path}/history", response_model=list[schemas.ScheduleRun])
-def history(
-    state: State, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20
-) -> list[dict[str, Any]]:
+@router.get("/{name:path}/history")
+def history(state: State, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> list[ScheduleRun]:
     """List the latest runs of a schedule, newest first."""
-    return [run_document(run) for run in list_runs(state.database, name, limit)]
+    return list_runs(state.database, name, limit)
 
 
-@router.post("/{name:path}/pause", response_model=schemas.Schedule)
-def pause(state: State, name: Name) -> dict[str, Any]:
+@router.post("/{name:path}/pause")
+def pause(state: State, name: Name) -> ScheduleDocument:
     """Pause a schedule. Runs that become due meanwhile are skipped."""
     return _set_paused(state, name, paused=True)
 
 
-@router.post("/{name:path}/resume", response_model=schemas.Schedule)
-def resume(state: State, name: Name) -> dict[str, Any]:
+@router.post("/{name:path}/resume")
+def resume(state: State, name: Name) -> ScheduleDocument:
     """Resume a paused schedule, from its next due time."""
     return _set_paused(state, name, paused=False)
 
 
-@router.post("/{name:path}/run-now", response_model=schemas.ScheduleRun)
-def run_now(starter: Starter, name: Name) -> dict[str, Any]:
+@router.post("/{name:path}/run-now")
+def run_now(starter: Starter, name: Name) -> ScheduleRun:
     """Run a schedule now, in addition to its due times; `job` is null if an earlier run has not finished."""
-    return run_document(starter.run_now(name))
+    return starter.run_now(name)
 
 
 @router.delete("/{name:path}", status_code=HTTPStatus.NO_CONTENT)
@@ -110,7 +107,7 @@ def remove(state: State, name: Name) -> None:
     service.remove_schedule(state.database, name)
 
 
-def _set_paused(state: AppState, name: str, *, paused: bool) -> dict[str, Any]:
+def _set_paused(state: AppState, name: str, *, paused: bool) -> ScheduleDocument:
     service.pause_schedule(state.database, name, paused=paused)
     schedules = service.list_schedules(state.database)
     return next(schedule_document(schedule) for schedule in schedules if schedule.name == name)

@@ -1,12 +1,14 @@
 """Search: what typed text may mean, best first, as links to the photos."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
 from tagger.library.search.matching import Match
 from tagger.library.search.suggestions import Kind, Suggestion
-from tagger.web.api import schemas
+from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import address_of
 from tagger.web.search_lists import SearchLists
@@ -24,7 +26,23 @@ Lists = Annotated[SearchLists, Depends(search_lists)]
 """A parameter of a route that receives the lists of names."""
 
 
-@router.get("/search", response_model=list[schemas.SearchResult])
+@dataclass(frozen=True)
+class SearchResult:
+    """Something that the text may mean. `options` are those of a query for its photos, `address` is its page.
+
+    `photos` is null if they are not counted. `similar`: its name only resembles the text.
+    """
+
+    kind: Kind
+    label: str
+    detail: str
+    photos: int | None
+    similar: bool
+    options: Mapping[str, str]
+    address: str
+
+
+@router.get("/search")
 def search(
     lists: Lists,
     q: Annotated[
@@ -35,22 +53,15 @@ def search(
             "or a date: 2024, May 2019, 2019-05-03, 2019 to 2021, 1990s.",
         ),
     ],
-) -> list[dict[str, Any]]:
+) -> list[SearchResult]:
     """List what the text may mean, at most 12, best first and by kind. Case and accents do not matter, nor do typing errors in a name if no name starts with the text."""
     return [suggestion_document(each) for each in lists.suggest(q)]
 
 
-def suggestion_document(suggestion: Suggestion) -> dict[str, Any]:
+def suggestion_document(suggestion: Suggestion) -> SearchResult:
     """Return a suggestion with the address of the page that it leads to."""
-    return {
-        "kind": suggestion.kind,
-        "label": suggestion.label,
-        "detail": suggestion.detail,
-        "photos": suggestion.photos,
-        "similar": suggestion.match is Match.SIMILAR,
-        "options": suggestion.options,
-        "address": _address(suggestion),
-    }
+    is_similar = suggestion.match is Match.SIMILAR
+    return document_of(SearchResult, suggestion, similar=is_similar, address=_address(suggestion))
 
 
 def _address(suggestion: Suggestion) -> str:

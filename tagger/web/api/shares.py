@@ -1,16 +1,16 @@
 """Shares, as `tagger share`: links that show photos without signing in."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import ShareInvalid
 from tagger.library.query.options import PhotoQuery
-from tagger.library.shares.documents import share_documents
+from tagger.library.shares.documents import ShareDocument, share_documents
 from tagger.library.shares.links import (
     LONGEST_NAME,
     MOST_PHOTOS,
@@ -24,7 +24,6 @@ from tagger.library.shares.links import (
 )
 from tagger.library.shares.names import share_name
 from tagger.library.shares.queries import query_document, query_options
-from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.form_fields import ONE_LINE
@@ -52,8 +51,15 @@ class ShareRequest(BaseModel):
     with_positions: bool = False
 
 
-@router.post("/shares", status_code=201, response_model=schemas.NewShare)
-def add(state: State, params: Params, body: ShareRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NewShareDocument(ShareDocument):
+    """A new share. `link`: its path, or whole address if the server knows its own, which cannot be read again."""
+
+    link: str
+
+
+@router.post("/shares", status_code=201)
+def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     """Share the photos of a query, now and later, or photos by id. The answer has the link, which cannot be read again."""
     photos = _shared_photos(params, body)
     days = body.expires_days
@@ -63,15 +69,16 @@ def add(state: State, params: Params, body: ShareRequest) -> dict[str, Any]:
         new = NewShare(photos, name, expires_at, body.with_positions)
         share, token = add_share(state.database, new, state.settings.roots)
     address = (state.settings.web_url or "").rstrip("/")
-    return {"link": f"{address}{LINKS}{token}"} | share_documents(state.database, [share])[0]
+    (document,) = share_documents(state.database, [share])
+    return NewShareDocument(**vars(document), link=f"{address}{LINKS}{token}")
 
 
-@router.get("/shares", response_model=list[schemas.Share])
+@router.get("/shares")
 def shares(
     state: State,
     params: Params,
     selection: Annotated[bool, Query(description="Those of selected photos.")] = False,
-) -> list[dict[str, Any]]:
+) -> list[ShareDocument]:
     """List the shares of exactly this query, the newest first; without options, all. Those that ended are listed for 90 days."""
     with state.database.read() as connection:
         options = query_options(query_document(connection, params.query))
@@ -82,19 +89,18 @@ def shares(
     return share_documents(state.database, [share for share in list_shares(state.database) if matches(share)])
 
 
-@router.get("/shares/{share_id}", response_model=schemas.Share)
-def share(state: State, share_id: ShareNumber) -> dict[str, Any]:
+@router.get("/shares/{share_id}")
+def share(state: State, share_id: ShareNumber) -> ShareDocument:
     """Return a share, with the number of photos that visitors see now: 0 once it has ended."""
     found = get_share(state.database, share_id)
     is_active = found.state is ShareState.ACTIVE
     sections = state.section_counts.get(found.query) if is_active else ()
-    return share_documents(state.database, [found])[0] | {
-        "photos": sum(section.photos for section in sections)
-    }
+    (document,) = share_documents(state.database, [found])
+    return replace(document, photos=sum(section.photos for section in sections))
 
 
-@router.delete("/shares/{share_id}", response_model=schemas.Share)
-def revoke(state: State, share_id: ShareNumber) -> dict[str, Any]:
+@router.delete("/shares/{share_id}")
+def revoke(state: State, share_id: ShareNumber) -> ShareDocument:
     """End a share at once, for everybody who has its link."""
     return share_documents(state.database, [revoke_share(state.database, share_id)])[0]
 

@@ -3,19 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from tagger.database.connection import Database
 from tagger.database.statements import current_time
 from tagger.errors import JobNotFound
-from tagger.jobs.enqueue.documents import (
-    device_documents,
-    job_document,
-    last_tick_document,
-    waiting_document,
-    webhooks_document,
-    worker_document,
-)
+from tagger.jobs.enqueue.documents import StatusDocument, status_document
 from tagger.jobs.enqueue.ticks import LastTick, find_last_tick
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
@@ -24,6 +16,14 @@ from tagger.webhooks.messages import MessageCounts, count_messages
 
 JOBS_SHOWN = 20
 """Recent jobs on a page, beside the open ones."""
+
+
+@dataclass(frozen=True)
+class OverviewDocument(StatusDocument):
+    """The state of all jobs, of which `older` ones are left out. `problem` says why depths of queues are null."""
+
+    older: int
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,12 @@ class Status:
     def has_redis(self) -> bool:
         return all(depth is not None for depth in self.queues.values())
 
-    def document(self) -> dict[str, Any]:
-        """Return the JSON of `tagger status`, with the number of older jobs."""
-        return {
-            "jobs": [job_document(job) for job in self.jobs],
-            "workers": [worker_document(worker) for worker in self.workers],
-            "devices": device_documents(self.workers),
-            "queues": dict(self.queues),
-            **waiting_document(self.jobs, self.now),
-            "last_tick": last_tick_document(self.last_tick),
-            "webhooks": webhooks_document(self.webhooks),
-            "older": self.older,
-            "problem": self.problem,
-        }
+    def document(self) -> OverviewDocument:
+        """The document of `tagger status`, with the number of older jobs."""
+        document = status_document(
+            self.jobs, self.workers, self.queues, self.last_tick, self.webhooks, self.now
+        )
+        return OverviewDocument(**vars(document), older=self.older, problem=self.problem)
 
 
 def read_status(settings: Settings, database: Database, limit: int) -> Status:

@@ -1,25 +1,30 @@
 """Teaching landmarks, their suggestions, and photos that look alike, as `tagger teach`, `suggestions` and `similar`."""
 
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import CursorInvalid, ExamplesMissing, QueryInvalid
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.documents import photo_document
 from tagger.library.query.stored_photos import stored_photo
-from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.tagged_photos import (
+    PhotoDocument,
+    SimilarPhotoDocument,
+    TaggedPhoto,
+    photo_document,
+)
 from tagger.library.teaching.evidence import load_embeddings
 from tagger.library.teaching.examples import Example, examples_by_id
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page
-from tagger.library.teaching.teaching import taught_document, taught_state, update_taught
+from tagger.library.teaching.teaching import TaughtDocument, taught_document, taught_state, update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
-from tagger.web.api import schemas
-from tagger.web.api.photos import PhotoNumber
+from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
 from tagger.web.http.form_fields import ONE_LINE
@@ -43,8 +48,15 @@ class TeachRequest(BaseModel):
     by: By = None
 
 
-@router.post("/landmarks/{landmark}/teach", response_model=schemas.TaughtLandmark)
-def teach(state: State, landmark: Landmark, body: TeachRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TaughtLandmark(TaughtDocument):
+    """A landmark after it was taught. `left_out`: photos that have no embedding."""
+
+    left_out: Sequence[int]
+
+
+@router.post("/landmarks/{landmark}/teach")
+def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmark:
     """Confirm and reject photos, learn the landmark from all its verdicts, and tag every photo that shows it.
 
     Without photos, it is learned from the verdicts that it has.
@@ -70,10 +82,10 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> dict[str, Any
     document = taught_document(taught, learned, compared, time.monotonic() - started_at)
     usable = {each.photo_id for each in (*confirmed, *rejected) if each.content_id is not None}
     left_out = {*body.confirmed, *body.rejected} - usable
-    return document | {"left_out": sorted(left_out)}
+    return TaughtLandmark(**vars(document), left_out=sorted(left_out))
 
 
-@router.get("/suggestions", response_model=schemas.PhotoPage)
+@router.get("/suggestions")
 def suggestions(
     state: State,
     landmark: Annotated[
@@ -81,7 +93,7 @@ def suggestions(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(max_length=100, description="`next` of the previous page.")] = None,
-) -> dict[str, Any]:
+) -> PhotoPage:
     """List photos that probably show a taught landmark and have no verdict, page by page: pass `next` as `after` until it is null."""
     start = None if after is None else _decode_cursor(after)
     landmark_id = None
@@ -90,17 +102,17 @@ def suggestions(
             landmark_id = find_landmark(connection, landmark).id
     photos, end = suggestion_page(state.database, landmark_id, state.settings.roots, start, limit)
     cursor = None if end is None else f"{end.landmark_id}_{end.score!r}_{end.content_id}"
-    return {"photos": [{"id": photo.id, **photo_document(photo)} for photo in photos], "next": cursor}
+    return PhotoPage([photo_document(photo) for photo in photos], cursor)
 
 
-@router.get("/photos/{photo_id}/similar", response_model=list[schemas.SimilarPhoto])
+@router.get("/photos/{photo_id}/similar", response_model=list[SimilarPhotoDocument])
 def similar(
     state: State,
     photo_id: PhotoNumber,
     limit: Annotated[int, Query(ge=1, le=1000, description="Most photos.")] = 20,
-) -> list[dict[str, Any]]:
+) -> list[PhotoDocument]:
     """List the photos that resemble a photo most, best first. Copies of it are left out."""
-    return [{"id": photo.id, **photo_document(photo)} for photo in similar_photos(state, photo_id, limit)]
+    return [photo_document(photo) for photo in similar_photos(state, photo_id, limit)]
 
 
 def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPhoto]:

@@ -1,7 +1,10 @@
 """A sorted result in sections, for views that show any part of it: the sections, the photos of one, and ids alone."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Query
 
@@ -9,8 +12,14 @@ from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.find import ScanPosition
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.query.timeline import SectionStart, count_copies, find_section_ids, find_section_page
-from tagger.web.api import schemas
+from tagger.library.query.timeline import (
+    Section,
+    SectionStart,
+    count_copies,
+    find_section_ids,
+    find_section_page,
+)
+from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.headlines import guess_text
 from tagger.web.http.query_params import QueryParams, query_params
@@ -43,58 +52,93 @@ Params = Annotated[QueryParams, Depends(timeline_params)]
 Start = Annotated[SectionStart, Depends(section_start)]
 
 
-@router.get("/timeline", response_model=list[schemas.TimelineSection])
-def timeline(state: State, params: Params) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class TimelinePhoto:
+    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
+
+    `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
+    person put the photo away as not a landmark. `files`: how many files it has, two for a JPEG with its RAW file.
+    """
+
+    id: int
+    file: str
+    files: int
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    name: str | None
+    score: float | None
+    guess: str | None
+    confirmed: bool
+    dismissed: bool
+    copies: int
+
+
+@dataclass(frozen=True)
+class TimelinePage:
+    """A page of photos; `next` is null at the end of the section."""
+
+    photos: Sequence[TimelinePhoto]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class TimelineIds:
+    """A page of ids; `next` is null on the last page."""
+
+    ids: Sequence[int]
+    next: str | None
+
+
+@router.get("/timeline")
+def timeline(state: State, params: Params) -> Sequence[Section]:
     """Count the photos of each month in the order of the result; of one that is not in order of time, all photos."""
     with params.model_checked():
-        return [vars(section) for section in state.section_counts.get(params.query)]
+        return state.section_counts.get(params.query)
 
 
-@router.get("/timeline/photos", response_model=schemas.TimelinePage)
+@router.get("/timeline/photos")
 def timeline_photos(
     state: State,
     params: Params,
     start: Start,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
-) -> dict[str, Any]:
+) -> TimelinePage:
     """List photos of a section in brief, page by page, from any place in it."""
     with params.model_checked():
         page = find_section_page(state.database, params.query, state.settings.roots, start, limit)
     copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
     photos = [_document(photo, copies.get(photo.digest or "", 1)) for photo in page.photos]
-    return {"photos": photos, "next": _cursor(page.next, params.query)}
+    return TimelinePage(photos, _cursor(page.next, params.query))
 
 
-@router.get("/timeline/ids", response_model=schemas.TimelineIds)
+@router.get("/timeline/ids")
 def timeline_ids(
     state: State,
     params: Params,
     start: Start,
     limit: Annotated[int, Query(ge=1, le=20_000, description="The page size.")] = 10_000,
-) -> dict[str, Any]:
+) -> TimelineIds:
     """List the ids alone of a section's photos; without `month`, of all sections."""
     with params.model_checked():
         ids, following = find_section_ids(state.database, params.query, state.settings.roots, start, limit)
-    return {"ids": ids, "next": _cursor(following, params.query)}
+    return TimelineIds(ids, _cursor(following, params.query))
 
 
-def _document(photo: TaggedPhoto, copies: int) -> dict[str, Any]:
+def _document(photo: TaggedPhoto, copies: int) -> TimelinePhoto:
     tag = next((tag for tag in photo.tags if tag.accepted), None)
-    return {
-        "id": photo.id,
-        "file": PurePath(photo.path).name,
-        "files": photo.files,
-        "digest": photo.digest,
-        "width": photo.width,
-        "height": photo.height,
-        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
-        "name": tag and tag.name,
-        "score": tag and tag.score,
-        "guess": guess_text(photo) or None,
-        "confirmed": tag is not None and tag.verdict == "confirmed",
-        "dismissed": photo.is_dismissed,
-        "copies": copies,
-    }
+    return document_of(
+        TimelinePhoto,
+        photo,
+        file=PurePath(photo.path).name,
+        name=tag and tag.name,
+        score=tag and tag.score,
+        guess=guess_text(photo) or None,
+        confirmed=tag is not None and tag.verdict == "confirmed",
+        dismissed=photo.is_dismissed,
+        copies=copies,
+    )
 
 
 def _cursor(position: ScanPosition | None, query: PhotoQuery) -> str | None:

@@ -4,7 +4,9 @@ A photo is named by its number. Many photos are named by a list of numbers, or b
 """
 
 import getpass
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Self
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
@@ -19,6 +21,7 @@ from tagger.library.query.options import (
 )
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.verdicts import (
+    ListedVerdict,
     VerdictFilter,
     VerdictKind,
     give_verdict,
@@ -29,8 +32,13 @@ from tagger.library.verdicts import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.documents import verdict_document, verdict_result_document
-from tagger.web.api import schemas
+from tagger.library.verdicts.documents import (
+    QueryVerdictDocument,
+    VerdictResultDocument,
+    WithdrawnVerdicts,
+    query_verdict_document,
+    verdict_result_document,
+)
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
@@ -125,17 +133,25 @@ class VerdictsRequest(_VerdictRequest):
         return self
 
 
-@router.get("/verdicts", response_model=schemas.VerdictPage)
-def list_verdicts(state: State, filter_: Filter, limit: Limit = 100, after: After = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class VerdictPage:
+    """A page of verdicts; `next` is null on the last page."""
+
+    verdicts: Sequence[ListedVerdict]
+    next: str | None
+
+
+@router.get("/verdicts")
+def list_verdicts(state: State, filter_: Filter, limit: Limit = 100, after: After = None) -> VerdictPage:
     """List verdicts, page by page, in the order in which their images were first classified: pass `next` as `after` until it is null."""
     start = None if after is None else _decode_cursor(after)
     verdicts, end = verdict_page(state.database, filter_, state.settings.roots, start, limit)
     cursor = None if end is None else f"{end[0]}-{end[1]}"
-    return {"verdicts": [verdict_document(verdict) for verdict in verdicts], "next": cursor}
+    return VerdictPage(verdicts, cursor)
 
 
-@router.post("/photos/{photo_id}/verdicts", response_model=schemas.VerdictResult)
-def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict[str, Any]:
+@router.post("/photos/{photo_id}/verdicts")
+def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> VerdictResultDocument:
     """Confirm or reject a landmark on a photo. The verdict applies to every copy and survives new models."""
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
@@ -145,8 +161,8 @@ def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict
     return verdict_result_document(path, result, body.verdict, withdraw=False, dry_run=body.dry_run)
 
 
-@router.delete("/photos/{photo_id}/verdicts", response_model=schemas.VerdictResult)
-def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict[str, Any]:
+@router.delete("/photos/{photo_id}/verdicts")
+def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> VerdictResultDocument:
     """Withdraw the verdict, if the photo has it; the prediction applies again."""
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
@@ -155,8 +171,24 @@ def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> 
     return verdict_result_document(path, result, body.verdict, withdraw=True, dry_run=body.dry_run)
 
 
-@router.post("/verdicts", response_model=schemas.QueryVerdictResult | schemas.PhotosVerdictResult)
-def give_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChangedVerdict:
+    """A photo whose verdict changed, and the verdict before."""
+
+    photo: int
+    before: str | None
+
+
+@dataclass(frozen=True)
+class PhotosVerdictDocument(QueryVerdictDocument):
+    """A verdict on a list of photos; those in `left_out` are not classified."""
+
+    changed: Sequence[ChangedVerdict]
+    left_out: Sequence[int]
+
+
+@router.post("/verdicts")
+def give_many(state: State, body: VerdictsRequest) -> QueryVerdictDocument | PhotosVerdictDocument:
     """Confirm or reject on many photos. With `dry_run` they are only counted."""
     by = person_of(state, body.by)
     if body.query is None:
@@ -170,11 +202,11 @@ def give_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
         dry_run=body.dry_run,
     )
     _learn(state, body)
-    return {"verdict": body.verdict, **vars(result), "dry_run": body.dry_run}
+    return query_verdict_document(result, body.verdict, dry_run=body.dry_run)
 
 
-@router.delete("/verdicts", response_model=schemas.WithdrawnVerdicts)
-def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
+@router.delete("/verdicts")
+def withdraw_many(state: State, body: VerdictsRequest) -> WithdrawnVerdicts:
     """Withdraw the verdict from those of many photos that have it."""
     if body.query is not None:
         filter_ = VerdictFilter(kind=body.verdict, photos=body.query.withdrawal_query())
@@ -184,7 +216,7 @@ def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
             state.database, body.photos or [], body.landmark or "", body.verdict, dry_run=body.dry_run
         )
     _learn(state, body)
-    return {"verdict": body.verdict, "withdrawn": count, "dry_run": body.dry_run}
+    return WithdrawnVerdicts(body.verdict, count, body.dry_run)
 
 
 def person_of(state: AppState, by: str | None) -> str:
@@ -209,21 +241,22 @@ def _learn(state: AppState, body: _VerdictRequest) -> None:
         state.taught_updates.request()
 
 
-def _give_to_photos(state: State, body: VerdictsRequest, by: str) -> dict[str, Any]:
+def _give_to_photos(state: State, body: VerdictsRequest, by: str) -> PhotosVerdictDocument:
     """Return the counts, and the verdict `before` of each photo that changed."""
     result = give_verdict_to_photos(
         state.database, body.photos or [], body.landmark or "", body.verdict, by, dry_run=body.dry_run
     )
     _learn(state, body)
-    return {
-        "verdict": body.verdict,
-        "photos": len(result.before),
-        "tags": len(result.before),
-        "replaced": sum(verdict is not None for verdict in result.before.values()),
-        "changed": [{"photo": number, "before": verdict} for number, verdict in result.before.items()],
-        "left_out": result.left_out,
-        "dry_run": body.dry_run,
-    }
+    before = result.before
+    return PhotosVerdictDocument(
+        body.verdict,
+        photos=len(before),
+        tags=len(before),
+        replaced=sum(verdict is not None for verdict in before.values()),
+        dry_run=body.dry_run,
+        changed=[ChangedVerdict(number, verdict) for number, verdict in before.items()],
+        left_out=result.left_out,
+    )
 
 
 def _decode_cursor(after: str) -> tuple[int, int]:

@@ -98,12 +98,13 @@ def _one_to_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-def _value_type(option: QueryOption, *, min_length: int = 0) -> Any:
+def _value_type(option: QueryOption, *, min_length: int | None = None) -> Any:
     """The type of one value, with its constraints."""
     if option.kind is float:
         return Annotated[float, Field(ge=option.minimum, le=option.maximum, allow_inf_nan=False)]
     if option.kind is int:
-        return Annotated[int, Field(ge=option.minimum, lt=2**63)]
+        below = 2**63 if option.maximum is None else None
+        return Annotated[int, Field(ge=option.minimum, le=option.maximum, lt=below)]
     return Annotated[str, Field(min_length=min_length, max_length=_MAX_LENGTH)]
 
 

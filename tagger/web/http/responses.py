@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tagger.library.query.documents import json_default
+from tagger.system.documents import json_default
 from tagger.web.http.auth import while_authenticated
 from tagger.web.http.static_files import FOR_EVER
 

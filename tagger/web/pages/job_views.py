@@ -145,15 +145,19 @@ def page_version(status: Status) -> str:
 
 def live_document(status: Status) -> dict[str, Any]:
     """Return an event's document: the JSON of /api/status, with the texts that pages show."""
-    document = status.document()
-    for job, progress in zip(document["jobs"], status.jobs, strict=True):
-        job["shown"] = {"state": state_text(progress), **asdict(_live_fields(progress))}
-    for worker in document["workers"]:
-        del worker["seen_seconds_ago"]  # it changes all the time
-        worker["shown"] = worker_text(worker["chunks"], worker["waits_for"], worker["photos_per_second"])
-    if status.last_tick is not None:
-        document["last_tick"] = {"shown": last_tick_text(status.last_tick)}  # the rest changes all the time
-    return document | {"version": page_version(status)}
+    document = vars(status.document())
+    jobs = [
+        vars(job) | {"shown": {"state": state_text(job), **asdict(_live_fields(job))}} for job in status.jobs
+    ]
+    # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
+    workers = [
+        {name: value for name, value in vars(worker).items() if name != "seen_seconds_ago"}
+        | {"shown": worker_text(worker.chunks, worker.waits_for, worker.photos_per_second)}
+        for worker in status.workers
+    ]
+    tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
+    changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(status)}
+    return document | changes
 
 
 def photo_count(count: int) -> str:

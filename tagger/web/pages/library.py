@@ -61,8 +61,8 @@ def search(
 ) -> Response:
     """Show what the text may mean, and landmarks and countries whose names contain it; with `best`, open what matches best."""
     found = [suggestion_document(each) for each in lists.suggest(q)]
-    if best and found and not found[0]["similar"]:
-        return RedirectResponse(found[0]["address"], HTTPStatus.SEE_OTHER)
+    if best and found and not found[0].similar:
+        return RedirectResponse(found[0].address, HTTPStatus.SEE_OTHER)
     counts = overview.counts()
     covers = overview.covers() or {}
     landmarks = counts if counts is not None else _uncounted(state.database)
@@ -73,7 +73,7 @@ def search(
         request,
         "search.html",
         typed=q,
-        results=[each for each in found if each["similar"] or each["kind"] not in _SHOWN_APART],
+        results=[each for each in found if each.similar or each.kind not in _SHOWN_APART],
         cards=_cards(with_photos, covers, is_counted=counts is not None),
         without_photos=[count for count in matches if not count.photos and counts is not None],
         countries=[

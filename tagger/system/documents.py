@@ -1,0 +1,28 @@
+"""JSON documents of commands and the API: dataclasses whose fields are the keys.
+
+A document is written as it is, and describes itself in the API's own document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Document = TypeVar("Document", bound="DataclassInstance")
+
+
+def document_of(kind: type[Document], source: object, **values: Any) -> Document:
+    """The document of this kind: fields in `values`, and others as the attributes of `source` with their names."""
+    missing = (field.name for field in fields(kind) if field.name not in values)
+    return kind(**{name: getattr(source, name) for name in missing}, **values)
+
+
+def json_default(value: object) -> object:
+    """A value without a JSON type: dataclasses as objects, others as text; for `json.dumps(default=…)`."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return vars(value) if is_dataclass(value) else str(value)
