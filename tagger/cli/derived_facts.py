@@ -2,15 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.taught_landmarks import update_taught_landmarks
+from tagger.cli.output.job_text import count_of
+from tagger.errors import TaggerError
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.library.catalog.landmarks import Landmark
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.teaching import TaughtState
+
+
+def model_in_use(session: Session) -> RegisteredModel:
+    """The model whose embeddings are used to teach.
+
+    Raises:
+        EmbeddingsMissing: it gives none.
+        ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
+    """
+    from tagger.library.catalog.registered_models import resolve_model
+    from tagger.library.teaching.learning import embedding_of
+
+    model = resolve_model(session.database, session.settings.model)
+    embedding_of(model)
+    return model
+
+
+def update_with_progress(
+    session: Session, model: RegisteredModel, landmark_ids: Collection[int] | None = None
+) -> int:
+    """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images."""
+    from tagger.library.teaching.teaching import update_taught
+
+    with ProgressLine("comparing photos") as line:
+        return update_taught(
+            session.database,
+            model,
+            landmark_ids,
+            lambda count: line.show("comparing photos", count, None),
+        )
+
+
+def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
+    """Name the backfill for photos that cannot be compared, because another model classified them last."""
+    from tagger.library.teaching.teaching import images_without_embedding
+
+    if count := images_without_embedding(session.database, model):
+        console.warning(
+            f"{count_of(count, 'photo')} classified by another model {'was' if count == 1 else 'were'} not compared. "
+            "To compare them too, run: tagger backfill outdated, and when it has finished: tagger backfill taught"
+        )
+
+
+def update_taught_landmarks(session: Session, landmark: Landmark | None = None) -> None:
+    """Learn from verdicts that a command has given, or whose photos it has tagged. What prevents that is a warning.
+
+    `landmark`: the one that the verdicts are about, if it is one.
+    """
+    from tagger.library.catalog.registered_models import preview_model
+
+    try:
+        if preview_model(session.database, session.settings.model).manifest.embedding is None:
+            return
+        model = model_in_use(session)
+        compared = update_with_progress(session, model)
+    except TaggerError as error:
+        console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
+        return
+    if compared:
+        console.info(_update_text(session, model, landmark, compared))
+
+
+def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | None, compared: int) -> str:
+    from tagger.library.teaching.teaching import taught_state
+
+    if landmark is not None:
+        state = taught_state(session.database, model, landmark)
+        if state.examples:
+            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found_text(state)}"
+    return f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
+
+
+def examples_text(state: TaughtState) -> str:
+    """`5 photos and 2 rejected ones`: what a landmark was learned from."""
+    rejected = f" and {count_of(state.rejected, 'rejected one')}" if state.rejected else ""
+    return f"{count_of(state.examples, 'photo')}{rejected}"
+
+
+def found_text(state: TaughtState) -> str:
+    """The numbers of photos that were found, and how many of the tags are probably right."""
+    right = "" if state.precision is None else f", of which about {_percent(state.precision)} should be right"
+    return f"{count_of(state.tagged, 'more photo')} tagged{right}; {count_of(state.suggested, 'suggestion')}"
+
+
+def _percent(precision: float) -> str:
+    """Never 100 %: nobody can be that sure."""
+    return f"{min(precision, 0.99):.0%}"
 
 
 def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:

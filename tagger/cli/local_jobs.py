@@ -29,7 +29,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
 def finish_local_job(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
-    from tagger.cli.follow import print_end
+    from tagger.cli.job_submission import print_end
     from tagger.database.enums import JobState
     from tagger.ledger.jobs import cancel_job
     from tagger.ledger.progress import list_jobs

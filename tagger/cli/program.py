@@ -102,11 +102,11 @@ COMMANDS = {
         "query.query": "Search photos by landmark, position, folder and date, and print their accepted tags.",
         "query.landmarks": "List the landmarks in your photos with the number of photos of each, most photos first.",
         "query.show": "Print everything about one photo: its tags, verdicts, model, job, failure and copies.",
-        "trips.trips": "List trips: photos that were taken away from home, grouped by time and place, newest first.",
+        "query.trips": "List trips: photos that were taken away from home, grouped by time and place, newest first.",
         "similar.similar": "List the stored photos that resemble one of these most. Copies of these are left out.",
         "confirm.confirm": "Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.",
         "confirm.reject": "Reject a landmark for photos. No model can give them this tag again.",
-        "dismiss.dismiss": "Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.",
+        "confirm.dismiss": "Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.",
         "verdicts.verdicts_app": "List verdicts, and copy them to another database.",
     },
     "Places": {
@@ -114,7 +114,7 @@ COMMANDS = {
         "teach.suggestions": "List photos that probably show a taught landmark, and have no verdict: the most probable ones first.",
         "locate.locate": "Estimate where photos without GPS were taken, and count where positions come from.",
         "landmark.landmark_app": "Add landmarks of your own, and change, name, merge and remove landmarks.",
-        "track.track_app": "List and remove the GPS tracks of `tagger locate --gpx`.",
+        "locate.track_app": "List and remove the GPS tracks of `tagger locate --gpx`.",
     },
     "Backfills": {
         "backfill.backfill": "Classify photos in the database again, in one job for the workers, and print the number of the job.",
@@ -129,7 +129,7 @@ COMMANDS = {
     "Maintenance": {
         "doctor.doctor": "Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.",
         "serve.serve": "Serve the web page and the JSON API, until Ctrl-C or SIGTERM.",
-        "audit.audit": "List who signed in and who changed what, newest first.",
+        "token.audit": "List who signed in and who changed what, newest first.",
         "database.export": "Export the whole database as lines of JSON: one consistent snapshot, while workers continue.",
         "database.import_": "Import a file of `tagger export` into an empty database: all of it, or nothing.",
         "share.share_app": "Share photos by links that need no sign-in, and revoke them.",

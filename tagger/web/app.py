@@ -14,20 +14,19 @@ from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.events import EventBatches, EventHub
 from tagger.web.api.job_starter import JobStarter
-from tagger.web.http.access import AccessPolicy
+from tagger.web.cached_value import SearchLists
 from tagger.web.http.attempt_limiter import AttemptLimiter, VisitorLimiter
-from tagger.web.http.auth import Authenticator
+from tagger.web.http.auth import AccessPolicy, Authenticator
 from tagger.web.http.error_responses import add_error_handlers
-from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.static_files import STATIC, AssetFiles
+from tagger.web.http.uploads import ClientLimits
 from tagger.web.pages import account, admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
-from tagger.web.pages.look_alikes import look_alikes_of
 from tagger.web.pages.overview import LibraryOverview
-from tagger.web.search_lists import SearchLists
+from tagger.web.pages.teaching import look_alikes_of
 from tagger.web.state import AppState
 
 COMPRESSION_LEVEL = 6

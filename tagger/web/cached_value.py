@@ -1,12 +1,32 @@
-"""Results of long queries, kept and refreshed in threads."""
+"""Results of long queries, kept and refreshed in threads: values, counts of queries, and the names that typed text is compared with."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
+from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.path_ranges import files_by_name
+from tagger.library.query.trip_summaries import TripSummary
+from tagger.library.search.suggestions import (
+    Names,
+    Suggestion,
+    city_names,
+    country_index,
+    folder_names,
+    landmark_names,
+    suggest,
+    trip_names,
+)
 
 log = logging.getLogger(__name__)
 
@@ -100,3 +120,146 @@ def close_all(values: Iterable[CachedValue[Any]]) -> None:
     until_s = time.monotonic() + CLOSE_S
     for value in values:
         value.close(max(until_s - time.monotonic(), 0.0))
+
+
+"""A count stays fresh for this many times its duration, so that counting takes at most 5 % of the time."""
+MOST_QUERIES = 100
+
+
+class QueryCounts(Generic[T]):
+    """Results of `count` by query. Created once per server."""
+
+    def __init__(
+        self,
+        count: Callable[[PhotoQuery], T],
+        is_quick: Callable[[PhotoQuery], bool] = lambda _query: False,
+    ) -> None:
+        """`is_quick`: the database keeps what `count` returns for this query. It is not kept here, too."""
+        self._count = count
+        self._is_quick = is_quick
+        self._lock = threading.Lock()
+        self._fresh: OrderedDict[PhotoQuery, tuple[float, T]] = OrderedDict()
+        self._running: dict[PhotoQuery, Future[T]] = {}
+
+    def get(self, query: PhotoQuery) -> T:
+        """Return the result for the query; raises as `count`. Callers that come while it is being counted wait for that result."""
+        with self._lock:
+            kept = self._fresh.get(query)
+            if kept is not None and time.monotonic() < kept[0]:
+                return kept[1]
+            running = self._running.get(query)
+            if running is None:
+                own = self._running[query] = Future()
+        if running is not None:
+            return running.result()
+        try:
+            result = self._counted(query)
+        except BaseException as error:
+            self._end(query)
+            own.set_exception(error)
+            raise
+        self._end(query)
+        own.set_result(result)
+        return result
+
+    def _counted(self, query: PhotoQuery) -> T:
+        start_s = time.monotonic()
+        result = self._count(query)
+        now_s = time.monotonic()
+        if self._is_quick(query):
+            return result
+        with self._lock:
+            self._fresh[query] = now_s + COST_FACTOR * (now_s - start_s), result
+            self._fresh.move_to_end(query)
+            while len(self._fresh) > MOST_QUERIES:
+                self._fresh.popitem(last=False)
+        return result
+
+    def _end(self, query: PhotoQuery) -> None:
+        with self._lock:
+            del self._running[query]
+
+
+FIRST_WAIT_S = 0.4
+"""How long the first search waits for a list. Without it, a search finds nothing of that kind."""
+WAIT_S = 0.02
+"""How long others wait for a refresh: a small library's takes less."""
+TTL_S = 2.0
+
+_NONE: list[Any] = []
+
+LandmarkCounts = Callable[[float], list[LandmarkCount] | None]
+Trips = Callable[[float], list[TripSummary] | None]
+
+
+class SearchLists:
+    """The lists of one database, with an index of the names in each. Created once per server.
+
+    `landmarks` and `trips` return these lists within so many seconds; None while they are made for the first time. `turn`: see
+    `CachedValue`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        root_paths: RootPaths,
+        landmarks: LandmarkCounts,
+        trips: Trips,
+        turn: "Lock | None" = None,
+    ) -> None:
+        turn = turn or Lock()
+        self._database = database
+        self._landmarks = landmarks
+        self._trips = trips
+        self._cities = CachedValue(lambda: city_counts(database), TTL_S, turn)
+        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, turn)
+        self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
+
+    def suggest(self, text: str) -> list[Suggestion]:
+        """Return what the text may mean."""
+
+        def files(start: str, limit: int) -> Sequence[Any]:
+            return files_by_name(self._database, start, limit)
+
+        return suggest(text, self._names(), files)
+
+    def folders(self) -> Sequence[FolderCount] | None:
+        """Return all folders with photos; None while they are counted for the first time."""
+        return self._folders.get(self._wait_s("folders"))
+
+    def cities(self) -> Sequence[CityCount] | None:
+        """Return all cities with photos; None while they are counted for the first time."""
+        return self._cities.get(self._wait_s("cities"))
+
+    def close(self) -> None:
+        """Wait a moment for queries that are running."""
+        close_all((self._cities, self._folders))
+
+    def _names(self) -> Sequence[Names]:
+        landmarks = self._landmarks(self._wait_s("landmarks"))
+        trips = self._trips(self._wait_s("trips")) or _NONE
+        cities, folders = self.cities() or _NONE, self.folders() or _NONE
+        return (
+            self._uncounted() if landmarks is None else self._index("landmarks", landmark_names, landmarks),
+            self._index("countries", country_index, landmarks or _NONE, cities),
+            self._index("cities", city_names, cities),
+            self._index("trips", trip_names, trips),
+            self._index("folders", folder_names, folders),
+        )
+
+    def _wait_s(self, name: str) -> float:
+        return WAIT_S if name in self._indexes else FIRST_WAIT_S
+
+    def _uncounted(self) -> Names:
+        """All landmarks, for the time until their photos are counted."""
+        with self._database.read() as connection:
+            every = [LandmarkCount.of(landmark, 0) for landmark in all_landmarks(connection)]
+        return landmark_names(every, with_empty=True)
+
+    def _index(self, name: str, make: Callable[..., Names], *lists: Sequence[object]) -> Names:
+        """The index of the lists, built again when one of them has changed."""
+        made_of, index = self._indexes.get(name, ((), None))
+        if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
+            index = make(*lists)
+            self._indexes[name] = lists, index
+        return index

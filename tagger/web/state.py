@@ -16,10 +16,9 @@ from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import is_of_whole_library, timeline_sections
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
-from tagger.web.http.limits import ClientLimits
-from tagger.web.http.uploads import UploadMemory, UploadSpace
+from tagger.web.cached_value import QueryCounts
+from tagger.web.http.uploads import ClientLimits, UploadMemory, UploadSpace
 from tagger.web.media.thumbnails import Thumbnails
-from tagger.web.query_counts import QueryCounts
 from tagger.web.taught_updates import TaughtUpdates
 
 LARGEST_UPLOADS = 4

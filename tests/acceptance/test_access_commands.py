@@ -11,7 +11,7 @@ from support.page_server import LOCAL_URL, TOKEN
 from tagger.database.connection import Database
 from tagger.settings import load_settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 
 def names(tagger: CommandRunner) -> list[str]:

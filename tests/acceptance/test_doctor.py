@@ -30,7 +30,7 @@ from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
 from tagger.cli.doctor.findings import CheckGroup, State, ok
-from tagger.cli.up_lock import UpLock
+from tagger.cli.supervisor import UpLock
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of

@@ -69,7 +69,7 @@ def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
-    monkeypatch.setattr("tagger.cli.follow.NO_WORKER_S", 1.0)
+    monkeypatch.setattr("tagger.cli.job_submission.NO_WORKER_S", 1.0)
     done = terminal.run("enqueue", "--wait", "photos", code=1)
     assert "no worker has been running for 1 s. Job 1 stays" in done.stderr
     assert terminal.json("status", "1")["state"] == "queued"

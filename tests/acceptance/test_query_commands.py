@@ -23,6 +23,7 @@ from tagger.library.catalog.registered_models import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PHOTO_KEYS = [
+    "id",
     "path",
     "outcome",
     "digest",
@@ -63,6 +64,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
     assert list(photo) == PHOTO_KEYS
     assert list(photo["tags"][0]) == TAG_KEYS
     assert photo == {
+        "id": 1,
         "path": str(known.root / "paris/a.jpg"),
         "outcome": "tagged",
         "digest": "a",
@@ -120,7 +122,7 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
     position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
-    assert list(rows[0]) == [*PHOTO_KEYS[:-3], *TAG_KEYS, *(f"position_{key}" for key in position_keys)]
+    assert list(rows[0]) == [*PHOTO_KEYS[1:-3], *TAG_KEYS, *(f"position_{key}" for key in position_keys)]
     assert {row["position_latitude"] for row in rows} == {""}
 
 

@@ -17,7 +17,7 @@ from support.watching import outcomes
 
 from tagger.cli import supervisor
 from tagger.cli.session import Session
-from tagger.cli.up_lock import keeps_worker
+from tagger.cli.supervisor import keeps_worker
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
 from tagger.settings import Settings

@@ -14,7 +14,7 @@ from support.page_server import LOCAL_URL, TOKEN
 from tagger.database.connection import Database
 from tagger.settings import load_settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 PASSWORD = b"correct horse battery\n"
 

@@ -14,8 +14,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
-from tagger.web.http.limits import ClientLimits
+from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.uploads import ClientLimits
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"

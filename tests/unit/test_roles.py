@@ -3,7 +3,7 @@
 import pytest
 
 from tagger.people.grants import Grant, Role
-from tagger.web.http.access import refusal
+from tagger.web.http.auth import refusal
 
 
 @pytest.mark.parametrize(

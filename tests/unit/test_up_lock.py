@@ -4,7 +4,7 @@ import fcntl
 from contextlib import closing
 from pathlib import Path
 
-from tagger.cli.up_lock import UpLock, keeps_worker
+from tagger.cli.supervisor import UpLock, keeps_worker
 from tagger.database.connection import open_database
 
 

@@ -16,7 +16,7 @@ from support.page_server import LOCAL_URL, TOKEN, settings_in
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 if TYPE_CHECKING:
     from support.oidc_provider import OidcProvider

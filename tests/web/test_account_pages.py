@@ -23,7 +23,7 @@ from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, find_user_by_name, list_users, remove_user
 from tagger.settings import Settings
-from tagger.web.http.access import SAFE_METHODS
+from tagger.web.http.auth import SAFE_METHODS
 from tagger.web.pages.account import browser_name
 
 ORIGIN = {"origin": LOCAL_URL}

@@ -18,7 +18,7 @@ from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
+from tagger.web.http.uploads import OPEN_BYTES, SMALL_BYTES, ClientLimits
 
 MOST = 6
 ASK = b"HEAD /static/app.css HTTP/1.1\r\nHost: page\r\n\r\n"
@@ -367,7 +367,7 @@ def test_there_are_files_for_all_connections_or_fewer_connections(
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 0:
         pytest.skip("this process may not have so many files")
     program = (
-        "import resource; from tagger.web.http.limits import ClientLimits, fit_to_open_files; "
+        "import resource; from tagger.web.http.uploads import ClientLimits, fit_to_open_files; "
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); limits = fit_to_open_files(ClientLimits()); "
         "print((limits.connections, limits.connections_per_client, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))"
     )

@@ -28,8 +28,8 @@ from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
-from tagger.web.http.limits import SMALL_BYTES
+from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 

@@ -23,7 +23,7 @@ from tagger.transfer.export_format import encode_line
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity.database_check import check_database
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 PAGES = (
     "/",

@@ -24,9 +24,9 @@ from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings
 from tagger.web.api import job_starter
 from tagger.web.api.folders import folder_key
-from tagger.web.api.job_limits import MAX_OPEN_JOBS
+from tagger.web.api.job_requests import MAX_OPEN_JOBS
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 ClientWhere = Callable[..., TestClient]
 NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "all"}

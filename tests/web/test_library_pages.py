@@ -29,7 +29,7 @@ from tagger.settings import Settings
 from tagger.web import cached_value, state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue, close_all
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.pages import overview
 
 VIEWS = ("/library", "/photos", "/map", "/unknown", "/landmarks/eiffel-tower")
@@ -220,7 +220,7 @@ def test_the_timelines_of_the_whole_library_are_not_counted(
 ) -> None:
     """The lists that people open, with what the page adds to their query; also right after a change."""
     monkeypatch.setattr("tagger.library.query.timeline.count_months", None)
-    monkeypatch.setattr("tagger.web.query_counts.COST_FACTOR", 1e9)  # what the server keeps stays
+    monkeypatch.setattr("tagger.web.cached_value.COST_FACTOR", 1e9)  # what the server keeps stays
 
     def months(options: str) -> dict[str | None, int]:
         return {

@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.library.query.position_clusters import PositionCell
 from tagger.settings import Settings
 from tagger.web.pages.library_map import VIEWS
-from tagger.web.pages.photo_marks import MOST_MARKS, photo_marks
+from tagger.web.pages.map_clusters import MOST_MARKS, photo_marks
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 

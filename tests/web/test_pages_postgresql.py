@@ -21,9 +21,9 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.library.positions.update import update_positions
 from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.settings import Settings
-from tagger.web import search_lists
+from tagger.web import cached_value
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.pages import overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -76,7 +76,7 @@ def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestC
 def clients(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TestClient]]:
     """A client for each database. Pages wait for their numbers and suggestions, however long that takes."""
     monkeypatch.setattr(overview, "WAIT_S", 60.0)
-    monkeypatch.setattr(search_lists, "FIRST_WAIT_S", 60.0)
+    monkeypatch.setattr(cached_value, "FIRST_WAIT_S", 60.0)
     settings = settings_in(tmp_path)
     with ExitStack() as stack:
         clients = []

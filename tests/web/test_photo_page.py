@@ -16,7 +16,7 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.settings import Settings
-from tagger.web.pages.presenters import ScoreBar, UploadPrediction
+from tagger.web.pages.try_photo import ScoreBar, UploadPrediction
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'

@@ -25,7 +25,7 @@ from tagger.settings import Settings
 from tagger.system.metrics import BATCH_FILL
 from tagger.web.api import predict
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 PNG = {"content-type": "image/png"}
 AT_ONCE = 50

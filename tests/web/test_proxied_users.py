@@ -20,7 +20,7 @@ from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users, remove_user, set_role
 from tagger.settings import Settings, load_settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 HEADER = "X-Remote-User"
 PROXY, STRANGER = "10.0.0.1", "203.0.113.7"

@@ -8,8 +8,8 @@ import pytest
 
 from tagger.errors import LandmarkNotFound
 from tagger.library.query.options import PhotoQuery
-from tagger.web import query_counts
-from tagger.web.query_counts import QueryCounts
+from tagger.web import cached_value
+from tagger.web.cached_value import QueryCounts
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
 
@@ -44,7 +44,7 @@ def at_once(counts: QueryCounts[int], counted: Counted, then: Callable[[], objec
 
 
 def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_counts, "COST_FACTOR", 1e9)  # for callers whose threads start late
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)  # for callers whose threads start late
     counted = Counted()
     counts = QueryCounts(counted)
     other = PhotoQuery(country="France")

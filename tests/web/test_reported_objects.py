@@ -24,7 +24,7 @@ from tagger.people.tokens import add_token
 from tagger.photos.paths import parse_path
 from tagger.settings import Settings
 from tagger.web.api import events
-from tagger.web.http.limits import SMALL_BYTES
+from tagger.web.http.uploads import SMALL_BYTES
 
 EVENTS = "/api/events/objects"
 LONGEST_S = 120

@@ -12,11 +12,11 @@ from support.page_server import LOCAL_URL, TOKEN, photo
 from tagger.database.connection import Database
 from tagger.people.tokens import add_token
 from tagger.system.addresses import is_loopback
-from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
-from tagger.web.http.limits import SMALL_BYTES
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.responses import SECURITY_HEADERS
 from tagger.web.http.templates import with_code
+from tagger.web.http.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}

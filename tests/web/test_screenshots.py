@@ -12,7 +12,7 @@ from docs.pictures.demo_library import demo_library
 from docs.pictures.drawn_library import draw_library
 from docs.pictures.drawn_model import learn_landmarks
 from docs.pictures.screenshots import PICTURES, SCREENSHOTS, documented_names, take_screenshots
-from tagger.web.api.status import read_status
+from tagger.web.api.jobs import read_status
 
 MAX_BYTES = 2_500_000
 MIN_COLOURS = 100

@@ -155,7 +155,7 @@ from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import open_database
 from tagger.settings import load_settings
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 
 async def events():
     while True:

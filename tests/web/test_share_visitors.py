@@ -32,8 +32,8 @@ from tagger.library.verdicts import VerdictKind, dismiss_photos, give_verdict
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, VisitorLimiter, is_for_visitors
+from tagger.web.http.auth import AccessPolicy
 
 ROUTES = [
     route

@@ -22,7 +22,7 @@ from tagger.web import taught_updates
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.teaching import TaughtLandmark
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.taught_updates import TaughtUpdates
 
 CHURCH, PHOTOS = 0, 6

@@ -29,12 +29,18 @@ from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http import access_recorder, auth
-from tagger.web.http.access import SAFE_METHODS, AccessPolicy
 from tagger.web.http.access_recorder import AccessRecorder
-from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS
-from tagger.web.http.auth import SIGN_IN_WINDOW_S
+from tagger.web.http.attempt_limiter import (
+    ATTEMPT_WINDOW_S,
+    MAX_ATTEMPTS,
+    MAX_OF_ACCOUNT,
+    MAX_OF_ALL,
+    MAX_OF_SOURCE,
+    RETRY_S,
+    WINDOW_S,
+)
+from tagger.web.http.auth import SAFE_METHODS, SIGN_IN_WINDOW_S, AccessPolicy
 from tagger.web.http.forwarded import Client
-from tagger.web.http.refusal_budget import MAX_OF_ACCOUNT, MAX_OF_ALL, MAX_OF_SOURCE, RETRY_S, WINDOW_S
 from tagger.web.pages import sign_in as sign_in_page
 
 WRONG = "a-wrong-token-of-16"

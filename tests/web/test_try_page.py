@@ -15,7 +15,7 @@ from support.page_server import photo, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.system.text_format import duration, percent, share, size
-from tagger.web.pages.presenters import ScoreBar, UploadPrediction, UploadResult
+from tagger.web.pages.try_photo import ScoreBar, UploadPrediction, UploadResult
 
 HTMX_REQUEST = {"hx-request": "true"}
 

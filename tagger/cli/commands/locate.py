@@ -1,19 +1,21 @@
-"""`tagger locate`: where photos were taken."""
+"""`tagger locate` and `tagger track …`: where photos were taken, and the GPS tracks that say so."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.derived_facts import update_positions
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.formats import local_time, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 
@@ -265,3 +267,48 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         )
     if counts.unknown:
         console.info("to see the photos without one, run: tagger query --position none")
+
+
+track_app = typer.Typer(help="List and remove the GPS tracks of `tagger locate --gpx`.", no_args_is_help=True)
+
+TrackName = Annotated[
+    str, typer.Argument(metavar="TRACK", help="Name of its file, or its number in the list.")
+]
+
+
+@track_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the tracks in order of time.
+
+    Example: tagger track list
+    """
+    from tagger.library.positions.tracks import list_tracks
+
+    tracks = list_tracks(open_session().database)
+    if json:
+        write_json([asdict(track) for track in tracks])
+        return
+    rows = (
+        [track.id, track.name, track.points, local_time(track.first_at), local_time(track.last_at)]
+        for track in tracks
+    )
+    write_table(("Track", "Name", "Points", "From", "To"), rows)
+    if not tracks:
+        console.info("there is no track; add one with: tagger locate --gpx FILE")
+
+
+@track_app.command("remove")
+def remove(name: TrackName, json: Json = False) -> None:
+    """Remove a track from the database, and the positions that follow from it. Its file stays.
+
+    Example: tagger track remove 2019-05-03.gpx
+    """
+    from tagger.library.positions.tracks import remove_track
+
+    session = open_session()
+    track = remove_track(session.database, name)
+    update_positions(session)
+    if json:
+        write_json(asdict(track))
+    else:
+        console.info(f"{track.name} is removed")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tagger.settings import Settings
-    from tagger.web.http.access import AccessPolicy
+    from tagger.web.http.auth import AccessPolicy
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -148,7 +148,7 @@ def access_policy(
     """
     from tagger.database.enums import Role
     from tagger.system.addresses import is_loopback
-    from tagger.web.http.access import AccessPolicy
+    from tagger.web.http.auth import AccessPolicy
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
@@ -203,7 +203,7 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     import uvicorn
 
     from tagger.web.http.connections import connection_type
-    from tagger.web.http.limits import fit_to_open_files
+    from tagger.web.http.uploads import fit_to_open_files
 
     limits = fit_to_open_files(app.state.limits)
 

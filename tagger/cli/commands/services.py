@@ -202,7 +202,7 @@ def _supervise(
 
 def _follow_job(database: Database, job: int, supervisor: Supervisor) -> int:
     """Show the progress of the job until it ends, and its summary; returns the exit code."""
-    from tagger.cli.follow import follow
+    from tagger.cli.job_submission import follow
     from tagger.cli.output.summary import print_summary
 
     try:

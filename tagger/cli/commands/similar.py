@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.derived_facts import model_in_use, warn_of_other_models
 from tagger.cli.options import FormatName, Json, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
-from tagger.cli.taught_landmarks import model_in_use, warn_of_other_models
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from tagger.cli.options import (
     parse_refusal_kinds,
 )
 from tagger.cli.output import console
-from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import (
     count_of,
@@ -26,8 +25,8 @@ from tagger.cli.output.job_text import (
     overview_lines,
     webhook_lines,
 )
-from tagger.cli.output.refused_photos import refused_photos
 from tagger.cli.output.summary import print_next_steps
+from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
 from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
 
@@ -75,7 +74,7 @@ def status(
 
 
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
-    from tagger.cli.follow import follow
+    from tagger.cli.job_submission import follow
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -93,7 +92,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.cli.up_lock import keeps_worker
+    from tagger.cli.supervisor import keeps_worker
     from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from tagger.cli.derived_facts import update_positions
+from tagger.cli.derived_facts import (
+    examples_text,
+    found_text,
+    model_in_use,
+    update_positions,
+    update_with_progress,
+    warn_of_other_models,
+)
 from tagger.cli.example_photos import (
     ExamplePhotos,
     confirm_examples,
@@ -21,13 +28,6 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
-from tagger.cli.taught_landmarks import (
-    examples_text,
-    found_text,
-    model_in_use,
-    update_with_progress,
-    warn_of_other_models,
-)
 from tagger.database.actor import login_name
 
 if TYPE_CHECKING:

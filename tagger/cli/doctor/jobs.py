@@ -13,7 +13,7 @@ from tagger.cli.output.job_text import (
     tick_text,
     worker_text,
 )
-from tagger.cli.up_lock import keeps_worker
+from tagger.cli.supervisor import keeps_worker
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.schedules import list_schedules

@@ -202,7 +202,7 @@ def _views(settings: Settings, database: Database) -> Iterator[View]:
 
 
 def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
-    from tagger.cli.up_lock import keeps_worker
+    from tagger.cli.supervisor import keeps_worker
     from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_chunk_progress, list_workers

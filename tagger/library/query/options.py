@@ -427,7 +427,10 @@ def parse_query(**values: Any) -> PhotoQuery:
 
     Raises:
         QueryOptionInvalid: an option has an invalid value, or contradicts another one.
+        TypeError: there is no such option.
     """
+    if unknown := values.keys() - QUERY_OPTIONS.keys():
+        raise TypeError(f"no options of a query: {', '.join(sorted(unknown))}")
     near = parse_near(values.pop("near", None), values.pop("radius_km", None))
     options = {name: QUERY_OPTIONS[name].read(name, value) for name, value in values.items()}
     query = PhotoQuery(near=near, **options)

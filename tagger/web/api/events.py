@@ -34,8 +34,8 @@ from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 from tagger.system.documents import json_default
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
+from tagger.web.api.jobs import JOBS_SHOWN, Status, read_status
 from tagger.web.api.routes import api_router
-from tagger.web.api.status import JOBS_SHOWN, Status, read_status
 from tagger.web.http.auth import while_authenticated
 
 log = logging.getLogger(__name__)

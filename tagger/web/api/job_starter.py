@@ -32,7 +32,7 @@ from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.settings import Settings
-from tagger.web.api.job_limits import check_backfill, check_open_jobs
+from tagger.web.api.job_requests import check_backfill, check_open_jobs
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,16 @@
-"""Landmarks with photo counts, as `tagger landmarks`, and changes of landmarks, as `tagger landmark`."""
+"""Landmarks with photo counts, as `tagger landmarks`, changes of them, as `tagger landmark`, and the cities where they may be."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Self, cast
 
+import numpy as np
 from fastapi import Body, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tagger.errors import QueryInvalid
 from tagger.library.catalog.landmark_edits import (
     LandmarkChanges,
     NewLandmark,
@@ -15,6 +18,7 @@ from tagger.library.catalog.landmark_edits import (
     edit_landmark,
 )
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
@@ -31,6 +35,7 @@ from tagger.library.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
+from tagger.library.query.options import parse_position
 from tagger.model.artifact import Extent
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
@@ -206,3 +211,43 @@ def remove(
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=body.with_verdicts or body.dry_run)
     return removed_landmark_document(result, dry_run=body.dry_run)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a landmark is. The coordinates are null if only the city is known, the city is null far from every city."""
+
+    city: str | None
+    region: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@router.get("/cities")
+def cities(
+    q: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="The start of a city's name, with its region or country after a comma, or LAT,LON in degrees.",
+        ),
+    ],
+    limit: Annotated[int, Query(ge=1, le=100, description="Most cities.")] = 10,
+) -> list[Place]:
+    """List the cities with a name, the largest first, or the city of coordinates, which then are its `latitude` and `longitude`."""
+    if not q.strip(" ,"):
+        return []
+    try:
+        latitude, longitude = parse_position(q, "q")
+    except QueryInvalid:
+        return [_place(city, None, None) for city in find_cities(q, limit)]
+    (city,) = nearest_cities(np.array([latitude]), np.array([longitude]))
+    return [_place(city, latitude, longitude)]
+
+
+def _place(city: City | None, latitude: float | None, longitude: float | None) -> Place:
+    if city is None:
+        return Place(None, None, None, latitude, longitude)
+    return Place(city.name, city.region, city.country, latitude, longitude)

@@ -19,8 +19,7 @@ from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
-from tagger.web.media.placeholders import placeholder
-from tagger.web.media.thumbnails import LARGE_PREVIEW_PX, PREVIEW_PX, ThumbnailSize
+from tagger.web.media.thumbnails import LARGE_PREVIEW_PX, PREVIEW_PX, ThumbnailSize, placeholder
 from tagger.web.state import AppState, State
 
 router = api_router("photos")

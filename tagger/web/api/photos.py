@@ -1,4 +1,7 @@
-"""Photos and their tags, as `tagger query` and `tagger show`. Photos are named by number, never by path."""
+"""Photos and their tags, as `tagger query` and `tagger show`; their numbers by position and filter; trips, as `tagger trips`.
+
+Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +13,19 @@ from fastapi.responses import StreamingResponse
 from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.library.query.documents import (
+    PositionCellDocument,
     json_line_parts,
     photo_csv_parts,
     photo_feature_parts,
 )
+from tagger.library.query.facets import Facet
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.options import parse_date
+from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
+from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
+from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
@@ -105,3 +114,50 @@ def neighbours(
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
     with params.model_checked():
         return find_tagged(state.database, params.query, state.settings.roots)
+
+
+Degrees = Annotated[
+    float,
+    Query(
+        ge=FINEST_DEGREES,
+        le=90,
+        description="The least size of a cell. Cells have 0.25 degrees, or two, four, … times as much.",
+    ),
+]
+
+
+@router.get("/positions")
+def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument]:
+    """Count photos by where they were taken, and by where their positions come from."""
+    cells = merge_cells(position_cells(state.database), degrees)
+    return [document_of(PositionCellDocument, cell) for cell in cells]
+
+
+@router.get("/facets")
+def facets(state: State, params: Params) -> Sequence[Facet]:
+    """Count the photos of each choice of a filter, together with all other filters of the query.
+
+    If a query reads very many photos, only the newest are counted: `exact` is false, and a choice has at least as many.
+    """
+    with params.model_checked():
+        return state.facet_counts.get(params.query)
+
+
+trips_router = api_router("trips")
+
+Date = Annotated[str | None, Query(max_length=100)]
+TripId = Annotated[str, Path(max_length=500, description="A trip's id, from the list of trips.")]
+
+
+@trips_router.get("/trips")
+def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> list[TripDocument]:
+    """List trips with photos of this time, newest first."""
+    after = parse_date(taken_after or None, "taken_after")
+    before = parse_date(taken_before or None, "taken_before")
+    return [trip_document(summary) for summary in trip_summaries(state.database, after, before)]
+
+
+@trips_router.get("/trips/{trip}")
+def trip(state: State, trip: TripId) -> TripDocument:
+    """Return one trip."""
+    return trip_document(trip_summary(state.database, trip))

@@ -1,6 +1,7 @@
-"""Prediction of an uploaded photo, as `tagger predict`. Nothing is stored.
+"""Prediction of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
 
-Photos go through the same pipeline as jobs, so those that arrive together share forward passes.
+Photos go through the same pipeline as jobs, so those that arrive together share forward passes. Registering a model requires
+access to the files of the server, so the API cannot.
 """
 
 import asyncio
@@ -20,12 +21,14 @@ from starlette.exceptions import HTTPException
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.library.catalog.landmarks import Landmark
-from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.registered_models import RegisteredModel, list_models
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.documents import (
     FailedPredictionDocument,
+    ModelDocument,
     PredictionDocument,
     failed_prediction_document,
+    model_document,
     prediction_document,
 )
 from tagger.model.predictions import Prediction
@@ -211,3 +214,12 @@ def _open(data: bytes, state: AppState, loaded: LoadedModel, ends_at: float) -> 
 def _last_line(error: Exception) -> str:
     """Return the message without the stack of TorchScript, which precedes it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+models_router = api_router("models")
+
+
+@models_router.get("/models")
+def models(state: State) -> list[ModelDocument]:
+    """List the registered models."""
+    return [model_document(model) for model in list_models(state.database)]

@@ -14,7 +14,7 @@ from tagger.jobs.enqueue.schedule_runs import ScheduleRun, list_runs
 from tagger.web.api.job_requests import BackfillRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
-from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
 
 router = api_router("schedules", "/schedules")

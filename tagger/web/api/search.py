@@ -10,8 +10,8 @@ from tagger.library.search.matching import Match
 from tagger.library.search.suggestions import Kind, Suggestion
 from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
+from tagger.web.cached_value import SearchLists
 from tagger.web.http.query_params import address_of
-from tagger.web.search_lists import SearchLists
 
 router = api_router("search")
 

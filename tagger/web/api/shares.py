@@ -26,8 +26,7 @@ from tagger.library.shares.names import share_name
 from tagger.library.shares.queries import query_document, query_options
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
-from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.query_params import QueryParams, query_params
+from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params
 from tagger.web.state import State
 
 router = api_router("shares")

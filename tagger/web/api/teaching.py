@@ -27,7 +27,7 @@ from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
-from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
 
 router = api_router("teaching")

@@ -1,4 +1,4 @@
-"""Verdicts on photos, as `tagger confirm` and `tagger reject`.
+"""Verdicts on photos, as `tagger confirm`, `reject` and `dismiss`.
 
 A photo is named by its number. Many photos are named by a list of numbers, or by a query as with `--all-of-query`.
 """
@@ -21,12 +21,15 @@ from tagger.library.query.options import (
 )
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.verdicts import (
+    DismissedPhotos,
     ListedVerdict,
     VerdictFilter,
     VerdictKind,
+    dismiss_photos,
     give_verdict,
     give_verdict_by_query,
     give_verdict_to_photos,
+    restore_photos,
     verdict_page,
     withdraw_verdict,
     withdraw_verdict_from_photos,
@@ -42,8 +45,7 @@ from tagger.library.verdicts.documents import (
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
-from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.query_params import QueryParams, body_fields, verdict_query_params
+from tagger.web.http.query_params import ONE_LINE, QueryParams, body_fields, verdict_query_params
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -268,3 +270,45 @@ def _decode_cursor(after: str) -> tuple[int, int]:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) < 2**63
+
+
+class DismissalRequest(BaseModel):
+    """Photos by id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MAX_PHOTOS)]
+    by: By = None
+    dry_run: bool = False
+
+
+@dataclass
+class DismissedPhotosDocument(DismissedPhotos):
+    """The photos that the request changed, and those that it did not: they are as requested already (`unchanged`), have a confirmed
+    landmark, or are not classified (`left_out`).
+    """
+
+    dry_run: bool
+
+
+@router.post("/dismissals")
+def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
+    """Put photos and their copies away as not a landmark. They stay away until they are brought back or a landmark is confirmed on them."""
+    by = person_of(state, body.by)
+    result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
+    _update(state, body)
+    return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
+
+
+@router.delete("/dismissals")
+def restore(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
+    """Bring back photos that were put away; the predictions of the model apply again."""
+    result = restore_photos(state.database, body.photos, dry_run=body.dry_run)
+    _update(state, body)
+    return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
+
+
+def _update(state: AppState, body: DismissalRequest) -> None:
+    """Let positions follow the tags."""
+    if not body.dry_run:
+        state.taught_updates.request()

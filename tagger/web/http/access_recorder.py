@@ -12,8 +12,8 @@ from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.people.grants import Grant
 from tagger.people.sessions import record_use
+from tagger.web.http.attempt_limiter import OtherRefusals, Refusal, RefusalBudget
 from tagger.web.http.forwarded import Client
-from tagger.web.http.refusal_budget import OtherRefusals, Refusal, RefusalBudget
 
 log = logging.getLogger(__name__)
 

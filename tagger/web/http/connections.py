@@ -15,10 +15,10 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.forwarded import peer_network
-from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import HAS_ACCESS, IS_REFUSED
+from tagger.web.http.uploads import ClientLimits
 
 UNSENT_BYTES = 2**16
 """How much of a response the system buffers beyond what is on its way. Its own choice can be megabytes per connection."""

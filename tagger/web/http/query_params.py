@@ -1,6 +1,10 @@
-"""Query options in an address, for the API and the pages. The names are those of `tagger query`; empty fields are ignored."""
+"""Fields of forms, and query options in an address, for the API and the pages.
+
+The names of options are those of `tagger query`; empty fields are ignored.
+"""
 
 import inspect
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +14,8 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
 from fastapi import Query
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from tagger.errors import ModelNotFound, QueryInvalid
 from tagger.library.query.options import (
@@ -22,6 +27,30 @@ from tagger.library.query.options import (
     parse_query,
 )
 from tagger.photos.paths import is_object_address, parse_path
+
+
+def _check_one_line(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise PydanticCustomError("control_character", "should hold no line break or other control character")
+    return text
+
+
+ONE_LINE = AfterValidator(_check_one_line)
+"""For `Annotated`, after the field's other constraints."""
+
+
+def _split(values: object) -> object:
+    texts = values if isinstance(values, list) else [values]
+    return [part for text in texts for part in (text.split(",") if isinstance(text, str) else [text])]
+
+
+MOST_PHOTOS = 10_000
+PhotoNumbers = Annotated[
+    list[Annotated[int, Field(ge=1, lt=2**63)]],
+    Field(min_length=1, max_length=MOST_PHOTOS),
+    BeforeValidator(_split),
+]
+"""Photos of a form: numbers with commas between them, since the number of a form's fields is limited."""
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100

@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.database.retry import DatabaseError, outage
 from tagger.people.grants import Grant
 from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
-from tagger.web.http.access import SAFE_METHODS, AccessPolicy, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
-from tagger.web.http.auth import Authenticator, UserRefused, actor_of
+from tagger.web.http.auth import SAFE_METHODS, AccessPolicy, Authenticator, UserRefused, actor_of, refusal
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.limits import (
+from tagger.web.http.responses import add_headers, send_in_blocks
+from tagger.web.http.uploads import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,
     OPEN_BYTES,
@@ -33,7 +33,6 @@ from tagger.web.http.limits import (
     limit_body,
     too_large_text,
 )
-from tagger.web.http.responses import add_headers, send_in_blocks
 
 log = logging.getLogger(__name__)
 

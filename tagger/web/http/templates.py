@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
 from tagger.people.grants import Grant
 from tagger.system.text_format import day_text, duration, moment_text, percent, share, size
-from tagger.web.http.form_fields import MOST_PHOTOS
+from tagger.web.http.query_params import MOST_PHOTOS
 from tagger.web.http.static_files import asset, script_module
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

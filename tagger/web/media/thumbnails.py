@@ -1,8 +1,4 @@
-"""Thumbnails and previews: decoded at reduced scale, cached on disk, shared by all copies of an image.
-
-Photos are decoded in a few child processes: a file that crashes its decoder or exhausts its memory costs one thumbnail,
-and a page of thumbnails does not occupy all cores.
-"""
+"""Thumbnails and previews of photos, and what is shown where there is none."""
 
 import io
 import threading
@@ -10,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 
 import anyio
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
@@ -26,6 +23,41 @@ from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.media.disk_cache import DiskCache
 from tagger.web.media.photo_files import stored_version, unavailable
+
+_SIDE_PX = 256
+_COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
+_TEXTS = {
+    "unavailable": "not available now",
+    "gone": "file is gone",
+    "crashed": "damaged",
+    "corrupt": "damaged",
+    "truncated": "cut off",
+    "not-an-image": "not an image",
+    "timed-out": "took too long",
+    "too-many-pixels": "too large",
+    "too-large": "too large",
+    "unsupported": "not supported",
+    "unreadable": "not readable",
+    "settling": "being written",
+    "empty": "empty file",
+}
+
+
+@cache
+def placeholder(kind: str) -> bytes:
+    """Return a transparent PNG for a kind of failure. Browsers draw many PNGs faster than many SVGs."""
+    image = Image.new("RGBA", (_SIDE_PX, _SIDE_PX))
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
+    draw.line((86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve")
+    draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
+    font = ImageFont.load_default(22)
+    text = _TEXTS.get(kind, "cannot be shown")
+    draw.text((_SIDE_PX / 2, 200), text, fill=_COLOUR, font=font, anchor="mm")
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return png.getvalue()
+
 
 DECODERS = 2
 """Of thumbnails."""

@@ -23,11 +23,10 @@ from tagger.web.api.folders import (
     list_subfolders,
     path_of_key,
 )
-from tagger.web.api.job_limits import WriteMode, write_modes
-from tagger.web.api.job_requests import BackfillRequest, Key
+from tagger.web.api.job_requests import BackfillRequest, Key, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter, TaggingOptions
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.job_views import SCOPE_TEXTS
 from tagger.web.state import AppState, State

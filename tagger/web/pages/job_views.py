@@ -15,7 +15,7 @@ from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.photos.paths import printable_path
 from tagger.system.text_format import number_text, percent, share
-from tagger.web.api.status import Status
+from tagger.web.api.jobs import Status
 
 MAX_FOLDERS = 2
 _THIN = "\u202f"

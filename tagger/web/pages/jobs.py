@@ -26,8 +26,7 @@ from tagger.system.text_format import number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
-from tagger.web.api.jobs import start_retry, waiting_reason
-from tagger.web.api.status import JOBS_SHOWN, Status, one_job, read_status
+from tagger.web.api.jobs import JOBS_SHOWN, Status, one_job, read_status, start_retry, waiting_reason
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view

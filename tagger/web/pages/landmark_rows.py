@@ -10,7 +10,7 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE
-from tagger.web.headlines import headline
+from tagger.web.api.timeline import headline
 from tagger.web.pages.tiles import landmark_address
 
 

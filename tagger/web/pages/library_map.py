@@ -15,9 +15,8 @@ from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.library import Text, download_links
-from tagger.web.pages.map_clusters import extent_of, live_map
+from tagger.web.pages.map_clusters import extent_of, legend, live_map, photo_marks
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photo_marks import legend, photo_marks
 from tagger.web.pages.tiles import landmark_address
 from tagger.web.pages.world_map import HEIGHT, WIDTH, WORLD, MapView, project
 from tagger.web.state import State

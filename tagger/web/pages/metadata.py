@@ -30,9 +30,9 @@ from tagger.jobs.enqueue.metadata_selection import (
 )
 from tagger.jobs.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
 from tagger.web.api.folders import FolderRefused, allowed_folders
-from tagger.web.api.job_limits import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
+from tagger.web.api.job_requests import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
 from tagger.web.api.job_starter import Starter
-from tagger.web.http.form_fields import PhotoNumbers
+from tagger.web.http.query_params import PhotoNumbers
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 

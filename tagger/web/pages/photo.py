@@ -34,11 +34,10 @@ from tagger.library.verdicts import (
     withdraw_verdict,
 )
 from tagger.photos.paths import parse_path
+from tagger.web.api.timeline import NOT_A_LANDMARK
 from tagger.web.api.verdicts import default_person
-from tagger.web.headlines import NOT_A_LANDMARK
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.http.query_params import QueryParams, query_params
+from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_name, landmark_rows, photo_headline

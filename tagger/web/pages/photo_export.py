@@ -12,11 +12,10 @@ from starlette.exceptions import HTTPException
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
 from tagger.library.query.stored_photos import photos_by_id
 from tagger.library.query.tagged_photos import photo_document
-from tagger.web.http.form_fields import PhotoNumbers
+from tagger.web.http.query_params import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES
-from tagger.web.media.archived_photos import archived_photos
-from tagger.web.media.photo_archive import archive_parts
+from tagger.web.media.photo_archive import archive_parts, archived_photos
 from tagger.web.state import State
 
 router = APIRouter(include_in_schema=False)

@@ -24,7 +24,7 @@ from tagger.library.teaching.review import (
 from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.system.text_format import percent
 from tagger.web.api.verdicts import default_person
-from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.tiles import landmark_address, thumbnail_address
 from tagger.web.state import AppState, State

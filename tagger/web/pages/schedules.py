@@ -17,7 +17,7 @@ from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import BackfillForm, folder_choices, validate, write_choices
 from tagger.web.pages.job_views import SCOPE_TEXTS

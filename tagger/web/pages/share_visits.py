@@ -28,7 +28,7 @@ from tagger.web.http.attempt_limiter import (
     TooManyVisitors,
     VisitorLimiter,
 )
-from tagger.web.http.secure_cookies import is_by_https
+from tagger.web.http.forwarded import is_by_https
 from tagger.web.state import AppState, State
 
 COOKIE_S = 7 * 24 * 3600

@@ -11,8 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from tagger.people.passwords import AttemptsUsedUp
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
-from tagger.web.http.forwarded import Client
-from tagger.web.http.secure_cookies import delete_session_cookie, is_by_https, set_session_cookie
+from tagger.web.http.forwarded import Client, delete_session_cookie, is_by_https, set_session_cookie
 from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.http.templates import render
 

@@ -21,8 +21,7 @@ from tagger.people.oidc.provider import (
 )
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
-from tagger.web.http.forwarded import Client
-from tagger.web.http.secure_cookies import HOST_PREFIX, set_session_cookie
+from tagger.web.http.forwarded import HOST_PREFIX, Client, set_session_cookie
 from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import local_address

@@ -12,7 +12,7 @@ from tagger.library.query.covers import Cover
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import count_copies
 from tagger.system.text_format import moment_text, percent
-from tagger.web.headlines import guess_text
+from tagger.web.api.timeline import guess_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.media.thumbnails import thumbnail_size
 

@@ -1,8 +1,7 @@
-"""The page that tries photos: it classifies them without storing anything.
+"""The page that tries photos: a photo's predictions, and what the model can recognise."""
 
-The server renders each result as a fragment, which a script inserts; without a script it is part of the whole page.
-"""
-
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
@@ -10,14 +9,167 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from tagger.errors import PhotoFailed
+from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.query.guesses import is_guess
 from tagger.library.query.stored_photos import has_photos
-from tagger.web.api.predict import classify
+from tagger.model.predictions import Prediction
+from tagger.web.api.predict import Classification, classify
+from tagger.web.api.timeline import headline, with_score
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedPhoto, read_upload
 from tagger.web.pages import world_map
-from tagger.web.pages.presenters import ModelSummary, UploadResult, model_summary, upload_prediction
+from tagger.web.pages.world_map import project
 from tagger.web.state import AppState, State
+
+NO_COUNTRY = "Elsewhere"
+"""The heading of landmarks without a country."""
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A position on the outline map; `text` is the position in degrees."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class ScoreBar:
+    """One of the top-k. `region` is its city and country, if known."""
+
+    name: str
+    region: str
+    score: float
+    accepted: bool
+    point: MapPoint | None
+
+
+@dataclass(frozen=True)
+class UploadPrediction:
+    """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks."""
+
+    bars: tuple[ScoreBar, ...]
+    rest: float
+    none_of_them: float
+    threshold: float
+    model: str
+    duration_ms: int
+
+    @property
+    def accepted(self) -> ScoreBar | None:
+        return next((bar for bar in self.bars if bar.accepted), None)
+
+    @property
+    def guess(self) -> ScoreBar | None:
+        """The best landmark if none is accepted, and if it is worth a guess."""
+        is_open = self.accepted is None and is_guess([bar.score for bar in self.bars])
+        return self.bars[0] if is_open else None
+
+    @property
+    def headline(self) -> str:
+        """What the photo shows."""
+        accepted, guess = self.accepted, self.guess
+        return headline([accepted.name] if accepted else [], guess.name if guess else None)
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """A photo's predictions, or why there are none. `file` is the sender's name of the file."""
+
+    file: str
+    prediction: UploadPrediction | None
+    failure: str = ""
+
+    @property
+    def announcement(self) -> str:
+        """The result for screen readers."""
+        if self.prediction is None:
+            return f"{self.file}: {self.failure}"
+        best = self.prediction.accepted or self.prediction.guess
+        score = best.score if best else self.prediction.none_of_them
+        return f"{self.file}: {with_score(self.prediction.headline, score)}"
+
+
+@dataclass(frozen=True)
+class CountryLandmarks:
+    """A country and the names of its landmarks."""
+
+    name: str
+    landmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a model can recognise. Several labels may have the same landmark name."""
+
+    model: str
+    threshold: float
+    landmarks: int
+    countries: tuple[CountryLandmarks, ...]
+    dots: tuple[MapPoint, ...]
+
+
+def upload_prediction(classification: Classification, top_k: int) -> UploadPrediction:
+    """Present the first `top_k` of a classification that has the scores of all labels."""
+    predictions = classification.predictions
+    return UploadPrediction(
+        bars=tuple(
+            _bar(prediction, classification.landmarks[prediction.position])
+            for prediction in predictions[:top_k]
+        ),
+        rest=_sum(predictions[top_k:]),
+        none_of_them=max(0.0, 1.0 - _sum(predictions)),
+        threshold=classification.threshold,
+        model=classification.model.name,
+        duration_ms=round(classification.duration_ms),
+    )
+
+
+def model_summary(
+    registered: RegisteredModel, landmarks: Sequence[Landmark], threshold: float
+) -> ModelSummary:
+    """Summarise a model by the landmarks of its labels."""
+    return ModelSummary(
+        model=registered.name,
+        threshold=threshold,
+        landmarks=len(landmarks),
+        countries=_countries(landmarks),
+        dots=tuple(point for landmark in landmarks if (point := _point(landmark)) is not None),
+    )
+
+
+def _bar(prediction: Prediction, landmark: Landmark) -> ScoreBar:
+    region = ", ".join(part for part in (landmark.city, landmark.country) if part)
+    return ScoreBar(landmark.display_name, region, prediction.score, prediction.accepted, _point(landmark))
+
+
+def _point(landmark: Landmark) -> MapPoint | None:
+    latitude, longitude = landmark.latitude, landmark.longitude
+    if latitude is None or longitude is None:
+        return None
+    return MapPoint(*project(latitude, longitude), _degrees(latitude, longitude))
+
+
+def _degrees(latitude: float, longitude: float) -> str:
+    """`48.858° N, 2.295° E`: precise to about a hundred metres, as a landmark's position is."""
+    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
+    return f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
+
+
+def _countries(landmarks: Iterable[Landmark]) -> tuple[CountryLandmarks, ...]:
+    names: dict[str, list[str]] = {}
+    for landmark in landmarks:
+        names.setdefault(landmark.country or NO_COUNTRY, []).append(landmark.display_name)
+    by_name = sorted(names.items(), key=lambda item: (item[0] == NO_COUNTRY, item[0]))
+    return tuple(CountryLandmarks(name, tuple(sorted(in_country))) for name, in_country in by_name)
+
+
+def _sum(predictions: Sequence[Prediction]) -> float:
+    return sum(prediction.score for prediction in predictions)
+
 
 ALL_LABELS = 10_000
 """A top-k larger than any model's number of labels."""
