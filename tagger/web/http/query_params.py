@@ -197,6 +197,8 @@ def _body_field(option: QueryOption) -> tuple[Any, Any]:
     if option.kind is bool:
         return bool, Field(default=False, description=option.help)
     value = _value_type(option, min_length=1)
+    if option.kind is str:
+        value = Annotated[value, ONE_LINE]
     if option.several:
         limits = Field(min_length=1, max_length=_MAX_VALUES)
         value = Annotated[GenericAlias(list, value), BeforeValidator(_one_to_list), limits]
