@@ -145,7 +145,7 @@ def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPho
     assert found("--min-score", "0.95") == ["a.jpg"]
     assert found("--under", "photos/paris") == ["a.jpg", "palace.jpg"]
     assert found("--under", "photos/paris", "--under", "photos/berlin.jpg") == [
-        *("berlin.jpg", "a.jpg", "palace.jpg")
+        *("a.jpg", "palace.jpg", "berlin.jpg")
     ]
     assert found("--taken-after", "2024-05-06", "--taken-before", "2024-05-07") == ["a.jpg"]
     assert found("--taken-after", "2024-05-06T08:00") == []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from support.page_statements import page_statements
 
 from tagger.database.connection import Database
-from tagger.library.query import plans
+from tagger.library.query import sorted_scan
 from tagger.library.query.find import find_tagged_page
 from tagger.library.query.options import PhotoQuery
 
@@ -41,7 +41,7 @@ def library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
 )
 def test_a_page_reads_few_rows(library: Database, monkeypatch: pytest.MonkeyPatch, query: PhotoQuery) -> None:
     for name in ("FEWEST_TO_WALK", "WALKED_ROWS"):
-        monkeypatch.setattr(plans, name, 0)
+        monkeypatch.setattr(sorted_scan, name, 0)
     with page_statements(library) as statements:
         page = find_tagged_page(library, query, {}, None, 60)
     assert len(page.photos) == 60

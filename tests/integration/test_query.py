@@ -25,7 +25,7 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import find, plans
+from tagger.library.query import find, index_filters, sorted_scan
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.filters import ResolvedQuery
@@ -250,7 +250,7 @@ def test_photos_of_a_folder_to_do_again_are_read_without_the_others(
     assert paths_of(library, **options) == ["sub/new.jpg"]
     with library.database.read() as connection:
         resolved = ResolvedQuery.resolve(connection, PhotoQuery(**options), {})  # type: ignore[arg-type]
-        sizes = [plans.scans_size(connection, plan.scans, 100) for plan in plans.scan_plans(resolved)]
+        sizes = [each.size(connection, 100) for each in index_filters.index_filters(resolved)]
     assert min(sizes) == 1
 
 
@@ -345,18 +345,16 @@ def test_narrow_and_wide_filters_return_the_same_photos(
         library.photo(f"wide/{number:02}.jpg", (EIFFEL, 0.9, True))
     library.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
     library.photo("narrow/b.jpg", (GATE, 0.9, True))
-    for caps in ((1,), (1, 5000), (5000,)):
-        monkeypatch.setattr(plans, "SCAN_SIZE_LIMITS", caps)
+    for first, fewest_to_walk in ((1, 1), (1, 5000), (5000, 5000)):
+        monkeypatch.setattr(index_filters, "FIRST_LIMIT", first)
+        monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", fewest_to_walk)
         assert paths_of(library, landmark=EIFFEL, under=(library.root / "narrow",)) == ["narrow/a.jpg"]
         assert paths_of(library, landmark=GATE, under=(library.root,)) == ["narrow/b.jpg"]
 
 
-def test_the_choice_of_a_scan_plan_takes_one_statement_for_each(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_photos_of_a_filter_are_counted_in_one_statement(library: StoredPhotos) -> None:
     for number in range(3):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
-    monkeypatch.setattr(plans, "SCAN_SIZE_LIMITS", (1,))
     counts = []
 
     def record(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:

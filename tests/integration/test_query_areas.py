@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import event, insert, select
 from sqlalchemy.engine import Engine
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
@@ -19,10 +19,12 @@ from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.areas import Circle, position_countries
+from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
-from tagger.library.query.find import Search, find_tagged, find_tagged_page
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.neighbours import Neighbours, find_neighbours
 from tagger.library.query.options import BoundingBox, Near, PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
@@ -197,39 +199,6 @@ def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
 IN_PERU = Near(-13.2, -72.5, 5.0)
 
 
-@pytest.mark.postgresql
-def test_landmarks_without_photos_that_match_take_no_statement(library: StoredPhotos) -> None:
-    for n, slug in enumerate(add_landmarks(library, 30)):
-        library.photo(f"{n}.jpg", (slug, 0.9, True))
-        library.position(f"{n}.jpg", 48.9, 2.3, "France", "track" if n in (9, 10) else "camera")
-    on_tracks = {"9.jpg": ["place-9"], "10.jpg": ["place-10"]}
-    for options, expected in (({"country": "Peru", "position": "track"}, on_tracks), ({"near": IN_PERU}, {})):
-        with statements(library) as texts:
-            assert found(library, **options) == expected
-        assert len(texts) < 25, options  # and three for each landmark without
-
-
-def test_a_page_tests_landmarks_only_after_the_one_that_it_begins_with(
-    library: StoredPhotos,
-) -> None:
-    slugs = add_landmarks(library, 30)
-    for n in range(4):
-        library.photo(f"first {n}.jpg", (slugs[3], 0.9, True))
-        library.photo(f"last {n}.jpg", (slugs[20], 0.9, True))
-    query, after, tested, files = PhotoQuery(near=IN_PERU), None, [], []
-    for _ in range(9):
-        with statements(library) as texts:
-            page = find_tagged_page(library.database, query, None, after, 1)
-        tested.append(sum("FROM landmarks \nWHERE (landmarks.id" in text for text, _ in texts))
-        files += [Path(photo.path).name for photo in page.photos]
-        if (after := page.next) is None:
-            break
-    assert files == [f"{of} {n}.jpg" for of in ("first", "last") for n in range(4)]
-    assert after is None
-    # Only pages that reach the end of a landmark's photos look for the next one.
-    assert [number > 0 for number in tested] == [n in (0, 3, 4, 7) for n in range(8)]
-
-
 def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: StoredPhotos) -> None:
     slugs = add_landmarks(library, 200)
     library.photo("first.jpg", (slugs[1], 0.9, True))
@@ -309,31 +278,11 @@ def test_a_small_circle_in_a_country_with_many_photos_reads_the_circle(library: 
     library.photo("near.jpg")
     library.position("near.jpg", 43.3, 5.4, "France")
     query = PhotoQuery(near=Near(43.3, 5.4, 5.0), country=("France",))
-    search = Search.start(library.database, query, None)
-    assert isinstance(search.plans[search.begin.plan].area, Circle)
+    with library.database.read() as connection:
+        resolved = ResolvedQuery.resolve(connection, query, {})
+        narrowest, _ = narrowest_filter(connection, resolved, 100)
+        assert narrowest.size(connection, 100) == 1
     assert found(library, near=query.near, country=query.country).keys() == {"near.jpg"}
-
-
-@pytest.mark.postgresql
-def test_a_photo_that_moves_while_a_page_is_read_does_not_hide_others(library: StoredPhotos) -> None:
-    for number in range(4):
-        library.photo(f"{number}.jpg")
-        library.position(f"{number}.jpg", 10.0 + number / 1000, 20.0)
-    moves = iter([update(positions).where(positions.c.latitude == 10.0).values(latitude=10.0025)])
-
-    @event.listens_for(library.database._engine, "after_cursor_execute")
-    def move(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if "AS photo," in statement:  # PostgreSQL reads keys first
-            for statement_of_move in moves:
-                with library.database.write() as connection:
-                    connection.execute(statement_of_move)
-
-    query = PhotoQuery(near=Near(10.0, 20.0, 5.0))
-    first = find_tagged_page(library.database, query, None, None, 1)
-    rest = find_tagged_page(library.database, query, None, first.next, 10)
-    names = [Path(os.fsdecode(photo.path)).name for photo in (*first.photos, *rest.photos)]
-    assert names[:3] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert next(moves, None) is None or library.database.is_sqlite
 
 
 @pytest.mark.postgresql
@@ -345,7 +294,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhoto
 
     @event.listens_for(Engine, "before_cursor_execute")
     def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if not _reads_photos(statement):
+        if "photos.path" not in statement:
             return
         if not library.database.is_sqlite:
             cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
@@ -372,11 +321,6 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhoto
         event.remove(Engine, "before_cursor_execute", explain)
 
 
-def _reads_photos(statement: str) -> bool:
-    """Whether it reads photos, or the keys by which they are read next: PostgreSQL reads these alone first."""
-    return "photos.path" in statement or "AS photo," in statement
-
-
 @pytest.mark.postgresql
 def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: StoredPhotos) -> None:
     _spread_photos(library, 4000)
@@ -387,12 +331,12 @@ def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: Sto
         plans = []
         with library.database.read() as connection:
             for statement, parameters in executed:
-                if _reads_photos(statement):
+                if "photos.path" in statement:
                     words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
                     plans.append(str(connection.exec_driver_sql(f"{words} {statement}", parameters).all()))
         assert any("ix_positions_latitude_longitude_photo_id" in plan for plan in plans)
         for plan in plans:
-            assert not re.search(r"(Seq Scan on|SCAN) (photos|positions|contents|tags)\b", plan)
+            assert not re.search(r"(Seq Scan on|SCAN) (photos|positions|contents)\b", plan)
 
 
 def _spread_photos(library: StoredPhotos, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Pages of a result have the same photos in the same order as the whole result, with every scan plan and on both databases."""
+"""Pages of a result have the same photos in the same order as the whole result, whichever filter is read along its index, on both databases."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import base64
@@ -15,9 +15,11 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import content_scan, find
+from tagger.library.query import find, sorted_scan
 from tagger.library.query.cursors import decode_cursor, encode_cursor
-from tagger.library.query.find import ScanPosition, Search, find_tagged, find_tagged_page
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.find import ScanPosition, find_tagged, find_tagged_page
+from tagger.library.query.index_filters import index_filters
 from tagger.library.query.neighbours import Neighbours, find_neighbours, find_surrounding
 from tagger.library.query.options import Near, PhotoQuery
 
@@ -79,10 +81,9 @@ def stored_photos(database: Database, folder: Path) -> StoredPhotos:
 
 
 def in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the pages of results, the pages of scans and the blocks of contents overlap."""
+    """Make the pages of results and the pages of scans overlap."""
     monkeypatch.setattr(find, "SMALLEST_PAGE", 5)
     monkeypatch.setattr(find, "PAGE", 5)
-    monkeypatch.setattr(content_scan, "BLOCK", 4)
 
 
 def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
@@ -119,15 +120,17 @@ def test_pages_have_the_same_photos_as_the_whole_result(
 
 
 @pytest.mark.postgresql
-def test_every_plan_finds_the_same_photos_of_an_area(
+def test_each_filter_with_an_index_finds_all_photos_of_an_area(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = {"under": (library.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
     for name, options in AREAS.items():
         query = PhotoQuery(**options | wide)  # type: ignore[arg-type]
         found = set()
-        for number in range(len(Search.start(library.database, query, None).plans)):
-            monkeypatch.setattr(find, "smallest_plan", lambda *_, number=number: number)
+        with library.database.read() as connection:
+            resolved = ResolvedQuery.resolve(connection, query, {})
+        for each in index_filters(resolved):
+            monkeypatch.setattr(sorted_scan, "narrowest_filter", lambda *_, each=each: (each, True))
             found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
         assert len(found) == 1, name
         assert found != {()}, name
@@ -176,9 +179,7 @@ def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(own_libr
         assert find_neighbours(own_library.database, query, None, photo.id) == Neighbours(before, after)
 
 
-def test_photo_outside_a_result_has_no_neighbours(library: StoredPhotos) -> None:
-    unread = next(photo.id for photo in find_tagged(library.database, PhotoQuery(untagged=True)))
-    assert find_neighbours(library.database, PhotoQuery(landmark=EIFFEL), None, unread) == Neighbours()
+def test_photo_that_does_not_exist_has_no_neighbours(library: StoredPhotos) -> None:
     assert find_neighbours(library.database, PhotoQuery(), None, 9999) == Neighbours()
 
 
@@ -234,16 +235,14 @@ def test_invalid_cursor_is_refused(text: str) -> None:
 def test_position_that_no_scan_has_is_refused(library: StoredPhotos) -> None:
     query = PhotoQuery()
     for position in (
-        ScanPosition(9, 0, None),
-        ScanPosition(0, 9, None),
-        ScanPosition(0, 0, ()),
-        ScanPosition(0, 0, ("a",)),
-        ScanPosition(0, 0, (True,)),
-        ScanPosition(0, 0, (-1,)),
-        ScanPosition(0, 0, (2**70,)),
-        ScanPosition(0, 0, (1,)),
-        ScanPosition(0, 0, (2**60, 2)),
-        ScanPosition(0, 0, (1, datetime(2026, 1, 1))),
+        ScanPosition(9, None),
+        ScanPosition(0, ()),
+        ScanPosition(0, ("a",)),
+        ScanPosition(0, (True,)),
+        ScanPosition(0, (-1,)),
+        ScanPosition(0, (2**70,)),
+        ScanPosition(0, (1, 2)),
+        ScanPosition(0, (datetime(2026, 1, 1),)),
     ):
         cursor = encode_cursor(position, query)
         with pytest.raises(CursorInvalid):
@@ -251,12 +250,8 @@ def test_position_that_no_scan_has_is_refused(library: StoredPhotos) -> None:
 
 
 def test_lone_surrogate_and_nul_never_reach_the_database() -> None:
-    mark = json.loads(base64.urlsafe_b64decode(encode_cursor(ScanPosition(0, 0, None), PhotoQuery()) + "=="))[
-        0
-    ]
+    mark = json.loads(base64.urlsafe_b64decode(encode_cursor(ScanPosition(0, None), PhotoQuery()) + "=="))[0]
     for text in ("\ud800", "a\0b"):
-        cursor = base64.urlsafe_b64encode(
-            json.dumps([mark, 0, 0, [1, text, {"bytes": ""}]]).encode()
-        ).decode()
+        cursor = base64.urlsafe_b64encode(json.dumps([mark, 0, [1, text, {"bytes": ""}]]).encode()).decode()
         with pytest.raises(CursorInvalid):
             decode_cursor(cursor.rstrip("="), PhotoQuery())

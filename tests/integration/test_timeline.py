@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import plans
+from tagger.library.query import sorted_scan
 from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import find_neighbours
@@ -38,7 +38,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """Both ways to read photos."""
     if request.param != "sorted":
         for name in ("FEWEST_TO_WALK", "FEWEST_TO_WALK_ALONE", "WALKED_ROWS"):
-            monkeypatch.setattr(plans, name, 0)
+            monkeypatch.setattr(sorted_scan, name, 0)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import plans
+from tagger.library.query import sorted_scan
 from tagger.library.query.find import ScanPosition, find_tagged_page
 from tagger.library.query.neighbours import find_neighbours
 from tagger.library.query.options import PhotoQuery
@@ -50,8 +50,8 @@ def stored_photos(database: Database, folder: Path) -> StoredPhotos:
 
 
 def walk_along_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
-    monkeypatch.setattr(plans, "WALKED_ROWS", 0)
+    monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+    monkeypatch.setattr(sorted_scan, "WALKED_ROWS", 0)
 
 
 def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[str]]:
@@ -82,7 +82,7 @@ def test_pages_continue_when_the_photos_become_few_or_many(
         for page_number in range(len(listed)):
             with monkeypatch.context() as patch:
                 if is_sorted == (page_number % 2 == 0):
-                    patch.setattr(plans, "FEWEST_TO_WALK", 20_000)
+                    patch.setattr(sorted_scan, "FEWEST_TO_WALK", 20_000)
                 else:
                     walk_along_index(patch)
                 page = find_tagged_page(library.database, BY_SCORE, {}, position, size)

@@ -9,7 +9,7 @@ from itertools import chain
 from math import cos, radians
 from typing import Any, ClassVar, Protocol, Self
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from tagger.database.tables import positions
 from tagger.library.catalog.landmarks import (
@@ -18,9 +18,9 @@ from tagger.library.catalog.landmarks import (
     landmarks_within,
     normalize_name,
 )
-from tagger.library.query.box_scan import Box, BoxScan
-from tagger.library.query.index_scan import Condition, IndexScan, off_index
+from tagger.library.query.boxes import Box
 from tagger.library.query.options import BoundingBox, Near, PhotoQuery
+from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 from tagger.system.text_format import number_text
 
@@ -68,11 +68,6 @@ class Area(Protocol):
         ...
 
     @property
-    def scans(self) -> Sequence[IndexScan]:
-        """They return each photo with a position inside once, and perhaps others."""
-        ...
-
-    @property
     def has_position(self) -> Condition:
         """Whether the photo's position is inside; true for some others too, so that `contains` decides."""
         ...
@@ -104,10 +99,6 @@ class Circle:
         """Find the landmarks inside."""
         found = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
         return cls(near, frozenset(landmark.id for landmark in found))
-
-    @property
-    def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(self.box),)
 
     @property
     def has_position(self) -> Condition:
@@ -147,10 +138,6 @@ class Rectangle:
         return cls(bounds, frozenset(landmark.id for landmark in found))
 
     @property
-    def scans(self) -> Sequence[IndexScan]:
-        return (BoxScan(self.box),)
-
-    @property
     def has_position(self) -> Condition:
         return self.box.condition
 
@@ -188,13 +175,11 @@ class Country:
         names = (name for name in of_positions if normalize_name(name) in normal)
         return cls(tuple(names), frozenset(each.id for each in chain.from_iterable(found)))
 
-    @property
-    def scans(self) -> Sequence[IndexScan]:
-        return self.scans_in(None)
-
-    def scans_in(self, box: Box | None) -> Sequence[IndexScan]:
-        """The scans of photos whose positions are in the box, too; None: anywhere."""
-        return tuple(BoxScan(box, name) for name in self.names)
+    def positions_in(self, box: Box | None) -> Sequence[Select[Any]]:
+        """The photos with a position in each of the countries, and in the box; None: anywhere there."""
+        if box is not None:
+            return [box.photo_ids(name) for name in self.names]
+        return [select(positions.c.photo_id).where(positions.c.country == name) for name in self.names]
 
     @property
     def has_position(self) -> Condition:

@@ -13,13 +13,13 @@ from tagger.library.query.find import ScanPosition
 from tagger.library.query.options import PhotoQuery
 
 MOST_CHARACTERS = 20_000
-"""Longer cursors are refused. A cursor contains a path if the query scans paths."""
+"""Longer cursors are refused. A cursor contains a path if photos are sorted by name."""
 
 
 def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
     """The cursor that `decode_cursor` accepts for the same query."""
     key = None if position.after is None else [_encode_part(part) for part in position.after]
-    document = [_query_digest(query), position.plan, position.scan, key]
+    document = [_query_digest(query), position.scan, key]
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
@@ -33,13 +33,13 @@ def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
         raise CursorInvalid
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        query_digest, plan, scan, key = json.loads(text)
+        query_digest, scan, key = json.loads(text)
         after = None if key is None else tuple(_decode_part(part) for part in key)
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CursorInvalid from None
-    if query_digest != _query_digest(query) or not (_is_index(plan) and _is_index(scan)):
+    if query_digest != _query_digest(query) or not _is_index(scan):
         raise CursorInvalid
-    return ScanPosition(plan, scan, after)
+    return ScanPosition(scan, after)
 
 
 def _encode_part(part: Any) -> object:

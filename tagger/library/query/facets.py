@@ -32,10 +32,10 @@ from tagger.library.catalog.cameras import camera_models
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.areas import Area
-from tagger.library.query.filters import AddedOption, ResolvedQuery, ScanRole
-from tagger.library.query.index_scan import Condition
+from tagger.library.query.filters import AddedOption, ResolvedQuery
+from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
-from tagger.library.query.plans import is_of_scans, scan_plans, smallest_scans
+from tagger.library.query.photo_conditions import Condition
 from tagger.library.query.tag_conditions import shown_landmarks
 from tagger.library.query.tagged_photos import select_photos
 from tagger.photos.paths import path_text
@@ -286,9 +286,9 @@ class _FacetCounts:
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
         resolved = self._resolved(query, added)
-        scans, exact = smallest_scans(self.connection, scan_plans(resolved), self.most_read)
+        narrowest, exact = narrowest_filter(self.connection, resolved, self.most_read)
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
-        among = is_of_scans(scans) if exact else photos.c.id > newest
+        among = narrowest.condition if exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
         columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")
@@ -305,7 +305,7 @@ class _FacetCounts:
         ]
         areas = tuple((f"inside_{n}", area) for n, area in enumerate(resolved.areas))
         selected = selected.add_columns(*inside)
-        return _Matches(selected.where(among, *resolved.conditions(ScanRole())).cte("matches"), exact, areas)
+        return _Matches(selected.where(among, *resolved.conditions()).cte("matches"), exact, areas)
 
     def _landmark_pairs(self, matches: _Matches) -> CompoundSelect[Any]:
         """Each unit with each of its landmarks."""

@@ -1,6 +1,6 @@
 """A query with its names resolved to ids, as SQL conditions and as a selection of tags.
 
-Knows nothing of how photos are read (see index_scan and find).
+Knows nothing of how photos are read (see sorted_scan and find).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -33,31 +33,22 @@ from tagger.library.catalog.landmarks import (
 )
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import Area, position_countries, query_areas
-from tagger.library.query.index_scan import Condition, off_index
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.path_ranges import PathRange, path_ranges
 from tagger.library.query.photo_conditions import (
+    Condition,
     has_position_of,
-    has_tag_score,
     has_verdict_of,
-    is_confirmed_or_taught,
     is_of_job,
     is_rejected_once,
     is_shared,
+    off_index,
     taken_in,
 )
 from tagger.library.query.tag_conditions import has_tag, is_first_copy
 
 if TYPE_CHECKING:
     from tagger.library.trips.grouping import Trip
-
-
-@dataclass(frozen=True)
-class ScanRole:
-    """What a scan returns: all photos, those of a landmark, or those of an area: by position, or by a landmark inside."""
-
-    landmark_id: int | None = None
-    area: Area | None = None
 
 
 AddedOption = Literal["landmark", "place"]
@@ -101,23 +92,11 @@ class ResolvedQuery:
             ),
         )
 
-    def conditions(self, role: ScanRole) -> tuple[Condition, ...]:
-        """The SQL conditions that the scan itself does not fulfil; `select_tags` decides about the rest."""
-        return (photos.c.gone_since.is_(None), *self._tag_conditions(role), *self._photo_conditions(role))
+    def conditions(self) -> tuple[Condition, ...]:
+        """The SQL conditions; only whether a photo is in an area is left to `select_tags`."""
+        return (photos.c.gone_since.is_(None), *self._tag_conditions(), *self._photo_conditions())
 
-    def _tag_conditions(self, role: ScanRole) -> Iterator[Condition]:
-        if self.query.sort is not None:
-            yield from self._exact_tag_conditions()
-            return
-        if role.landmark_id is None:
-            yield self._has_outcome()
-            if self.query.min_score is not None:
-                yield has_tag_score(self.query.min_score)
-        if self.landmark_ids and role.landmark_id not in self.landmark_ids:
-            yield self._shows(self.landmark_ids)
-
-    def _exact_tag_conditions(self) -> Iterator[Condition]:
-        """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
+    def _tag_conditions(self) -> Iterator[Condition]:
         query = self.query
         if not self.needs_accepted_tag:
             yield self._has_outcome()
@@ -126,13 +105,10 @@ class ResolvedQuery:
         elif self.needs_accepted_tag or self._has_tag_options:
             yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
 
-    def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
+    def _photo_conditions(self) -> Iterator[Condition]:
         query = self.query
         for area in self.areas:
-            if area is not role.area:
-                yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
-            elif role.landmark_id is not None:
-                yield area.landmarks_count
+            yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
         yield from self._membership_conditions()
         yield from self._dismissal_conditions()
         yield from self._file_conditions()
@@ -178,14 +154,10 @@ class ResolvedQuery:
         if query.taken_before is not None:
             yield off_index(photos.c.taken_at) < query.taken_before
 
-    def select_tags(
-        self, row: Row[Any], photo_tags: Sequence[Row[Any]], role: ScanRole
-    ) -> Sequence[Row[Any]] | None:
-        """The tags to return of all `photo_tags` of a photo; None: the photo does not match, or another scan returns it."""
+    def select_tags(self, row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]] | None:
+        """The tags to return of all `photo_tags` of a photo; None: the photo does not match."""
         matching = [tag for tag in photo_tags if self._matches(tag)]
         if not all(_is_in(area, row, matching) for area in self.areas):
-            return None
-        if not self._belongs_to_scan(row, matching, role):
             return None
         query = self.query
         if query.untagged or query.failed or query.unknown or query.dismissed:
@@ -240,14 +212,6 @@ class ResolvedQuery:
             sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
         )
 
-    def is_elsewhere(self, row: Row[Any], role: ScanRole) -> bool:
-        """Whether the position of a photo alone says that it does not match, or that another scan returns it."""
-        return any(
-            not area.contains(row)
-            and ((area is role.area and role.landmark_id is None) or not area.counts_landmarks(row))
-            for area in self.areas
-        )
-
     def _has_outcome(self) -> Condition:
         if self.query.untagged or self.query.failed:
             waits_or_fails = UNTAGGED if self.query.untagged else and_(PRESENT, FAILING)
@@ -264,9 +228,7 @@ class ResolvedQuery:
         is_unclassified_too = selects_each or self.has_verdict
         if is_unclassified_too and self._selects_untagged and not self.query.any_rank:
             return true()
-        if not self.needs_accepted_tag:
-            return off_index(contents.c.outcome).is_not(None)
-        return or_(off_index(contents.c.outcome) == Outcome.TAGGED, is_confirmed_or_taught())
+        return off_index(contents.c.outcome).is_not(None)
 
     def _matches(self, tag: Row[Any]) -> bool:
         if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
@@ -275,15 +237,6 @@ class ResolvedQuery:
             return False
         min_score = self.query.min_score
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
-
-    def _belongs_to_scan(self, row: Row[Any], matching: Sequence[Row[Any]], role: ScanRole) -> bool:
-        """A photo that several scans of an area read is returned by the first of them alone."""
-        if role.area is None:
-            return True
-        if role.landmark_id is None:
-            return role.area.contains(row)
-        first = min(role.area.landmarks.intersection(tag.landmark_id for tag in matching), default=None)
-        return first == role.landmark_id and not role.area.contains(row)
 
 
 def _is_in(area: Area, row: Row[Any], matching: Sequence[Row[Any]]) -> bool:

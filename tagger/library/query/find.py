@@ -1,12 +1,12 @@
 """Finding photos by their tags; reads only.
 
-A query reads the smallest index scans that return every match, filters in SQL what SQL can filter, and then selects
-the effective tags of each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
+A query reads pages of photos in its order, filters in SQL what SQL can filter, and then selects the effective tags of
+each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -14,27 +14,22 @@ from sqlalchemy import Connection, Row
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.filters import ResolvedQuery, ScanRole
-from tagger.library.query.index_scan import IndexScan, Key, PageRequest, ScanPage
+from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.plans import ScanPlan, landmark_scans, scan_plans, smallest_plan, sorted_plan
-from tagger.library.query.sorted_scan import SortedScan
+from tagger.library.query.sorted_scan import Key, PageRequest, ScanPage, SortedScan, sorted_scans
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
 SMALLEST_PAGE = 50
-"""Rows read at a time. The first page is smaller if the query has a small limit."""
-FEW_MATCH = 8
-"""So many times larger pages are read where few of the rows match: each page costs statements, too."""
+"""Rows read at first; fewer if the query has a small limit. Each page is twice as large as the one before: it may sort the same photos again."""
 MOST_ROWS = 10_000
 """Rows read for one page of a result. If few of them match, the page ends before it is full."""
 
 
 @dataclass(frozen=True)
 class ScanPosition:
-    """The end of a page: the number of the scan plan, of the scan in it, and the key in the scan; None: its start."""
+    """The end of a page: the number of the scan, and the key in it; None: its start."""
 
-    plan: int
     scan: int
     after: Key | None
 
@@ -72,8 +67,7 @@ def find_tagged_page(
 ) -> PhotoPage:
     """At most `limit` photos of the result of `find_tagged`, from the end of the previous page.
 
-    All pages use the scan plan of the first page, whatever is added to the database in between: a photo that is there
-    all the time is on exactly one page.
+    Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them.
 
     Raises:
         CursorInvalid: `after` is not a position of this query.
@@ -94,12 +88,12 @@ class FilteredPage:
 
 @dataclass(frozen=True)
 class Search:
-    """A query ready to read: its ids, the scan plans that it can use, and the position at which it begins."""
+    """A query ready to read: its ids, the scans that together return its photos in order, and the position at which it begins."""
 
     database: Database
     query: ResolvedQuery
     names: NameCache
-    plans: Sequence[ScanPlan]
+    scans: Sequence[SortedScan]
     begin: ScanPosition
 
     @classmethod
@@ -112,16 +106,12 @@ class Search:
         *,
         month: str | None = None,
     ) -> "Search":
-        """Resolve the query; without `begin`, choose the smallest plan. A sorted result has one; `month` limits it."""
+        """Resolve the query. `month` limits a result in order of time."""
         with database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
             names = NameCache(connection, root_paths or {})
-            if query.sort is not None:
-                plans: tuple[ScanPlan, ...] = (sorted_plan(connection, resolved, month),)
-            else:
-                plans = tuple(scan_plans(resolved))
-            begin = begin or ScanPosition(smallest_plan(connection, plans), 0, None)
-        return cls(database, resolved, names, plans, begin)
+            scans = sorted_scans(connection, resolved, month)
+        return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
 
     def find_page(self, begin: ScanPosition, limit: int) -> PhotoPage:
         """At most `limit` photos after `begin`."""
@@ -142,20 +132,18 @@ class Search:
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
     ) -> tuple[Sequence[int], ScanPosition | None]:
-        """At most `limit` ids of a sorted result after `begin` and `skip` photos, and the position after them; None at the end."""
+        """At most `limit` ids after `begin` and `skip` photos, and the position after them; None at the end."""
         scans = self._scans(begin)
-        conditions = self.query.conditions(ScanRole())
+        conditions = self.query.conditions()
         ids: list[int] = []
         for number in range(begin.scan, len(scans)):
             scan = scans[number]
-            if not isinstance(scan, SortedScan):
-                raise CursorInvalid
             after = begin.after if number == begin.scan else None
             request = PageRequest(conditions, after, limit - len(ids), backwards=False)
             rows = scan.ids(connection, request, skip)
             ids += [row.id for row in rows]
             if len(ids) == limit:
-                return ids, ScanPosition(begin.plan, number, scan.key(rows[-1]))
+                return ids, ScanPosition(number, scan.key(rows[-1]))
             if skip and number + 1 < len(scans):
                 skip = 0 if rows else skip - scan.count(connection, request)
         return ids, None
@@ -164,88 +152,48 @@ class Search:
         """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""
         scans = self._scans(begin)
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
-        for number in self._scans_with_photos(begin, numbers):
+        for number in numbers:
             after = begin.after if number == begin.scan else None
-            is_last = number == numbers[-1]
-            next_scan = None if is_last else ScanPosition(begin.plan, number + numbers.step, None)
-            here = ScanPosition(begin.plan, number, after)
-            yield from self._scan_pages(scans[number], here, next_scan, limit, backwards=backwards)
-
-    def _scans_with_photos(self, begin: ScanPosition, numbers: range) -> Iterator[int]:
-        """The numbers of the scans to read: of landmarks in an area only those with a photo that matches, since most have none."""
-        plan = self.plans[begin.plan]
-        if plan.area is None:
-            yield from numbers
-            return
-        for landmark, scans in groupby(numbers, lambda number: plan.scans[number].landmark_id is not None):
-            if not landmark:
-                yield from scans
-                continue
-            rest = list(scans)
-            if begin.after is not None and rest[0] == begin.scan:  # it had photos on the previous page
-                yield rest.pop(0)
-            yield from self._landmarks_with_photos(plan, rest, backwards=numbers.step < 0)
-
-    def _landmarks_with_photos(
-        self, plan: ScanPlan, numbers: Sequence[int], *, backwards: bool
-    ) -> Iterator[int]:
-        """Those of these scans that have a photo: first one, then twice as many at a time, so that a page tests few landmarks after its own."""
-        number_of = {plan.scans[number].landmark_id or 0: number for number in numbers}
-        scans = landmark_scans(self.query.query)
-        rest, count = list(number_of), 1
-        while rest:
-            conditions = self.query.conditions(ScanRole(rest[0], plan.area))
-            with self.database.read() as connection:
-                found = scans.with_photos(connection, rest, conditions, count, backwards=backwards)
-            yield from (number_of[landmark_id] for landmark_id in found)
-            rest = rest[rest.index(found[-1]) + 1 :] if len(found) == count else []
-            count *= 2
+            next_scan = None if number == numbers[-1] else ScanPosition(number + numbers.step, None)
+            yield from self._scan_pages(number, after, next_scan, limit, backwards=backwards)
 
     def _scan_pages(
         self,
-        scan: IndexScan,
-        begin: ScanPosition,
+        number: int,
+        after: Key | None,
         next_scan: ScanPosition | None,
         limit: int,
         *,
         backwards: bool,
     ) -> Iterator[FilteredPage]:
-        role = ScanRole(scan.landmark_id, self.plans[begin.plan].area)
-        conditions = self.query.conditions(role)
-        after = begin.after
+        scan, conditions = self.scans[number], self.query.conditions()
         rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
         while True:
-            # Several statements read keys, photos and tags: of one state, or a photo that moves would hide others.
+            # Several statements read photos and tags: of one state, or a photo that changes would hide others.
             with self.database.snapshot() as connection:
                 page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                photos_by_row = self._matches(connection, page, role)
-            matches = [
-                (photo, ScanPosition(begin.plan, begin.scan, scan.key(row))) for row, photo in photos_by_row
-            ]
+                photos_by_row = self._matches(connection, page)
+            matches = [(photo, ScanPosition(number, scan.key(row))) for row, photo in photos_by_row]
             if page.after is None:
                 yield FilteredPage(matches, rows, next_scan)
                 return
-            yield FilteredPage(matches, rows, ScanPosition(begin.plan, begin.scan, page.after))
+            yield FilteredPage(matches, rows, ScanPosition(number, page.after))
             after = page.after
-            rows = min(2 * rows, PAGE) if 4 * len(matches) > rows else min(4 * rows, FEW_MATCH * PAGE)
+            rows = min(2 * rows, MOST_ROWS // 4)
 
-    def _scans(self, begin: ScanPosition) -> Sequence[IndexScan]:
-        if begin.plan >= len(self.plans) or (begin.scan and begin.scan >= len(self.plans[begin.plan].scans)):
+    def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
+        if begin.scan and begin.scan >= len(self.scans):
             raise CursorInvalid
-        scans = self.plans[begin.plan].scans
-        if begin.after is not None and not (scans and scans[begin.scan].accepts(begin.after)):
+        if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
-        return scans
+        return self.scans
 
-    def _matches(
-        self, connection: Connection, page: ScanPage, role: ScanRole
-    ) -> list[tuple[Row[Any], TaggedPhoto]]:
-        rows = [row for row in page.photos if not self.query.is_elsewhere(row, role)]
-        tags_of = tag_rows(connection, {row.content_id for row in rows if row.content_id is not None})
+    def _matches(self, connection: Connection, page: ScanPage) -> list[tuple[Row[Any], TaggedPhoto]]:
+        tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
         matches = []
-        for row in rows:
+        for row in page.photos:
             photo_tags = tags_of.get(row.content_id, ())
-            selected = self.query.select_tags(row, photo_tags, role)
+            selected = self.query.select_tags(row, photo_tags)
             if selected is not None:
                 matches.append((row, self.names.photo(connection, row, photo_tags, selected)))
         return matches

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from tagger.database.connection import Database
-from tagger.database.tables import photos
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query import find
-from tagger.library.query.filters import ScanRole
 from tagger.library.query.find import FilteredPage, ScanPosition, Search
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.sorted_scan import SortedScan
-from tagger.library.query.tagged_photos import TaggedPhoto, select_photos, tag_rows
+from tagger.library.query.tagged_photos import TaggedPhoto
 
 
 @dataclass(frozen=True)
@@ -74,32 +71,9 @@ def find_surrounding(
 
 def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
     """The scan that returns the photo, and its key there."""
-    if search.query.query.sort is not None:
-        return _sorted_position(connection, photo_id, search)
-    row = connection.execute(select_photos().where(photos.c.id == photo_id)).one_or_none()
-    if row is None:
-        return None
-    content_ids = [] if row.content_id is None else [row.content_id]
-    photo_tags = tag_rows(connection, content_ids).get(row.content_id, ())
-    tag_landmarks = {tag.landmark_id for tag in photo_tags}
-    verdict_landmarks = {tag.landmark_id for tag in photo_tags if tag.verdict}
-    plan = search.plans[search.begin.plan]
-    scans = plan.scans
-
-    def mismatch(number: int) -> tuple[bool, ...]:
-        landmark = scans[number].landmark_id
-        matches = search.query.select_tags(row, photo_tags, ScanRole(landmark, plan.area)) is not None
-        return not matches, landmark not in verdict_landmarks, landmark not in tag_landmarks
-
-    candidates = (number for number, scan in enumerate(scans) if scan.contains(connection, row))
-    number = min(candidates, key=mismatch, default=None)
-    return None if number is None else ScanPosition(search.begin.plan, number, scans[number].key(row))
-
-
-def _sorted_position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
-    for number, scan in enumerate(search.plans[search.begin.plan].scans):
-        if isinstance(scan, SortedScan) and (row := scan.row(connection, photo_id)) is not None:
-            return ScanPosition(search.begin.plan, number, scan.key(row))
+    for number, scan in enumerate(search.scans):
+        if (row := scan.row(connection, photo_id)) is not None:
+            return ScanPosition(number, scan.key(row))
     return None
 
 

@@ -179,7 +179,7 @@ class PhotoQuery:
     tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, are in the camera's local time.
     No options of commands or addresses are `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
     name; and `trip_moment`: the trip has to contain it.
-    `sort`: None is the fastest order. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
+    `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
     """
 
     landmark: Annotated[

@@ -11,7 +11,7 @@ from tagger.database.column_parts import name_of
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
-from tagger.library.query.index_scan import Condition, off_index
+from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.photos.paths import ObjectPath, parse_path, path_text
 from tagger.photos.photo_names import is_raw_name
 

@@ -1,22 +1,69 @@
-"""Results in an order: by date, name or score. A sorted scan reads along an index, or sorts the few photos that other scans find."""
+"""Results in an order: by id, date, name or score. A sorted scan reads along an index, or sorts the few photos that a filter of the query leaves.
+
+No page uses OFFSET: each begins after the key at which the previous one ended.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import isqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, tuple_
 
 from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
 from tagger.library.catalog.kept_counts import NO_MONTH
-from tagger.library.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
+from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.library.query.tag_conditions import best_accepted_score, is_rejected
 from tagger.library.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
 """Photos that PostgreSQL looks up for a page along the index of an order, at most. Where it is read at all, one in a hundred matches, or more."""
+
+MOST_COUNTED = 100_000
+"""Photos of a filter are counted up to this number where no index has the order, so that they have to be sorted."""
+FEWEST_TO_WALK = 20_000
+"""Sorting more photos takes longer than reading as many along an index until a page is full."""
+FEWEST_TO_WALK_ALONE = 5_000
+"""For photos that wait or fail: an index has these alone, so each row that is read is one of them, but for changed files."""
+WALKED_ROWS = 750
+"""Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
+this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """About `rows` photos that meet the conditions, after the key `after`; with `backwards`, those before it, the nearest first."""
+
+    conditions: Sequence[Condition]
+    after: Key | None
+    rows: int
+    backwards: bool
+
+    def select(self, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """The statement for photos from the key on, in this order."""
+        return self.in_order(select_photos().where(*self.conditions), order)
+
+    def in_order(self, query: Select[Any], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """The query from the key on, in this order."""
+        if self.after is not None:
+            key, bound = tuple_(*order), tuple_(*self.after)
+            query = query.where(key < bound if self.backwards else key > bound)
+        return query.order_by(*(column.desc() if self.backwards else column for column in order))
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """Rows of photos, and the key after which the next page starts; None at the end of the scan."""
+
+    photos: Sequence[Row[Any]]
+    after: Key | None
 
 
 @dataclass(frozen=True)
@@ -28,9 +75,9 @@ class SortedScan:
     descending: bool = False
     conditions: tuple[Condition, ...] = ()
     among: Condition | None = field(default=None, compare=False)
-    landmark_id: None = None
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
+        """Read a page of photos."""
         if self.among is None and connection.dialect.name != "sqlite":
             return self._page_of_candidates(connection, request)
         found = connection.execute(self.statement(request).limit(request.rows)).all()
@@ -51,20 +98,13 @@ class SortedScan:
         return ScanPage(found, None if last is None else self.key(last))
 
     def key(self, row: Row[Any]) -> Key:
+        """The key of a photo of this scan."""
         return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
 
-    def contains(self, connection: Connection, row: Row[Any]) -> bool:
-        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
-
-    def size(self, connection: Connection, limit: int) -> int:  # noqa: ARG002 - there is no other plan to choose
-        return limit
-
-    def photo_ids(self) -> Select[Any]:
-        return select(photos.c.id).where(*self.conditions)
-
     def accepts(self, key: Key) -> bool:
+        """Whether `key` has the form of this scan's keys."""
         return len(key) == len(self.types) and all(
-            is_id(part) if type_ is int else isinstance(part, type_)
+            _is_id(part) if type_ is int else isinstance(part, type_)
             for part, type_ in zip(key, self.types, strict=True)
         )
 
@@ -109,7 +149,8 @@ class SortedScan:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
         keys = tuple(off_index(key) for key in self.keys)
         among = () if self.among is None else (self.among,)
-        ids = select(photos.c.id, *self._labelled_keys()).where(*among, *self.conditions)
+        # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
+        ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(*among, *self.conditions)
         return request.in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
@@ -117,9 +158,39 @@ class SortedScan:
 
 
 def sorted_scans(
+    connection: Connection, resolved: ResolvedQuery, month: str | None = None
+) -> tuple[SortedScan, ...]:
+    """The scans for the order of the query; with `month`, for that month alone.
+
+    The photos that a filter leaves are sorted if they are few; otherwise photos are read along the index of the order.
+    """
+    query = resolved.query
+    is_by_score = query.sort == "score" and not query.unknown  # no index has this order
+    limit = MOST_COUNTED if is_by_score else _fewest_to_walk(connection, query)
+    narrowest, is_small = narrowest_filter(connection, resolved, limit)
+    if query.sort == "score" and query.unknown:
+        return tuple(_scans_by_candidate(narrowest.condition, is_small=is_small))
+    # Dates limit what is read along their index anyway.
+    is_walked = narrowest.by_date and query.sort in ("newest", "oldest")
+    is_sorted = is_by_score or (is_small and not is_walked)
+    among = narrowest.condition if is_sorted else None
+    return tuple(_scans_in_order(query, resolved.landmark_ids, among, month))
+
+
+def _fewest_to_walk(connection: Connection, query: PhotoQuery) -> int:
+    if query.untagged or query.failed:
+        return FEWEST_TO_WALK_ALONE
+    newest = connection.scalar(select(func.max(photos.c.id))) or 0  # about the number of photos
+    return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
+
+
+def _scans_in_order(
     query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
     """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
+    if query.sort is None and query.trip is None:
+        yield SortedScan((photos.c.id,), (int,), conditions=tuple(_waiting(query)), among=among)
+        return
     if query.sort == "name":
         yield SortedScan(
             (photos.c.root_id, photos.c.path, photos.c.path_bytes), (int, str, bytes), among=among
@@ -150,7 +221,7 @@ def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
     return (FAILING,) if query.failed else ()
 
 
-def candidate_scans(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
+def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
     """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
 
     Those without a candidate come last. If there are few photos, they are sorted; otherwise an index has those with a candidate. The
@@ -200,3 +271,7 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     if (first.year, first.month) == (9999, 12):
         return first, None
     return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+
+
+def _is_id(part: object) -> bool:
+    return type(part) is int and 0 <= part < 2**63

@@ -26,7 +26,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tagger.database.statements import among, greatest
 from tagger.database.tables import photos, tags, taught_tags, verdicts
 from tagger.library.catalog.dismissals import is_dismissed
-from tagger.library.query.index_scan import Condition
+from tagger.library.query.photo_conditions import Condition
 
 
 def has_tag(

@@ -11,10 +11,10 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.kept_counts import ASPECT, ASPECT_UNIT, MonthPhotos, kept_photos_by_month
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.filters import ResolvedQuery, ScanRole
+from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import PhotoPage, ScanPosition, Search
+from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.plans import is_of_scans, scan_plans, smallest_scans
 from tagger.library.query.tagged_photos import select_photos
 
 FEWEST_TO_READ_ALL = 300_000
@@ -82,14 +82,14 @@ def count_months(
     """The months of the sorted result, counted now; if it is not in order of time, all photos. Raises as `timeline_sections`."""
     month: ColumnElement[Any] = month_of(photos.c.taken_at) if _by_date(query) else literal(None)
     resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-    scans, is_small = smallest_scans(connection, scan_plans(resolved), FEWEST_TO_READ_ALL)
+    narrowest, is_small = narrowest_filter(connection, resolved, FEWEST_TO_READ_ALL)
     counted = (
         select_photos()
         .with_only_columns(month, func.count(), func.sum(ASPECT), maintain_column_froms=True)
-        .where(*resolved.conditions(ScanRole()))
+        .where(*resolved.conditions())
     )
     if is_small:
-        counted = counted.where(is_of_scans(scans))
+        counted = counted.where(narrowest.condition)
     rows = connection.execute(counted.group_by(month) if _by_date(query) else counted)
     return [MonthPhotos(month, number, int(aspects)) for month, number, aspects in rows if number]
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.filters import ResolvedQuery, ScanRole
+from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.tagged_photos import select_photos, tag_rows
 from tagger.library.shares.links import Share
 
@@ -32,15 +32,14 @@ class SharedPhotos:
             LandmarkNotFound, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database any more.
         """
         resolved = self._resolve(share)
-        role = ScanRole()
-        query = select_photos().where(photos.c.id == photo_id, *resolved.conditions(role))
+        query = select_photos().where(photos.c.id == photo_id, *resolved.conditions())
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 return False
             content_ids = [] if row.content_id is None else [row.content_id]
             photo_tags = tag_rows(connection, content_ids).get(row.content_id, ())
-        return resolved.select_tags(row, photo_tags, role) is not None
+        return resolved.select_tags(row, photo_tags) is not None
 
     def _resolve(self, share: Share) -> ResolvedQuery:
         now_s = time.monotonic()
