@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select, update
 from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
@@ -26,9 +26,6 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind, give_verdict
 
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
-
-MOST_CHUNKS = 8
-"""No test has a job with more chunks."""
 
 
 class WrittenFolder(TaggedFolder):
@@ -79,7 +76,10 @@ class WrittenFolder(TaggedFolder):
     def work(self, job: int) -> list[ChunkEnd]:
         """Process all chunks of a job for workers; return how each ended."""
         executor = self.executor()
-        claims = (claim_next_chunk(self.database, job, Runner.WORKERS, "w") for _ in range(MOST_CHUNKS))
+        is_open = (chunks.c.job_id == job, chunks.c.done.is_(False))
+        with self.database.read() as connection:
+            count = connection.scalar(select(func.count()).select_from(chunks).where(*is_open)) or 0
+        claims = (claim_next_chunk(self.database, job, Runner.WORKERS, "w") for _ in range(count))
         try:
             return [executor.execute(claim) for claim in claims if claim is not None]
         finally:
