@@ -20,7 +20,8 @@ from bench.report import note, print_heading, print_table
 from tagger.database.connection import Database
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import Near, PhotoQuery
+from tagger.library.query.option_values import Near
+from tagger.library.query.options import PhotoQuery
 from tests.rig.large_library import JOBS, ROOT, make_library
 from tests.rig.servers import PostgresServer
 

@@ -6,9 +6,7 @@ docs/reference/python.md lists it.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -28,9 +26,9 @@ from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.processing.local_model import PhotoModel, Prediction
-from tagger.ledger.failures import FailureFilter, failing_photos
+from tagger.jobs.processing.script_jobs import Failure, Job, Progress, Throttled, job_of
 from tagger.ledger.jobs import cancel_job
-from tagger.ledger.progress import JobProgress, check_job, list_jobs
+from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
@@ -42,7 +40,6 @@ from tagger.library.catalog.registered_models import (
     unregistered_model,
 )
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.catalog.roots import list_roots
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
@@ -61,18 +58,12 @@ from tagger.webhooks.delivery import receivers_of, send_due_to_all
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tagger.jobs.processing.claimed_chunk import StoredBatch
     from tagger.settings import Settings
 
-
-POLL_S = 0.5
-"""How often a job is looked at that workers run."""
 
 Photo = TaggedPhoto
 Named = str | Path | Photo
 """A photo, by its path or address, or as `Library.photos` returns it."""
-Progress = Callable[["Job"], None]
-"""Called with the job while it runs, at most twice a second, from any thread."""
 
 
 class PhotoFilter(TypedDict, total=False):
@@ -323,7 +314,7 @@ class Library:
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""
-        return [Job(self, progress) for progress in list_jobs(self._database)]
+        return [Job(self._database, self._settings, progress) for progress in list_jobs(self._database)]
 
     def job(self, number: int) -> Job:
         """Return one job.
@@ -331,8 +322,7 @@ class Library:
         Raises:
             JobNotFound: there is none with this number.
         """
-        check_job(self._database, number)
-        return Job(self, list_jobs(self._database, number)[0])
+        return job_of(self._database, self._settings, number)
 
     def load_model(self) -> PhotoModel:
         """Load the model of the settings for single photos, or the one in use.
@@ -399,7 +389,7 @@ class Library:
 
         job = self.job(number)
         if not job.is_over:
-            run_job(self._database, self._settings, number, _Throttled(job, on_progress))
+            run_job(self._database, self._settings, number, Throttled(job, on_progress))
         job.refresh()
         return job
 
@@ -448,137 +438,6 @@ class Photos:
         columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
         data = {name: columns.get(name, []) for name in names}
         return import_module("pandas" if find_spec("pandas") else "polars").DataFrame(data)
-
-
-class Job:
-    """A job, with the numbers of its photos when it was last looked at: see `refresh`."""
-
-    def __init__(self, library: Library, progress: JobProgress) -> None:
-        self._library = library
-        self._progress = progress
-
-    def __repr__(self) -> str:
-        return f"<Job {self.number} {self.state}: {self._progress.done} of {self.total} photos>"
-
-    @property
-    def number(self) -> int:
-        """Its number, as `tagger status` shows it."""
-        return self._progress.job
-
-    @property
-    def state(self) -> str:
-        """`scanning`, `queued`, `running`, `waiting`, `paused`, `cancelled` or `finished`."""
-        return self._progress.state.value
-
-    @property
-    def note(self) -> str | None:
-        """Why it waits or was cancelled."""
-        return self._progress.note
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is finished or cancelled."""
-        return self._progress.is_over
-
-    @property
-    def total(self) -> int:
-        """How many photos it has. All numbers below, with those in work, add up to it."""
-        return self._progress.total
-
-    @property
-    def tagged(self) -> int:
-        """Photos with an accepted landmark."""
-        return self._progress.tagged
-
-    @property
-    def unknown(self) -> int:
-        """Photos that were classified, and have none."""
-        return self._progress.unknown
-
-    @property
-    def skipped(self) -> int:
-        """Photos that had been classified in the same way before."""
-        return self._progress.skipped
-
-    @property
-    def failed(self) -> int:
-        """Photos that could not be read; `failures` says why."""
-        return self._progress.failed
-
-    @property
-    def waiting(self) -> int:
-        """Photos that have no outcome yet."""
-        return self._progress.queued + self._progress.running
-
-    def refresh(self) -> None:
-        """Look at the job again."""
-        self._progress = list_jobs(self._library._database, self.number)[0]  # noqa: SLF001
-
-    def wait(self, timeout_s: float | None = None, on_progress: Progress | None = None) -> None:
-        """Wait until it is over, and the metadata is written if that was asked for.
-
-        Raises:
-            TimeoutError: it was not over after `timeout_s` seconds; it goes on.
-        """
-        started_at = time.monotonic()
-        jobs = [self]
-        while jobs:
-            job = jobs[0]
-            job.refresh()
-            if on_progress is not None:
-                on_progress(job)
-            if job.is_over:
-                chained = job._progress.write_job  # noqa: SLF001
-                jobs = [] if chained is None else [self._library.job(chained)]
-                continue
-            if timeout_s is not None and time.monotonic() - started_at > timeout_s:
-                raise TimeoutError(f"job {job.number} is not over after {timeout_s:g} s")
-            time.sleep(POLL_S)
-
-    def failures(self) -> Iterator[Failure]:
-        """Yield the photos of the job that fail now."""
-        database, roots = self._library._database, self._library._settings.roots  # noqa: SLF001
-        with database.read() as connection:
-            folders = {root.id: root for root in list_roots(connection, roots)}
-        for photo in failing_photos(database, FailureFilter(self.number)):
-            path = folders[photo.root_id].path_of(photo.path, photo.path_bytes)
-            yield Failure(str(path), photo.kind, photo.text)
-
-    def cancel(self) -> None:
-        """Stop it. What is stored stays."""
-        with self._library._database.write() as connection:  # noqa: SLF001
-            cancel_job(connection, self.number, "by request")
-        self.refresh()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photo that could not be read: the kind of failure, and what to do about it."""
-
-    path: str
-    kind: str
-    text: str
-
-
-class _Throttled:
-    """Calls a function with a job, at most once in POLL_S, as its photos are stored."""
-
-    def __init__(self, job: Job, on_progress: Progress | None) -> None:
-        self._job = job
-        self._on_progress = on_progress
-        self._lock = threading.Lock()
-        self._called_at = -POLL_S
-
-    def __call__(self, _batch: StoredBatch) -> None:
-        if self._on_progress is None or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() - self._called_at >= POLL_S:
-                self._called_at = time.monotonic()
-                self._job.refresh()
-                self._on_progress(self._job)
-        finally:
-            self._lock.release()
 
 
 def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:

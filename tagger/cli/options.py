@@ -12,8 +12,8 @@ import typer
 
 from tagger.cli.output.formats import Format
 from tagger.errors import FailureKind, QueryOptionInvalid
+from tagger.library.query.option_values import parse_date as parse_query_date
 from tagger.library.query.options import QUERY_OPTIONS, QueryOption
-from tagger.library.query.options import parse_date as parse_query_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

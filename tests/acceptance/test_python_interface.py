@@ -15,6 +15,8 @@ from support.commands import Terminal, draw, draw_many
 
 import tagger
 from tagger.errors import LandmarkNotFound, PathNotFound, PhotoFailed, PhotoNotFound, QueryOptionInvalid
+from tagger.interface import PhotoFilter
+from tagger.library.query.options import options_used_by
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 
@@ -63,6 +65,10 @@ def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Libra
         library.photos(unknown=True, landmark="eiffel-tower")
     with pytest.raises(LandmarkNotFound):
         iter(library.photos(landmark="nowhere"))
+
+
+def test_conditions_are_the_options_of_queries() -> None:
+    assert PhotoFilter.__annotations__.keys() == {*options_used_by("all", "searches", "commands"), "sort"}
 
 
 def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Path) -> None:

@@ -21,7 +21,8 @@ from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.facets import OUTCOMES, Facet, count_facets, count_folders
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import Neighbours, find_neighbours
-from tagger.library.query.options import BoundingBox, PhotoQuery
+from tagger.library.query.option_values import BoundingBox
+from tagger.library.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 SLUGS = (EIFFEL, GATE, VERSAILLES)

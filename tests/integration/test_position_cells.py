@@ -10,7 +10,8 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import Near, PhotoQuery
+from tagger.library.query.option_values import Near
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, merge_cells, position_cells
 
 

@@ -12,7 +12,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.options import BoundingBox
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.position_clusters import (
     SPACING_PX,
     PositionCell,

@@ -30,7 +30,8 @@ from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import Near, PhotoQuery
+from tagger.library.query.option_values import Near
+from tagger.library.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

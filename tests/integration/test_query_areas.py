@@ -26,7 +26,8 @@ from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.neighbours import Neighbours, find_neighbours
-from tagger.library.query.options import BoundingBox, Near, PhotoQuery
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
 from tagger.library.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
 

@@ -21,7 +21,8 @@ from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import ScanPosition, find_tagged, find_tagged_page
 from tagger.library.query.index_filters import index_filters
 from tagger.library.query.neighbours import Neighbours, find_neighbours, find_surrounding
-from tagger.library.query.options import Near, PhotoQuery
+from tagger.library.query.option_values import Near
+from tagger.library.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -10,7 +10,8 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryInvalid, QueryOptionInvalid
-from tagger.library.query.options import MAX_NAMES, BoundingBox, Near, PhotoQuery, parse_query
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.options import MAX_NAMES, PhotoQuery, parse_query
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (

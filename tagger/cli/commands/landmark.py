@@ -279,7 +279,7 @@ def _would(participle: str, *, dry_run: bool) -> str:
 
 
 def _position(text: str) -> tuple[float, float]:
-    from tagger.library.query.options import parse_position
+    from tagger.library.query.option_values import parse_position
 
     with query_usage():
         return parse_position(text, "at")

@@ -185,7 +185,7 @@ def suggestions(
 
 
 def _parse_position(text: str | None) -> tuple[float, float] | None:
-    from tagger.library.query.options import parse_position
+    from tagger.library.query.option_values import parse_position
 
     return None if text is None else parse_position(text, "at")
 

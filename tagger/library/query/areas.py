@@ -19,7 +19,8 @@ from tagger.library.catalog.landmarks import (
     normalize_name,
 )
 from tagger.library.query.boxes import Box
-from tagger.library.query.options import BoundingBox, Near, PhotoQuery
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 from tagger.system.text_format import number_text

@@ -8,7 +8,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Float, Select, and_, func, or_, select, true
 
 from tagger.database.tables import positions
-from tagger.library.query.options import BoundingBox, Near
+from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.system.geo import EARTH_RADIUS_KM
 

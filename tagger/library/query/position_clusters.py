@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
 from tagger.library.query.boxes import Box
-from tagger.library.query.options import BoundingBox
+from tagger.library.query.option_values import BoundingBox
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 FINEST_DEGREES = 0.25

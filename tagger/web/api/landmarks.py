@@ -35,7 +35,7 @@ from tagger.library.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
-from tagger.library.query.options import parse_position
+from tagger.library.query.option_values import parse_position
 from tagger.model.artifact import Extent
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download

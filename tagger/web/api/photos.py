@@ -21,7 +21,7 @@ from tagger.library.query.documents import (
 from tagger.library.query.facets import Facet
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import find_surrounding
-from tagger.library.query.options import parse_date
+from tagger.library.query.option_values import parse_date
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority
 from tagger.errors import QueryOptionInvalid, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos
-from tagger.library.query.options import parse_date
+from tagger.library.query.option_values import parse_date
 from tagger.photos.paths import ObjectPath
 from tagger.web.api.folders import (
     AllowedFolders,

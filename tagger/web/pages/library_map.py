@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from tagger.library.catalog.landmarks import normalize_name
 from tagger.library.query.counts import LandmarkCount
-from tagger.library.query.options import BoundingBox, parse_box
+from tagger.library.query.option_values import BoundingBox, parse_box
 from tagger.library.query.position_clusters import PositionCell
 from tagger.library.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from tagger.library.query.options import BoundingBox
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.position_clusters import PositionCell
 from tagger.library.query.trip_summaries import PathPoint
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
-from tagger.library.query.options import BoundingBox, parse_box
+from tagger.library.query.option_values import BoundingBox, parse_box
 from tagger.library.query.position_clusters import (
     PositionCell,
     PositionCluster,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tagger.library.query.options import BoundingBox
+from tagger.library.query.option_values import BoundingBox
 
 WIDTH, HEIGHT = 1000.0, 435.0
 VIEW_BOX = f"0 0 {WIDTH:g} {HEIGHT:g}"
