@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
+from tagger.composition import parts
 from tagger.database.actor import login_name
-from tagger.database.connection import open_database
+from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
 from tagger.database.retry import DatabaseError
 from tagger.errors import ExamplesMissing, LandmarkNotFound
@@ -53,7 +54,6 @@ from tagger.library.teaching.teaching import TaughtState, taught_state, update_t
 from tagger.library.verdicts import VerdictKind, give_verdict, give_verdict_to_photos
 from tagger.photos.paths import ObjectPath, absolute_path, parse_path
 from tagger.settings import load_settings
-from tagger.webhooks.delivery import receivers_of, send_due_to_all
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -134,12 +134,7 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = open_database(
-            settings.effective_database_url,
-            language=settings.language,
-            raw_pairs=settings.raw_pairs,
-            subscriptions=settings.subscriptions,
-        )
+        self._database = open_configured(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -380,7 +375,8 @@ class Library:
         elif (chained := list_jobs(self._database, number)[0].write_job) is not None:
             select_parent_photos(self._database, chained)
             self._run_one(chained, None)
-        send_due_to_all(self._database, receivers_of(self._settings))
+        for end in parts("local_job_end").values():
+            end(self._database, self._settings)
         job.refresh()
         return job
 

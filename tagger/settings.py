@@ -34,7 +34,6 @@ from tagger.webhook_receivers import (
     MAX_RECEIVERS,
     ReceiverName,
     ReceiverSettings,
-    Subscriptions,
     WebhookSecret,
     WebhookUrl,
     is_receiver_name,
@@ -249,11 +248,6 @@ class Settings(BaseModel):
             return self.webhooks
         receiver = ReceiverSettings(url=self.webhook_url, secret=self.webhook_secret)
         return {DEFAULT_RECEIVER: receiver} | self.webhooks
-
-    @property
-    def subscriptions(self) -> Subscriptions:
-        """Which receivers get which events."""
-        return Subscriptions.of(self.receivers, self.webhook_failure_share)
 
     @field_validator("web_user_header")
     @classmethod

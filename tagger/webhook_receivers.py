@@ -2,12 +2,11 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from tagger.events import Event
 
 DEFAULT_RECEIVER = "default"
 """The name of the receiver of `TAGGER_WEBHOOK_URL`."""
@@ -18,14 +17,6 @@ MIN_SECRET, MAX_SECRET = 24, 64
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _URL = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
-
-
-class Event(StrEnum):
-    """Types of events. `job.failures` follows `job.finished` if more photos failed than the settings expect."""
-
-    JOB_FINISHED = "job.finished"
-    JOB_FAILURES = "job.failures"
-    LANDMARK_FOUND = "landmark.found"
 
 
 def is_receiver_name(text: str) -> bool:
@@ -69,24 +60,3 @@ class ReceiverSettings(BaseModel):
     url: WebhookUrl = Field(repr=False)
     secret: WebhookSecret = Field(repr=False)
     events: Annotated[frozenset[Event], Field(min_length=1)] = frozenset(Event)
-
-
-@dataclass(frozen=True)
-class Subscriptions:
-    """Which receivers get which events.
-
-    `failure_threshold`: the part of a job's photos above which failures are an event of their own.
-    """
-
-    receivers: Mapping[Event, Sequence[str]] = field(default_factory=dict)
-    failure_threshold: float = 1.0
-
-    @classmethod
-    def of(cls, receivers: Mapping[str, ReceiverSettings], failure_threshold: float) -> "Subscriptions":
-        names = sorted(receivers)  # transactions that record the same event wait for each other in this order
-        by_event = {event: [name for name in names if event in receivers[name].events] for event in Event}
-        return cls(by_event, failure_threshold)
-
-    def to(self, event: Event) -> Sequence[str]:
-        """The names of the receivers of this event, in order."""
-        return self.receivers.get(event, ())

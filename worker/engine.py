@@ -9,8 +9,9 @@ import torch
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from tagger.composition import parts
 from tagger.database.actor import Actor
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
@@ -28,14 +29,12 @@ from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.tracing import link_to, span
-from tagger.webhooks.delivery import receivers_of
 from worker.broker import Broker, RedisMonitor
 from worker.producer import wake_workers
 from worker.queue_order import database_away
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
 from worker.watchdog import STALL_S, ModelUnloader, Watchdog
-from worker.webhook_threads import WebhookThreads
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +50,7 @@ class Engine:
         self.name = name
         self._app = app
         self._settings = settings
-        actor = Actor(f"worker {name}")
-        self.database: Database = open_database(
-            settings.effective_database_url,
-            actor,
-            raw_pairs=settings.raw_pairs,
-            subscriptions=settings.subscriptions,
-        )
+        self.database: Database = open_configured(settings, Actor(f"worker {name}"))
         self._claimer = ChunkClaimer(self.database, name)
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second
@@ -79,13 +72,14 @@ class Engine:
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
         self._unloader = ModelUnloader(self.executor.models, settings.worker_unload_after_minutes)
-        self._webhooks = WebhookThreads(self.database, receivers_of(settings))
+        self._services = [service(self.database, settings) for service in parts("service").values()]
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, the throttle, the watchdog and the other threads."""
         self._throttle.start()
-        self._webhooks.start()
+        for service in self._services:
+            service.start()
         self._unloader.start()
         self._sweeper.start()
         self._watchdog.start()
@@ -155,7 +149,8 @@ class Engine:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
         self._throttle.close()
-        self._webhooks.close()
+        for service in self._services:
+            service.close()
         self._unloader.close()
         self.executor.close()
         self._sweeper.close()

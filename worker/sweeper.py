@@ -16,6 +16,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError, outage_text
@@ -35,7 +36,6 @@ from tagger.library.catalog.roots import list_roots, unavailable_roots
 from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
-from tagger.webhooks.messages import remove_old_messages
 from worker.broker import RedisMonitor, queue_depths
 from worker.celery_config import QUEUES
 from worker.producer import wake_workers
@@ -137,7 +137,8 @@ class Sweeper:
         self._resume_suspended()
         select_adopted_jobs(self._database)
         self._wake_workers()
-        remove_old_messages(self._database)  # also of receivers that nobody names any more
+        for sweep in parts("sweep").values():
+            sweep(self._database)
         if self._throttle.reason is None:
             self._locate()
             self._count_photos()

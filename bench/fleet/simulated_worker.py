@@ -27,11 +27,11 @@ from tagger.database.retry import with_retry
 from tagger.jobs.processing.chunk_results import STORE_PHOTOS
 from tagger.jobs.processing.open_items import ItemResult, OpenItem, open_items
 from tagger.jobs.processing.storage import store_results
+from tagger.jobs.processing.store_hooks import store_hooks
 from tagger.ledger.chunks import Claim, photos_claimed_earlier
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.jobs import finish_job
 from tagger.library.catalog.registered_models import resolve_model
-from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.settings import load_settings
 from worker.broker import Broker, RedisMonitor
 from worker.celery_config import QUEUES
@@ -83,7 +83,7 @@ class SimulatedWorker:
         self._claimer = ChunkClaimer(database, name)
         self._stop = threading.Event()
         model = resolve_model(database, None)
-        self._model, self._taught = Model(model), TaughtCache(model.id)
+        self._model, self._hooks = Model(model), store_hooks(model.id)
         broker = Broker(redis_url, embedded=False)
         self._sweeper = _MeasuredSweeper(self.costs, self._app, broker, database, name)
 
@@ -121,7 +121,7 @@ class SimulatedWorker:
     def _store(self, claim: Claim, items: Sequence[OpenItem]) -> None:
         results = [ItemResult(item, self._model.classify(item.path)) for item in items]
         with _timed(self.costs.store_ms):
-            self._retried(lambda: store_results(self._database, claim, results, self._taught))
+            self._retried(lambda: store_results(self._database, claim, results, self._hooks))
         self.costs.photos += len(items)
 
     def _retried(self, work: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
+from tagger.composition import parts
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
@@ -41,11 +42,10 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
     return print_end(database, job, json=json)
 
 
-def send_webhooks(database: Database, settings: Settings) -> None:
-    """Send all events that are due after a local job: perhaps no worker ever runs that would."""
-    from tagger.webhooks.delivery import receivers_of, send_due_to_all
-
-    send_due_to_all(database, receivers_of(settings))
+def end_local_jobs(database: Database, settings: Settings) -> None:
+    """Do what other rooms do after the jobs of a command."""
+    for end in parts("local_job_end").values():
+        end(database, settings)
 
 
 def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:

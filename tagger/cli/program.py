@@ -7,24 +7,27 @@ A command is imported and built when it is used, and imports what it needs when 
 import inspect
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
-from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger.cli.output import console
-from tagger.cli.session import close_sessions
+from tagger.composition import COMMANDS as EXTENSION_COMMANDS
+from tagger.composition import ROOMS, extensions, load
 from tagger.errors import DISK_FULL_ERRNOS, DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
+EXTENSIONS = "Extensions"
+"""The panel of commands that installed packages add."""
 
 
 class LazyCommands(Mapping[str, Any]):
     """The commands and groups of a program, by name.
 
     `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `jobs.retry` is a function, `database.db_app` the
-    Typer of a group. Each has its summary. `classes` has the places of command classes, by name of the command.
+    Typer of a group. Those of rooms are like `tagger.webhooks.command:webhook_app`. Each has its summary. `classes` has the places of
+    command classes, by name of the command. Commands of installed packages are found by name, and not listed.
     """
 
     def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
@@ -35,7 +38,9 @@ class LazyCommands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            self._built[name] = self._build(name, *self._places[name])
+            place, panel = self._places.get(name, (None, EXTENSIONS))
+            found = extensions(EXTENSION_COMMANDS)[name] if place is None else _load(place)
+            self._built[name] = self._build(name, found, panel)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -47,11 +52,12 @@ class LazyCommands(Mapping[str, Any]):
     def summary(self, name: str) -> TyperCommand | None:
         """A command without options that has the name, panel and summary of the real one, which is not imported."""
         if name not in self._places:
-            return None
+            # Only now: looking for installed packages takes longer than the help.
+            return TyperCommand(name) if name in extensions(EXTENSION_COMMANDS) else None
         return TyperCommand(name, help=self._summaries[name], rich_help_panel=self._places[name][1])
 
-    def _build(self, name: str, place: str, panel: str) -> Any:
-        found, program = _load(place), typer.Typer()
+    def _build(self, name: str, found: Any, panel: str) -> Any:
+        program = typer.Typer()
         if isinstance(found, typer.Typer):
             for command in found.registered_commands:
                 command.help = _reflow(command.callback and command.callback.__doc__)
@@ -65,12 +71,11 @@ class LazyCommands(Mapping[str, Any]):
 
 def _name(place: str) -> str:
     """The command's name: functions that are named like a keyword of Python end in an underscore."""
-    return place.partition(".")[2].removesuffix("_app").rstrip("_")
+    return place.replace(":", ".").rpartition(".")[2].removesuffix("_app").rstrip("_")
 
 
 def _load(place: str) -> Any:
-    module, _, attribute = place.partition(".")
-    return getattr(import_module(f"{COMMANDS_PACKAGE}.{module}"), attribute)
+    return load(place if ":" in place else f"{COMMANDS_PACKAGE}.{place.replace('.', ':')}")
 
 
 def _reflow(text: str | None) -> str:
@@ -135,13 +140,23 @@ COMMANDS = {
         "share.share_app": "Share photos by links that need no sign-in, and revoke them.",
         "token.token_app": "Give access to the page by named tokens, and revoke them.",
         "user.user_app": "Let people sign in to the page by name and password, each with a role.",
-        "webhook.webhook_app": "Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
         "database.db_app": "Upgrade, check, count and prune the database.",
     },
 }
 """The panels of the help: the places of their commands in order, each with the first paragraph of its own help."""
 CLASSES = {"teach": "teach.TeachCommand"}
-commands = LazyCommands(COMMANDS, CLASSES)
+
+
+def _with_rooms(panels: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The panels with the commands of rooms that can be carried out."""
+    joined = {panel: dict(places) for panel, places in panels.items()}
+    for room in ROOMS:
+        for panel, places in room.commands.items():
+            joined[panel].update(places)
+    return joined
+
+
+commands = LazyCommands(_with_rooms(COMMANDS), CLASSES)
 
 
 class PanelGroup(TyperGroup):
@@ -225,6 +240,14 @@ def run() -> None:
             console.fail(DatabasePermissionMissing(reason=reason_of(error)))
         console.fail(outage(error, reason_of(error)))
     finally:
+        _close_sessions()
+
+
+def _close_sessions() -> None:
+    """Close what the command opened. The help opens nothing, and has not imported what could."""
+    if "tagger.cli.session" in sys.modules:
+        from tagger.cli.session import close_sessions
+
         close_sessions()
 
 

@@ -35,16 +35,11 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. Their traces are sent.
     """
-    from tagger.database.connection import open_database
+    from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
 
     settings = settings or load_settings()
-    database = open_database(
-        settings.effective_database_url,
-        language=settings.language,
-        raw_pairs=settings.raw_pairs,
-        subscriptions=settings.subscriptions,
-    )
+    database = open_configured(settings)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:

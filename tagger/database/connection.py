@@ -3,21 +3,26 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
 
+from tagger.composition import EVENT_RECEIVERS, extensions, parts
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import PreparedQuery
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
-from tagger.webhook_receivers import Subscriptions
+from tagger.events import RECEIVERS, EventReceiver, Receivers
+
+if TYPE_CHECKING:
+    from tagger.settings import Settings
 
 
 def open_database(
@@ -26,13 +31,12 @@ def open_database(
     *,
     language: str | None = None,
     raw_pairs: bool = True,
-    subscriptions: Subscriptions | None = None,
+    receivers: Receivers = tuple,
 ) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `subscriptions`: which receivers of webhooks
-    get which events; None: no events are recorded.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `receivers`: who receives events; by default nobody.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -51,20 +55,35 @@ def open_database(
         actor or command_line_actor(),
         language,
         raw_pairs=raw_pairs,
-        subscriptions=subscriptions,
+        receivers=receivers,
     )
+
+
+def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
+    """Open the database of the settings, with the language, pairs and receivers of events that they name.
+
+    Raises:
+        as `open_database`
+    """
+    return open_database(
+        settings.effective_database_url,
+        actor,
+        language=settings.language,
+        raw_pairs=settings.raw_pairs,
+        receivers=cache(lambda: event_receivers(settings)),
+    )
+
+
+def event_receivers(settings: "Settings") -> Sequence[EventReceiver]:
+    """The receivers of events: those of the rooms, and those that installed packages add."""
+    receivers = (*parts("event_receiver").values(), *extensions(EVENT_RECEIVERS).values())
+    return [receiver(settings) for receiver in receivers]
 
 
 def display_language(connection: Connection) -> str | None:
     """The language in which landmarks are named; None: the language of their models."""
     language: str | None = connection.get_execution_options().get("tagger_language")
     return language
-
-
-def subscriptions_of(connection: Connection) -> Subscriptions:
-    """Which receivers of webhooks get which events."""
-    subscriptions: Subscriptions | None = connection.get_execution_options().get("tagger_subscriptions")
-    return subscriptions or Subscriptions()
 
 
 class Database:
@@ -78,10 +97,10 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
-        subscriptions: Subscriptions | None = None,
+        receivers: Receivers = tuple,
     ) -> None:
         self._engine = engine
-        self._subscriptions = subscriptions
+        self._receivers = receivers
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -142,7 +161,7 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
-            "tagger_subscriptions": self._subscriptions,
+            RECEIVERS: self._receivers,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

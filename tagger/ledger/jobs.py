@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
-from tagger.database.connection import Database, subscriptions_of
+from tagger.database.connection import Database
 from tagger.database.enums import (
     METADATA_KINDS,
     JobKind,
@@ -33,10 +33,9 @@ from tagger.database.enums import (
 )
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
+from tagger.events import Event, has_receivers, record_event
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
 from tagger.system.tracing import current_traceparent, span
-from tagger.webhook_receivers import Event
-from tagger.webhooks.messages import has_receivers, record_event
 
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see jobs.enqueue.metadata_options)."""
@@ -192,8 +191,8 @@ def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
-    """Record the end of a job for webhooks, with its counts."""
-    if not has_receivers(connection, Event.JOB_FINISHED, Event.JOB_FAILURES):
+    """Record the end of a job as an event, with its counts."""
+    if not has_receivers(connection, Event.JOB_FINISHED):
         return
     sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
     counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
@@ -207,8 +206,6 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
         "finished_at": job.finished_at.isoformat(),
     }
     record_event(connection, Event.JOB_FINISHED, job.id, data)
-    if counts.failed > subscriptions_of(connection).failure_threshold * job.total:
-        record_event(connection, Event.JOB_FAILURES, job.id, data)
 
 
 def _create_write_job(connection: Connection, parent: Row[Any]) -> None:

@@ -10,72 +10,30 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, LargeBinary, Table
 
-from tagger.database.tables import (
-    UtcDateTime,
-    access_names,
-    access_tokens,
-    audit_log,
-    backend_selections,
-    changed_blocks,
-    chunks,
-    jobs,
-    landmark_block_counts,
-    landmark_totals,
-    ledgers,
-    metadata,
-    month_block_counts,
-    month_totals,
-    page_sessions,
-    share_photos,
-    shares,
-    sign_in_attempts,
-    users,
-    webhook_messages,
-    workers,
-)
+from tagger.database.tables import UtcDateTime, metadata
 
 FORMAT = 1
 TITLE = "landmark-tagger database"
 
 Converter = Callable[[Any], Any]
 
-LOCAL_TABLES = (
-    workers,
-    backend_selections,
-    access_names,
-    access_tokens,
-    users,
-    page_sessions,
-    sign_in_attempts,
-    shares,
-    share_photos,
-    audit_log,
-    webhook_messages,
-    changed_blocks,
-    landmark_block_counts,
-    landmark_totals,
-    month_block_counts,
-    month_totals,
-)
-"""Tables that are not exported: an imported file grants no access, does not tell who did what here, and sends nothing. Selected
-backends hold on one kind of machine. Kept counts follow from the rows."""
-
-LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    chunks.name: ("token", "claimed_at", "lease_until", "worker"),
-    jobs.name: ("author",),
-    ledgers.name: ("last_tick_at",),
-}
-"""Columns that are not exported. Claims, ticks and authors belong to one database."""
-
 
 def exported_tables() -> list[Table]:
     """The tables, each after those that its foreign keys refer to."""
-    return [table for table in metadata.sorted_tables if table not in LOCAL_TABLES]
+    return [table for table in metadata.sorted_tables if _is_exported(table)]
 
 
 def exported_columns(table: Table) -> list[Column[Any]]:
-    local = LOCAL_COLUMNS.get(table.name, ())
-    return [column for column in table.columns if column.name not in local]
+    return [column for column in table.columns if _is_exported(column)]
+
+
+def _is_exported(item: Table | Column[Any]) -> bool:
+    """Whether it moves with a database, which its `info` says.
+
+    An imported file grants no access, does not tell who did what here, and sends nothing. Claims, ticks and selected
+    backends belong to one place, and kept counts follow from the rows.
+    """
+    return bool(item.info.get("exported", True))
 
 
 def row_counts_text(counts: Mapping[str, int]) -> str:

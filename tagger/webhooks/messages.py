@@ -1,7 +1,6 @@
 """Events that webhooks report, and their messages: recorded, claimed for an attempt, delivered, tried again, given up, removed.
 
-An event is recorded in the transaction in which it happens. Its facts name jobs, photos and landmarks by number and name, never by
-path: these can be private. Each message is for one receiver, so that one that is away does not delay what others get.
+Each message is for one receiver, so that one that is away does not delay what others get.
 All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
 sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
 """
@@ -14,36 +13,54 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
-from tagger.database.connection import Database, subscriptions_of
+from tagger.database.connection import Database
 from tagger.database.statements import db_now, insert_missing
 from tagger.database.tables import webhook_messages
-from tagger.webhook_receivers import Event
+from tagger.events import Event
+from tagger.settings import Settings
 
 
-def has_receivers(connection: Connection, *events: Event) -> bool:
-    """Whether anybody receives one of these events."""
-    return any(map(subscriptions_of(connection).to, events))
+class MessageRecorder:
+    """The `EventReceiver` of webhooks: stores a message for each receiver of the settings that gets the event."""
 
-
-def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, object]) -> None:
-    """Record an event, once for each of its receivers. The same event of the same subject is recorded once.
-
-    PostgreSQL lets a transaction wait for another that records the same event: record several in order of their subjects.
-    """
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "message_id": new_message_id(),
-            "receiver": receiver,
-            "subject": f"{event}/{subject}",
-            "event": event,
-            "data": dict(data),
-            "created_at": now,
-            "next_attempt_at": 0.0,
+    def __init__(self, settings: Settings) -> None:
+        names = sorted(
+            settings.receivers
+        )  # transactions that record the same event wait for each other in this order
+        self._receivers = {
+            event: [name for name in names if event in settings.receivers[name].events] for event in Event
         }
-        for receiver in subscriptions_of(connection).to(event)
-    ]
-    insert_missing(connection, webhook_messages, rows)
+        self._failure_share = settings.webhook_failure_share
+
+    def wants(self, event: Event) -> bool:
+        failures = self._receivers[Event.JOB_FAILURES] if event is Event.JOB_FINISHED else ()
+        return bool(self._receivers[event] or failures)
+
+    def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+        """Record an event once for each of its receivers, and a finished job with many failures as two events.
+
+        The same event of the same subject is recorded once. PostgreSQL lets a transaction wait for another that records the same
+        event: record several in order of their subjects.
+        """
+        self._record(connection, event, subject, data)
+        if event is Event.JOB_FINISHED and data["failed"] > self._failure_share * data["total"]:
+            self._record(connection, Event.JOB_FAILURES, subject, data)
+
+    def _record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "message_id": new_message_id(),
+                "receiver": receiver,
+                "subject": f"{event}/{subject}",
+                "event": event,
+                "data": dict(data),
+                "created_at": now,
+                "next_attempt_at": 0.0,
+            }
+            for receiver in self._receivers[event]
+        ]
+        insert_missing(connection, webhook_messages, rows)
 
 
 def new_message_id() -> str:

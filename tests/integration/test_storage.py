@@ -11,7 +11,6 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.jobs.processing.open_items import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
-from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
@@ -39,7 +38,7 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
             results = [ItemResult(item, result) for item in open_items(database, claimed)]
             barrier.wait()
             # Not the last item, as finishing a chunk locks the job first.
-            store_results(database, claimed, results[:-1], TaughtCache(claimed.model_id))
+            store_results(database, claimed, results[:-1])
 
         in_threads([lambda: store(0), lambda: store(1)])
         assert ledger.progress(job).skipped == 62

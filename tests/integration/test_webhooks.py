@@ -18,26 +18,26 @@ from sqlalchemy import event, insert, select, text, update
 from support.ledgers import LedgerBuilder
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Outcome
 from tagger.database.statements import db_now
 from tagger.database.tables import webhook_messages
+from tagger.events import Event, record_event
 from tagger.ledger.job_control import cancel
 from tagger.settings import Settings
-from tagger.webhook_receivers import Event, ReceiverSettings, Subscriptions
 from tagger.webhooks import delivery
-from tagger.webhooks.delivery import NotDelivered, Receiver, deliver, send_due, send_due_to_all
+from tagger.webhooks.delivery import NotDelivered, Receiver, deliver
 from tagger.webhooks.messages import (
     PAUSES_S,
     MessageCounts,
     claim_due,
     count_messages,
-    record_event,
     remove_old_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
 )
+from tagger.webhooks.sending import send_due, send_due_to_all
 from worker.broker import Broker, RedisMonitor
 from worker.producer import make_app
 from worker.sweeper import Sweeper, WorkerIdentity
@@ -48,10 +48,11 @@ from worker.throttle import Throttle
 def subscribed(database_url: str, **events: set[Event]) -> Iterator[Database]:
     """The database, open for a process whose settings name these receivers and their events."""
     receivers = {
-        name: ReceiverSettings(url="https://hooks.example", secret=SECRET, events=frozenset(types))
+        name: {"url": "https://hooks.example", "secret": SECRET, "events": sorted(types)}
         for name, types in events.items()
     }
-    with closing(open_database(database_url, subscriptions=Subscriptions.of(receivers, 0.5))) as opened:
+    settings = Settings(database_url=database_url, webhooks=receivers, webhook_failure_share=0.5)
+    with closing(open_configured(settings)) as opened:
         yield opened
 
 
@@ -78,7 +79,7 @@ def counts_of(database: Database, name: str = "default") -> MessageCounts:
 def record(database: Database, *subjects: object) -> None:
     with database.write() as connection:
         for subject in subjects:
-            record_event(connection, Event.JOB_FINISHED, subject, {"job": subject})
+            record_event(connection, Event.JOB_FINISHED, subject, {"job": subject, "failed": 0, "total": 1})
 
 
 def finish(ledger: LedgerBuilder, job: int, *, failed: int) -> None:
@@ -226,7 +227,7 @@ def test_an_event_of_a_transaction_that_is_rolled_back_is_not_sent(
     database: Database, receiver: WebhookReceiver
 ) -> None:
     with database.write(dry_run=True) as connection:
-        record_event(connection, Event.JOB_FINISHED, 1, {"job": 1})
+        record_event(connection, Event.JOB_FINISHED, 1, {"job": 1, "failed": 0, "total": 1})
     assert send_due(database, target(receiver)) == 0
     record(database, 1, 1)
     assert recorded(database) == ["job.finished/1"]

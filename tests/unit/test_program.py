@@ -34,12 +34,12 @@ def test_every_module_of_commands_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "module"),
+    ("words", "module", "most"),
     [
-        ("query", "query"),
-        ("--help", None),
+        ("query", "query", 86),
+        ("--help", None, 12),
         *(
-            pytest.param(words, module, marks=pytest.mark.slow)
+            pytest.param(words, module, 100, marks=pytest.mark.slow)
             for words, module in (
                 ("db stats", "database"),
                 ("query --help", "query"),
@@ -54,9 +54,9 @@ def test_every_module_of_commands_is_in_the_table() -> None:
     ],
 )
 def test_a_quick_command_imports_no_other_and_help_none(
-    words: str, module: str | None, tmp_path: Path
+    words: str, module: str | None, most: int, tmp_path: Path
 ) -> None:
-    """Neither imports pixels, models, queues or metadata."""
+    """Neither imports pixels, models, queues or metadata, nor more modules than it needs."""
     program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", program, *words.split()],
@@ -70,3 +70,4 @@ def test_a_quick_command_imports_no_other_and_help_none(
     imported = [name for name in modules if name.startswith(prefix)]
     assert imported == ([prefix + module] if module else []), done.stderr
     assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(modules)
+    assert len([name for name in modules if name.partition(".")[0] == "tagger"]) <= most

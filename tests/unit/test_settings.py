@@ -164,10 +164,10 @@ def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
     monkeypatch.setenv("TAGGER_WEBHOOK_URL", "https://hooks.example/one")
     monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", str(CHAT["secret"]))
     settings = load_settings()
-    assert {event: settings.subscriptions.to(event) for event in Event} == {
-        Event.JOB_FINISHED: ["default", "monitor"],
-        Event.JOB_FAILURES: ["chat", "default", "monitor"],
-        Event.LANDMARK_FOUND: ["default", "monitor"],
+    assert {name: receiver.events for name, receiver in settings.receivers.items()} == {
+        "default": set(Event),
+        "chat": {Event.JOB_FAILURES},
+        "monitor": set(Event),
     }
     assert "geheim" not in repr(settings) + repr(settings.receivers)
     assert Settings(**settings.model_dump(mode="json")) == settings, "as other processes get them"

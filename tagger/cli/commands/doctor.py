@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote
 
@@ -12,12 +13,14 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
+from tagger.composition import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
     from tagger.settings import Settings
 
 MIN_SECRET_LENGTH = 4
@@ -123,19 +126,23 @@ def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iter
     database = database_checks.database
     if database is None:
         return
-    from tagger.cli.doctor.access import check_webhooks
     from tagger.cli.doctor.jobs import check_jobs
     from tagger.cli.doctor.photos import check_failures, check_roots
 
     groups = (
         CheckGroup("workers", lambda: check_jobs(database, settings.data_folder)),
-        CheckGroup("webhooks", lambda: check_webhooks(database, settings)),
+        *_room_groups(settings, database),
         CheckGroup("roots", lambda: check_roots(database, settings.roots)),
         CheckGroup("failing photos", lambda: check_failures(database)),
     )
     for group in groups:
         yield from group.findings()
     database.close()
+
+
+def _room_groups(settings: Settings, database: Database) -> list[CheckGroup]:
+    """The checks of rooms that can be carried out."""
+    return [CheckGroup(name, partial(check, database, settings)) for name, check in parts("checks").items()]
 
 
 def _check_device(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli.job_submission import finish_submission, wake_workers
-from tagger.cli.local_jobs import finish_local_job, run_local_job, send_webhooks
+from tagger.cli.local_jobs import end_local_jobs, finish_local_job, run_local_job
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,
@@ -286,5 +286,5 @@ class _MetadataAction:
             return
         run_local_job(self._database, self._settings, job, lines=not self._json)
         code = finish_local_job(self._database, job, json=self._json)
-        send_webhooks(self._database, self._settings)
+        end_local_jobs(self._database, self._settings)
         raise typer.Exit(code)

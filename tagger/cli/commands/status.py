@@ -23,11 +23,11 @@ from tagger.cli.output.job_text import (
     job_lines,
     late_tick_problem,
     overview_lines,
-    webhook_lines,
 )
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
 from tagger.cli.session import Session, open_session
+from tagger.composition import parts
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.settings import Settings
-    from tagger.webhooks.messages import MessageCounts
 
 JOBS_SHOWN = 20
 
@@ -96,14 +95,12 @@ def _show_overview(session: Session, *, json: bool) -> None:
     from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers
-    from tagger.webhooks.messages import count_messages
 
     settings, database = session
-    webhooks = count_messages(database)
     workers, last_tick = list_workers(database), find_last_tick(database)
     queues, redis_problem = _queue_depths(settings)
     if json:
-        write_json(_overview_document(database, workers, queues, last_tick, webhooks))
+        write_json(_overview_document(database, workers, queues, last_tick))
     else:
         jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
         lines = overview_lines(
@@ -115,7 +112,9 @@ def _show_overview(session: Session, *, json: bool) -> None:
             redis_problem=redis_problem,
             keeps_worker=keeps_worker(settings.data_folder, database),
         )
-        typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
+        for room_lines in parts("status_lines").values():
+            lines += room_lines(database)
+        typer.echo("\n".join(lines))
     for warning in filter(
         None, (str(redis_problem) if redis_problem else None, late_tick_problem(last_tick))
     ):
@@ -139,16 +138,15 @@ def _overview_document(
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
-    webhooks: Mapping[str, MessageCounts],
 ) -> StatusDocument:
     from tagger.database.statements import current_time
-    from tagger.jobs.enqueue.documents import status_document
+    from tagger.jobs.enqueue.documents import room_documents, status_document
     from tagger.ledger.progress import list_jobs
 
     jobs = list_jobs(database)
     with database.read() as connection:
         now = current_time(connection)
-    return status_document(jobs, workers, queues, last_tick, webhooks, now)
+    return status_document(jobs, workers, queues, last_tick, room_documents(database), now)
 
 
 def failures(

@@ -14,7 +14,7 @@ from tagger.cli.job_submission import (
     print_plan,
     submit_tag_job,
 )
-from tagger.cli.local_jobs import finish_local_job, run_chained_write, run_local_job, send_webhooks
+from tagger.cli.local_jobs import end_local_jobs, finish_local_job, run_chained_write, run_local_job
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Again,
@@ -161,7 +161,7 @@ def _tag_here(
     update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
     code = finish_local_job(database, job, json=json)
     code = run_chained_write(database, settings, job, lines=not json) or code
-    send_webhooks(database, settings)
+    end_local_jobs(database, settings)
     return job, code
 
 

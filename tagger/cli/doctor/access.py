@@ -1,4 +1,4 @@
-"""Checks of who has access: connections that others can read, passwords that leak, single sign-on, and receivers of webhooks."""
+"""Checks of who has access: connections that others can read, passwords that leak, and single sign-on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.cli.output.job_text import count_of
 from tagger.database.diagnostics import is_superuser
 from tagger.people.oidc.provider import Provider, ProviderMisconfigured, ProviderUnavailable, registration_of
 from tagger.system.addresses import is_loopback
-from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,31 +91,3 @@ def _has_keys(provider: Provider) -> bool:
         return len(usable_keys(provider.keys()).keys) > 0
     except (KeyError, TypeError, AttributeError):  # not a list of keys
         return False
-
-
-def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
-    """No finding where nobody receives webhooks and none is left."""
-    counts = count_messages(database)
-    for name, receiver in settings.receivers.items():
-        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
-        address = urlsplit(receiver.url)
-        if address.scheme == "http" and not is_loopback(str(address.hostname)):
-            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
-    for name, left in counts.items():
-        events = count_of(left.pending + left.given_up, "event")
-        yield note(
-            f"webhook {name}",
-            f"{events} not delivered, and the settings here name no such receiver",
-            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
-        )
-
-
-def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
-    reason = f": {counts.problem}" if counts.problem else ""
-    if counts.given_up:
-        remedy = f"tagger webhook test {name}; when it succeeds, tagger webhook retry {name}"
-        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
-    if counts.pending:
-        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
-        return note(f"webhook {name}", found, "tagger webhook list")
-    return ok(f"webhook {name}", "all events are delivered")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.photos.photo_names import OtherFiles
-    from tagger.webhooks.messages import MessageCounts
 
 RECENT_S = 30.0
 """The rate is an average over this time."""
@@ -211,18 +210,6 @@ def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
         )
         lines.append(f"devices: {', '.join(kinds)}")
     return lines
-
-
-def webhook_lines(counts: Mapping[str, MessageCounts]) -> list[str]:
-    """How many events each receiver of webhooks has not accepted; no line for one that has all."""
-    return [
-        f"webhooks: {count_of(each.pending, 'event')} pending for {name}{_given_up(each)}"
-        for name, each in counts.items()
-    ]
-
-
-def _given_up(counts: MessageCounts) -> str:
-    return f", {counts.given_up} given up; list them with: tagger webhook list" if counts.given_up else ""
 
 
 def tick_lines(last_tick: LastTick | None) -> list[str]:

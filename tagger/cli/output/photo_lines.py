@@ -15,13 +15,13 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.storage import StoredOutcome
+from tagger.jobs.processing.store_hooks import AddedTag
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import job_kind, job_model_id, list_jobs
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
-from tagger.library.teaching.taught_tags import TaughtTag
 from tagger.model.predictions import Prediction
 from tagger.photos.paths import path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result
@@ -79,14 +79,14 @@ class StoredPrinter:
         root = self._root(stored.item.root_id)
         name = path_from_text(stored.item.path, stored.item.path_bytes)
         path = os.path.join(str(root.folder), name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
-        taught = [self._taught_text(tag) for tag in stored.taught if tag.accepted]
-        return photo_line(path, stored.result, stored.outcome, self._names, taught)
+        added = [self._added_text(tag) for tag in stored.added if tag.accepted]
+        return photo_line(path, stored.result, stored.outcome, self._names, added)
 
-    def _taught_text(self, tag: TaughtTag) -> str:
+    def _added_text(self, tag: AddedTag) -> str:
         if tag.landmark_id not in self._landmark_names:
             with self._database.read() as connection:
                 self._landmark_names = {each.id: each.display_name for each in all_landmarks(connection)}
-        return f"{self._landmark_names[tag.landmark_id]} {tag.score:.0%} (taught)"
+        return f"{self._landmark_names[tag.landmark_id]} {tag.score:.0%} ({tag.source})"
 
     def _root(self, root_id: int) -> Root | None:
         """None if the root was merged into a root above it, which changes the paths of its photos."""
@@ -101,14 +101,14 @@ def photo_line(
     result: Result | MetadataOutcome,
     outcome: ItemOutcome,
     names: Sequence[str],
-    taught: Sequence[str] = (),
+    added: Sequence[str] = (),
 ) -> str:
-    """`names` are the names of the landmarks by the position of their label, `taught` the accepted taught tags in words."""
-    return printable(f"{path}: {_outcome_text(result, outcome, names, taught)}")
+    """`names` are the names of the landmarks by the position of their label, `added` the accepted tags of hooks in words."""
+    return printable(f"{path}: {_outcome_text(result, outcome, names, added)}")
 
 
 def _outcome_text(
-    result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str], taught: Sequence[str]
+    result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str], added: Sequence[str]
 ) -> str:
     if isinstance(result, MetadataOutcome):
         return f"{outcome.outcome}: {result.text}"
@@ -121,7 +121,7 @@ def _outcome_text(
             return f"{outcome.outcome}: a copy of a photo that is classified already"
         case Outcome.TAGGED:
             accepted = (_score_text(p, names) for p in result.predictions if p.accepted)
-            return ", ".join((*accepted, *taught))
+            return ", ".join((*accepted, *added))
         case _:
             best = result.predictions[0]
             is_telling = best.score >= LEAST_TELLING_SCORE

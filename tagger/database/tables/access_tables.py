@@ -22,7 +22,8 @@ access_names = Table(
     Column("name", Text, primary_key=True, doc="the name"),
     Column("given", Integer, nullable=False, doc="how many people and tokens have had it"),
     info={
-        "doc": "Names of people and tokens, also of removed ones: a new one with the same name is recorded as somebody else. Not exported."
+        "exported": False,
+        "doc": "Names of people and tokens, also of removed ones: a new one with the same name is recorded as somebody else. Not exported.",
     },
 )
 
@@ -41,7 +42,10 @@ access_tokens = Table(
         UtcDateTime,
         doc="when it or one of its sessions was used last, to the minute; null: never",
     ),
-    info={"doc": "A token that gives access to the page, until it expires or is revoked. Not exported."},
+    info={
+        "exported": False,
+        "doc": "A token that gives access to the page, until it expires or is revoked. Not exported.",
+    },
 )
 
 users = Table(
@@ -62,7 +66,7 @@ users = Table(
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
     Index(None, "issuer", "subject", unique=True),
-    info={"doc": "A person who signs in to the page by name. Not exported."},
+    info={"exported": False, "doc": "A person who signs in to the page by name. Not exported."},
 )
 
 sign_in_attempts = Table(
@@ -76,7 +80,8 @@ sign_in_attempts = Table(
     Index(None, "network", "at"),
     Index(None, "at"),
     info={
-        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. Not exported."
+        "exported": False,
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. Not exported.",
     },
 )
 
@@ -110,7 +115,8 @@ page_sessions = Table(
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={
-        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it. Not exported."
+        "exported": False,
+        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it. Not exported.",
     },
 )
 
@@ -133,7 +139,8 @@ shares = Table(
     Column("revoked_at", UtcDateTime, doc="when it was revoked; null: it was not"),
     Column("author", Text, doc="who made it, like `audit_log.actor`; null: unknown"),
     info={
-        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end. Not exported."
+        "exported": False,
+        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end. Not exported.",
     },
 )
 
@@ -146,7 +153,7 @@ share_photos = Table(
     ),
     PrimaryKeyConstraint("share_id", "photo_id"),
     Index(None, "photo_id"),
-    info={"doc": "The photos of a share that is a fixed selection. Not exported."},
+    info={"exported": False, "doc": "The photos of a share that is a fixed selection. Not exported."},
 )
 
 audit_log = Table(
@@ -166,6 +173,7 @@ audit_log = Table(
     Index(None, "at"),
     Index(None, "action", "id"),
     info={
-        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. Not exported."
+        "exported": False,
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. Not exported.",
     },
 )

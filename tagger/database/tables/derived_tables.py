@@ -109,7 +109,10 @@ landmark_block_counts = Table(
     Column("landmark_id", Id, nullable=False, doc="the landmark"),
     Column("photos", Integer, nullable=False, doc="number of photos, as in `landmark_totals`"),
     PrimaryKeyConstraint("block", "landmark_id"),
-    info={"doc": "Photos with a landmark among 4096 images with successive ids, when last counted."},
+    info={
+        "exported": False,
+        "doc": "Photos with a landmark among 4096 images with successive ids, when last counted.",
+    },
 )
 landmark_totals = Table(
     "landmark_totals",
@@ -122,7 +125,8 @@ landmark_totals = Table(
         doc="photos with it as an accepted tag after verdicts; copies count, gone files do not",
     ),
     info={
-        "doc": "Sums of `landmark_block_counts`. `tagger landmarks` counts the blocks in `changed_blocks` again."
+        "exported": False,
+        "doc": "Sums of `landmark_block_counts`. `tagger landmarks` counts the blocks in `changed_blocks` again.",
     },
 )
 
@@ -157,7 +161,10 @@ month_block_counts = Table(
     Column("month", Text, nullable=False, doc="as in `month_totals`"),
     *_month_columns(),
     PrimaryKeyConstraint("block", "month"),
-    info={"doc": "Photos of a month among 4096 images with successive ids, when last counted."},
+    info={
+        "exported": False,
+        "doc": "Photos of a month among 4096 images with successive ids, when last counted.",
+    },
 )
 
 month_totals = Table(
@@ -171,7 +178,8 @@ month_totals = Table(
     ),
     *_month_columns(),
     info={
-        "doc": "Sums of `month_block_counts`. Exact copies are one photo, the first that exists. The page counts the blocks in `changed_blocks` again."
+        "exported": False,
+        "doc": "Sums of `month_block_counts`. Exact copies are one photo, the first that exists. The page counts the blocks in `changed_blocks` again.",
     },
 )
 
@@ -182,6 +190,7 @@ changed_blocks = Table(
     Column("block", Id, nullable=False, doc="as in `landmark_block_counts`"),
     Index(None, "block"),
     info={
-        "doc": "A block of images that needs counting again: an image, or its tags, verdicts or photos have changed. Triggers insert rows; counting deletes them."
+        "exported": False,
+        "doc": "A block of images that needs counting again: an image, or its tags, verdicts or photos have changed. Triggers insert rows; counting deletes them.",
     },
 )

@@ -30,6 +30,7 @@ ledgers = Table(
         "last_tick_at",
         Float,
         doc="when a worker last executed a tick of beat; null: never",
+        info={"exported": False},
     ),
     Column(
         "max_gap_s",
@@ -106,6 +107,7 @@ jobs = Table(
         "author",
         Text,
         doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: unknown",
+        info={"exported": False},
     ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease"),
@@ -152,10 +154,25 @@ chunks = Table(
     Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
     Column("first", Integer, nullable=False, doc="positions of its first and last item"),
     Column("last", Integer, nullable=False, doc="positions of its first and last item"),
-    Column("token", Text, doc="secret of the last claim; only its holder may store outcomes"),
-    Column("claimed_at", Float, doc="when it was claimed last"),
-    Column("lease_until", Float, doc="end of the claim unless renewed; null: not claimed"),
-    Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
+    Column(
+        "token",
+        Text,
+        doc="secret of the last claim; only its holder may store outcomes",
+        info={"exported": False},
+    ),
+    Column("claimed_at", Float, doc="when it was claimed last", info={"exported": False}),
+    Column(
+        "lease_until",
+        Float,
+        doc="end of the claim unless renewed; null: not claimed",
+        info={"exported": False},
+    ),
+    Column(
+        "worker",
+        Text,
+        doc="the worker of the last claim; null: released, or never claimed",
+        info={"exported": False},
+    ),
     Column(
         "attempts",
         Integer,
@@ -209,7 +226,10 @@ webhook_messages = Table(
         doc="name in `TAGGER_WEBHOOKS`; `default`: the receiver of `TAGGER_WEBHOOK_URL`",
     ),
     UniqueConstraint("receiver", "subject"),
-    info={"doc": "An event for a receiver of webhooks, written in the transaction of the event."},
+    info={
+        "exported": False,
+        "doc": "An event for a receiver of webhooks, written in the transaction of the event.",
+    },
 )
 
 
@@ -269,7 +289,7 @@ workers = Table(
     Column("heartbeat_at", Float, nullable=False, doc="last sign of life"),
     Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
     Column("photos_per_second", Float, doc="photos stored per second, in the last half minute"),
-    info={"doc": "A worker that has not been shut down."},
+    info={"exported": False, "doc": "A worker that has not been shut down."},
 )
 
 backend_selections = Table(
@@ -289,7 +309,7 @@ backend_selections = Table(
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
     Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
     Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
-    info={"doc": "The fastest backend of a model on one kind of machine."},
+    info={"exported": False, "doc": "The fastest backend of a model on one kind of machine."},
 )
 
 schedules = Table(

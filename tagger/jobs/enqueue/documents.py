@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tagger.composition import parts
+from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.jobs.enqueue.backfill import backfill_options
 from tagger.jobs.enqueue.schedules import Schedule
@@ -13,7 +15,6 @@ from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, WorkerStatus, by_device
 from tagger.system.documents import document_of
-from tagger.webhooks.messages import MessageCounts
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class StatusDocument:
 
     A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond. `waiting_photos` wait for a worker, and the oldest
-    job of them was made `oldest_waiting_s` ago; null if none waits.
+    job of them was made `oldest_waiting_s` ago; null if none waits. `webhooks` is null where the program has none.
     """
 
     jobs: Sequence[JobProgress]
@@ -49,7 +50,7 @@ class StatusDocument:
     waiting_photos: int
     oldest_waiting_s: float | None
     last_tick: LastTick | None
-    webhooks: WebhooksDocument
+    webhooks: WebhooksDocument | None
 
 
 def status_document(
@@ -57,10 +58,10 @@ def status_document(
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
-    webhooks: Mapping[str, MessageCounts],
+    rooms: Mapping[str, Any],
     now: datetime,
 ) -> StatusDocument:
-    """The state of all jobs. `now` is the database's time."""
+    """The state of all jobs, with what `room_documents` gives. `now` is the database's time."""
     return StatusDocument(
         jobs,
         workers,
@@ -68,7 +69,7 @@ def status_document(
         queues,
         *waiting_photos(jobs, now),
         last_tick,
-        _webhooks_document(webhooks),
+        _webhooks_document(rooms.get("webhooks")),
     )
 
 
@@ -83,10 +84,11 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
     return sum(job.queued for job in waiting), seconds
 
 
-def _webhooks_document(counts: Mapping[str, MessageCounts]) -> WebhooksDocument:
-    receivers = {name: document_of(UndeliveredEvents, each) for name, each in counts.items()}
-    pending = sum(each.pending for each in receivers.values())
-    return WebhooksDocument(pending, sum(each.given_up for each in receivers.values()), receivers)
+def _webhooks_document(counts: Mapping[str, Any] | None) -> WebhooksDocument | None:
+    if counts is None:
+        return None
+    receivers = {name: UndeliveredEvents(**each) for name, each in counts["receivers"].items()}
+    return WebhooksDocument(counts["pending"], counts["given_up"], receivers)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class ScheduleDocument:
     paused: bool
     next_due: datetime
     until: str | None
+
+
+def room_documents(database: Database) -> dict[str, Any]:
+    """What rooms that can be carried out say in the status, by name of the room."""
+    return {name: document(database) for name, document in parts("status_document").items()}
 
 
 def schedule_document(schedule: Schedule) -> ScheduleDocument:

@@ -115,9 +115,7 @@ class ChunkResults:
             with stage_timer("store"):
                 loaded = self._loaded
                 stored = chunk.with_retry(
-                    lambda: store_results(
-                        chunk.database, chunk.claim, results, loaded.taught, loaded.landmark_events
-                    )
+                    lambda: store_results(chunk.database, chunk.claim, results, loaded.store_hooks)
                 )
             chunk.report(stored)
         chunk.count_unstored(-count)

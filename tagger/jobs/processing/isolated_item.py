@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database.connection import open_database
+from tagger.database.connection import open_configured
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
@@ -42,7 +42,7 @@ class _Chunk(ClaimedChunk):
 def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     settings = Settings(**config["settings"])
     claim = _claim(config["claim"])
-    database = open_database(settings.effective_database_url, subscriptions=settings.subscriptions)
+    database = open_configured(settings)
     waits = DatabaseWaits(lambda: 0)
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 

@@ -5,15 +5,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tagger.database.connection import Database
-from tagger.jobs.processing.landmark_events import LandmarkEvents
+from tagger.jobs.processing.store_hooks import StoreHook, store_hooks
 from tagger.library.catalog.backend_selections import StoredSelections
 from tagger.library.catalog.registered_models import model_by_id, verify_model
-from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.model.backends.protocol import BackendOptions
 from tagger.model.devices import (
     Device,
@@ -34,15 +33,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on this process's device, its pipeline, and what was taught."""
+    """A model on this process's device, its pipeline, and what takes part when its results are stored."""
 
     model: Model
     pipeline: Pipeline
     sandbox: Sandbox
     """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
-    taught: TaughtCache
-    landmark_events: LandmarkEvents
+    store_hooks: Sequence[StoreHook]
 
     def close(self) -> None:
         """End the threads of the pipeline, and the processes of the sandbox."""
@@ -132,8 +130,7 @@ class ModelCache:
             pipeline,
             sandbox,
             limits,
-            TaughtCache(model_id),
-            LandmarkEvents(),
+            store_hooks(model_id),
         )
 
 

@@ -27,15 +27,13 @@ from tagger.database.tables import (
     tags,
     taught_tags,
 )
-from tagger.jobs.processing.comparison import compare, store_compared
-from tagger.jobs.processing.landmark_events import LandmarkEvents
 from tagger.jobs.processing.open_items import ItemResult, OpenItem
+from tagger.jobs.processing.store_hooks import AddedTag, StoreHook
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.catalog.content_locks import hold_contents
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.teaching.taught_tags import TaughtCache, TaughtTag
 from tagger.pipeline.results import (
     AlreadyClassified,
     Classified,
@@ -48,12 +46,12 @@ from tagger.pipeline.results import (
 
 @dataclass(frozen=True)
 class StoredOutcome:
-    """A photo whose outcome was just stored, the result it follows from, and the taught landmarks it probably shows."""
+    """A photo whose outcome was just stored, the result it follows from, and the tags that hooks added to those of the model."""
 
     item: OpenItem
     outcome: ItemOutcome
     result: Result | MetadataOutcome
-    taught: Sequence[TaughtTag] = ()
+    added: Sequence[AddedTag] = ()
 
 
 def is_classified(database: Database, claim: Claim, digest: str) -> bool:
@@ -71,37 +69,39 @@ def store_results(
     database: Database,
     claim: Claim,
     results: Sequence[ItemResult],
-    taught: TaughtCache,
-    landmark_events: LandmarkEvents | None = None,
+    hooks: Sequence[StoreHook] = (),
 ) -> list[StoredOutcome]:
-    """Store contents, tags, embeddings, photos, outcomes and counts in one transaction, under the claim's token.
+    """Store contents, tags, photos, outcomes and counts in one transaction, under the claim's token.
 
-    Returns what was stored. An image that was already classified when it was read, but is not any more, stays open and is
+    `hooks`: those of the claim's model, which take part in the transaction. Returns what was stored. An image that was already classified when it was read, but is not any more, stays open and is
     classified again.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
     """
-    landmark_events = landmark_events or LandmarkEvents()
     with database.write() as connection:
         ids = _content_ids(connection, results)
-        compared = compare(connection, classified_contents(results, ids), taught)
+        classified = classified_contents(results, ids)
+        embeddings = {content_id: result.embedding for content_id, result in classified.items()}
+        steps = [hook.begin(connection, claim.name.job_id, embeddings) for hook in hooks]
+        added = {
+            content_id: [tag for step in steps for tag in step.tags.get(content_id, ())]
+            for content_id in classified
+        }
         earlier = _earlier_outcomes(connection, ids, claim)
         stored = [
-            StoredOutcome(each.item, outcome, each.result, _taught(each.result, ids, compared.tags))
+            StoredOutcome(each.item, outcome, each.result, _added(each.result, ids, added))
             for each in results
-            if (outcome := _outcome(each, ids, earlier, compared.tags)) is not None
+            if (outcome := _outcome(each, ids, earlier, added)) is not None
         ]
         store_outcomes(connection, claim, [each.outcome for each in stored])
         lock_photos(connection, results, ids)
-        classified = classified_contents(results, ids)
-        before = landmark_events.before(connection, classified)
-        accepted = _store_contents(connection, claim, classified)
-        store_compared(connection, claim.model_id, compared)
+        landmark_ids = _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, results, ids)
-        if before is not None:
-            landmark_events.record(connection, accepted, classified, before, claim.name.job_id)
-    landmark_events.remember(accepted)
+        for step in steps:
+            step.on_stored(connection, landmark_ids)
+    for step in steps:
+        step.on_committed()
     return stored
 
 
@@ -149,7 +149,7 @@ def _outcome(
     each: ItemResult,
     ids: Mapping[str, int],
     earlier: Mapping[int, Outcome],
-    taught: Mapping[int, Sequence[TaughtTag]],
+    added: Mapping[int, Sequence[AddedTag]],
 ) -> ItemOutcome | None:
     """None if the item stays open."""
     position, result = each.item.position, each.result
@@ -159,8 +159,8 @@ def _outcome(
         case Unchanged():
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
-            is_taught = any(tag.accepted for tag in _taught(result, ids, taught))
-            return ItemOutcome(position, Outcome.TAGGED if is_taught else _model_outcome(result))
+            is_added = any(tag.accepted for tag in _added(result, ids, added))
+            return ItemOutcome(position, Outcome.TAGGED if is_added else _model_outcome(result))
         case AlreadyClassified():
             content_id = ids.get(result.digest)
             if content_id is None or content_id not in earlier:
@@ -170,11 +170,11 @@ def _outcome(
             return ItemOutcome(position, earlier[content_id])
 
 
-def _taught(
-    result: Result, ids: Mapping[str, int], taught: Mapping[int, Sequence[TaughtTag]]
-) -> Sequence[TaughtTag]:
-    """The taught tags of a photo that was classified."""
-    return taught[ids[result.digest]] if isinstance(result, Classified) else ()
+def _added(
+    result: Result, ids: Mapping[str, int], added: Mapping[int, Sequence[AddedTag]]
+) -> Sequence[AddedTag]:
+    """The tags that hooks add to a photo that was classified."""
+    return added[ids[result.digest]] if isinstance(result, Classified) else ()
 
 
 def _model_outcome(result: Classified) -> Outcome:

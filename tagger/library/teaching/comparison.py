@@ -1,21 +1,24 @@
-"""Compares the stored embeddings of a model with the classifiers of taught landmarks, without reading a photo.
+"""Compares the embeddings of a model with the classifiers of taught landmarks, without reading a photo.
 
 A classifier that was learned anew is compared with every stored embedding, page by page, in constant memory. Images that are
-stored meanwhile are compared by whoever stores them (see taught_tags). If the comparison is interrupted, the classifier
+stored meanwhile are compared in the transaction that stores them (`ComparisonHook`). If the comparison is interrupted, the classifier
 stays marked as not applied, and images that were not compared since it was learned are outdated.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
     Select,
     and_,
+    delete,
     exists,
     func,
+    insert,
     select,
     update,
 )
@@ -24,7 +27,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.library.catalog.content_locks import lock_contents
 from tagger.library.query.photo_conditions import off_index
-from tagger.library.teaching.embeddings import restore
+from tagger.library.teaching.embeddings import Embeddings, quantize, restore
 from tagger.library.teaching.taught_tags import (
     TaughtCache,
     TaughtLandmarks,
@@ -40,6 +43,69 @@ PAGE = 2000
 
 Progress = Callable[[int], None]
 """Called with the number of images compared so far."""
+
+
+class ComparisonHook:
+    """The `StoreHook` of teaching: compares the images of a batch, and stores their embeddings and taught tags."""
+
+    def __init__(self, model_id: int) -> None:
+        self._model_id = model_id
+        self._taught = TaughtCache(model_id)
+
+    def begin(
+        self, connection: Connection, _job_id: int, embeddings: Mapping[int, Embeddings | None]
+    ) -> "_BatchComparison":
+        return _BatchComparison(connection, self._model_id, self._taught, embeddings)
+
+
+class _BatchComparison:
+    """The images of one batch, compared with the taught landmarks of now. Images without embedding have no taught tags."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        model_id: int,
+        taught: TaughtCache,
+        embeddings: Mapping[int, Embeddings | None],
+    ) -> None:
+        self._model_id = model_id
+        self.tags: dict[int, Sequence[TaughtTag]] = dict.fromkeys(embeddings, ())
+        self._rows: dict[int, bytes] = {}
+        """The embeddings as they are stored, by content id."""
+        self._version = 0
+        values = {
+            content_id: embedding for content_id, embedding in embeddings.items() if embedding is not None
+        }
+        if not values:
+            return
+        stacked = np.stack(list(values.values()))
+        landmarks = taught.current(connection)
+        rows = quantize(stacked)
+        self._version = landmarks.version
+        self._rows = dict(zip(values, rows, strict=True))
+        # As they will be read: a later comparison of what is stored gives the same scores.
+        self.tags |= zip(values, landmarks.tags(restore(rows, stacked.shape[1])), strict=True)
+
+    def on_stored(self, connection: Connection, _landmark_ids: Collection[int]) -> None:
+        """Replace the embeddings and taught tags of the images."""
+        if not self.tags:
+            return
+        connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self.tags)))
+        rows = [
+            {
+                "content_id": content_id,
+                "model_id": self._model_id,
+                "taught_version": self._version,
+                "data": data,
+            }
+            for content_id, data in sorted(self._rows.items())
+        ]
+        if rows:
+            connection.execute(insert(embeddings), rows)
+        replace_taught_tags(connection, self._model_id, self.tags)
+
+    def on_committed(self) -> None:
+        """Nothing is left to do."""
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:

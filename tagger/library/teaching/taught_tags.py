@@ -8,6 +8,7 @@ classifier is applied to all.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, select, true, update
@@ -27,6 +28,7 @@ class TaughtTag:
     landmark_id: int
     score: float
     accepted: bool
+    source: ClassVar[str] = "taught"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 
@@ -14,7 +14,7 @@ from tagger.database.enums import METADATA_KINDS
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind, JobNotFound, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
-from tagger.jobs.enqueue.documents import StatusDocument, status_document
+from tagger.jobs.enqueue.documents import StatusDocument, room_documents, status_document
 from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.retry import count_failures, record_retry, retry_job
 from tagger.jobs.enqueue.ticks import LastTick, find_last_tick
@@ -48,7 +48,6 @@ from tagger.web.api.job_starter import JobStarter, Starter, TaggingOptions
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
-from tagger.webhooks.messages import MessageCounts, count_messages
 
 JOBS_SHOWN = 20
 """Recent jobs on a page, beside the open ones."""
@@ -64,14 +63,14 @@ class OverviewDocument(StatusDocument):
 
 @dataclass(frozen=True)
 class Status:
-    """Open and recent jobs, newest first. `problem` says why queue depths are missing."""
+    """Open and recent jobs, newest first. `rooms`: what each room says. `problem` says why queue depths are missing."""
 
     jobs: Sequence[JobProgress]
     older: int
     workers: Sequence[WorkerStatus]
     queues: Mapping[str, int | None]
     last_tick: LastTick | None
-    webhooks: Mapping[str, MessageCounts]
+    rooms: Mapping[str, Any]
     problem: str | None
     now: datetime
 
@@ -82,7 +81,7 @@ class Status:
     def document(self) -> OverviewDocument:
         """The document of `tagger status`, with the number of older jobs."""
         document = status_document(
-            self.jobs, self.workers, self.queues, self.last_tick, self.webhooks, self.now
+            self.jobs, self.workers, self.queues, self.last_tick, self.rooms, self.now
         )
         return OverviewDocument(**vars(document), older=self.older, problem=self.problem)
 
@@ -101,7 +100,7 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
         list_workers(database),
         queues,
         find_last_tick(database),
-        count_messages(database),
+        room_documents(database),
         str(problem) if problem else None,
         now,
     )

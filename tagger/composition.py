@@ -1,0 +1,115 @@
+"""What the program is composed of: the rooms that can be carried out, and what installed packages add.
+
+A room below never names a room above. It asks here, at one of its moments, for what others do then: the fields of `Room` are these
+moments. Everything is named as `module:attribute` and imported at its moment, so that a command imports only what it uses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one room adds, as places of functions and classes, which have the arguments that are named here."""
+
+    name: str
+    event_receiver: str | None = None
+    """`(settings)`: an `EventReceiver` of tagger.events."""
+    store_hook: str | None = None
+    """`(model_id)`: a `StoreHook` of tagger.jobs.processing, one for each model of a process."""
+    sweep: str | None = None
+    """`(database)`: called by each sweep of a worker. It takes little time, and may run in several workers at once."""
+    service: str | None = None
+    """`(database, settings)`: has `start` and `close`, which a worker calls at its start and end."""
+    local_job_end: str | None = None
+    """`(database, settings)`: called after a job of a command, which may be the only process."""
+    checks: str | None = None
+    """`(database, settings)`: yields the findings of `tagger doctor`."""
+    status_document: str | None = None
+    """`(database)`: what the JSON of the status has under the room's name."""
+    status_lines: str | None = None
+    """`(database)`: lines of `tagger status`."""
+    commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Panels of the help: places of commands with their summaries."""
+
+
+TEACHING = "tagger.library.teaching.comparison"
+WEBHOOKS = "tagger.webhooks"
+
+ROOMS = (
+    Room("teaching", store_hook=f"{TEACHING}:ComparisonHook"),
+    Room(
+        "webhooks",
+        event_receiver=f"{WEBHOOKS}.messages:MessageRecorder",
+        sweep=f"{WEBHOOKS}.messages:remove_old_messages",
+        service=f"{WEBHOOKS}.sending:SenderThreads",
+        local_job_end=f"{WEBHOOKS}.sending:send_after_job",
+        checks=f"{WEBHOOKS}.reports:check_webhooks",
+        status_document=f"{WEBHOOKS}.reports:status_document",
+        status_lines=f"{WEBHOOKS}.reports:status_lines",
+        commands={
+            "Maintenance": {
+                f"{WEBHOOKS}.command:webhook_app": "Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
+            }
+        },
+    ),
+)
+"""The rooms, in the order in which they act. Without its entry here, a room's folder can be removed."""
+
+EVENT_RECEIVERS = "tagger.event_receivers"
+"""Entry points that are called like `Room.event_receiver`."""
+COMMANDS = "tagger.commands"
+"""Entry points that are functions for Typer, or a Typer of several."""
+BACKENDS = "tagger.backends"
+"""Entry points that are called with module, device, size and number of passes, and return a `Backend` of tagger.model."""
+
+
+def parts(moment: str) -> dict[str, Any]:
+    """What the rooms do at a moment, a field of `Room`: the functions and classes by name of the room."""
+    places = {room.name: getattr(room, moment) for room in ROOMS}
+    return {name: load(place) for name, place in places.items() if place is not None}
+
+
+def load(place: str) -> Any:
+    """Import what is at `module:attribute`."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def extension_names(group: str) -> set[str]:
+    """The names of what installed packages add to this group, which may not load."""
+    from importlib.metadata import entry_points  # takes longer than most commands
+
+    return entry_points(group=group).names
+
+
+@cache
+def extensions(group: str) -> Mapping[str, Any]:
+    """What installed packages add as entry points of this group, by name, in order of names.
+
+    One that cannot be loaded is left out with a warning.
+    """
+    from importlib.metadata import entry_points
+
+    loaded = {}
+    for entry in sorted(entry_points(group=group)):
+        try:
+            loaded[entry.name] = entry.load()
+        except Exception as error:  # noqa: BLE001 - whatever fails in another package, the program runs without it
+            package = entry.dist.name if entry.dist else "a package"
+            log.warning(
+                "the extension %s of %s does not load, and is left out: %s: %s",
+                f"{group}:{entry.name}",
+                package,
+                type(error).__name__,
+                error,
+            )
+    return loaded
