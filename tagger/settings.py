@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
 )
 
+from tagger.composition import BACKENDS, extension_names
 from tagger.errors import SettingsInvalid
 from tagger.settings_sources import JSON_EXAMPLES, config_file, environment_values, file_values
 from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
@@ -88,6 +89,14 @@ def _endpoint(url: str) -> str:
     return url
 
 
+def _backend(name: str) -> str:
+    if name not in {"auto", "torchscript", "openvino"} and name not in extension_names(BACKENDS):
+        raise ValueError(
+            "should be 'auto', 'torchscript' or 'openvino', and no installed package adds another"
+        )
+    return name
+
+
 def _issuer(url: str) -> str:
     host = urlsplit(_endpoint(url)).hostname or ""
     if url.startswith("http:") and not is_loopback(host):
@@ -140,8 +149,8 @@ class Settings(BaseModel):
     """Images in one forward pass. Default: the fastest size on this machine."""
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
     """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it. Default: that of the model."""
-    backend: Literal["auto", "torchscript", "openvino"] = "auto"
-    """Library that runs the model. `auto` selects the fastest on this machine; `torchscript` gives the same scores on every machine."""
+    backend: Annotated[str, AfterValidator(_backend)] = "auto"
+    """Library that runs the model: `torchscript`, `openvino` or one that an installed package adds. `auto` selects the faster of the first two on this machine; `torchscript` gives the same scores on every machine."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20

@@ -1,18 +1,21 @@
-"""A room of the program can be carried out."""
+"""A room of the program can be carried out, and installed packages add to it."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
 from rig.servers import RedisServer
 from support.commands import Terminal, draw
 
 import tagger
 
 REPOSITORY = Path(tagger.__file__).parents[1]
+GUIDE = REPOSITORY / "docs" / "how-to" / "extend.md"
 ROOM = re.compile(r'    Room\(\n        "webhooks",\n.*?\n    \),\n', re.DOTALL)
 
 PROGRAM = """
@@ -74,3 +77,45 @@ def test_without_webhooks_the_rest_still_tags_sweeps_checks_and_exports(tmp_path
     assert "tower.jpg: Eiffel Tower" in done.stdout
     assert '"webhooks"' not in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def install_example(site: Path) -> None:
+    """Install the package that the guide shows, as an installer would: a module, and its entry points beside it."""
+    text = GUIDE.read_text()
+    blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", text, re.DOTALL))
+    project = tomllib.loads(blocks["toml"])["project"]
+    site.mkdir()
+    (site / "tagger_diary.py").write_text(blocks["python"])
+    info = site / f"tagger_diary-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        line
+        for group, entries in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in entries.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def extended(tmp_path: Path) -> Terminal:
+    """A terminal whose Python has the package of the guide."""
+    install_example(tmp_path / "site")
+    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(tmp_path / "site")})
+    draw(terminal.folder / "photos" / "tower.jpg", 0)
+    return terminal
+
+
+def test_the_package_of_the_guide_adds_a_command_and_receives_events(extended: Terminal) -> None:
+    extended.run_process("tag", "photos")
+    assert extended.run_process("diary").stdout == "Eiffel Tower, in job 1\n"
+
+
+def test_an_extension_that_does_not_load_is_a_warning(extended: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "site" / "tagger_diary.py").write_text("import nothing_like_it")
+    done = extended.run_process("tag", "photos")
+    assert "tower.jpg: Eiffel Tower" in done.stdout
+    (warning,) = [line for line in done.stderr.splitlines() if "tagger_diary" in line or "diary" in line]
+    assert "tagger.event_receivers:diary of tagger-diary does not load" in warning
+    assert "No module named 'nothing_like_it'" in warning
+    assert "No such command 'diary'" in extended.run_process("diary", code=2).stderr

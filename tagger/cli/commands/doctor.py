@@ -97,7 +97,12 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     from tagger.cli.doctor.access import check_single_sign_on
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_extras, check_folders, check_permissions
+    from tagger.cli.doctor.environment import (
+        check_extensions,
+        check_extras,
+        check_folders,
+        check_permissions,
+    )
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
@@ -116,6 +121,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from device_group.findings()
     yield from sandbox_group.findings()
     yield from check_extras(settings)
+    yield from check_extensions()
     yield from redis_group.findings()
     yield from sign_on_group.findings()
     yield from _check_contents(settings, database_checks)

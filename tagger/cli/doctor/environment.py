@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.jobs.processing.model_cache import photo_limits
@@ -181,6 +182,17 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
         yield note("extras", found, "pip install 'landmark-tagger[openvino]'")
     installed_extras = [extra for extra, installed in present.items() if installed]
     yield ok("extras", ", ".join(installed_extras) + " installed" if installed_extras else "none installed")
+
+
+def check_extensions() -> Iterator[Finding]:
+    """Check what installed packages add. No finding without any."""
+    for group in (COMMANDS, EVENT_RECEIVERS, BACKENDS):
+        for name in sorted(extension_names(group)):
+            if name in extensions(group):
+                yield ok("extensions", f"{group}: {name}")
+            else:
+                remedy = "install a version of its package for this version of tagger, or uninstall it"
+                yield note("extensions", f"{group}: {name} does not load", remedy)
 
 
 def _is_installed(module: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from tagger.model.devices import hardware_name
 if TYPE_CHECKING:
     from tagger.model.devices import Device
 
-BackendName = Literal["torchscript", "openvino"]
+BackendName = str
+"""`torchscript`, `openvino`, or the name of an extension."""
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
 Embeddings = npt.NDArray[np.float32]  # (B, D)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from tagger.composition import BACKENDS, extensions
 from tagger.errors import SettingsInvalid
 from tagger.model.backends.protocol import BackendChoice, BackendName, is_out_of_memory
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -94,6 +95,8 @@ class BackendSelector:
         """
         if name == "torchscript":
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
+        if name != "openvino":
+            return self._load_extension(name)
         if not _is_installed(name):
             raise SettingsInvalid(
                 reason="backend: openvino needs an extra: pip install 'landmark-tagger[openvino]'"
@@ -109,6 +112,17 @@ class BackendSelector:
             raise SettingsInvalid(
                 reason="backend: openvino cannot run this model; leave it at auto, or set torchscript"
             ) from error
+
+    def _load_extension(self, name: str) -> Backend:
+        """Load the model into the backend of an installed package."""
+        factory = extensions(BACKENDS).get(name)
+        if factory is None:
+            raise SettingsInvalid(reason=f"backend: no installed package adds {name}")
+        try:
+            backend: Backend = factory(self._load_module(), self._device, self._size, self._at_once)
+        except Exception as error:
+            raise SettingsInvalid(reason=f"backend: {name} cannot run this model: {error}") from error
+        return backend
 
     def _alternatives(self) -> list[BackendName]:
         return ["openvino"] if self._device.kind == "cpu" and _is_installed("openvino") else []
