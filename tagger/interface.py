@@ -22,8 +22,8 @@ from tagger.database.enums import JobState, Priority, Runner, Target
 from tagger.database.retry import DatabaseError
 from tagger.errors import ExamplesMissing, LandmarkNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.processing.local_model import PhotoModel, Prediction
@@ -381,7 +381,7 @@ class Library:
         return job
 
     def _run_one(self, number: int, on_progress: Progress | None) -> Job:
-        from tagger.jobs.processing.local_runner import run_job
+        from tagger.jobs.processing.executor import run_job
 
         job = self.job(number)
         if not job.is_over:

@@ -17,13 +17,13 @@ from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedule_windows import pause_ended_runs
-from tagger.jobs.enqueue.ticks import record_tick
-from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
+from tagger.jobs.processing.coordination import PhotoRate
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.jobs import TRACE
+from tagger.ledger.workers import record_tick
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
 from tagger.settings import Settings

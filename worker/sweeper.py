@@ -28,8 +28,7 @@ from tagger.ledger.dispatch import (
 )
 from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.retention import remove_old_items
-from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.stale_jobs import recover_stale_jobs, remove_old_items
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.roots import list_roots, unavailable_roots

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from celery.worker import state
 
-from tagger.jobs.processing.activity_monitor import ActivityMonitor
+from tagger.jobs.processing.coordination import ActivityMonitor
 from tagger.jobs.processing.model_cache import ModelCache
 
 log = logging.getLogger(__name__)

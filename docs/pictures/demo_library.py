@@ -20,11 +20,11 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
-from tagger.jobs.enqueue.ticks import record_tick
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
+from tagger.ledger.workers import record_tick
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.database.enums import Priority, Runner
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.selection import Selection
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
@@ -143,7 +143,7 @@ def print_plan(
     settings: Settings, selection: Selection, *, reprocess: bool, write: MetadataOptions | None
 ) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.inference_options import inference_options
+    from tagger.jobs.enqueue.job_options import inference_options
     from tagger.jobs.enqueue.scan import preview_scan
     from tagger.jobs.enqueue.selection import require_available_roots
 

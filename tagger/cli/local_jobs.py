@@ -22,7 +22,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     if list_jobs(database, job)[0].is_over:
         return None
     quiet_threads()
-    from tagger.jobs.processing.local_runner import run_job
+    from tagger.jobs.processing.executor import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         return run_job(database, settings, job, printer.show)

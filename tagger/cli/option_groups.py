@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.selection import Selection
     from tagger.settings import Settings
 
@@ -158,7 +158,7 @@ class WriteOptions:
             typer.BadParameter: the options are invalid, or contradict each other.
         """
         from tagger.database.enums import Target
-        from tagger.jobs.enqueue.metadata_options import MetadataOptions
+        from tagger.jobs.enqueue.job_options import MetadataOptions
 
         if self.write not in {"none", *Target}:
             raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")

@@ -207,7 +207,7 @@ def parse_priority(name: str) -> Priority:
 
 def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int | None:
     """Return the largest error in metres of estimated positions that are written; None: none is written."""
-    from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M
+    from tagger.jobs.enqueue.job_options import MAX_ERROR_M
 
     if not gps_estimated and max_error_km is not None:
         raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")

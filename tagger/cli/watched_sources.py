@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.cli.session import Session
-    from tagger.jobs.enqueue.inference_options import InferenceOptions
+    from tagger.jobs.enqueue.job_options import InferenceOptions
     from tagger.jobs.enqueue.selection import Selection
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
     from tagger.photos.paths import ObjectPath
@@ -85,7 +85,7 @@ class UnseenPhotos:
             self._tag(replace(self.selection, folders=(), files=tuple(unseen)))
 
     def _inference(self) -> InferenceOptions:
-        from tagger.jobs.enqueue.inference_options import inference_options
+        from tagger.jobs.enqueue.job_options import inference_options
 
         return inference_options(self._session.database, self._session.settings, reprocess=False)
 

@@ -108,7 +108,7 @@ class JobProgress:
     write_job: int | None
     """The job that writes this one's tags to metadata."""
     items_removed: int
-    """The first so many items are no longer stored (see retention): their photos cannot be listed."""
+    """The first so many items are no longer stored (see stale_jobs): their photos cannot be listed."""
     other_files: int
     """Files that its scan left out because of their extension."""
     author: str | None

@@ -1,19 +1,19 @@
-"""Workers: their heartbeats, and the chunks that they process; and what keeps jobs from progressing.
+"""Workers and beat as others see them, by the database's clock: heartbeats, chunks in progress, ticks, and what keeps jobs from progressing.
 
-That is: open jobs without a process, chunks that fail repeatedly.
+That is: open jobs without a process, chunks that fail repeatedly, unclaimed chunks.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Integer, and_, delete, func, select, type_coerce, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import current_time, db_now, insert_missing
-from tagger.database.tables import chunks, jobs, workers
+from tagger.database.tables import chunks, jobs, ledgers, schedules, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S, worker_places
 from tagger.ledger.jobs import OPEN_STATES
 
@@ -154,24 +154,6 @@ def list_chunk_progress(database: Database) -> list[ChunkProgress]:
     ]
 
 
-def _among_first_open(size: int) -> ColumnElement[bool]:
-    """The condition, on chunks joined with jobs, that a chunk is among its job's first `size` open chunks.
-
-    Claimed chunks are, so queries with this condition do not read thousands of others.
-    """
-    other = chunks.alias("other")
-    end = (
-        select(other.c.chunk)
-        .where(other.c.job_id == jobs.c.id, other.c.done.is_(False))
-        .order_by(other.c.chunk)
-        .offset(size)
-        .limit(1)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))
-
-
 STUCK_CHUNKS_SHOWN = 5
 STUCK_ATTEMPTS = 2
 """A released chunk counts no attempt, so a second attempt means that the first ended badly."""
@@ -232,3 +214,56 @@ def stuck_chunks(database: Database) -> list[StuckChunk]:
     with database.read() as connection:
         rows = connection.execute(query).all()
     return [StuckChunk(row.job_id, row.chunk, row.first, row.last, row.attempts) for row in rows]
+
+
+LATE_TICK_S = 180.0
+"""Beat sends a tick every 20 s, and a worker takes it between two chunks."""
+
+
+@dataclass(frozen=True)
+class LastTick:
+    """The last tick that a worker executed; None before the first one. `is_late`: no tick came for LATE_TICK_S."""
+
+    at: datetime | None
+    seconds_ago: float | None
+    is_late: bool
+
+
+def record_tick(database: Database) -> None:
+    """Record that a worker executes a tick now."""
+    with database.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now()))
+
+
+def find_last_tick(database: Database) -> LastTick | None:
+    """The last tick; None if no schedule is enabled, as ticks then have nothing to start."""
+    last_tick_at = select(ledgers.c.last_tick_at).scalar_subquery()
+    query = select(
+        db_now().label("now"), last_tick_at.label("tick"), func.min(schedules.c.created_at).label("added")
+    ).where(schedules.c.paused.is_(False))
+    with database.read() as connection:
+        row = connection.execute(query).one()
+    if row.added is None:
+        return None
+    if row.tick is None:
+        return LastTick(None, None, row.now - row.added.timestamp() > LATE_TICK_S)
+    seconds_ago = max(0.0, row.now - row.tick)
+    return LastTick(datetime.fromtimestamp(row.tick, UTC), seconds_ago, seconds_ago > LATE_TICK_S)
+
+
+def _among_first_open(size: int) -> ColumnElement[bool]:
+    """The condition, on chunks joined with jobs, that a chunk is among its job's first `size` open chunks.
+
+    Claimed chunks are, so queries with this condition do not read thousands of others.
+    """
+    other = chunks.alias("other")
+    end = (
+        select(other.c.chunk)
+        .where(other.c.job_id == jobs.c.id, other.c.done.is_(False))
+        .order_by(other.c.chunk)
+        .offset(size)
+        .limit(1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))

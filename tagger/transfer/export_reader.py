@@ -19,8 +19,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, Statemen
 
 from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
 from tagger.errors import ImportRefused
-from tagger.transfer.export_format import FORMAT, TITLE, exported_tables
-from tagger.transfer.exporter import Progress
+from tagger.transfer.exporter import FORMAT, TITLE, Progress, exported_tables
 from tagger.transfer.integrity.rows import describe_error, row_validator
 
 PAGE = 1000

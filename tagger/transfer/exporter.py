@@ -1,29 +1,26 @@
-"""Exports the whole database as lines, page by page, from one snapshot. Other processes may write meanwhile."""
+"""Exports a database as lines of JSON: a header, one line per row, and an end with counts and a checksum.
 
+Rows come page by page from one snapshot; other processes may write meanwhile. The tables say which of their rows and columns
+are exported.
+"""
+
+import base64
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import IO, Any
 
-from sqlalchemy import Connection, Select, Table, case, func, select
+from sqlalchemy import Column, Connection, DateTime, LargeBinary, Select, Table, case, func, select
 
 from tagger.database.connection import Database
 from tagger.database.row_counts import stored_rows
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, photos
-from tagger.transfer.export_format import (
-    FORMAT,
-    TITLE,
-    encode_line,
-    exported_columns,
-    exported_tables,
-    to_json,
-)
+from tagger.database.tables import UtcDateTime, chunks, metadata, photos
 
 PROGRESS_ROWS = 2000
-
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
 
@@ -62,6 +59,40 @@ def export_database(
             report.rows.setdefault(table.name, 0)
     out.write(encode_line({"end": {"counts": report.rows, "sha256": hasher.hexdigest()}}))
     return report
+
+
+FORMAT = 1
+TITLE = "landmark-tagger database"
+Converter = Callable[[Any], Any]
+
+
+def exported_tables() -> list[Table]:
+    """The tables, each after those that its foreign keys refer to."""
+    return [table for table in metadata.sorted_tables if _is_exported(table)]
+
+
+def exported_columns(table: Table) -> list[Column[Any]]:
+    return [column for column in table.columns if _is_exported(column)]
+
+
+def row_counts_text(counts: Mapping[str, int]) -> str:
+    """The tables that have rows, in words: `1 root, 2 job items`."""
+    nouns = ((count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count)
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns)
+
+
+def encode_line(document: object) -> bytes:
+    """A document as one line of the file."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def to_json(column: Column[Any]) -> Converter | None:
+    """The conversion of the column's values to JSON. None: JSON has their type."""
+    if isinstance(column.type, LargeBinary):
+        return lambda value: None if value is None else base64.b64encode(value).decode()
+    if isinstance(column.type, DateTime | UtcDateTime):
+        return lambda value: None if value is None else value.isoformat()
+    return None
 
 
 def _count(connection: Connection, table: Table) -> int:
@@ -107,3 +138,12 @@ def _select(table: Table) -> Select[Any]:
     claimed = chunks.c.done.is_(False) & chunks.c.lease_until.is_not(None)
     attempts = case((claimed, chunks.c.attempts - 1), else_=chunks.c.attempts).label("attempts")
     return select(*(attempts if column.name == "attempts" else column for column in columns))
+
+
+def _is_exported(item: Table | Column[Any]) -> bool:
+    """Whether it moves with a database, which its `info` says.
+
+    An imported file grants no access, does not tell who did what here, and sends nothing. Claims, ticks and selected
+    backends belong to one place, and kept counts follow from the rows.
+    """
+    return bool(item.info.get("exported", True))

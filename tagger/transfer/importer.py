@@ -1,33 +1,104 @@
-"""Imports an exported database into an empty one, in one transaction that commits only a complete, valid import.
+"""Imports an exported database into an empty one, in one transaction that commits only a complete, valid import, and makes it inert.
 
-Nothing of it runs by itself (see deactivation).
+Nothing that the export names runs, is loaded or is written before the operator names it: models are not in use and have no
+file, schedules are paused, open jobs are paused, or cancelled if no worker could continue them.
 """
 
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
-from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.statements import insert_in_bulk
-from tagger.database.tables import dismissals, landmarks, ledgers, model_labels, models, verdicts
+from tagger.database.tables import (
+    dismissals,
+    jobs,
+    landmarks,
+    ledgers,
+    model_labels,
+    models,
+    roots,
+    schedules,
+    verdicts,
+)
 from tagger.errors import DatabaseNotEmpty
-from tagger.library.catalog import shipped_model
+from tagger.ledger.jobs import OPEN_STATES, WRITE, cancel_job
+from tagger.ledger.ownership import UNFILLED
+from tagger.library.catalog import registered_models
 from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.registered_models import UNNAMED
 from tagger.model.artifact import Manifest, read_manifest
 from tagger.people.names import count_authors
-from tagger.transfer.deactivation import Inactive, deactivate
-from tagger.transfer.export_format import exported_tables, row_counts_text
+from tagger.photos.paths import path_from_text
 from tagger.transfer.export_reader import ExportReader
-from tagger.transfer.exporter import Progress
+from tagger.transfer.exporter import Progress, exported_tables, row_counts_text
 from tagger.transfer.integrity.database_check import cross_problems
 
 _SHIPPED_TABLES = (model_labels, models, landmarks)
 """Tables that commands fill in an otherwise empty database, when they register the shipped model."""
+
+
+PAUSED_NOTE = "paused by the import"
+CANCELLED_NOTE = "its process did not move with the import; run the same command again to continue"
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model whose file has to be named again. `file` is its path where it was exported."""
+
+    name: str
+    digest: str
+    file: str
+    was_in_use: bool
+
+
+@dataclass(frozen=True)
+class PausedJob:
+    """A paused job. `writes`: where it writes metadata, now or once its photos are classified; null: nowhere."""
+
+    job: int
+    kind: str
+    photos: int
+    writes: str | None
+
+
+@dataclass(frozen=True)
+class ImportedRoot:
+    """A folder that photos are read from, and tags written in, once a job runs."""
+
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Inactive:
+    """What an export would have activated, and what the operator has to name to activate it here."""
+
+    models: list[ImportedModel] = field(default_factory=list)
+    schedules: list[str] = field(default_factory=list)
+    paused_jobs: list[PausedJob] = field(default_factory=list)
+    cancelled_jobs: list[int] = field(default_factory=list)
+    roots: list[ImportedRoot] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -85,13 +156,27 @@ def import_database(
     return ImportReport(ledger, reader.counts, inactive)
 
 
+def deactivate(connection: Connection) -> Inactive:
+    """Deactivate what was imported in this transaction."""
+    return Inactive(
+        models=_forget_model_files(connection),
+        schedules=_pause_schedules(connection),
+        cancelled_jobs=_cancel_local_jobs(connection),
+        paused_jobs=_pause_jobs(connection),
+        roots=[
+            ImportedRoot(row.name, path_from_text(row.location, row.location_bytes))
+            for row in connection.execute(select(roots).order_by(roots.c.id))
+        ],
+    )
+
+
 def _problems(connection: Connection) -> Iterator[str]:
     """What the imported rows say wrongly about each other, and about the model of this package."""
     yield from cross_problems(connection)
-    digest = shipped_model.shipped_digest()
+    digest = registered_models.shipped_digest()
     manifest = connection.scalar(select(models.c.manifest).where(models.c.digest == (digest or "")))
     if manifest is not None and Manifest.model_validate(manifest) != read_manifest(
-        shipped_model.shipped_file()
+        registered_models.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
 
@@ -152,3 +237,52 @@ def _update_sequences(connection: Connection) -> None:
                 )
     # Without statistics, the server would plan badly until it gathers them itself.
     connection.execute(text("ANALYZE"))
+
+
+def _forget_model_files(connection: Connection) -> list[ImportedModel]:
+    """A file that an export names may be anybody's. The model of this package needs no other file."""
+    own = or_(models.c.file.is_(None), models.c.digest == (registered_models.shipped_digest() or ""))
+    imported = [
+        ImportedModel(row.name, row.digest, row.file, row.in_use)
+        for row in connection.execute(select(models).where(~own).order_by(models.c.id))
+    ]
+    connection.execute(update(models).values(in_use=False, file=case((own, models.c.file), else_=UNNAMED)))
+    return imported
+
+
+def _pause_schedules(connection: Connection) -> list[str]:
+    connection.execute(update(schedules).values(paused=True))
+    return list(connection.scalars(select(schedules.c.name).order_by(schedules.c.name)))
+
+
+def _cancel_local_jobs(connection: Connection) -> list[int]:
+    """Cancel the open jobs of processes of another machine, like those of a process that died."""
+    local = (jobs.c.runner == Runner.LOCAL, jobs.c.state.in_(OPEN_STATES))
+    numbers = list(connection.scalars(select(jobs.c.id).where(*local).order_by(jobs.c.id)))
+    for number in numbers:
+        cancel_job(connection, number, CANCELLED_NOTE)
+    return numbers
+
+
+def _pause_jobs(connection: Connection) -> list[PausedJob]:
+    """Pause the other open jobs. A scan does not continue: a process of another machine was its owner.
+
+    Any process may add the items of a job that writes the tags of another, which changes no file.
+    """
+    is_open = jobs.c.state.in_(OPEN_STATES)
+    from_parent = and_(jobs.c.kind == JobKind.WRITE, jobs.c.parent_id.is_not(None), jobs.c.owner.is_not(None))
+    connection.execute(
+        update(jobs)
+        .where(is_open)
+        .values(
+            state=JobState.PAUSED,
+            note=PAUSED_NOTE,
+            owner=case((from_parent, literal(UNFILLED)), else_=None),
+            owner_lease_until=None,
+        )
+    )
+    rows = connection.execute(select(jobs).where(is_open).order_by(jobs.c.id))
+    return [
+        PausedJob(row.id, row.kind, row.total, row.options[WRITE]["to"] if WRITE in row.options else None)
+        for row in rows
+    ]

@@ -38,10 +38,9 @@ from tagger.database.enums import Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
 from tagger.errors import SettingsInvalid
-from tagger.jobs.enqueue.ticks import record_tick
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
-from tagger.ledger.workers import record_heartbeat
+from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.model.artifact import save_artifact
 from tagger.model.devices import processor_name
 from tagger.pipeline.sandbox import Sandbox

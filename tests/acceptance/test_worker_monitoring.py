@@ -24,7 +24,7 @@ from tagger.system import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]
-INTERVALS = "tagger.webhooks.sending.COUNT_S=0 tagger.webhooks.sending.CHECK_S=0.2 worker.sweeper.SWEEP_S=1"
+INTERVALS = "tagger.webhooks.delivery.COUNT_S=0 tagger.webhooks.delivery.CHECK_S=0.2 worker.sweeper.SWEEP_S=1"
 PENDING, GIVEN_UP = (("tagger_webhook_events", "default", state) for state in ("pending", "given_up"))
 DELIVERED, FAILED = (
     ("tagger_webhook_attempts_total", "default", result) for result in ("delivered", "failed")

@@ -13,7 +13,7 @@ from support.commands import Terminal, draw_many, stop
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.ticks import find_last_tick
+from tagger.ledger.workers import find_last_tick
 
 ON_TIME = timedelta(minutes=3)
 """A run starts within 20 s on a machine that is not busy."""

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
-from tagger.jobs.processing.local_runner import run_job
+from tagger.jobs.processing.executor import run_job
 from tagger.photos import object_store, objects
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.paths import ObjectPath, parse_path

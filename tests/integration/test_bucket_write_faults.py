@@ -12,7 +12,7 @@ from support.written_folder import SIDECAR
 
 from tagger.database.connection import Database
 from tagger.jobs.processing import metadata_chunk
-from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.removal import forget_path
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind

@@ -9,7 +9,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
 from tagger.jobs.enqueue import scan
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger.jobs import finish_scan

@@ -10,7 +10,7 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import camera_companions
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate

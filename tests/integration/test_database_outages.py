@@ -24,7 +24,7 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.jobs.processing import chunk_results
-from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
 
@@ -81,8 +81,8 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tagger.ledger.leases.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.1)
-    monkeypatch.setattr("tagger.jobs.processing.database_waits.CHECK_S", 0.1)
-    monkeypatch.setattr("tagger.jobs.processing.database_waits.REPORT_S", 0.5)
+    monkeypatch.setattr("tagger.jobs.processing.coordination.DATABASE_CHECK_S", 0.1)
+    monkeypatch.setattr("tagger.jobs.processing.coordination.REPORT_S", 0.5)
     folder = TaggedFolder(database, tmp_path)
     for number in range(PHOTOS):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -146,7 +146,7 @@ def test_a_blocked_statement_is_reported(
 ) -> None:
     """A locked table raises no error until it is unlocked."""
     now = [100.0]
-    monkeypatch.setattr("tagger.jobs.processing.database_waits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tagger.jobs.processing.coordination.time.monotonic", lambda: now[0])
     waits = DatabaseWaits(lambda: 7)
     report = partial(_messages_of, waits, caplog)
     try:

@@ -22,7 +22,7 @@ from tagger.library.query.covers import find_covers
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.teaching.review import count_to_review
+from tagger.library.teaching.suggestions import count_to_review
 from tagger.library.verdicts import (
     ImportedVerdicts,
     VerdictFilter,

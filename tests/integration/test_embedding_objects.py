@@ -11,7 +11,7 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind

@@ -47,14 +47,13 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
 from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict
-from tagger.library.verdicts.dismissals import dismiss_photos
+from tagger.library.verdicts.store import dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.people.tokens import add_token, revoke_token
 from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader
-from tagger.transfer.export_format import exported_columns, exported_tables
-from tagger.transfer.exporter import export_database
+from tagger.transfer.exporter import export_database, exported_columns, exported_tables
 from tagger.transfer.importer import ImportReport, import_database
 from tagger.transfer.integrity.database_check import check_database
 from tagger.transfer.integrity.rows import ROWS, row_columns

@@ -18,7 +18,7 @@ from tagger.cli.output import files
 from tagger.database.connection import Database, open_database
 from tagger.errors import ImportRefused
 from tagger.transfer import export_reader
-from tagger.transfer.export_format import encode_line
+from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity.database_check import check_database, connection_problems
 

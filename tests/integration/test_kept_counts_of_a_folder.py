@@ -217,7 +217,7 @@ STEPS: tuple[Callable[[Library, int], None], ...] = (
 @pytest.fixture
 def library(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     # Local jobs count when they end; here only `Library.count` does.
-    monkeypatch.setattr("tagger.jobs.processing.local_runner.COUNT_S", 0.0)
+    monkeypatch.setattr("tagger.jobs.processing.executor.COUNT_S", 0.0)
     return Library(database, tmp_path)
 
 
@@ -276,7 +276,7 @@ def test_imported_rows_are_counted(library: Library, tmp_path: Path) -> None:
 def test_photos_are_counted_while_a_local_job_runs(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.jobs.processing.local_runner.COUNT_EVERY_S", 0.05)
+    monkeypatch.setattr("tagger.jobs.processing.executor.COUNT_EVERY_S", 0.05)
     monkeypatch.setattr("tagger.library.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
     folder = TaggedFolder(database, tmp_path)
     folder.draw("a.jpg")

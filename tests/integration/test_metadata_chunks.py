@@ -18,9 +18,9 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import landmarks, metadata_writes
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
-from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
 from tagger.library.query.options import PhotoQuery

@@ -20,9 +20,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import LeaseLost
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
-from tagger.jobs.enqueue.retry import record_retry, retry_job
+from tagger.jobs.enqueue.tag_jobs import record_retry, retry_job
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
@@ -35,7 +35,7 @@ from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, claim_unfilled_job
 from tagger.ledger.ownership import UNFILLED
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto

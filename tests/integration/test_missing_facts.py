@@ -12,8 +12,8 @@ from sqlalchemy import insert, select
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos, position_changes
 from tagger.library.catalog.roots import ensure_root
-from tagger.library.positions import missing_facts
-from tagger.library.positions.missing_facts import MissingFacts, read_missing_facts
+from tagger.library.positions import locating
+from tagger.library.positions.locating import MissingFacts, read_missing_facts
 from tagger.photos.files import file_version
 from tagger.photos.paths import path_text
 from tagger.pipeline.requests import Limits
@@ -75,7 +75,7 @@ def library(database: Database, tmp_path: Path) -> Library:
 
 
 def test_facts_are_read_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(missing_facts, "PAGE", 2)
+    monkeypatch.setattr(locating, "PAGE", 2)
     ids = [library.add(f"{number}.jpg", "EOS") for number in range(5)]
     ids.append(library.add("scans/1.jpg"))
     steps = []

@@ -8,7 +8,7 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.watched_folders import ObjectChanges, check_object_changes

@@ -12,8 +12,8 @@ from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, positions
+from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
-from tagger.library.catalog.position_changes import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import update as position_updates
 from tagger.library.positions.update import update_positions

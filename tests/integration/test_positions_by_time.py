@@ -9,7 +9,7 @@ from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, positions
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.positions.update import update_positions
 
 PARIS = {"latitude": 48.8584, "longitude": 2.2945}

@@ -17,7 +17,7 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.tables import photos, position_changes
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog.position_changes import record_contents
+from tagger.library.catalog.contents import record_contents
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import update
 from tagger.library.positions.update import SmallUpdates, lock_positions

@@ -8,7 +8,7 @@ from support.raw_pairs import PairFolder
 from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.library.verdicts import VerdictKind
 

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import FailureKind, JobNotFound, ScanInterrupted
-from tagger.jobs.enqueue.retry import count_failures, record_retry, retry_job
+from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
 from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, failing_photos, failure_conditions
 from tagger.ledger.jobs import NewJob, cancel_job

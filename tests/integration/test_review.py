@@ -8,8 +8,8 @@ from support.page_server import settings_in
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.library.teaching import review
-from tagger.library.teaching.review import ReviewEntry, ReviewPosition, count_to_review, next_to_review
+from tagger.library.teaching import suggestions
+from tagger.library.teaching.suggestions import ReviewEntry, ReviewPosition, count_to_review, next_to_review
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_verdict_on_an_entry_does_not_move_the_ones_after_it(library: LibraryP
 
 def test_counting_ends_at_its_limit(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in range(1, 6):
-        monkeypatch.setattr(review, "COUNT_LIMIT", limit)
+        monkeypatch.setattr(suggestions, "COUNT_LIMIT", limit)
         assert count_to_review(library.database) == limit
 
 

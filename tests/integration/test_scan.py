@@ -15,7 +15,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, photos, roots
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.jobs.enqueue import scan
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger.jobs import cancel_job, finish_scan

@@ -23,7 +23,7 @@ from tagger.database.tables import schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_schedule
-from tagger.jobs.enqueue.ticks import find_last_tick
+from tagger.ledger.workers import find_last_tick
 from tagger.settings import Settings
 from worker.beat import BeatScheduler
 from worker.celery_config import TICK_QUEUE, TICK_S

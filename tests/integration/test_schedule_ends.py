@@ -13,7 +13,7 @@ from tagger.database.enums import Priority, Target
 from tagger.database.tables import schedule_runs, schedules
 from tagger.errors import ScheduleInvalid
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules, run_now
 from tagger.jobs.enqueue.schedule_windows import next_time_of_day, pause_ended_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules

@@ -20,7 +20,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
 from tagger.jobs.processing.classification_chunk import classify_item
-from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.jobs.processing.storage import StoredOutcome

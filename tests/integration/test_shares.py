@@ -20,6 +20,7 @@ from tagger.library.catalog.removal import forget_path
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.timeline import timeline_sections
+from tagger.library.shares.documents import SharedPhotos
 from tagger.library.shares.links import (
     KEPT_DAYS,
     NewShare,
@@ -30,7 +31,6 @@ from tagger.library.shares.links import (
     list_shares,
     revoke_share,
 )
-from tagger.library.shares.photos import SharedPhotos
 from tagger.library.shares.queries import query_document, query_of_document
 from tagger.library.verdicts import VerdictKind, give_verdict
 

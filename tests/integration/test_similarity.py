@@ -11,7 +11,7 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.library.teaching import similarity
-from tagger.library.teaching.evidence import load_embeddings
+from tagger.library.teaching.examples import load_embeddings
 from tagger.library.teaching.similarity import find_similar
 
 CHURCH = 0

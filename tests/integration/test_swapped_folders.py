@@ -14,7 +14,7 @@ from support.scenes import tree
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.photos.files import read_photo

@@ -14,7 +14,7 @@ from tagger.database.enums import Priority, Runner, Target
 from tagger.database.tables import jobs
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
 from tagger.ledger.jobs import NewJob

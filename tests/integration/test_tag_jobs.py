@@ -25,8 +25,8 @@ from tagger.database.retry import is_transient
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import chunk_results, classification_chunk
-from tagger.jobs.processing.activity_monitor import PhotoRate
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
+from tagger.jobs.processing.coordination import PhotoRate
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired

@@ -21,8 +21,8 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
+from tagger.library.catalog.contents import record_contents, record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
-from tagger.library.catalog.position_changes import record_contents, record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.library.query.counts import landmark_counts

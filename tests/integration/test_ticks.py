@@ -11,7 +11,7 @@ from tagger.database.statements import db_now
 from tagger.database.tables import ledgers, schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
-from tagger.jobs.enqueue.ticks import LATE_TICK_S, find_last_tick, record_tick
+from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 
 
 @pytest.fixture

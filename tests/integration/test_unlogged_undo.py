@@ -7,7 +7,7 @@ from PIL import Image
 from rig.drawing import draw_photo
 
 from tagger.database.connection import Database
-from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.metadata.files.replacement import prepare
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields

@@ -10,7 +10,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import FailureKind, RootUnavailable
 from tagger.jobs.enqueue import watched_folders
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import (

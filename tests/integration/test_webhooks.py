@@ -26,7 +26,7 @@ from tagger.events import Event, record_event
 from tagger.ledger.job_control import cancel
 from tagger.settings import Settings
 from tagger.webhooks import delivery
-from tagger.webhooks.delivery import NotDelivered, Receiver, deliver
+from tagger.webhooks.delivery import NotDelivered, Receiver, deliver, send_due, send_due_to_all
 from tagger.webhooks.messages import (
     PAUSES_S,
     MessageCounts,
@@ -37,7 +37,6 @@ from tagger.webhooks.messages import (
     store_delivery,
     undelivered_messages,
 )
-from tagger.webhooks.sending import send_due, send_due_to_all
 from worker.broker import Broker, RedisMonitor
 from worker.producer import make_app
 from worker.sweeper import Sweeper, WorkerIdentity

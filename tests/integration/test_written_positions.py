@@ -14,8 +14,8 @@ from support.written_folder import WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
+from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
 from tagger.library.catalog.removal import forget_path
 from tagger.library.positions.update import update_positions
 from tagger.library.query.options import PhotoQuery

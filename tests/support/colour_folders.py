@@ -11,12 +11,11 @@ from support.artifacts import colour_of, tiny_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.claimed_chunk import StoredBatch
-from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.local_runner import run_job
+from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress, list_jobs

@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, metadata_writes, photos
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.metadata_options import MetadataOptions, Target
+from tagger.jobs.enqueue.job_options import MetadataOptions, Target
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.registered_models import add_model, use_model

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.positions.update import update_positions
 
 NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time

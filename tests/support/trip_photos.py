@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from tagger.database.tables import cameras
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.positions.update import update_positions
 
 TRIP = "2019-05-03-paris"

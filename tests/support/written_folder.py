@@ -10,9 +10,8 @@ from support.scenes import tree
 
 from tagger.database.enums import JobKind, Runner, Target
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import UNDO_JOB, InferenceOptions, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
-from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.enqueue.metadata_selection import written_photo_conditions
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import select_paths

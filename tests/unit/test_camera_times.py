@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tagger.library.catalog.camera_times import is_clock_time
+from tagger.library.catalog.cameras import is_clock_time
 
 
 @pytest.mark.parametrize(

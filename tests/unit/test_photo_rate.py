@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tagger.jobs.processing import activity_monitor
-from tagger.jobs.processing.activity_monitor import PhotoRate
+from tagger.jobs.processing import coordination
+from tagger.jobs.processing.coordination import PhotoRate
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=clock.sleep)
-    monkeypatch.setattr(activity_monitor, "time", fake)
+    monkeypatch.setattr(coordination, "time", fake)
     return clock
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tagger.cli import commands as package
 from tagger.cli.program import COMMANDS, commands
+from tagger.composition import ROOMS, load
 
 
 def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
@@ -36,7 +37,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("words", "module", "most"),
     [
-        ("query", "query", 86),
+        ("query", "query", 81),
         ("--help", None, 12),
         *(
             pytest.param(words, module, 100, marks=pytest.mark.slow)
@@ -71,3 +72,10 @@ def test_a_quick_command_imports_no_other_and_help_none(
     assert imported == ([prefix + module] if module else []), done.stderr
     assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(modules)
     assert len([name for name in modules if name.partition(".")[0] == "tagger"]) <= most
+
+
+def test_every_place_of_a_room_exists() -> None:
+    for room in ROOMS:
+        values = [value for value in vars(room).values() if isinstance(value, str) and ":" in value]
+        for place in (*values, *(place for places in room.commands.values() for place in places)):
+            assert callable(load(place)), place

@@ -10,9 +10,8 @@ from tagger.cli.output.job_text import RECENT_S, JobRates
 from tagger.cli.output.watch import View, fit_width, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
-from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import ChunkProgress, WorkerStatus
+from tagger.ledger.workers import ChunkProgress, LastTick, WorkerStatus
 
 WIDE = "照片文件夹"
 SIZES = [(80, 24), (40, 10), (200, 60), (20, 5)]

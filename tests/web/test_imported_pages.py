@@ -19,7 +19,7 @@ from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.transfer.export_format import encode_line
+from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity.database_check import check_database
 from tagger.web.app import create_app

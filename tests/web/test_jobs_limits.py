@@ -16,7 +16,7 @@ from tagger.database.enums import Outcome, Priority, Target
 from tagger.database.tables import job_items, photos, schedules
 from tagger.errors import FailureKind, SettingsInvalid
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
 from tagger.ledger.items import fill_job

@@ -32,7 +32,7 @@ from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
     from tagger.jobs.enqueue.backfill import Backfill
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import ScanReport
 
 BackfillScopeName = Annotated[

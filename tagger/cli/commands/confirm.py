@@ -282,7 +282,7 @@ def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *
 
 
 def _photo_ids(session: Session, query: PhotoQuery | None, paths: Sequence[Path]) -> list[int]:
-    from tagger.library.verdicts.dismissals import photo_ids_at, photo_ids_of
+    from tagger.library.verdicts.store import photo_ids_at, photo_ids_of
     from tagger.photos.paths import parse_path
 
     if query is not None:

@@ -131,7 +131,7 @@ def prune(
 
     Example: tagger db prune --older-than 90d --dry-run
     """
-    from tagger.ledger.retention import count_old_items, remove_old_items
+    from tagger.ledger.stale_jobs import count_old_items, remove_old_items
 
     before = parse_time(older_than, "--older-than", direction=-1)
     assert before is not None  # noqa: S101 - the option is required
@@ -244,6 +244,6 @@ def _next_steps(*, new_ledger: bool) -> str:
 
 
 def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
-    from tagger.transfer.export_format import row_counts_text
+    from tagger.transfer.exporter import row_counts_text
 
     return f"{total} rows {verb}: {row_counts_text(rows)}"

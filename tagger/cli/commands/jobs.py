@@ -52,7 +52,7 @@ def retry(
     """
     from tagger.database.enums import METADATA_KINDS
     from tagger.errors import JobNotRetriable
-    from tagger.jobs.enqueue.retry import count_failures, record_retry
+    from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry
     from tagger.ledger.failures import FailureFilter
     from tagger.ledger.progress import check_job, job_kind
     from worker.broker import find_broker
@@ -83,7 +83,7 @@ def retry(
 
 def _retry_job(database: Database, settings: Settings, job: int | None, priority: Priority) -> NewJob:
     """A retry with the inference options of `job`, or of new jobs."""
-    from tagger.jobs.enqueue.retry import retry_all_job, retry_job
+    from tagger.jobs.enqueue.tag_jobs import retry_all_job, retry_job
     from tagger.library.catalog.registered_models import model_by_id, verify_model
 
     if job is None:

@@ -136,7 +136,7 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
 
 def _read_missing_facts(session: Session) -> None:
     """Read time, camera and GPS of photos that were tagged before the database had cameras."""
-    from tagger.library.positions.missing_facts import has_missing_facts, read_missing_facts
+    from tagger.library.positions.locating import has_missing_facts, read_missing_facts
 
     if not has_missing_facts(session.database):
         return

@@ -35,7 +35,7 @@ from tagger.cli.session import Session, load_settings, open_session, prepare_pat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.library.query.options import PhotoQuery
 
@@ -118,7 +118,7 @@ def write(
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
     from tagger.database.enums import Target
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
 
     max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
     check_embed_objects(embed_objects, to, "--to")
@@ -222,7 +222,7 @@ class _MetadataAction:
     def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
         from tagger.jobs.enqueue.metadata_jobs import record_undo_job, undo_job
         from tagger.jobs.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
-        from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo
+        from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
 
         self._check_targets(paths)
         logged = written_photo_conditions(self._database, self._job, paths, self._settings.roots)
@@ -257,7 +257,7 @@ class _MetadataAction:
                 check_exists(path)
 
     def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:
-        from tagger.jobs.processing.unlogged_undo import undo_unlogged
+        from tagger.jobs.processing.metadata_preview import undo_unlogged
 
         count = 0
         for preview in previews:

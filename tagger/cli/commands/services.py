@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.supervisor import Supervisor
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.selection import Selection
 
 POLL_S = 0.5

@@ -76,7 +76,7 @@ def add(
     """
     from tagger.library.shares.documents import share_documents
     from tagger.library.shares.links import NewShare, add_share
-    from tagger.library.shares.names import share_name
+    from tagger.library.shares.queries import share_name
 
     query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
@@ -159,7 +159,7 @@ def revoke(
 
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
     from tagger.library.query.options import PhotoQuery
-    from tagger.library.verdicts.dismissals import photo_ids_at
+    from tagger.library.verdicts.store import photo_ids_at
     from tagger.photos.paths import parse_path
 
     has_query = query != PhotoQuery()

@@ -85,7 +85,7 @@ class _GivenPhotos:
         """
         import numpy as np
 
-        from tagger.library.teaching.evidence import load_embeddings
+        from tagger.library.teaching.examples import load_embeddings
         from tagger.library.teaching.learning import embedding_of
 
         computed = self._computed(self._not_stored(photos))

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.errors import TaggerError
     from tagger.jobs.enqueue.documents import StatusDocument
-    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
-    from tagger.ledger.workers import WorkerStatus
+    from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.settings import Settings
 
 JOBS_SHOWN = 20
@@ -92,9 +91,8 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 def _show_overview(session: Session, *, json: bool) -> None:
     from tagger.cli.supervisor import keeps_worker
-    from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
-    from tagger.ledger.workers import list_workers
+    from tagger.ledger.workers import find_last_tick, list_workers
 
     settings, database = session
     workers, last_tick = list_workers(database), find_last_tick(database)

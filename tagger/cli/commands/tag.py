@@ -41,7 +41,7 @@ from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
-    from tagger.jobs.enqueue.metadata_options import MetadataOptions
+    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.selection import Selection
 
 WatchedFolders = Annotated[

@@ -210,7 +210,7 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
 
 
 def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
-    from tagger.library.teaching.evidence import LEAST_MISSED
+    from tagger.library.teaching.examples import LEAST_MISSED
 
     if state.is_label:
         typer.echo(

@@ -17,10 +17,10 @@ from tagger.cli.supervisor import keeps_worker
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.ticks import find_last_tick
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.workers import (
     OLD_JOB_S,
+    find_last_tick,
     list_workers,
     open_jobs,
     silent_workers,

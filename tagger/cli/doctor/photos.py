@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.retry import count_failures
+from tagger.jobs.enqueue.tag_jobs import count_failures
 from tagger.ledger.failures import FailureFilter
 from tagger.library.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.photos.folders import MountState

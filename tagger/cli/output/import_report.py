@@ -11,7 +11,7 @@ from tagger.cli.output.formats import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.transfer.deactivation import ImportedModel, Inactive, PausedJob
+    from tagger.transfer.importer import ImportedModel, Inactive, PausedJob
 
 MOST_LINES = 20
 """The limit on the lines of one kind."""

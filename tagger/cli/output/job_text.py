@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.errors import TaggerError
-    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
-    from tagger.ledger.workers import WorkerStatus
+    from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.photo_names import OtherFiles
 
 RECENT_S = 30.0

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.errors import TaggerError
-    from tagger.jobs.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
-    from tagger.ledger.workers import ChunkProgress, WorkerStatus
+    from tagger.ledger.workers import ChunkProgress, LastTick, WorkerStatus
     from tagger.settings import Settings
 
 MIN_BAR_CELLS, MAX_BAR_CELLS = 5, 40
@@ -203,9 +202,8 @@ def _views(settings: Settings, database: Database) -> Iterator[View]:
 
 def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
     from tagger.cli.supervisor import keeps_worker
-    from tagger.jobs.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
-    from tagger.ledger.workers import list_chunk_progress, list_workers
+    from tagger.ledger.workers import find_last_tick, list_chunk_progress, list_workers
     from worker.broker import find_broker, queue_depths
 
     jobs, _ = list_recent_jobs(database, FINISHED_SHOWN)

@@ -15,8 +15,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority, Runner
 from tagger.database.tables import PRESENT, UNTAGGED, contents, effective_tags, embeddings, photos
-from tagger.jobs.enqueue.inference_options import inference_options
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
 from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.items import fill_job

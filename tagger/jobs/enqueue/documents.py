@@ -10,10 +10,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.jobs.enqueue.backfill import backfill_options
 from tagger.jobs.enqueue.schedules import Schedule
-from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import DeviceStatus, WorkerStatus, by_device
+from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
 from tagger.system.documents import document_of
 
 

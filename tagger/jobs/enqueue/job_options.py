@@ -1,42 +1,115 @@
-"""The options that jobs of each kind store, checked by the parsers that read them."""
+"""The options of jobs: how photos are classified, and which metadata is written."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self, TypeGuard
 
-from tagger.database.enums import JobKind
-from tagger.jobs.enqueue.backfill import backfill_from_options
-from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.enqueue.tag_jobs import PATHS, tag_job_paths
-from tagger.ledger.jobs import TRACE, WRITE
-from tagger.system.tracing import is_traceparent
-
-_NAMES = {
-    JobKind.TAG: {PATHS, WRITE},
-    JobKind.RETRY: {WRITE},
-    JobKind.WRITE: {WRITE},
-    JobKind.UNDO: {UNDO_JOB},
-}
+from tagger.database.connection import Database
+from tagger.database.enums import JobKind, Priority, Runner, Target
+from tagger.ledger.jobs import WRITE, NewJob
+from tagger.library.catalog.registered_models import resolve_model
+from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.settings import Settings
+from tagger.system.names import LANGUAGE_PATTERN
 
 
-def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
-    """Check that a job of this kind may store these options.
+@dataclass(frozen=True)
+class InferenceOptions:
+    """A job skips photos that were classified with the same options, unless `reprocess`."""
+
+    model_id: int
+    top_k: int
+    threshold: float
+    reprocess: bool
+
+    def new_job(
+        self,
+        kind: JobKind,
+        priority: Priority,
+        *,
+        runner: Runner = Runner.WORKERS,
+        options: dict[str, Any] | None = None,
+    ) -> NewJob:
+        """A job with these inference options."""
+        return NewJob(
+            model_id=self.model_id,
+            top_k=self.top_k,
+            threshold=self.threshold,
+            reprocess=self.reprocess,
+            runner=runner,
+            priority=priority,
+            kind=kind,
+            options=options,
+        )
+
+
+def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:
+    """The options of new jobs: those of the settings, else the model in use and its own threshold.
 
     Raises:
-        ValueError: it stores no such options.
+        ModelNotFound, ModelNotSelected: there is no such model.
     """
-    if TRACE in options:
-        if not is_traceparent(options[TRACE]):
-            raise ValueError(f"{TRACE} is not the span of a trace")
-        options = {name: value for name, value in options.items() if name != TRACE}
-    if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
-        others = {name: value for name, value in options.items() if name != "what"}
-        backfill_from_options(options.get("what", ""), others)
-        return
-    if unknown := options.keys() - _NAMES[kind]:
-        raise ValueError(f"a job of the kind {kind} has no option {min(unknown)!r}")
-    tag_job_paths(options)
-    if MetadataOptions.from_job_options(options) is None and kind is JobKind.WRITE:
-        raise ValueError("it has no metadata options")  # and would undo writes
-    undo_job = options.get(UNDO_JOB)
-    if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
-        raise ValueError(f"{UNDO_JOB} is not the number of a job")
+    model = resolve_model(database, settings.model)
+    threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
+    return InferenceOptions(model.id, settings.top_k, threshold, reprocess)
+
+
+MAX_ERROR_M = 5000
+"""The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
+UNDO_JOB = "undo_job"
+"""The key, in the options of an undo job, of the one job whose writes are undone."""
+
+
+@dataclass(frozen=True)
+class MetadataOptions:
+    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty fields.
+
+    `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
+    positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
+    `embed_objects`: photos in buckets may be changed, too; otherwise they get sidecars.
+    """
+
+    to: Target
+    gps: bool = False
+    description: bool = False
+    language: str | None = None
+    max_error_m: int | None = None
+    embed_objects: bool = False
+
+    def to_job_options(self) -> dict[str, object]:
+        """The options as a job stores them."""
+        options = asdict(self) | {"embed_objects": self.embed_objects or None}
+        return {WRITE: {name: value for name, value in options.items() if value is not None}}
+
+    @classmethod
+    def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
+        """The options that a job stores; None if it writes no metadata.
+
+        Raises:
+            ValueError: these are not options that a job stores.
+        """
+        match options.get(WRITE):
+            case None:
+                return None
+            case {"to": to, "gps": bool(gps), "description": bool(description), **others}:
+                language, max_error_m = others.pop("language", None), others.pop("max_error_m", None)
+                embed_objects = others.pop("embed_objects", False)
+                if (
+                    not others
+                    and isinstance(embed_objects, bool)
+                    and _is_language(language)
+                    and _is_error(max_error_m)
+                ):
+                    return cls(Target(to), gps, description, language, max_error_m, embed_objects)
+        raise ValueError(
+            "its metadata options are not `to`, `gps`, `description`, `language`, `max_error_m` and `embed_objects`"
+        )
+
+
+def _is_language(value: object) -> TypeGuard[str | None]:
+    return value is None or (isinstance(value, str) and re.fullmatch(LANGUAGE_PATTERN, value) is not None)
+
+
+def _is_error(value: object) -> TypeGuard[int | None]:
+    return value is None or (type(value) is int and 0 < value <= LARGEST_ERROR_M)

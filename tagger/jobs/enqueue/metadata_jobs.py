@@ -10,8 +10,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Outcome, Priority, Runner
 from tagger.database.tables import contents, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
-from tagger.jobs.enqueue.inference_options import inference_options
-from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
 from tagger.jobs.enqueue.metadata_selection import (
     found_id_pages,
     has_tag_conditions,

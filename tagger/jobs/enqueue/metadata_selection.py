@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, not_, or_, select
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, PositionSource, Target
 from tagger.database.tables import contents, jobs, metadata_writes, photos, positions
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery

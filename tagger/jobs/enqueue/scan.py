@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,

@@ -1,21 +1,32 @@
-"""Tagging jobs: a model tags the photos of the folders and files that a selection names."""
+"""Jobs that classify photos: tagging the photos of a selection, and retrying photos that fail now.
 
-from collections.abc import Mapping
+A photo that failed once and was tagged since is not retried. A retry has a model like any other job; workers read its
+photos again because they fail, so it does not set `reprocess`. `check_job_options` checks what jobs of each kind store.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import false, func, not_, or_, select
+
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority, Runner, Target
+from tagger.database.tables import jobs, photos
 from tagger.errors import BucketUnwritable
-from tagger.jobs.enqueue.inference_options import InferenceOptions, inference_options
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.backfill import backfill_from_options
+from tagger.jobs.enqueue.job_options import UNDO_JOB, InferenceOptions, MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
 from tagger.jobs.enqueue.selection import Selection, require_available_roots
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.failures import FailureFilter, failure_conditions
+from tagger.ledger.items import fill_job
+from tagger.ledger.jobs import TRACE, WRITE, NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.path_ranges import path_ranges
 from tagger.photos.paths import ObjectPath, path_from_json, path_to_json
 from tagger.settings import Settings
+from tagger.system.tracing import is_traceparent
 
 PATHS = "paths"
 """The job option that lists the folders and files of a job."""
@@ -88,12 +99,6 @@ def fill_tag_job(
     return report
 
 
-def _refuse_buckets(selection: Selection) -> None:
-    for path in (*selection.folders, *selection.files):
-        if isinstance(path, ObjectPath):
-            raise BucketUnwritable(path=path)
-
-
 def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
     """The recorded folders and files of a job, from its options; empty for jobs of other kinds.
 
@@ -104,3 +109,100 @@ def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
     if not isinstance(paths, list):
         raise ValueError("its paths are not a list")  # noqa: TRY004 - as for other invalid values
     return [path_from_json(path) for path in paths]
+
+
+def count_failures(database: Database, failures: FailureFilter) -> dict[str, int]:
+    """The number of matching photos that fail now, by kind, the most frequent first."""
+    count = func.count().label("photo_count")
+    conditions = failure_conditions(failures)
+    query = select(photos.c.failure_kind, count).where(*conditions).group_by(photos.c.failure_kind)
+    with database.read() as connection:
+        rows = connection.execute(query.order_by(count.desc(), photos.c.failure_kind)).all()
+    return {row.failure_kind: row.photo_count for row in rows}
+
+
+def retry_all_job(database: Database, settings: Settings, priority: Priority) -> NewJob:
+    """A retry of all failures, with the model and options of new jobs."""
+    return inference_options(database, settings).new_job(JobKind.RETRY, priority)
+
+
+def retry_job(database: Database, job_id: int, priority: Priority) -> NewJob:
+    """A retry of the failures of one job, with its model, options and metadata options."""
+    with database.read() as connection:
+        job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+    return NewJob(
+        model_id=job.model_id,
+        top_k=job.top_k,
+        threshold=job.threshold,
+        runner=Runner.WORKERS,
+        priority=priority,
+        kind=JobKind.RETRY,
+        options={name: value for name, value in job.options.items() if name == WRITE},
+        parent_id=job_id,
+    )
+
+
+def record_retry(
+    database: Database,
+    new: NewJob,
+    failures: FailureFilter,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> int:
+    """Record a job over the matching photos that fail now; returns its number.
+
+    Raises:
+        ScanInterrupted: the job was cancelled in the meantime.
+    """
+    job_id = create_job(database, new)
+    with job_heartbeat(database, job_id):
+        fill_job(database, job_id, failure_conditions(failures), on_progress=on_progress)
+    finish_scan(database, job_id)
+    return job_id
+
+
+def has_failures_outside(
+    database: Database, failures: FailureFilter, folders: Iterable[Path], root_paths: RootPaths
+) -> bool:
+    """Whether any of the matching photos is outside all of these folders."""
+    with database.read() as connection:
+        inside = [range_.condition for range_ in path_ranges(connection, tuple(folders), root_paths)]
+        conditions = (*failure_conditions(failures), not_(or_(false(), *inside)))
+        return connection.scalar(select(photos.c.id).where(*conditions).limit(1)) is not None
+
+
+_STORED_OPTIONS = {
+    JobKind.TAG: {PATHS, WRITE},
+    JobKind.RETRY: {WRITE},
+    JobKind.WRITE: {WRITE},
+    JobKind.UNDO: {UNDO_JOB},
+}
+
+
+def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
+    """Check that a job of this kind may store these options.
+
+    Raises:
+        ValueError: it stores no such options.
+    """
+    if TRACE in options:
+        if not is_traceparent(options[TRACE]):
+            raise ValueError(f"{TRACE} is not the span of a trace")
+        options = {name: value for name, value in options.items() if name != TRACE}
+    if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
+        others = {name: value for name, value in options.items() if name != "what"}
+        backfill_from_options(options.get("what", ""), others)
+        return
+    if unknown := options.keys() - _STORED_OPTIONS[kind]:
+        raise ValueError(f"a job of the kind {kind} has no option {min(unknown)!r}")
+    tag_job_paths(options)
+    if MetadataOptions.from_job_options(options) is None and kind is JobKind.WRITE:
+        raise ValueError("it has no metadata options")  # and would undo writes
+    undo_job = options.get(UNDO_JOB)
+    if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
+        raise ValueError(f"{UNDO_JOB} is not the number of a job")
+
+
+def _refuse_buckets(selection: Selection) -> None:
+    for path in (*selection.folders, *selection.files):
+        if isinstance(path, ObjectPath):
+            raise BucketUnwritable(path=path)

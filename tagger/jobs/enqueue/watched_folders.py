@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import BucketUnavailable, FailureKind
-from tagger.jobs.enqueue.inference_options import InferenceOptions
+from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
 from tagger.jobs.enqueue.scan import (
     ScanReport,

@@ -14,8 +14,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.activity_monitor import PhotoRate
-from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.coordination import DatabaseWaits, PhotoRate
 from tagger.jobs.processing.open_items import OpenItem
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome

@@ -14,8 +14,7 @@ from functools import partial
 from tagger.errors import PhotoFailed, ReadsTimedOut
 from tagger.jobs.processing.chunk_results import ChunkResults
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.jobs.processing.isolation import PhotoLeftOpen, needs_isolation, until_decided
-from tagger.jobs.processing.item_process import ItemProcess
+from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation, until_decided
 from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.jobs.processing.open_items import OpenItem, open_items
 from tagger.ledger.chunks import count_crashes, photos_claimed_earlier

@@ -12,7 +12,7 @@ from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.processing.claimed_chunk import ClaimedChunk
 from tagger.jobs.processing.classification_chunk import classify_item
-from tagger.jobs.processing.database_waits import DatabaseWaits
+from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.jobs.processing.storage import StoredOutcome

@@ -14,10 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed
-from tagger.jobs.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.jobs.processing.isolation import PhotoLeftOpen, needs_isolation
-from tagger.jobs.processing.item_process import ItemProcess
+from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
 from tagger.jobs.processing.metadata_results import PhotoResult, intended_writes, record_results
 from tagger.jobs.processing.open_items import OpenItem, open_items
 from tagger.jobs.processing.photo_tags import PhotoTags, load_photo_tags

@@ -18,7 +18,7 @@ from tagger.database.tables import (
     photos,
     positions,
 )
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.library.query.tagged_photos import best_first
 from tagger.metadata.photo_writer import WriteRequest
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields

@@ -32,7 +32,7 @@ from tagger.jobs.processing.store_hooks import AddedTag, StoreHook
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.library.catalog.content_locks import hold_contents
+from tagger.library.catalog.contents import hold_contents
 from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.pipeline.results import (
     AlreadyClassified,

@@ -10,7 +10,7 @@ from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
 from tagger.jobs.processing.open_items import ItemResult, OpenItem
 from tagger.library.catalog.cameras import Camera, camera_of, ensure_cameras, fact_columns
-from tagger.library.catalog.position_changes import record_contents, record_photos
+from tagger.library.catalog.contents import record_contents, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, insert, text, update
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.tables import landmarks
 from tagger.errors import LandmarkExists, LandmarkInvalid, LandmarkSlugTaken
+from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
-from tagger.library.catalog.position_changes import record_landmark
 from tagger.model.artifact import Extent
 from tagger.system.names import INVISIBLE, LANGUAGE_PATTERN, SLUG_PATTERN, digest_slug, slug_of_name
 

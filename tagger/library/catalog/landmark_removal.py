@@ -34,10 +34,9 @@ from tagger.errors import (
     LandmarkOfModel,
     LandmarksDistinct,
 )
-from tagger.library.catalog.dismissals import has_verdict
+from tagger.library.catalog.contents import has_verdict, record_landmark
 from tagger.library.catalog.landmark_edits import lock_landmarks
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.position_changes import record_landmark
 from tagger.library.catalog.registration import lock_registry
 
 PAGE = 500

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Exists, Select, Table, exists,
 from tagger.database.connection import display_language
 from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.system.geo import distance_km
 from tagger.system.names import INVISIBLE, name_in_language
 

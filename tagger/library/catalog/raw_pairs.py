@@ -35,8 +35,7 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
-from tagger.library.catalog.dismissals import carry_dismissal, delete_dismissals
-from tagger.library.catalog.position_changes import record_contents, record_photos
+from tagger.library.catalog.contents import carry_dismissal, delete_dismissals, record_contents, record_photos
 from tagger.library.catalog.roots import Root
 from tagger.photos.photo_names import primary_files, stem_of
 

@@ -9,8 +9,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import contents, job_items, photos, roots
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog.dismissals import has_verdict
-from tagger.library.catalog.position_changes import record_photos
+from tagger.library.catalog.contents import has_verdict, record_photos
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, photos_below
 from tagger.photos.paths import ObjectPath, parse_path, path_text
 

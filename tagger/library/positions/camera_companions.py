@@ -11,9 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 from tagger.database.enums import PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import cameras, photos
-from tagger.library.catalog.camera_times import LOCAL_TIMES, clock_seconds, clock_time
-from tagger.library.catalog.cameras import is_named
-from tagger.library.catalog.position_changes import record_matching_photos
+from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import estimation
 from tagger.library.positions.companions import Meetings, count_meetings, group_companions
 from tagger.library.positions.estimation import Floats

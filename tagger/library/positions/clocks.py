@@ -19,9 +19,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
-from tagger.library.catalog.camera_times import LOCAL_TIMES, clock_seconds, clock_time
-from tagger.library.catalog.cameras import is_named
-from tagger.library.catalog.position_changes import record_camera
+from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.library.catalog.contents import record_camera
 from tagger.library.positions.estimation import distances_m
 from tagger.library.positions.evidence import CAMERA_ERROR_M, LANDMARK_ERROR_M
 

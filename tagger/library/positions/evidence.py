@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 from tagger.database.enums import PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos
-from tagger.library.catalog.camera_times import clock_seconds, is_clock_time
+from tagger.library.catalog.cameras import clock_seconds, is_clock_time
 from tagger.library.positions.track_fixes import locate_on_tracks
 
 CAMERA_ERROR_M = 30.0

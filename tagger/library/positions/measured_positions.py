@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, Text, cast, delete, or_, select
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among, insert_in_bulk
 from tagger.database.tables import photos, positions, tracks
-from tagger.library.catalog.camera_times import clock_seconds, is_clock_time
+from tagger.library.catalog.cameras import clock_seconds, is_clock_time
 from tagger.library.positions.cities import PlaceNames
 from tagger.library.positions.estimation import Sequence as Line
 from tagger.library.positions.estimation import contradicted

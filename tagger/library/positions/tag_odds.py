@@ -34,10 +34,13 @@ from sqlalchemy import (
 from tagger.database.enums import Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
-from tagger.library.catalog.content_locks import lock_contents
+from tagger.library.catalog.contents import (
+    TAUGHT_THRESHOLD,
+    is_accepted_by_score,
+    lock_contents,
+    record_matching_photos,
+)
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
-from tagger.library.catalog.position_changes import record_matching_photos
-from tagger.library.catalog.tag_acceptance import TAUGHT_THRESHOLD, is_accepted_by_score
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,

@@ -24,8 +24,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import photos, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
-from tagger.library.catalog.camera_times import LOCAL_TIMES
-from tagger.library.catalog.position_changes import record_matching_photos
+from tagger.library.catalog.cameras import LOCAL_TIMES
+from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions.estimation import MAX_SPEED_M_S, distances_m
 from tagger.library.positions.gpx import (
     PointCounts,

@@ -16,8 +16,8 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 from tagger.database.connection import Database
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import cameras, ledgers, photos, position_changes
-from tagger.library.catalog.camera_times import LOCAL_TIMES
-from tagger.library.catalog.position_changes import record_matching_photos
+from tagger.library.catalog.cameras import LOCAL_TIMES
+from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import companions, tag_odds
 from tagger.library.positions.cities import PlaceNames
 from tagger.library.positions.evidence import Fix, Shot, read_shots

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, Table, exists, select, true
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, landmarks, photos, tags, taught_tags, verdicts
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 
 COVER_CANDIDATES = 200
 """A cover is the best of this many photos, so that its cost does not grow with the library."""

@@ -22,7 +22,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
 from tagger.library.catalog.cameras import find_cameras
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.landmarks import (
     Landmark,
     find_landmark,

@@ -21,7 +21,7 @@ from tagger.library.query.option_values import (
     parse_near,
     year_limits,
 )
-from tagger.library.trips.moment import TripMoment
+from tagger.library.trips import TripMoment
 
 MAX_NAMES = 100
 """Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""

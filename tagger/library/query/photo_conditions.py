@@ -9,7 +9,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from tagger.database.tables import job_items, photos, positions, share_photos, taught_tags, verdicts
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.query.option_values import year_limits
 from tagger.library.query.options import PositionOption, VerdictOption
 

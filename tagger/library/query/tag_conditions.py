@@ -25,7 +25,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.statements import among, greatest
 from tagger.database.tables import photos, tags, taught_tags, verdicts
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.query.photo_conditions import Condition
 
 

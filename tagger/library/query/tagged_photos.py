@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.guesses import best_guess

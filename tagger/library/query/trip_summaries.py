@@ -11,7 +11,7 @@ from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, 
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
 from tagger.database.tables import contents, photos, positions, tags
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.covers import Cover
 from tagger.library.query.tag_conditions import is_rejected, shown_landmarks

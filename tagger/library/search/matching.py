@@ -1,15 +1,19 @@
-"""Names that typed text matches, also with typing errors. Case, accents and punctuation do not matter."""
+"""What typed text matches: names, also with typing errors, further names of countries, and dates.
 
+Case, accents and punctuation do not matter.
+"""
+
+import calendar
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import IntEnum
 from typing import Generic, TypeVar
 
 from tagger.library.catalog.landmarks import normalize_name
 
 T = TypeVar("T")
-
 _NOT_OF_WORDS = re.compile(r"[\W_]+")
 _WITHIN_WORDS = re.compile(r"['\u2019.]")
 _LEAST_INSIDE = 3
@@ -71,6 +75,128 @@ class NameIndex(Generic[T]):
         )
 
 
+def is_similar_start(text: str, word: str, errors: int) -> bool:
+    """Whether at most so many errors (a letter too many, missing, wrong, or two swapped) make `text` from the start of `word`."""
+    if not text:
+        return True
+    length = 0
+    for letter, other in zip(text, word, strict=False):
+        if letter != other:
+            break
+        length += 1
+    text, word = text[length:], word[length:]
+    if not text:
+        return True
+    if not errors:
+        return False
+    left = errors - 1
+    return (
+        is_similar_start(text[1:], word, left)
+        or (bool(word) and is_similar_start(text[1:], word[1:], left))
+        or (bool(word) and is_similar_start(text, word[1:], left))
+        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar_start(text[2:], word[2:], left))
+    )
+
+
+_OTHER_NAMES = {
+    "Austria": ("Österreich",),
+    "Belgium": ("België", "Belgique"),
+    "Brazil": ("Brasil",),
+    "Cabo Verde": ("Cape Verde",),
+    "China": ("PRC",),
+    "Croatia": ("Hrvatska",),
+    "Czechia": ("Czech Republic", "Česko"),
+    "Democratic Republic of the Congo": ("DRC", "DR Congo", "Zaire"),
+    "Denmark": ("Danmark",),
+    "Egypt": ("Misr",),
+    "Eswatini": ("Swaziland",),
+    "Finland": ("Suomi",),
+    "Germany": ("Deutschland", "Allemagne"),
+    "Greece": ("Hellas", "Ellada"),
+    "Hungary": ("Magyarország",),
+    "Iceland": ("Ísland",),
+    "India": ("Bharat",),
+    "Ireland": ("Éire",),
+    "Italy": ("Italia",),
+    "Ivory Coast": ("Côte d'Ivoire",),
+    "Japan": ("Nippon", "Nihon"),
+    "Mexico": ("México",),
+    "Myanmar": ("Burma",),
+    "Netherlands": ("Holland", "Nederland"),
+    "North Macedonia": ("Macedonia",),
+    "Norway": ("Norge",),
+    "Poland": ("Polska",),
+    "Romania": ("România",),
+    "Slovakia": ("Slovensko",),
+    "Slovenia": ("Slovenija",),
+    "South Africa": ("RSA",),
+    "South Korea": ("Republic of Korea",),
+    "Spain": ("España",),
+    "Sweden": ("Sverige",),
+    "Switzerland": ("Schweiz", "Suisse", "Svizzera"),
+    "Timor-Leste": ("East Timor",),
+    "Turkey": ("Türkiye",),
+    "United Arab Emirates": ("Emirates",),
+    "United Kingdom": ("GB", "Great Britain", "Britain", "England", "Scotland", "Wales"),
+    "United States": ("USA", "United States of America", "America"),
+    "Vatican City": ("Holy See",),
+}
+
+
+def country_names(country: str) -> tuple[str, ...]:
+    """Every name of a country: this one, its initials (UK, US, UAE), and what else people call it."""
+    words = [word for word in country.split() if word[0].isupper()]
+    initials = ("".join(word[0] for word in words),) if len(words) > 1 else ()
+    return (country, *initials, *_OTHER_NAMES.get(country, ()))
+
+
+_FIRST_YEAR, _LAST_YEAR = 1800, 2199
+_YEAR = r"(?P<year>\d{4})"
+_NUMBERS = (
+    re.compile(rf"{_YEAR}(?:[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?)?"),
+    re.compile(rf"(?:(?P<day>\d{{1,2}})\. ?)?(?P<month>\d{{1,2}})\. ?{_YEAR}"),
+    re.compile(rf"(?P<month>\d{{1,2}})[/-]{_YEAR}"),
+)
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|\.)?"
+_MONTH = r"(?P<name>[a-z]{3,9})\.?"
+_NAMES = (
+    re.compile(rf"(?:{_DAY} )?{_MONTH}[ ,]+{_YEAR}"),
+    re.compile(rf"{_MONTH} {_DAY}[ ,]+{_YEAR}"),
+    re.compile(rf"{_YEAR}[ ,]+{_MONTH}(?: {_DAY})?"),
+)
+_YEARS = re.compile(r"(?P<first>\d{4}) ?(?:-|\u2013|\.\.|to) ?(?P<last>\d{4})")
+_DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
+
+
+@dataclass(frozen=True)
+class DateRange:
+    """Days from `first` to before `end`. `name` is how people write it, like `May 2019`."""
+
+    name: str
+    first: date
+    end: date
+
+
+def parse_dates(text: str) -> DateRange | None:
+    """The dates that a text names, in English or in digits; None: none, or days that no calendar has.
+
+    Days before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day.
+    """
+    plain = " ".join(text.casefold().split())
+    if match := _YEARS.fullmatch(plain):
+        return _years(int(match["first"]), int(match["last"]))
+    if match := _DECADE.fullmatch(plain):
+        year = int(match["year"])
+        return _range(f"{year}s", year, year + 9)
+    for pattern in (*_NUMBERS, *_NAMES):
+        if match := pattern.fullmatch(plain):
+            parts = match.groupdict()
+            month = _month_number(parts["name"]) if "name" in parts else parts.get("month")
+            if month is not None or "name" not in parts:
+                return _calendar_range(parts["year"], month, parts.get("day"))
+    return None
+
+
 def _best(matches: Iterable[tuple[Match | None, T]]) -> list[tuple[Match, T]]:
     best: dict[int, tuple[Match, T]] = {}
     for match, thing in matches:
@@ -111,24 +237,40 @@ def _letters(word: str) -> int:
     return letters
 
 
-def is_similar_start(text: str, word: str, errors: int) -> bool:
-    """Whether at most so many errors (a letter too many, missing, wrong, or two swapped) make `text` from the start of `word`."""
-    if not text:
-        return True
-    length = 0
-    for letter, other in zip(text, word, strict=False):
-        if letter != other:
-            break
-        length += 1
-    text, word = text[length:], word[length:]
-    if not text:
-        return True
-    if not errors:
-        return False
-    left = errors - 1
-    return (
-        is_similar_start(text[1:], word, left)
-        or (bool(word) and is_similar_start(text[1:], word[1:], left))
-        or (bool(word) and is_similar_start(text, word[1:], left))
-        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar_start(text[2:], word[2:], left))
-    )
+def _calendar_range(year_text: str, month_text: str | None, day_text: str | None) -> DateRange | None:
+    year = int(year_text)
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    if month_text is None:
+        return _range(year_text, year, year)
+    month = int(month_text)
+    if not 1 <= month <= 12:
+        return None
+    days = calendar.monthrange(year, month)[1]
+    if day_text is None:
+        first = date(year, month, 1)
+        return DateRange(f"{calendar.month_name[month]} {year}", first, first + timedelta(days=days))
+    if not 1 <= int(day_text) <= days:
+        return None
+    first = date(year, month, int(day_text))
+    return DateRange(f"{first.day} {calendar.month_name[month]} {year}", first, first + timedelta(days=1))
+
+
+def _years(first: int, last: int) -> DateRange | None:
+    if not first < last:
+        return None
+    return _range(f"{first} to {last}", first, last)
+
+
+def _range(name: str, first: int, last: int) -> DateRange | None:
+    if not _FIRST_YEAR <= first <= last <= _LAST_YEAR:
+        return None
+    return DateRange(name, date(first, 1, 1), date(last + 1, 1, 1))
+
+
+def _month_number(name: str) -> str | None:
+    """The number of a month by its name or the first three letters of it, or more."""
+    for number in range(1, 13):
+        if calendar.month_name[number].casefold().startswith(name):
+            return str(number)
+    return None

@@ -10,9 +10,7 @@ from enum import StrEnum
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
 from tagger.library.query.path_ranges import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
-from tagger.library.search.country_names import country_names
-from tagger.library.search.dates import parse_dates
-from tagger.library.search.matching import Match, NameIndex
+from tagger.library.search.matching import Match, NameIndex, country_names, parse_dates
 
 MOST = 12
 _LEAST_FOR_FILES = 2

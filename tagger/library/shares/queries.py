@@ -1,16 +1,18 @@
-"""The query of a share, as JSON and in words."""
+"""The query of a share, as JSON and in words, and the title of a share that nobody named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from tagger.library.catalog.landmarks import find_landmark
+from tagger.database.connection import Database
+from tagger.library.catalog.landmarks import find_landmark, landmarks_in_country
 from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.trip_summaries import trip_summary
+from tagger.library.trips import TripMoment
 from tagger.library.trips.find import find_trip
-from tagger.library.trips.moment import TripMoment
 from tagger.photos.paths import absolute_path, path_from_json, path_to_json
 
 TRIP_MOMENT = "trip_moment"
@@ -50,10 +52,6 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     }
 
 
-def _one_or_list(names: Sequence[str]) -> str | list[str]:
-    return names[0] if len(names) == 1 else list(names)
-
-
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
     """The query of which `query_document` made the document. Its landmarks are found by their slugs alone."""
     options = query_options(document)
@@ -65,13 +63,6 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
 def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
     """What a person chose of the document."""
     return {name: value for name, value in document.items() if name != TRIP_MOMENT}
-
-
-def _moment(document: Mapping[str, Any]) -> TripMoment | None:
-    if TRIP_MOMENT not in document:
-        return None
-    camera_id, taken_at = document[TRIP_MOMENT]
-    return TripMoment(camera_id, datetime.fromisoformat(taken_at))
 
 
 def document_text(document: Mapping[str, Any]) -> str:
@@ -88,3 +79,45 @@ def document_text(document: Mapping[str, Any]) -> str:
         else:
             parts.append(words if value is True else f"{words} {value}")
     return ", ".join(parts)
+
+
+PHOTOS = "Photos"
+MOST_VALUES = 3
+"""Names of an option that a title has. Of more, none would say what there is to see."""
+
+
+def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
+    """The landmarks, trip, countries and years of the query. Visitors read it, so it has no folder and no other option.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
+    """
+    if not isinstance(photos, PhotoQuery):
+        return PHOTOS
+    names = [] if photos.trip is None else [trip_summary(database, photos.trip).title]
+    with database.read() as connection:
+        names += [name for part in _parts(connection, photos) if len(part) <= MOST_VALUES for name in part]
+    return ", ".join(names) or PHOTOS
+
+
+def _one_or_list(names: Sequence[str]) -> str | list[str]:
+    return names[0] if len(names) == 1 else list(names)
+
+
+def _moment(document: Mapping[str, Any]) -> TripMoment | None:
+    if TRIP_MOMENT not in document:
+        return None
+    camera_id, taken_at = document[TRIP_MOMENT]
+    return TripMoment(camera_id, datetime.fromisoformat(taken_at))
+
+
+def _parts(connection: Connection, query: PhotoQuery) -> Iterator[list[str]]:
+    yield [find_landmark(connection, name).display_name for name in query.landmark[: MOST_VALUES + 1]]
+    yield [_country_name(connection, name) for name in query.country[: MOST_VALUES + 1]]
+    yield list(map(str, sorted(query.year)))
+
+
+def _country_name(connection: Connection, country: str) -> str:
+    """As landmarks have it; as typed if none is there."""
+    found = landmarks_in_country(connection, country, (country,))
+    return (found and found[0].country) or country

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.library.catalog.tag_acceptance import TAUGHT_THRESHOLD
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 
 if TYPE_CHECKING:
     from typing import Self

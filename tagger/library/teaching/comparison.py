@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.tables import classifiers, embeddings, taught_tags
-from tagger.library.catalog.content_locks import lock_contents
+from tagger.library.catalog.contents import lock_contents
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.embeddings import Embeddings, quantize, restore
 from tagger.library.teaching.taught_tags import (

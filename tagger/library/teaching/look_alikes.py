@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import pages
 from tagger.database.tables import contents, embeddings, photos, taught_tags, verdicts
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index

@@ -15,8 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, 
 
 from tagger.database.statements import insert_page
 from tagger.database.tables import classifiers, models, tags, taught_tags
-from tagger.library.catalog.position_changes import record_contents
-from tagger.library.catalog.tag_acceptance import is_refused_by_position
+from tagger.library.catalog.contents import is_refused_by_position, record_contents
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier
 from tagger.library.teaching.embeddings import Embeddings
 

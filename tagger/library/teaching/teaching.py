@@ -10,10 +10,9 @@ from sqlalchemy import Connection, and_, exists, func, select
 
 from tagger.database.connection import Database
 from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags, verdicts
-from tagger.library.catalog.dismissals import is_dismissed
+from tagger.library.catalog.contents import is_dismissed, is_refused_by_position
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.catalog.tag_acceptance import is_refused_by_position
 from tagger.library.teaching.comparison import Progress, compare_all
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.taught_tags import is_tagged_by_model

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, c
 from tagger.database.column_parts import day_of, is_midnight
 from tagger.database.enums import PositionSource
 from tagger.database.tables import photos, positions
-from tagger.library.catalog.camera_times import is_clock_time
+from tagger.library.catalog.cameras import is_clock_time
 from tagger.system.geo import distance_km
 
 PERIOD = timedelta(days=183)

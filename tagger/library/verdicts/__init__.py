@@ -3,7 +3,6 @@
 A verdict belongs to an image (a row of contents): copies and moved files share it, and it survives `tagger forget`.
 """
 
-from tagger.library.verdicts.dismissals import DismissedPhotos, dismiss_photos, restore_photos
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import (
     ListedVerdict,
@@ -23,7 +22,13 @@ from tagger.library.verdicts.service import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
+from tagger.library.verdicts.store import (
+    NOT_A_LANDMARK,
+    DismissedPhotos,
+    VerdictKind,
+    dismiss_photos,
+    restore_photos,
+)
 
 __all__ = [
     "NOT_A_LANDMARK",

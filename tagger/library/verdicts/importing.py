@@ -20,20 +20,18 @@ from tagger.database.connection import Database
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import VerdictsInvalid
-from tagger.library.catalog.content_locks import hold_contents
+from tagger.library.catalog.contents import hold_contents
 from tagger.library.catalog.landmarks import landmark_ids_by_slug
-from tagger.library.verdicts.dismissals import (
-    NewDismissal,
-    confirmed_contents,
-    stored_dismissals,
-    write_dismissals,
-)
 from tagger.library.verdicts.store import (
     NOT_A_LANDMARK,
+    NewDismissal,
     NewVerdict,
     VerdictKind,
+    confirmed_contents,
     hold_landmarks,
+    stored_dismissals,
     stored_verdicts,
+    write_dismissals,
     write_verdicts,
 )
 from tagger.people.names import count_authors

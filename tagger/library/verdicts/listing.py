@@ -1,9 +1,11 @@
-"""Stored verdicts, page by page along their key, each with the path of one photo of its image."""
+"""Stored verdicts, page by page along their key, each with the path of one photo of its image; and verdicts as JSON."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, select, tuple_
 
@@ -19,8 +21,11 @@ from tagger.library.query.photo_conditions import Condition, taken_in
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
-PAGE = 250
+if TYPE_CHECKING:
+    pass
 
+
+PAGE = 250
 Key = tuple[int, int]
 """The key of a verdict: content id and landmark id."""
 

@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
-from tagger.library.catalog.content_locks import hold_contents
+from tagger.library.catalog.contents import hold_contents
 from tagger.library.catalog.landmarks import Landmark, find_landmark, landmark_ids_by_slug
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id

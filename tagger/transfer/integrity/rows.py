@@ -35,7 +35,7 @@ from tagger.database.tables import (
     tracks,
     verdicts,
 )
-from tagger.transfer.integrity import row_rules, values
+from tagger.transfer.integrity import row_rules
 
 
 class _Row(BaseModel):
@@ -45,277 +45,277 @@ class _Row(BaseModel):
 
 
 class RootRow(_Row):
-    id: values.Id
-    name: values.Name
-    location: values.Name
-    location_bytes: values.Bytes
-    endpoint: values.Endpoint | None
+    id: row_rules.Id
+    name: row_rules.Name
+    location: row_rules.Name
+    location_bytes: row_rules.Bytes
+    endpoint: row_rules.Endpoint | None
 
 
 class ModelRow(_Row):
-    id: values.Id
-    digest: values.FileDigest
-    name: values.Name
-    file: values.Text | None
+    id: row_rules.Id
+    digest: row_rules.FileDigest
+    name: row_rules.Name
+    file: row_rules.Text | None
     manifest: dict[str, Any]
-    registered_at: values.Time
+    registered_at: row_rules.Time
     in_use: bool
-    taught_version: values.Count
+    taught_version: row_rules.Count
 
 
 class LandmarkRow(_Row):
-    id: values.Id
-    slug: values.Slug
-    name: values.Name
-    names: dict[str, values.Name]
-    aliases: list[values.Name]
-    country: values.Text | None
-    region: values.Text | None
-    city: values.Text | None
-    latitude: values.Latitude | None
-    longitude: values.Longitude | None
-    extent: values.Extent | None
-    edited: list[values.EditableColumn]
-    merged_slugs: list[values.Slug]
+    id: row_rules.Id
+    slug: row_rules.Slug
+    name: row_rules.Name
+    names: dict[str, row_rules.Name]
+    aliases: list[row_rules.Name]
+    country: row_rules.Text | None
+    region: row_rules.Text | None
+    city: row_rules.Text | None
+    latitude: row_rules.Latitude | None
+    longitude: row_rules.Longitude | None
+    extent: row_rules.Extent | None
+    edited: list[row_rules.EditableColumn]
+    merged_slugs: list[row_rules.Slug]
 
 
 class ModelLabelRow(_Row):
-    model_id: values.Id
-    position: values.Count
-    label: values.Name
-    landmark_id: values.Id
+    model_id: row_rules.Id
+    position: row_rules.Count
+    label: row_rules.Name
+    landmark_id: row_rules.Id
 
 
 class ContentRow(_Row):
-    id: values.Id
-    digest: values.ImageDigest
-    width: values.Pixels | None
-    height: values.Pixels | None
-    model_id: values.Id | None
-    top_k: values.TopK | None
-    threshold: values.Score | None
-    outcome: values.OutcomeOfImage | None
-    classified_at: values.Time | None
+    id: row_rules.Id
+    digest: row_rules.ImageDigest
+    width: row_rules.Pixels | None
+    height: row_rules.Pixels | None
+    model_id: row_rules.Id | None
+    top_k: row_rules.TopK | None
+    threshold: row_rules.Score | None
+    outcome: row_rules.OutcomeOfImage | None
+    classified_at: row_rules.Time | None
 
 
 class CameraRow(_Row):
-    id: values.Id
-    key: values.Name
-    name: values.Name
-    clock_offset_s: values.ClockOffset | None
-    clock_source: values.SourceOfClock | None
-    companions_id: values.Id | None
+    id: row_rules.Id
+    key: row_rules.Name
+    name: row_rules.Name
+    clock_offset_s: row_rules.ClockOffset | None
+    clock_source: row_rules.SourceOfClock | None
+    companions_id: row_rules.Id | None
 
 
 class PhotoRow(_Row):
-    id: values.Id
-    root_id: values.Id
-    path: values.Name
-    path_bytes: values.Bytes
-    size_bytes: values.Size
-    mtime_ns: values.Nanoseconds
-    taken_at: values.CameraTime | None
-    latitude: values.Latitude | None
-    longitude: values.Longitude | None
-    gps_error_m: values.Metres | None
-    utc_offset_s: values.ClockOffset | None
-    origin: values.OriginOfPhoto | None
-    camera_id: values.Id | None
-    gone_since: values.Time | None
-    primary_id: values.Id | None
-    content_id: values.Id | None
-    classified_size_bytes: values.Size | None
-    classified_mtime_ns: values.Nanoseconds | None
-    failure_kind: values.KindOfFailure | None
-    failure_text: values.Text | None
-    failure_job_id: values.Id | None
-    failure_attempts: values.Count | None
+    id: row_rules.Id
+    root_id: row_rules.Id
+    path: row_rules.Name
+    path_bytes: row_rules.Bytes
+    size_bytes: row_rules.Size
+    mtime_ns: row_rules.Nanoseconds
+    taken_at: row_rules.CameraTime | None
+    latitude: row_rules.Latitude | None
+    longitude: row_rules.Longitude | None
+    gps_error_m: row_rules.Metres | None
+    utc_offset_s: row_rules.ClockOffset | None
+    origin: row_rules.OriginOfPhoto | None
+    camera_id: row_rules.Id | None
+    gone_since: row_rules.Time | None
+    primary_id: row_rules.Id | None
+    content_id: row_rules.Id | None
+    classified_size_bytes: row_rules.Size | None
+    classified_mtime_ns: row_rules.Nanoseconds | None
+    failure_kind: row_rules.KindOfFailure | None
+    failure_text: row_rules.Text | None
+    failure_job_id: row_rules.Id | None
+    failure_attempts: row_rules.Count | None
 
 
 class TagRow(_Row):
-    content_id: values.Id
-    rank: values.TopK
-    landmark_id: values.Id
-    score: values.Score
+    content_id: row_rules.Id
+    rank: row_rules.TopK
+    landmark_id: row_rules.Id
+    score: row_rules.Score
     accepted: bool
-    model_id: values.Id
-    position_odds: values.Odds | None
-    distance_m: values.Metres | None
+    model_id: row_rules.Id
+    position_odds: row_rules.Odds | None
+    distance_m: row_rules.Metres | None
 
 
 class EmbeddingRow(_Row):
-    content_id: values.Id
-    model_id: values.Id
-    taught_version: values.Count
-    data: values.Embedding
+    content_id: row_rules.Id
+    model_id: row_rules.Id
+    taught_version: row_rules.Count
+    data: row_rules.Embedding
 
 
 class ClassifierRow(_Row):
-    landmark_id: values.Id
-    model_id: values.Id
-    version: values.Count
-    examples: values.Count
-    rejected: values.Count
-    evidence: values.FileDigest
-    data: values.Weights
+    landmark_id: row_rules.Id
+    model_id: row_rules.Id
+    version: row_rules.Count
+    examples: row_rules.Count
+    rejected: row_rules.Count
+    evidence: row_rules.FileDigest
+    data: row_rules.Weights
     applied: bool
-    learned_at: values.Time
+    learned_at: row_rules.Time
 
 
 class TaughtTagRow(_Row):
-    content_id: values.Id
-    landmark_id: values.Id
-    score: values.Score
+    content_id: row_rules.Id
+    landmark_id: row_rules.Id
+    score: row_rules.Score
     accepted: bool
-    model_id: values.Id
-    position_odds: values.Odds | None
-    distance_m: values.Metres | None
+    model_id: row_rules.Id
+    position_odds: row_rules.Odds | None
+    distance_m: row_rules.Metres | None
 
 
 class VerdictRow(_Row):
-    content_id: values.Id
-    landmark_id: values.Id
-    verdict: values.KindOfVerdict
-    given_by: values.Text | None
-    given_at: values.Time
+    content_id: row_rules.Id
+    landmark_id: row_rules.Id
+    verdict: row_rules.KindOfVerdict
+    given_by: row_rules.Text | None
+    given_at: row_rules.Time
 
 
 class DismissalRow(_Row):
-    content_id: values.Id
-    given_by: values.Text | None
-    given_at: values.Time
+    content_id: row_rules.Id
+    given_by: row_rules.Text | None
+    given_at: row_rules.Time
 
 
 class TrackRow(_Row):
-    id: values.Id
-    digest: values.FileDigest
-    name: values.Name
-    points: values.Count
-    added_at: values.Time
+    id: row_rules.Id
+    digest: row_rules.FileDigest
+    name: row_rules.Name
+    points: row_rules.Count
+    added_at: row_rules.Time
 
 
 class TrackPartRow(_Row):
-    track_id: values.Id
-    part: values.Count
-    first_at: values.Time
-    last_at: values.Time
-    data: values.TrackPoints
+    track_id: row_rules.Id
+    part: row_rules.Count
+    first_at: row_rules.Time
+    last_at: row_rules.Time
+    data: row_rules.TrackPoints
 
 
 class PositionRow(_Row):
-    photo_id: values.Id
-    latitude: values.Latitude
-    longitude: values.Longitude
-    error_m: values.Metres
-    source: values.SourceOfPosition
+    photo_id: row_rules.Id
+    latitude: row_rules.Latitude
+    longitude: row_rules.Longitude
+    error_m: row_rules.Metres
+    source: row_rules.SourceOfPosition
     evidence: dict[str, Any]
-    country: values.Text | None
-    region: values.Text | None
-    city: values.Text | None
+    country: row_rules.Text | None
+    region: row_rules.Text | None
+    city: row_rules.Text | None
 
 
 class PositionChangeRow(_Row):
-    id: values.Id
-    photo_id: values.Id | None
-    camera_id: values.Id | None
-    taken_at: values.CameraTime | None
-    content_id: values.Id | None
+    id: row_rules.Id
+    photo_id: row_rules.Id | None
+    camera_id: row_rules.Id | None
+    taken_at: row_rules.CameraTime | None
+    content_id: row_rules.Id | None
 
 
 class LedgerRow(_Row):
-    id: values.OnlyId
-    ledger_id: values.LedgerId
-    created_at: values.Time
-    max_gap_s: values.Count
+    id: row_rules.OnlyId
+    ledger_id: row_rules.LedgerId
+    created_at: row_rules.Time
+    max_gap_s: row_rules.Count
     position_odds: bool
 
 
 class JobRow(_Row):
-    id: values.Id
-    kind: values.KindOfJob
+    id: row_rules.Id
+    kind: row_rules.KindOfJob
     options: dict[str, Any]
-    model_id: values.Id
-    top_k: values.TopK
-    threshold: values.Score
+    model_id: row_rules.Id
+    top_k: row_rules.TopK
+    threshold: row_rules.Score
     reprocess: bool
-    runner: values.RunnerOfJob
-    priority: values.PriorityOfJob
-    state: values.StateOfJob
-    note: values.Text | None
-    parent_id: values.Id | None
-    total: values.Count
-    created_at: values.Time
-    started_at: values.Time | None
-    finished_at: values.Time | None
-    items_removed: values.Count
-    other_files: values.Count
-    owner: values.Text | None
-    owner_lease_until: values.Seconds | None
+    runner: row_rules.RunnerOfJob
+    priority: row_rules.PriorityOfJob
+    state: row_rules.StateOfJob
+    note: row_rules.Text | None
+    parent_id: row_rules.Id | None
+    total: row_rules.Count
+    created_at: row_rules.Time
+    started_at: row_rules.Time | None
+    finished_at: row_rules.Time | None
+    items_removed: row_rules.Count
+    other_files: row_rules.Count
+    owner: row_rules.Text | None
+    owner_lease_until: row_rules.Seconds | None
 
 
 class JobItemRow(_Row):
-    job_id: values.Id
-    position: values.Count
-    photo_id: values.Id | None
-    outcome: values.OutcomeOfItem | None
-    reason: values.Text | None
-    error_text: values.Text | None
-    attempts: values.Count
+    job_id: row_rules.Id
+    position: row_rules.Count
+    photo_id: row_rules.Id | None
+    outcome: row_rules.OutcomeOfItem | None
+    reason: row_rules.Text | None
+    error_text: row_rules.Text | None
+    attempts: row_rules.Count
 
 
 class ChunkRow(_Row):
-    job_id: values.Id
-    chunk: values.Count
-    first: values.Count
-    last: values.Count
-    attempts: values.Count
+    job_id: row_rules.Id
+    chunk: row_rules.Count
+    first: row_rules.Count
+    last: row_rules.Count
+    attempts: row_rules.Count
     done: bool
-    tagged: values.Count
-    unknown: values.Count
-    written: values.Count
-    unchanged: values.Count
-    refused: values.Count
-    skipped: values.Count
-    failed: values.Count
-    cancelled: values.Count
+    tagged: row_rules.Count
+    unknown: row_rules.Count
+    written: row_rules.Count
+    unchanged: row_rules.Count
+    refused: row_rules.Count
+    skipped: row_rules.Count
+    failed: row_rules.Count
+    cancelled: row_rules.Count
 
 
 class MetadataWriteRow(_Row):
-    id: values.Id
-    photo_id: values.Id | None
-    job_id: values.Id | None
-    image_digest: values.ImageDigest | values.Empty
-    target: values.TargetOfWrite
-    file: values.Name
-    written_digest: values.FileDigest
-    base_digest: values.FileDigest | None
-    undo: values.Inverse | None
-    landmarks: list[values.Slug]
-    written_at: values.Time
+    id: row_rules.Id
+    photo_id: row_rules.Id | None
+    job_id: row_rules.Id | None
+    image_digest: row_rules.ImageDigest | row_rules.Empty
+    target: row_rules.TargetOfWrite
+    file: row_rules.Name
+    written_digest: row_rules.FileDigest
+    base_digest: row_rules.FileDigest | None
+    undo: row_rules.Inverse | None
+    landmarks: list[row_rules.Slug]
+    written_at: row_rules.Time
     complete: bool
 
 
 class ScheduleRow(_Row):
-    id: values.Id
-    name: values.Name
-    cron: values.Text
-    time_zone: values.Text
-    selection: values.Scope
+    id: row_rules.Id
+    name: row_rules.Name
+    cron: row_rules.Text
+    time_zone: row_rules.Text
+    selection: row_rules.Scope
     options: dict[str, Any]
-    priority: values.PriorityOfJob
+    priority: row_rules.PriorityOfJob
     paused: bool
-    created_at: values.Time
-    next_due: values.Time
-    until: values.Text | None
+    created_at: row_rules.Time
+    next_due: row_rules.Time
+    until: row_rules.Text | None
 
 
 class ScheduleRunRow(_Row):
-    schedule_id: values.Id
-    due_at: values.Time
-    started_at: values.Time
-    job_id: values.Id | None
-    note: values.Text | None
-    paused_at: values.Time | None
+    schedule_id: row_rules.Id
+    due_at: row_rules.Time
+    started_at: row_rules.Time
+    job_id: row_rules.Id | None
+    note: row_rules.Text | None
+    paused_at: row_rules.Time | None
 
 
 ROWS: Mapping[str, type[BaseModel]] = {

@@ -27,7 +27,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.inference_options import inference_options
+from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.watched_folders import check_object_changes
 from tagger.photos.paths import ObjectPath

@@ -12,8 +12,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
-from tagger.jobs.enqueue.retry import has_failures_outside
+from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
+from tagger.jobs.enqueue.tag_jobs import has_failures_outside
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import count_open_jobs
 from tagger.settings import Settings

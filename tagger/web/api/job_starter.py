@@ -24,7 +24,7 @@ from tagger.database.retry import DatabaseError
 from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.scan import ProgressCallback, ScanReport
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
 from tagger.jobs.enqueue.schedules import list_schedules

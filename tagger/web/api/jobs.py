@@ -15,9 +15,8 @@ from tagger.database.statements import current_time
 from tagger.errors import FailureKind, JobNotFound, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
 from tagger.jobs.enqueue.documents import StatusDocument, room_documents, status_document
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
-from tagger.jobs.enqueue.retry import count_failures, record_retry, retry_job
-from tagger.jobs.enqueue.ticks import LastTick, find_last_tick
+from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
 from tagger.ledger import job_control
 from tagger.ledger.failures import (
     FailingPhoto,
@@ -29,7 +28,7 @@ from tagger.ledger.failures import (
 )
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.ledger.workers import WorkerStatus, list_workers
+from tagger.ledger.workers import LastTick, WorkerStatus, find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
 from tagger.settings import Settings
@@ -80,9 +79,7 @@ class Status:
 
     def document(self) -> OverviewDocument:
         """The document of `tagger status`, with the number of older jobs."""
-        document = status_document(
-            self.jobs, self.workers, self.queues, self.last_tick, self.rooms, self.now
-        )
+        document = status_document(self.jobs, self.workers, self.queues, self.last_tick, self.rooms, self.now)
         return OverviewDocument(**vars(document), older=self.older, problem=self.problem)
 
 

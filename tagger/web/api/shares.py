@@ -22,8 +22,7 @@ from tagger.library.shares.links import (
     list_shares,
     revoke_share,
 )
-from tagger.library.shares.names import share_name
-from tagger.library.shares.queries import query_document, query_options
+from tagger.library.shares.queries import query_document, query_options, share_name
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params

@@ -17,8 +17,7 @@ from tagger.library.query.tagged_photos import (
     TaggedPhoto,
     photo_document,
 )
-from tagger.library.teaching.evidence import load_embeddings
-from tagger.library.teaching.examples import Example, examples_by_id
+from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobState
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.retry import count_failures
+from tagger.jobs.enqueue.tag_jobs import count_failures
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,

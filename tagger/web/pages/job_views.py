@@ -11,8 +11,8 @@ from tagger.database.actor import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
 from tagger.jobs.enqueue.tag_jobs import tag_job_paths
-from tagger.jobs.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import LastTick
 from tagger.photos.paths import printable_path
 from tagger.system.text_format import number_text, percent, share
 from tagger.web.api.jobs import Status

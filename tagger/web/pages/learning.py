@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tagger.errors import TaggerError
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.teaching.review import COUNT_LIMIT, count_to_review
+from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.library.teaching.teaching import TaughtState, examples_of, taught_state
 from tagger.web.state import AppState
 

@@ -15,13 +15,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from tagger.database.enums import Priority, Runner, Target
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
     record_undo_job_of_photos,
     record_write_job_of_photos,
     undo_job,
     write_job,
 )
-from tagger.jobs.enqueue.metadata_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_selection import (
     has_photos_outside,
     options_of_last_sidecar,

@@ -18,7 +18,7 @@ from tagger.library.query.position_clusters import PositionCell, position_cells
 from tagger.library.query.timeline import count_photos
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries
 from tagger.library.teaching.look_alikes import LookAlikes
-from tagger.library.teaching.review import COUNT_LIMIT, count_to_review
+from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.web.cached_value import CachedValue, close_all
 
 WAIT_S = 0.4

@@ -35,7 +35,7 @@ from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares.names import share_name
+from tagger.library.shares.queries import share_name
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

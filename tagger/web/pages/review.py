@@ -14,7 +14,7 @@ from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.query.covers import find_examples
 from tagger.library.query.stored_photos import has_photos
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.teaching.review import (
+from tagger.library.teaching.suggestions import (
     COUNT_LIMIT,
     ReviewEntry,
     ReviewPosition,

@@ -18,8 +18,8 @@ from tagger.errors import (
     DiskFull,
     TaggerError,
 )
+from tagger.library.shares.documents import SharedPhotos
 from tagger.library.shares.links import Share, ShareState, find_share
-from tagger.library.shares.photos import SharedPhotos
 from tagger.web.http.attempt_limiter import (
     RETRY_AFTER_S,
     SHARES,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.search.dates import parse_dates
+from tagger.library.search.matching import parse_dates
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.search.country_names import country_names
-from tagger.library.search.matching import Match, NameIndex, folded, is_similar_start
+from tagger.library.search.matching import Match, NameIndex, country_names, folded, is_similar_start
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
 INDEX = NameIndex(

@@ -19,9 +19,8 @@ from support.web_jobs import JobClient
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, ledgers, workers
-from tagger.jobs.enqueue.ticks import record_tick
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
-from tagger.ledger.workers import record_heartbeat, remove_worker
+from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
 from tagger.settings import Settings
 from tagger.web.api import events
 

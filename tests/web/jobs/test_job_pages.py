@@ -18,7 +18,7 @@ from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.retention import remove_old_items
+from tagger.ledger.stale_jobs import remove_old_items
 from tagger.library.query.counts import landmark_counts
 from tagger.metadata.errors import RefusalKind
 from tagger.web.api.folders import folder_key

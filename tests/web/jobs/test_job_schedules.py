@@ -18,7 +18,7 @@ from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedule_runs
 from tagger.jobs.enqueue.backfill import fill_backfill
-from tagger.jobs.enqueue.ticks import record_tick
+from tagger.ledger.workers import record_tick
 
 
 def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:

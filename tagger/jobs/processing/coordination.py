@@ -1,0 +1,234 @@
+"""What the chunks of one process share: its activity and rate, the stop, the lock of isolated chunks, and waits for the database.
+
+An isolated chunk holds the lock exclusively, so that if the process dies, the photo that killed it is identified. A thread of its
+own says that the process waits for the database: the others may be blocked in a statement.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tagger.system.metrics import CHUNKS_HELD
+
+
+class ActivityMonitor:
+    """When the process last received a message and last made progress, for the watchdog. Thread-safe. One per process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._message_at = self._ended_at = time.monotonic()
+        self._progress_at: dict[object, float] = {}
+        """When each chunk that is being processed last made progress."""
+
+    def record_message(self) -> None:
+        self._message_at = time.monotonic()
+
+    @contextmanager
+    def chunk(self) -> Iterator[Callable[[], None]]:
+        """Track one chunk. Call the yielded function whenever the chunk makes progress."""
+        key = object()
+
+        def record_progress() -> None:
+            with self._lock:
+                if key in self._progress_at:  # a thread may still work for a chunk that has ended
+                    self._progress_at[key] = time.monotonic()
+
+        with self._lock:
+            self._progress_at[key] = time.monotonic()
+            CHUNKS_HELD.set(len(self._progress_at))
+        try:
+            yield record_progress
+        finally:
+            with self._lock:
+                del self._progress_at[key]
+                self._ended_at = time.monotonic()
+                CHUNKS_HELD.set(len(self._progress_at))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a chunk is being processed."""
+        return bool(self._progress_at)
+
+    @property
+    def progress_age_s(self) -> float:
+        """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
+        with self._lock:
+            return time.monotonic() - min(self._progress_at.values()) if self._progress_at else 0.0
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last chunk ended, or since the start; 0 while one is being processed."""
+        with self._lock:
+            return 0.0 if self._progress_at else time.monotonic() - self._ended_at
+
+    @property
+    def message_age_s(self) -> float:
+        """Seconds since the last message."""
+        return time.monotonic() - self._message_at
+
+
+BURST_S = 0.5
+"""Turns that were not taken for this long may be taken at once: sleeping is inexact."""
+CHECK_S = 0.2
+"""How often a waiting thread checks whether it has to give up."""
+
+
+class PhotoRate:
+    """Hands out turns, `per_second` of them. Thread-safe: those that wait share the rate."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval_s = 1 / per_second
+        self._lock = threading.Lock()
+        self._next_at = time.monotonic()
+
+    def wait(self, count: int, give_up: Callable[[], bool]) -> bool:
+        """Wait for the turn of the next photo, and take `count` turns. False, without a turn, if `give_up` became true first."""
+        while (left_s := self._take(count)) > 0:
+            if give_up():
+                return False
+            time.sleep(min(left_s, CHECK_S))
+        return True
+
+    def _take(self, count: int) -> float:
+        """Take turns if one is due; otherwise return the seconds until then."""
+        with self._lock:
+            now = time.monotonic()
+            if self._next_at > now:
+                return self._next_at - now
+            self._next_at = max(self._next_at, now - BURST_S) + count * self._interval_s
+            return 0.0
+
+
+class StopEvent(threading.Event):
+    """The event that stops a process: set, it stops all chunks, now and later. `stop_chunks` stops those in progress alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chunks: set[threading.Event] = set()
+
+    @contextmanager
+    def chunk(self) -> Iterator[threading.Event]:
+        """The event of one chunk, which is in progress inside the context."""
+        event = threading.Event()
+        self._chunks.add(event)
+        if self.is_set():
+            event.set()
+        try:
+            yield event
+        finally:
+            self._chunks.remove(event)
+
+    def set(self) -> None:
+        super().set()
+        self.stop_chunks()
+
+    def stop_chunks(self) -> None:
+        """Set the events of the chunks in progress."""
+        for event in self._chunks.copy():
+            event.set()
+
+
+TIMEOUT_S = 30.0
+"""How long a chunk waits for the lock. The bound resolves deadlocks: a chunk may wait for photos that another chunk has claimed."""
+_STOP_CHECK_S = 0.5
+
+
+class SharedExclusiveLock:
+    """Chunks share the process, except isolated ones. Waiting ends early when `stop` is set. Exclusive requests take precedence over later shared ones."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._shared_holders = 0
+        self._is_exclusive = False
+        self._exclusive_waiters = 0
+
+    @contextmanager
+    def acquire(self, *, exclusive: bool) -> Iterator[bool]:
+        """Hold the lock inside the context; yields False if it was not acquired in time."""
+        is_acquired = self._acquire(exclusive=exclusive)
+        try:
+            yield is_acquired
+        finally:
+            if is_acquired:
+                self._release(exclusive=exclusive)
+
+    def _acquire(self, *, exclusive: bool) -> bool:
+        deadline = time.monotonic() + TIMEOUT_S
+        with self._changed:
+            self._exclusive_waiters += exclusive
+            try:
+                while self._is_blocked(exclusive=exclusive):
+                    if self._stop.is_set() or time.monotonic() > deadline:
+                        return False
+                    self._changed.wait(_STOP_CHECK_S)
+            finally:
+                self._exclusive_waiters -= exclusive
+            self._is_exclusive = exclusive
+            self._shared_holders += not exclusive
+            return True
+
+    def _is_blocked(self, *, exclusive: bool) -> bool:
+        return self._is_exclusive or bool(self._shared_holders if exclusive else self._exclusive_waiters)
+
+    def _release(self, *, exclusive: bool) -> None:
+        with self._changed:
+            self._is_exclusive = False
+            self._shared_holders -= not exclusive
+            self._changed.notify_all()
+
+
+log = logging.getLogger(__name__)
+DATABASE_CHECK_S = 5.0
+REPORT_S = 60.0
+"""Time between two messages, and until the first one: `with_retry` has logged the error."""
+
+
+class DatabaseWaits:
+    """Says that the process waits for the database, and how many results it holds meanwhile. Thread-safe. One per process."""
+
+    def __init__(self, count_results: Callable[[], int]) -> None:
+        self._count_results = count_results
+        self._began_at: dict[object, float] = {}
+        """When each work on the database that is in progress began."""
+        self._reported_at: float | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="database-waits", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Do database work inside the context, with its retries."""
+        key = object()
+        self._began_at[key] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._began_at[key]
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(DATABASE_CHECK_S):
+            self.report()
+
+    def report(self) -> None:
+        """Log a message if the database has kept this process waiting for REPORT_S, and when it no longer does."""
+        now = time.monotonic()
+        waited_s = now - min(self._began_at.copy().values(), default=now)
+        if waited_s < REPORT_S:
+            if self._reported_at is not None:
+                log.warning("The database answers again")
+            self._reported_at = None
+        elif self._reported_at is None or now - self._reported_at >= REPORT_S:
+            log.warning(
+                "Waiting for the database for %.0f s; %d results wait to be stored, and no more photos are claimed",
+                waited_s,
+                self._count_results(),
+            )
+            self._reported_at = now

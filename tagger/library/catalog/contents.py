@@ -1,0 +1,138 @@
+"""Images, as several rooms treat them: their locks, changes of evidence, dismissals, and tags that positions decide.
+
+Transactions lock images in one order, so two of them never wait for each other. Whoever changes evidence of photos' positions
+records that in the same transaction, for the next update of positions. Rows are only inserted: nobody waits for an update.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    false,
+    insert,
+    or_,
+    select,
+    true,
+    union,
+)
+
+from tagger.database.statements import among, insert_missing, pages
+from tagger.database.tables import (
+    cameras,
+    contents,
+    dismissals,
+    photos,
+    position_changes,
+    tags,
+    taught_tags,
+    verdicts,
+)
+
+
+def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str, int]:
+    """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
+    query = select(contents.c.digest, contents.c.id).where(contents.c.digest.in_(digests))
+    query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
+    return {row.digest: row.id for row in connection.execute(query)} if digests else {}
+
+
+def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
+    """Let others wait that change these images, such as workers that classify them again."""
+    query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
+    connection.execute(query.with_for_update(key_share=True))
+
+
+def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
+    """The time, camera or GPS position of these photos is about to change, or they are about to be deleted.
+
+    Call it before: photos that were taken around them are estimated anew, too. Their copies have the same tags, which depend on the
+    positions of all of them.
+    """
+    for page in pages(sorted(set(photo_ids))):
+        record_matching_photos(connection, photos.c.id.in_(page))
+        images = connection.scalars(select(photos.c.content_id).where(photos.c.id.in_(page)).distinct()).all()
+        record_matching_photos(connection, photos.c.content_id.in_(images) & photos.c.id.not_in(page))
+
+
+def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:
+    """Tags, taught tags or verdicts of these images have changed, or facts of one of their photos were read first."""
+    rows = [{"content_id": content_id} for content_id in sorted(set(content_ids))]
+    if rows:
+        connection.execute(insert(position_changes), rows)
+
+
+def record_landmark(connection: Connection, landmark_id: int) -> None:
+    """A landmark moves, or is about to lose its tags and verdicts."""
+    images = union(
+        *(
+            select(table.c.content_id).where(table.c.landmark_id == landmark_id)
+            for table in (tags, taught_tags, verdicts)
+        )
+    )
+    record_matching_photos(connection, photos.c.content_id.in_(images))
+
+
+def record_camera(connection: Connection, camera_id: int) -> None:
+    """The clock of a camera has changed: its anchors are of another time, for photos of its companions too."""
+    group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
+    companions = select(cameras.c.id).where(cameras.c.companions_id == group)
+    record_matching_photos(
+        connection, or_(photos.c.camera_id == camera_id, photos.c.camera_id.in_(companions))
+    )
+
+
+def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Something else has changed for the photos with this condition: a track of their time, the companions of their camera."""
+    columns = ("photo_id", "camera_id", "taken_at")
+    changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
+    connection.execute(insert(position_changes).from_select(columns, changed))
+
+
+def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the image was put away as not a landmark."""
+    return exists().where(dismissals.c.content_id == content_id)
+
+
+def has_verdict() -> ColumnElement[bool]:
+    """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
+    of_landmark = exists().where(verdicts.c.content_id == contents.c.id)
+    return or_(of_landmark, is_dismissed(contents.c.id))
+
+
+def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
+    """Delete the dismissals of these images; returns how many had one."""
+    return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
+
+
+def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> bool:
+    """Apply the dismissal of an image to another one, unless a landmark is confirmed on that; returns whether there was one."""
+    row = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id)).mappings().first()
+    confirmed = select(verdicts.c.landmark_id).where(
+        verdicts.c.content_id == to_image_id, verdicts.c.verdict == "confirmed"
+    )
+    if row is None or connection.execute(confirmed.limit(1)).first() is not None:
+        return False
+    insert_missing(connection, dismissals, [dict(row) | {"content_id": to_image_id}])
+    return True
+
+
+TAUGHT_THRESHOLD = 0.9
+"""A photo with at least this score gets the tag of a taught landmark."""
+
+
+def is_accepted_by_score(table: Table) -> ColumnElement[bool]:
+    """The condition on `tags` or `taught_tags` that the score reaches the threshold. A position has turned those that have odds."""
+    odds = table.c.position_odds
+    return or_(
+        and_(table.c.accepted == true(), odds.is_(None)), and_(table.c.accepted == false(), odds.is_not(None))
+    )
+
+
+def is_refused_by_position(table: Table) -> ColumnElement[bool]:
+    """The condition on `tags` or `taught_tags` that the score is enough, but the photo was taken too far from the landmark."""
+    return and_(table.c.position_odds.is_not(None), table.c.accepted == false())
