@@ -12,13 +12,13 @@ from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals, photos
-from tagger.library.catalog import registered_models
+from tagger.library.catalog import shipped_model
 from tagger.library.catalog.registered_models import add_model
 
 
 @pytest.fixture(autouse=True)
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registered_models, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
+    monkeypatch.setattr(shipped_model, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
 
 
 def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from tagger.database.diagnostics import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.jobs.processing.model_cache import photo_limits
 from tagger.pipeline.sandbox import Sandbox
-from tagger.settings import Settings, load_settings
-from tagger.settings_sources import CONFIG_NAME, config_file
+from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 from tagger.system.permissions import (
     foreign_owner,
     permission_problem,

@@ -18,7 +18,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
-from tagger.library.catalog import registered_models
+from tagger.library.catalog import shipped_model
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmark_ids_by_slug
 from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
@@ -135,7 +135,7 @@ def register_file(database: Database, file: Path, name: str | None = None) -> in
         ModelRefused: the file cannot be read, or its manifest or path cannot be stored.
         ModelNameTaken: another model has `name`.
     """
-    shipped = registered_models.shipped_file()
+    shipped = shipped_model.shipped_file()
     file = file.absolute()
     is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
     digest, manifest = file_digest(file), read_manifest(file)
@@ -199,7 +199,7 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, object
         storable = False
     if not storable:
         raise ModelRefused(
-            path=path or registered_models.shipped_file(),
+            path=path or shipped_model.shipped_file(),
             reason="its manifest has a value that no database can store",
         )
     return document
@@ -233,7 +233,7 @@ def _replace_manifest(
 
 
 def _file_is_current(existing: Row[Any]) -> bool:
-    if existing.digest == registered_models.shipped_digest():
+    if existing.digest == shipped_model.shipped_digest():
         return True
     return (
         existing.file is not None
