@@ -211,21 +211,13 @@ class Settings(BaseModel):
     """Disk space for cached thumbnails and previews, in bytes."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
-    web_write: Annotated[
-        Literal["none", "sidecar", "embed"],
-        # The environment parses "none" as None.
-        BeforeValidator(lambda value: value or "none"),
-    ] = "sidecar"
+    web_write: Literal["none", "sidecar", "embed"] = "sidecar"
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
-    web_user_role: Annotated[
-        Literal["viewer", "editor", "none"] | None, BeforeValidator(lambda value: value or "none")
-    ] = Field(
-        None, validate_default=False
-    )  # None in the environment is `none`, and without a value it is not
+    web_user_role: Literal["viewer", "editor", "none"] | None = None
     """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
@@ -371,6 +363,10 @@ def _place(name: str, path: list[str]) -> str:
     return ".".join([name, *path]) if is_named else name
 
 
+_NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
+"""Settings of which `none` is one of the choices; for others it means that there is no value."""
+
+
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     """The values of these settings in the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
 
@@ -384,7 +380,7 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
 
 def _parse_variable(name: str, text: str) -> Any:
     """The value of a variable. Text that should be JSON and is not is returned as it is, since validation reports it."""
-    if text == "none":
+    if text == "none" and name not in _NONE_IS_A_CHOICE:
         return None
     if name not in JSON_EXAMPLES:
         return text
