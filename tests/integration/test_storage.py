@@ -1,6 +1,7 @@
 """Storing results concurrently."""
 
 import threading
+from functools import partial
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -11,6 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.jobs.processing.open_items import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
+from tagger.ledger.chunks import Claim
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
@@ -32,15 +34,15 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
         job = ledger.job(0, photo_ids=ids)
         barrier = threading.Barrier(2)
 
-        def store(number: int, job: int = job, barrier: threading.Barrier = barrier) -> None:
-            claimed = ledger.claim(job, number)
+        def store(claimed: Claim, barrier: threading.Barrier = barrier) -> None:
             result = AlreadyClassified("1-c", PhotoVersion(1, 1), CameraFacts())
             results = [ItemResult(item, result) for item in open_items(database, claimed)]
             barrier.wait()
             # Not the last item, as finishing a chunk locks the job first.
             store_results(database, claimed, results[:-1])
 
-        in_threads([lambda: store(0), lambda: store(1)])
+        one, other = ledger.claim(job, 0), ledger.claim(job, 1)
+        in_threads([partial(store, one), partial(store, other)])
         assert ledger.progress(job).skipped == 62
         with database.read() as connection:
             failure_conditions = select(func.count()).where(photos.c.failure_kind.is_not(None))
