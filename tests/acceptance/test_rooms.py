@@ -75,7 +75,7 @@ def test_without_webhooks_the_rest_still_tags_sweeps_checks_and_exports(tmp_path
         )
     assert done.returncode == 0, done.stderr
     assert "tower.jpg: Eiffel Tower" in done.stdout
-    assert '"webhooks"' not in done.stdout
+    assert '"webhooks": null' in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 

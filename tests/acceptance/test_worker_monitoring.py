@@ -159,9 +159,10 @@ def test_each_chunk_is_a_trace_of_its_stages(watched: Watched) -> None:
         names = [span.name for span in below]
         photos = attributes(chunk)["tagger.photos"]
         assert {span.trace_id for span in below} == {chunk.trace_id}
-        assert set(names) == {"claim", "read", "digest", "decode", "classify", "store"}
-        assert (names.count("claim"), names.count("read")) == (1, photos)
+        assert set(names) == {"read", "digest", "decode", "classify", "store"}
+        assert names.count("read") == photos
         assert all(chunk.start_time_unix_nano <= each.start_time_unix_nano for each in below)
+    assert {attributes(span)["tagger.priority"] for span in spans if span.name == "claim"} == {"bulk"}
     classified = [attributes(span)["tagger.photos"] for span in spans if span.name == "classify"]
     assert sum(int(str(photos)) for photos in classified) == 40
     (enqueued,) = [span for span in spans if span.name == "enqueue"]
