@@ -66,6 +66,10 @@ RELEASED: Mapping[str, Any] = {
 """The columns of a released chunk. A release does not count as an attempt."""
 
 
+IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
+"""Conditions of a chunk that can be claimed. An expired lease is not free before a sweeper releases it: its holder may only have been kept from the database."""
+
+
 def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
     """Claim the first free chunk of a job. None if it has none, or if it is paused, suspended or over."""
     query = select(jobs).where(jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE))
@@ -81,7 +85,7 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
     releases it.
     """
     token = secrets.token_hex(8)
-    is_free = (chunks.c.job_id == job.id, chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
+    is_free = (chunks.c.job_id == job.id, *IS_FREE)
     first = select(chunks.c.chunk).where(*is_free).order_by(chunks.c.chunk).limit(1)
     # Workers that claim at once take different chunks, and do not wait for each other.
     number = first.with_for_update(skip_locked=True).scalar_subquery()

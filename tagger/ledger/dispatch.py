@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, photos, workers
-from tagger.ledger.chunks import Claim, claim_first_chunk
+from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
 from tagger.ledger.jobs import CLAIMABLE
 
 WORKER_TIMEOUT_S = 30.0
@@ -30,8 +30,6 @@ FEWEST_AT_ONCE = 2
 RETRY_S = 10.0
 """How long a process claims no chunks of a job after one of them failed in it."""
 
-_IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
-"""An expired lease is not free before `release_expired`: its holder may only have been kept from the database."""
 _HAS_WORKERS = (jobs.c.runner == Runner.WORKERS, jobs.c.state.in_(CLAIMABLE))
 
 
@@ -78,7 +76,7 @@ def _next_job(
     query = (
         select(jobs)
         .where(*_HAS_WORKERS, jobs.c.priority == priority, jobs.c.id.not_in(without))
-        .where(exists().where(chunks.c.job_id == jobs.c.id, *_IS_FREE))
+        .where(exists().where(chunks.c.job_id == jobs.c.id, *IS_FREE))
         .order_by(jobs.c.id <= latest, jobs.c.id)
         .limit(1)
     )
@@ -94,7 +92,7 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
             .select_from(
                 select(literal(1))
                 .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
-                .where(*_HAS_WORKERS, *_IS_FREE, jobs.c.priority == priority)
+                .where(*_HAS_WORKERS, *IS_FREE, jobs.c.priority == priority)
                 .limit(most)
                 .subquery()
             )
