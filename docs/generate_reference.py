@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Index, Table, UniqueConstraint, types
 from sqlalchemy.dialects import postgresql
 
+from tagger.cli.help import DEFAULT
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
@@ -172,7 +173,7 @@ def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
     """The commands of a group with their full names, in the order of its help, and of the groups in it."""
     context = typer.Context(group, info_name=prefix)
     for name in group.list_commands(context):
-        command, path = group.commands[name], f"{prefix} {name}"
+        command, path = group.commands[name], prefix if name == DEFAULT else f"{prefix} {name}"
         if command.hidden:
             continue
         if hasattr(command, "commands"):

@@ -37,8 +37,8 @@ class Room:
     """`(database)`: what the JSON of the status has under the room's name."""
     status_lines: str | None = None
     """`(database)`: lines of `tagger status`."""
-    commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Panels of the help: places of commands with their summaries."""
+    people_commands: Mapping[str, str] = field(default_factory=dict)
+    """Groups of `tagger people` by name: each is a Typer."""
 
 
 TEACHING = "tagger.library.teaching.comparison"
@@ -55,11 +55,7 @@ ROOMS = (
         checks=f"{WEBHOOKS}.reports:check_webhooks",
         status_document=f"{WEBHOOKS}.reports:status_document",
         status_lines=f"{WEBHOOKS}.reports:status_lines",
-        commands={
-            "Maintenance": {
-                f"{WEBHOOKS}.command:webhook_app": "Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
-            }
-        },
+        people_commands={"webhook": f"{WEBHOOKS}.command:webhook_app"},
     ),
 )
 """The rooms, in the order in which they act. Without its entry here, a room's folder can be removed."""

@@ -95,7 +95,7 @@ class ModelNotSelected(TaggerError):
 
 
 class LandmarkNotFound(TaggerError):
-    """There is no landmark {name}.{close} `tagger landmarks --all` lists all; `tagger landmark add` adds one of your own."""
+    """There is no landmark {name}.{close} `tagger landmark list --all` lists all; `tagger landmark add` adds one of your own."""
 
 
 class LandmarkAmbiguous(TaggerError):
@@ -127,7 +127,7 @@ class LandmarkHasVerdicts(TaggerError):
 
 
 class CountryNotFound(TaggerError):
-    """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmarks` shows it."""
+    """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmark list` shows it."""
 
 
 class CameraNotFound(TaggerError):
@@ -151,7 +151,7 @@ class CursorInvalid(TaggerError):
 
 
 class ShareNotFound(TaggerError):
-    """There is no share {share}. `tagger share list` shows the shares."""
+    """There is no share {share}. `tagger people share list` shows the shares."""
 
 
 class ShareInvalid(TaggerError):
@@ -179,7 +179,7 @@ class ExamplesMissing(TaggerError):
 
 
 class VerdictsInvalid(TaggerError):
-    """The verdicts in {file} cannot be imported: {where}: {reason}. Nothing was imported; correct the file, or create it again with `tagger verdicts export`."""
+    """The verdicts in {file} cannot be imported: {where}: {reason}. Nothing was imported; correct the file, or create it again with `tagger review export`."""
 
 
 class GpxRefused(TaggerError):
@@ -191,7 +191,7 @@ class TripNotFound(TaggerError):
 
 
 class TrackNotFound(TaggerError):
-    """There is no track {name}. `tagger track list` shows the tracks."""
+    """There is no track {name}. `tagger locate tracks` shows the tracks."""
 
 
 class TrackAmbiguous(TaggerError):
@@ -243,7 +243,7 @@ class SchemaNewer(TaggerError):
 
 
 class SchemaUnreleased(TaggerError):
-    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger import FILE`)."""
+    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger db export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
 
 
 class ModelFailed(TaggerError):
@@ -285,7 +285,7 @@ class ScheduleNotFound(TaggerError):
 
 
 class JobFinished(TaggerError):
-    """Job {job} is {state} already, so you cannot {action} it. `tagger status {job}` shows its results."""
+    """Job {job} is {state} already, so you cannot {action} it. `tagger job show {job}` shows its results."""
 
 
 class JobLocked(TaggerError):
@@ -293,11 +293,11 @@ class JobLocked(TaggerError):
 
 
 class JobNotRetriable(TaggerError):
-    """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger failures {job}` lists the reasons."""
+    """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger job failures {job}` lists the reasons."""
 
 
 class JobNotPausable(TaggerError):
-    """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger cancel {job}`; the same `tagger tag` command continues it later."""
+    """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger job cancel {job}`; the same `tagger tag` command continues it later."""
 
 
 class RedisUnavailable(TaggerError):

@@ -218,13 +218,13 @@ class Settings(BaseModel):
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger user` added. Default: `viewer` with the header, `none` with the provider."""
+    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer` with the header, `none` with the provider."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and the API have no host; `tagger share add` uses `http://127.0.0.1:8080`, and the page its own address."""
+    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and the API have no host; `tagger people share add` uses `http://127.0.0.1:8080`, and the page its own address."""
     web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
     """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
     web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
@@ -234,7 +234,7 @@ class Settings(BaseModel):
     )
     """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
     web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
-    """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger user`."""
+    """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger people user`."""
     web_oidc_name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_label)] | None = None
     """Name of the provider on the page, like `Contoso` for the button *Sign in with Contoso*. Default: its host."""
     web_oidc_sign_out: bool = True

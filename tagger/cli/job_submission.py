@@ -105,7 +105,7 @@ def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> 
     if not json:
         typer.echo(job)
     if wait:
-        set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
+        set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
         code = follow(session.database, job, json=json, wait_for_worker=True)
         if not json:
             print_next_steps(session.database, job)
@@ -123,7 +123,7 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
     then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
     console.info(
-        f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger status {job} --watch"
+        f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger job show {job} --watch"
     )
     problem = None if progress.is_over else _idle_workers(settings, database)
     if problem is not None:
@@ -279,7 +279,7 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     for line in (*edited.lines(), *refused.lines()):
         console.info(line)
     if progress.refused:
-        console.info(f"to list the photos that were not written, and why, run: tagger failures {job}")
+        console.info(f"to list the photos that were not written, and why, run: tagger job failures {job}")
     elif progress.failed:
-        console.info(f"to list the photos that failed, run: tagger failures {job}")
+        console.info(f"to list the photos that failed, run: tagger job failures {job}")
     return console.SOME_PHOTOS_FAILED if progress.failed else console.DONE

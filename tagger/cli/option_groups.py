@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger.cli.help import ADVANCED
 from tagger.cli.options import (
     Description,
     EmbedObjects,
@@ -228,6 +229,8 @@ class WorkerOptions:
         float | None,
         typer.Option(
             "--photos-per-second",
+            metavar="N",
+            rich_help_panel=ADVANCED,
             min=0.001,
             help="Limit of this worker. (env: TAGGER_WORKER_PHOTOS_PER_SECOND, default: none)",
         ),
@@ -236,6 +239,8 @@ class WorkerOptions:
         float | None,
         typer.Option(
             "--max-load",
+            metavar="LOAD",
+            rich_help_panel=ADVANCED,
             min=0.01,
             help="Start no new chunk while the load average of the last minute per core is higher. 1 is a busy machine. (env: TAGGER_WORKER_MAX_LOAD, default: none)",
         ),
@@ -244,6 +249,7 @@ class WorkerOptions:
         int | None,
         typer.Option(
             "--nice",
+            metavar="N",
             min=1,
             max=19,
             help="Lower the CPU priority, 19 most; on Linux, also use disks only when nothing else does. (env: TAGGER_WORKER_NICE)",
@@ -253,6 +259,7 @@ class WorkerOptions:
         bool | None,
         typer.Option(
             "--pause-on-battery",
+            rich_help_panel=ADVANCED,
             help="Wait while the machine runs on battery. (env: TAGGER_WORKER_PAUSE_ON_BATTERY)",
         ),
     ] = None
@@ -261,6 +268,7 @@ class WorkerOptions:
         float | None,
         typer.Option(
             "--idle-exit",
+            rich_help_panel=ADVANCED,
             min=0.01,
             metavar="MINUTES",
             help="Exit with code 0 after this time without work. (env: TAGGER_WORKER_IDLE_EXIT_MINUTES, default: never)",
@@ -271,6 +279,7 @@ class WorkerOptions:
         float | None,
         typer.Option(
             "--unload-after",
+            rich_help_panel=ADVANCED,
             min=0.01,
             metavar="MINUTES",
             help="Unload the model after this time without work, to free its memory. (env: TAGGER_WORKER_UNLOAD_AFTER_MINUTES, default: never)",

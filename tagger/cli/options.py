@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from tagger.cli.help import ADVANCED, FILTER, METADATA, OUTPUT, PHOTOS
 from tagger.cli.output.formats import Format
 from tagger.errors import FailureKind, QueryOptionInvalid
 from tagger.library.query.option_values import parse_date as parse_query_date
@@ -23,141 +25,204 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        help="Photos and folders, or addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://…. Folders and prefixes are searched recursively.",
+        help="Photos, folders, and addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://….",
         metavar="PATH",
+        rich_help_panel=PHOTOS,
     ),
 ]
 Photos = Annotated[
     list[Path] | None,
-    typer.Argument(help="One or more photos. The files may be deleted already.", metavar="PHOTO"),
+    typer.Argument(help="Photos. The files may be deleted already.", metavar="PHOTO", rich_help_panel=PHOTOS),
 ]
 TopK = Annotated[
     int | None,
     typer.Option(
         "--top-k",
+        metavar="N",
         min=1,
         max=100,
-        help="Number of predictions to store for each photo. (env: TAGGER_TOP_K, default: 5)",
+        help="Store this many predictions of each photo. (default: 5; TAGGER_TOP_K)",
     ),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
         "--threshold",
+        metavar="SCORE",
         min=0.0,
         max=1.0,
-        help="Lowest score of an accepted tag; 0 accepts all. (env: TAGGER_THRESHOLD, default: the model's threshold)",
+        help="Lowest score of an accepted tag. (default: the model's; TAGGER_THRESHOLD)",
     ),
 ]
 ModelName = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Registered name or file of the model. A model is a program: name only files that you trust. (env: TAGGER_MODEL, default: the model in use)",
+        metavar="MODEL",
+        help="Name or file of a model. A model is a program: name only files that you trust. (default: the model in use; TAGGER_MODEL)",
     ),
 ]
 DeviceName = Annotated[
-    str | None, typer.Option("--device", help="auto, cuda, mps or cpu. (env: TAGGER_DEVICE, default: auto)")
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 BatchSize = Annotated[
     int | None,
     typer.Option(
         "--batch-size",
+        metavar="N",
         min=1,
-        help="Images in one forward pass. (env: TAGGER_BATCH_SIZE, default: the fastest on this machine)",
+        help="Images in one forward pass. (default: the fastest; TAGGER_BATCH_SIZE)",
+        rich_help_panel=ADVANCED,
     ),
 ]
 Again = Annotated[
-    bool, typer.Option("--again", help="Include photos that this model has classified already.")
+    bool,
+    typer.Option(
+        "--again", help="Include photos that this model has classified already.", rich_help_panel=PHOTOS
+    ),
 ]
 Include = Annotated[
     list[str] | None,
     typer.Option(
-        "--include", help="Only photos whose name or path matches, like '*.jpg' or '2019/*'. Repeatable."
+        "--include",
+        metavar="PATTERN",
+        help="Only photos that match, like '*.jpg' or '2019/*'. Repeatable.",
+        rich_help_panel=PHOTOS,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Skip photos and folders that match, like 'Screenshots/*'. Repeatable."),
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Skip photos and folders that match. Repeatable.",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 Endpoint = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
         metavar="URL",
-        help="Server of s3:// addresses, if it is not AWS: MinIO, Garage, Ceph, R2. (env: TAGGER_S3_ENDPOINT_URL)",
+        help="Server of s3:// addresses, if it is not AWS. (TAGGER_S3_ENDPOINT_URL)",
+        rich_help_panel=ADVANCED,
     ),
 ]
 JobNumber = Annotated[int | None, typer.Argument(help="Job number. (default: all jobs)", metavar="JOB")]
 FailureKinds = Annotated[
     list[str] | None,
     typer.Option(
-        "--kind", help="Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + "."
+        "--kind",
+        metavar="KIND",
+        help="Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + ".",
     ),
 ]
 PriorityName = Annotated[
-    str, typer.Option("--priority", help="interactive or bulk. Workers take interactive jobs first.")
+    str,
+    typer.Option(
+        "--priority",
+        metavar="PRIORITY",
+        help="interactive or bulk. Workers take interactive jobs first.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 Country = Annotated[
-    str | None, typer.Option("--country", help="Landmarks in this country. Case does not matter.")
+    str | None,
+    typer.Option("--country", metavar="NAME", help="Landmarks in this country. Case does not matter."),
 ]
 WriteTo = Annotated[
     str,
     typer.Option(
         "--write",
-        metavar="none|sidecar|embed",
-        help="Also write the tags to metadata. sidecar: an .xmp file next to the photo. embed: the photo itself.",
+        metavar="WHERE",
+        help="Also write the tags to metadata. none; sidecar: an .xmp file next to the photo; embed: the photo itself.",
+        rich_help_panel=METADATA,
     ),
 ]
 Gps = Annotated[
     bool,
     typer.Option(
         "--gps",
-        help="Write the landmark's position too, marked as derived, to photos without a position.",
+        help="Also write the landmark's position, marked as derived, to photos without one.",
+        rich_help_panel=METADATA,
     ),
 ]
 GpsEstimated = Annotated[
     bool,
     typer.Option(
         "--gps-estimated",
-        help="Write estimated positions too, marked as estimated, to photos without a position.",
+        help="Also write estimated positions, marked as estimated, to photos without one.",
+        rich_help_panel=METADATA,
     ),
 ]
 MaxErrorKm = Annotated[
     float | None,
     typer.Option(
         "--max-error-km",
+        metavar="KM",
         min=0.001,
         max=20_000,
         help="With --gps-estimated: leave out positions with a larger error.",
         show_default="5",
+        rich_help_panel=ADVANCED,
     ),
 ]
 Description = Annotated[
     bool,
-    typer.Option("--description", help="Write a description too, to photos without one."),
+    typer.Option(
+        "--description",
+        help="Also write a description, to photos without one.",
+        rich_help_panel=METADATA,
+    ),
 ]
 EmbedObjects = Annotated[
     bool,
     typer.Option(
         "--embed-objects",
-        help="Embed into photos in buckets too, if the bucket has versioning; otherwise they get sidecars.",
+        help="Also embed into photos in buckets, if the bucket has versioning; otherwise they get sidecars.",
+        rich_help_panel=ADVANCED,
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends, and show its progress.")]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait until the job ends, and show its progress.", rich_help_panel=OUTPUT),
+]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Show what the command would do, and change nothing.", rich_help_panel=OUTPUT
+    ),
 ]
 Author = Annotated[
-    str | None, typer.Option("--by", help="Author of the verdict.", show_default="your login name")
+    str | None,
+    typer.Option("--by", metavar="NAME", help="Author of the verdict.", show_default="your login name"),
 ]
 FormatName = Annotated[
     Format | None,
-    typer.Option("--format", help="Output format.", show_default="table", case_sensitive=False),
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"{', '.join(tuple(Format)[:-1])} or {tuple(Format)[-1]}.",
+        show_default="table",
+        case_sensitive=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
 Print0 = Annotated[
-    bool, typer.Option("-0", "--print0", help="Print paths, each followed by a zero byte, for xargs -0.")
+    bool,
+    typer.Option(
+        "-0",
+        "--print0",
+        help="Print paths, each followed by a zero byte, for xargs -0.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -165,9 +230,10 @@ def query_option(name: str, option: QueryOption) -> Any:
     """The option of a command that a declaration stands for, for `Annotated`."""
     flag = "--" + name.replace("_", "-")
     if option.kind is bool:
-        return typer.Option(flag, help=option.help)
+        return typer.Option(flag, help=option.help, rich_help_panel=FILTER)
     return typer.Option(
         flag,
+        rich_help_panel=OUTPUT if name == "limit" else FILTER,
         metavar=option.value_name,
         min=option.minimum,
         max=option.maximum,
@@ -273,3 +339,21 @@ def query_usage() -> Iterator[None]:
     except QueryOptionInvalid as error:
         option = "--" + str(error.values["option"]).replace("_", "-")
         raise typer.BadParameter(str(error.values["reason"]), param_hint=option) from error
+
+
+def refuse_swapped_arguments(landmark: str, photos: Sequence[Path]) -> None:
+    """Refuse `PHOTO… LANDMARK`, which is the wrong way round.
+
+    Raises:
+        typer.BadParameter: the landmark is a file or named like a photo, and the last photo is neither.
+    """
+    if _is_photo(Path(landmark)) and not _is_photo(photos[-1]):
+        right = shlex.join([str(photos[-1]), landmark, *map(str, photos[:-1])])
+        problem = f"the landmark comes first, and {landmark!r} is a photo. Did you mean: {right}?"
+        raise typer.BadParameter(problem, param_hint="LANDMARK")
+
+
+def _is_photo(path: Path) -> bool:
+    from tagger.photos.photo_names import is_photo_name
+
+    return path.exists() or is_photo_name(path.name)

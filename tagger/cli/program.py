@@ -4,7 +4,6 @@ A command is imported and built when it is used, and imports what it needs when 
 `tagger query` itself.
 """
 
-import inspect
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Annotated, Any, cast
@@ -12,35 +11,38 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tagger.cli.help import HELP_ALL, Command, use_help_classes, write_commands, write_head
 from tagger.cli.output import console
 from tagger.composition import COMMANDS as EXTENSION_COMMANDS
-from tagger.composition import ROOMS, extensions, load
+from tagger.composition import extensions, load
 from tagger.errors import DISK_FULL_ERRNOS, DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
-EXTENSIONS = "Extensions"
-"""The panel of commands that installed packages add."""
+MORE = "More"
+"""The panel of commands that the help only names."""
 
 
 class LazyCommands(Mapping[str, Any]):
     """The commands and groups of a program, by name.
 
-    `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `jobs.retry` is a function, `database.db_app` the
-    Typer of a group. Those of rooms are like `tagger.webhooks.command:webhook_app`. Each has its summary. `classes` has the places of
-    command classes, by name of the command. Commands of installed packages are found by name, and not listed.
+    `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `query.query` is a function, `database.db_app` the
+    Typer of a group. Each has its summary. `classes` has the places of command classes, by name of the command. Commands of installed
+    packages are found by name, and not listed.
     """
 
     def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
-        self._places = {_name(place): (place, panel) for panel, places in panels.items() for place in places}
+        self.panels = {panel: tuple(map(_name, places)) for panel, places in panels.items()}
+        self._places = {_name(place): place for places in panels.values() for place in places}
         self._summaries = {_name(place): text for places in panels.values() for place, text in places.items()}
         self._classes = classes
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            place, panel = self._places.get(name, (None, EXTENSIONS))
-            found = extensions(EXTENSION_COMMANDS)[name] if place is None else _load(place)
-            self._built[name] = self._build(name, found, panel)
+            found = (
+                _load(self._places[name]) if name in self._places else extensions(EXTENSION_COMMANDS)[name]
+            )
+            self._built[name] = self._build(name, found)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -50,117 +52,80 @@ class LazyCommands(Mapping[str, Any]):
         return len(self._places)
 
     def summary(self, name: str) -> TyperCommand | None:
-        """A command without options that has the name, panel and summary of the real one, which is not imported."""
+        """A command without options that has the name and summary of the real one, which is not imported."""
         if name not in self._places:
             # Only now: looking for installed packages takes longer than the help.
             return TyperCommand(name) if name in extensions(EXTENSION_COMMANDS) else None
-        return TyperCommand(name, help=self._summaries[name], rich_help_panel=self._places[name][1])
+        return TyperCommand(name, help=self._summaries[name])
 
-    def _build(self, name: str, found: Any, panel: str) -> Any:
-        program = typer.Typer()
+    def _build(self, name: str, found: Any) -> Any:
+        program = typer.Typer(rich_markup_mode=None)
         if isinstance(found, typer.Typer):
-            for command in found.registered_commands:
-                command.help = _reflow(command.callback and command.callback.__doc__)
-            program.add_typer(found, name=name, rich_help_panel=panel)
+            use_help_classes(found)
+            program.add_typer(found, name=name)
         else:
-            command_class = _load(self._classes[name]) if name in self._classes else None
-            add = program.command(name, cls=command_class, rich_help_panel=panel, help=_reflow(found.__doc__))
-            add(found)
+            command_class = _load(self._classes[name]) if name in self._classes else Command
+            program.command(name, cls=command_class)(found)
         return typer.main.get_group(program).commands[name]
 
 
 def _name(place: str) -> str:
     """The command's name: functions that are named like a keyword of Python end in an underscore."""
-    return place.replace(":", ".").rpartition(".")[2].removesuffix("_app").rstrip("_")
+    return place.rpartition(".")[2].removesuffix("_app").rstrip("_")
 
 
 def _load(place: str) -> Any:
-    return load(place if ":" in place else f"{COMMANDS_PACKAGE}.{place.replace('.', ':')}")
-
-
-def _reflow(text: str | None) -> str:
-    """Join the lines of each paragraph, so that help fits any terminal."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    return load(f"{COMMANDS_PACKAGE}.{place.replace('.', ':')}")
 
 
 COMMANDS = {
-    "Tagging": {
-        "tag.tag": "Tag photos in this process, without workers or Redis.",
-        "tag.watch": "Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.",
+    "Start": {
+        "tag.tag": "Tag photos in this process, without a server.",
+        "tag.watch": "Tag new and changed photos in folders as they come.",
+        "services.up": "Run Redis, a worker, schedules and the web page.",
         "tag.predict": "Predict the landmarks in photos, and store nothing.",
-        "tag.enqueue": "Record photos as a job for the workers, and print the number of the job.",
+    },
+    "Find": {
+        "query.query": "Search photos by landmark, place, folder and date.",
+        "query.show": "Show everything about one photo.",
+        "query.trips": "List trips, grouped by time and place.",
+        "similar.similar": "List the photos that resemble these most.",
+    },
+    "Correct": {
+        "confirm.confirm": "Confirm that photos show a landmark.",
+        "confirm.reject": "Reject a landmark for photos.",
+        "teach.teach": "Teach a landmark from a few photos of it.",
+        "review.review_app": "List probable photos of taught landmarks.",
+        "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
+    },
+    "Operate": {
+        "tag.enqueue": "Record photos as a job for workers.",
+        "backfill.backfill": "Classify photos in the database again.",
+        "jobs.job_app": "List, retry, pause and cancel jobs.",
+        "status.status": "Show jobs, workers and queues.",
+        "doctor.doctor": "Check the installation, and suggest remedies.",
+    },
+    MORE: {
+        "services.worker": "Run a Celery worker that processes jobs.",
+        "services.beat": "Run Celery beat, which starts schedules.",
+        "schedule.schedule_app": "Run backfills at set times.",
+        "serve.serve": "Serve the web page and the JSON API.",
+        "locate.locate_app": "Estimate where photos without GPS were taken.",
+        "landmark.landmark_app": "List and change landmarks.",
+        "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
-        "services.worker": "Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.",
-        "services.beat": "Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.",
-        "services.up": "Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.",
-    },
-    "Jobs": {
-        "status.status": "Show the progress of jobs, the workers, the lengths of the queues and, for schedules, the last tick of beat.",
-        "status.failures": "List the photos that fail now: the kind of failure, what to do, and the number of attempts.",
-        "jobs.retry": "Classify failed photos again, in a new job for the workers, and print the number of the job.",
-        "jobs.pause": "Pause jobs. Batches that are in progress finish, and a scan continues to find photos.",
-        "jobs.resume": "Resume paused jobs.",
-        "jobs.cancel": "Cancel jobs permanently. Photos that are not done are cancelled; stored results stay.",
-    },
-    "Search": {
-        "query.query": "Search photos by landmark, position, folder and date, and print their accepted tags.",
-        "query.landmarks": "List the landmarks in your photos with the number of photos of each, most photos first.",
-        "query.show": "Print everything about one photo: its tags, verdicts, model, job, failure and copies.",
-        "query.trips": "List trips: photos that were taken away from home, grouped by time and place, newest first.",
-        "similar.similar": "List the stored photos that resemble one of these most. Copies of these are left out.",
-        "confirm.confirm": "Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.",
-        "confirm.reject": "Reject a landmark for photos. No model can give them this tag again.",
-        "confirm.dismiss": "Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.",
-        "verdicts.verdicts_app": "List verdicts, and copy them to another database.",
-    },
-    "Places": {
-        "teach.teach": "Teach a landmark from a few photos, and tag every photo that shows it.",
-        "teach.suggestions": "List photos that probably show a taught landmark, and have no verdict: the most probable ones first.",
-        "locate.locate": "Estimate where photos without GPS were taken, and count where positions come from.",
-        "landmark.landmark_app": "Add landmarks of your own, and change, name, merge and remove landmarks.",
-        "locate.track_app": "List and remove the GPS tracks of `tagger locate --gpx`.",
-    },
-    "Backfills": {
-        "backfill.backfill": "Classify photos in the database again, in one job for the workers, and print the number of the job.",
-        "schedule.schedule_app": "Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
-    },
-    "Metadata": {
-        "metadata.metadata_app": "Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
-    },
-    "Models": {
-        "model.model_app": "Register models, and select the model in use.",
-    },
-    "Maintenance": {
-        "doctor.doctor": "Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.",
-        "serve.serve": "Serve the web page and the JSON API, until Ctrl-C or SIGTERM.",
-        "token.audit": "List who signed in and who changed what, newest first.",
-        "database.export": "Export the whole database as lines of JSON: one consistent snapshot, while workers continue.",
-        "database.import_": "Import a file of `tagger export` into an empty database: all of it, or nothing.",
-        "share.share_app": "Share photos by links that need no sign-in, and revoke them.",
-        "token.token_app": "Give access to the page by named tokens, and revoke them.",
-        "user.user_app": "Let people sign in to the page by name and password, each with a role.",
-        "database.db_app": "Upgrade, check, count and prune the database.",
+        "database.db_app": "Upgrade, check, export and import the database.",
+        "people.people_app": "Manage users, tokens, shares and webhooks.",
     },
 }
-"""The panels of the help: the places of their commands in order, each with the first paragraph of its own help."""
+"""The panels of the help: the places of their commands in order, each with its summary."""
 CLASSES = {"teach": "teach.TeachCommand"}
 
-
-def _with_rooms(panels: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The panels with the commands of rooms that can be carried out."""
-    joined = {panel: dict(places) for panel, places in panels.items()}
-    for room in ROOMS:
-        for panel, places in room.commands.items():
-            joined[panel].update(places)
-    return joined
+commands = LazyCommands(COMMANDS, CLASSES)
 
 
-commands = LazyCommands(_with_rooms(COMMANDS), CLASSES)
-
-
-class PanelGroup(TyperGroup):
-    """Lists the commands in the order of COMMANDS, by their summaries, and imports only the one that runs."""
+class Program(TyperGroup):
+    """Lists commands by their summaries in the panels of COMMANDS, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -176,13 +141,26 @@ class PanelGroup(TyperGroup):
         name, _, arguments = super().resolve_command(ctx, args)
         return name, name and self.commands[name], arguments
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands of all panels but one, of which only the names are written without --help-all."""
+        shows_all = ctx.find_root().obj == HELP_ALL
+        write_head(self, ctx, formatter)
+        for panel, names in commands.panels.items():
+            if shows_all or panel != MORE:
+                write_commands(panel, ((name, commands.summary(name)) for name in names), formatter)
+        if not shows_all:
+            formatter.write_paragraph()
+            formatter.write_text(f"More: {', '.join(sorted(commands.panels[MORE]))}")
+            formatter.write_text("`tagger help all` describes them, `tagger help COMMAND` one command.")
+
 
 app = typer.Typer(
     name="tagger",
-    cls=PanelGroup,
-    help="Recognise landmarks in photos and store them as tags in a SQL database. The photos are not changed, unless you write tags to their metadata.",
-    epilog="To start: tagger tag FOLDER, then tagger landmarks. Settings: TAGGER_… environment variables or tagger.toml.",
+    cls=Program,
+    help="Recognise landmarks in photos, and store them as tags in a SQL database. Photos are never changed, unless you write tags to their metadata.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -222,7 +200,8 @@ def _common(
 def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
     try:
-        app(args=_verbosity_first(sys.argv[1:]))
+        arguments = sys.argv[1:]
+        app(args=_verbosity_first(_help_last(arguments)), obj=HELP_ALL if _asks_for_all(arguments) else None)
     except TaggerError as error:
         console.fail(error)
     except OSError as error:
@@ -249,6 +228,17 @@ def _close_sessions() -> None:
         from tagger.cli.session import close_sessions
 
         close_sessions()
+
+
+def _asks_for_all(arguments: list[str]) -> bool:
+    return HELP_ALL in arguments or arguments[:2] == ["help", "all"]
+
+
+def _help_last(arguments: list[str]) -> list[str]:
+    """`tagger help COMMAND` as `tagger COMMAND --help`, and --help-all as --help."""
+    if arguments[:1] == ["help"]:
+        return [*(word for word in arguments[1:] if word != "all"), "--help"]
+    return ["--help" if word == HELP_ALL else word for word in arguments]
 
 
 def _verbosity_first(arguments: list[str]) -> list[str]:

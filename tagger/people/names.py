@@ -69,11 +69,11 @@ def parse_name(text: str) -> tuple[str, int | None]:
 
 
 class SubjectInvalid(TaggerError):
-    """{subject} cannot be a subject. Copy it from the page that refused the sign-in, from `tagger audit`, or from the provider."""
+    """{subject} cannot be a subject. Copy it from the page that refused the sign-in, from `tagger people audit`, or from the provider."""
 
 
 class SubjectTaken(TaggerError):
-    """The subject {subject} is linked to {name} already. Run `tagger user unlink {name}` first if that is wrong."""
+    """The subject {subject} is linked to {name} already. Run `tagger people user unlink {name}` first if that is wrong."""
 
 
 def is_subject(text: str) -> bool:

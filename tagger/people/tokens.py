@@ -29,7 +29,7 @@ class TokenNameInvalid(TaggerError):
 
 
 class TokenExists(TaggerError):
-    """There is already a token {name}. Choose another name, or revoke it with `tagger token revoke {name}`."""
+    """There is already a token {name}. Choose another name, or revoke it with `tagger people token revoke {name}`."""
 
 
 class TokenNameTaken(TaggerError):

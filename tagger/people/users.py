@@ -24,7 +24,7 @@ class UserNameInvalid(TaggerError):
 
 
 class UserExists(TaggerError):
-    """There is already a user {name}. Choose another name. If it is the same person, `tagger user list` shows where they sign in, and `tagger user password {name}` sets a password."""
+    """There is already a user {name}. Choose another name. If it is the same person, `tagger people user list` shows where they sign in, and `tagger people user password {name}` sets a password."""
 
 
 class UserNameTaken(TaggerError):

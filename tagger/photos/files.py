@@ -96,7 +96,7 @@ def os_error_text(subject: str, error: OSError) -> str:
 
 _SETTLING_TEXT = (
     "The file is still being written: it kept changing while it was to be read. When copying has finished, tag its folder "
-    "again, or run: tagger retry --kind settling."
+    "again, or run: tagger job retry --kind settling."
 )
 
 

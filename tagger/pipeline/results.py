@@ -19,7 +19,7 @@ def timeout_text(timeout_s: float) -> str:
     """Describe the failure of a photo that took too long to read, and what to do about it."""
     return (
         f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket was slow to answer, "
-        "try again: tagger retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
+        "try again: tagger job retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
     )
 
 

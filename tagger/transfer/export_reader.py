@@ -99,7 +99,7 @@ class ExportReader:
         """Check the header, and return the number of rows of each table."""
         header = self._parse_document(self._read_line())
         if header.get("file") != TITLE:
-            raise self.refusal("it is not an exported database", "name a file that `tagger export` wrote")
+            raise self.refusal("it is not an exported database", "name a file that `tagger db export` wrote")
         if header.get("format") != FORMAT or header.get("schema") not in _SCHEMAS:
             written = {name: str(header.get(name))[:40] for name in ("format", "schema", "program")}
             raise self.refusal(

@@ -1,4 +1,4 @@
-"""`tagger webhook …`: try the receivers of events, and what they have not accepted."""
+"""`tagger people webhook …`: try the receivers of events, and what they have not accepted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Name = Annotated[
 def send_test(receiver: Name = None, json: Json = False) -> None:
     """Send an event of type test, and print the answers. Exits with 1 if a receiver does not accept it.
 
-    Example: tagger webhook test
+    Example: tagger people webhook test
     """
     documents = []
     for each in _receivers(load_settings(), receiver):
@@ -56,7 +56,7 @@ def send_test(receiver: Name = None, json: Json = False) -> None:
 def list_(json: Json = False) -> None:
     """List the events that are not delivered: when they are sent again, or that they were given up, and why.
 
-    Example: tagger webhook list
+    Example: tagger people webhook list
     """
     from tagger.webhooks.messages import undelivered_messages
 
@@ -84,7 +84,7 @@ def list_(json: Json = False) -> None:
 def retry(receiver: Name = None, json: Json = False) -> None:
     """Send the events that are not delivered again, also those that were given up. Workers send them within seconds.
 
-    Example: tagger webhook retry
+    Example: tagger people webhook retry
     """
     from tagger.webhooks.messages import retry_messages
 

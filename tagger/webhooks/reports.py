@@ -56,13 +56,15 @@ def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
 def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
     reason = f": {counts.problem}" if counts.problem else ""
     if counts.given_up:
-        remedy = f"tagger webhook test {name}; when it succeeds, tagger webhook retry {name}"
+        remedy = f"tagger people webhook test {name}; when it succeeds, tagger people webhook retry {name}"
         return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
     if counts.pending:
         found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
-        return note(f"webhook {name}", found, "tagger webhook list")
+        return note(f"webhook {name}", found, "tagger people webhook list")
     return ok(f"webhook {name}", "all events are delivered")
 
 
 def _given_up(counts: MessageCounts) -> str:
-    return f", {counts.given_up} given up; list them with: tagger webhook list" if counts.given_up else ""
+    return (
+        f", {counts.given_up} given up; list them with: tagger people webhook list" if counts.given_up else ""
+    )

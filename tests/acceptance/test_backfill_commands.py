@@ -29,7 +29,7 @@ def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
         draw(terminal.folder / "photos" / "new.jpg", 0, seed=77)
         again = terminal.run("backfill", "untagged", "--scan", "photos", "--wait")
         assert "scanned 21 photos: 1 new, 0 changed, 0 gone" in again.stderr
-        assert terminal.json("status", again.stdout.split()[0])["tagged"] == 1
+        assert terminal.json("job", "show", again.stdout.split()[0])["tagged"] == 1
 
 
 def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(terminal: Terminal) -> None:
@@ -76,7 +76,7 @@ def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     assert terminal.json("schedule", "list")[0]["paused"] is True
     terminal.run("schedule", "resume", "nightly")
     run = terminal.json("schedule", "run-now", "nightly")
-    assert terminal.json("status", str(run["job"]))["total"] == 20
+    assert terminal.json("job", "show", str(run["job"]))["total"] == 20
     refused = terminal.run("schedule", "run-now", "nightly", code=1)
     assert "of an earlier run has not finished" in refused.stderr
     history = terminal.json("schedule", "history", "nightly")

@@ -26,7 +26,7 @@ def test_a_bucket_is_tagged_and_searched_like_a_folder(terminal: Terminal, bucke
         f"{bucket.address}/trip/tower.jpg",
     ]
     assert terminal.json("show", f"{bucket.address}/trip/tower.jpg")["tags"][0]["landmark"] == "eiffel-tower"
-    terminal.run("confirm", f"{bucket.address}/trip/tower.jpg", "eiffel tower")
+    terminal.run("confirm", "eiffel tower", f"{bucket.address}/trip/tower.jpg")
     assert terminal.json("forget", f"{bucket.address}/trip")["forgotten"] == 2
     assert terminal.json("query", "--untagged") == []
 

@@ -581,12 +581,12 @@ def test_failing_photos_are_counted_with_how_to_retry_those_that_may_pass(
     tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
 ) -> None:
     _with_failures(tagger_with_redis, tmp_path)
-    assert checked(tagger_with_redis, code=0)["failing photos"]["remedy"] == "tagger failures"
+    assert checked(tagger_with_redis, code=0)["failing photos"]["remedy"] == "tagger job failures"
     with sqlite_database.write() as connection:  # as a read that hangs leaves it
         connection.execute(update(photos).where(photos.c.path == "a.jpg").values(failure_kind="timed-out"))
     output = tagger_with_redis("doctor").text
     assert "1 timed-out; the cause may be gone" in output
-    assert "-> tagger retry --kind timed-out\n" in output
+    assert "-> tagger job retry --kind timed-out\n" in output
 
 
 def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:

@@ -35,12 +35,12 @@ def test_a_folder_goes_through_redis_and_a_worker_into_the_database(
         terminal.wait_until(terminal.active_workers)
         done = terminal.run("enqueue", "--wait", "photos", code=3)
         assert "205 photos: 160 tagged, 40 unknown, 0 skipped, 5 failed" in done.stderr
-        assert len(terminal.json("failures")) == 5
+        assert len(terminal.json("job", "failures")) == 5
         status = terminal.json("status")
         assert len(status["workers"]) == 1
         assert status["queues"] == {"interactive": 0, "bulk": 0}
         assert len(terminal.json("query", "--landmark", "eiffel tower")) == 40
-        counts = {each["landmark"]: each["photos"] for each in terminal.json("landmarks")}
+        counts = {each["landmark"]: each["photos"] for each in terminal.json("landmark", "list")}
         assert sum(counts.values()) == 160
     finally:
         assert stop(worker) == 0
@@ -72,9 +72,9 @@ def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
     monkeypatch.setattr("tagger.cli.job_submission.NO_WORKER_S", 1.0)
     done = terminal.run("enqueue", "--wait", "photos", code=1)
     assert "no worker has been running for 1 s. Job 1 stays" in done.stderr
-    assert terminal.json("status", "1")["state"] == "queued"
+    assert terminal.json("job", "show", "1")["state"] == "queued"
     terminal.process_job(1)
-    assert terminal.json("status", "1")["tagged"] == 1
+    assert terminal.json("job", "show", "1")["tagged"] == 1
 
 
 def test_a_worker_with_an_unusable_model_exits_with_the_reason(terminal: Terminal) -> None:

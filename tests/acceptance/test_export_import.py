@@ -1,4 +1,4 @@
-"""`tagger export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
+"""`tagger db export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
 
 import gzip
 import json
@@ -33,15 +33,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "othe
 def test_a_file_is_written_whole_and_never_replaced_unasked(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
 ) -> None:
-    output = tagger("export", "all.ndjson")
+    output = tagger("db", "export", "all.ndjson")
     assert (output.code, output.out) == (0, b"")
     assert "1 photo, " in output.err
     before = (tmp_path / "all.ndjson").read_bytes()
-    refused = tagger("export", "all.ndjson")
+    refused = tagger("db", "export", "all.ndjson")
     assert (refused.code, "--force" in refused.err) == (1, True)
     assert (tmp_path / "all.ndjson").read_bytes() == before
-    assert tagger("export", "all.ndjson", "--force", "--json").json["rows"]["photos"] == 1
-    assert tagger("export", "nowhere/all.ndjson").code == 1
+    assert tagger("db", "export", "all.ndjson", "--force", "--json").json["rows"]["photos"] == 1
+    assert tagger("db", "export", "nowhere/all.ndjson").code == 1
     assert [path.name for path in tmp_path.glob("*ndjson*")] == ["all.ndjson"]
     assert list(tmp_path.glob(".*part")) == []
 
@@ -51,40 +51,40 @@ def test_what_was_exported_is_imported(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     photos = tagger("query", "--json").json
-    tagger("export", name)
+    tagger("db", "export", name)
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
     elsewhere(tmp_path, monkeypatch)
-    shown = tagger("import", name, "--dry-run")
+    shown = tagger("db", "import", name, "--dry-run")
     assert "would be imported" in shown.text
     assert "name it with: tagger model add FILE" in shown.err
-    planned = tagger("import", name, "--dry-run", "--json")
+    planned = tagger("db", "import", name, "--dry-run", "--json")
     assert tagger("query", "--json").json == []
-    done = tagger("import", name, "--json")
+    done = tagger("db", "import", name, "--json")
     assert (done.code, done.json["rows"]["photos"]) == (0, 1)
     assert done.json["inactive"] == planned.json["inactive"]
     assert [model["activate"] for model in done.json["inactive"]["models"]] == [["tagger model add FILE"]]
     assert tagger("query", "--json").json == photos
-    again = tagger("import", name)
+    again = tagger("db", "import", name)
     assert (again.code, again.err.count("\n")) == (1, 1)
     assert "is not empty" in again.err
     elsewhere(tmp_path, monkeypatch, "third")
-    assert "--new-ledger" in tagger("import", name).err
+    assert "--new-ledger" in tagger("db", "import", name).err
 
 
 def test_rows_and_verdicts_are_stored_though_photos_cannot_be_counted(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tagger("export", "all.ndjson")
+    tagger("db", "export", "all.ndjson")
     elsewhere(tmp_path, monkeypatch)
     tagger("db", "upgrade")
     with closing(sqlite3.connect(tmp_path / "other.sqlite")) as connection:
         refused = "BEFORE INSERT ON landmark_block_counts BEGIN SELECT RAISE(ABORT, 'no counts'); END"
         connection.execute(f"CREATE TRIGGER refuse_counts {refused}")
-    done = tagger("import", "all.ndjson")
+    done = tagger("db", "import", "all.ndjson")
     assert (done.code, "rows imported" in done.text) == (0, True)
     verdict = {"digest": f"1-{'b2' * 32}", "landmark": "eiffel-tower", "verdict": "confirmed"}
     Path("verdicts.ndjson").write_text(json.dumps(verdict | {"at": "2026-01-01T00:00:00Z"}))
-    given = tagger("verdicts", "import", "verdicts.ndjson")
+    given = tagger("review", "import", "verdicts.ndjson")
     assert (given.code, given.err) == (0, "")
     with closing(sqlite3.connect(tmp_path / "other.sqlite")) as connection:
         assert connection.execute("SELECT DISTINCT block FROM changed_blocks").fetchall() == [(0,)]
@@ -93,14 +93,14 @@ def test_rows_and_verdicts_are_stored_though_photos_cannot_be_counted(
 def test_a_packed_file_that_was_cut_off_is_refused(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tagger("export", "all.gz")
+    tagger("db", "export", "all.gz")
     content = (tmp_path / "all.gz").read_bytes()
     elsewhere(tmp_path, monkeypatch)
     for cut in (10, len(content) // 2, len(content) - 9, len(content) - 1):
         (tmp_path / "cut.gz").write_bytes(content[:cut])
-        output = tagger("import", "cut.gz")
+        output = tagger("db", "import", "cut.gz")
         assert (output.code, output.err.count("\n")) == (1, 1), output.err
         assert "Nothing was changed" in output.err
     (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
-    assert tagger("import", "no end.gz").code == 1
-    assert tagger("import", "all.gz").code == 0
+    assert tagger("db", "import", "no end.gz").code == 1
+    assert tagger("db", "import", "all.gz").code == 0

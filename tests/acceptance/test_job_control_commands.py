@@ -1,4 +1,4 @@
-"""`tagger pause`, `resume`, `cancel` and priorities, with real workers; and what `status --watch` shows of it."""
+"""`tagger job pause`, `resume`, `cancel` and priorities, with real workers; and what `status --watch` shows of it."""
 
 import os
 import pty
@@ -62,7 +62,7 @@ def test_a_paused_job_stops_within_a_batch_and_resumes_there(postgresql_terminal
     with half_done(terminal) as (job, worker):
         before = terminal.progress(job)
         assert before.running
-        (paused,) = terminal.json("pause", str(job))["jobs"]
+        (paused,) = terminal.json("job", "pause", str(job))["jobs"]
         assert paused["state"] == "paused"
         other = int(terminal.run("enqueue", "--again", "others").stdout)
         worker.send_signal(signal.SIGCONT)
@@ -71,7 +71,7 @@ def test_a_paused_job_stops_within_a_batch_and_resumes_there(postgresql_terminal
         still = terminal.progress(job)
         assert (still.state, still.done + still.queued) == (JobState.PAUSED, PHOTOS)
         assert before.done <= still.done < PHOTOS
-        terminal.run("resume", str(job))
+        terminal.run("job", "resume", str(job))
         terminal.wait_until(lambda: terminal.progress(job).is_over)
     progress = terminal.progress(job)
     assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, PHOTOS, 0)
@@ -88,10 +88,10 @@ def test_pausing_a_job_that_another_process_has_locked_says_so(
     job = int(terminal.run("enqueue", "photos").stdout)
     with terminal.database() as database, database.write() as other:
         other.execute(select_rows(jobs).with_for_update())
-        refused = terminal.run("pause", str(job), code=1).stderr
+        refused = terminal.run("job", "pause", str(job), code=1).stderr
         assert f"error: Job {job} is unchanged: another process has locked it" in refused
     assert terminal.progress(job).state is JobState.QUEUED
-    terminal.run("pause", str(job))
+    terminal.run("job", "pause", str(job))
     assert terminal.progress(job).state is JobState.PAUSED
 
 
@@ -99,11 +99,11 @@ def test_a_cancelled_job_is_neither_resumed_nor_cancelled_again(sqlite_terminal:
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 2)
     job = terminal.run("enqueue", "photos").stdout.strip()
-    assert f"job {job} cancelled: 2 photos" in terminal.run("cancel", job).stdout
-    refused = terminal.run("resume", job, "99", code=1).stderr
+    assert f"job {job} cancelled: 2 photos" in terminal.run("job", "cancel", job).stdout
+    refused = terminal.run("job", "resume", job, "99", code=1).stderr
     assert f"Job {job} is cancelled already" in refused
     assert "There is no job 99" in refused
-    document = terminal.json("cancel", job, code=1)
+    document = terminal.json("job", "cancel", job, code=1)
     assert (document["jobs"], document["errors"][0]["job"]) == ([], int(job))
 
 
@@ -118,8 +118,8 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     with terminal.database() as database:
         terminal.wait_until(lambda: list_chunk_progress(database), every_s=0.01)
     with terminal.frozen([process]):
-        assert "cannot be paused" in terminal.run("pause", "1", code=1).stderr
-        terminal.run("cancel", "1")
+        assert "cannot be paused" in terminal.run("job", "pause", "1", code=1).stderr
+        terminal.run("job", "cancel", "1")
     assert process.wait(60) == 1
     progress = terminal.progress(1)
     assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, PHOTOS)
@@ -182,7 +182,7 @@ def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) ->
     job = terminal.run("enqueue", "photos").stdout.strip()
     process = terminal.start("status", "--watch")
     terminal.wait_until(lambda: f"job {job} queued: 0 of 40 photos" in terminal.log.read_text())
-    terminal.run("cancel", job)
+    terminal.run("job", "cancel", job)
     terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40 photos" in terminal.log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
@@ -199,7 +199,7 @@ def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_s
         draw_many(terminal.folder / "photos", 40)
         job = terminal.run("enqueue", "photos").stdout.strip()
         all_of_it = terminal.start("status", "--watch")
-        one_job = terminal.start("status", job, "--watch")
+        one_job = terminal.start("job", "show", job, "--watch")
         terminal.wait_until(lambda: f"job {job} queued" in terminal.log.read_text())
         terminal.wait_until(lambda: _client_connections(server.url) >= 2)
         time.sleep(2)  # the command that follows one job prints nothing before its job changes
@@ -211,7 +211,7 @@ def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_s
         terminal.wait_until(
             lambda: f"Redis at {redis_server.url} does not answer" in terminal.log.read_text()
         )
-        terminal.run("cancel", job)
+        terminal.run("job", "cancel", job)
         terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40" in terminal.log.read_text())
         assert one_job.wait(60) == 1
         all_of_it.send_signal(signal.SIGINT)

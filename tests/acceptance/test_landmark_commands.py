@@ -36,10 +36,10 @@ def test_an_own_landmark_is_added_and_confirmed(tagger: CommandRunner, known: St
     assert planned.json["dry_run"]
     output = tagger("landmark", "add", "Frauenkirche", *facts, "--alias", "Our Lady")
     assert (output.code, output.text) == (0, "Frauenkirche added as frauenkirche\n")
-    assert tagger("confirm", known.root / "paris.jpg", "our lady").code == 0
+    assert tagger("confirm", "our lady", known.root / "paris.jpg").code == 0
     assert found(tagger, "--landmark", "frauenkirche") == ["paris.jpg"]
     assert found(tagger, "--near", "51,13.7") == ["paris.jpg"]
-    listed = tagger("landmarks", "--country", "germany", "--json").json
+    listed = tagger("landmark", "list", "--country", "germany", "--json").json
     assert [(each["landmark"], each["photos"]) for each in listed] == [(GATE, 1), ("frauenkirche", 1)]
 
 
@@ -58,7 +58,7 @@ def test_odd_input_is_wrong_usage_or_refused_with_a_reason(
         output = tagger("landmark", "add", *options)
         assert (output.code, output.text) == (code, ""), options
         assert reason in " ".join(output.err.split())
-    assert len(tagger("landmarks", "--all", "--json").json) == 4
+    assert len(tagger("landmark", "list", "--all", "--json").json) == 4
 
 
 def test_a_landmark_is_changed_and_named_in_a_language(
@@ -83,7 +83,7 @@ def test_a_landmark_is_changed_and_named_in_a_language(
         False,
     )
     monkeypatch.setenv("TAGGER_LANGUAGE", "de")
-    assert "Eiffelturm" in tagger("landmarks").text
+    assert "Eiffelturm" in tagger("landmark", "list").text
     removed = tagger("landmark", "name", EIFFEL, "--lang", "de", "--remove", "--json").json
     assert removed["names"] == {}
     assert tagger("landmark", "name", EIFFEL, "--lang", "de", "--remove").code == 1
@@ -94,7 +94,7 @@ def test_a_landmark_is_changed_and_named_in_a_language(
 
 def test_a_merged_landmark_is_found_by_its_old_names(tagger: CommandRunner, known: StoredPhotos) -> None:
     tagger("landmark", "add", "Old Gate")
-    tagger("confirm", known.root / "paris.jpg", "old-gate")
+    tagger("confirm", "old-gate", known.root / "paris.jpg")
     tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old-gate")
     planned = tagger("landmark", "merge", "old-gate", "--into", GATE, "--dry-run", "--json").json
     assert (planned["verdicts"], planned["tags"], planned["dry_run"]) == (1, 0, True)
@@ -110,7 +110,7 @@ def test_a_merged_landmark_is_found_by_its_old_names(tagger: CommandRunner, know
 
 def test_only_an_own_landmark_is_removed(tagger: CommandRunner, known: StoredPhotos) -> None:
     tagger("landmark", "add", "Old Gate")
-    tagger("confirm", known.root / "paris.jpg", "old-gate")
+    tagger("confirm", "old-gate", known.root / "paris.jpg")
     tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old gate")
     refused = tagger("landmark", "remove", "old-gate")
     assert (refused.code, "has 1 verdict, which would be lost" in refused.err) == (1, True)
@@ -121,5 +121,5 @@ def test_only_an_own_landmark_is_removed(tagger: CommandRunner, known: StoredPho
     assert "the schedule gates selects photos by this landmark" in output.err
     assert found(tagger) == ["berlin.jpg", "paris.jpg"]
     assert tagger("landmark", "remove", EIFFEL, "--with-verdicts").code == 1
-    actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
+    actions = [entry["action"] for entry in tagger("people", "audit", "--json").json["entries"]]
     assert actions[0] == "landmark-remove"

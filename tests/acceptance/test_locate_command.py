@@ -212,7 +212,7 @@ def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
     assert library.found()[4] == ("track", 45.3, 7.0)
     assert "from the track hike.gpx" in tagger("show", str(library.root / "3.jpg")).text
     assert "12 points of hike.gpx were added before" in tagger("locate", "--gpx", str(track)).err
-    assert tagger("track", "remove", "hike.gpx").code == 0
+    assert tagger("locate", "forget-track", "hike.gpx").code == 0
     assert tagger("locate", "--json").json["track"] == 0
 
 

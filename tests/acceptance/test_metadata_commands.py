@@ -67,7 +67,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only." in output.text
     assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
-    assert "to list the photos that were not written, and why, run: tagger failures 2" in output.err
+    assert "to list the photos that were not written, and why, run: tagger job failures 2" in output.err
     after = state(photos)
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"eiffel.jpg", "berlin/gate.jpg", "moving.gif.xmp"}
@@ -87,7 +87,7 @@ def test_photos_that_failed_to_be_tagged_are_reported_after_a_full_write(
     assert output.code == 3
     assert "3 photos: 3 written" in output.err
     assert not (photos / "broken.jpg.xmp").exists()
-    refused = tagger_with_redis("retry", 2)
+    refused = tagger_with_redis("job", "retry", 2)
     assert refused.code == 1
     assert "Run `tagger metadata write` again" in refused.err
 
@@ -102,9 +102,9 @@ def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis: CommandR
     written = tagger_with_redis("metadata", "write", "--to", "sidecar", "--json").json
     assert (written["written"], written["unchanged"], written["total"]) == (0, 3, 3)
     assert adds_up(written)
-    text = tagger_with_redis("status", "1").text
+    text = tagger_with_redis("job", "show", "1").text
     assert "its tags are written by job 2" in text
-    assert "writes the tags of job 1" in tagger_with_redis("status", "2").text
+    assert "writes the tags of job 1" in tagger_with_redis("job", "show", "2").text
 
 
 @pytest.mark.parametrize("options", [(), ("--to", "nonsense")], ids=["missing", "unknown"])
@@ -255,15 +255,15 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     assert "3 undone" in output.err
     assert "edited: 1 photo whose file or sidecar another program has changed" in output.err
     assert f"the rest stays: {photos / 'moving.gif'}" in output.err
-    assert "tagger failures 3 --kind edited" in output.err
+    assert "tagger job failures 3 --kind edited" in output.err
     assert {path.name for path in photos.rglob("*.xmp")} == {sidecar.name}
-    assert "edited: 1 photo" in tagger_with_redis("status", "3").text
-    assert tagger_with_redis("status", "3", "--json").json["edited"] == [str(photos / "moving.gif")]
-    (listed,) = tagger_with_redis("failures", "3", "--kind", "edited", "--json").json
+    assert "edited: 1 photo" in tagger_with_redis("job", "show", "3").text
+    assert tagger_with_redis("job", "show", "3", "--json").json["edited"] == [str(photos / "moving.gif")]
+    (listed,) = tagger_with_redis("job", "failures", "3", "--kind", "edited", "--json").json
     assert (listed["kind"], listed["path"]) == ("edited", str(photos / "moving.gif"))
     assert "moving.gif.xmp" in listed["text"]
-    assert tagger_with_redis("failures", "3").text == ""
-    assert "edited" not in tagger_with_redis("status", "2", "--json").json
+    assert tagger_with_redis("job", "failures", "3").text == ""
+    assert "edited" not in tagger_with_redis("job", "show", "2", "--json").json
 
 
 def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, photos: Path) -> None:
@@ -305,7 +305,7 @@ def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
         "1 photo with content credentials (C2PA): a write would break the signature",
     )
     assert all(text in output.err for text in refusals)
-    assert all(text in tagger_with_redis("status", 2).text for text in refusals)
+    assert all(text in tagger_with_redis("job", "show", 2).text for text in refusals)
     assert photo.read_bytes() == jpeg[:2] + CREDENTIALS + jpeg[2:]
     assert (photos / "eiffel.jpg.xmp").exists()
 
@@ -314,16 +314,18 @@ def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:
     tagger_with_redis("tag", photos, "--write", "embed")
-    assert "refused: 1 format; the tags of 1 of them are in sidecars" in tagger_with_redis("status", 2).text
-    assert tagger_with_redis("status", 2, "--json").json["refused_with_sidecar"] == 1
+    assert (
+        "refused: 1 format; the tags of 1 of them are in sidecars" in tagger_with_redis("job", "show", 2).text
+    )
+    assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 1
     tagger_with_redis("metadata", "undo", "--job", 2)
     assert not (photos / "moving.gif.xmp").exists()
-    assert "sidecars" not in tagger_with_redis("status", 2).text
-    assert tagger_with_redis("status", 2, "--json").json["refused_with_sidecar"] == 0
+    assert "sidecars" not in tagger_with_redis("job", "show", 2).text
+    assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 0
     assert all(
-        "refused_with_sidecar" not in tagger_with_redis("status", job, "--json").json for job in (1, 3)
+        "refused_with_sidecar" not in tagger_with_redis("job", "show", job, "--json").json for job in (1, 3)
     )
-    assert "The tags were written to a sidecar" in tagger_with_redis("failures", 2).text
+    assert "The tags were written to a sidecar" in tagger_with_redis("job", "failures", 2).text
 
 
 def test_photos_that_could_not_be_written_are_listed_by_kind(
@@ -336,23 +338,25 @@ def test_photos_that_could_not_be_written_are_listed_by_kind(
     assert output.code == 3
     assert "1 failed" in output.err
     assert "2 refused" in output.err
-    assert output.err.count("tagger failures") == 1
+    assert output.err.count("tagger job failures") == 1
     job = tagger_with_redis("status", "--json").json["jobs"][0]["job"]
-    listed = tagger_with_redis("failures", job, "--json").json
+    listed = tagger_with_redis("job", "failures", job, "--json").json
     assert {Path(each["path"]).name: each["kind"] for each in listed} == {
         "gate.jpg": "gone",
         "moving.gif": "format",
         "eiffel.jpg": "link",
     }
     assert all(each["text"] and each["attempts"] == 1 and each["job"] == job for each in listed)
-    only = tagger_with_redis("failures", job, "--kind", "format", "--kind", "gone", "--format", "paths").text
+    only = tagger_with_redis(
+        "job", "failures", job, "--kind", "format", "--kind", "gone", "--format", "paths"
+    ).text
     assert {Path(line).name for line in only.splitlines()} == {"gate.jpg", "moving.gif"}
-    assert "1 photo not written" in tagger_with_redis("failures", job, "--kind", "link").err
-    wrong = tagger_with_redis("failures", job, "--kind", "not-an-image")
+    assert "1 photo not written" in tagger_with_redis("job", "failures", job, "--kind", "link").err
+    wrong = tagger_with_redis("job", "failures", job, "--kind", "not-an-image")
     assert wrong.code == 2
     assert "read-only" in wrong.err
     # None of them fails to be tagged.
-    assert tagger_with_redis("failures", "--json").json == []
+    assert tagger_with_redis("job", "failures", "--json").json == []
     # A sidecar takes what a photo must not.
     assert (
         tagger_with_redis("metadata", "write", "--to", "sidecar", "--under", photos / "eiffel.jpg").code == 0

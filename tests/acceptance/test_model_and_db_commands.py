@@ -172,7 +172,7 @@ def test_db_recount_corrects_wrong_numbers_of_photos(
     counted = "counted the photos of each landmark and month again, in 1 block of images\n"
     assert tagger("db", "recount").text == counted
     assert tagger("db", "check").text == "the database is consistent\n"
-    (count,) = tagger("landmarks", "--json").json
+    (count,) = tagger("landmark", "list", "--json").json
     assert (count["landmark"], count["photos"]) == ("eiffel-tower", 1)
 
 

@@ -46,7 +46,7 @@ def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal: 
     assert items(terminal) == 0
     assert terminal.json("status")["jobs"] == [each | {"items_removed": each["total"]} for each in shown]
     assert terminal.run("db", "check").stdout == "the database is consistent\n"
-    assert [each["kind"] for each in terminal.json("failures")] == ["not-an-image"]
+    assert [each["kind"] for each in terminal.json("job", "failures")] == ["not-an-image"]
     assert terminal.run("show", "photos/a.jpg").returncode == 0
     terminal.run("metadata", "undo", "--job", str(writes))
     assert photo.read_bytes() == before

@@ -214,7 +214,7 @@ def test_names_that_are_no_text_survive_every_format(tagger: CommandRunner, know
 
 def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: StoredPhotos) -> None:
     known.photo("copy.jpg", digest="a")
-    listed = tagger("landmarks", "--json").json
+    listed = tagger("landmark", "list", "--json").json
     assert [(each["landmark"], each["photos"]) for each in listed] == [
         (EIFFEL, 2),
         (GATE, 1),
@@ -224,11 +224,17 @@ def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: St
         *("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos"),
         *("other_names", "own"),
     ]
-    assert [each["landmark"] for each in tagger("landmarks", "--country", "germany", "--json").json] == [GATE]
-    assert len(tagger("landmarks", "--all", "--format", "ndjson").text.splitlines()) == 4
-    assert tagger("landmarks").text.splitlines()[0] == "eiffel-tower\tEiffel Tower\tFrance\t2"
-    assert tagger("landmarks", "--format", "csv").text.splitlines()[1].startswith("eiffel-tower,Eiffel Tower")
-    assert tagger("landmarks", "--format", "paths").code == 2
+    assert [
+        each["landmark"] for each in tagger("landmark", "list", "--country", "germany", "--json").json
+    ] == [GATE]
+    assert len(tagger("landmark", "list", "--all", "--format", "ndjson").text.splitlines()) == 4
+    assert tagger("landmark", "list").text.splitlines()[0] == "eiffel-tower\tEiffel Tower\tFrance\t2"
+    assert (
+        tagger("landmark", "list", "--format", "csv")
+        .text.splitlines()[1]
+        .startswith("eiffel-tower,Eiffel Tower")
+    )
+    assert tagger("landmark", "list", "--format", "paths").code == 2
 
 
 def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos) -> None:
@@ -387,7 +393,7 @@ def test_asking_never_waits_for_what_it_does_not_need(
 
 
 def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRunner) -> None:
-    output = tagger("landmarks", "--all")
+    output = tagger("landmark", "list", "--all")
     assert (output.code, output.text) == (0, "")
     assert output.err.endswith("to see which landmarks the model knows, run: tagger model show\n")
-    assert "tagger model show" not in tagger("landmarks").err
+    assert "tagger model show" not in tagger("landmark", "list").err

@@ -1,4 +1,4 @@
-"""`tagger retry` and `tagger failures --kind`: what fails now, again."""
+"""`tagger job retry` and `tagger job failures --kind`: what fails now, again."""
 
 from pathlib import Path
 
@@ -26,19 +26,19 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
     with terminal.processing_jobs():
         terminal.run("enqueue", "--wait", "photos", code=3)
         draw(folder / "a.jpg", 0)
-        done = terminal.run("retry", "1", "--wait", code=3)
+        done = terminal.run("job", "retry", "1", "--wait", code=3)
         assert done.stdout == "2\n"
         assert "job 2 finished: 2 photos: 1 tagged, 0 unknown, 0 skipped, 1 failed" in done.stderr
-        (left,) = terminal.json("failures")
+        (left,) = terminal.json("job", "failures")
         assert (Path(left["path"]).name, left["attempts"], left["job"]) == ("b.jpg", 2, 2)
         (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes())
-        done = terminal.run("retry", "--priority", "interactive", "--wait")
-        assert terminal.json("failures") == []
-        assert "nothing to retry" in terminal.run("retry").stderr
-    job = terminal.json("status", "2")
+        done = terminal.run("job", "retry", "--priority", "interactive", "--wait")
+        assert terminal.json("job", "failures") == []
+        assert "nothing to retry" in terminal.run("job", "retry").stderr
+    job = terminal.json("job", "show", "2")
     assert (job["kind"], job["parent"], job["priority"], job["total"]) == ("retry", 1, "bulk", 2)
-    assert "a retry of job 1" in terminal.run("status", "2").stdout
-    job = terminal.json("status", "3")
+    assert "a retry of job 1" in terminal.run("job", "show", "2").stdout
+    job = terminal.json("job", "show", "3")
     assert (job["parent"], job["priority"], job["tagged"]) == (None, "interactive", 1)
 
 
@@ -47,12 +47,12 @@ def test_a_retry_without_redis_is_recorded_and_warns(
 ) -> None:
     _with_failures(tagger_with_redis, tmp_path)
     redis_server.stop()
-    output = tagger_with_redis("retry", "1")
+    output = tagger_with_redis("job", "retry", "1")
     assert (output.code, output.text) == (0, "2\n")
     assert "does not answer" in output.err
     assert "Job 2 is recorded" in output.err
     assert "no worker is running" in output.err
-    again = tagger_with_redis("retry", "--json")
+    again = tagger_with_redis("job", "retry", "--json")
     assert (again.json["job"], again.json["kind"], again.json["total"], again.json["queued"]) == (
         3,
         "retry",
@@ -63,12 +63,15 @@ def test_a_retry_without_redis_is_recorded_and_warns(
 
 def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
     _with_failures(tagger_with_redis, tmp_path)
-    assert len(tagger_with_redis("failures", "--kind", "empty", "--json").json) == 1
+    assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
     assert (
-        len(tagger_with_redis("failures", "--kind", "empty", "--kind", "truncated", "1", "--json").json) <= 3
+        len(
+            tagger_with_redis("job", "failures", "--kind", "empty", "--kind", "truncated", "1", "--json").json
+        )
+        <= 3
     )
-    assert tagger_with_redis("retry", "--kind", "empty", "--json").json["total"] == 1
-    assert tagger_with_redis("retry", "--kind", "gone").code == 0
+    assert tagger_with_redis("job", "retry", "--kind", "empty", "--json").json["total"] == 1
+    assert tagger_with_redis("job", "retry", "--kind", "gone").code == 0
     for command in ("retry", "failures"):
         output = tagger_with_redis(command, "--kind", "broken")
         assert output.code == 2
@@ -85,10 +88,10 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
     _with_failures(tagger_with_redis, tmp_path)
     tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
-    output = tagger_with_redis("retry", "--dry-run")
+    output = tagger_with_redis("job", "retry", "--dry-run")
     assert "empty: 1\n" in output.text
     assert "3 photos would be classified again" in output.err
-    document = tagger_with_redis("retry", "--dry-run", "--json").json
+    document = tagger_with_redis("job", "retry", "--dry-run", "--json").json
     assert (document["job"], document["total"], sum(document["kinds"].values())) == (None, 3, 3)
     with sqlite_database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(jobs)) == 1
@@ -96,18 +99,18 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
 
 
 def test_where_nothing_fails_no_job_is_made(tagger_with_redis: CommandRunner) -> None:
-    output = tagger_with_redis("retry")
+    output = tagger_with_redis("job", "retry")
     assert (output.code, output.out) == (0, b"")
     assert "nothing to retry" in output.err
-    assert tagger_with_redis("retry", "--json").json == {
+    assert tagger_with_redis("job", "retry", "--json").json == {
         "job": None,
         "total": 0,
         "kinds": {},
         "dry_run": False,
     }
     assert tagger_with_redis("status", "--json").json["jobs"] == []
-    assert "There is no job 7" in tagger_with_redis("retry", "7").err
-    assert tagger_with_redis("failures").err.splitlines()[-1] == "no failed photos"
+    assert "There is no job 7" in tagger_with_redis("job", "retry", "7").err
+    assert tagger_with_redis("job", "failures").err.splitlines()[-1] == "no failed photos"
 
 
 def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:

@@ -1,4 +1,4 @@
-"""`tagger share` as a person types it: a link is printed once, listed, and ends."""
+"""`tagger people share` as a person types it: a link is printed once, listed, and ends."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -26,12 +26,12 @@ def library(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
 
 
 def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, library: StoredPhotos) -> None:
-    added = tagger("share", "add", "--landmark", "Eiffel Tower")
+    added = tagger("people", "share", "add", "--landmark", "Eiffel Tower")
     link = added.text.strip()
     assert link.startswith("http://127.0.0.1:8080/s/")
     assert "not shown again" in added.err
     assert "TAGGER_WEB_URL" in added.err
-    (listed,) = tagger("share", "list", "--json").json
+    (listed,) = tagger("people", "share", "list", "--json").json
     assert (listed["name"], listed["state"], listed["options"], listed["photos"]) == (
         "Eiffel Tower",
         "active",
@@ -42,28 +42,28 @@ def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, librar
     assert timedelta(days=29) < expires <= timedelta(days=30)
     token = link.rpartition("/")[2]
     assert len(token) == 43
-    printed = tagger("share", "list").text + json.dumps(tagger("audit", "--json").json)
+    printed = tagger("people", "share", "list").text + json.dumps(tagger("people", "audit", "--json").json)
     assert "landmark eiffel-tower" in printed  # in the audit log
     assert token not in printed
-    assert tagger("share", "revoke", "1").err == "share 1 is revoked: Eiffel Tower\n"
-    assert tagger("share", "list", "--json").json[0]["state"] == "revoked"
-    assert "revoked" in tagger("share", "list").text
-    actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
+    assert tagger("people", "share", "revoke", "1").err == "share 1 is revoked: Eiffel Tower\n"
+    assert tagger("people", "share", "list", "--json").json[0]["state"] == "revoked"
+    assert "revoked" in tagger("people", "share", "list").text
+    actions = [entry["action"] for entry in tagger("people", "audit", "--json").json["entries"]]
     assert actions[:2] == ["share-revoke", "share-add"]
 
 
 def test_links_are_described_in_the_words_of_the_page(tagger: CommandRunner, library: StoredPhotos) -> None:
-    tagger("share", "add", "--landmark", "Eiffel Tower", "--min-score", "0.5", "--any-rank")
-    tagger("share", "add", "--under", "photos", "--verdict", "none", "--any-rank")
+    tagger("people", "share", "add", "--landmark", "Eiffel Tower", "--min-score", "0.5", "--any-rank")
+    tagger("people", "share", "add", "--under", "photos", "--verdict", "none", "--any-rank")
     folder = library.root
-    descriptions = [share["description"] for share in tagger("share", "list", "--json").json]
+    descriptions = [share["description"] for share in tagger("people", "share", "list", "--json").json]
     assert descriptions == [
         f"all classified photos, without a verdict, in {folder}",
         "Eiffel Tower, score from 50\N{NARROW NO-BREAK SPACE}%, guesses too",
     ]
-    revoked = tagger("share", "revoke", "1", "--json").json
+    revoked = tagger("people", "share", "revoke", "1", "--json").json
     assert revoked["description"] == descriptions[1]
-    listed = " ".join(tagger("share", "list").text.split())
+    listed = " ".join(tagger("people", "share", "list").text.split())
     assert "Eiffel Tower, score from 50 %, guesses too" in listed
 
 
@@ -73,13 +73,13 @@ def test_a_selection_never_expires_if_asked(
     monkeypatch.setenv("TAGGER_WEB_URL", "https://photos.example.org/")
     photos = [option for name in ("paris", "dog") for option in ("--selection", f"photos/{name}.jpg")]
     added = tagger(
-        "share", "add", *photos, "--expires", "never", "--with-positions", "--name", "Ada", "--json"
+        "people", "share", "add", *photos, "--expires", "never", "--with-positions", "--name", "Ada", "--json"
     )
     assert added.json["link"].startswith("https://photos.example.org/s/")
     assert (added.json["expires_at"], added.json["photos"]) == (None, 2)
-    (listed,) = tagger("share", "list", "--json").json
+    (listed,) = tagger("people", "share", "list", "--json").json
     assert (listed["name"], listed["with_positions"], listed["options"]) == ("Ada", True, None)
-    assert "2 selected photos" in tagger("share", "list").text
+    assert "2 selected photos" in tagger("people", "share", "list").text
 
 
 def test_any_query_is_shared_and_named_by_what_visitors_may_read(
@@ -95,10 +95,10 @@ def test_any_query_is_shared_and_named_by_what_visitors_may_read(
         (("--under", "photos", "--dismissed"), "Photos", f"under {library.root}, dismissed"),
         (("--untagged",), "Photos", "untagged"),
     ):
-        assert tagger("share", "add", *options).code == 0
-        listed = tagger("share", "list", "--json").json[0]
+        assert tagger("people", "share", "add", *options).code == 0
+        listed = tagger("people", "share", "list", "--json").json[0]
         assert listed["name"] == name
-        assert text in tagger("audit", "--json").json["entries"][0]["details"]["photos"]
+        assert text in tagger("people", "audit", "--json").json["entries"][0]["details"]["photos"]
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ def test_any_query_is_shared_and_named_by_what_visitors_may_read(
 def test_mistakes_are_named(
     tagger: CommandRunner, library: StoredPhotos, arguments: tuple[str, ...], problem: str
 ) -> None:
-    output = tagger("share", "add", *arguments)
+    output = tagger("people", "share", "add", *arguments)
     assert output.code in {1, 2}
     assert problem in " ".join(output.err.replace("│", " ").split())
-    assert tagger("share", "list", "--json").json == []
+    assert tagger("people", "share", "list", "--json").json == []
 
 
 def test_an_unknown_share_is_named(tagger: CommandRunner, library: StoredPhotos) -> None:
-    output = tagger("share", "revoke", "7")
+    output = tagger("people", "share", "revoke", "7")
     assert (output.code, "There is no share 7" in output.err) == (1, True)

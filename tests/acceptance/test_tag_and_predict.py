@@ -42,7 +42,7 @@ def test_files_that_are_left_out_are_counted_by_extension(terminal: Terminal) ->
         done = terminal.run(*command, "photos")
         assert text in done.stderr.splitlines()
     assert terminal.json("tag", "photos")["other_files"] == 7
-    assert "  left out by extension: 7 files\n" in terminal.run("status", 1).stdout
+    assert "  left out by extension: 7 files\n" in terminal.run("job", "show", 1).stdout
     assert "extension" not in terminal.run("tag", "photos/tower.jpg").stderr
 
 
@@ -89,7 +89,7 @@ def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> N
     done = terminal.run("tag", "photos", code=3)
     assert "good.jpg: Eiffel Tower" in done.stdout
     assert "folder.jpg/inside.jpg: Brandenburg Gate" in done.stdout
-    failing = {Path(each["path"]).name: each for each in terminal.json("failures")}
+    failing = {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
     kinds = {name: each["kind"] for name, each in failing.items()}
     assert kinds == {
         "empty.jpg": "empty",
@@ -100,7 +100,7 @@ def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> N
     }
     assert kinds["cut.jpg"] in {"truncated", "corrupt"}
     assert all(each["text"] and each["attempts"] == 1 and each["job"] == 1 for each in failing.values())
-    job = terminal.json("status", "1")
+    job = terminal.json("job", "show", "1")
     assert (job["total"], job["tagged"], job["failed"]) == (8, 3, 5)
 
 
@@ -123,7 +123,7 @@ def test_a_decompression_bomb_fails_without_its_pixels_being_allocated(terminal:
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    (failed,) = terminal.json("failures")
+    (failed,) = terminal.json("job", "failures")
     assert failed["kind"] == "too-many-pixels"
     assert "raise TAGGER_MAX_PIXELS" in failed["text"]
     assert (
@@ -250,7 +250,7 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130  # it takes 2 s
     assert "no work is lost" in terminal.log.read_text()
-    job = terminal.json("status", "1")
+    job = terminal.json("job", "show", "1")
     assert job["state"] == "cancelled"
     assert 0 < job["cancelled"] < 161
     assert job["cancelled"] + job["tagged"] + job["unknown"] == 161

@@ -107,7 +107,7 @@ def test_all_photos_after_not_are_rejected(tagger: CommandRunner, library: Libra
     more = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
     document = tagger("teach", "Our church", *library.church(0), *more).json
     assert (document["examples"], document["rejected"]) == (1, 11)
-    verdicts = tagger("verdicts", "list", "--verdict", "rejected", "--json").json
+    verdicts = tagger("review", "list", "--verdict", "rejected", "--json").json
     assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
 
 
@@ -137,7 +137,7 @@ def test_broken_files_are_left_out_with_a_warning(
     alone = tagger("teach", "Our bridge", broken)
     assert (alone.code, alone.text) == (1, "")
     assert "None of the photos can be an example" in alone.err
-    assert "our-bridge" not in tagger("landmarks", "--all").text
+    assert "our-bridge" not in tagger("landmark", "list", "--all").text
 
 
 def test_a_photo_counts_once(tagger: CommandRunner, library: Library, tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_what_contradicts_itself_is_wrong_usage(
     ):
         output = tagger("teach", "Our church", *options)
         assert (output.code, output.text) == (2, ""), options
-    assert tagger("verdicts", "list", "--json").json == []
-    assert "our-church" not in tagger("landmarks", "--all").text
+    assert tagger("review", "list", "--json").json == []
+    assert "our-church" not in tagger("landmark", "list", "--all").text
 
 
 def test_what_cannot_be_taught_is_refused_with_the_reason(
@@ -181,7 +181,7 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(
         output = tagger("teach", *options)
         assert (output.code, output.text) == (1, ""), options
         assert reason in output.err
-    assert tagger("verdicts", "list", "--json").json == []
+    assert tagger("review", "list", "--json").json == []
 
 
 def test_facts_of_a_landmark_that_exists_are_not_changed(tagger: CommandRunner, library: Library) -> None:
@@ -222,8 +222,8 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: Library) -> N
     planned = tagger(*options, "--json").json
     assert (planned["examples"], planned["rejected"], planned["untagged"]) == (2, 1, [])
     assert (planned["landmark"], planned["new"]) == ("our-church", True)
-    assert tagger("verdicts", "list", "--json").json == []
-    assert "our-church" not in tagger("landmarks", "--all").text
+    assert tagger("review", "list", "--json").json == []
+    assert "our-church" not in tagger("landmark", "list", "--all").text
     assert tagger(*options, "missing.jpg").code == 1
     assert (
         tagger("teach", "Our church", "--not", library.bridge, "--dry-run").code == 1
@@ -293,13 +293,13 @@ def test_verdicts_improve_what_was_learned_at_once(tagger: CommandRunner, librar
 
 
 def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Library, tmp_path: Path) -> None:
-    assert "to teach a landmark, run: tagger teach" in tagger("suggestions").err
+    assert "to teach a landmark, run: tagger teach" in tagger("review").err
     for step in range(12):  # resemble the church less and less
         draw_place(tmp_path / "dim" / f"{step}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
     tagger("tag", tmp_path / "dim")
     taught = tagger("teach", "Our church", *library.church(0, 1, 2), "--json").json
     assert taught["suggested"] > 1
-    suggested = tagger("suggestions", "our church", "--json").json
+    suggested = tagger("review", "our church", "--json").json
     assert len(suggested) == taught["suggested"]
     tags = [tag for photo in suggested for tag in photo["tags"]]
     assert {(tag["landmark"], tag["accepted"], tag["verdict"]) for tag in tags} == {
@@ -307,28 +307,28 @@ def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Libra
     }
     scores = [tag["score"] for tag in tags]
     assert scores == sorted(scores, reverse=True)
-    assert tagger("suggestions", "--json").json == suggested
-    assert tagger("suggestions", "--limit", "1", "--format", "paths").text == suggested[0]["path"] + "\n"
-    listed = tagger("suggestions")
+    assert tagger("review", "--json").json == suggested
+    assert tagger("review", "--limit", "1", "--format", "paths").text == suggested[0]["path"] + "\n"
+    listed = tagger("review")
     assert ("\tOur church\t" in listed.text, "% suggested\t" in listed.text) == (True, True)
-    assert "to answer one, run: tagger confirm PHOTO LANDMARK" in listed.err
-    assert tagger("suggestions", "--format", "paths").err == ""
-    tagger("reject", suggested[0]["path"], "our-church")
-    rest = [photo["path"] for photo in tagger("suggestions", "--json").json]
+    assert "to answer one, run: tagger confirm LANDMARK PHOTO" in listed.err
+    assert tagger("review", "--format", "paths").err == ""
+    tagger("reject", "our-church", suggested[0]["path"])
+    rest = [photo["path"] for photo in tagger("review", "--json").json]
     assert suggested[0]["path"] not in rest
-    assert tagger("suggestions", "nowhere").code == 1
-    assert tagger("suggestions", "--format", "nothing").code == 2
+    assert tagger("review", "nowhere").code == 1
+    assert tagger("review", "--format", "nothing").code == 2
 
 
 def test_imported_verdicts_teach(
     tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger("teach", "Our church", *library.church(0, 1, 2))
-    tagger("verdicts", "export", "verdicts.json")
+    tagger("review", "export", "verdicts.json")
     shutil.copy(library.database, tmp_path / "other.sqlite")
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
     tagger("landmark", "add", "Our church")
-    output = tagger("verdicts", "import", "verdicts.json")
+    output = tagger("review", "import", "verdicts.json")
     assert "the taught landmarks are up to date: 19 photos compared" in output.err
     assert len(found(tagger, "our-church")) == PHOTOS
 
@@ -378,10 +378,10 @@ def test_verdicts_that_were_imported_first_are_learned_when_their_photos_are_tag
     tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger("teach", "Our church", *library.church(0, 1, 2))
-    tagger("verdicts", "export", "verdicts.json")
+    tagger("review", "export", "verdicts.json")
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
     tagger("landmark", "add", "Our church")
-    assert "3 verdicts on unknown photos" in tagger("verdicts", "import", "verdicts.json").err
+    assert "3 verdicts on unknown photos" in tagger("review", "import", "verdicts.json").err
     tagger("tag", library.photos)
     assert len(found(tagger, "our-church")) == PHOTOS
 

@@ -30,7 +30,7 @@ def test_jobs_that_are_traced_are_read_as_others_are(
     first = int(terminal.run("enqueue", "photos", "--write", "sidecar").stdout)
     terminal.process_job(first)
     second = int(terminal.run("backfill", "all", "--under", "photos").stdout)
-    third = int(terminal.run("retry", str(first)).stdout)
+    third = int(terminal.run("job", "retry", str(first)).stdout)
     terminal.wait_until(lambda: len(receiver.spans) >= 3)
     enqueued = [attributes(span) for span in receiver.spans if span.name == "enqueue"]
     assert {each["tagger.job"]: each["tagger.kind"] for each in enqueued} == {
@@ -49,9 +49,9 @@ def test_jobs_that_are_traced_are_read_as_others_are(
         {"write"},
     ]
     terminal.run("db", "check")
-    terminal.run("export", "library.ndjson")
+    terminal.run("db", "export", "library.ndjson")
     terminal.environment["TAGGER_DATA_FOLDER"] = str(terminal.folder / "other")
-    terminal.run("import", "library.ndjson")
+    terminal.run("db", "import", "library.ndjson")
     terminal.run("db", "check")
 
 

@@ -1,4 +1,4 @@
-"""`tagger user …`: people sign in by name, and what they may do follows their role."""
+"""`tagger people user …`: people sign in by name, and what they may do follows their role."""
 
 import os
 import pty
@@ -20,41 +20,44 @@ PASSWORD = b"correct horse battery\n"
 
 
 def test_people_are_added_listed_changed_and_removed(tagger: CommandRunner) -> None:
-    added = tagger("user", "add", "Ada", "--role", "editor", stdin=PASSWORD)
+    added = tagger("people", "user", "add", "Ada", "--role", "editor", stdin=PASSWORD)
     assert added.text == ""
     assert "ada is added as editor" in added.err
     assert "restart a page" in added.err
-    (listed,) = tagger("user", "list", "--json").json
+    (listed,) = tagger("people", "user", "list", "--json").json
     assert (listed["name"], listed["role"], listed["has_password"]) == ("ada", "editor", True)
     assert "password_hash" not in listed
-    assert "editor" in tagger("user", "list").text
-    assert tagger("user", "role", "ada", "admin").err == "ada is admin now, 0 sessions ended\n"
-    assert tagger("user", "password", "ada", "--json", stdin=PASSWORD).json == {"name": "ada", "sessions": 0}
-    assert tagger("user", "remove", "ada").err == "ada is removed, 0 sessions ended\n"
-    assert tagger("user", "list", "--json").json == []
-    actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
+    assert "editor" in tagger("people", "user", "list").text
+    assert tagger("people", "user", "role", "ada", "admin").err == "ada is admin now, 0 sessions ended\n"
+    assert tagger("people", "user", "password", "ada", "--json", stdin=PASSWORD).json == {
+        "name": "ada",
+        "sessions": 0,
+    }
+    assert tagger("people", "user", "remove", "ada").err == "ada is removed, 0 sessions ended\n"
+    assert tagger("people", "user", "list", "--json").json == []
+    actions = [entry["action"] for entry in tagger("people", "audit", "--json").json["entries"]]
     assert actions == ["user-remove", "user-password", "user-role", "user-add"]
 
 
 def test_a_newcomer_has_a_number_where_changes_are_recorded(tagger: CommandRunner) -> None:
-    tagger("user", "add", "ada", "--no-password")
-    tagger("user", "remove", "ada")
-    tagger("user", "add", "ada", "--no-password")
-    (listed,) = tagger("user", "list", "--json").json
+    tagger("people", "user", "add", "ada", "--no-password")
+    tagger("people", "user", "remove", "ada")
+    tagger("people", "user", "add", "ada", "--no-password")
+    (listed,) = tagger("people", "user", "list", "--json").json
     assert (listed["name"], listed["recorded_name"]) == ("ada", "ada#2")
-    assert "ada#2" in tagger("user", "list").text
-    assert "There is no user ada#1" in tagger("user", "role", "ada#1", "admin").err
-    assert tagger("user", "role", "ada#2", "admin").code == 0
-    assert tagger("user", "role", "ada", "viewer").code == 0
-    subjects = [entry["subject"] for entry in tagger("audit", "--json").json["entries"]]
+    assert "ada#2" in tagger("people", "user", "list").text
+    assert "There is no user ada#1" in tagger("people", "user", "role", "ada#1", "admin").err
+    assert tagger("people", "user", "role", "ada#2", "admin").code == 0
+    assert tagger("people", "user", "role", "ada", "viewer").code == 0
+    subjects = [entry["subject"] for entry in tagger("people", "audit", "--json").json["entries"]]
     assert subjects == ["ada#2", "ada#2", "ada#2", "ada", "ada"]
 
 
 def test_a_generated_password_is_printed_once_and_opens_the_page(
     tagger: CommandRunner, sqlite_database: Database
 ) -> None:
-    first = tagger("user", "add", "ada", "--generate").text.strip()
-    second = tagger("user", "password", "ada", "--generate", "--json").json["password"]
+    first = tagger("people", "user", "add", "ada", "--generate").text.strip()
+    second = tagger("people", "user", "password", "ada", "--generate", "--json").json["password"]
     assert first != second
     app = create_app(load_settings(), sqlite_database, AccessPolicy("0.0.0.0", 8080, TOKEN))
     with TestClient(app, base_url=LOCAL_URL, follow_redirects=False) as client:
@@ -63,7 +66,7 @@ def test_a_generated_password_is_printed_once_and_opens_the_page(
             answer = client.post("/sign-in", data=form, headers={"origin": LOCAL_URL})
             assert answer.status_code == status
         assert client.get("/api/landmarks").status_code == 200
-        assert tagger("user", "remove", "ada", "--json").json == {"name": "ada", "sessions": 1}
+        assert tagger("people", "user", "remove", "ada", "--json").json == {"name": "ada", "sessions": 1}
         assert client.get("/api/landmarks").status_code == 401
 
 
@@ -86,7 +89,7 @@ def test_mistakes_are_named(
     output = tagger(*arguments, stdin=stdin)
     assert output.code in {1, 2}
     assert problem in " ".join(output.err.replace("│", " ").split())
-    assert tagger("user", "list", "--json").json == []
+    assert tagger("people", "user", "list", "--json").json == []
 
 
 def test_a_terminal_asks_twice_and_shows_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
@@ -102,14 +105,14 @@ def test_a_terminal_asks_twice_and_shows_nothing(tagger: CommandRunner, tmp_path
             os.write(controller, PASSWORD)
         assert process.wait(60) == 0
     os.close(controller)
-    assert [user["name"] for user in tagger("user", "list", "--json").json] == ["ada"]
+    assert [user["name"] for user in tagger("people", "user", "list", "--json").json] == ["ada"]
 
 
 def test_a_person_is_linked_to_a_provider_and_unlinked(
     tagger: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tagger("user", "add", "ada", "--no-password")
-    assert "TAGGER_WEB_OIDC_ISSUER" in tagger("user", "link", "ada", "248289761001").err
+    tagger("people", "user", "add", "ada", "--no-password")
+    assert "TAGGER_WEB_OIDC_ISSUER" in tagger("people", "user", "link", "ada", "248289761001").err
     for name, value in {
         "TAGGER_WEB_URL": "https://photos.example",
         "TAGGER_WEB_OIDC_ISSUER": "https://sso.example",
@@ -117,17 +120,17 @@ def test_a_person_is_linked_to_a_provider_and_unlinked(
         "TAGGER_WEB_OIDC_CLIENT_SECRET": "geheim",
     }.items():
         monkeypatch.setenv(name, value)
-    linked = tagger("user", "link", "Ada", "248289761001")
+    linked = tagger("people", "user", "link", "Ada", "248289761001")
     assert linked.err == "Ada signs in with https://sso.example now, 0 sessions ended\n"
-    (listed,) = tagger("user", "list", "--json").json
+    (listed,) = tagger("people", "user", "list", "--json").json
     assert (listed["issuer"], listed["subject"]) == ("https://sso.example", "248289761001")
-    assert "248289761001" in tagger("user", "list").text
-    assert tagger("user", "add", "bob", "--subject", "7").err.startswith("bob is added as viewer")
-    taken = tagger("user", "link", "bob", "248289761001")
+    assert "248289761001" in tagger("people", "user", "list").text
+    assert tagger("people", "user", "add", "bob", "--subject", "7").err.startswith("bob is added as viewer")
+    taken = tagger("people", "user", "link", "bob", "248289761001")
     assert (taken.code, "is linked to ada already" in taken.err) == (1, True)
-    assert tagger("user", "unlink", "ada", "--json").json == {"name": "ada", "sessions": 0}
-    assert tagger("user", "list", "--json").json[0]["subject"] is None
-    entries = tagger("audit", "--action", "user-link", "--json").json["entries"]
+    assert tagger("people", "user", "unlink", "ada", "--json").json == {"name": "ada", "sessions": 0}
+    assert tagger("people", "user", "list", "--json").json[0]["subject"] is None
+    entries = tagger("people", "audit", "--action", "user-link", "--json").json["entries"]
     assert [(entry["subject"], entry["details"]["identity"]) for entry in entries] == [
         ("ada", "248289761001")
     ]

@@ -40,11 +40,11 @@ def found(tagger: CommandRunner, *options: object) -> list[str]:
 
 
 def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPhotos) -> None:
-    output = tagger("reject", "photos/berlin/a.jpg", "Eiffel Tower")
+    output = tagger("reject", "Eiffel Tower", "photos/berlin/a.jpg")
     assert (output.code, output.err) == (0, "")
     assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
     assert found(tagger, "--landmark", EIFFEL) == ["b.jpg", "paris.jpg"]
-    output = tagger("confirm", "photos/berlin/copy.jpg", "EIFFEL TOWER", "--by", "Ada", "--json")
+    output = tagger("confirm", "EIFFEL TOWER", "photos/berlin/copy.jpg", "--by", "Ada", "--json")
     assert output.json == {
         "path": str(known.root / "berlin/copy.jpg"),
         "digest": digest_of(1),
@@ -60,23 +60,23 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPh
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
     assert (
         "nothing to withdraw; it is confirmed"
-        in tagger("reject", "--withdraw", "photos/berlin/a.jpg", EIFFEL).text
+        in tagger("reject", EIFFEL, "--withdraw", "photos/berlin/a.jpg").text
     )
-    assert "no longer confirmed" in tagger("confirm", "--withdraw", "photos/berlin/a.jpg", EIFFEL).text
-    again = tagger("confirm", "--withdraw", "photos/berlin/a.jpg", EIFFEL, "--json").json
+    assert "no longer confirmed" in tagger("confirm", EIFFEL, "--withdraw", "photos/berlin/a.jpg").text
+    again = tagger("confirm", EIFFEL, "--withdraw", "photos/berlin/a.jpg", "--json").json
     assert (again["verdict"], again["changed"]) == (None, False)
-    assert tagger("verdicts", "list", "--json").json == []
+    assert tagger("review", "list", "--json").json == []
 
 
 def test_several_photos_get_the_same_verdict(tagger: CommandRunner, known: StoredPhotos) -> None:
-    output = tagger("reject", "photos/berlin/b.jpg", "photos/paris.jpg", EIFFEL)
+    output = tagger("reject", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg")
     assert output.text == (
         "photos/berlin/b.jpg: Eiffel Tower rejected\nphotos/paris.jpg: Eiffel Tower rejected\n"
     )
     assert found(tagger, "--landmark", EIFFEL) == ["a.jpg", "copy.jpg"]
-    assert tagger("confirm", "photos/paris.jpg", "photos/missing.jpg", EIFFEL).code == 1
+    assert tagger("confirm", EIFFEL, "photos/paris.jpg", "photos/missing.jpg").code == 1
     assert found(tagger, "--landmark", EIFFEL) == ["a.jpg", "copy.jpg"]
-    documents = tagger("confirm", "photos/berlin/b.jpg", "photos/paris.jpg", EIFFEL, "--json").json
+    documents = tagger("confirm", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg", "--json").json
     assert [(Path(each["path"]).name, each["before"]) for each in documents] == [
         ("b.jpg", "rejected"),
         ("paris.jpg", "rejected"),
@@ -86,16 +86,16 @@ def test_several_photos_get_the_same_verdict(tagger: CommandRunner, known: Store
 
 
 def test_a_dry_run_gives_no_word(tagger: CommandRunner, known: StoredPhotos) -> None:
-    assert "would be rejected" in tagger("reject", "photos/paris.jpg", EIFFEL, "--dry-run").text
+    assert "would be rejected" in tagger("reject", EIFFEL, "photos/paris.jpg", "--dry-run").text
     assert tagger("reject", "--all-of-query", "--landmark", EIFFEL, "--dry-run").code == 0
-    assert tagger("verdicts", "list", "--json").json == []
-    tagger("reject", "photos/paris.jpg", EIFFEL)
-    assert "would be" in tagger("reject", "photos/paris.jpg", EIFFEL, "--withdraw", "--dry-run").text
-    assert len(tagger("verdicts", "list", "--json").json) == 1
+    assert tagger("review", "list", "--json").json == []
+    tagger("reject", EIFFEL, "photos/paris.jpg")
+    assert "would be" in tagger("reject", EIFFEL, "photos/paris.jpg", "--withdraw", "--dry-run").text
+    assert len(tagger("review", "list", "--json").json) == 1
 
 
 def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: StoredPhotos) -> None:
-    tagger("confirm", "photos/berlin/b.jpg", EIFFEL)
+    tagger("confirm", EIFFEL, "photos/berlin/b.jpg")
     query = ("--landmark", EIFFEL, "--under", known.root / "berlin")
     planned = tagger("reject", "--all-of-query", *query, "--dry-run", "--json").json
     assert planned == {"verdict": "rejected", "photos": 3, "tags": 3, "replaced": 1, "dry_run": True}
@@ -129,7 +129,7 @@ def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, known: St
         for command in ("confirm", "reject"):
             output = tagger(command, *words)
             assert (output.code, output.out) == (2, b""), words
-    assert tagger("verdicts", "list", "--json").json == []
+    assert tagger("review", "list", "--json").json == []
 
 
 @pytest.mark.parametrize(
@@ -152,66 +152,66 @@ def test_photos_without_verdict_are_reported_with_the_remedy(
 
 
 def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
-    output = tagger("verdicts", "list")
+    output = tagger("review", "list")
     assert (output.code, output.out) == (0, b"")
     assert "no verdict matches" in output.err
-    tagger("reject", "photos/paris.jpg", EIFFEL, "--by", "Ada")
-    tagger("confirm", "photos/berlin/b.jpg", GATE, "--by", "Bob")
-    listed = tagger("verdicts", "list", "--json").json
+    tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
+    tagger("confirm", GATE, "photos/berlin/b.jpg", "--by", "Bob")
+    listed = tagger("review", "list", "--json").json
     assert [list(each) for each in listed] == [
         ["path", "landmark", "name", "verdict", "by", "at", "digest"]
     ] * 2
-    lines = tagger("verdicts", "list", "--format", "ndjson").text.splitlines()
+    lines = tagger("review", "list", "--format", "ndjson").text.splitlines()
     assert [json.loads(line) for line in lines] == listed
-    assert tagger("verdicts", "list", "--format", "csv").text.splitlines()[0] == ",".join(listed[0])
-    assert len(tagger("verdicts", "list").text.splitlines()) == 2
-    assert [each["by"] for each in tagger("verdicts", "list", "--by", "Ada", "--json").json] == ["Ada"]
-    assert [each["by"] for each in tagger("verdicts", "list", "--verdict", "confirmed", "--json").json] == [
+    assert tagger("review", "list", "--format", "csv").text.splitlines()[0] == ",".join(listed[0])
+    assert len(tagger("review", "list").text.splitlines()) == 2
+    assert [each["by"] for each in tagger("review", "list", "--by", "Ada", "--json").json] == ["Ada"]
+    assert [each["by"] for each in tagger("review", "list", "--verdict", "confirmed", "--json").json] == [
         "Bob"
     ]
-    assert len(tagger("verdicts", "list", "--under", known.root / "berlin", "--json").json) == 1
-    assert len(tagger("verdicts", "list", "--country", "germany", "--json").json) == 1
+    assert len(tagger("review", "list", "--under", known.root / "berlin", "--json").json) == 1
+    assert len(tagger("review", "list", "--country", "germany", "--json").json) == 1
     for words in (["--format", "geojson"], ["--verdict", "perhaps"]):
-        assert tagger("verdicts", "list", *words).code == 2
+        assert tagger("review", "list", *words).code == 2
 
 
 def test_verdicts_go_to_another_database(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tagger("reject", "photos/paris.jpg", EIFFEL, "--by", "Ada")
-    tagger("confirm", "photos/berlin/b.jpg", GATE)
-    assert "2 verdicts exported" in tagger("verdicts", "export", "v.json").err
-    assert json.loads((tmp_path / "v.json").read_text()) == json.loads(tagger("verdicts", "export").out)
+    tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
+    tagger("confirm", GATE, "photos/berlin/b.jpg")
+    assert "2 verdicts exported" in tagger("review", "export", "v.json").err
+    assert json.loads((tmp_path / "v.json").read_text()) == json.loads(tagger("review", "export").out)
     assert set(json.loads((tmp_path / "v.json").read_text())[0]) == {
         *("digest", "landmark", "verdict", "by", "at", "path")
     }
-    refused = tagger("verdicts", "export", "v.json")
+    refused = tagger("review", "export", "v.json")
     assert (refused.code, "--force" in refused.err) == (1, True)
-    assert tagger("verdicts", "export", "v.json", "--force").code == 0
+    assert tagger("review", "export", "v.json", "--force").code == 0
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
-    nothing_known = tagger("verdicts", "import", "v.json")
+    nothing_known = tagger("review", "import", "v.json")
     assert "2 verdicts skipped" in nothing_known.err
     assert "tagger model add" in nothing_known.err
     tagger("model", "add", "tiny.pt")
-    assert tagger("verdicts", "import", "v.json", "--dry-run", "--json").json["added"] == 2
-    assert tagger("verdicts", "list", "--json").json == []
-    done = tagger("verdicts", "import", "v.json")
+    assert tagger("review", "import", "v.json", "--dry-run", "--json").json["added"] == 2
+    assert tagger("review", "list", "--json").json == []
+    done = tagger("review", "import", "v.json")
     assert done.text == "2 added, 0 replaced by a newer verdict, 0 older than the verdict here, 0 unchanged\n"
     assert str(known.root / "paris.jpg") in done.err
-    assert [each["path"] for each in tagger("verdicts", "list", "--json").json] == [None, None]
-    assert tagger("verdicts", "import", "v.json", "--json").json["unchanged"] == 2
+    assert [each["path"] for each in tagger("review", "list", "--json").json] == [None, None]
+    assert tagger("review", "import", "v.json", "--json").json["unchanged"] == 2
 
 
 def test_a_file_that_is_not_sound_changes_nothing(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
 ) -> None:
-    tagger("reject", "photos/paris.jpg", EIFFEL)
-    tagger("verdicts", "export", "v.json")
-    tagger("reject", "--withdraw", "photos/paris.jpg", EIFFEL)
+    tagger("reject", EIFFEL, "photos/paris.jpg")
+    tagger("review", "export", "v.json")
+    tagger("reject", EIFFEL, "--withdraw", "photos/paris.jpg")
     sound = (tmp_path / "v.json").read_text()
     (tmp_path / "v.json").write_text(sound.rstrip("]\n") + ",\n {}]")
-    output = tagger("verdicts", "import", "v.json")
+    output = tagger("review", "import", "v.json")
     assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
     assert "entry 2, line 2: digest is not that of an image" in output.err
-    assert tagger("verdicts", "list", "--json").json == []
-    assert tagger("verdicts", "import", "missing.json").code == 1
+    assert tagger("review", "list", "--json").json == []
+    assert tagger("review", "import", "missing.json").code == 1

@@ -95,7 +95,7 @@ def test_a_photo_that_is_still_being_copied_is_tagged_once_and_whole(tmp_path: P
                 time.sleep(0.5)
         terminal.wait_until(lambda: outcomes(terminal) == {"copied.jpg": "tagged"})
     assert [job.total for job in terminal.jobs()] == [1]
-    assert terminal.json("failures") == []
+    assert terminal.json("job", "failures") == []
 
 
 def test_written_metadata_is_no_reason_to_tag_again(terminal: Terminal) -> None:

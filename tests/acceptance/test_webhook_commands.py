@@ -40,7 +40,7 @@ def test_a_job_and_its_new_landmarks_are_reported_by_a_command_and_known_to_the_
     draw_many(terminal.folder / "photos", 6)
     (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")
     terminal.run("tag", "photos", code=3)
-    names = {row["landmark"] for row in terminal.json("landmarks") if row["photos"]}
+    names = {row["landmark"] for row in terminal.json("landmark", "list") if row["photos"]}
     assert events(receiver) == ["job.failures", "job.finished", *["landmark.found"] * len(names)]
     assert all(map(is_signed, receiver.received))
     found = [each.document for each in receiver.received if each.document["type"] == "landmark.found"]
@@ -69,7 +69,7 @@ def test_events_that_a_receiver_refused_are_listed_and_sent_with_the_next_ones(
     terminal: Terminal, receiver: WebhookReceiver, pending: int
 ) -> None:
     assert "events pending for default" in terminal.run("status").stdout
-    listed = terminal.json("webhook", "list")
+    listed = terminal.json("people", "webhook", "list")
     assert "it answered with 503" in {each["problem"] for each in listed}
     times = ("at", "next_attempt_at")
     assert all(0 <= _seconds_between(*(each[name] for name in times)) < 3600 for each in listed)
@@ -77,34 +77,34 @@ def test_events_that_a_receiver_refused_are_listed_and_sent_with_the_next_ones(
     assert [each["state"] for each in found] == ["note"]
     receiver.behaviour = Behaviour()
     receiver.received.clear()
-    assert terminal.json("webhook", "retry")["events"] == pending
+    assert terminal.json("people", "webhook", "retry")["events"] == pending
     terminal.run("tag", "photos", "--again")
     assert events(receiver) == ["job.finished"] * 2 + ["landmark.found"] * (pending - 1)
-    assert "all events are delivered" in terminal.run("webhook", "list").stderr
+    assert "all events are delivered" in terminal.run("people", "webhook", "list").stderr
 
 
 def test_a_test_event_shows_the_answer(
     tagger: CommandRunner, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = tagger("webhook", "test")
+    refused = tagger("people", "webhook", "test")
     assert (refused.code, "Set TAGGER_WEBHOOK_URL" in refused.err) == (1, True)
     monkeypatch.setenv("TAGGER_WEBHOOK_URL", receiver.url.replace("//", "//ada:geheim@"))
-    missing = tagger("webhook", "test")
+    missing = tagger("people", "webhook", "test")
     assert missing.code == 1
     assert "TAGGER_WEBHOOK_SECRET" in missing.err
     monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", "whsec_short")
-    short = tagger("webhook", "test")
+    short = tagger("people", "webhook", "test")
     assert (short.code, "24 to 64 bytes" in short.err, "whsec_short" in short.err) == (1, True, False)
     monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", SECRET)
-    output = tagger("webhook", "test")
+    output = tagger("people", "webhook", "test")
     name = receiver.url.partition("/hook")[0]
     assert (output.code, output.text) == (0, f"default ({name}): accepted with 200\nthanks\n")
     assert is_signed(receiver.received[0])
     assert receiver.received[0].document["type"] == "test"
     receiver.behaviour = Behaviour(status=404, body=b"\x1b[2Jno such hook")
-    output = tagger("webhook", "test")
+    output = tagger("people", "webhook", "test")
     assert (output.code, "it answered with 404" in output.text, "\x1b" in output.text) == (1, True, False)
-    (answer,) = tagger("webhook", "test", "--json").json
+    (answer,) = tagger("people", "webhook", "test", "--json").json
     assert (answer["accepted"], answer["status"], answer["address"]) == (False, 404, name)
 
 
@@ -130,23 +130,23 @@ def test_commands_try_and_retry_one_receiver_or_all(
 ) -> None:
     chat, monitor = two_receivers
     monitor.behaviour = Behaviour(status=410)
-    answers = terminal.json("webhook", "test", code=1)
+    answers = terminal.json("people", "webhook", "test", code=1)
     assert [(each["receiver"], each["accepted"]) for each in answers] == [("chat", True), ("monitor", False)]
-    assert [each["receiver"] for each in terminal.json("webhook", "test", "chat")] == ["chat"]
+    assert [each["receiver"] for each in terminal.json("people", "webhook", "test", "chat")] == ["chat"]
     assert (len(chat.received), len(monitor.received)) == (2, 1)
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.run("tag", "photos")
     one_given_up = {"pending": 0, "given_up": 1}
     assert terminal.json("status")["webhooks"] == {**one_given_up, "receivers": {"monitor": one_given_up}}
-    assert [each["receiver"] for each in terminal.json("webhook", "list")] == ["monitor"]
+    assert [each["receiver"] for each in terminal.json("people", "webhook", "list")] == ["monitor"]
     checks = {each["name"]: each for each in terminal.json("doctor")["checks"]}
     assert checks["webhook chat"]["state"] == "ok"
     assert "1 event given up: it answered with 410" in checks["webhook monitor"]["found"]
-    assert "tagger webhook retry monitor" in checks["webhook monitor"]["remedy"]
+    assert "tagger people webhook retry monitor" in checks["webhook monitor"]["remedy"]
     assert "geheimnis" not in str(checks)
-    assert terminal.json("webhook", "retry", "chat")["events"] == 0
-    assert terminal.json("webhook", "retry", "monitor")["events"] == 1
-    unknown = terminal.run("webhook", "retry", "chta", code=1).stderr
+    assert terminal.json("people", "webhook", "retry", "chat")["events"] == 0
+    assert terminal.json("people", "webhook", "retry", "monitor")["events"] == 1
+    unknown = terminal.run("people", "webhook", "retry", "chta", code=1).stderr
     assert "No receiver of webhooks is called chta. The settings name chat, monitor" in unknown
 
 

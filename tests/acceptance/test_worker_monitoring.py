@@ -75,7 +75,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             refused = terminal.run("worker", code=1).stderr
             webhooks.behaviour = Behaviour()
             webhooks.received.clear()
-            events = terminal.json("webhook", "retry")["events"]
+            events = terminal.json("people", "webhook", "retry")["events"]
             terminal.wait_until(lambda: samples(port)[PENDING] == 0 and samples(port)[DELIVERED] == events)
             after_retry = samples(port)
         log = terminal.log.read_text()

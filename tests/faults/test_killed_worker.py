@@ -84,7 +84,7 @@ def test_photos_of_workers_that_are_killed_soon_after_each_claim_do_not_fail(sce
         for worker in workers.values():
             stop(worker)
     progress = terminal.progress(job)
-    assert (progress.done, progress.failed) == (32, 0), terminal.json("failures")
+    assert (progress.done, progress.failed) == (32, 0), terminal.json("job", "failures")
 
 
 def claiming_processes(terminal: Terminal) -> set[int]:

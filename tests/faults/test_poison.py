@@ -29,7 +29,7 @@ def supervise(terminal: Terminal, job: int, worker: Process) -> int:
 
 
 def failures(terminal: Terminal) -> dict[str, dict[str, object]]:
-    return {Path(each["path"]).name: each for each in terminal.json("failures")}
+    return {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
 
 
 def assert_counts(terminal: Terminal, job: int) -> None:
@@ -84,7 +84,7 @@ def test_a_photo_whose_read_hangs_fails_alone(terminal: Terminal) -> None:
     assert (terminal.progress(job).tagged, terminal.progress(job).failed) == (16, 3)
     failed = failures(terminal)
     assert {each["kind"] for each in failed.values()} == {"timed-out"}
-    assert "tagger retry --kind timed-out" in str(failed["0-hangs.jpg"]["text"])
+    assert "tagger job retry --kind timed-out" in str(failed["0-hangs.jpg"]["text"])
     assert_counts(terminal, job)
 
 

@@ -1,4 +1,4 @@
-"""Embeddings, and what was learned from them, that this program never stores: refused by `tagger import`."""
+"""Embeddings, and what was learned from them, that this program never stores: refused by `tagger db import`."""
 
 import base64
 import io

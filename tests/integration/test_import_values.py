@@ -1,4 +1,4 @@
-"""Rows that this program never stores are refused by `tagger import`, and found by `tagger db check`."""
+"""Rows that this program never stores are refused by `tagger db import`, and found by `tagger db check`."""
 
 import base64
 import gzip

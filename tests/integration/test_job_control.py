@@ -186,7 +186,7 @@ def test_finished_unknown_and_local_jobs_raise_errors(ledger: LedgerBuilder) -> 
             act(ledger.database, 99)
         with pytest.raises(JobFinished, match="is finished already"):
             act(ledger.database, finished)
-    with pytest.raises(JobNotPausable, match=f"tagger cancel {local}"):
+    with pytest.raises(JobNotPausable, match=f"tagger job cancel {local}"):
         job_control.pause(ledger.database, local)
 
 

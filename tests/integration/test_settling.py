@@ -79,7 +79,7 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     assert (progress.state, progress.failed) == (JobState.FINISHED, 1)
     (failing,) = folder.failing()
     assert failing.kind == FailureKind.SETTLING
-    assert "tagger retry --kind settling" in failing.text
+    assert "tagger job retry --kind settling" in failing.text
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.failing() == []
 

@@ -234,7 +234,7 @@ def test_without_verdicts_the_command_says_how_to_start(
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert (output.code, output.text) == (1, "")
     assert "no tag has been confirmed or rejected" in output.err
-    assert "tagger confirm PHOTO LANDMARK" in output.err
+    assert "tagger confirm LANDMARK PHOTO" in output.err
     assert data("from-verdicts").code == 2
 
 

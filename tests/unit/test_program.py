@@ -2,14 +2,18 @@
 
 import os
 import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tagger.cli import commands as package
-from tagger.cli.program import COMMANDS, commands
+from tagger.cli.help import DEFAULT
+from tagger.cli.program import COMMANDS, commands, run
 from tagger.composition import ROOMS, load
 
 
@@ -21,32 +25,79 @@ def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
             assert nested.help, (name, inner)
 
 
-def test_the_list_of_commands_shows_the_first_paragraph_of_each_help() -> None:
+def helps() -> Iterator[str]:
+    """The words before --help of all commands and groups."""
+
+    def below(words: str, command: Any) -> Iterator[str]:
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            if name != DEFAULT:
+                yield from below(f"{words} {name}", inner)
+
     for name, command in commands.items():
-        summary = commands.summary(name)
-        assert summary is not None
-        assert (summary.name, summary.rich_help_panel) == (name, command.rich_help_panel)
-        assert summary.help == command.help.partition("\n\n")[0]
+        yield from below(name, command)
+
+
+def help_of(words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["tagger", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        run()
+    assert end.value.code == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_help_has_at_most_sixty_lines_of_eighty_columns_and_no_types(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in helps():
+        lines = help_of(f"{words} --help", capsys, monkeypatch)
+        assert 5 < len(lines) <= 60, words
+        assert max(map(len, lines)) <= 80, words
+        assert not re.search(r"<[a-z]|range|…$|\.\.\.$", "\n".join(lines[1:])), words
+
+
+def test_the_help_of_the_program_has_four_groups_and_names_the_rest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = help_of("--help", capsys, monkeypatch)
+    assert len(lines) <= 45
+    assert [line for line in lines if line.endswith(":")] == ["Start:", "Find:", "Correct:", "Operate:"]
+    text = " ".join(lines)
+    assert all(name in text for name in commands)
+    assert "  worker " in "\n".join(help_of("help all", capsys, monkeypatch))
+    assert help_of("help tag", capsys, monkeypatch) == help_of("tag --help", capsys, monkeypatch)
+
+
+def test_help_all_adds_the_options_that_few_need(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(help_of("tag --help", capsys, monkeypatch))
+    assert "--batch-size" not in text
+    assert "--help-all" in text
+    assert "--batch-size" in "\n".join(help_of("tag --help-all", capsys, monkeypatch))
 
 
 def test_every_module_of_commands_is_in_the_table() -> None:
     named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
-    assert named == {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert named | {"user", "token", "share"} == {
+        module.name for module in pkgutil.iter_modules(package.__path__)
+    }
 
 
 @pytest.mark.parametrize(
     ("words", "module", "most"),
     [
-        ("query", "query", 81),
-        ("--help", None, 12),
+        ("query", "query", 82),
+        ("--help", None, 13),
         *(
             pytest.param(words, module, 100, marks=pytest.mark.slow)
             for words, module in (
                 ("db stats", "database"),
                 ("query --help", "query"),
-                ("landmarks", "query"),
-                ("trips", "trips"),
-                ("audit", "audit"),
+                ("landmark list", "landmark"),
+                ("trips", "query"),
+                ("job list", "jobs"),
                 ("--version", None),
                 ("", None),
                 ("jobz", None),
@@ -77,5 +128,5 @@ def test_a_quick_command_imports_no_other_and_help_none(
 def test_every_place_of_a_room_exists() -> None:
     for room in ROOMS:
         values = [value for value in vars(room).values() if isinstance(value, str) and ":" in value]
-        for place in (*values, *(place for places in room.commands.values() for place in places)):
+        for place in (*values, *room.people_commands.values()):
             assert callable(load(place)), place

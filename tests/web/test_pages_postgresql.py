@@ -148,15 +148,17 @@ def test_the_api_returns_what_the_commands_print(
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    assert api("/api/landmarks") == typed("landmarks")
-    assert api("/api/landmarks?all=1&country=france") == typed("landmarks", "--all", "--country", "france")
+    assert api("/api/landmarks") == typed("landmark", "list")
+    assert api("/api/landmarks?all=1&country=france") == typed(
+        "landmark", "list", "--all", "--country", "france"
+    )
     assert api("/api/photos")["photos"] == typed("query")
     photos_of_landmark = api("/api/photos?any_rank=1&landmark=eiffel-tower")["photos"]
     assert photos_of_landmark == typed("query", "--any-rank", "--landmark", EIFFEL)
     numbers = {Path(each["path"]).name: each["id"] for each in api("/api/photos?any_rank=1")["photos"]}
     for path in photos[:2]:
         assert api(f"/api/photos/{numbers[path.name]}") == typed("show", path)
-    assert api("/api/jobs/1/failures")["failures"] == typed("failures", 1)
+    assert api("/api/jobs/1/failures")["failures"] == typed("job", "failures", 1)
     assert api("/api/status")["jobs"] == typed("status")["jobs"]
     assert api("/api/schedules") == typed("schedule", "list")
-    assert api("/api/verdicts")["verdicts"] == typed("verdicts", "list")
+    assert api("/api/verdicts")["verdicts"] == typed("review", "list")

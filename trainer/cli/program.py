@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tagger.cli.help import use_help_classes
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
@@ -45,6 +46,7 @@ app = typer.Typer(
     epilog="Put photos in F/train/LABEL/photo.jpg. F/val, F/test and F/landmarks.csv (names and locations of the landmarks) are optional. "
     "Start with: trainer train transfer --data F --out RUN, then: trainer export RUN --out MODEL.pt, then: trainer evaluate MODEL.pt --data F --out REPORT.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,6 +57,7 @@ app.add_typer(train_app, name="train")
 def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
     quiet_threads()
+    use_help_classes(app)
     try:
         app(args=_verbosity_first(sys.argv[1:]))
     except TaggerError as error:

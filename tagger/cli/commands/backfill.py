@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import FILTER
 from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
@@ -43,7 +44,13 @@ BackfillScopeName = Annotated[
     ),
 ]
 TaggedLandmark = Annotated[
-    str | None, typer.Option("--landmark", help="Photos that have a tag of this landmark, by slug or name.")
+    str | None,
+    typer.Option(
+        "--landmark",
+        metavar="NAME",
+        rich_help_panel=FILTER,
+        help="Photos that have a tag of this landmark, by slug or name.",
+    ),
 ]
 ScanFolders = Annotated[
     list[Path] | None,

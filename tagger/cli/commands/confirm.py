@@ -1,15 +1,15 @@
-"""`tagger confirm`, `tagger reject` and `tagger dismiss`: give verdicts on photos."""
+"""`tagger confirm` and `tagger reject`: give verdicts on photos."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.option_groups import QueryOptions, with_option_groups
-from tagger.cli.options import Author, DryRun, Json, Photos, query_usage
+from tagger.cli.options import Author, DryRun, Json, Photos, query_usage, refuse_swapped_arguments
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
@@ -17,11 +17,10 @@ from tagger.database.actor import login_name
 from tagger.library.query.options import VERDICT_OPTIONS, PhotoQuery, refuse_all_but
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.library.query.options import PhotoQuery
-    from tagger.library.verdicts import DismissedPhotos, VerdictKind, VerdictResult
+    from tagger.library.verdicts import DismissedPhotos, VerdictResult
     from tagger.library.verdicts.documents import (
         QueryVerdictDocument,
         VerdictResultDocument,
@@ -43,79 +42,87 @@ AllOfQuery = Annotated[
 AnyRank = Annotated[
     bool, typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted.")
 ]
+AnyLandmark = Annotated[
+    bool, typer.Option("--any", help="The photos show no landmark at all: put them away, without LANDMARK.")
+]
 Withdraw = Annotated[
     bool,
     typer.Option("--withdraw", help="Withdraw the verdict. The predictions of the model apply again."),
 ]
 
-CONFIRM_HELP = """Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.
+
+@with_option_groups
+def confirm(
+    landmark_name: LandmarkArgument = None,
+    photos: Photos = None,
+    all_of_query: AllOfQuery = False,
+    *,
+    query_options: QueryOptions,
+    any_rank: AnyRank = False,
+    by: Author = None,
+    withdraw: Withdraw = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.
 
     The landmark can be any of a registered model, or one of your own. The verdict applies to
     every copy of the photo and survives new models.
 
     For example:
 
-    tagger confirm holiday/IMG_0042.jpg holiday/IMG_0043.jpg "Eiffel Tower"
+    tagger confirm "Eiffel Tower" holiday/IMG_0042.jpg holiday/IMG_0043.jpg
 
     tagger confirm --all-of-query --landmark eiffel-tower --under ~/Pictures/Paris --dry-run
-"""
-REJECT_HELP = """Reject a landmark for photos. No model can give them this tag again.
+    """
+    action = _VerdictAction("confirmed", by, withdraw=withdraw, dry_run=dry_run, json=json)
+    action.apply(
+        landmark_name, photos or [], query_options.parse(any_rank=any_rank), all_of_query=all_of_query
+    )
 
-    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one.
+
+@with_option_groups
+def reject(
+    landmark_name: LandmarkArgument = None,
+    photos: Photos = None,
+    any_: AnyLandmark = False,
+    all_of_query: AllOfQuery = False,
+    *,
+    query_options: QueryOptions,
+    any_rank: AnyRank = False,
+    by: Author = None,
+    withdraw: Withdraw = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Reject a landmark for photos. No model can give them this tag again.
+
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one. With --any, all arguments are photos: they are put away as not a landmark, and are not unknown any more; those with a confirmed landmark are left out.
 
     For example:
 
-    tagger reject holiday/IMG_0042.jpg holiday/IMG_0043.jpg eiffel-tower
+    tagger reject eiffel-tower holiday/IMG_0042.jpg holiday/IMG_0043.jpg
 
-    tagger reject --all-of-query --landmark eiffel-tower --under ~/Pictures/Berlin --dry-run
-"""
-
-
-def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None]:
-    """Return the command that gives verdicts of `kind`. Both commands have the same options."""
-
-    @with_option_groups
-    def command(
-        photos: Photos = None,
-        landmark_name: LandmarkArgument = None,
-        all_of_query: AllOfQuery = False,
-        *,
-        query_options: QueryOptions,
-        any_rank: AnyRank = False,
-        by: Author = None,
-        withdraw: Withdraw = False,
-        dry_run: DryRun = False,
-        json: Json = False,
-    ) -> None:
-        from tagger.library.verdicts import VerdictKind
-
-        query = query_options.parse(any_rank=any_rank)
-        action = _VerdictAction(
-            VerdictKind(kind), by or login_name(), withdraw=withdraw, dry_run=dry_run, json=json
+    tagger reject --any --all-of-query --under ~/Pictures/Screenshots --dry-run
+    """
+    if any_:
+        if any_rank:
+            raise typer.BadParameter("it needs --landmark, and --any takes none", param_hint="--any-rank")
+        paths = [] if landmark_name is None else [Path(landmark_name), *(photos or [])]
+        _dismiss(
+            query_options, paths, by, all_of_query=all_of_query, withdraw=withdraw, dry_run=dry_run, json=json
         )
-        if all_of_query:
-            _check_query(query, landmark_name, withdraw=withdraw)
-            action.apply_to_query(query)
-            return
-        if query != PhotoQuery():
-            raise typer.BadParameter("query options need it", param_hint="--all-of-query")
-        if not photos or landmark_name is None:
-            text = "name both, or use --all-of-query with query options"
-            raise typer.BadParameter(text, param_hint="PHOTO LANDMARK")
-        action.apply_to_photos(photos, landmark_name)
-
-    command.__name__, command.__doc__ = name, help_text
-    return command
-
-
-confirm = _verdict_command("confirm", "confirmed", CONFIRM_HELP)
-reject = _verdict_command("reject", "rejected", REJECT_HELP)
+        return
+    action = _VerdictAction("rejected", by, withdraw=withdraw, dry_run=dry_run, json=json)
+    action.apply(
+        landmark_name, photos or [], query_options.parse(any_rank=any_rank), all_of_query=all_of_query
+    )
 
 
 def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> None:
     if argument is not None:
         raise typer.BadParameter(
-            "--all-of-query takes only options, like --landmark NAME", param_hint="PHOTO"
+            "--all-of-query takes only options, like --landmark NAME", param_hint="LANDMARK"
         )
     if query == PhotoQuery(any_rank=query.any_rank):
         text = "it needs a query option, like --landmark or --under"
@@ -135,10 +142,38 @@ class _VerdictAction:
     """Gives a kind of verdict, or withdraws it with `withdraw`, and prints the result."""
 
     def __init__(
-        self, kind: VerdictKind, by: str | None, *, withdraw: bool, dry_run: bool, json: bool
+        self,
+        kind: Literal["confirmed", "rejected"],
+        by: str | None,
+        *,
+        withdraw: bool,
+        dry_run: bool,
+        json: bool,
     ) -> None:
-        self._kind, self._by = kind, by
+        from tagger.library.verdicts import VerdictKind
+
+        self._kind, self._by = VerdictKind(kind), by or login_name()
         self._withdraw, self._dry_run, self._json = withdraw, dry_run, json
+
+    def apply(
+        self, landmark: str | None, photos: Sequence[Path], query: PhotoQuery, *, all_of_query: bool
+    ) -> None:
+        """Apply it to the photos, or to those of the query.
+
+        Raises:
+            typer.BadParameter: arguments are missing, or contradict each other.
+        """
+        if all_of_query:
+            _check_query(query, landmark, withdraw=self._withdraw)
+            self.apply_to_query(query)
+            return
+        if query != PhotoQuery():
+            raise typer.BadParameter("query options need it", param_hint="--all-of-query")
+        if landmark is None or not photos:
+            text = "name both, or use --all-of-query with query options"
+            raise typer.BadParameter(text, param_hint="LANDMARK PHOTO")
+        refuse_swapped_arguments(landmark, photos)
+        self.apply_to_photos(photos, landmark)
 
     def apply_to_photos(self, photos: Sequence[Path], landmark: str) -> None:
         """With --json, one photo gives an object, several give a list."""
@@ -212,46 +247,23 @@ class _VerdictAction:
         return f"would be {participle}" if self._dry_run else participle
 
 
-DismissAllOfQuery = Annotated[
-    bool,
-    typer.Option(
-        "--all-of-query",
-        help="All unknown photos that the query options find; with --withdraw, all photos that were put away.",
-    ),
-]
-Restore = Annotated[
-    bool,
-    typer.Option("--withdraw", help="Bring the photos back. The predictions of the model apply again."),
-]
-
-
-@with_option_groups
-def dismiss(
-    photos: Photos = None,
-    all_of_query: DismissAllOfQuery = False,
-    *,
+def _dismiss(
     query_options: QueryOptions,
-    by: Author = None,
-    withdraw: Restore = False,
-    dry_run: DryRun = False,
-    json: Json = False,
+    photos: Sequence[Path],
+    by: str | None,
+    *,
+    all_of_query: bool,
+    withdraw: bool,
+    dry_run: bool,
+    json: bool,
 ) -> None:
-    """Put photos away as not a landmark: they are not unknown any more, and no model can give them a tag.
-
-    The verdict applies to every copy of the photo and survives new models. Photos with a confirmed landmark are left out. `tagger query --dismissed` lists the photos that were put away.
-
-    For example:
-
-    tagger dismiss holiday/IMG_0042.jpg holiday/IMG_0043.jpg
-
-    tagger dismiss --all-of-query --under ~/Pictures/Screenshots --dry-run
-    """
+    """Put photos away as not a landmark, or bring them back."""
     from tagger.library.verdicts import dismiss_photos, restore_photos
 
     query = query_options.parse(dismissed=withdraw, unknown=not withdraw)
     _check_options(query_options, photos, all_of_query=all_of_query)
     session = open_session()
-    numbers = _photo_ids(session, query if all_of_query else None, photos or ())
+    numbers = _photo_ids(session, query if all_of_query else None, photos)
     if withdraw:
         result = restore_photos(session.database, numbers, dry_run=dry_run)
     else:
@@ -265,9 +277,7 @@ def dismiss(
         update_derived_facts(session)
 
 
-def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *, all_of_query: bool) -> None:
-    from tagger.library.query.options import PhotoQuery
-
+def _check_options(query_options: QueryOptions, photos: Sequence[Path], *, all_of_query: bool) -> None:
     has_options = query_options.parse() != PhotoQuery()
     if all_of_query and photos:
         raise typer.BadParameter(

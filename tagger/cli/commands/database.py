@@ -1,4 +1,4 @@
-"""`tagger db …`, `export` and `import`: maintain the database, and move it to another server."""
+"""`tagger db …`: maintain the database, and move it to another server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from tagger.transfer.importer import ImportReport
 
-db_app = typer.Typer(help="Upgrade, check, count and prune the database.", no_args_is_help=True)
+db_app = typer.Typer(
+    help="Upgrade, check, count, prune, export and import the database.", no_args_is_help=True
+)
 
 DatabaseFile = Annotated[
     Path,
@@ -80,7 +82,7 @@ def check(json: Json = False) -> None:
 def recount(json: Json = False) -> None:
     """Count the photos of each landmark and month again, if `tagger db check` says that the kept numbers are wrong.
 
-    `tagger landmarks` and the page show these numbers. Triggers of the database keep them up to date; restores that switch triggers off make them wrong. Workers may run meanwhile.
+    `tagger landmark list` and the page show these numbers. Triggers of the database keep them up to date; restores that switch triggers off make them wrong. Workers may run meanwhile.
 
     Example: tagger db recount
     """
@@ -150,16 +152,17 @@ def prune(
     typer.echo(f"{count_of(count, 'item')} of {count_of(old.jobs, 'job')} {verb}")
 
 
+@db_app.command("export")
 def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False) -> None:
     """Export the whole database as lines of JSON: one consistent snapshot, while workers continue.
 
-    `tagger import` reads the file into SQLite or PostgreSQL. It contains neither model files nor photos.
+    `tagger db import` reads the file into SQLite or PostgreSQL. It contains neither model files nor photos.
 
     For example:
 
-    tagger export library.ndjson.gz
+    tagger db export library.ndjson.gz
 
-    tagger export - | ssh server tagger import -
+    tagger db export - | ssh server tagger db import -
     """
     from importlib.metadata import version
 
@@ -181,6 +184,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
         console.info(_row_counts("exported", report.rows, report.total))
 
 
+@db_app.command("import")
 def import_(
     file: DatabaseFile = STREAM,
     new_ledger: Annotated[
@@ -193,11 +197,11 @@ def import_(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Import a file of `tagger export` into an empty database: all of it, or nothing.
+    """Import a file of `tagger db export` into an empty database: all of it, or nothing.
 
     Every row keeps its number. Open jobs and schedules are paused, and no model is in use; the command lists the commands that activate them.
 
-    Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
+    Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db import library.ndjson.gz
     """
     from tagger.database.retry import DatabaseError
     from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks

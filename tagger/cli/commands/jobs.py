@@ -1,4 +1,4 @@
-"""`tagger retry`, `pause`, `resume` and `cancel`: control jobs."""
+"""`tagger job …`: jobs, the photos that failed in them, and what changes jobs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, wake_workers
+from tagger.cli.job_submission import finish_submission, follow, wake_workers
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
+    FormatName,
     JobNumber,
     Json,
+    Print0,
     PriorityName,
     Wait,
     parse_failure_kinds,
+    parse_format,
     parse_priority,
+    parse_refusal_kinds,
 )
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import write_json
-from tagger.cli.output.job_text import count_of, job_summary
+from tagger.cli.output.formats import Format, write_json
+from tagger.cli.output.job_text import count_of, job_lines, job_summary
+from tagger.cli.output.summary import print_next_steps
+from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import TaggerError
+from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +40,114 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
 
+job_app = typer.Typer(
+    help="List jobs and their failed photos, and retry, pause and cancel jobs.", no_args_is_help=True
+)
+
 JobNumbers = Annotated[list[int], typer.Argument(help="Job numbers.", metavar="JOB")]
 
 
+Job = Annotated[int, typer.Argument(help="Job number.", metavar="JOB")]
+
+
+@job_app.command("list")
+def list_(json: Json = False) -> None:
+    """List all jobs, newest first.
+
+    Example: tagger job list
+    """
+    from tagger.ledger.progress import list_jobs
+
+    jobs = list_jobs(open_session(settle_jobs=True).database)
+    if json:
+        write_json(jobs)
+        return
+    for job in jobs:
+        typer.echo(job_summary(job))
+    if not jobs:
+        console.info("there are no jobs; to start one, run: tagger tag FOLDER")
+
+
+@job_app.command("show")
+def show(
+    job: Job,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the progress of a job.
+
+    Example: tagger job show 7 --watch
+    """
+    database = open_session(settle_jobs=True).database
+    progress = _find_job(database, job)
+    if watch and not progress.is_over:
+        set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
+        code = follow(database, job, json=json)
+        if not json:
+            print_next_steps(database, job)
+        raise typer.Exit(code)
+    edited, refused = edited_photos(database, progress), refused_photos(database, progress)
+    if json:
+        write_json(vars(progress) | edited.document() | refused.document())
+    else:
+        about_photos = (f"  {line}" for line in (*edited.lines(), *refused.lines()))
+        typer.echo("\n".join([*job_lines(progress), *about_photos]))
+
+
+@job_app.command("failures")
+def failures(
+    job: JobNumber = None,
+    kind: FailureKinds = None,
+    format_: FormatName = None,
+    json: Json = False,
+    print0: Print0 = False,
+) -> None:
+    """List the photos that fail now: the kind of failure, what to do, and the number of attempts.
+
+    For a metadata job, list the photos that it did not write.
+
+    For example:
+
+    tagger job failures 7
+
+    tagger job failures --kind gone --format paths
+    """
+    from tagger.cli.output.photos import write_failures
+    from tagger.database.enums import METADATA_KINDS
+    from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
+    from tagger.library.catalog.roots import list_roots
+
+    output_format = parse_format(format_, json=json, print0=print0)
+    if output_format is Format.GEOJSON:
+        raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
+    settings, database = open_session(settle_jobs=True)
+    is_write_job = job is not None and _find_job(database, job).kind in METADATA_KINDS
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, settings.roots)}
+    photos = (
+        unwritten_photos(database, job or 0, parse_refusal_kinds(kind))
+        if is_write_job
+        else failing_photos(database, FailureFilter(job, parse_failure_kinds(kind)))
+    )
+    with_paths = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in photos)
+    count = write_failures(with_paths, output_format, end=b"\0" if print0 else b"\n")
+    if is_write_job:
+        console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
+    else:
+        console.info(count_of(count, "failed photo") if count else "no failed photos")
+
+
+def _find_job(database: Database, job: int) -> JobProgress:
+    from tagger.errors import JobNotFound
+    from tagger.ledger.progress import list_jobs
+
+    jobs = list_jobs(database, job)
+    if not jobs:
+        raise JobNotFound(job=job)
+    return jobs[0]
+
+
+@job_app.command("retry")
 def retry(
     job: JobNumber = None,
     kind: FailureKinds = None,
@@ -48,7 +160,7 @@ def retry(
 
     With JOB: the failed photos of this job, with its model. Without: all failed photos, with the model in use.
 
-    Example: tagger retry --kind unreadable --kind timed-out --wait
+    Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
     from tagger.database.enums import METADATA_KINDS
     from tagger.errors import JobNotRetriable
@@ -106,20 +218,22 @@ def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
         console.info(f"{count_of(total, 'photo')} would be classified again; nothing was recorded")
 
 
+@job_app.command("pause")
 def pause(jobs: JobNumbers, json: Json = False) -> None:
     """Pause jobs. Batches that are in progress finish, and a scan continues to find photos.
 
-    Example: tagger pause 7, then: tagger resume 7
+    Example: tagger job pause 7, then: tagger job resume 7
     """
     from tagger.ledger.job_control import pause as pause_job
 
     _control(jobs, pause_job, json=json)
 
 
+@job_app.command("resume")
 def resume(jobs: JobNumbers, json: Json = False) -> None:
     """Resume paused jobs.
 
-    Example: tagger resume 7
+    Example: tagger job resume 7
     """
     from tagger.ledger.job_control import resume as resume_job
     from worker.broker import find_broker
@@ -135,12 +249,13 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
     _control(jobs, resume_and_send, json=json)
 
 
+@job_app.command("cancel")
 def cancel(jobs: JobNumbers, json: Json = False) -> None:
     """Cancel jobs permanently. Photos that are not done are cancelled; stored results stay.
 
     This also cancels a job of `tagger tag` in another terminal.
 
-    Example: tagger cancel 7 8
+    Example: tagger job cancel 7 8
     """
     from tagger.ledger.job_control import cancel as cancel_job
 

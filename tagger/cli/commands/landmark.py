@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts, update_positions
-from tagger.cli.options import DryRun, Json, query_usage
+from tagger.cli.options import Country, DryRun, FormatName, Json, parse_format, query_usage
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.formats import Format, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 
@@ -22,22 +22,58 @@ landmark_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Place = Annotated[str | None, typer.Option("--country", help="Country of the landmark.")]
-Region = Annotated[str | None, typer.Option("--region", help="Region or state of the landmark.")]
-City = Annotated[str | None, typer.Option("--city", help="City of the landmark.")]
+Place = Annotated[str | None, typer.Option("--country", metavar="NAME", help="Country of the landmark.")]
+Region = Annotated[
+    str | None, typer.Option("--region", metavar="NAME", help="Region or state of the landmark.")
+]
+City = Annotated[str | None, typer.Option("--city", metavar="NAME", help="City of the landmark.")]
 At = Annotated[
     str | None, typer.Option("--at", metavar="LAT,LON", help="Position of the landmark, in degrees.")
 ]
 ExtentName = Annotated[
     str | None,
-    typer.Option("--extent", help="Shape on the map: point, line, area, or multi (several points)."),
+    typer.Option(
+        "--extent", metavar="KM", help="Shape on the map: point, line, area, or multi (several points)."
+    ),
 ]
 Aliases = Annotated[
-    list[str] | None, typer.Option("--alias", help="Another name that finds the landmark. Repeatable.")
+    list[str] | None,
+    typer.Option("--alias", metavar="NAME", help="Another name that finds the landmark. Repeatable."),
 ]
 Existing = Annotated[
     str, typer.Argument(metavar="LANDMARK", help="A landmark, by slug or name. Case does not matter.")
 ]
+
+
+@landmark_app.command("list")
+def list_(
+    country: Country = None,
+    include_empty: Annotated[
+        bool,
+        typer.Option("--all", help="Include landmarks that no photo has: your own, and those of the models."),
+    ] = False,
+    format_: FormatName = None,
+    json: Json = False,
+) -> None:
+    """List the landmarks in your photos with the number of photos of each, most photos first.
+
+    For example:
+
+    tagger landmark list
+
+    tagger landmark list --country france --json
+    """
+    from tagger.cli.output.photos import write_landmarks
+    from tagger.library.query.counts import landmark_counts
+
+    output_format = parse_format(format_, json=json)
+    if output_format is Format.PATHS:
+        raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
+    database = open_session().database
+    if not write_landmarks(landmark_counts(database, country, include_empty=include_empty), output_format):
+        console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
+        if include_empty:
+            console.info("to see which landmarks the model knows, run: tagger model show")
 
 
 @landmark_app.command("add")
@@ -46,7 +82,10 @@ def add(
     slug: Annotated[
         str | None,
         typer.Option(
-            "--slug", help="Identifier that never changes, like old-town-hall.", show_default="from the name"
+            "--slug",
+            metavar="SLUG",
+            help="Identifier that never changes, like old-town-hall.",
+            show_default="from the name",
         ),
     ] = None,
     country: Place = None,
@@ -64,7 +103,7 @@ def add(
 
     tagger landmark add "Frauenkirche" --city Dresden --country Germany --at 51.0519,13.7416
 
-    tagger confirm holiday/IMG_0042.jpg frauenkirche
+    tagger confirm frauenkirche holiday/IMG_0042.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
     from tagger.library.query.documents import landmark_document
@@ -92,7 +131,11 @@ def edit(
     landmark: Existing,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="New name. For a name in another language, use `tagger landmark name`."),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="New name. For a name in another language, use `tagger landmark name`.",
+        ),
     ] = None,
     country: Place = None,
     region: Region = None,
@@ -101,7 +144,8 @@ def edit(
     extent: ExtentName = None,
     alias: Aliases = None,
     remove_alias: Annotated[
-        list[str] | None, typer.Option("--remove-alias", help="An alias to remove. Repeatable.")
+        list[str] | None,
+        typer.Option("--remove-alias", metavar="NAME", help="An alias to remove. Repeatable."),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,

@@ -1,4 +1,4 @@
-"""`tagger locate` and `tagger track …`: where photos were taken, and the GPS tracks that say so."""
+"""`tagger locate …`: where photos were taken, and the GPS tracks that say so."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import update_positions
+from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
@@ -40,6 +41,7 @@ MaxGap = Annotated[
     typer.Option(
         "--max-gap",
         metavar="TIME",
+        rich_help_panel=ADVANCED,
         help="Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
         show_default="2h at first",
     ),
@@ -56,12 +58,17 @@ PositionOdds = Annotated[
     bool | None,
     typer.Option(
         "--position-odds/--no-position-odds",
+        rich_help_panel=ADVANCED,
         help="Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
         show_default="on at first",
     ),
 ]
 
 
+locate_app = typer.Typer(cls=DefaultCommandGroup)
+
+
+@locate_app.command(DEFAULT)
 @with_option_groups
 def locate(
     query_options: QueryOptions,
@@ -269,18 +276,16 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info("to see the photos without one, run: tagger query --position none")
 
 
-track_app = typer.Typer(help="List and remove the GPS tracks of `tagger locate --gpx`.", no_args_is_help=True)
-
 TrackName = Annotated[
     str, typer.Argument(metavar="TRACK", help="Name of its file, or its number in the list.")
 ]
 
 
-@track_app.command("list")
-def list_(json: Json = False) -> None:
-    """List the tracks in order of time.
+@locate_app.command("tracks")
+def list_tracks_(json: Json = False) -> None:
+    """List the GPS tracks in order of time.
 
-    Example: tagger track list
+    Example: tagger locate tracks
     """
     from tagger.library.positions.tracks import list_tracks
 
@@ -297,11 +302,11 @@ def list_(json: Json = False) -> None:
         console.info("there is no track; add one with: tagger locate --gpx FILE")
 
 
-@track_app.command("remove")
-def remove(name: TrackName, json: Json = False) -> None:
-    """Remove a track from the database, and the positions that follow from it. Its file stays.
+@locate_app.command("forget-track")
+def forget_track(name: TrackName, json: Json = False) -> None:
+    """Forget a GPS track, and the positions that follow from it. Its file stays.
 
-    Example: tagger track remove 2019-05-03.gpx
+    Example: tagger locate forget-track 2019-05-03.gpx
     """
     from tagger.library.positions.tracks import remove_track
 

@@ -62,7 +62,8 @@ def list_models(json: Json = False) -> None:
 def add(
     file: ModelFile,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the model. (default: the name in its manifest)")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the model. (default: the name in its manifest)"),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,

@@ -9,7 +9,6 @@ import typer
 
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import (
-    Country,
     FormatName,
     Json,
     Limit,
@@ -60,36 +59,6 @@ def query(
         console.info("no photo matches")
 
 
-def landmarks(
-    country: Country = None,
-    include_empty: Annotated[
-        bool,
-        typer.Option("--all", help="Include landmarks that no photo has: your own, and those of the models."),
-    ] = False,
-    format_: FormatName = None,
-    json: Json = False,
-) -> None:
-    """List the landmarks in your photos with the number of photos of each, most photos first.
-
-    For example:
-
-    tagger landmarks
-
-    tagger landmarks --country france --json
-    """
-    from tagger.cli.output.photos import write_landmarks
-    from tagger.library.query.counts import landmark_counts
-
-    output_format = parse_format(format_, json=json)
-    if output_format is Format.PATHS:
-        raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
-    database = open_session().database
-    if not write_landmarks(landmark_counts(database, country, include_empty=include_empty), output_format):
-        console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
-        if include_empty:
-            console.info("to see which landmarks the model knows, run: tagger model show")
-
-
 def show(
     photo: Annotated[Path, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")],
     json: Json = False,
@@ -115,7 +84,8 @@ _PLACES = 3
 
 def trips(
     year: Annotated[
-        int | None, typer.Option("--year", min=1900, max=9998, help="Trips with photos of this year.")
+        int | None,
+        typer.Option("--year", metavar="YEAR", min=1900, max=9998, help="Trips with photos of this year."),
     ] = None,
     taken_after: TakenAfter = None,
     taken_before: TakenBefore = None,

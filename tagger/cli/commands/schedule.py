@@ -22,12 +22,18 @@ schedule_app = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 Cron = Annotated[
     str,
-    typer.Option("--cron", help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."),
+    typer.Option(
+        "--cron",
+        metavar="CRON",
+        help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.",
+    ),
 ]
 Zone = Annotated[
     str | None,
     typer.Option(
-        "--zone", help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"
+        "--zone",
+        metavar="ZONE",
+        help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)",
     ),
 ]
 Until = Annotated[
@@ -166,7 +172,7 @@ def run_now(name: Name, json: Json = False) -> None:
 @schedule_app.command("history")
 def history(
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of runs.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of runs.")] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs of a schedule, newest first.

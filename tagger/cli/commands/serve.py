@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import ADVANCED
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
@@ -38,16 +39,24 @@ ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 def serve(
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at. 0.0.0.0 listens at all addresses.")
+        str,
+        typer.Option(
+            "--host", metavar="HOST", help="Address to listen at. 0.0.0.0 listens at all addresses."
+        ),
     ] = HOST,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port to listen at. 0 selects a free port.")
+        int,
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="Port to listen at. 0 selects a free port."
+        ),
     ] = PORT,
-    fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
+    fd: Annotated[
+        int | None, typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True)
+    ] = None,
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
-    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN, which the command generates and prints if it is not set, or by name after `tagger user add`.
+    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN, which the command generates and prints if it is not set, or by name after `tagger people user add`.
 
     Example: tagger serve
     """
@@ -174,7 +183,7 @@ def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -
     if settings.web_oidc_issuer is not None:
         console.info(f"people sign in with {settings.web_oidc_issuer}, at {settings.web_url}")
     if by_name:
-        console.info("sign in with a name and password of `tagger user`, or with a token")
+        console.info("sign in with a name and password of `tagger people user`, or with a token")
     elif settings.web_token is None:
         sys.stderr.write(
             f"token to sign in, valid until the command stops: {policy.token}\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import ADVANCED
 from tagger.cli.option_groups import WorkerOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     BatchSize,
@@ -43,6 +44,7 @@ Port = Annotated[
     int | None,
     typer.Option(
         "--port",
+        metavar="N",
         min=0,
         max=65535,
         help="Port of the web page. (default: 8080, or the next free port)",
@@ -54,7 +56,13 @@ Port = Annotated[
 @with_option_groups
 def worker(
     queues: Annotated[
-        str, typer.Option("--queues", help="Queues to consume: interactive, bulk, or both.")
+        str,
+        typer.Option(
+            "--queues",
+            metavar="QUEUES",
+            rich_help_panel=ADVANCED,
+            help="Queues to consume: interactive, bulk, or both.",
+        ),
     ] = "interactive,bulk",
     device: DeviceName = None,
     batch_size: BatchSize = None,

@@ -1,4 +1,4 @@
-"""`tagger share …`: links with which anybody can see some photos."""
+"""`tagger people share …`: links with which anybody can see some photos."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ Title = Annotated[
     str | None,
     typer.Option(
         "--name",
+        metavar="NAME",
         help="Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
     ),
 ]
@@ -68,11 +69,11 @@ def add(
 
     For example:
 
-    tagger share add --landmark eiffel-tower --expires 7d
+    tagger people share add --landmark eiffel-tower --expires 7d
 
-    tagger share add --country France --year 2024
+    tagger people share add --country France --year 2024
 
-    tagger share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
+    tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
     from tagger.library.shares.documents import share_documents
     from tagger.library.shares.links import NewShare, add_share
@@ -96,7 +97,7 @@ def add(
 def _print_link(link: str, share: Share, *, has_address: bool) -> None:
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id}, which is not shown again; to end it, run: tagger share revoke {share.id}"
+        f"this is the link of share {share.id}, which is not shown again; to end it, run: tagger people share revoke {share.id}"
     )
     if not has_address:
         console.info("if people open the page at another address, set TAGGER_WEB_URL")
@@ -106,7 +107,7 @@ def _print_link(link: str, share: Share, *, has_address: bool) -> None:
 def list_(json: Json = False) -> None:
     """List the shares, the newest first. Those that ended are listed for 90 days.
 
-    Example: tagger share list
+    Example: tagger people share list
     """
     from tagger.database.actor import author_text
     from tagger.library.shares.documents import share_documents
@@ -132,19 +133,19 @@ def list_(json: Json = False) -> None:
     )
     write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"), rows)
     if not shares:
-        console.info("there is no share; add one with: tagger share add --landmark NAME")
+        console.info("there is no share; add one with: tagger people share add --landmark NAME")
 
 
 @share_app.command("revoke")
 def revoke(
     share_id: Annotated[
-        int, typer.Argument(metavar="SHARE", help="Number of the share, from `tagger share list`.")
+        int, typer.Argument(metavar="SHARE", help="Number of the share, from `tagger people share list`.")
     ],
     json: Json = False,
 ) -> None:
     """Revoke a share. Its link, and pages that are open already, show nothing from then on.
 
-    Example: tagger share revoke 3
+    Example: tagger people share revoke 3
     """
     from tagger.library.shares.documents import share_documents
     from tagger.library.shares.links import revoke_share

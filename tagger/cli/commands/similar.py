@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import model_in_use, warn_of_other_models
+from tagger.cli.help import OUTPUT
 from tagger.cli.options import FormatName, Json, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
@@ -30,7 +31,10 @@ def similar(
     under: Annotated[
         list[Path] | None, typer.Option("--under", metavar="FOLDER", help="Only photos below these folders.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of photos.")] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", metavar="N", min=1, help="Maximum number of photos.", rich_help_panel=OUTPUT),
+    ] = DEFAULT_LIMIT,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:

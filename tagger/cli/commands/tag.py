@@ -74,7 +74,7 @@ def tag(
 
     The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no photo unless you use --write; `tagger metadata undo` reverts what was written.
 
-    Example: tagger tag ~/Pictures, then: tagger landmarks
+    Example: tagger tag ~/Pictures, then: tagger landmark list
     """
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""`tagger teach` and `suggestions`: landmarks that people teach from a few photos."""
+"""`tagger teach`: landmarks that people teach from a few photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from tagger.cli.derived_facts import (
     examples_text,
@@ -23,9 +22,10 @@ from tagger.cli.example_photos import (
     find_or_add_landmark,
     warn_of_similar_names,
 )
-from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format, query_usage
+from tagger.cli.help import Command
+from tagger.cli.options import Author, DryRun, Json, query_usage, refuse_swapped_arguments
 from tagger.cli.output import console
-from tagger.cli.output.formats import Format, write_json
+from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 from tagger.database.actor import login_name
@@ -54,10 +54,12 @@ CounterExamples = Annotated[
 NewPosition = Annotated[
     str | None, typer.Option("--at", metavar="LAT,LON", help="Position of a new landmark, in degrees.")
 ]
-NewCountry = Annotated[str | None, typer.Option("--country", help="Country of a new landmark.")]
+NewCountry = Annotated[
+    str | None, typer.Option("--country", metavar="NAME", help="Country of a new landmark.")
+]
 
 
-class TeachCommand(TyperCommand):
+class TeachCommand(Command):
     """Parses all photos after `--not` as photos that do not show the landmark."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -106,6 +108,8 @@ def teach(
     started_at = time.monotonic()
     if not photos and not not_:
         raise typer.BadParameter("name at least one photo", param_hint="PHOTO")
+    if photos:
+        refuse_swapped_arguments(landmark, photos)
     with query_usage():
         position = _parse_position(at)
     session = open_session(settle_jobs=True)
@@ -148,42 +152,6 @@ def _learn(
     warn_of_other_models(session, model)
 
 
-def suggestions(
-    landmark: Annotated[
-        str | None, typer.Argument(metavar="LANDMARK", help="A taught landmark. (default: all of them)")
-    ] = None,
-    limit: Limit = None,
-    format_: FormatName = None,
-    json: Json = False,
-) -> None:
-    """List photos that probably show a taught landmark, and have no verdict: the most probable ones first.
-
-    Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
-    was learned.
-
-    For example:
-
-    tagger suggestions our-church --limit 10
-
-    tagger teach our-church right-1.jpg right-2.jpg --not wrong-1.jpg wrong-2.jpg
-    """
-    from tagger.cli.output.photos import write_photos
-    from tagger.library.catalog.landmarks import find_landmark
-    from tagger.library.teaching.suggestions import find_suggestions
-
-    output_format = parse_format(format_, json=json)
-    settings, database = open_session()
-    landmark_id = None
-    if landmark is not None:
-        with database.read() as connection:
-            landmark_id = find_landmark(connection, landmark).id
-    if not write_photos(find_suggestions(database, landmark_id, settings.roots, limit), output_format):
-        console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
-    elif output_format is Format.TABLE:
-        console.info("to answer one, run: tagger confirm PHOTO LANDMARK, or: tagger reject PHOTO LANDMARK")
-        console.info("to answer many, run: tagger teach LANDMARK RIGHT-PHOTO… --not WRONG-PHOTO…")
-
-
 def _parse_position(text: str | None) -> tuple[float, float] | None:
     from tagger.library.query.option_values import parse_position
 
@@ -198,7 +166,7 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
     typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(compared, 'photo')} compared")
     typer.echo(found_text(state))
     if state.suggested:
-        console.info(f"to review the suggestions, run: tagger suggestions {landmark.slug}")
+        console.info(f"to review the suggestions, run: tagger review {landmark.slug}")
     if state.tagged:
         console.info(f"to see the photos, run: tagger query --landmark {landmark.slug}")
     if state.examples < GOOD_START:

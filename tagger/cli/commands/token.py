@@ -1,4 +1,4 @@
-"""`tagger token …` and `tagger audit`: who may use the page, and who did what."""
+"""`tagger people token …` and `tagger people audit`: who may use the page, and who did what."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def add(
 
     The page asks for tokens if TAGGER_WEB_TOKEN is set, or if other machines can connect to it.
 
-    Example: tagger token add phone --read-only --expires 90d
+    Example: tagger people token add phone --read-only --expires 90d
     """
     from tagger.people.tokens import add_token
 
@@ -61,7 +61,7 @@ def add(
         return
     typer.echo(secret)
     console.info(
-        f"this is the token {name}, which is not shown again; to end it, run: tagger token revoke {name}"
+        f"this is the token {name}, which is not shown again; to end it, run: tagger people token revoke {name}"
     )
 
 
@@ -69,7 +69,7 @@ def add(
 def list_(json: Json = False) -> None:
     """List the tokens, and when each was used last.
 
-    Example: tagger token list
+    Example: tagger people token list
     """
     from tagger.people.tokens import list_tokens
 
@@ -89,14 +89,14 @@ def list_(json: Json = False) -> None:
     )
     write_table(("Name", "Access", "Created", "Expires", "Last used"), rows)
     if not tokens:
-        console.info("there is no token; add one with: tagger token add NAME")
+        console.info("there is no token; add one with: tagger people token add NAME")
 
 
 @token_app.command("revoke")
 def revoke(name: Name, json: Json = False) -> None:
     """Revoke a token. Browsers that signed in with it are signed out at once.
 
-    Example: tagger token revoke phone
+    Example: tagger people token revoke phone
     """
     from tagger.people.tokens import revoke_token
 
@@ -124,7 +124,8 @@ Since = Annotated[
     typer.Option("--since", metavar="TIME", help="Only entries from this time on: 7d, 12h or a date."),
 ]
 Actions = Annotated[
-    list[str] | None, typer.Option("--action", help="Only this action, like sign-in-refused. Repeatable.")
+    list[str] | None,
+    typer.Option("--action", metavar="ACTION", help="Only this action, like sign-in-refused. Repeatable."),
 ]
 By = Annotated[
     str | None,
@@ -134,7 +135,9 @@ By = Annotated[
         help="Only what this person or token did on the page, or somebody as the column Who has it.",
     ),
 ]
-MostEntries = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")]
+MostEntries = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Maximum number of entries.")
+]
 Before = Annotated[
     int | None,
     typer.Option("--before", min=1, metavar="ENTRY", help="The next page: entries with a lower number."),
@@ -153,7 +156,7 @@ def audit(
 
     Of verdicts, only imported and withdrawn ones are listed. An unknown --action names all actions. Entries are kept for 400 days, and at most a million of them.
 
-    Example: tagger audit --since 7d --action sign-in --action sign-in-refused
+    Example: tagger people audit --since 7d --action sign-in --action sign-in-refused
     """
     from tagger.database.audit_log import AuditFilter, list_entries
 

@@ -1,4 +1,4 @@
-"""`tagger user …`: people who sign in to the page by name."""
+"""`tagger people user …`: people who sign in to the page by name."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ RoleOfUser = Annotated[
     Role,
     typer.Option(
         "--role",
+        metavar="ROLE",
         help=f"{', '.join(f'{role} {role.rights}' for role in Role)}.",
     ),
 ]
@@ -54,6 +55,7 @@ def add(
         str | None,
         typer.Option(
             "--subject",
+            metavar="SUBJECT",
             help="Without a password: the person signs in at the provider of TAGGER_WEB_OIDC_ISSUER, which calls them so.",
         ),
     ] = None,
@@ -63,7 +65,7 @@ def add(
 
     With the first person, the page asks everybody to sign in, also on this machine. Tokens remain valid.
 
-    Example: tagger user add ada --role editor
+    Example: tagger people user add ada --role editor
     """
     from tagger.people.users import add_user, has_users
 
@@ -90,7 +92,7 @@ def add(
 def list_(json: Json = False) -> None:
     """List the people, their roles, and when each used the page last.
 
-    Example: tagger user list
+    Example: tagger people user list
     """
     from tagger.people.users import list_users
 
@@ -112,14 +114,14 @@ def list_(json: Json = False) -> None:
     )
     write_table(("Name", "Role", "Password", "Subject", "Recorded as", "Added", "Last used"), rows)
     if not users:
-        console.info("there is no user; add one with: tagger user add NAME")
+        console.info("there is no user; add one with: tagger people user add NAME")
 
 
 @user_app.command("remove")
 def remove(name: Name, json: Json = False) -> None:
     """Remove a person, who is signed out at once. Verdicts and the audit log keep the name.
 
-    Example: tagger user remove ada
+    Example: tagger people user remove ada
     """
     from tagger.people.users import remove_user
 
@@ -133,7 +135,7 @@ def password(name: Name, generate: Generate = False, json: Json = False) -> None
 
     Limits after wrong passwords end, too.
 
-    Example: tagger user password ada
+    Example: tagger people user password ada
     """
     from tagger.people.users import set_password
 
@@ -153,7 +155,7 @@ def role(
 ) -> None:
     """Give a person another role. Ends the person's sessions.
 
-    Example: tagger user role ada admin
+    Example: tagger people user role ada admin
     """
     from tagger.people.users import set_role
 
@@ -171,9 +173,9 @@ def link(
 ) -> None:
     """Let a person sign in at the provider of TAGGER_WEB_OIDC_ISSUER. Ends the person's sessions.
 
-    `tagger audit --action sign-in-refused` lists the subjects of people who were refused.
+    `tagger people audit --action sign-in-refused` lists the subjects of people who were refused.
 
-    Example: tagger user link ada 248289761001
+    Example: tagger people user link ada 248289761001
     """
     from tagger.people.identities import link_user
 
@@ -187,7 +189,7 @@ def link(
 def unlink(name: Name, json: Json = False) -> None:
     """Let a person sign in at no provider any more. Ends the person's sessions.
 
-    Example: tagger user unlink ada
+    Example: tagger people user unlink ada
     """
     from tagger.people.identities import unlink_user
 

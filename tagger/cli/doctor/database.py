@@ -89,7 +89,7 @@ class DatabaseChecks:
                 return wrong(
                     "database",
                     str(error),
-                    "set TAGGER_DATABASE_URL to a new database, then: tagger import FILE",
+                    "set TAGGER_DATABASE_URL to a new database, then: tagger db import FILE",
                 )
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"

@@ -109,7 +109,7 @@ def _check_job(job: OpenJob, *, has_worker: bool) -> Finding | None:
         )
         return wrong("jobs", found, "tagger worker")
     if job.note:
-        return note("jobs", f"job {job.job}: {job.note}", f"tagger status {job.job}")
+        return note("jobs", f"job {job.job}: {job.note}", f"tagger job show {job.job}")
     return None
 
 

@@ -60,10 +60,10 @@ def check_failures(database: Database) -> Iterator[Finding]:
     if transient:
         kinds = " ".join(f"--kind {kind}" for kind in transient)
         found = f"{_list_counts(transient)}; the cause may be gone"
-        yield note("failing photos", found, f"tagger retry {kinds}")
+        yield note("failing photos", found, f"tagger job retry {kinds}")
     if permanent:
         found = f"{_list_counts(permanent)}; they fail until the files change"
-        yield note("failing photos", found, "tagger failures")
+        yield note("failing photos", found, "tagger job failures")
 
 
 def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator[Finding]:

@@ -85,4 +85,4 @@ def _job_line(job: PausedJob) -> str:
 
 
 def _job_command(job: PausedJob) -> str:
-    return f"tagger resume {job.job}"
+    return f"tagger job resume {job.job}"

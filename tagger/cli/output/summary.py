@@ -67,7 +67,7 @@ def _print_tag_commands(database: Database, job: int) -> None:
     paths = [shlex.quote(str(path)) for path in named]
     (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")
     console.info(f"to see the tags, run: tagger query{under}")
-    console.info("to correct one, run: tagger reject PHOTO LANDMARK, or: tagger confirm PHOTO LANDMARK")
+    console.info("to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO")
     if not has_write_option(database, job):
         console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
 

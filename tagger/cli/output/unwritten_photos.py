@@ -40,7 +40,7 @@ class EditedPhotos:
         kept = "whose file or sidecar another program has changed since the write. Only tagger's values were removed"
         return [
             f"edited: {photos} {kept}; the rest stays: {', '.join(names)}",
-            f"to list them, run: tagger failures {self.job} --kind edited. Delete sidecars that you do not need",
+            f"to list them, run: tagger job failures {self.job} --kind edited. Delete sidecars that you do not need",
         ]
 
 

@@ -174,6 +174,6 @@ audit_log = Table(
     Index(None, "action", "id"),
     info={
         "exported": False,
-        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. Not exported.",
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it. Not exported.",
     },
 )

@@ -126,7 +126,7 @@ landmark_totals = Table(
     ),
     info={
         "exported": False,
-        "doc": "Sums of `landmark_block_counts`. `tagger landmarks` counts the blocks in `changed_blocks` again.",
+        "doc": "Sums of `landmark_block_counts`. `tagger landmark list` counts the blocks in `changed_blocks` again.",
     },
 )
 

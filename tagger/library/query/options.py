@@ -97,7 +97,7 @@ class PhotoQuery:
     landmark: Annotated[
         tuple[str, ...],
         QueryOption(
-            "Landmark, by slug or name. Case does not matter.",
+            "Slug or name of a landmark, in any case.",
             value_name="NAME",
             several=True,
             most_values=MAX_NAMES,
@@ -107,7 +107,7 @@ class PhotoQuery:
     country: Annotated[
         tuple[str, ...],
         QueryOption(
-            "Photos taken in this country, or of its landmarks. Case does not matter.",
+            "Photos taken in this country, or of its landmarks.",
             value_name="NAME",
             several=True,
             most_values=MAX_NAMES,
@@ -117,7 +117,7 @@ class PhotoQuery:
     near: Annotated[
         Near | None,
         QueryOption(
-            "Photos taken near this position, in degrees; those without a position: of landmarks near it.",
+            "Photos taken near this position in degrees, or showing landmarks near it.",
             value_name="LAT,LON",
             chip="{}",
         ),
@@ -125,7 +125,7 @@ class PhotoQuery:
     box: Annotated[
         BoundingBox | None,
         QueryOption(
-            "Photos taken between these parallels and meridians, in degrees; those without a position: of landmarks there.",
+            "Photos taken, or showing landmarks, between these degrees.",
             value_name="S,W,N,E",
             chip="{}",
             parse=parse_box,
@@ -134,7 +134,7 @@ class PhotoQuery:
     position: Annotated[
         PositionOption | None,
         QueryOption(
-            "Photos whose position comes from here: camera, landmark, track, neighbour, any or none.",
+            "Source of the position: camera, landmark, track, neighbour, any or none.",
             value_name="SOURCE",
             choices=get_args(PositionOption),
             noun="source of positions",
@@ -156,6 +156,7 @@ class PhotoQuery:
         QueryOption(
             "Tags with at least this score, and confirmed tags.",
             float,
+            "SCORE",
             minimum=0.0,
             maximum=1.0,
             chip="score from {}",
@@ -164,7 +165,7 @@ class PhotoQuery:
     verdict: Annotated[
         VerdictOption | None,
         QueryOption(
-            "Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none.",
+            "confirmed, rejected, corrected (both), any or none, for any landmark.",
             value_name="VERDICT",
             choices=get_args(VerdictOption),
             noun="verdict",
@@ -174,7 +175,7 @@ class PhotoQuery:
     camera: Annotated[
         tuple[str, ...],
         QueryOption(
-            "Photos of this camera, by make and model. Case does not matter.",
+            "Make and model of the camera, in any case.",
             value_name="NAME",
             several=True,
             chip="{}",
@@ -211,7 +212,7 @@ class PhotoQuery:
     ] = None
     model: Annotated[
         str | None,
-        QueryOption("Photos that this registered model classified last.", chip="classified by {}"),
+        QueryOption("Photos that this model classified last.", value_name="MODEL", chip="classified by {}"),
     ] = None
     unknown: Annotated[
         bool,
@@ -231,7 +232,7 @@ class PhotoQuery:
     failed: Annotated[
         bool,
         QueryOption(
-            "Photos that cannot be classified. `tagger failures` says why.",
+            "Photos that cannot be classified. `tagger job failures` says why.",
             bool,
             used_by="searches",
             chip="failed",
@@ -264,7 +265,7 @@ class PhotoQuery:
         False
     )
     limit: Annotated[
-        int | None, QueryOption("Maximum number of photos.", int, minimum=1, used_by="commands")
+        int | None, QueryOption("Maximum number of photos.", int, "N", minimum=1, used_by="commands")
     ] = None
 
     def __post_init__(self) -> None:
@@ -285,8 +286,9 @@ class PhotoQuery:
 
 
 _RADIUS_KM = QueryOption(
-    "Distance from the position of near, in kilometres.",
+    "Radius of --near, in kilometres.",
     float,
+    "KM",
     minimum=0.0,
     default=f"{DEFAULT_RADIUS_KM:g}",
 )

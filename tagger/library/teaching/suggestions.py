@@ -1,6 +1,6 @@
 """What waits for a person's verdict: photos that probably show a taught landmark, and the queue of the review.
 
-The queue has one photo and landmark after the other: suggestions in the order of `tagger suggestions`, then tags of the model that
+The queue has one photo and landmark after the other: suggestions in the order of `tagger review`, then tags of the model that
 are accepted with a score below `SURE_SCORE`, the lowest first. Tags that a position made sure are left out.
 """
 

@@ -1,4 +1,4 @@
-"""The audit log, as `tagger audit`. Where people sign in, for admins: the path is below /api/admin/."""
+"""The audit log, as `tagger people audit`. Where people sign in, for admins: the path is below /api/admin/."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

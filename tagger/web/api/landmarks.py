@@ -1,4 +1,4 @@
-"""Landmarks with photo counts, as `tagger landmarks`, changes of them, as `tagger landmark`, and the cities where they may be."""
+"""Landmarks with photo counts, as `tagger landmark list`, changes of them, as `tagger landmark`, and the cities where they may be."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ def test_a_folder_is_tagged_and_its_failures_are_retried(
     assert "No worker is running" in started["problem"]
     finished = jobs.run(started["job"])
     assert (finished["failed"], finished["tagged"] + finished["unknown"]) == (3, 12)
-    assert finished == terminal.json("status", str(started["job"]))
+    assert finished == terminal.json("job", "show", str(started["job"]))
 
     record_heartbeat(web_database, "tagger-1@here", "cpu")
     status = client.get("/api/status").json()
@@ -42,7 +42,7 @@ def test_a_folder_is_tagged_and_its_failures_are_retried(
     failures = [*first["failures"], *rest["failures"]]
     assert rest["next"] is None
     assert [{**each, "photo": 0} for each in failures] == [
-        {**each, "photo": 0} for each in terminal.json("failures", str(started["job"]))
+        {**each, "photo": 0} for each in terminal.json("job", "failures", str(started["job"]))
     ]
     photo = client.get(f"/api/photos/{failures[0]['photo']}").json()
     assert photo["path"] == failures[0]["path"]

@@ -113,10 +113,10 @@ def test_a_job_of_a_command_says_so_on_the_page_and_in_the_terminal(
 ) -> None:
     draw_many(folder, 1)
     terminal.run("tag", folder)
-    author = terminal.json("status", "1")["author"]
+    author = terminal.json("job", "show", "1")["author"]
     assert author.startswith("cli ")
     words = f"{author.removeprefix('cli ')} (command)"
-    assert f"started by {words}" in terminal.run("status", "1").stdout
+    assert f"started by {words}" in terminal.run("job", "show", "1").stdout
     assert f"<dt>Started by</dt><dd>{words}</dd>" in client.get("/jobs/1").text
     assert f", by {words}" in client.get("/jobs").text
 

@@ -1,4 +1,4 @@
-"""`tagger verdicts …`: list, export and import verdicts."""
+"""`tagger review …`: photos that probably show a taught landmark, and the verdicts on photos."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts
+from tagger.cli.help import DEFAULT, DefaultCommandGroup
 from tagger.cli.option_groups import VerdictOptions, with_option_groups
-from tagger.cli.options import DryRun, FormatName, Json, parse_format
+from tagger.cli.options import DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
 from tagger.cli.output.formats import Format, printable, write_documents, write_json
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tagger.library.verdicts import ImportedVerdicts, ListedVerdict, VerdictKind
 
-verdicts_app = typer.Typer(help="List verdicts, and copy them to another database.", no_args_is_help=True)
+review_app = typer.Typer(cls=DefaultCommandGroup)
 
 EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
@@ -35,18 +36,55 @@ VerdictKindName = Annotated[
 VerdictsFile = Annotated[Path, typer.Argument(help="A file, or - for a pipe.", metavar="FILE|-")]
 
 
-@verdicts_app.command("list")
+@review_app.command(DEFAULT)
+def review(
+    landmark: Annotated[
+        str | None, typer.Argument(metavar="LANDMARK", help="A taught landmark. (default: all of them)")
+    ] = None,
+    limit: Limit = None,
+    format_: FormatName = None,
+    json: Json = False,
+) -> None:
+    """List photos that probably show a taught landmark, and have no verdict: the most probable ones first.
+
+    Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
+    was learned.
+
+    For example:
+
+    tagger review our-church --limit 10
+
+    tagger teach our-church right-1.jpg right-2.jpg --not wrong-1.jpg wrong-2.jpg
+    """
+    from tagger.cli.output.photos import write_photos
+    from tagger.library.catalog.landmarks import find_landmark
+    from tagger.library.teaching.suggestions import find_suggestions
+
+    output_format = parse_format(format_, json=json)
+    settings, database = open_session()
+    landmark_id = None
+    if landmark is not None:
+        with database.read() as connection:
+            landmark_id = find_landmark(connection, landmark).id
+    if not write_photos(find_suggestions(database, landmark_id, settings.roots, limit), output_format):
+        console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
+    elif output_format is Format.TABLE:
+        console.info("to answer one, run: tagger confirm LANDMARK PHOTO, or: tagger reject LANDMARK PHOTO")
+        console.info("to answer many, run: tagger teach LANDMARK RIGHT-PHOTO… --not WRONG-PHOTO…")
+
+
+@review_app.command("list")
 @with_option_groups
 def list_(
     verdict_options: VerdictOptions,
     verdict: VerdictKindName = None,
-    by: Annotated[str | None, typer.Option("--by", help="Verdicts of this author.")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Verdicts of this author.")] = None,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
     """List verdicts. Copies of a photo share a verdict, which is listed once, with the path of one copy.
 
-    Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
+    Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
     from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
     from tagger.library.verdicts.documents import VERDICT_COLUMNS
@@ -64,16 +102,16 @@ def list_(
     if filters.kind is None:
         verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
     if not write_documents(VERDICT_COLUMNS, verdicts, output_format):
-        console.info("no verdict matches; to give one, run: tagger confirm PHOTO LANDMARK")
+        console.info("no verdict matches; to give one, run: tagger confirm LANDMARK PHOTO")
 
 
-@verdicts_app.command("export")
+@review_app.command("export")
 def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     """Export all verdicts as JSON, with the digests of images and the slugs of landmarks.
 
     Any other database can import the file.
 
-    Example: tagger verdicts export verdicts.json
+    Example: tagger review export verdicts.json
     """
     from tagger.library.query.documents import json_list_parts
     from tagger.library.verdicts import VerdictFilter, list_dismissals, list_verdicts
@@ -93,13 +131,13 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     console.info(f"{count_of(count, 'verdict')} exported")
 
 
-@verdicts_app.command("import")
+@review_app.command("import")
 def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = False) -> None:
     """Import verdicts from another database. Photos are matched by digest; the newer of two verdicts applies.
 
     Verdicts on unknown photos are kept and apply once such a photo is added.
 
-    Example: tagger verdicts import verdicts.json --dry-run
+    Example: tagger review import verdicts.json --dry-run
     """
     from tagger.library.verdicts import import_verdicts, read_entries
 

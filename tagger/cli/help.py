@@ -1,0 +1,144 @@
+"""The help of commands: plain text in panels, without types, at most 80 columns wide. `--help-all` adds the panel Advanced."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Output", "Advanced"
+"""Panels of options, for `rich_help_panel`. Options without one are in the panel Options."""
+_PANELS = ("Arguments", PHOTOS, "Options", FILTER, METADATA, OUTPUT, ADVANCED)
+"""In the order of help."""
+HELP_ALL = "--help-all"
+DEFAULT = "_"
+"""The name of the command that a `DefaultCommandGroup` is itself."""
+_LONGEST_TERM = 27
+
+
+def reflow(text: str | None) -> str:
+    """Join the lines of each paragraph, so that help fits any terminal."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+
+
+class Command(TyperCommand):
+    """A command whose options are listed in panels."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and that of the other commands of a group whose default this is."""
+        write_head(self, ctx, formatter)
+        _write_panels(self, ctx, formatter)
+        group = ctx.parent.command if ctx.parent else None
+        if isinstance(group, DefaultCommandGroup) and ctx.info_name == DEFAULT:
+            write_commands("Commands", group.named_commands(), formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands, which are listed by name and summary."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        write_head(self, ctx, formatter)
+        write_commands("Commands", self.commands.items(), formatter)
+        self.format_epilog(ctx, formatter)
+
+
+class DefaultCommandGroup(Group):
+    """A group that is a command too: the one that is called DEFAULT runs, unless another one is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name the default command, where no other one is named."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [DEFAULT, *args])
+
+    def named_commands(self) -> Iterator[tuple[str, Any]]:
+        """The other commands."""
+        return ((name, command) for name, command in self.commands.items() if name != DEFAULT)
+
+
+def use_help_classes(group: typer.Typer) -> None:
+    """Let a group, its commands and the groups in it write their help in panels."""
+    group.info.cls = group.info.cls or Group
+    for command in group.registered_commands:
+        command.cls = Command if command.cls is TyperCommand else command.cls
+    for inner in group.registered_groups:
+        if inner.typer_instance:
+            use_help_classes(inner.typer_instance)
+
+
+def write_commands(heading: str, commands: Iterable[tuple[str, Any]], formatter: Any) -> None:
+    """Write the names and summaries of commands, each summary in one line."""
+    rows = [(name, _first_sentence(command)) for name, command in commands if not command.hidden]
+    with formatter.section(heading):
+        formatter.write_dl(rows)
+
+
+def _first_sentence(command: Any) -> str:
+    paragraph = reflow(command.short_help or command.help).split("\n\n")[0]
+    return paragraph.split(". ")[0].removesuffix(".")
+
+
+def write_head(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write the usage and the description of a command or group."""
+    pieces = " ".join(command.collect_usage_pieces(ctx))
+    formatter.write_usage(ctx.command_path.removesuffix(f" {DEFAULT}"), re.sub("[{}]", "", pieces))
+    for paragraph in _paragraphs(command.help):
+        formatter.write_text(paragraph)
+
+
+def _paragraphs(text: str | None) -> Iterator[str]:
+    """The paragraphs with empty lines between them. Examples are indented, below each other."""
+    before_example = False
+    for paragraph in reflow(text).split("\n\n"):
+        is_example = paragraph.startswith(("tagger ", "trainer "))
+        if not (is_example and before_example):
+            yield ""
+        yield f"    {paragraph}" if is_example else f"  {paragraph}"
+        before_example = is_example or paragraph.endswith("example:")
+
+
+def _write_panels(command: Any, ctx: Any, formatter: Any) -> None:
+    shows_all = ctx.find_root().obj == HELP_ALL
+    panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
+    for param in command.get_params(ctx):
+        if not param.hidden and (shows_all or _panel(param) != ADVANCED):
+            panels[_panel(param)].append((_term(param), _text(param)))
+    if not shows_all and any(_panel(param) == ADVANCED for param in command.params):
+        panels[OUTPUT].append((HELP_ALL, "Show all options."))
+    width = min(_LONGEST_TERM, max(len(term) for rows in panels.values() for term, _ in rows))
+    for panel, rows in panels.items():
+        if rows:
+            with formatter.section(panel):
+                formatter.write_dl([(term.ljust(width), text) for term, text in rows], col_max=width)
+
+
+def _panel(param: Any) -> str:
+    if param.rich_help_panel:
+        return str(param.rich_help_panel)
+    if param.param_type_name == "argument":
+        return "Arguments"
+    return OUTPUT if "--help" in param.opts else "Options"
+
+
+def _term(param: Any) -> str:
+    """`-q, --quiet`, `--limit N` or `PATH...`."""
+    if param.param_type_name == "argument":
+        name = param.metavar or param.name.upper()
+        return f"{name}..." if param.nargs != 1 else name
+    names = ", ".join(sorted([*param.opts, *param.secondary_opts], key=len))
+    value = param.metavar or param.name.rpartition("_")[2].upper()
+    return names if param.is_flag or param.count else f"{names} {value}"
+
+
+def _text(param: Any) -> str:
+    default = param.show_default if isinstance(param.show_default, str) else param.default
+    if param.required and param.param_type_name == "option":
+        return f"{param.help} (required)"
+    is_shown = param.show_default and default not in (None, False, (), 0) and not callable(default)
+    return f"{param.help} (default: {default})" if is_shown else param.help or ""
