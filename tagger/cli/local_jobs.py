@@ -8,9 +8,52 @@ from tagger.cli.output import console
 from tagger.composition import parts
 
 if TYPE_CHECKING:
+    from tagger.cli.session import Session
     from tagger.database.connection import Database
+    from tagger.database.enums import Runner
     from tagger.pipeline.profile import Profile
     from tagger.settings import Settings
+
+
+def select_runner(session: Session, *, local: bool | None) -> Runner:
+    """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
+    from tagger.cli.supervisor import keeps_worker
+    from tagger.database.enums import Runner
+    from tagger.ledger.workers import list_workers
+
+    settings, database = session
+    if local is None:
+        local = (
+            database.is_sqlite
+            and not list_workers(database)
+            and not keeps_worker(settings.data_folder, database)
+        )
+        if local:
+            console.info(
+                "no worker runs, so this process does the work; to leave it to workers, use --no-local"
+            )
+    return Runner.LOCAL if local else Runner.WORKERS
+
+
+def finish_in_process(session: Session, job: int, *, json: bool, profile: bool = False) -> int:
+    """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
+    from tagger.cli.derived_facts import update_derived_facts
+    from tagger.cli.output.summary import print_profile
+    from tagger.database.enums import METADATA_KINDS
+    from tagger.ledger.progress import list_jobs
+
+    settings, database = session
+    times = run_local_job(database, settings, job, lines=not json)
+    progress = list_jobs(database, job)[0]
+    if profile and times is not None:
+        print_profile(times, progress.done)
+    if progress.kind not in METADATA_KINDS:
+        update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
+    code = _print_end(database, job, json=json)
+    code = _run_chained_write(database, settings, job, lines=not json) or code
+    for end in parts("local_job_end").values():
+        end(database, settings)
+    return code
 
 
 def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> Profile | None:
@@ -28,7 +71,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
         return run_job(database, settings, job, printer.show)
 
 
-def finish_local_job(database: Database, job: int, *, json: bool) -> int:
+def _print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
     from tagger.cli.job_submission import print_end
     from tagger.database.enums import JobState
@@ -42,13 +85,7 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
     return print_end(database, job, json=json)
 
 
-def end_local_jobs(database: Database, settings: Settings) -> None:
-    """Do what other rooms do after the jobs of a command."""
-    for end in parts("local_job_end").values():
-        end(database, settings)
-
-
-def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
+def _run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
     """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
     from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
     from tagger.ledger.progress import list_jobs
@@ -58,4 +95,4 @@ def run_chained_write(database: Database, settings: Settings, job: int, *, lines
         return console.DONE
     select_parent_photos(database, chained)
     run_local_job(database, settings, chained, lines=lines)
-    return finish_local_job(database, chained, json=False)
+    return _print_end(database, chained, json=False)

@@ -189,6 +189,14 @@ EmbedObjects = Annotated[
         rich_help_panel=ADVANCED,
     ),
 ]
+Local = Annotated[
+    bool | None,
+    typer.Option(
+        "--local/--no-local",
+        help="Run the job in this process, or leave it to workers.",
+        show_default="--local on SQLite while no worker runs",
+    ),
+]
 Wait = Annotated[
     bool,
     typer.Option("--wait", help="Wait until the job ends, and show its progress.", rich_help_panel=OUTPUT),

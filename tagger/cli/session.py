@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _databases: list[Database] = []
 """Open databases of this command."""
+_empty_folders: list[TemporaryDirectory[str]] = []
+"""Of empty databases."""
 
 
 class Session(NamedTuple):
@@ -52,6 +55,21 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     return Session(settings, database)
 
 
+def open_for_reading(*, settle_jobs: bool = False) -> Session:
+    """As `open_session`, for a command that creates nothing: instead of a missing SQLite file, an empty database that ends with the command."""
+    from tagger.cli.output import console
+    from tagger.database.engine import sqlite_file
+
+    settings = load_settings()
+    file = sqlite_file(settings.effective_database_url)
+    if file is None or file.exists():
+        return open_session(settings, settle_jobs=settle_jobs)
+    console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
+    folder = TemporaryDirectory(prefix="tagger-")
+    _empty_folders.append(folder)
+    return open_session(settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"}))
+
+
 def _note_endpoints() -> None:
     """Note the servers of the buckets in the open databases."""
     from tagger.library.catalog.roots import note_endpoints
@@ -79,3 +97,5 @@ def close_sessions() -> None:
     stop_tracing()
     while _databases:
         _databases.pop().close()
+    while _empty_folders:
+        _empty_folders.pop().cleanup()

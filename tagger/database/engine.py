@@ -64,6 +64,16 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
         ) from error
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for a server.
+
+    Raises:
+        SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
+    """
+    parsed = parse_database_url(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
 def parse_database_url(url: str) -> URL:
     """Parse the address of a database. No part of an invalid one is in the error or its causes.
 

@@ -10,10 +10,12 @@ import typer
 
 from tagger.cli.help import FILTER
 from tagger.cli.job_submission import finish_submission, wake_workers
+from tagger.cli.local_jobs import finish_in_process, select_runner
 from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
     Json,
+    Local,
     ModelName,
     PriorityName,
     TakenAfter,
@@ -106,14 +108,17 @@ def backfill(
     *,
     write_options: WriteOptions,
     priority: PriorityName = "bulk",
+    local: Local = None,
     wait: Wait = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Classify photos in the database again, in one job for the workers, and print the number of the job.
+    """Classify photos in the database again, in one job.
 
     A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts stay. The
     backfill `taught` reads no photo: it compares stored embeddings.
+
+    Without a worker, the job runs in this process; otherwise, its number is printed.
 
     For example:
 
@@ -128,17 +133,20 @@ def backfill(
     job_priority = parse_priority(priority)
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
     settings, database = session
-    new = backfill_job(database, settings, selection, job_priority)
     if dry_run:
+        new = backfill_job(database, settings, selection, job_priority)
         _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
         return
-    broker = find_broker(settings, start=wait)
+    runner = select_runner(session, local=local)
+    new = backfill_job(database, settings, selection, job_priority, runner)
     with ProgressLine("selecting photos") as line:
         job, report = record_backfill(
             database, selection, new, settings.roots, lambda count: line.show("photos", count, None)
         )
     _print_scan(selection, report)
-    wake_workers(database, broker, job)
+    if new.runner == "local":
+        raise typer.Exit(finish_in_process(session, job, json=json))
+    wake_workers(database, find_broker(settings, start=wait), job)
     finish_submission(session, job, wait=wait, json=json)
 
 

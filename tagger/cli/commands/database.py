@@ -16,7 +16,7 @@ from tagger.cli.output.files import STREAM, Force, display_name, open_output, op
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.import_report import inactive_document, inactive_lines
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import load_settings, open_session
+from tagger.cli.session import load_settings, open_for_reading, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ def check(json: Json = False) -> None:
     """
     from tagger.transfer.integrity.database_check import WRONG_COUNTS, check_database
 
-    problems = list(check_database(open_session().database))
+    problems = list(check_database(open_for_reading().database))
     if json:
         write_json({"ok": not problems, "problems": problems})
     else:
@@ -107,7 +107,7 @@ def stats(json: Json = False) -> None:
     """
     from tagger.database.row_counts import database_stats
 
-    counts = vars(database_stats(open_session().database))
+    counts = vars(database_stats(open_for_reading().database))
     if json:
         write_json(counts)
         return
@@ -170,7 +170,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
 
     if file == STREAM and (json or sys.stdout.isatty()):
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
-    database = open_session().database
+    database = open_for_reading().database
     with open_output(file, force=force, private=True) as out, ProgressLine("exporting") as line:
         report = export_database(
             database,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli.job_submission import finish_submission, follow, wake_workers
+from tagger.cli.local_jobs import finish_in_process, select_runner
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
     FormatName,
     JobNumber,
     Json,
+    Local,
     Print0,
     PriorityName,
     Wait,
@@ -27,7 +30,7 @@ from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_summary
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
-from tagger.cli.session import load_settings, open_session
+from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice
 
@@ -58,7 +61,7 @@ def list_(json: Json = False) -> None:
     """
     from tagger.ledger.progress import list_jobs
 
-    jobs = list_jobs(open_session(settle_jobs=True).database)
+    jobs = list_jobs(open_for_reading(settle_jobs=True).database)
     if json:
         write_json(jobs)
         return
@@ -78,7 +81,7 @@ def show(
 
     Example: tagger job show 7 --watch
     """
-    database = open_session(settle_jobs=True).database
+    database = open_for_reading(settle_jobs=True).database
     progress = _find_job(database, job)
     if watch and not progress.is_over:
         set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
@@ -120,7 +123,7 @@ def failures(
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
         raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
-    settings, database = open_session(settle_jobs=True)
+    settings, database = open_for_reading(settle_jobs=True)
     is_write_job = job is not None and _find_job(database, job).kind in METADATA_KINDS
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
@@ -152,13 +155,14 @@ def retry(
     job: JobNumber = None,
     kind: FailureKinds = None,
     priority: PriorityName = "bulk",
+    local: Local = None,
     wait: Wait = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Classify failed photos again, in a new job for the workers, and print the number of the job.
+    """Classify failed photos again, in a new job.
 
-    With JOB: the failed photos of this job, with its model. Without: all failed photos, with the model in use.
+    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed photos of this job, with its model. Without: all failed photos, with the model in use.
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
@@ -181,7 +185,7 @@ def retry(
         _print_counts(counts, dry_run=dry_run, json=json)
         return
     new = _retry_job(database, settings, job, job_priority)
-    broker = find_broker(settings, start=wait)
+    new = replace(new, runner=select_runner(session, local=local))
     with ProgressLine("failed photos") as line:
         number = record_retry(
             database,
@@ -189,7 +193,9 @@ def retry(
             failures,
             lambda count: line.show("failed photos", count, sum(counts.values())),
         )
-    wake_workers(database, broker, number)
+    if new.runner == "local":
+        raise typer.Exit(finish_in_process(session, number, json=json))
+    wake_workers(database, find_broker(settings, start=wait), number)
     finish_submission(session, number, wait=wait, json=json)
 
 

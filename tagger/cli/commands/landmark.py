@@ -11,7 +11,7 @@ from tagger.cli.options import Country, DryRun, FormatName, Json, parse_format, 
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from tagger.library.catalog.landmark_edits import EditedLandmark, LandmarkChanges
@@ -69,7 +69,7 @@ def list_(
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:
         raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
-    database = open_session().database
+    database = open_for_reading().database
     if not write_landmarks(landmark_counts(database, country, include_empty=include_empty), output_format):
         console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
         if include_empty:

@@ -18,7 +18,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import local_time, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -289,7 +289,7 @@ def list_tracks_(json: Json = False) -> None:
     """
     from tagger.library.positions.tracks import list_tracks
 
-    tracks = list_tracks(open_session().database)
+    tracks = list_tracks(open_for_reading().database)
     if json:
         write_json([asdict(track) for track in tracks])
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli.job_submission import finish_submission, wake_workers
-from tagger.cli.local_jobs import end_local_jobs, finish_local_job, run_local_job
+from tagger.cli.local_jobs import finish_in_process
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,
@@ -280,11 +280,9 @@ class _MetadataAction:
         """Run the job in this process, or send it to the workers; exits the command."""
         from worker.broker import find_broker
 
+        session = Session(self._settings, self._database)
         if self._enqueue:
             wake_workers(self._database, find_broker(self._settings, start=self._wait), job)
-            finish_submission(Session(self._settings, self._database), job, wait=self._wait, json=self._json)
+            finish_submission(session, job, wait=self._wait, json=self._json)
             return
-        run_local_job(self._database, self._settings, job, lines=not self._json)
-        code = finish_local_job(self._database, job, json=self._json)
-        end_local_jobs(self._database, self._settings)
-        raise typer.Exit(code)
+        raise typer.Exit(finish_in_process(session, job, json=self._json))

@@ -10,7 +10,7 @@ import typer
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json, write_json_list, write_table
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def list_models(json: Json = False) -> None:
     from tagger.library.catalog import registered_models
     from tagger.library.query.documents import model_document
 
-    models = registered_models.list_models(open_session().database)
+    models = registered_models.list_models(open_for_reading().database)
     if json:
         write_json_list(model_document(model) for model in models)
         return
@@ -141,7 +141,7 @@ def show(
     from tagger.library.catalog.registration import landmarks_of_labels
     from tagger.library.query.documents import model_document
 
-    settings, database = open_session()
+    settings, database = open_for_reading()
     if name is None:
         model = registered_models.resolve_model(database, settings.model)
     else:
@@ -169,7 +169,7 @@ def verify(file: ModelFile, json: Json = False) -> None:
     from tagger.library.catalog import registered_models
 
     checked = registered_models.check_model_file(file)
-    models = registered_models.list_models(open_session().database)
+    models = registered_models.list_models(open_for_reading().database)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:
         for model in models:

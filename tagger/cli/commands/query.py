@@ -20,7 +20,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_documents, write_json, write_table
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading
 
 if TYPE_CHECKING:
     from tagger.library.query.trip_summaries import TripSummary
@@ -53,7 +53,7 @@ def query(
 
     photo_query = query_options.parse(**vars(outcome_options), limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
-    settings, database = open_session()
+    settings, database = open_for_reading()
     photos = find_tagged(database, photo_query, settings.roots)
     if not write_photos(photos, output_format, end=b"\0" if print0 else b"\n"):
         console.info("no photo matches")
@@ -70,7 +70,7 @@ def show(
     from tagger.cli.output.photos import print_details
     from tagger.library.query.details import photo_details
 
-    settings, database = open_session()
+    settings, database = open_for_reading()
     details = photo_details(database, photo, settings.roots)
     if json:
         write_json(details.document())
@@ -112,7 +112,7 @@ def trips(
             raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     summaries = trip_summaries(
-        open_session().database,
+        open_for_reading().database,
         parse_date(taken_after, "--taken-after"),
         parse_date(taken_before, "--taken-before"),
     )

@@ -16,7 +16,7 @@ from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
 from tagger.cli.output.formats import Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def review(
     from tagger.library.teaching.suggestions import find_suggestions
 
     output_format = parse_format(format_, json=json)
-    settings, database = open_session()
+    settings, database = open_for_reading()
     landmark_id = None
     if landmark is not None:
         with database.read() as connection:
@@ -95,7 +95,7 @@ def list_(
     photos = verdict_options.parse()
     only_dismissals = verdict == NOT_A_LANDMARK
     filters = VerdictFilter(None if only_dismissals else _parse_kind(verdict), by, photos)
-    settings, database = open_session()
+    settings, database = open_for_reading()
     verdicts: Iterator[ListedVerdict] = iter(())
     if not only_dismissals:
         verdicts = list_verdicts(database, filters, settings.roots)
@@ -116,7 +116,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     from tagger.library.query.documents import json_list_parts
     from tagger.library.verdicts import VerdictFilter, list_dismissals, list_verdicts
 
-    settings, database = open_session()
+    settings, database = open_for_reading()
     count = 0
 
     def documents() -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import Json, PriorityName, parse_priority
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 schedule_app = typer.Typer(
     help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
@@ -96,7 +96,7 @@ def list_(json: Json = False) -> None:
     from tagger.jobs.enqueue.documents import schedule_document
     from tagger.jobs.enqueue.schedules import list_schedules
 
-    schedules = list_schedules(open_session(settle_jobs=True).database)
+    schedules = list_schedules(open_for_reading(settle_jobs=True).database)
     if json:
         write_json([schedule_document(schedule) for schedule in schedules])
         return
@@ -181,7 +181,7 @@ def history(
     """
     from tagger.jobs.enqueue.schedule_runs import list_runs
 
-    runs = list_runs(open_session(settle_jobs=True).database, name, limit)
+    runs = list_runs(open_for_reading(settle_jobs=True).database, name, limit)
     if json:
         write_json(runs)
         return

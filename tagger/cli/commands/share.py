@@ -11,7 +11,7 @@ from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_g
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json, write_table
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def list_(json: Json = False) -> None:
     from tagger.library.shares.documents import share_documents
     from tagger.library.shares.links import list_shares
 
-    database = open_session().database
+    database = open_for_reading().database
     shares = list_shares(database)
     documents = share_documents(database, shares)
     if json:

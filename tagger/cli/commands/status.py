@@ -15,7 +15,7 @@ from tagger.cli.output.job_text import (
     late_tick_problem,
     overview_lines,
 )
-from tagger.cli.session import Session, open_session
+from tagger.cli.session import Session, open_for_reading
 from tagger.composition import parts
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def status(
     """
     if watch and json:
         raise typer.BadParameter("it needs one job: tagger job show JOB --watch", param_hint="--json")
-    session = open_session(settle_jobs=True)
+    session = open_for_reading(settle_jobs=True)
     if watch:
         from tagger.cli.output.watch import watch as watch_all
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.job_submission import (
     create_tag_job,
     finish_submission,
     print_plan,
     submit_tag_job,
 )
-from tagger.cli.local_jobs import end_local_jobs, finish_local_job, run_chained_write, run_local_job
+from tagger.cli.local_jobs import finish_in_process
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Again,
@@ -33,7 +32,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.output.summary import print_next_steps, print_profile
+from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher
@@ -149,20 +148,11 @@ def _tag_here(
 ) -> tuple[int, int]:
     """Tag photos in this process; returns the number of the job, and the exit code."""
     from tagger.database.enums import Priority, Runner
-    from tagger.ledger.progress import list_jobs
 
-    settings, database = session
     job = create_tag_job(
         session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
     )
-    times = run_local_job(database, settings, job, lines=not json)
-    if profile and times is not None:
-        print_profile(times, list_jobs(database, job)[0].done)
-    update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
-    code = finish_local_job(database, job, json=json)
-    code = run_chained_write(database, settings, job, lines=not json) or code
-    end_local_jobs(database, settings)
-    return job, code
+    return job, finish_in_process(session, job, json=json, profile=profile)
 
 
 def predict(

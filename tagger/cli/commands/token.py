@@ -13,7 +13,7 @@ from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
     from tagger.database.audit_log import AuditAction, AuditEntry
@@ -73,7 +73,7 @@ def list_(json: Json = False) -> None:
     """
     from tagger.people.tokens import list_tokens
 
-    tokens = list_tokens(open_session().database)
+    tokens = list_tokens(open_for_reading().database)
     if json:
         write_json([_document(token) for token in tokens])
         return
@@ -161,7 +161,7 @@ def audit(
     from tagger.database.audit_log import AuditFilter, list_entries
 
     entry_filter = AuditFilter(_parse_actions(action), parse_time(since, "--since", direction=-1), by)
-    entries = list_entries(open_session().database, entry_filter, limit + 1, before)
+    entries = list_entries(open_for_reading().database, entry_filter, limit + 1, before)
     shown = entries[:limit]
     following = shown[-1].id if len(entries) > limit else None
     if json:

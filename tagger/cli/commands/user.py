@@ -12,7 +12,7 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import load_settings, open_session
+from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Role
 from tagger.errors import ProviderNotSet
 
@@ -96,7 +96,7 @@ def list_(json: Json = False) -> None:
     """
     from tagger.people.users import list_users
 
-    users = list_users(open_session().database)
+    users = list_users(open_for_reading().database)
     if json:
         write_json([_document(user) for user in users])
         return
