@@ -88,6 +88,8 @@ class ExamplePhotos:
             f"{count_of(counts[0], 'photo')} would be confirmed as {name}, {counts[1]} rejected{first}; "
             "nothing was changed"
         )
+        if is_new:
+            warn_of_similar_names(self._session.database, landmark)
 
     def _untagged(self) -> list[Path]:
         """Files without an embedding, and all folders that exist: they may have new photos."""
@@ -168,7 +170,7 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         similar = landmarks_spelled_like(connection, added)
     for landmark in similar:
         console.warning(
-            f"there is also {landmark.display_name} ({landmark.slug}); if you meant that one, run: "
+            f"there is also {landmark.display_name} ({landmark.slug}); if you meant that one, name it, or run: "
             f"tagger landmark merge {added.slug} --into {landmark.slug}"
         )
 

@@ -121,7 +121,8 @@ def use(
         return
     _print_result(registered_models.use_model(database, name), f"{name} is in use", json=json)
     console.info(
-        "photos keep their tags until this model classifies them; to do so, run: tagger backfill outdated. "
+        "photos keep their tags until this model classifies them; then the tags of landmarks that it does not know go, "
+        "unless people confirmed them. To classify them, run: tagger backfill outdated. "
         "To teach it your own places, run when that has finished: tagger backfill taught"
     )
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tagger.cli.commands.backfill import BackfillOptions, BackfillScopeName, describe_backfill
-from tagger.cli.job_submission import wake_workers
+from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.option_groups import WriteOptions, with_option_groups
-from tagger.cli.options import Json, PriorityName, parse_priority
+from tagger.cli.options import Json, PriorityName, Wait, parse_priority
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_for_reading, open_session
@@ -149,24 +149,26 @@ def resume(name: Name) -> None:
 
 
 @schedule_app.command("run-now")
-def run_now(name: Name, json: Json = False) -> None:
+def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     """Run a schedule now, in addition to its set times, and print the number of the job.
 
-    Example: tagger schedule run-now nightly
+    Example: tagger schedule run-now nightly --wait
     """
     from tagger.jobs.enqueue import schedule_runs
     from worker.broker import find_broker
 
-    settings, database = open_session(settle_jobs=True)
+    settings, database = session = open_session(settle_jobs=True)
     run = schedule_runs.run_now(database, settings, name)
+    if run.note == schedule_runs.NOTHING_TO_DO:
+        if json:
+            write_json(run)
+        console.info(f"{name}: {run.note}")
+        return
     if run.job is None:
         console.warning(f"{name} did not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
-    wake_workers(database, find_broker(settings, start=False), run.job)
-    if json:
-        write_json(run)
-    else:
-        typer.echo(run.job)
+    wake_workers(database, find_broker(settings, start=wait), run.job)
+    finish_submission(session, run.job, wait=wait, json=json)
 
 
 @schedule_app.command("history")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.commands.serve import HOST, PORT
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json, write_table
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
@@ -18,13 +22,14 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.query.options import PhotoQuery
+    from tagger.library.shares.documents import ShareDocument
     from tagger.library.shares.links import Share
 
 share_app = typer.Typer(
     help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
 )
 
-LOCAL_URL = "http://127.0.0.1:8080"
+LOCAL_URL = f"http://{HOST}:{PORT}"
 _NARROW_SPACE = "\u202f"
 """Descriptions have it before `%`. In a table, it would be escaped."""
 
@@ -88,19 +93,30 @@ def add(
     share, token = add_share(session.database, new, session.settings.roots)
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
+    document = share_documents(session.database, [share])[0]
     if json:
-        write_json({"link": link} | vars(share_documents(session.database, [share])[0]))
+        write_json({"link": link} | vars(document))
     else:
-        _print_link(link, share, has_address=web_url is not None)
+        _print_link(link, document, has_address=web_url is not None)
 
 
-def _print_link(link: str, share: Share, *, has_address: bool) -> None:
+def _print_link(link: str, share: ShareDocument, *, has_address: bool) -> None:
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id}, which is not shown again; to end it, run: tagger people share revoke {share.id}"
+        f"this is the link of share {share.id} with {count_of(share.photos or 0, 'photo')} now, which is not shown again; "
+        f"to end it, run: tagger people share revoke {share.id}"
     )
     if not has_address:
+        if not _is_served():
+            console.info(f"no page is served at {LOCAL_URL}; to serve it, run: tagger serve")
         console.info("if people open the page at another address, set TAGGER_WEB_URL")
+
+
+def _is_served() -> bool:
+    """Whether a server listens at the address of the page on this machine."""
+    with closing(socket.socket()) as client:
+        client.settimeout(1)
+        return client.connect_ex((HOST, PORT)) == 0
 
 
 @share_app.command("list")

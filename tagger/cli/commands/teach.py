@@ -166,7 +166,9 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
     typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(compared, 'photo')} compared")
     typer.echo(found_text(state))
     if state.suggested:
-        console.info(f"to review the suggestions, run: tagger review {landmark.slug}")
+        console.info(
+            f"confirming a few suggestions finds more; to list them, run: tagger review {landmark.slug}"
+        )
     if state.tagged:
         console.info(f"to see the photos, run: tagger query --landmark {landmark.slug}")
     if state.examples < GOOD_START:

@@ -95,8 +95,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def local_time(moment: datetime) -> str:
-    """`2026-05-01 14:30`, in the time zone of this machine."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    """`2026-05-01 14:30 CEST`, in the time zone of this machine."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def printable(text: str) -> str:

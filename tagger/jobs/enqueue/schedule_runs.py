@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select, update
 
 from tagger.database.actor import schedule_author
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
+from tagger.database.enums import JobState, Priority
 from tagger.database.statements import current_time, insert_missing
-from tagger.database.tables import jobs, schedule_runs, schedules
+from tagger.database.tables import job_items, jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.scan import ProgressCallback
@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 
 class ScheduleFolderIsLink(TaggerError):
     """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
+
+
+NOTHING_TO_DO = "nothing to do"
+"""The note of a run that found no photo."""
 
 
 class RunInterrupted(Exception):
@@ -137,6 +141,8 @@ def _run(
         if not follows_links(row.options):
             _refuse_links(row.name, backfill, selection)
         fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
+        if _discard_empty_job(database, run.job):
+            return replace(run, job=None, note=_set_note(database, row.id, due, NOTHING_TO_DO))
     except RunInterrupted:
         _undo_run(database, row.id, due, run.job)
         raise
@@ -206,10 +212,29 @@ def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
         raise ScheduleFolderIsLink(name=name)
 
 
+def _discard_empty_job(database: Database, job_id: int) -> bool:
+    """Delete the job if it has ended without photos, without a note, and without a job chained to it."""
+    child = jobs.alias()
+    is_empty = (
+        jobs.c.state == JobState.FINISHED,
+        jobs.c.note.is_(None),
+        ~exists().where(job_items.c.job_id == job_id),
+        ~exists().where(child.c.parent_id == job_id),
+    )
+    with database.write() as connection:
+        return connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+
+
+def _set_note(database: Database, schedule_id: int, due: datetime, note: str) -> str:
+    with database.write() as connection:
+        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
+    return note
+
+
 def _cancel_run(database: Database, schedule_id: int, due: datetime, job_id: int, note: str) -> None:
     with database.write() as connection:
         cancel_job(connection, job_id, note)
-        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
+    _set_note(database, schedule_id, due, note)
 
 
 def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:

@@ -23,8 +23,8 @@ from tagger.system.documents import document_of
 class TaughtState:
     """What is known of a taught landmark, in photos.
 
-    `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is none. `tagged` and
-    `suggested` count photos without a verdict that the model itself does not tag. `precision` is the part of the tagged ones that is probably right, by their
+    `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is none. `tagged` counts photos, and
+    `suggested` images, without a verdict that the model itself does not tag. `precision` is the part of the tagged ones that is probably right, by their
     scores; None without any. `is_label`: the model knows the landmark itself.
     """
 
@@ -88,14 +88,15 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
         ).one_or_none()
         is_label = _is_label(connection, model.id, landmark.id)
         counts = {
-            bool(row.accepted): (int(row.photos), float(row.score)) for row in _counts(connection, landmark)
+            bool(row.accepted): (row.photos, row.images, float(row.score))
+            for row in _counts(connection, landmark)
         }
-    tagged, score = counts.get(True, (0, 0.0))
+    tagged, _, score = counts.get(True, (0, 0, 0.0))
     return TaughtState(
         examples=learned.examples if learned else 0,
         rejected=learned.rejected if learned else 0,
         tagged=tagged,
-        suggested=counts.get(False, (0, 0.0))[0],
+        suggested=counts.get(False, (0, 0, 0.0))[1],
         precision=score if tagged else None,
         is_label=is_label,
     )
@@ -127,7 +128,7 @@ def _is_label(connection: Connection, model_id: int, landmark_id: int) -> bool:
 
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
-    """Number of photos without a verdict or a tag of the model and their mean score, by whether the taught tag is accepted."""
+    """Number of photos without a verdict or a tag of the model, and of images, and their mean score, by whether the taught tag is accepted."""
     has_verdict = exists().where(
         verdicts.c.content_id == taught_tags.c.content_id,
         verdicts.c.landmark_id == taught_tags.c.landmark_id,
@@ -137,6 +138,7 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
         select(
             taught_tags.c.accepted,
             func.count().label("photos"),
+            func.count(taught_tags.c.content_id.distinct()).label("images"),
             func.avg(taught_tags.c.score).label("score"),
         )
         .join(photos, of_present)
