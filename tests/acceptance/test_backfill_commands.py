@@ -42,7 +42,7 @@ def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(termin
     terminal.run("model", "use", "next")
     assert terminal.run("backfill", "outdated", "--dry-run").stdout == "20\n"
     assert terminal.run("backfill", "outdated", "--landmark", "eiffel-tower", "--dry-run").stdout == "4\n"
-    job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower").stdout.strip()
+    job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower", "--no-local").stdout.strip()
     before = terminal.json("query", "--landmark", "eiffel-tower")
     assert {tag["model"] for photo in before for tag in photo["tags"]} == {"tiny"}
     terminal.process_job(int(job))

@@ -397,3 +397,28 @@ def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRu
     assert (output.code, output.text) == (0, "")
     assert output.err.endswith("to see which landmarks the model knows, run: tagger model show\n")
     assert "tagger model show" not in tagger("landmark", "list").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "job list",
+        "query",
+        "trips",
+        "review",
+        "landmark list",
+        "model list",
+        "schedule list",
+        "db stats",
+    ],
+)
+def test_a_reading_command_creates_no_database(
+    words: str, tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/mistyped/tagger.sqlite")
+    output = tagger(*words.split(), "--json")
+    assert output.code == 0
+    assert f"there is no database at {tmp_path}/mistyped/tagger.sqlite" in output.err
+    assert not output.json or words in {"status", "model list", "db stats"}
+    assert not (tmp_path / "mistyped").exists()

@@ -47,18 +47,28 @@ def test_a_retry_without_redis_is_recorded_and_warns(
 ) -> None:
     _with_failures(tagger_with_redis, tmp_path)
     redis_server.stop()
-    output = tagger_with_redis("job", "retry", "1")
+    output = tagger_with_redis("job", "retry", "1", "--no-local")
     assert (output.code, output.text) == (0, "2\n")
     assert "does not answer" in output.err
     assert "Job 2 is recorded" in output.err
     assert "no worker is running" in output.err
-    again = tagger_with_redis("job", "retry", "--json")
+    again = tagger_with_redis("job", "retry", "--no-local", "--json")
     assert (again.json["job"], again.json["kind"], again.json["total"], again.json["queued"]) == (
         3,
         "retry",
         3,
         3,
     )
+
+
+def test_a_retry_on_sqlite_runs_in_the_command_where_no_worker_runs(
+    tagger_with_redis: CommandRunner, tmp_path: Path
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    output = tagger_with_redis("job", "retry", "1")
+    assert output.code == 3
+    assert "no worker runs, so this process does the work" in output.err
+    assert tagger_with_redis("job", "show", "2", "--json").json["state"] == "finished"
 
 
 def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
@@ -70,10 +80,10 @@ def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp
         )
         <= 3
     )
-    assert tagger_with_redis("job", "retry", "--kind", "empty", "--json").json["total"] == 1
+    assert tagger_with_redis("job", "retry", "--kind", "empty", "--no-local", "--json").json["total"] == 1
     assert tagger_with_redis("job", "retry", "--kind", "gone").code == 0
     for command in ("retry", "failures"):
-        output = tagger_with_redis(command, "--kind", "broken")
+        output = tagger_with_redis("job", command, "--kind", "broken")
         assert output.code == 2
         assert "there is no kind broken" in output.err
         assert "unreadable" in output.err

@@ -29,8 +29,8 @@ def test_jobs_that_are_traced_are_read_as_others_are(
     (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no picture")
     first = int(terminal.run("enqueue", "photos", "--write", "sidecar").stdout)
     terminal.process_job(first)
-    second = int(terminal.run("backfill", "all", "--under", "photos").stdout)
-    third = int(terminal.run("job", "retry", str(first)).stdout)
+    second = int(terminal.run("backfill", "all", "--under", "photos", "--no-local").stdout)
+    third = int(terminal.run("job", "retry", str(first), "--no-local").stdout)
     terminal.wait_until(lambda: len(receiver.spans) >= 3)
     enqueued = [attributes(span) for span in receiver.spans if span.name == "enqueue"]
     assert {each["tagger.job"]: each["tagger.kind"] for each in enqueued} == {

@@ -132,12 +132,19 @@ def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, known: St
     assert tagger("review", "list", "--json").json == []
 
 
+def test_swapped_arguments_are_recognised(tagger: CommandRunner, known: StoredPhotos) -> None:
+    for command in ("confirm", "reject", "teach"):
+        output = tagger(command, "photos/paris.jpg", "photos/new.jpg", "Eiffel Tower")
+        assert output.code == 2
+        assert "Did you mean: 'Eiffel Tower' photos/paris.jpg photos/new.jpg?" in " ".join(output.err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
-        (["photos/none.jpg", EIFFEL], "Add photos with `tagger tag`"),
-        (["photos/new.jpg", EIFFEL], "Classify it with `tagger tag`"),
-        (["photos/paris.jpg", "Eifel Tower"], "Did you mean eiffel-tower?"),
+        ([EIFFEL, "photos/none.jpg"], "Add photos with `tagger tag`"),
+        ([EIFFEL, "photos/new.jpg"], "Classify it with `tagger tag`"),
+        (["Eifel Tower", "photos/paris.jpg"], "Did you mean eiffel-tower?"),
         (["--all-of-query", "--landmark", "Eifel Tower"], "Did you mean eiffel-tower?"),
     ],
     ids=str,

@@ -41,7 +41,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_compares_loses_nothing(terminal: Terminal) -> None:
-    job = int(terminal.run("backfill", "taught").stdout)
+    job = int(terminal.run("backfill", "taught", "--no-local").stdout)
     assert terminal.progress(job).total == SHOWN + OTHERS
     terminal.inject(kill_at="before the acknowledgement", once=terminal.folder / "killed")
     with terminal.workers(1) as (worker,):
