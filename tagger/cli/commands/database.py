@@ -129,7 +129,7 @@ def prune(
 ) -> None:
     """Remove what old jobs did to each photo. The jobs and their counts stay.
 
-    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `failures` of metadata jobs and the history of photos lack these jobs.
+    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `job failures` of metadata jobs and the history of photos lack these jobs.
 
     Example: tagger db prune --older-than 90d --dry-run
     """

@@ -1,4 +1,4 @@
-"""`tagger query`, `landmarks`, `show` and `trips`: search the database. These commands change nothing."""
+"""`tagger query`, `show` and `trips`: search the database. These commands change nothing."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import Json, PriorityName, Wait, parse_priority
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
+from tagger.cli.output.job_text import START_BEAT
 from tagger.cli.session import open_for_reading, open_session
 
 schedule_app = typer.Typer(
@@ -73,6 +74,7 @@ def add(
     from tagger.jobs.enqueue.documents import schedule_document
     from tagger.jobs.enqueue.schedule_windows import explain_cron
     from tagger.jobs.enqueue.schedules import add_schedule
+    from tagger.ledger.workers import find_last_tick
 
     backfill = backfill_options.parse(what, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
@@ -84,7 +86,9 @@ def add(
         f"{name}: {describe_backfill(backfill)}. {explain_cron(cron, until)} ({schedule.zone}), "
         f"next {local_time(schedule.next_due)}"
     )
-    console.info("schedules need beat and a worker: run tagger beat and tagger worker, or tagger up")
+    last_tick = find_last_tick(database)
+    if last_tick is None or last_tick.is_late:
+        console.info(f"schedules need beat and a worker: {START_BEAT}")
 
 
 @schedule_app.command("list")

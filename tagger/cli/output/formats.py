@@ -29,6 +29,10 @@ TABLE_PART = 200
 COLUMN_GAP = 2
 
 
+class Score(float):
+    """A number from 0 to 1 in a table: a percentage on a terminal, a number for programs."""
+
+
 class Counter:
     """Iterates over `items` once, and counts them."""
 
@@ -80,8 +84,9 @@ def write_json_list(documents: Iterable[object]) -> None:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table that fits the terminal; without a terminal, cells separated by tabs."""
-    shown = ([printable(_cell(value)) for value in row] for row in rows)
-    if not sys.stdout.isatty():
+    is_terminal = sys.stdout.isatty()
+    shown = ([printable(_cell(value, is_terminal=is_terminal)) for value in row] for row in rows)
+    if not is_terminal:
         write_parts("\t".join(row).encode() + b"\n" for row in shown)
         return
     from rich.console import Console
@@ -159,7 +164,9 @@ def _rich_table(
     return table
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, *, is_terminal: bool) -> str:
     if value is None:
         return ""
+    if isinstance(value, Score):
+        return f"{value:.0%}" if is_terminal else f"{value:.4f}"
     return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)

@@ -160,7 +160,7 @@ def overview_lines(
     lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
     if older_count:
         lines.append(
-            f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
+            f"… and {count_of(older_count, 'older job')}, finished; to list all, run: tagger job list"
         )
     is_starting = keeps_worker and not workers
     lines += [f"workers: {WORKER_STARTS}"] if is_starting else worker_lines(workers)

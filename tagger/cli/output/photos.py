@@ -11,6 +11,7 @@ import typer
 from tagger.cli.output.formats import (
     Counter,
     Format,
+    Score,
     printable,
     write_documents,
     write_json_list,
@@ -66,7 +67,7 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
             rows = (row for photo in counter for row in _photo_rows(photo))
-            write_table(("Photo", "Landmark", "Score", "Country"), rows)
+            write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
 
 
@@ -88,10 +89,10 @@ def _similar_row(photo: TaggedPhoto) -> list[object]:
 
 def _photo_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
     if not photo.tags:
-        yield [photo.path, photo.outcome or "not classified", None, None]
+        yield [photo.path, None, None, photo.outcome or "not classified", None]
     for tag in photo.tags:
-        score = "" if tag.score is None else f"{tag.score:.0%}"
-        yield [photo.path, tag.name, f"{score} {_tag_state(tag)}".strip(), tag.country]
+        score = None if tag.score is None else Score(tag.score)
+        yield [photo.path, tag.name, score, _tag_state(tag), tag.country]
 
 
 def _tag_state(tag: Tag) -> str:

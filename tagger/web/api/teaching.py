@@ -1,4 +1,4 @@
-"""Teaching landmarks, their suggestions, and photos that look alike, as `tagger teach`, `suggestions` and `similar`."""
+"""Teaching landmarks, their suggestions, and photos that look alike, as `tagger teach`, `review` and `similar`."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Verdicts on photos, as `tagger confirm`, `reject` and `dismiss`.
+"""Verdicts on photos, as `tagger confirm` and `reject`.
 
 A photo is named by its number. Many photos are named by a list of numbers, or by a query as with `--all-of-query`.
 """
