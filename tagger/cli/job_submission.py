@@ -282,4 +282,5 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         console.info(f"to list the photos that were not written, and why, run: tagger job failures {job}")
     elif progress.failed:
         console.info(f"to list the photos that failed, run: tagger job failures {job}")
-    return console.SOME_PHOTOS_FAILED if progress.failed or progress.refused else console.DONE
+    unwritten = progress.refused - (refused.with_sidecar or 0)
+    return console.SOME_PHOTOS_FAILED if progress.failed or unwritten else console.DONE

@@ -11,7 +11,15 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tagger.cli.help import HELP_ALL, Command, use_help_classes, write_commands, write_head
+from tagger.cli.help import (
+    ADVANCED,
+    HELP_ALL,
+    Command,
+    use_help_classes,
+    write_commands,
+    write_head,
+    write_panels,
+)
 from tagger.cli.output import console
 from tagger.composition import COMMANDS as EXTENSION_COMMANDS
 from tagger.composition import extensions, load
@@ -148,6 +156,11 @@ class Program(TyperGroup):
         for panel, names in commands.panels.items():
             if shows_all or panel != MORE:
                 write_commands(panel, ((name, commands.summary(name)) for name in names), formatter)
+        options: list[Any] = self.params
+        for option in options:
+            if option.name.endswith("_completion"):
+                option.rich_help_panel = ADVANCED
+        write_panels(self, ctx, formatter)
         if not shows_all:
             formatter.write_paragraph()
             formatter.write_text(f"More: {', '.join(sorted(commands.panels[MORE]))}")
@@ -159,7 +172,6 @@ app = typer.Typer(
     cls=Program,
     help="Recognise landmarks in photos, and store them as tags in a SQL database. Photos are never changed, unless you write tags to their metadata.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

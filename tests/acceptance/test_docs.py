@@ -157,10 +157,24 @@ def _check_options(words: list[str]) -> None:
 
 @cache
 def _help_of(program: str, *names: str) -> str | None:
-    """What --help prints; None where there is no such command."""
+    """What --help-all prints; None where there is no such command."""
     main = {"tagger": tagger_cli.main, "trainer": trainer_cli.main}[program]
-    output = run_command(main, *names, "--help", environment=os.environ | {"COLUMNS": "200", "TERM": "dumb"})
+    output = run_command(
+        main, *names, "--help-all", environment=os.environ | {"COLUMNS": "200", "TERM": "dumb"}
+    )
     return output.text if output.code == 0 else None
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere() -> None:
+    subprocess.run(["make", "docs"], cwd=PROJECT, check=True)
+    site = PROJECT / "build" / "site"
+    loads = re.compile(
+        r"<(?:script|img|iframe|source)[^>]* src=\"https?:|<link[^>]* href=\"https?:|url\([\"']?https?:|@import"
+    )
+    for page in (page for page in site.rglob("*") if page.suffix in {".html", ".css"}):
+        assert not loads.search(page.read_text()), page
+    assert "backfill" in (site / "searchindex.js").read_text()
 
 
 def test_make_alone_lists_what_there_is_to_do() -> None:

@@ -229,4 +229,4 @@ def _client_connections(url: str) -> int:
 
 
 def test_watching_all_jobs_is_not_for_programs(sqlite_terminal: Terminal) -> None:
-    assert "it needs a JOB" in sqlite_terminal.run("status", "--watch", "--json", code=2).stderr
+    assert "it needs one job" in sqlite_terminal.run("status", "--watch", "--json", code=2).stderr

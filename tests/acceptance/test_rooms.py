@@ -30,7 +30,7 @@ def run(*words):
     except SystemExit as end: assert not end.code, (words, end.code)
 
 run("tag", "photos")
-run("export", "out.jsonl")
+run("db", "export", "out.jsonl")
 run("status")
 run("status", "--json")
 run("--help")

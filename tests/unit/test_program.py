@@ -62,7 +62,14 @@ def test_the_help_of_the_program_has_four_groups_and_names_the_rest(
 ) -> None:
     lines = help_of("--help", capsys, monkeypatch)
     assert len(lines) <= 45
-    assert [line for line in lines if line.endswith(":")] == ["Start:", "Find:", "Correct:", "Operate:"]
+    assert [line for line in lines if line.endswith(":")] == [
+        "Start:",
+        "Find:",
+        "Correct:",
+        "Operate:",
+        "Options:",
+        "Output:",
+    ]
     text = " ".join(lines)
     assert all(name in text for name in commands)
     assert "  worker " in "\n".join(help_of("help all", capsys, monkeypatch))
