@@ -59,6 +59,7 @@ def test_a_job_survives_a_long_lock_on_sqlite(
         assert worker.poll() is None
 
 
+@pytest.mark.slow
 def test_a_job_continues_after_a_full_disk_has_space_again(scenario: FaultScenario, tmp_path: Path) -> None:
     full = tmp_path / "full"
     scenario.terminal.inject(full_while=full)

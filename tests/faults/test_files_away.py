@@ -8,6 +8,8 @@ from support.fault_scenario import PHOTOS, FaultScenario, moved
 
 from tagger.database.tables import photos
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_job_waits_for_a_folder_that_was_unmounted(scenario: FaultScenario) -> None:
     with scenario.terminal.workers(1):
@@ -24,7 +26,6 @@ def test_a_job_waits_for_a_folder_that_was_unmounted(scenario: FaultScenario) ->
         scenario.assert_complete(job)
 
 
-@pytest.mark.slow
 def test_a_replaced_model_file_is_not_run_until_it_is_restored(
     scenario: FaultScenario,
 ) -> None:

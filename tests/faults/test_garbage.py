@@ -12,10 +12,11 @@ from support.fault_scenario import FaultScenario, is_alive
 from worker.dead_letters import DEAD_LETTERS
 from worker.producer import make_app
 
+pytestmark = pytest.mark.slow
+
 QUEUE = "tagger.bulk"
 
 
-@pytest.mark.slow
 def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_server: RedisServer) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", len(LABELS))

@@ -10,6 +10,8 @@ from support.commands import Terminal
 from support.fault_scenario import FaultScenario
 from support.tcp_proxy import TcpProxy
 
+pytestmark = pytest.mark.slow
+
 BACK_AT_WORK_S = 60.0
 FREEZE_S = 20.0
 
@@ -34,7 +36,6 @@ FAULTS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_is_back_at_work_after_half_open_connections_to_postgresql(
     scenario_on_postgres: FaultScenario, postgres: PostgresServer, fault: Callable[[TcpProxy], None]
@@ -45,7 +46,6 @@ def test_a_worker_is_back_at_work_after_half_open_connections_to_postgresql(
     assert standstill_s < BACK_AT_WORK_S
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_is_back_at_work_after_half_open_connections_to_redis(
     scenario: FaultScenario, redis_server: RedisServer, fault: Callable[[TcpProxy], None]

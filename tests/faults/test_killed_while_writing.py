@@ -1,6 +1,5 @@
 """Processes that write metadata are killed repeatedly: no file is damaged, and undo restores every original."""
 
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ from support.commands import LABELS, Process, Terminal, draw
 from support.fault_durations import FaultDurations
 
 from tagger.database.tables import jobs, metadata_writes
-from tagger.ledger.workers import list_chunk_progress
 from tagger.metadata.inspection import photo_fields
 from tagger.metadata.plans import digest_file
 
-PHOTOS = 192
+PHOTOS = 96
 PLACES = 4
 """Number of folders."""
 JUST_REPLACED = "after a file was replaced"
@@ -43,11 +41,6 @@ class Library:
     def written(self) -> int:
         """The number of photos whose size differs from the original's."""
         return sum(path.stat().st_size != len(data) for path, data in self.originals.items())
-
-    def leased_chunks(self) -> set[tuple[int, int]]:
-        """Job and number of each leased chunk."""
-        with self.terminal.database() as database:
-            return {(chunk.job, chunk.chunk) for chunk in list_chunk_progress(database)}
 
     def is_killed(self, process: Process, *, written: range | None = None, within_s: float = 60) -> None:
         """Kill the process once `written` photos are written; None: the injected fault kills it."""
@@ -142,39 +135,4 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     library.is_killed_once("metadata", "undo", "--all", at=JUST_REPLACED)
     library.is_killed(terminal.start("metadata", "undo", "--all"), written=range(1, library.written() - 10))
     terminal.run("metadata", "undo", "--all")
-    library.is_brought_back()
-
-
-@pytest.mark.slow
-def test_killed_and_stopped_workers_finish_with_correct_counts(library: Library) -> None:
-    terminal = library.terminal
-    job = int(terminal.run("metadata", "write", "--to", "embed", "--enqueue").stdout)
-    values = dict(terminal.injected)
-    faults = ({"kill_on_open": "photo-042"}, {"kill_at": JUST_REPLACED, "once": terminal.folder / "killed"})
-    for fault in faults:
-        terminal.injected = dict(values)
-        terminal.inject(**fault)
-        with terminal.workers(1) as (worker,):
-            library.is_killed(worker)
-    terminal.injected = values
-    with terminal.workers(1) as (worker,):
-        done = library.written()
-        library.is_killed(worker, written=range(done + 1, PHOTOS))
-    expired = library.leased_chunks()
-    with terminal.workers(1) as (worker,):
-        done = library.written()
-        terminal.wait_until(lambda: library.written() > done, every_s=0.002)
-        os.kill(worker.pid, signal.SIGTERM)
-        assert worker.wait(timeout=60) == 0
-        stopped = terminal.progress(job)
-        assert library.leased_chunks() <= expired  # their leases may still last
-        assert stopped.written <= library.written() <= PHOTOS
-    library.assert_no_file_is_damaged()
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(job).is_over)
-        ended = terminal.progress(job)
-        assert (ended.written, ended.total, ended.failed) == (PHOTOS, PHOTOS, 0), ended
-        library.assert_complete(job)
-        undone = terminal.run("metadata", "undo", "--all", "--enqueue", "--wait")
-        assert f"{PHOTOS} undone" in undone.stderr
     library.is_brought_back()

@@ -18,9 +18,9 @@ from tagger.database.tables import chunks
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("before the forward pass", marks=pytest.mark.slow),
+        "before the forward pass",
         "after the forward pass",
-        pytest.param("before the acknowledgement", marks=pytest.mark.slow),
+        "before the acknowledgement",
     ],
 )
 def test_the_chunk_of_a_killed_worker_is_processed_by_another(
@@ -47,18 +47,6 @@ def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
         scenario.terminal.freeze_with_a_lease(workers[0], database)
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
-        scenario.assert_complete(job)
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_repeatedly_finishes_the_job(scenario: FaultScenario) -> None:
-    job = scenario.enqueue()
-    for _ in range(2):
-        with scenario.terminal.workers(1) as (worker,):
-            scenario.wait_for_some(job, more_than=scenario.stored(job))
-            worker.kill()
-            worker.wait()
-    with scenario.terminal.workers(1):
         scenario.assert_complete(job)
 
 

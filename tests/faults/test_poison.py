@@ -8,6 +8,8 @@ from support.artifacts import tiny_artifact
 from support.commands import Process, Terminal, draw, draw_many
 from support.fault_scenario import FaultScenario, is_alive
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = 20
 
 
@@ -45,13 +47,12 @@ def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
     return terminal
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
         ("fault", "SIGSEGV"),
-        pytest.param("kill", "SIGKILL", marks=pytest.mark.slow),  # a minute: did somebody else kill it?
-        pytest.param("grow", "more memory", marks=pytest.mark.slow),
+        pytest.param("kill", "SIGKILL"),  # a minute: did somebody else kill it?
+        pytest.param("grow", "more memory"),
     ],
 )
 def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault: str, text: str) -> None:
@@ -88,7 +89,6 @@ def test_a_photo_whose_read_hangs_fails_alone(terminal: Terminal) -> None:
     assert_counts(terminal, job)
 
 
-@pytest.mark.slow
 def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)
@@ -105,7 +105,6 @@ def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> 
     assert_counts(terminal, job)
 
 
-@pytest.mark.slow
 def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)
@@ -120,7 +119,6 @@ def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario: FaultScena
     assert (progress.done, progress.queued, progress.running) == (PHOTOS, 1, 0)
 
 
-@pytest.mark.slow
 def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     terminal.environment |= {"TAGGER_BATCH_SIZE": "32"}
@@ -136,7 +134,6 @@ def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> 
     assert "the batch size is now 2" not in log
 
 
-@pytest.mark.slow
 def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", PHOTOS)

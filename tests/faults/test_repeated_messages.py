@@ -4,15 +4,15 @@ import signal
 
 import pytest
 from rig.servers import RedisServer
-from support.commands import Terminal
 from support.fault_scenario import FaultScenario
 
 from tagger.database.enums import Priority
 from worker.messages import TASK_NAME, WakeUp
 from worker.producer import make_app
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_repeated_messages_are_processed_once(scenario: FaultScenario, redis_server: RedisServer) -> None:
     job = scenario.enqueue()
     _send_many(scenario, redis_server)
@@ -20,17 +20,6 @@ def test_repeated_messages_are_processed_once(scenario: FaultScenario, redis_ser
         scenario.assert_complete(job, slowly=True)
         _wait_until_queues_are_empty(scenario, redis_server)
     assert set(scenario.attempts(job)) == {1}
-
-
-@pytest.mark.slow
-def test_late_messages_change_nothing(scenario: FaultScenario, redis_server: RedisServer) -> None:
-    with scenario.terminal.workers(1):
-        job = scenario.enqueue()
-        scenario.assert_complete(job)
-        before = scenario.rows()
-        _send_many(scenario, redis_server)
-        _wait_until_queues_are_empty(scenario, redis_server)
-        assert scenario.rows() == before
 
 
 def test_a_worker_with_an_expired_lease_stores_nothing(
@@ -56,23 +45,6 @@ def test_a_worker_with_an_expired_lease_stores_nothing(
         assert slow.poll() is None
 
 
-@pytest.mark.slow
-def test_a_worker_with_another_database_returns_the_messages(
-    scenario: FaultScenario, redis_server: RedisServer
-) -> None:
-    job = scenario.enqueue()
-    messages = _waiting(redis_server)
-    other = Terminal(scenario.terminal.folder / "other", {"TAGGER_REDIS_URL": redis_server.url})
-    wrong = other.start("worker")
-    assert wrong.wait(timeout=90) != 0
-    assert "messages of another database" in other.log.read_text()
-    assert other.json("status")["jobs"] == []
-    assert _waiting(redis_server) == messages
-    with scenario.terminal.workers(1):
-        scenario.assert_complete(job)
-    assert set(scenario.attempts(job)) == {1}
-
-
 def _send_many(scenario: FaultScenario, redis_server: RedisServer) -> None:
     """Send more wake-ups than the scenario's job has chunks."""
     app = make_app(redis_server.url)
@@ -81,11 +53,6 @@ def _send_many(scenario: FaultScenario, redis_server: RedisServer) -> None:
     for _ in range(20):
         app.send_task(TASK_NAME, args=[wake_up.body()], queue="tagger.bulk")
     app.close()
-
-
-def _waiting(redis_server: RedisServer) -> int:
-    with redis_server.client() as client:
-        return int(client.llen("tagger.bulk"))
 
 
 def _wait_until_queues_are_empty(scenario: FaultScenario, redis_server: RedisServer) -> None:

@@ -20,6 +20,8 @@ from support.tcp_proxy import TcpProxy
 from tagger.database.tables import photos
 from tagger.ledger.workers import list_chunk_progress
 
+pytestmark = pytest.mark.slow
+
 BACK_S = 5.0
 """A worker with a younger heartbeat reaches the database. Sweeps are a second apart."""
 APART_S = 480
@@ -57,7 +59,6 @@ def silence_s(scenario: FaultScenario, process: Process) -> float:
     return min(ages, default=math.inf)
 
 
-@pytest.mark.slow
 def test_leases_end_by_one_clock_while_those_of_the_machines_are_apart(
     scenario_on_postgres: FaultScenario,
 ) -> None:
@@ -86,22 +87,6 @@ def test_leases_end_by_one_clock_while_those_of_the_machines_are_apart(
     assert max(scenario.attempts(job)) == 2
 
 
-@pytest.mark.slow
-def test_clocks_that_are_apart_take_no_chunk_from_a_worker_that_works(
-    scenario_on_postgres: FaultScenario,
-) -> None:
-    scenario = scenario_on_postgres
-    with (
-        machine(scenario, {}, clock_ahead_s=str(APART_S)),
-        machine(scenario, {}, clock_ahead_s=str(-APART_S)),
-    ):
-        job = scenario.enqueue()
-        scenario.terminal.wait_until(lambda: len(claimants(scenario)) == 2, every_s=0.05)
-        scenario.assert_complete(job, slowly=True)
-    assert scenario.attempts(job) == [1] * PHOTOS
-
-
-@pytest.mark.slow
 def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
     scenario_on_postgres: FaultScenario, postgres: PostgresServer, redis_server: RedisServer
 ) -> None:
@@ -152,7 +137,6 @@ def test_a_machine_without_the_database_leaves_chunks_to_others(
     assert "failed unexpectedly" not in scenario.log
 
 
-@pytest.mark.slow
 def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postgres: FaultScenario) -> None:
     scenario = scenario_on_postgres
     job = scenario.enqueue()
@@ -171,7 +155,6 @@ def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postg
     assert scenario.attempts(again) == [1] * PHOTOS
 
 
-@pytest.mark.slow
 def test_a_machine_without_the_photos_does_not_keep_another_from_them(
     scenario_on_postgres: FaultScenario,
 ) -> None:

@@ -1,7 +1,4 @@
-"""Schedules run on time where the clocks of beat, worker and database differ.
-
-tests/faults/test_clocks_apart.py does the same with real processes.
-"""
+"""Schedules run on time where the clocks of beat, worker and database differ."""
 
 from collections.abc import Iterator
 from contextlib import closing
