@@ -2,11 +2,7 @@
 
 import importlib
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,27 +11,17 @@ import numpy.typing as npt
 import pytest
 import torch
 from rig.drawing import save_photos
-from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandOutput, run_command
-from support.commands import draw_many
 from support.teaching import draw_place, teachable_artifact
 
 import bench
-from bench.compare.photo_sets import BATCH, folder_set
-from bench.compare.programs import cache_backend_selection
-from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
+from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
 from bench.metadata import round_trip
-from bench.models import load_model
-from bench.page import library, views
 from bench.peers.network import load_network
 from bench.peers.store import open_store, store_tags
-from bench.photos import evenly_spread
-from bench.process_tree import cpu_seconds, peak_memory
 from bench.teach.__main__ import report
 from bench.teach.measurement import Collection, read_collection
-from tagger.database.connection import open_database
-from tagger.database.tables import backend_selections
 from tagger.metadata.files.replacement import PreparedFile
 from tagger.model.background import BackgroundStatistics
 
@@ -66,21 +52,6 @@ def test_peers_classify_with_models_of_both_formats(tmp_path: Path, make: Callab
     assert {slug for slug, _ in predictions} <= set(network.slugs)
     assert scores == sorted(scores, reverse=True)
     assert 0 < sum(scores) <= 1
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
-def test_the_limit_is_measured_with_the_backend_that_the_programs_use(tmp_path: Path) -> None:
-    model = tmp_path / "model.pt"
-    tiny_artifact(model)
-    draw_many(tmp_path / "photos", 1)
-    cache_backend_selection(model, tmp_path / "photos", tmp_path)
-    url = f"sqlite:///{tmp_path / 'tagger.sqlite'}"
-    with closing(open_database(url)) as database, database.write() as connection:
-        # No measurement would select this size.
-        connection.execute(update(backend_selections).values(backend="torchscript", batch_size=3))
-    loaded = load_model(model, tmp_path)
-    assert (loaded.backend_name, loaded.batch_size) == ("torchscript", 3)
 
 
 @pytest.mark.slow
@@ -128,12 +99,6 @@ def _collection(embeddings: npt.NDArray[np.float32], landmark: list[int]) -> Col
     )
 
 
-def test_a_selection_of_files_is_evenly_spread() -> None:
-    files = [Path(f"{number:02}.jpg") for number in range(32)]
-    assert evenly_spread(files, 16) == files[::2]
-    assert evenly_spread(files, 33) == evenly_spread(files, None) == files
-
-
 def test_a_program_that_stores_fewer_photos_or_tags_is_not_compared(tmp_path: Path) -> None:
     database = tmp_path / "peer.sqlite"
     engine = open_store(database)
@@ -146,54 +111,6 @@ def test_a_program_that_stores_fewer_photos_or_tags_is_not_compared(tmp_path: Pa
         read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:2], 2), "a peer")
     top_tags = read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:1], 2), "a peer")
     assert top_tags == {"/a.jpg": "hill"}
-
-
-def test_top1_agreement_is_the_share_of_photos_with_the_references_best_tag() -> None:
-    reference = {"/a.jpg": "hill", "/b.jpg": "gate", "/c.jpg": "gate", "/d.jpg": "gate"}
-    assert top1_agreement({**reference, "/b.jpg": "hill"}, reference) == 0.75
-
-
-@pytest.mark.slow
-def test_cpu_time_includes_children_but_not_other_sessions() -> None:
-    burn = "import time\nwhile time.process_time() < 0.3: pass\n"
-    script = f"""
-import subprocess, sys
-burn = {burn!r}
-subprocess.run([sys.executable, "-c", burn])
-living = subprocess.Popen([sys.executable, "-c", burn + "print(1, flush=True); input()"], stdin=-1, stdout=-1)
-detached = subprocess.Popen(
-    [sys.executable, "-c", burn + burn.replace("0.3", "1.5") + "print(1, flush=True); input()"],
-    stdin=-1, stdout=-1, start_new_session=True,
-)
-living.stdout.readline(), detached.stdout.readline()
-print("burnt", flush=True)
-input()
-living.communicate(b"\\n"), detached.communicate(b"\\n")
-"""
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"burnt\n"
-        with peak_memory(process.pid) as peak:
-            assert 0.55 < cpu_seconds(process.pid) < 1.5
-        process.communicate(b"\n")
-    assert peak.value > 5
-    assert cpu_seconds(process.pid) == 0
-
-
-def test_the_set_of_a_folder_has_whole_batches(tmp_path: Path) -> None:
-    draw_many(tmp_path / "photos", 2 * BATCH + 3)
-    assert len(folder_set(tmp_path / "photos", None, tmp_path / "cache").photos) == 2 * BATCH
-    assert len(folder_set(tmp_path / "photos", 20, tmp_path / "cache").photos) == BATCH
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_without_a_gpu_the_benchmark_exits_with_a_message(tmp_path: Path) -> None:
-    output = _run("gpu", tmp_path)
-    assert (output.code, output.out) == (2, b"")
-    assert output.err.startswith("torch finds no GPU")
-    assert output.err.count("\n") == 1
 
 
 @pytest.fixture
@@ -226,17 +143,6 @@ def test_every_file_is_counted_once_and_left_as_it_was(odd: Path) -> None:
     assert {file.name: file.read_bytes() for file in odd.iterdir()} == before
 
 
-def test_so_many_files_are_spread_over_the_folder(odd: Path) -> None:
-    output = _run("metadata", odd, "--files", "2")
-    assert output.code == 0, output.err
-    assert "### odd: 2 files" in output.text
-
-
-def test_a_missing_folder_is_an_error_and_so_is_none(tmp_path: Path) -> None:
-    assert "there is no folder" in _run("metadata", tmp_path / "missing").err
-    assert "required: FOLDER" in _run("metadata").err
-
-
 def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source,) = save_photos(tmp_path, 1, (120, 90))
     replace = PreparedFile.replace
@@ -249,15 +155,6 @@ def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     result = round_trip.run_round_trip(source, "photo.jpg", round_trip.Copies.create_in(tmp_path / "copies"))
     assert result.embedded
     assert "not the same after undo" in result.problems
-
-
-@pytest.mark.slow
-def test_every_view_has_a_response(tmp_path: Path) -> None:
-    made = library.make_library(tmp_path, 400, 80)
-    with made.new_server({"device": "cpu"}) as server:
-        for view in views.views_of(made):
-            response, _ = views.request_complete(server, view.path)
-            assert len(response.body) > 1000, view.name
 
 
 def _write_track(file: Path, *, km_h: float) -> None:

@@ -5,22 +5,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rig.drawing import save_photos
-from sqlalchemy import select
 from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 
 from bench.compare.photo_sets import BATCH, warm_up_photos
-from bench.compare.programs import TAGGER_DATABASE, Workload, cache_backend_selection, find_program
+from bench.compare.programs import Workload, find_program
 from bench.compare.stored_tags import ExpectedTags
 from bench.page.browser import PROGRAMS
 from bench.photos import photos_in
-from tagger.database.connection import open_database
-from tagger.database.tables import backend_selections, photos
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +44,7 @@ def test_fleet_classifies_photos_twice_and_prints_how_costs_grow_with_the_librar
     done = _run("fleet", "--photos", "400", "--stored", "0,800", "--workers", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| seconds | 400 | 1,200 | exponent |" in done.stdout
-    for name in (
-        "recording a scan of new photos",
-        "classifying all again",
-        "`photos`",
-    ):
+    for name in ("recording a scan of new photos", "classifying all again", "`photos`"):
         assert re.search(
             rf"^\| {re.escape(name)}( \| [\d.,]+){{2}} \| -?[\d.]+ \|$", done.stdout, re.MULTILINE
         ), name
@@ -70,31 +62,13 @@ def workload(tmp_path: Path) -> Workload:
     )
 
 
-@pytest.mark.parametrize("name", ["celery", "celery-batches", "workers"])
-def test_workers_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
+@pytest.mark.parametrize("name", ["celery", "celery-batches", "workers", "loader-scaled"])
+def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
     measurement = find_program(name).measure(workload)
-    _assert_drawn_landmarks(measurement.top_tags, workload)
-    assert measurement.enqueue_cpu_s
-    assert measurement.peak_mib > 100
-
-
-def _assert_drawn_landmarks(top_tags: Mapping[str, str], workload: Workload) -> None:
-    """Every fifth photo shows no landmark of the model."""
     for number, photo in enumerate(workload.expected.photos):
-        if number % (TAGS + 1) < TAGS:
-            assert top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug
-
-
-def test_the_backend_is_selected_once_for_all_runs_and_no_photo_is_kept(workload: Workload) -> None:
-    selections = []
-    for _ in range(2):
-        cache_backend_selection(workload.model, workload.warm_up, workload.data_folder)
-        url = f"sqlite:///{workload.data_folder / TAGGER_DATABASE}"
-        with closing(open_database(url)) as database, database.read() as connection:
-            assert connection.execute(select(photos)).all() == []
-            selections += connection.execute(select(backend_selections)).all()
-    assert len(selections) == 2
-    assert selections[0] == selections[1]
+        if number % (TAGS + 1) < TAGS:  # every fifth photo shows no landmark of the model
+            assert measurement.top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug
+    assert measurement.peak_mib > 100
 
 
 def test_compare_prints_and_writes_the_costs_of_programs(workload: Workload, tmp_path: Path) -> None:
@@ -107,25 +81,10 @@ def test_compare_prints_and_writes_the_costs_of_programs(workload: Workload, tmp
     assert "### photos: 32 photos" in done.stdout
 
 
-def test_the_loader_stores_all_photos_with_the_drawn_landmark(workload: Workload) -> None:
-    measurement = find_program("loader-scaled").measure(workload)
-    _assert_drawn_landmarks(measurement.top_tags, workload)
-
-
 def test_gpu_measures_each_part(tmp_path: Path) -> None:
     save_photos(tmp_path / "drawn", 16, (320, 240))
-    done = _run(
-        "gpu",
-        tmp_path / "drawn",
-        "--device",
-        "cpu",
-        "--photos",
-        "2",
-        "--rounds",
-        "1",
-        "--cache",
-        tmp_path / "cache",
-    )
+    words = ("--device", "cpu", "--photos", "2", "--rounds", "1", "--cache", tmp_path / "cache")
+    done = _run("gpu", tmp_path / "drawn", *words)
     assert done.returncode == 0, done.stderr
     rates = [
         line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 12 mega", "| 500 pix"))
