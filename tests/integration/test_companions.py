@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from support.artifacts import tiny_artifact
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
 from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import camera_companions
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 
@@ -23,9 +21,7 @@ PARIS, BERLIN, TURIN = (48.8584, 2.2945), (52.5163, 13.3777), (45.0703, 7.6869)
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> PositionLibrary:
-    file = tmp_path / "tiny.pt"
-    tiny_artifact(file)
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, file))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera("camera|canon", clock_offset_s=7200, clock_source="given")
     library.camera("camera|pixel")
     return library
@@ -42,16 +38,6 @@ def test_a_camera_and_a_phone_locate_each_others_photos(library: PositionLibrary
     assert library.found()[photo] == ("neighbour", *BERLIN)
     assert library.found()[of_phone][0] == "neighbour"
     assert _locate(library).moved == 0
-
-
-def test_people_who_are_apart_are_not_companions(library: PositionLibrary) -> None:
-    for day in range(5):
-        library.shot(day * DAY, EIFFEL)
-        library.shot(day * DAY + 3, camera=2, gps=(48.9, 2.2945 + day / 10), utc_offset_s=7200)
-    photo = library.shot(4)
-    assert _locate(library).companions == []
-    assert _stored(library) == {1: None, 2: None}
-    assert library.found()[photo] == ("neighbour", *PARIS)
 
 
 def test_cameras_whose_time_is_not_known_in_utc_are_alone(library: PositionLibrary) -> None:
@@ -97,19 +83,6 @@ def test_a_dry_run_stores_no_companions(library: PositionLibrary) -> None:
     assert _stored(library) == {1: None, 2: None}
     with library.database.read() as connection:
         assert connection.execute(select(position_changes)).all() == []
-
-
-def test_a_thousand_cameras_of_one_event_are_compared_with_few(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(camera_companions, "MOST_CANDIDATES", 2)
-    for number in range(3, 8):
-        library.camera(f"camera|{number}")
-    for day in range(4):
-        for camera in range(1, 8):
-            library.shot(day * DAY + camera, camera=camera, gps=(48.0 + day, 2.0), utc_offset_s=7200)
-    assert _locate(library).companions
-    assert set(_stored(library).values()) == {1}
 
 
 def _travel(library: PositionLibrary) -> None:

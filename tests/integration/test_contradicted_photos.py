@@ -5,11 +5,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import measured_positions as positions_of_images
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,
@@ -23,9 +21,7 @@ PARIS, ROME = (48.86, 2.29), (41.89, 12.49)
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> PositionLibrary:
-    file = tmp_path / "tiny.pt"
-    tiny_artifact(file)
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, file))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
 

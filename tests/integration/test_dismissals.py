@@ -119,8 +119,7 @@ def test_it_stays_away_when_another_model_accepts_a_landmark(folder: Folder, tmp
 
 
 def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
-    tiny_artifact(tmp_path / "tiny.pt")
-    stored = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    stored = StoredPhotos.with_tiny_model(database, tmp_path)
     stored.photo("a.jpg", (EIFFEL, 0.6, True))
     waiting = count_to_review(database)
     dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery())], "ada")

@@ -1,10 +1,9 @@
 """The kept numbers of photos of each landmark and month: equal to a full count at each moment, whoever writes."""
 
 import re
-import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -13,23 +12,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, event, insert, select, text, update
+from sqlalchemy import delete, insert, text, update
 from support.counted_rows import (
     IMAGES,
     LANDMARKS,
     NOW,
     OPERATIONS,
     PHOTOS,
-    add_photo,
     assert_exact,
-    date,
     decide,
     fill,
-    go,
     marked_blocks,
     tag,
 )
 from support.examples import examples
+from support.query_plans import query_plans
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
@@ -120,7 +117,7 @@ def test_kept_counts_are_exact_while_others_write_and_count(rows: Database) -> N
     assert list(count_problems(rows)) == []
 
 
-@pytest.mark.parametrize("change", ["tag", "date", "classify"])
+@pytest.mark.parametrize("change", ["tag", "date"])
 def test_a_change_that_is_stored_while_its_block_is_counted_is_counted_next(
     postgres_url: str, change: str
 ) -> None:
@@ -128,7 +125,7 @@ def test_a_change_that_is_stored_while_its_block_is_counted_is_counted_next(
     with closing(open_database(postgres_url)) as database:
         fill(database)
         with database.write() as writer:
-            OPERATIONS[change](writer, IMAGES[0], 3, 1, change != "classify")
+            OPERATIONS[change](writer, IMAGES[0], 3, 1, True)
             with database.write() as other:
                 tag(other, IMAGES[1], 3, 2, True)
             count_changed_blocks(database, 60)
@@ -149,17 +146,6 @@ def test_one_process_counts_at_a_time(postgres_url: str) -> None:
         assert count_some_blocks(database) == 3
 
 
-@pytest.mark.postgresql
-def test_a_transaction_marks_a_block_once(rows: Database) -> None:
-    count_changed_blocks(rows, 60)
-    with rows.write() as connection:
-        for image in IMAGES[:2]:
-            for landmark in LANDMARKS:
-                tag(connection, image, landmark, 1, True)
-                decide(connection, image, landmark, 1, True)
-    assert marked_blocks(rows) == [0]
-
-
 def test_changes_without_effect_mark_nothing(rows: Database) -> None:
     """Candidates of models are most of the tags, and scans change photos that are not classified."""
     with rows.write() as connection:
@@ -176,17 +162,6 @@ def test_changes_without_effect_mark_nothing(rows: Database) -> None:
         connection.execute(update(photos).where(photos.c.path == "new.jpg").values(dated))
         connection.execute(delete(photos).where(photos.c.path == "new.jpg"))
     assert marked_blocks(rows) == []
-
-
-def test_the_blocks_that_changed_last_are_left_for_the_next_time(postgres_url: str) -> None:
-    with closing(open_database(postgres_url)) as database:
-        fill(database)
-        count_changed_blocks(database, 60)
-        for image, landmark in ((IMAGES[4], 1), (IMAGES[0], 1), (IMAGES[2], 1), (IMAGES[4], 2)):
-            with database.write() as connection:
-                decide(connection, image, landmark, 1, True)
-        assert count_some_blocks(database, leave=1) == 2
-        assert set(marked_blocks(database)) == {IMAGES[4] // BLOCK}
 
 
 def test_wrong_numbers_are_found_and_counted_again(rows: Database) -> None:
@@ -227,24 +202,6 @@ def test_a_recount_ends_while_others_store(rows: Database, monkeypatch: pytest.M
     assert_exact(rows)
 
 
-def test_a_recount_waits_for_another_process_that_counts(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tagger.library.catalog.kept_counts.COUNTED_AT_ONCE", 1)
-    with closing(open_database(postgres_url)) as database, ExitStack() as other:
-
-        def hold(done: int, _total: int) -> None:
-            """The other process counts for a moment; its transaction changes nothing."""
-            if done == 1:
-                mark_all_blocks(other.enter_context(database.write(dry_run=True)))
-                threading.Timer(0.3, other.close).start()
-
-        fill(database)
-        recount_all(database, hold)
-        assert marked_blocks(database) == []
-        assert_exact(database)
-
-
 def test_readers_read_marked_blocks_alone(rows: Database) -> None:
     """Not the whole of a table or of an index, which grow with the library."""
     bulk = range(10 * BLOCK, 30 * BLOCK, 16)
@@ -255,21 +212,9 @@ def test_readers_read_marked_blocks_alone(rows: Database) -> None:
     with rows.write() as connection:
         for image in (bulk[1], bulk[-1]):
             decide(connection, image, 2, 1, False)
-    plans: list[str] = []
-
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "photos" in statement and "EXISTS" in statement:
-            words = "EXPLAIN QUERY PLAN" if rows.is_sqlite else "EXPLAIN"
-            cursor.execute(f"{words} {statement}", parameters)
-            plans.append("\n".join(str(row) for row in cursor.fetchall()))
-
-    event.listen(Engine, "before_cursor_execute", explain)
-    try:
-        with rows.snapshot() as connection:
-            kept_photos_by_landmark(connection)
-            kept_photos_by_month(connection, "tagged")
-    finally:
-        event.remove(Engine, "before_cursor_execute", explain)
+    with query_plans(rows, "photos", "EXISTS") as plans, rows.snapshot() as connection:
+        kept_photos_by_landmark(connection)
+        kept_photos_by_month(connection, "tagged")
     assert len(plans) == 3  # of tags, of taught tags, and of months
     scans = r"SCAN (photos|copies|contents|tags|taught_tags)|Seq Scan on (photos|contents|tags) "
     assert not re.search(scans, "\n".join(plans))
@@ -302,43 +247,3 @@ def test_every_trigger_exists_after_all_migrations(database: Database) -> None:
         names = set(connection.scalars(text(query)))
     of_tables = {f"{table}_{kind}_changes_blocks" for table in tables for kind in kinds}
     assert names == of_tables | {"contents_update_changes_blocks"}
-
-
-def test_a_month_lasts_as_long_as_it_has_photos(rows: Database) -> None:
-    steps: list[tuple[str, int, int, bool, dict[str | None, int]]] = [
-        ("date", 3, 1, True, {"2024-03": 1, None: 5}),
-        ("date", 3, 2, True, {"2024-03": 2, None: 4}),
-        ("date", 2, 1, True, {"2024-02": 1, "2024-03": 1, None: 4}),
-        ("go", 0, 2, True, {"2024-02": 1, None: 4}),
-        ("go", 0, 2, False, {"2024-02": 1, "2024-03": 1, None: 4}),
-        ("date", 0, 1, False, {"2024-03": 1, None: 5}),
-    ]
-    for name, month, photo, flag, expected in steps:
-        count_changed_blocks(rows, 60)
-        with rows.write() as connection:
-            OPERATIONS[name](connection, IMAGES[0], month, photo, flag)
-        assert _months(rows) == expected
-        count_changed_blocks(rows, 60)
-        assert _months(rows) == expected
-        with rows.read() as connection:
-            totals = connection.execute(select(month_totals.c.month, month_totals.c.classified)).all()
-            of_blocks = set(connection.scalars(select(month_block_counts.c.month)))
-        kept = {month or "none": number for month, number in expected.items()}
-        assert {row.month: row.classified for row in totals} == kept
-        assert of_blocks == kept.keys()
-
-
-def test_of_exact_copies_the_first_that_exists_has_the_month(rows: Database) -> None:
-    with rows.write() as connection:
-        add_photo(connection, IMAGES[0], 0, 20, True)
-        date(connection, 0, 7, 20, True)
-    assert _months(rows) == {None: 6}
-    with rows.write() as connection:
-        go(connection, 0, 0, 1, True)
-    assert _months(rows) == {"2024-07": 1, None: 5}
-    assert_exact(rows)
-
-
-def _months(database: Database) -> dict[str | None, int]:
-    with database.snapshot() as connection:
-        return {each.month: each.photos for each in kept_photos_by_month(connection, "classified")}

@@ -134,12 +134,3 @@ def test_photos_of_an_unavailable_root_wait(database: Database, library: Library
     assert library.read() == MissingFacts(read=1, unavailable=1)
     (tmp_path / "unmounted").rename(tmp_path / "share")
     assert library.read() == MissingFacts(read=1)
-
-
-def test_names_that_are_not_utf8_are_found(library: Library) -> None:
-    name = os.fsdecode(b"caf\xe9.jpg")
-    try:
-        library.add(name, "EOS")
-    except OSError:
-        pytest.skip("the file system has names in UTF-8 only")
-    assert library.read() == MissingFacts(read=1)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.page_statements import page_statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged_page
 from tagger.library.query.options import PhotoQuery
 
@@ -24,8 +22,7 @@ CLASSIFIED, WAITING = 12_000, 8_000
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> StoredPhotos:
     """Photos that were classified and have a date; then those that nothing has read, of which some have changed and have one."""
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
     numbers = range(1, CLASSIFIED + 1)
     with database.write() as connection:
         images = ((n, f"digest {n}", library.model.id, 5, 0.5, "unknown") for n in numbers)

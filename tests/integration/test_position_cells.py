@@ -1,24 +1,14 @@
 """Photos counted by cells of a grid, on both databases."""
 
-from pathlib import Path
 from random import Random
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.option_values import Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, merge_cells, position_cells
-
-
-@pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
 
 
 @pytest.mark.postgresql

@@ -7,11 +7,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.position_clusters import (
     SPACING_PX,
@@ -48,8 +46,7 @@ def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], 
 
 @pytest.mark.postgresql
 def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tmp_path: Path) -> None:
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
     random = Random(1)
     for n in range(40):
         library.photo(f"{n}.jpg")

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
-from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, positions
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import update as position_updates
 from tagger.library.positions.update import update_positions
 
@@ -24,9 +22,7 @@ PARIS = (48.8584, 2.2945)
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> PositionLibrary:
-    file = tmp_path / "tiny.pt"
-    tiny_artifact(file)
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, file))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
 
@@ -55,9 +51,10 @@ def test_each_source_gives_its_positions(library: PositionLibrary) -> None:
 def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary) -> None:
     other = library.camera("Nikon")
     library.shot(0, gps=(48.0, 2.0))
-    alone = library.shot(1, camera=other)
+    library.shot(0, camera=None, gps=(48.0, 2.0))
+    alone = {library.shot(1, camera=other), library.shot(1, camera=None)}
     library.update()
-    assert alone not in library.found()
+    assert not alone & library.found().keys()
 
 
 @pytest.mark.postgresql
@@ -72,13 +69,6 @@ def test_a_photo_is_located_by_photos_of_a_companion(library: PositionLibrary) -
     assert library.found()[photo] == ("neighbour", 48.1333, 2.0)
     assert library.evidence(photo) == {"before": before, "before_s": 1200, "after": after, "after_s": 600}
     assert unknown not in library.found()
-
-
-def test_photos_of_unknown_cameras_are_no_neighbours(library: PositionLibrary) -> None:
-    library.shot(0, camera=None, gps=(48.0, 2.0))
-    alone = library.shot(1, camera=None)
-    library.update()
-    assert alone not in library.found()
 
 
 def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrary) -> None:
@@ -104,22 +94,6 @@ def test_a_rejected_landmark_gives_no_position(library: PositionLibrary) -> None
     library.verdict("wrong", "eiffel-tower", "rejected")
     library.update()
     assert library.found() == {}
-
-
-def test_a_landmark_that_the_camera_contradicts_is_replaced_by_an_estimate(library: PositionLibrary) -> None:
-    library.shot(0, gps=(-33.9, 151.2))
-    copy = library.shot(5, EIFFEL)
-    library.shot(10, gps=(-33.9, 151.2))
-    library.update()
-    assert library.found()[copy] == ("neighbour", -33.9, 151.2)
-
-
-def test_the_camera_keeps_its_position_whatever_contradicts_it(library: PositionLibrary) -> None:
-    library.shot(0, gps=(48.0, 2.0))
-    jump = library.shot(1, gps=(-33.9, 151.2))
-    library.shot(2, gps=(48.0, 2.0))
-    library.update()
-    assert library.found()[jump] == ("camera", -33.9, 151.2)
 
 
 def test_local_times_of_two_time_zones_are_compared_in_utc(library: PositionLibrary) -> None:
@@ -173,7 +147,7 @@ def test_an_interrupted_update_is_continued(
 
 
 @pytest.mark.parametrize("are_companions", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_updates_in_any_order_end_like_a_complete_one(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
 ) -> None:
@@ -226,7 +200,7 @@ def _rows(library: PositionLibrary) -> list[Any]:
 def test_a_long_time_is_computed_in_parts_with_the_same_result(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gps = [(48 + number / 100, 2.0) if number % 3 == 0 else None for number in range(100)]
+    gps = [(48 + number / 100, 2.0) if number % 3 == 0 else None for number in range(40)]
     shots = [library.shot(40 * number, gps=position) for number, position in enumerate(gps)]
     library.update()
     found = library.found()

@@ -1,32 +1,22 @@
 """Sweepers bring positions up to date, a few at a time, while no job runs, and count photos again."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from rig.servers import RedisServer
 from sqlalchemy import func, select
-from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL
 from support.counted_rows import marked_blocks
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
-from tagger.database.tables import photos, position_changes
+from tagger.database.tables import position_changes
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog.contents import record_contents
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions import update
 from tagger.library.positions.update import SmallUpdates, lock_positions
 from tagger.library.query.counts import landmark_counts
-from tagger.settings import Settings
-from worker.broker import Broker, RedisMonitor
-from worker.producer import make_app
-from worker.sweeper import Sweeper, WorkerIdentity
-from worker.throttle import Throttle
+from worker.sweeper import Sweeper
 
 SHOTS = 7
 
@@ -34,21 +24,11 @@ SHOTS = 7
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> PositionLibrary:
     """Photos with GPS, which are not located."""
-    file = tmp_path / "tiny.pt"
-    tiny_artifact(file)
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, file))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     for minutes in range(SHOTS):
         library.shot(minutes, gps=(48.0, 2.0))
     return library
-
-
-@pytest.fixture
-def sweeper(redis_server: RedisServer, database: Database) -> Iterator[Sweeper]:
-    with closing(make_app(redis_server.url)) as app:
-        monitor = RedisMonitor(Broker(redis_server.url, embedded=False))
-        throttle = Throttle((), lambda: None)
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
 
 
 def changes(database: Database) -> int:
@@ -100,41 +80,6 @@ def test_a_small_update_takes_a_limited_number_of_changes(
         pass
     assert changes(library.database) == 0
     assert len(library.found()) == SHOTS
-
-
-def test_changes_of_images_are_expanded_in_parts(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    library.update()
-    monkeypatch.setattr(update, "SMALL_BATCH", 2)
-    with library.database.write() as connection:
-        record_contents(connection, connection.scalars(select(photos.c.content_id)).all())
-    updates = SmallUpdates(library.database)
-    while updates.update():
-        assert changes(library.database) <= SHOTS
-    assert changes(library.database) == 0
-
-
-def test_small_updates_follow_cameras_and_times_whatever_was_stored_first(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = library.camera("Nikon")
-    for minutes in range(SHOTS):
-        library.shot(minutes, gps=(48.0, 2.0), camera=second)
-    library.update()
-    with library.database.write() as connection:
-        by_time = select(photos.c.content_id).order_by(photos.c.taken_at)
-        for content_id in connection.scalars(by_time).all():
-            record_contents(connection, [content_id])
-    monkeypatch.setattr(update, "SMALL_BATCH", SHOTS)
-    updates = SmallUpdates(library.database)
-    left = []
-    while updates.update():
-        with library.database.read() as connection:
-            of_photos = select(position_changes.c.photo_id).where(position_changes.c.photo_id.is_not(None))
-            changed = select(photos.c.camera_id).where(photos.c.id.in_(of_photos))
-            left.append(set(connection.scalars(changed)))
-    assert left == [{1, second}, {1, second}, {second}, set()]
 
 
 @pytest.mark.postgresql

@@ -4,14 +4,12 @@
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos
 from tagger.errors import (
@@ -25,21 +23,13 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import find, index_filters, sorted_scan
+from tagger.library.query import find
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
-from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import find_tagged
-from tagger.library.query.option_values import Near
 from tagger.library.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-
-
-@pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
 
 
 def paths_of(library: StoredPhotos, **options: object) -> list[str]:
@@ -123,31 +113,12 @@ def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> 
         find_tagged(library.database, PhotoQuery(model="other"))
 
 
-def test_name_of_two_landmarks_is_ambiguous(library: StoredPhotos) -> None:
-    with library.database.write() as connection:
-        connection.execute(insert(landmarks).values(slug="eiffel-tower-las-vegas", name="Eiffel Tower"))
-    with pytest.raises(LandmarkAmbiguous, match="eiffel-tower, eiffel-tower-las-vegas"):
-        find_tagged(library.database, PhotoQuery(landmark="eiffel Tower"))
-
-
 def test_country_in_any_case_returns_a_photo_with_two_of_its_landmarks_once(library: StoredPhotos) -> None:
     library.photo("both.jpg", (EIFFEL, 0.5, True), (VERSAILLES, 0.5, True))
     library.photo("gate.jpg", (GATE, 0.9, True))
     assert paths_of(library, country="FRANCE") == ["both.jpg"]
     (photo,) = find_tagged(library.database, PhotoQuery(country="france"))
     assert [tag.landmark for tag in photo.tags] == [EIFFEL, VERSAILLES]
-
-
-def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
-    library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
-    library.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
-    library.photo("gate.jpg", (GATE, 0.9, True))
-    library.photo("hill.jpg", ("nameless-hill", 0.9, True))  # has no coordinates
-    assert paths_of(library, near=Near(48.8584, 2.2945, 10.0)) == ["eiffel.jpg"]
-    assert paths_of(library, near=Near(48.8584, 2.2945, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
-    assert paths_of(library, near=Near(48.8584, 2.2945 - 360, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
-    assert paths_of(library, near=Near(-48.0, 2.0, 10.0)) == []
-    assert paths_of(library, near=Near(48.8584, 2.2945, 15.0), landmark=VERSAILLES) == ["versailles.jpg"]
 
 
 def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
@@ -239,22 +210,6 @@ def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos
     ]
 
 
-@pytest.mark.parametrize("option", ["untagged", "failed"])
-def test_photos_of_a_folder_to_do_again_are_read_without_the_others(
-    library: StoredPhotos, option: str
-) -> None:
-    kind = "truncated" if option == "failed" else None
-    library.photo("new.jpg", classified=False, failure_kind=kind)
-    library.photo("sub/new.jpg", classified=False, failure_kind=kind)
-    library.photo("sub/classified.jpg", (EIFFEL, 0.2, False))
-    options = {option: True, "under": (library.root / "sub",)}
-    assert paths_of(library, **options) == ["sub/new.jpg"]
-    with library.database.read() as connection:
-        resolved = ResolvedQuery.resolve(connection, PhotoQuery(**options), {})  # type: ignore[arg-type]
-        sizes = [each.size(connection, 100) for each in index_filters.index_filters(resolved)]
-    assert min(sizes) == 1
-
-
 def test_rejected_tag_stays_away_and_confirmed_tag_stays(library: StoredPhotos) -> None:
     library.photo("rejected.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="r")
     library.photo("confirmed.jpg", (GATE, 0.3, False), digest="c")
@@ -272,14 +227,6 @@ def test_rejected_tag_stays_away_and_confirmed_tag_stays(library: StoredPhotos) 
     assert photo.outcome == "tagged"
     assert (tag.rank, tag.score, tag.model, tag.label) == (None, None, None, None)
     assert (tag.accepted, tag.verdict) == (True, "confirmed")
-
-
-def test_verdict_applies_to_every_copy(library: StoredPhotos) -> None:
-    library.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
-    library.photo("two.jpg", digest="same")
-    assert paths_of(library, landmark=EIFFEL) == ["one.jpg", "two.jpg"]
-    library.verdict("same", EIFFEL, "rejected")
-    assert paths_of(library, landmark=EIFFEL) == []
 
 
 def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
@@ -337,35 +284,6 @@ def test_pages_have_every_photo_once(library: StoredPhotos, monkeypatch: pytest.
         assert paths_of(library, **options) == expected, options  # type: ignore[arg-type]
         first = PhotoQuery(**options, limit=7)  # type: ignore[arg-type]
         assert len(list(find_tagged(library.database, first))) == 7, options
-
-
-def test_narrow_and_wide_filters_return_the_same_photos(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(20):
-        library.photo(f"wide/{number:02}.jpg", (EIFFEL, 0.9, True))
-    library.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
-    library.photo("narrow/b.jpg", (GATE, 0.9, True))
-    for first, fewest_to_walk in ((1, 1), (1, 5000), (5000, 5000)):
-        monkeypatch.setattr(index_filters, "FIRST_LIMIT", first)
-        monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", fewest_to_walk)
-        assert paths_of(library, landmark=EIFFEL, under=(library.root / "narrow",)) == ["narrow/a.jpg"]
-        assert paths_of(library, landmark=GATE, under=(library.root,)) == ["narrow/b.jpg"]
-
-
-def test_the_photos_of_a_filter_are_counted_in_one_statement(library: StoredPhotos) -> None:
-    for number in range(3):
-        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
-    counts = []
-
-    def record(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
-        if "count(*)" in statement and "FROM photos" not in statement:
-            counts.append(statement)
-
-    event.listen(library.database._engine, "before_cursor_execute", record)
-    assert paths_of(library, min_score=0.5) == ["0.jpg", "1.jpg", "2.jpg"]
-    event.remove(library.database._engine, "before_cursor_execute", record)
-    assert len(counts) == 2  # by outcome and by score, each over model, taught landmarks and verdicts
 
 
 def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:

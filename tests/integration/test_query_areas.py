@@ -5,26 +5,18 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
-from sqlalchemy.engine import Engine
-from support.artifacts import tiny_artifact
+from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
-from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.neighbours import Neighbours, find_neighbours
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
@@ -33,12 +25,6 @@ from tagger.library.verdicts import VerdictFilter, VerdictKind, give_verdict_by_
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 AT_EIFFEL = Near(48.8584, 2.2945, 2.0)
-
-
-@pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
 
 
 def found(library: StoredPhotos, **options: object) -> dict[str, list[str]]:
@@ -142,19 +128,6 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos)
         found(library, country="Perou")
 
 
-def test_countries_of_positions_are_listed_once(library: StoredPhotos) -> None:
-    assert position_countries_of(library) == []
-    for n, country in enumerate(("Peru", "France", None, "Peru", "Österreich")):
-        library.photo(f"{n}.jpg")
-        library.position(f"{n}.jpg", 0.0, 0.0, country)
-    assert sorted(position_countries_of(library)) == ["France", "Peru", "Österreich"]
-
-
-def position_countries_of(library: StoredPhotos) -> list[str]:
-    with library.database.read() as connection:
-        return position_countries(connection)
-
-
 def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -> None:
     library.photo("paris.jpg", (EIFFEL, 0.9, True), (GATE, 0.6, True))
     library.position("paris.jpg", 48.86, 2.29, "France")
@@ -167,23 +140,6 @@ def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -
     result = give_verdict_by_query(library.database, named, VerdictKind.REJECTED, "ada", {})
     assert (result.photos, result.tags) == (1, 1)
     assert found(library, country="France") == {"paris.jpg": [EIFFEL]}
-
-
-def test_unknown_photos_near_are_found_without_reading_the_tagged_ones(library: StoredPhotos) -> None:
-    for n in range(20):
-        library.photo(f"tagged {n}.jpg", (EIFFEL, 0.9, True))
-        library.position(f"tagged {n}.jpg", 48.86, 2.29)
-        library.photo(f"corner {n}.jpg")
-        library.position(f"corner {n}.jpg", 48.8735, 2.3175)  # of the box, 2.4 km from the centre
-    library.photo("unknown.jpg")
-    library.position("unknown.jpg", 48.86, 2.29)
-    library.photo("rejected.jpg", (EIFFEL, 0.9, True))
-    library.position("rejected.jpg", 48.86, 2.29)
-    library.verdict("digest of rejected.jpg", EIFFEL, "rejected")
-    with statements(library) as texts:
-        assert found(library, near=AT_EIFFEL, unknown=True) == {"unknown.jpg": [], "rejected.jpg": []}
-    (of_tags,) = (values for text, values in texts if "effective_tags" in text)
-    assert len(of_tags) == 2  # the photos whose tags were read
 
 
 def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
@@ -241,21 +197,6 @@ def few_parameters(library: StoredPhotos) -> Iterator[None]:
         event.remove(library.database._engine, "connect", limit)
 
 
-@contextmanager
-def statements(library: StoredPhotos) -> Iterator[list[tuple[str, Any]]]:
-    """The statements of the block, with their parameters."""
-    texts: list[tuple[str, Any]] = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        texts.append((statement, parameters))
-
-    event.listen(library.database._engine, "before_cursor_execute", record)
-    try:
-        yield texts
-    finally:
-        event.remove(library.database._engine, "before_cursor_execute", record)
-
-
 @pytest.mark.postgresql
 def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> None:
     for name, latitude, longitude in (
@@ -273,53 +214,22 @@ def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> N
     assert [(value.value, value.photos) for value in facets["landmark"]] == [(EIFFEL, 1)]
 
 
-def test_a_small_circle_in_a_country_with_many_photos_reads_the_circle(library: StoredPhotos) -> None:
-    for number in range(20):
-        library.photo(f"{number}.jpg", (VERSAILLES, 0.9, True))
-    library.photo("near.jpg")
-    library.position("near.jpg", 43.3, 5.4, "France")
-    query = PhotoQuery(near=Near(43.3, 5.4, 5.0), country=("France",))
-    with library.database.read() as connection:
-        resolved = ResolvedQuery.resolve(connection, query, {})
-        narrowest, _ = narrowest_filter(connection, resolved, 100)
-        assert narrowest.size(connection, 100) == 1
-    assert found(library, near=query.near, country=query.country).keys() == {"near.jpg"}
-
-
 @pytest.mark.postgresql
 def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhotos) -> None:
     library.photo("a.jpg", camera_id=library.camera("Google", "Pixel 8"))
     library.position("a.jpg", 48.86, 2.29, "France")
     library.verdict("digest of a.jpg", EIFFEL, "confirmed")
-    plans: list[str] = []
-
-    @event.listens_for(Engine, "before_cursor_execute")
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if "photos.path" not in statement:
-            return
-        if not library.database.is_sqlite:
-            cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
-        explanation = "EXPLAIN QUERY PLAN " if library.database.is_sqlite else "EXPLAIN "
-        cursor.execute(explanation + statement, parameters)
-        plans.append(str(cursor.fetchall()))
-
-    try:
-        for options, index in (
-            ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
-            ({"country": "France"}, "ix_positions_country_latitude_longitude_photo_id"),
-            (
-                {"country": "France", "near": AT_EIFFEL},
-                "ix_positions_country_latitude_longitude_photo_id",
-            ),
-            ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
-            ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
-        ):
-            plans.clear()
+    for options, index in (
+        ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
+        ({"country": "France"}, "ix_positions_country_latitude_longitude_photo_id"),
+        ({"country": "France", "near": AT_EIFFEL}, "ix_positions_country_latitude_longitude_photo_id"),
+        ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
+        ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
+    ):
+        with query_plans(library.database, "photos.path") as plans:
             assert found(library, **options).keys() == {"a.jpg"}
-            assert any(index in plan for plan in plans), options
-            assert not any("Seq Scan on photos" in plan for plan in plans), options
-    finally:
-        event.remove(Engine, "before_cursor_execute", explain)
+        assert any(index in plan for plan in plans), options
+        assert not any("Seq Scan on photos" in plan for plan in plans), options
 
 
 @pytest.mark.postgresql
@@ -327,14 +237,8 @@ def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: Sto
     _spread_photos(library, 4000)
     near = Near(0.0, 2000 * 7.0 % 360 - 180, 5.0)
     for unknown in (False, True):
-        with statements(library) as executed:
+        with query_plans(library.database, "photos.path") as plans:
             assert found(library, near=near, unknown=unknown).keys() == {"2000.jpg"}
-        plans = []
-        with library.database.read() as connection:
-            for statement, parameters in executed:
-                if "photos.path" in statement:
-                    words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
-                    plans.append(str(connection.exec_driver_sql(f"{words} {statement}", parameters).all()))
         assert any("ix_positions_latitude_longitude_photo_id" in plan for plan in plans)
         for plan in plans:
             assert not re.search(r"(Seq Scan on|SCAN) (photos|positions|contents)\b", plan)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -15,7 +14,6 @@ from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import remove_landmark
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
@@ -40,8 +38,7 @@ TOMORROW = timedelta(days=1)
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
     library.photo("paris.jpg", (EIFFEL, 0.99, True))
     library.photo("both.jpg", (EIFFEL, 0.8, True), (GATE, 0.2, False))
     library.photo("berlin.jpg", (GATE, 0.9, True))

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import photo_tags, photos_view
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
@@ -26,8 +24,7 @@ pytestmark = pytest.mark.postgresql
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
     library.photo("both.jpg", (EIFFEL, 0.9, True), (GATE, 0.8, True), taken_at=datetime(2024, 6, 1, 12, 0))  # noqa: DTZ001
     library.photo("weak.jpg", (EIFFEL, 0.2, False))
     library.photo("rejected.jpg", (EIFFEL, 0.9, True))

@@ -9,13 +9,11 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import update
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query import sorted_scan
 from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.find import find_tagged, find_tagged_page
@@ -28,7 +26,6 @@ from tagger.library.query.timeline import (
     find_section_page,
     timeline_sections,
 )
-from tagger.library.verdicts import VerdictKind, give_verdict
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
@@ -54,8 +51,7 @@ def own_library(database: Database, tmp_path: Path) -> StoredPhotos:
 
 def stored_photos(database: Database, folder: Path) -> StoredPhotos:
     """Photos of 2023, 2024 and of no date."""
-    tiny_artifact(folder / "tiny.pt")
-    library = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
+    library = StoredPhotos.with_tiny_model(database, folder)
     library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
     library.photo("c.jpg", (EIFFEL, 0.6, True), (GATE, 0.55, True), taken_at=datetime(2024, 7, 1))
     library.photo("a.jpg", (GATE, 0.7, True), taken_at=datetime(2023, 12, 31, 12))
@@ -196,28 +192,6 @@ def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPh
     page = find_section_page(library.database, query, {}, SectionStart(None, None, 4), 10)
     assert [Path(photo.path).name for photo in page.photos] == ["e.jpg", "f.jpg"]
     assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
-
-
-def test_verdicts_count_in_sections(own_library: StoredPhotos) -> None:
-    ids = {
-        Path(photo.path).stem: photo.id
-        for photo in find_tagged(own_library.database, PhotoQuery(any_rank=True))
-    }
-    give_verdict(own_library.database, ids["c"], GATE, VerdictKind.REJECTED, "ada", {})
-    give_verdict(own_library.database, ids["b"], EIFFEL, VerdictKind.REJECTED, "ada", {})
-    give_verdict(own_library.database, ids["unknown"], GATE, VerdictKind.CONFIRMED, "ada", {})
-    for query in (
-        PhotoQuery(sort="newest"),
-        PhotoQuery(sort="newest", landmark=GATE),
-        PhotoQuery(sort="newest", unknown=True),
-        PhotoQuery(sort="newest", landmark=GATE, any_rank=True),
-        PhotoQuery(sort="newest", min_score=0.9),
-    ):
-        found = list(find_tagged(own_library.database, query))
-        assert sum(section.photos for section in timeline_sections(own_library.database, query)) == len(found)
-        assert all_ids(own_library, query) == [photo.id for photo in found]
-    assert names(own_library, sort="newest", unknown=True) == "b"
-    assert names(own_library, sort="newest", landmark=GATE) == "unknown a f"
 
 
 def test_scores_are_those_of_the_effective_tags(own_library: StoredPhotos) -> None:

@@ -1,15 +1,13 @@
 """Tracks on both databases: adding GPX files, what changes with them, and where somebody was at a given time."""
 
-import io
-import tracemalloc
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, delete, event, func, insert, select, update
-from support.gpx_files import START, START_S, LongGpx, gpx_text, walk, write_gpx
+from sqlalchemy import func, insert, select, update
+from support.gpx_files import START, START_S, gpx_text, walk, write_gpx
+from support.query_plans import query_plans
 from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -17,11 +15,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
 from tagger.library.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
-from tagger.library.positions.tracks import PART_POINTS, add_track, list_tracks, remove_track
-from tagger.system.geo import distance_km
+from tagger.library.positions.tracks import add_track, list_tracks, remove_track
 from tagger.transfer.integrity.database_check import check_database
-
-MOST_BYTES = 4_000_000
 
 
 def located(database: Database, *seconds: float) -> list[TrackFix | None]:
@@ -111,13 +106,6 @@ def test_of_two_tracks_the_more_exact_one_counts(database: Database, tmp_path: P
     assert (fix.track_id, place(fix)) == (watch.id, (48.00299, 2.0))
 
 
-def test_no_part_of_a_long_track_is_lost(database: Database, tmp_path: Path) -> None:
-    days = walk(50, step_s=90_000)  # a part each
-    add_track(database, write_gpx(tmp_path / "a.gpx", days))
-    fixes = located(database, *(seconds for seconds, *_ in days))
-    assert [place(fix) for fix in fixes] == [pytest.approx(position) for _, *position in days]
-
-
 def test_two_people_at_the_same_time_are_nowhere(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "ada.gpx", walk(30)))
     add_track(database, write_gpx(tmp_path / "bob.gpx", walk(30, start_s=100, latitude=52)))
@@ -133,30 +121,6 @@ def test_two_people_at_the_same_time_are_nowhere(database: Database, tmp_path: P
 def test_two_people_in_one_file_are_nowhere_at_the_same_time(database: Database, tmp_path: Path) -> None:
     add_track(database, write_gpx(tmp_path / "both.gpx", walk(30), walk(30, start_s=100, latitude=52)))
     assert [fix is not None for fix in located(database, 50, 150, 350)] == [True, False, True]
-
-
-def test_only_parts_of_the_given_times_are_read(database: Database, tmp_path: Path) -> None:
-    add_track(database, write_gpx(tmp_path / "a.gpx", walk(3 * PART_POINTS)))
-    with database.write() as connection:
-        connection.execute(delete(track_parts).where(track_parts.c.part == 1))
-    fixes = located(database, 0, 15 * PART_POINTS, 25 * PART_POINTS)
-    assert [fix is not None for fix in fixes] == [True, False, True]
-    assert located(database) == []
-
-
-def test_positions_equal_those_of_the_whole_track(database: Database, tmp_path: Path) -> None:
-    random = np.random.default_rng(7)
-    points = [
-        (float(seconds), 48 + seconds * 1e-6, 2 + 1e-4 * np.sin(seconds / 500).item())
-        for seconds in np.cumsum(random.integers(1, 40, 10_000)).tolist()
-    ]
-    add_track(database, write_gpx(tmp_path / "a.gpx", points))
-    times = np.sort(random.uniform(points[0][0], points[-1][0], 500))
-    columns = np.array(points).T
-    for time, fix in zip(times, located(database, *times), strict=True):
-        assert fix is not None
-        latitude, longitude = (float(np.interp(time, columns[0], column)) for column in columns[1:])
-        assert distance_km(latitude, longitude, fix.latitude, fix.longitude) < 0.001
 
 
 def test_photos_of_the_time_of_a_track_are_recorded(database: Database, tmp_path: Path) -> None:
@@ -243,44 +207,9 @@ def test_a_name_that_is_not_utf8_is_stored(database: Database, tmp_path: Path) -
 
 @pytest.mark.postgresql
 def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database: Database, tmp_path: Path) -> None:
-    plans: list[str] = []
-
-    @event.listens_for(Engine, "before_cursor_execute", retval=True)
-    def explain(
-        connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any
-    ) -> tuple[str, Any]:
-        if "track_parts.last_at BETWEEN" in statement or "photos.taken_at BETWEEN" in statement:
-            plans.append(_plan(database, cursor, statement, parameters))
-        return statement, parameters
-
-    try:
+    with query_plans(database, "photos.taken_at BETWEEN") as of_photos:
         add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
+    with query_plans(database, "track_parts.last_at BETWEEN") as of_parts:
         located(database, 5)
-    finally:
-        event.remove(Engine, "before_cursor_execute", explain)
-    photos_plan, parts_plan = plans
-    assert "ix_photos_taken_at" in photos_plan
-    assert "ix_track_parts_last_at_first_at" in parts_plan
-
-
-def _plan(database: Database, cursor: Any, statement: str, parameters: Any) -> str:
-    if not database.is_sqlite:
-        cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
-    cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + statement, parameters)
-    return str(cursor.fetchall())
-
-
-@pytest.mark.parametrize("size", [500_000, pytest.param(50_000_000, marks=pytest.mark.slow)])
-def test_a_track_is_added_in_flat_memory(database: Database, tmp_path: Path, size: int) -> None:
-    """50 MB have 10 MB of points."""
-    file = tmp_path / "long.gpx"
-    with io.BufferedReader(LongGpx(size)) as long, file.open("wb") as target:
-        while data := long.read(1 << 16):
-            target.write(data)
-    tracemalloc.start()
-    try:
-        added = add_track(database, file)
-        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
-    finally:
-        tracemalloc.stop()
-    assert added.points > size / 120
+    assert "ix_photos_taken_at" in of_photos[0]
+    assert "ix_track_parts_last_at_first_at" in of_parts[0]

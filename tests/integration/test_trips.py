@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from support.artifacts import tiny_artifact
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.neighbours import find_neighbours
 from tagger.library.query.options import PhotoQuery, parse_query
@@ -26,8 +24,7 @@ HOUR = 60
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> PositionLibrary:
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
 
@@ -108,15 +105,6 @@ def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
             connection.execute(photos.update().where(photos.c.id == photo_id).values(taken_at=taken_at))
     library.update()
     assert trip_summaries(library.database) == []
-
-
-def test_new_year_with_a_time_zone_is_a_time(library: PositionLibrary) -> None:
-    new_year = datetime(2024, 1, 1, 0, 5)  # noqa: DTZ001
-    minutes = (new_year - NOON).total_seconds() / 60
-    for number in range(10):
-        library.shot(minutes + number, gps=PARIS, utc_offset_s=3600)
-    library.update()
-    assert only(library).trip.id == "2024-01-01-paris"
 
 
 def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: PositionLibrary) -> None:

@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-from support.artifacts import tiny_artifact
 from support.gpx_files import START, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions.clocks import UnknownClock, unknown_clocks
 from tagger.library.positions.tracks import add_track
 
 
 def test_cameras_with_photos_around_a_track_are_named(database: Database, tmp_path: Path) -> None:
-    tiny_artifact(tmp_path / "tiny.pt")
-    library = PositionLibrary(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
     few, many = library.camera("camera|few"), library.camera("camera|many")
     known = library.camera("camera|known", clock_offset_s=7200, clock_source="given")
     folder = library.camera("1/scans/")

@@ -5,11 +5,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.query import sorted_scan
 from tagger.library.query.find import ScanPosition, find_tagged_page
 from tagger.library.query.neighbours import find_neighbours
@@ -33,8 +31,7 @@ def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory)
 
 
 def stored_photos(database: Database, folder: Path) -> StoredPhotos:
-    tiny_artifact(folder / "tiny.pt")
-    stored = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
+    stored = StoredPhotos.with_tiny_model(database, folder)
     stored.photo("far.jpg", (EIFFEL, 0.1, False), digest="far")
     stored.photo("near.jpg", (GATE, 0.45, False), (EIFFEL, 0.05, False), digest="near")
     stored.photo("copy.jpg", digest="near")

@@ -243,42 +243,25 @@ def test_landmark_below_the_threshold_can_be_confirmed_by_query(tagged_folder: V
 def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(
     tagged_folder: VerdictFolder,
 ) -> None:
-    for query in (PhotoQuery(under=(tagged_folder.folder / "berlin",)), PhotoQuery(landmark=GATE)):
-        give_verdict_by_query(tagged_folder.database, query, VerdictKind.REJECTED, "ada", {})
-    give_verdict(
-        tagged_folder.database,
-        tagged_folder.folder / "berlin" / "grey.jpg",
-        GATE,
-        VerdictKind.CONFIRMED,
-        "bob",
-        {},
-    )
+    database, berlin = tagged_folder.database, (tagged_folder.folder / "berlin",)
+    for query in (PhotoQuery(under=berlin), PhotoQuery(landmark=GATE)):
+        give_verdict_by_query(database, query, VerdictKind.REJECTED, "ada", {})
+    give_verdict(database, berlin[0] / "grey.jpg", GATE, VerdictKind.CONFIRMED, "bob", {})
     assert len(tagged_folder.verdicts()) == 5
 
     def listed_by(**options: Any) -> list[str]:
-        return [
-            Path(verdict.path or "").name
-            for verdict in list_verdicts(tagged_folder.database, VerdictFilter(**options))
-        ]
+        return [Path(each.path or "").name for each in list_verdicts(database, VerdictFilter(**options))]
 
     assert listed_by(by="bob") == ["grey.jpg"]
     assert listed_by(kind=VerdictKind.CONFIRMED) == ["grey.jpg"]
     assert len(listed_by(photos=PhotoQuery(landmark=GATE))) == 2
-    assert listed_by(photos=PhotoQuery(landmark=GATE, under=(tagged_folder.folder / "paris",))) == ["1.jpg"]
+    assert listed_by(photos=PhotoQuery(landmark=GATE, under=(berlin[0].with_name("paris"),))) == ["1.jpg"]
     assert len(listed_by(photos=PhotoQuery(country="France"))) == 3
-    in_berlin = VerdictFilter(
-        kind=VerdictKind.REJECTED,
-        photos=PhotoQuery(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",)),
-    )
-    assert withdraw_verdicts(tagged_folder.database, in_berlin, {}, dry_run=True) == 3
-    assert withdraw_verdicts(tagged_folder.database, in_berlin, {}) == 3
+    in_berlin = VerdictFilter(kind=VerdictKind.REJECTED, photos=PhotoQuery(landmark=EIFFEL, under=berlin))
+    assert withdraw_verdicts(database, in_berlin, {}, dry_run=True) == 3
+    assert withdraw_verdicts(database, in_berlin, {}) == 3
     assert len(tagged_folder.verdicts()) == 2
-    assert tagged_folder.photo_names(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",)) == [
-        "0.jpg",
-        "1.jpg",
-        "2.jpg",
-        "copy.jpg",
-    ]
+    assert len(tagged_folder.photo_names(landmark=EIFFEL, under=berlin)) == 4
 
 
 def _set_time(folder: VerdictFolder, at: datetime) -> None:
@@ -357,15 +340,10 @@ SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", 
     [
         ("no json", "entry 1, line 1: expected a JSON object"),
         ("[", "entry 1, line 1: the file ends early"),
-        (json.dumps([SOUND])[:-1], "entry 2, line 1: the file ends early"),
-        (json.dumps([SOUND]) + "x", "entry 2, line 1: expected a JSON object"),
         (f"[{json.dumps(SOUND)},\n\n 7]", "entry 2, line 3: expected a JSON object"),
-        (f"[{json.dumps(SOUND)},\n{{}}]", "entry 2, line 2: digest"),
         (json.dumps([SOUND | {"digest": "abc"}]), "entry 1, line 1: digest"),
         (json.dumps([SOUND | {"landmark": None}]), "entry 1, line 1: landmark"),
         (json.dumps([SOUND | {"verdict": "perhaps"}]), "verdict is none of"),
-        (json.dumps([SOUND | {"verdict": []}]), "verdict is none of"),
-        (json.dumps([SOUND | {"at": "yesterday"}]), "at is not a date"),
         (json.dumps([SOUND | {"at": "2026-06-01T12:00:00"}]), "at is not a date with a time zone"),
         (json.dumps([SOUND | {"by": 7}]), "by and path"),
         ("[" + json.dumps(SOUND)[:-1] + ', "path": "\xff"}]', "not UTF-8"),

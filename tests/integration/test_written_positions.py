@@ -1,9 +1,6 @@
 """Estimated positions in metadata: written as estimates, never read back as measurements, and taken back exactly."""
 
-import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,15 +54,6 @@ def latitude(path: Path) -> float | None:
     return None if text is None else round(float(str(text)), 5)
 
 
-def exiftool(path: Path, *options: str) -> dict[str, object]:
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
-    done = subprocess.run(
-        ["exiftool", "-j", "-n", "-G1", *options, str(path)], check=True, capture_output=True
-    )
-    return dict(json.loads(done.stdout)[0])
-
-
 def test_estimates_are_written_as_estimates(folder: WrittenFolder) -> None:
     before = folder.files()
     assert folder.write(EMBED) == {"between.jpg": "written", "tower.jpg": "written"}
@@ -82,17 +70,6 @@ def test_estimates_are_written_as_estimates(folder: WrittenFolder) -> None:
     assert set(folder.write(EMBED).values()) == {"unchanged"}
     folder.undo()
     assert folder.files() == before
-
-
-def test_exiftool_reads_the_position_with_method_and_error(folder: WrittenFolder) -> None:
-    folder.write(EMBED)
-    fields = exiftool(folder.folder / "between.jpg", "-GPS:all", "-XMP-exif:all", "-warning")
-    assert fields["GPS:GPSProcessingMethod"] == "landmark-tagger neighbour"
-    assert fields["XMP-exif:GPSProcessingMethod"] == "landmark-tagger neighbour"
-    assert fields["GPS:GPSLatitude"] == pytest.approx(48.8595, abs=1e-4)
-    assert fields["XMP-exif:GPSLatitude"] == pytest.approx(48.8595, abs=1e-4)
-    assert fields["GPS:GPSHPositioningError"] == pytest.approx(fields["XMP-exif:GPSHPositioningError"], abs=1)
-    assert not any(name.endswith("Warning") for name in fields)
 
 
 def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
@@ -141,21 +118,6 @@ def test_a_position_follows_its_estimate_until_it_is_gone(
     assert folder.files()["between.jpg"] == before["between.jpg"]
     folder.undo()
     assert folder.files() == before
-
-
-def test_a_position_that_another_program_changed_stays(folder: WrittenFolder) -> None:
-    path = folder.folder / "between.jpg"
-    folder.write(EMBED)
-    exiftool(path)  # skips the test if there is none
-    subprocess.run(
-        ["exiftool", "-q", "-overwrite_original", "-GPSLatitude=40", "-XMP-exif:GPSLatitude=40", str(path)],
-        check=True,
-    )
-    folder.write(EMBED)
-    fields = exiftool(path)
-    assert (fields["GPS:GPSLatitude"], fields["XMP-exif:GPSLatitude"]) == (40, 40)
-    assert "GPS:GPSProcessingMethod" not in fields
-    assert "XMP-exif:GPSProcessingMethod" not in fields
 
 
 @pytest.mark.parametrize(

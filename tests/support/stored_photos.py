@@ -3,9 +3,10 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import func, insert, select, update
+from support.artifacts import tiny_artifact
 
 from tagger.database.connection import Database
 from tagger.database.tables import (
@@ -20,7 +21,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.library.catalog.cameras import camera_of, ensure_cameras
-from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.paths import path_text
 
@@ -41,6 +42,12 @@ class StoredPhotos:
             self.landmark_ids = {
                 row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
             }
+
+    @classmethod
+    def with_tiny_model(cls, database: Database, folder: Path) -> Self:
+        """Photos below `folder` in a database with the landmarks of the tiny model."""
+        tiny_artifact(folder / "tiny.pt")
+        return cls(database, folder / "photos", add_model(database, folder / "tiny.pt"))
 
     def photo(
         self,

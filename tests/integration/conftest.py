@@ -1,0 +1,78 @@
+"""Fixtures of several modules, most of them with a database: a ledger, photos as rows, folders and buckets of photos, a sweeper."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.servers import RedisServer
+from support.ledgers import LedgerBuilder
+from support.stored_photos import StoredPhotos
+from support.written_folder import WrittenFolder
+
+from tagger.database.connection import Database
+from tagger.metadata import objects
+from tagger.photos import object_store
+from tagger.settings import Settings
+
+if TYPE_CHECKING:
+    from support.buckets import Bucket
+    from support.written_bucket import WrittenBucket
+
+    from worker.broker import RedisMonitor
+    from worker.sweeper import Sweeper
+
+
+@pytest.fixture
+def ledger(database: Database) -> LedgerBuilder:
+    return LedgerBuilder(database)
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    """Without photos."""
+    return StoredPhotos.with_tiny_model(database, tmp_path)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    """Without photos."""
+    return WrittenFolder(database, tmp_path)
+
+
+@pytest.fixture
+def settings(folder: WrittenFolder) -> Settings:
+    """With the model of the folder."""
+    return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
+
+
+@pytest.fixture
+def photos(
+    database: Database, tmp_path: Path, bucket: "Bucket", monkeypatch: pytest.MonkeyPatch
+) -> "WrittenBucket":
+    """Of a bucket that no process has checked; without photos."""
+    from support.written_bucket import WrittenBucket
+
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
+    for checked in ("_supported", "_checked", "_left"):
+        monkeypatch.setattr(objects, checked, {})
+    return WrittenBucket(database, tmp_path, bucket)
+
+
+@pytest.fixture
+def monitor(redis_server: RedisServer) -> "RedisMonitor":
+    from worker.broker import Broker, RedisMonitor
+
+    return RedisMonitor(Broker(redis_server.url, embedded=False))
+
+
+@pytest.fixture
+def sweeper(redis_server: RedisServer, monitor: "RedisMonitor", database: Database) -> Iterator["Sweeper"]:
+    from worker.producer import make_app
+    from worker.sweeper import Sweeper, WorkerIdentity
+    from worker.throttle import Throttle
+
+    with closing(make_app(redis_server.url)) as app:
+        throttle = Throttle((), lambda: None)
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
