@@ -1,25 +1,11 @@
 """Sidecars of photos in buckets: written, updated and taken back under conditions, whatever happens on the way."""
 
-from pathlib import Path
-
 import pytest
 from support.buckets import Bucket, Fault
 from support.written_bucket import OWNERS, WrittenBucket
 from support.written_folder import EMBED, SIDECAR
 
-from tagger.database.connection import Database
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
-from tagger.metadata import objects
-from tagger.photos import object_store
-
-
-@pytest.fixture
-def photos(
-    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> WrittenBucket:
-    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(objects, "_supported", {})
-    return WrittenBucket(database, tmp_path, bucket)
 
 
 def test_sidecars_are_written_beside_the_objects_and_taken_back(photos: WrittenBucket) -> None:
@@ -38,19 +24,6 @@ def test_sidecars_are_written_beside_the_objects_and_taken_back(photos: WrittenB
     assert photos.undo() == {"a.jpg": "written", "trip/b.JPG": "written"}
     assert photos.objects() == before
     assert photos.undo_rows == []
-
-
-def test_a_new_sidecar_takes_five_requests(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    photos.write(SIDECAR)  # checks the server
-    photos.draw("b.jpg", 1)
-    photos.tag_bucket()
-    bucket.proxy.calls.clear()
-    assert photos.write(SIDECAR) == {"a.jpg": "unchanged", "b.jpg": "written"}
-    assert bucket.proxy.count("GET", "start-after=b") == 1
-    assert bucket.proxy.count("GET", "/b.jpg") == 3  # the photo; the sidecar before and after it is written
-    assert bucket.proxy.count("PUT") == 1
 
 
 def test_an_existing_sidecar_is_merged_and_restored_with_its_headers(

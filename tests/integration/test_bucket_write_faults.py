@@ -10,14 +10,13 @@ from support.empty_databases import create_sqlite_database
 from support.written_bucket import OWNERS, WrittenBucket
 from support.written_folder import SIDECAR
 
-from tagger.database.connection import Database
 from tagger.jobs.processing import metadata_chunk
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.removal import forget_path
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import object_sidecar_paths
-from tagger.photos import key_listing, object_store
+from tagger.photos import key_listing
 from tagger.photos.paths import parse_path
 
 
@@ -27,45 +26,26 @@ def database_url(tmp_path: Path) -> str:
     return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
 
 
-@pytest.fixture
-def photos(
-    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> WrittenBucket:
-    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(objects, "_supported", {})
-    monkeypatch.setattr(objects, "_left", {})
-    return WrittenBucket(database, tmp_path, bucket)
-
-
-@pytest.mark.parametrize("status", [500, 503])
-def test_what_the_server_refuses_for_a_moment_is_repeated(
-    photos: WrittenBucket, bucket: Bucket, status: int
-) -> None:
+def test_what_the_server_refuses_for_a_moment_is_repeated(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     photos.tag_bucket()
-    fault = Fault("/a.jpg.xmp", method="PUT", status=status, code="SlowDown", times=2)
+    fault = Fault("/a.jpg.xmp", method="PUT", status=503, code="SlowDown", times=2)
     bucket.proxy.inject(fault)
     assert photos.write(SIDECAR) == {"a.jpg": "written"}
     assert fault.times == 0
 
 
-def test_a_write_whose_answer_is_lost_counts_as_written(photos: WrittenBucket, bucket: Bucket) -> None:
+@pytest.mark.parametrize("what", ["the answer", "the request"])
+def test_a_write_of_which_a_part_is_lost_is_done_once(
+    photos: WrittenBucket, bucket: Bucket, what: str
+) -> None:
     photos.draw("a.jpg", 0)
     photos.tag_bucket()
-    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", lost=True))
+    lost = {"lost": what == "the answer", "dropped": what == "the request"}
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", **lost))
     assert photos.write(SIDECAR) == {"a.jpg": "written"}
     assert photos.keywords("a.jpg.xmp") == ["Eiffel Tower"]
-    bucket.proxy.inject(Fault("/a.jpg.xmp", method="DELETE", lost=True))
-    assert photos.undo() == {"a.jpg": "written"}
-    assert photos.objects().keys() == {"a.jpg"}
-
-
-def test_a_write_that_does_not_arrive_is_sent_again(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", dropped=True))
-    assert photos.write(SIDECAR) == {"a.jpg": "written"}
-    bucket.proxy.inject(Fault("/a.jpg.xmp", method="DELETE", dropped=True))
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="DELETE", **lost))
     assert photos.undo() == {"a.jpg": "written"}
     assert photos.objects().keys() == {"a.jpg"}
 

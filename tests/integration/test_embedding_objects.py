@@ -1,6 +1,5 @@
 """Tags embedded into photos in buckets: only where the former version is kept, only over what was read, and taken back."""
 
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,26 +8,14 @@ from support.buckets import Bucket, BucketProxy, Fault
 from support.written_bucket import WrittenBucket
 from support.written_folder import EMBED, SIDECAR
 
-from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.inspection import photo_fields
-from tagger.photos import object_store
 
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
-
-
-@pytest.fixture
-def photos(
-    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> WrittenBucket:
-    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(objects, "_supported", {})
-    monkeypatch.setattr(objects, "_checked", {})
-    return WrittenBucket(database, tmp_path, bucket)
 
 
 def set_versioning(bucket: Bucket, status: str) -> None:
@@ -82,31 +69,14 @@ def test_without_versioning_the_tags_go_into_a_sidecar(
     assert "a.jpg.xmp" in photos.objects()
 
 
-@pytest.mark.parametrize(
-    ("fault", "text"),
-    [
-        (
-            Fault("versioning", status=403, code="AccessDenied", times=9),
-            "Grant the credentials s3:GetBucketVersioning",
-        ),
-        pytest.param(
-            Fault("versioning", status=501, code="NotImplemented", times=9),
-            "the server does not tell",
-            marks=pytest.mark.slow,
-        ),
-    ],
-    ids=["refuses", "cannot"],
-)
-def test_a_server_that_does_not_tell_gets_sidecars(
-    photos: WrittenBucket, bucket: Bucket, fault: Fault, text: str
-) -> None:
+def test_a_server_that_does_not_tell_gets_sidecars(photos: WrittenBucket, bucket: Bucket) -> None:
     set_versioning(bucket, "Enabled")
     photos.draw("a.jpg", 0)
     photos.tag_bucket()
     before = photos.objects()
-    bucket.proxy.inject(fault)
+    bucket.proxy.inject(Fault("versioning", status=403, code="AccessDenied", times=9))
     assert photos.write(EMBED_OBJECTS) == {"a.jpg": "refused"}
-    assert text in photos.refusal("a.jpg")[1]
+    assert "Grant the credentials s3:GetBucketVersioning" in photos.refusal("a.jpg")[1]
     assert photos.objects()["a.jpg"] == before["a.jpg"]
 
 
@@ -125,15 +95,6 @@ def test_another_server_is_not_asked(
         photos.write(EMBED_OBJECTS)
     assert other.calls == []
     assert photos.objects()["a.jpg"] == before["a.jpg"]
-
-
-@pytest.mark.slow
-def test_a_throttled_question_is_repeated(photos: WrittenBucket, bucket: Bucket) -> None:
-    set_versioning(bucket, "Enabled")
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    bucket.proxy.inject(Fault("versioning", status=503, code="SlowDown", times=2))
-    assert photos.write(EMBED_OBJECTS) == {"a.jpg": "written"}
 
 
 @pytest.mark.parametrize(

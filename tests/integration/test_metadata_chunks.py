@@ -3,21 +3,15 @@
 import errno
 import os
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from rig.drawing import draw_photo
-from sqlalchemy import delete, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import Target
-from tagger.database.tables import landmarks, metadata_writes
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
@@ -26,12 +20,7 @@ from tagger.library.catalog.removal import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind
 from tagger.metadata import photo_writer
-from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.inspection import photo_fields, xmp_fields
-from tagger.metadata.photo_writer import WriteRequest, plan_and_prepare
-from tagger.metadata.splices import apply_splices
-from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.xmp import has_our_fields
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -40,11 +29,6 @@ OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w
 DESCRIBED = (
     '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">My aunt</rdf:li></rdf:Alt></dc:description>'
 )
-
-
-@pytest.fixture
-def folder(database: Database, tmp_path: Path) -> WrittenFolder:
-    return WrittenFolder(database, tmp_path)
 
 
 def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0, *, more: str = "") -> Path:
@@ -60,25 +44,6 @@ def keywords(path: Path) -> list[str]:
     fields = xmp_fields(data) if path.suffix == ".xmp" else photo_fields(data)
     keywords_found = fields.get("XMP:dc:subject", [])
     return keywords_found if isinstance(keywords_found, list) else [keywords_found]
-
-
-def add_keyword(path: Path, keyword: str) -> None:
-    """Add a keyword, as another program does, and keep everything else."""
-    data = path.read_bytes()
-    blocks = read_blocks(data)
-    assert blocks.xmp is not None
-    item = f"<rdf:li>{keyword}</rdf:li>".encode()
-    changed = blocks.xmp.replace(b"</rdf:Bag>", item + b"</rdf:Bag>", 1)
-    splices = replace_blocks(data, type(blocks)(changed, blocks.exif, blocks.iptc))
-    path.write_bytes(apply_splices(data, splices))
-
-
-def add_keyword_with_exiftool(path: Path, keyword: str) -> None:
-    """Add a keyword with exiftool, which rewrites the XMP in its own form."""
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
-    command = ["exiftool", "-q", "-overwrite_original", f"-XMP-dc:Subject+={keyword}", str(path)]
-    subprocess.run(command, check=True)
 
 
 # --- Selection and outcomes.
@@ -118,18 +83,6 @@ def test_repeated_write_changes_no_byte(folder: WrittenFolder) -> None:
     assert len(folder.undo_rows) == 4
 
 
-def test_photo_keeps_its_time_and_permissions(folder: WrittenFolder) -> None:
-    path = folder.draw("a.jpg")
-    path.chmod(0o640)
-    os.utime(path, ns=(10**18, 10**18 + 123_456_789))
-    folder.tag()
-    folder.write()
-    assert keywords(path) == [EIFFEL_NAME]
-    assert (path.stat().st_mtime_ns, path.stat().st_mode & 0o777) == (10**18 + 123_456_789, 0o640)
-    folder.undo()
-    assert path.stat().st_mtime_ns == 10**18 + 123_456_789
-
-
 def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     folder.draw("b.jpg", 1)
@@ -143,17 +96,6 @@ def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
     folder.undo()
     assert folder.tag() == {"a.jpg": "skipped", "b.jpg": "skipped"}
     assert folder.results == []
-
-
-def test_our_position_is_never_taken_for_the_cameras(folder: WrittenFolder) -> None:
-    path = folder.draw("a.jpg")
-    folder.tag()
-    folder.write(MetadataOptions(Target.EMBED, gps=True))
-    assert "EXIF:GPSLatitude" in photo_fields(path.read_bytes())
-    os.utime(path)
-    folder.tag(reprocess=True)
-    row = folder.photo("a.jpg")
-    assert (row.latitude, row.longitude, row.taken_at) == (None, None, None)
 
 
 def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder) -> None:
@@ -292,51 +234,6 @@ def test_another_models_tags_replace_only_ours(folder: WrittenFolder, tmp_path: 
 # --- Positions and descriptions.
 
 
-def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFolder) -> None:
-    plain = folder.draw("a.jpg")
-    located = folder.draw("b.jpg", shade=1)
-    block = Image.Exif()
-    block.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0), 3: "E", 4: (4.0, 5.0, 6.0)})
-    Image.open(located).save(located, quality=90, exif=block)
-    before = folder.files()
-    folder.tag()
-    folder.write()
-    assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
-    folder.write(MetadataOptions(Target.EMBED, gps=True))
-    fields = photo_fields(plain.read_bytes())
-    assert float(str(fields["EXIF:GPSLatitude"])) == pytest.approx(48.8584, abs=1e-5)
-    assert fields["XMP:exif:GPSProcessingMethod"] == "landmark-tagger"
-    unchanged_fields = photo_fields(located.read_bytes())
-    assert float(str(unchanged_fields["EXIF:GPSLatitude"])) == pytest.approx(1.0341667, abs=1e-5)
-    assert "XMP:exif:GPSLatitude" not in unchanged_fields
-    assert set(folder.write().values()) <= {"written", "unchanged"}  # no longer requested, so it is removed
-    assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
-    folder.undo()
-    assert folder.files() == before
-
-
-def test_landmark_that_is_not_a_point_writes_no_position(folder: WrittenFolder) -> None:
-    path = folder.draw("a.jpg")
-    folder.tag()
-    for extent in ("area", "line", "multi", None):
-        with folder.database.write() as connection:
-            connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(extent=extent))
-        folder.write(MetadataOptions(Target.EMBED, gps=True))
-        assert keywords(path) == [EIFFEL_NAME]
-        assert not [name for name in photo_fields(path.read_bytes()) if "GPSLatitude" in name], extent
-
-
-def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None:
-    empty, full = draw_with_keyword(folder, "a.jpg"), draw_with_keyword(folder, "b.jpg", more=DESCRIBED)
-    before = folder.files()
-    folder.tag()
-    folder.write(MetadataOptions(Target.EMBED, description=True))
-    assert photo_fields(empty.read_bytes())["XMP:dc:description"] == "Eiffel Tower, Paris, France"
-    assert photo_fields(full.read_bytes())["XMP:dc:description"] == "My aunt"
-    folder.undo()
-    assert folder.files() == before
-
-
 # --- Undo.
 
 
@@ -356,27 +253,6 @@ def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     assert folder.files() == before
     assert folder.undo() == {}
     assert folder.undo_rows == []
-
-
-@pytest.mark.parametrize("edit", [add_keyword, add_keyword_with_exiftool])
-@pytest.mark.parametrize("target", [Target.EMBED, Target.SIDECAR])
-def test_undo_keeps_values_of_other_programs(folder: WrittenFolder, edit: object, target: Target) -> None:
-    path = draw_with_keyword(folder, "a.jpg")
-    folder.tag()
-    folder.write(MetadataOptions(target))
-    file = path if target is Target.EMBED else path.with_name("a.jpg.xmp")
-    if target is Target.SIDECAR and edit is add_keyword:
-        file.write_bytes(file.read_bytes().replace(b"</rdf:Bag>", b"<rdf:li>ours</rdf:li></rdf:Bag>", 1))
-    else:
-        edit(file, "ours")  # type: ignore[operator]
-    folder.judge("a.jpg", GATE, VerdictKind.CONFIRMED)
-    folder.write(MetadataOptions(target))
-    assert keywords(file) == ["holiday", "ours", EIFFEL_NAME, GATE_NAME]
-    assert folder.undo() == {"a.jpg": "written"}
-    assert keywords(file) == ["holiday", "ours"]
-    data = file.read_bytes()
-    assert not has_our_fields(read_blocks(data).xmp if target is Target.EMBED else data)
-    assert b"Eiffel" not in data
 
 
 def test_owners_sidecars_are_updated_and_restored(folder: WrittenFolder) -> None:
@@ -426,41 +302,6 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     assert folder.undo_rows == []
 
 
-def test_copy_is_restored_after_its_original(
-    folder: WrittenFolder,
-) -> None:
-    path = draw_with_keyword(folder, "a.jpg")
-    original = path.read_bytes()
-    folder.tag()
-    folder.write()
-    shutil.copy2(path, folder.folder / "b.jpg")
-    folder.tag()
-    assert folder.undo(path) == {"a.jpg": "written"}
-    assert folder.undo() == {"a.jpg": "unchanged", "b.jpg": "written"}
-    assert folder.files() == {"a.jpg": original, "b.jpg": original}
-    assert folder.undo() == {}
-
-
-def test_undo_of_a_job_ignores_other_jobs_copies(folder: WrittenFolder) -> None:
-    path = draw_with_keyword(folder, "one/a.jpg")
-    original = path.read_bytes()
-    for name in ("two", "three"):
-        (folder.folder / name).mkdir()
-        shutil.copy2(path, folder.folder / name)
-    folder.tag()
-    folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
-    job = folder.latest().job
-    folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
-    written = folder.files()
-    assert folder.undo(job=job)["one/a.jpg"] == "written"
-    assert folder.files() == {**written, "one/a.jpg": original}
-    path.rename(folder.folder / "one" / "moved.jpg")
-    (folder.folder / "two" / "a.jpg").rename(folder.folder / "two" / "moved.jpg")
-    folder.tag()
-    assert folder.undo(job=folder.undo_rows[0].job_id)["two/moved.jpg"] == "written"
-    assert set(folder.files().values()) == {original}
-
-
 def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
     for name in ("a.jpg", "b.jpg"):
         draw_with_keyword(folder, name)
@@ -492,18 +333,6 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     assert folder.files() == before
 
 
-def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
-    path = draw_with_keyword(folder, "a.jpg")
-    folder.tag()
-    folder.write()
-    with folder.database.write() as connection:
-        connection.execute(delete(metadata_writes))
-    (previewed,) = preview_unlogged_undo(folder.database, folder.settings, [path])
-    undo_unlogged(folder.database, previewed)
-    assert keywords(path) == ["holiday"]
-    assert not has_our_fields(read_blocks(path.read_bytes()).xmp)
-
-
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     before = folder.files()
@@ -532,30 +361,3 @@ def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:
     assert keywords(path) == [EIFFEL_NAME]
     assert folder.undo(job=embedding) == {"a.jpg": "written"}
     assert path.read_bytes() == original
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
-def test_tags_go_into_a_sidecar_if_the_owner_cannot_be_copied() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        photo = folder / "a.jpg"
-        draw_photo(3, (64, 48)).save(photo)
-        before = photo.read_bytes()
-        os.chown(folder, 65534, 65534)
-        os.chown(photo, 65534, 0)  # a group that this user is not in
-        tag_fields = make_tag_fields([NamedLandmark(EIFFEL, EIFFEL_NAME)])
-        request = WriteRequest(photo, photo.parent, None, tag_fields, Target.EMBED, frozenset(), 10**6)
-        groups = os.getgroups()
-        os.setgroups([])
-        os.setegid(65534)
-        os.seteuid(65534)
-        try:
-            photo_result = plan_and_prepare(request, lambda _written: None)
-            photo_result.replace_files()
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
-            os.setgroups(groups)
-        assert photo_result.outcome == "refused"
-        assert photo.read_bytes() == before
-        assert keywords(folder / "a.jpg.xmp") == [EIFFEL_NAME]

@@ -1,18 +1,13 @@
 """Jobs that write metadata: chained to other jobs, adopted by workers, and interrupted at any point."""
 
-import shutil
-import signal
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
-from support.temporary_paths import temporary_path
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
@@ -26,14 +21,11 @@ from tagger.jobs.enqueue.tag_jobs import record_retry, retry_job
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
-from tagger.ledger.job_control import pause, resume
-from tagger.ledger.jobs import cancel_job, claim_unfilled_job
-from tagger.ledger.ownership import UNFILLED
+from tagger.ledger.jobs import cancel_job
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
@@ -79,17 +71,6 @@ def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) 
     progress = folder.progress(chained)
     assert (progress.state, progress.written, progress.write_job) == (JobState.FINISHED, 2, None)
     assert jobs_of(folder, JobKind.WRITE) == [chained]
-
-
-def test_photos_classified_before_are_written(
-    folder: WrittenFolder,
-) -> None:
-    draw_photos(folder, 3)
-    folder.tag()
-    job = folder.record_to_write(SIDECAR)
-    assert folder.progress(job).state is JobState.FINISHED
-    folder.run(chained := folder.chained(job))
-    assert folder.progress(chained).written == 3
 
 
 def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
@@ -215,37 +196,6 @@ def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: p
     assert (folder.progress(job).written, folder.progress(job).state) == (7, JobState.FINISHED)
 
 
-def test_job_cancelled_during_selection_does_not_block_others(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_photos(folder, 3)
-    folder.tag()
-    for _ in range(2):
-        folder.record_to_write(EMBED, runner=Runner.WORKERS)
-    first, second = jobs_of(folder, JobKind.WRITE)
-    original = items._add_page
-
-    def cancel_first(connection: object, job_id: int, *args: object) -> object:
-        if job_id == first:
-            cancel_job(connection, job_id, "by request")  # type: ignore[arg-type]
-        return original(connection, job_id, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(items, "_add_page", cancel_first)
-    assert select_adopted_jobs(folder.database) == [second]
-    assert len(items_of(folder, second)) == 3
-
-
-def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
-    draw_photos(folder, 1)
-    folder.tag()
-    folder.record_to_write(EMBED, runner=Runner.WORKERS)
-    (job,) = jobs_of(folder, JobKind.WRITE)
-    with folder.database.read() as connection:
-        assert connection.scalar(select(jobs.c.owner).where(jobs.c.id == job)) == UNFILLED
-    assert claim_unfilled_job(folder.database) == job
-    assert claim_unfilled_job(folder.database) is None
-
-
 # --- Interrupted.
 
 
@@ -294,11 +244,8 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize(
-    "number", [0, pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
-)
 def test_crash_before_replacement_is_recovered_by_the_next_claim(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, number: int
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = draw_photos(folder, 10)
     folder.tag()
@@ -308,7 +255,7 @@ def test_crash_before_replacement_is_recovered_by_the_next_claim(
         raise LeaseLost(job=job, chunk=0)
 
     with monkeypatch.context() as patch:
-        call_around_replacement(patch, number, lose_lease, before=True)
+        call_around_replacement(patch, 3, lose_lease, before=True)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.files().keys() == before.keys()
     assert any(not row.complete for row in folder.undo_rows)
@@ -359,24 +306,6 @@ def test_lost_lease_before_intents_replaces_nothing(
     assert folder.progress(job).written == 6
 
 
-def test_paused_job_continues_and_reports_every_photo(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = draw_photos(folder, 12)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-    with monkeypatch.context() as patch:
-        call_around_replacement(patch, 5, lambda: pause(folder.database, job), before=True)
-        assert folder.work(job) == [ChunkEnd.LOST]
-    assert folder.progress(job).written == 8
-    assert sum(data != before[name] for name, data in folder.files().items()) == 8
-    resume(folder.database, job)
-    assert folder.work(job) == [ChunkEnd.DONE]
-    assert set(folder.outcomes(job).values()) == {"written"}
-    folder.undo()
-    assert folder.files() == before
-
-
 def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     before = draw_photos(folder, 12)
     folder.tag()
@@ -414,43 +343,6 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     assert written == [4, 8, 12]
 
 
-def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = draw_photos(folder, 8)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-    assert claimed is not None
-    main_thread, original, signals = threading.get_ident(), writing_chunk.plan_and_prepare, [signal.SIGUSR1]
-    is_interrupted = threading.Event()
-
-    def prepare_and_interrupt(*args: Any) -> PreparedPhoto:
-        prepared = original(*args)
-        if signals:
-            signal.pthread_kill(main_thread, signals.pop())
-            assert is_interrupted.wait(20)
-        return prepared
-
-    def interrupt(*_args: object) -> None:
-        is_interrupted.set()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(writing_chunk, "plan_and_prepare", prepare_and_interrupt)
-    former = signal.signal(signal.SIGUSR1, interrupt)
-    executor = folder.executor()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            executor.execute(claimed)
-    finally:
-        signal.signal(signal.SIGUSR1, former)
-        executor.close()
-    deadline = time.monotonic() + 10  # a thread that was just started may still be preparing a photo
-    while folder.files() != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert folder.files() == before
-
-
 def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     before = draw_photos(folder, 6)
     folder.tag()
@@ -467,47 +359,15 @@ def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: p
     assert folder.files() == before
 
 
-def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) -> None:
-    draw_photos(folder, 2)
-    folder.draw("deep/down/a.jpg", 0, shade=9)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-    assert claim_next_chunk(folder.database, job, Runner.WORKERS, "dies") is not None
-    folder.lose_leases(job, attempts=SHARED_ATTEMPTS)
-    shutil.rmtree(folder.folder / "deep")
-    assert folder.work(job) == [ChunkEnd.DONE]
-    assert {name: (outcome, reason) for name, (outcome, reason, _) in folder.reasons(job).items()} == {
-        "00.jpg": ("written", None),
-        "01.jpg": ("written", None),
-        "deep/down/a.jpg": ("failed", "gone"),
-    }
-
-
-@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
-def test_leftover_of_a_dead_writer_is_removed_without_a_write(
-    folder: WrittenFolder, options: MetadataOptions
-) -> None:
-    before = draw_photos(folder, 3)
-    folder.tag()
-    folder.write(options)
-    for name in before:
-        temporary_path(folder.folder / (name if options is EMBED else f"{name}.xmp")).write_bytes(
-            b"half of it"
-        )
-    (folder.folder / ".tagger-of-somebody-else.part").write_bytes(b"not ours")
-    assert set(folder.write(options).values()) == {"unchanged"}
-    assert [name for name in folder.files() if name.startswith(".")] == [".tagger-of-somebody-else.part"]
-
-
 @pytest.mark.postgresql
 def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
-    before = draw_photos(folder, 12)
+    before = draw_photos(folder, 6)
     folder.tag()
     job_ids = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
     in_threads([partial(folder.work, job) for job in job_ids])
     for job in job_ids:
         progress = folder.progress(job)
-        assert (progress.state, progress.total) == (JobState.FINISHED, 12)
+        assert (progress.state, progress.total) == (JobState.FINISHED, 6)
         assert set(folder.outcomes(job).values()) <= {"written", "unchanged", "refused"}
         assert {reason for _, reason, _ in folder.reasons(job).values()} <= {None, "busy", "changed"}
     outcomes = folder.write(SIDECAR), folder.write()

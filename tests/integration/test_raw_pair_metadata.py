@@ -29,8 +29,6 @@ def folder(database: Database, tmp_path: Path) -> PairFolder:
     [
         (SIDECAR, "IMG_1.xmp", {"IMG_1.xmp", "IMG_1.JPG.xmp"}),
         (EMBED, None, {"IMG_1.CR3.xmp", "IMG_1.JPG"}),
-        pytest.param(SIDECAR, None, {"IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}, marks=pytest.mark.slow),
-        pytest.param(EMBED, "IMG_1.xmp", {"IMG_1.xmp", "IMG_1.JPG"}, marks=pytest.mark.slow),
     ],
 )
 def test_tags_are_written_for_both_files_and_undone_in_both(
@@ -109,8 +107,6 @@ def test_a_rejected_tag_is_removed_from_both(folder: PairFolder) -> None:
     [
         (SIDECAR, None),
         (EMBED, OWN_SIDECAR),
-        pytest.param(SIDECAR, OWN_SIDECAR, marks=pytest.mark.slow),
-        pytest.param(EMBED, None, marks=pytest.mark.slow),
     ],
 )
 def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(

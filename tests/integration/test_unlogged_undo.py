@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from rig.drawing import draw_photo
 
 from tagger.database.connection import Database
@@ -27,29 +26,15 @@ def sidecar_beside(photo: Path) -> Path:
     return path
 
 
-def test_sidecar_of_an_unsupported_format_is_deleted(database: Database, tmp_path: Path) -> None:
-    photo = tmp_path / "moving.gif"
-    Image.new("P", (8, 8)).save(photo)
-    sidecar = sidecar_beside(photo)
-    assert undo(database, photo) == ["moving.gif.xmp deleted"]
-    assert not sidecar.exists()
-
-
-def test_sidecar_of_a_write_protected_photo_is_deleted(database: Database, tmp_path: Path) -> None:
-    photo = tmp_path / "protected.jpg"
+@pytest.mark.parametrize("name", ["of-an-unsupported-format.gif", "write-protected.jpg", "lost.jpg"])
+def test_sidecar_is_deleted(database: Database, tmp_path: Path, name: str) -> None:
+    photo = tmp_path / name
     draw_photo(1, (64, 48)).save(photo)
     photo.chmod(0o444)
     sidecar = sidecar_beside(photo)
-    assert undo(database, photo) == ["protected.jpg.xmp deleted"]
-    assert not sidecar.exists()
-
-
-def test_sidecar_without_photo_is_deleted(database: Database, tmp_path: Path) -> None:
-    photo = tmp_path / "lost.jpg"
-    draw_photo(2, (64, 48)).save(photo)
-    sidecar = sidecar_beside(photo)
-    photo.unlink()
-    assert undo(database, sidecar) == ["lost.jpg.xmp deleted"]
+    if name == "lost.jpg":
+        photo.unlink()
+    assert undo(database, sidecar if name == "lost.jpg" else photo) == [f"{name}.xmp deleted"]
     assert not sidecar.exists()
 
 
