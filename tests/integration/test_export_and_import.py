@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
-from support.colour_folders import EIFFEL, TaggedFolder
+from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.teaching import draw_place, teachable_artifact
 
@@ -83,6 +83,20 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     folder.record(reprocess=True, runner=Runner.WORKERS)
     _insert_schedule(database)
     _insert_track(database)
+    return folder
+
+
+@pytest.fixture
+def few(database: Database, tmp_path: Path) -> TaggedFolder:
+    """A folder with three tagged photos."""
+    return _tagged(database, tmp_path)
+
+
+def _tagged(database: Database, path: Path) -> TaggedFolder:
+    folder = TaggedFolder(database, path)
+    for number in range(3):
+        folder.draw(f"{number}.jpg", number, shade=number)
+    folder.tag()
     return folder
 
 
@@ -207,27 +221,21 @@ def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
 
 
 def test_tagging_continues_in_an_imported_database(
-    folder: TaggedFolder, new_database: Callable[[], Database], empty_postgres_url: str
+    few: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
-    upgrade_database(empty_postgres_url)
-    content = exported(folder.database)
-    for database in (open_database(empty_postgres_url), new_database()):
-        imported(database, content)
-        add_model(database, folder.folder.parent / "tiny.pt")
-        folder.database = database
-        folder.draw("new.jpg", 2, shade=20)
-        outcomes = folder.tag()
-        assert outcomes["new.jpg"] == "tagged"
-        assert outcomes["0.jpg"] == "skipped"
-        (folder.folder / "new.jpg").unlink()
-        database.close()
+    content, few.database = exported(few.database), new_database()
+    imported(few.database, content)
+    add_model(few.database, few.folder.parent / "tiny.pt")
+    few.draw("new.jpg", 2, shade=20)
+    outcomes = few.tag()
+    assert (outcomes["new.jpg"], outcomes["0.jpg"]) == ("tagged", "skipped")
 
 
-def test_claims_are_not_exported(folder: TaggedFolder, new_database: Callable[[], Database]) -> None:
-    job = folder.record(reprocess=True, runner=Runner.WORKERS)
-    assert claim_next_chunk(folder.database, job, Runner.WORKERS, "w") is not None
+def test_claims_are_not_exported(few: TaggedFolder, new_database: Callable[[], Database]) -> None:
+    job = few.record(reprocess=True, runner=Runner.WORKERS)
+    assert claim_next_chunk(few.database, job, Runner.WORKERS, "w") is not None
     other = new_database()
-    imported(other, exported(folder.database))
+    imported(other, exported(few.database))
     with other.read() as connection:
         chunk = connection.execute(select(chunks).where(chunks.c.job_id == job)).one()
         assert (chunk.token, chunk.lease_until, chunk.worker) == (None, None, None)
@@ -254,89 +262,85 @@ class WritingFile(io.BytesIO):
 
 @pytest.mark.postgresql
 def test_an_export_is_a_snapshot(
-    folder: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+    few: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_counts, "PAGE", 2)
-    before, out, other = rows(folder.database), WritingFile(folder.database), new_database()
-    export_database(folder.database, out, "1.2.3")
-    assert len(rows(folder.database)["contents"]) > 2 * len(before["contents"])
+    before, out, other = rows(few.database), WritingFile(few.database), new_database()
+    export_database(few.database, out, "1.2.3")
+    assert len(rows(few.database)["contents"]) > 2 * len(before["contents"])
     imported(other, out.getvalue())
     assert rows(other)["contents"] == before["contents"]
     assert rows(other)["photos"] == before["photos"]
 
 
 def test_the_ledger_id_is_imported_unless_a_new_one_is_requested(
-    folder: TaggedFolder, new_database: Callable[[], Database]
+    few: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
-    content, moved, copied = exported(folder.database), new_database(), new_database()
-    assert imported(moved, content).ledger == folder.database.ledger_id
+    content, moved, copied = exported(few.database), new_database(), new_database()
+    assert imported(moved, content).ledger == few.database.ledger_id
     new = imported(copied, content, new_ledger=True).ledger
-    for database, ledger in ((moved, folder.database.ledger_id), (copied, new)):
+    for database, ledger in ((moved, few.database.ledger_id), (copied, new)):
         with database.read() as connection:
             assert connection.scalars(select(ledgers.c.ledger_id)).all() == [ledger]
-    assert new not in {folder.database.ledger_id, copied.ledger_id}
+    assert new not in {few.database.ledger_id, copied.ledger_id}
 
 
-def test_a_database_with_rows_is_refused(folder: TaggedFolder, new_database: Callable[[], Database]) -> None:
-    content, other = exported(folder.database), new_database()
-    imported(other, content)
+def test_a_database_with_rows_is_refused(
+    sound_file: bytes, database: Database, new_database: Callable[[], Database]
+) -> None:
+    imported(database, sound_file)
     for dry_run in (True, False):
-        with pytest.raises(DatabaseNotEmpty, match="11 photos"):
-            imported(other, content, dry_run=dry_run)
+        with pytest.raises(DatabaseNotEmpty, match="3 photos"):
+            imported(database, sound_file, dry_run=dry_run)
+    other = new_database()
+    with other.write() as connection:
+        add_landmark(connection, NewLandmark("Our church"))
+    with pytest.raises(DatabaseNotEmpty, match="1 landmark"):
+        imported(other, sound_file)
 
 
 def test_a_database_with_only_the_shipped_model_is_empty(
-    folder: TaggedFolder, new_database: Callable[[], Database]
+    sound_file: bytes, new_database: Callable[[], Database]
 ) -> None:
-    content, other = exported(folder.database), new_database()
+    other = new_database()
     row = {"digest": "d", "name": "shipped", "manifest": {}, "registered_at": NOW, "in_use": False}
     with other.write() as connection:
         connection.execute(insert(models).values(row))
         connection.execute(insert(landmarks).values(slug="s", name="S"))
-    imported(other, content)
-    assert rows(other)["landmarks"] == rows(folder.database)["landmarks"]
-    assert [model.name for model in list_models(other) if not model.shipped] == ["teachable"]
+    imported(other, sound_file)
+    assert "s" not in {row[1] for row in rows(other)["landmarks"]}
+    assert [model.name for model in list_models(other) if not model.shipped] == ["tiny"]
     third = new_database()
     with third.write() as connection:
         connection.execute(insert(models).values(row | {"file": "/mine.pt"}))
     with pytest.raises(DatabaseNotEmpty, match=r"it contains 1 model\."):
-        imported(third, content)
+        imported(third, sound_file)
 
 
-def test_a_dry_run_checks_the_whole_file_and_writes_nothing(
-    folder: TaggedFolder, new_database: Callable[[], Database]
-) -> None:
-    content, other = exported(folder.database), new_database()
-    empty = rows(other)
-    assert imported(other, content, dry_run=True).rows["photos"] == 11
+def test_a_dry_run_checks_the_whole_file_and_writes_nothing(sound_file: bytes, database: Database) -> None:
+    empty = rows(database)
+    assert imported(database, sound_file, dry_run=True).rows["photos"] == 3
     with pytest.raises(ImportRefused, match="it ends early"):
-        imported(other, content[:-1], dry_run=True)
-    assert rows(other) == empty
+        imported(database, sound_file[:-1], dry_run=True)
+    assert rows(database) == empty
 
 
 def test_who_gets_the_name_of_an_imported_author_is_somebody_else(
-    folder: TaggedFolder, new_database: Callable[[], Database], empty_postgres_url: str
+    few: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
     authors = ("web ada#2", "web Phone", "bob", "web eve#1000000", "web ada#02")
-    for number in range(len(authors)):
-        folder.draw(f"of-{number}.jpg", 1, shade=20 + number)
-    folder.draw("away.jpg", None, shade=30)
-    folder.tag()
     for number, author in enumerate(authors):
-        photo = folder.folder / f"of-{number}.jpg"
-        give_verdict(folder.database, photo, EIFFEL, VerdictKind.CONFIRMED, author, {})
-    dismiss_photos(folder.database, [folder.photo("away.jpg").id], "web ida")
-    upgrade_database(empty_postgres_url)
-    for other in (new_database(), open_database(empty_postgres_url)):
-        add_token(other, "Phone")
-        imported(other, exported(folder.database))
-        recorded = [
-            add_user(other, name, Role.VIEWER, None).recorded_name for name in ("ada", "bob", "eve", "ida")
-        ]
-        assert recorded == ["ada#3", "bob", "eve", "ida#2"]
-        revoke_token(other, "Phone")
-        assert add_token(other, "Phone")[0].recorded_name == "Phone#2"
-        other.close()
+        photo = few.folder / f"{number // 2}.jpg"
+        give_verdict(few.database, photo, (EIFFEL, GATE)[number % 2], VerdictKind.REJECTED, author, {})
+    dismiss_photos(few.database, [few.photo("2.jpg").id], "web ida")
+    other = new_database()
+    add_token(other, "Phone")
+    imported(other, exported(few.database))
+    names = ("ada", "bob", "eve", "ida")
+    recorded = [add_user(other, name, Role.VIEWER, None).recorded_name for name in names]
+    assert recorded == ["ada#3", "bob", "eve", "ida#2"]
+    revoke_token(other, "Phone")
+    assert add_token(other, "Phone")[0].recorded_name == "Phone#2"
 
 
 def _with_values(content: bytes, table: str, **values: object) -> bytes:
@@ -355,36 +359,14 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "ends early, after 0 lines"),
     "no json": (lambda _: b"hello\n", "line 1 is not a row"),
     "another file": (lambda _: b'{"a": 1}\n', "it is not an exported database"),
-    "a list": (lambda _: b"[]\n", "line 1 is not a row"),
     "another schema": (lambda c: c.replace(b'"schema":"', b'"schema":"9', 1), "written by tagger 1.2.3"),
-    "no end": (lambda c: c[: c.rindex(b'{"end"')], "it ends early"),
     "half a line": (lambda c: c[: len(c) // 2], "it ends early"),
-    "a missing line": (
-        lambda c: b"".join(c.splitlines(keepends=True)[:-2] + c.splitlines(keepends=True)[-1:]),
-        "checksum",
-    ),
     "a changed name": (lambda c: c.replace(b"Eiffel Tower", b"Eiffel Toward"), "checksum"),
     "data after the end": (lambda c: c + c, "data follows"),
-    "an unknown table": (
-        lambda c: c.replace(b'"table":"photos"', b'"table":"pictures"'),
-        "is not a row",
-    ),
+    "an unknown table": (lambda c: c.replace(b'"table":"photos"', b'"table":"pictures"'), "is not a row"),
     "an unknown column": (lambda c: _with_values(c, "photos", more=1), "is not a row"),
-    "text in a date column": (lambda c: _with_values(c, "photos", taken_at="noon"), "is not a row"),
-    "invalid base64": (lambda c: _with_values(c, "photos", path_bytes="*"), "is not a row"),
-    "a missing content": (
-        lambda c: _with_values(c, "photos", content_id=999),
-        "refers to a missing row",
-    ),
-    "an item of a missing job": (
-        lambda c: _with_values(c, "job_items", job_id=99),
-        "refers to a missing row|its counts do not match",
-    ),
+    "a missing content": (lambda c: _with_values(c, "photos", content_id=999), "refers to a missing row"),
     "a duplicate row": (lambda c: _with_values(c, "tags", content_id=2, rank=1), "is duplicated"),
-    "an invalid state": (
-        lambda c: _with_values(c, "jobs", state="dancing"),
-        r"line \d+ is not a row of jobs: state",
-    ),
 }
 
 
@@ -393,10 +375,7 @@ def sound_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The export of a few tagged photos."""
     path = tmp_path_factory.mktemp("exported")
     with closing(open_database(create_sqlite_database(path / "tagger.sqlite"))) as database:
-        folder = TaggedFolder(database, path)
-        for number in range(3):
-            folder.draw(f"{number}.jpg", number, shade=number)
-        folder.tag()
+        _tagged(database, path)
         return exported(database)
 
 

@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,32 +52,22 @@ def refusal(database: Database, content: bytes) -> str:
 
 
 INVALID: list[tuple[str, dict[str, Any], str]] = [
-    ("photos", {"size_bytes": 2**70}, "size_bytes"),
     ("photos", {"id": 0}, "id: Input should be greater"),
     ("photos", {"gone_since": "9999-12-31T23:59:59-12:00"}, "gone_since"),
-    ("photos", {"gone_since": 5}, "gone_since"),
     ("photos", {"taken_at": "2026-01-01T00:00:00+01:00"}, "taken_at"),
     ("photos", {"path": "../secret.jpg"}, "path does not stay inside its root"),
-    ("photos", {"path": "/etc/passwd"}, "path does not stay inside its root"),
     ("photos", {"path_bytes": base64.b64encode(b"../\xe9").decode()}, "are not the same path"),
     ("photos", {"latitude": 91.0, "longitude": 0.0}, "latitude"),
     ("photos", {"failure_kind": "dull"}, "failure_kind"),
     ("photos", {"path": "a\0.jpg"}, "no null character"),
     ("contents", {"outcome": "perhaps"}, "outcome"),
     ("contents", {"digest": "../../x"}, "digest"),
-    ("tags", {"score": 7.0}, "score"),
     ("tags", {"position_odds": float("nan"), "distance_m": 1.0}, "position_odds"),
     ("tags", {"position_odds": 2.0}, "position_odds, distance_m are neither"),
-    ("tags", {"distance_m": 1.0}, "position_odds, distance_m are neither"),
     ("roots", {"location": "photos"}, "location is not an absolute path"),
     ("landmarks", {"slug": "Eiffel Tower"}, "slug"),
     ("models", {"manifest": {}}, "manifest: name: Field required"),
-    ("models", {"digest": "d"}, "digest"),
-    ("jobs", {"kind": "dance"}, "kind"),
-    ("jobs", {"threshold": 2.0}, "threshold"),
     ("jobs", {"options": {"paths": 7}}, "its paths are not a list"),
-    ("jobs", {"options": {"paths": [{"bytes": "zz"}]}}, "it is not a path"),
-    ("jobs", {"options": {"write": {"to": "embed"}}}, "its metadata options"),
     (
         "jobs",
         {"options": {"write": {"to": "embed", "gps": False, "description": False, "language": "a b"}}},
@@ -84,31 +75,23 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("jobs", {"options": {}, "kind": "write"}, "it has no metadata options"),
     ("jobs", {"options": {"what": "all", "landmark": 7}, "kind": "backfill"}, "its landmark is not text"),
-    ("jobs", {"parent_id": 3}, "parent_id"),
     ("chunks", {"last": 2**31}, "last"),
     ("chunks", {"tagged": 2}, "more outcomes than it has items"),
     ("job_items", {"outcome": "failed"}, "reason is missing"),
     ("metadata_writes", {"file": "../a.jpg"}, "file is not the name of a file"),
     ("metadata_writes", {"undo": "AAAA"}, "undo: unknown version"),
-    ("metadata_writes", {"landmarks": [1]}, "landmarks"),
     ("schedules", {"cron": "0 0 30 2 *"}, "cron expression"),
-    ("schedules", {"cron": "*"}, "cron expression"),
     ("schedules", {"until": "25:00"}, "not a time of day"),
     ("schedules", {"time_zone": "../../etc/passwd"}, "there is no time zone"),
     ("schedules", {"options": {"scan": "/"}}, "scan is not a list"),
     ("schedules", {"options": {"taken_after": "2026-01-01T00:00+01:00"}}, "taken_after"),
-    ("ledgers", {"ledger_id": ""}, "ledger_id"),
 ]
 
 
-@pytest.mark.parametrize(("table", "values", "reason"), INVALID)
-def test_a_row_with_an_invalid_value_is_refused_with_its_line(
-    export: bytes, empty: Database, table: str, values: dict[str, Any], reason: str
-) -> None:
-    message = refusal(empty, with_row(export, table, lambda row: row.update(values)))
-    assert f"is not a row of {table}: " in message
-    assert reason in message
-    assert "line " in message
+def test_a_row_with_an_invalid_value_is_refused_with_its_line(export: bytes, empty: Database) -> None:
+    for table, values, reason in INVALID:
+        message = refusal(empty, with_row(export, table, lambda row, values=values: row.update(values)))
+        assert re.search(rf"line \d+ is not a row of {table}: .*{re.escape(reason)}", message), message
 
 
 def test_an_undo_that_grows_too_much_is_refused(export: bytes, empty: Database) -> None:
