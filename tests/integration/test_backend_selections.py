@@ -83,26 +83,6 @@ def test_a_second_machine_of_the_same_kind_measures_nothing(
     np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
 
 
-def test_a_machine_of_another_kind_measures_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.start()
-    monkeypatch.setattr("tagger.model.devices.processor_name", lambda: "another processor")
-    machine.start()
-    assert machine.measured == 2
-
-
-def test_other_models_devices_and_options_are_measured_again(machine: Machine) -> None:
-    machine.start()
-    machine.start(replace(CPU, dtype=torch.bfloat16))
-    machine.start(at_once=2)
-    machine.start(batch_size=5)
-    machine.replace_model(seed=1)
-    machine.start()
-    assert machine.measured == 5
-    machine.replace_model()
-    machine.start()
-    assert machine.measured == 5
-
-
 def test_a_choice_is_stored_per_key(database: Database) -> None:
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)

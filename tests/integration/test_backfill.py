@@ -1,9 +1,8 @@
 """Backfills select the right photos, keep old results until new ones are stored, and are recorded in pages."""
 
 import os
-import shutil
 from datetime import datetime
-from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -12,23 +11,13 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
-from tagger.database.tables import chunks, job_items, landmarks, photos, verdicts
+from tagger.database.tables import job_items, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PathNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
-from tagger.ledger import items, job_control
+from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_model
 from tagger.library.query.details import photo_details
 from tagger.settings import Settings
-
-
-@pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
-    return TaggedFolder(database, tmp_path)
-
-
-@pytest.fixture
-def settings(folder: TaggedFolder) -> Settings:
-    return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
 
 
 def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
@@ -102,38 +91,21 @@ def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, 
     folder.tag()
     with database.write() as connection:
         for year, name in ((2019, "x/a.jpg"), (2020, "x/b.jpg"), (2021, "y/a.jpg")):
-            statement = (
-                update(photos)
-                .where(photos.c.path == name)
-                .values(taken_at=datetime.fromisoformat(f"{year}-05-01"))
-            )
-            connection.execute(statement)
-    everything = BackfillScope.ALL
-    assert job_photos(folder, settings, Backfill(everything, under=(folder.folder / "x",))) == {
-        "x/a.jpg",
-        "x/b.jpg",
-    }
-    assert job_photos(folder, settings, Backfill(everything, landmark="Eiffel tower")) == {
-        "x/a.jpg",
-        "y/a.jpg",
-    }
-    assert job_photos(
-        folder, settings, Backfill(everything, taken_after=datetime.fromisoformat("2020-01-01"))
-    ) == {
-        "x/b.jpg",
-        "y/a.jpg",
-    }
-    between = Backfill(
-        everything,
-        taken_after=datetime.fromisoformat("2019-05-01"),
-        taken_before=datetime.fromisoformat("2021-05-01"),
+            taken_at = datetime.fromisoformat(f"{year}-05-01")
+            connection.execute(update(photos).where(photos.c.path == name).values(taken_at=taken_at))
+    in_x = (folder.folder / "x",)
+    span = {"taken_after": datetime.fromisoformat("2019-05-01")}
+    span["taken_before"] = datetime.fromisoformat("2021-05-01")
+    conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
+        ({"under": in_x}, {"x/a.jpg", "x/b.jpg"}),
+        ({"landmark": "Eiffel tower"}, {"x/a.jpg", "y/a.jpg"}),
+        ({"taken_after": datetime.fromisoformat("2020-01-01")}, {"x/b.jpg", "y/a.jpg"}),
+        (span, {"x/a.jpg", "x/b.jpg"}),
+        ({"under": in_x, "landmark": EIFFEL}, {"x/a.jpg"}),
+        ({"under": (folder.folder.parent / "nowhere",)}, set()),
     )
-    assert job_photos(folder, settings, between) == {"x/a.jpg", "x/b.jpg"}
-    both = Backfill(everything, under=(folder.folder / "x",), landmark=EIFFEL)
-    assert job_photos(folder, settings, both) == {"x/a.jpg"}
-    assert (
-        job_photos(folder, settings, Backfill(everything, under=(folder.folder.parent / "nowhere",))) == set()
-    )
+    for options, expected in conditions:
+        assert job_photos(folder, settings, Backfill(BackfillScope.ALL, **options)) == expected, options
 
 
 def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> None:
@@ -168,37 +140,6 @@ def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings)
     with pytest.raises(PathNotFound):
         record_backfill(folder.database, Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)), new, {})
     assert folder.count(job_items) == 0
-
-
-@pytest.mark.postgresql
-def test_photos_are_added_in_pages_and_ordered_by_root(
-    folder: TaggedFolder, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(items, "PAGE", 50)
-    other = folder.folder.with_name("other root")
-    for number in range(60):
-        folder.draw(f"{number:03}.jpg", shade=number)
-    shutil.copytree(folder.folder, other)
-    folder.record()
-    folder.record(other)
-    backfill = Backfill(BackfillScope.UNTAGGED)
-    job, _ = record_backfill(
-        database, backfill, backfill_job(database, settings, backfill, Priority.BULK), {}
-    )
-    with database.read() as connection:
-        rows = connection.execute(
-            select(job_items.c.position, photos.c.root_id, photos.c.id)
-            .join(photos, photos.c.id == job_items.c.photo_id)
-            .where(job_items.c.job_id == job)
-            .order_by(job_items.c.position)
-        ).all()
-        spans = connection.execute(
-            select(chunks.c.first, chunks.c.last).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
-        ).all()
-    assert [item.position for item in rows] == list(range(120))
-    assert len({item.id for item in rows}) == 120
-    assert [position for span in spans for position in range(span.first, span.last + 1)] == list(range(120))
-    assert all(len({item.root_id for item in rows[span.first : span.last + 1]}) == 1 for span in spans)
 
 
 @pytest.mark.postgresql

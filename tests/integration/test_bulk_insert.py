@@ -11,7 +11,7 @@ from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import contents, job_items, photos, tags
+from tagger.database.tables import contents, photos
 
 pytestmark = pytest.mark.postgresql
 
@@ -86,13 +86,6 @@ def test_a_text_is_among_others_as_it_is(database: Database) -> None:
         assert connection.scalars(select(photos.c.id).where(among(photos.c.path, []))).all() == []
 
 
-def test_ids_among_others_are_a_condition_that_an_index_serves(database: Database) -> None:
-    query = select(photos.c.path).where(among(photos.c.id, [1, 2]), photos.c.size_bytes > 0)
-    where = str(query.compile(database._engine)).partition("WHERE ")[2]
-    assert where.startswith("(photos.id ")
-    assert "= 1" not in where  # a comparison of the condition hides the column from its index
-
-
 def test_rows_that_exist_are_left_out_on_request(database: Database) -> None:
     with database.write() as connection:
         connection.execute(insert(contents).values(digest="1-b"))
@@ -109,12 +102,3 @@ def test_a_row_that_exists_is_an_integrity_error(database: Database) -> None:
         insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",)])
     with database.read() as connection:
         assert connection.scalars(select(contents.c.digest)).all() == ["1-b"]
-
-
-def test_a_page_of_a_scan_is_one_statement_on_postgresql(database: Database) -> None:
-    with statements(database, "INSERT INTO job_items") as seen:
-        LedgerBuilder(database).job(600)
-    assert seen == [database.is_sqlite]  # SQLite's statement runs for each row, in this process
-    with database.read() as connection:
-        assert len(connection.scalars(select(job_items.c.position)).all()) == 600
-        assert connection.execute(select(tags)).all() == []

@@ -1,20 +1,20 @@
 """Claims of chunks: one at a time, results stored under its token only, expired ones released."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from support.clocks import clock_ahead
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.undo_log import record_intents
 from tagger.ledger.chunks import (
-    ChunkName,
     Claim,
     ItemOutcome,
     claim_next_chunk,
@@ -30,11 +30,6 @@ from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 
 pytestmark = pytest.mark.postgresql
-
-
-@pytest.fixture
-def ledger(database: Database) -> LedgerBuilder:
-    return LedgerBuilder(database)
 
 
 def test_one_of_many_concurrent_claims_succeeds(ledger: LedgerBuilder) -> None:
@@ -56,35 +51,12 @@ def test_one_of_many_concurrent_claims_succeeds(ledger: LedgerBuilder) -> None:
         assert claims[0].attempts == 1
 
 
-def test_local_threads_claim_each_chunk_once(ledger: LedgerBuilder) -> None:
-    job = ledger.job(500, runner=Runner.LOCAL)
-    claims: list[ChunkName] = []
-
-    def work() -> None:
-        while claim := claim_next_chunk(ledger.database, job, Runner.LOCAL, "w"):
-            claims.append(claim.name)
-            ledger.store(claim, Outcome.TAGGED)
-
-    in_threads([work] * 4)
-    assert sorted(name.chunk for name in claims) == list(range(7))
-    assert ledger.progress(job).state is JobState.FINISHED
-
-
-def test_workers_cannot_claim_chunks_of_a_local_job(ledger: LedgerBuilder) -> None:
-    job = ledger.job(5, runner=Runner.LOCAL)
-    assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None
-
-
 def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:
     job = ledger.job(5)
     for state in (JobState.WAITING, JobState.PAUSED, JobState.CANCELLED):
         with ledger.database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.id == job).values(state=state))
         assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None, state
-
-
-def test_nothing_is_claimed_of_an_unknown_job(ledger: LedgerBuilder) -> None:
-    assert claim_next_chunk(ledger.database, ledger.job(5) + 9, Runner.WORKERS, "w") is None
 
 
 def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: LedgerBuilder) -> None:
@@ -135,6 +107,15 @@ def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledge
     assert second.name != first.name
     assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
     ledger.store(first, Outcome.TAGGED)
+
+
+def test_leases_end_by_the_clock_of_the_database(ledger: LedgerBuilder) -> None:
+    job = ledger.job(5)
+    for apart in (timedelta(minutes=8), timedelta(minutes=-8)):
+        with clock_ahead(apart):
+            claim = ledger.claim(job)
+        assert release_expired(ledger.database) == 0
+        release_chunk(ledger.database, claim)
 
 
 def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:

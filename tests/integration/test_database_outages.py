@@ -28,8 +28,6 @@ from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
 
-pytestmark = pytest.mark.postgresql
-
 LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80
 """Two chunks that are processed at once, and one more."""

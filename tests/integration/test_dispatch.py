@@ -8,7 +8,6 @@ from sqlalchemy import insert, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import roots, workers
@@ -24,14 +23,8 @@ from tagger.ledger.dispatch import (
     waiting_chunks,
 )
 from tagger.ledger.jobs import suspend_for_root
-from tagger.ledger.workers import record_heartbeat
 
 pytestmark = pytest.mark.postgresql
-
-
-@pytest.fixture
-def ledger(database: Database) -> LedgerBuilder:
-    return LedgerBuilder(database)
 
 
 def claimer(ledger: LedgerBuilder) -> ChunkClaimer:
@@ -116,15 +109,6 @@ def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBui
         connection.execute(insert(workers), rows)
         connection.execute(update(workers).where(workers.c.name != "w3").values(heartbeat_at=db_now()))
     assert waiting_chunks(ledger.database)[Priority.BULK] == 8 * chunks_at_once("cpu")
-
-
-def test_a_gpu_has_more_places(ledger: LedgerBuilder) -> None:
-    ledger.job(8000)
-    record_heartbeat(ledger.database, "w0", "cuda")
-    record_heartbeat(ledger.database, "w1", "cpu")
-    assert chunks_at_once("cuda") > chunks_at_once("cpu")
-    places = chunks_at_once("cuda") + chunks_at_once("cpu")
-    assert waiting_chunks(ledger.database)[Priority.BULK] == places
 
 
 def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -> None:

@@ -27,7 +27,7 @@ from tagger.errors import RedisKeyForeign, RedisRefused
 from tagger.settings import Settings
 from worker import dead_letters
 from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depths
-from worker.celery_config import QUEUES, TICK_QUEUE, TRANSPORT_OPTIONS, VISIBILITY_TIMEOUT_S
+from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
 from worker.messages import WakeUp
 from worker.producer import make_app
@@ -190,16 +190,6 @@ def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restor
         connection.default_channel.qos.restore_visible()
     assert [json.loads(text) for text in client.lrange(QUEUE, 0, -1)] == [message]
     assert not client.exists("unacked", "unacked_index", "somewhere")
-
-
-def test_unacknowledged_messages_are_restored_in_portions(app: Celery, client: redis.Redis) -> None:
-    count = 5000
-    assert TRANSPORT_OPTIONS["visibility_timeout"] == VISIBILITY_TIMEOUT_S
-    client.zadd("unacked_index", {str(number): 1 for number in range(count)})
-    with app.connection_for_read() as connection:
-        limit = connection.default_channel.unacked_restore_limit
-        connection.transport.cycle.on_poll_init(connection.transport.cycle.poller)
-    assert client.zcard("unacked_index") == count - limit
 
 
 @pytest.mark.parametrize("key", KEY_TYPES)

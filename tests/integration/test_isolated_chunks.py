@@ -61,6 +61,7 @@ def test_a_photo_that_crashes_its_child_fails_alone(
     assert folder.progress(job).tagged == 3
 
 
+@pytest.mark.slow
 def test_a_photo_on_which_workers_died_fails_if_its_child_dies_of_the_forward_pass(
     folder: WrittenFolder, inject: Callable[[str, str], None]
 ) -> None:

@@ -1,13 +1,11 @@
 """Pausing, resuming and cancelling jobs: no outcome is lost or counted twice, no attempt is counted."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 from support.colour_folders import TaggedFolder
 from support.ledgers import LedgerBuilder
-from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
@@ -20,14 +18,9 @@ from tagger.ledger import job_control, stale_jobs
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs, waiting_chunks
 from tagger.ledger.jobs import finish_scan, suspend_for_root
-from tagger.ledger.progress import list_jobs, list_recent_jobs
+from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_chunk_progress
-
-
-@pytest.fixture
-def ledger(database: Database) -> LedgerBuilder:
-    return LedgerBuilder(database)
 
 
 def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
@@ -188,41 +181,6 @@ def test_finished_unknown_and_local_jobs_raise_errors(ledger: LedgerBuilder) -> 
             act(ledger.database, finished)
     with pytest.raises(JobNotPausable, match=f"tagger job cancel {local}"):
         job_control.pause(ledger.database, local)
-
-
-def test_a_local_job_can_be_cancelled_while_its_process_runs_it(ledger: LedgerBuilder) -> None:
-    job = ledger.job(40, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
-    assert claim is not None
-    ledger.store(claim, Outcome.TAGGED, count=3)
-    job_control.cancel(ledger.database, job)
-    assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
-    with pytest.raises(LeaseLost):
-        ledger.store(claim, Outcome.TAGGED, first=3)
-    progress = ledger.progress(job)
-    assert (progress.state, progress.tagged, progress.cancelled) == (JobState.CANCELLED, 3, 37)
-
-
-@pytest.mark.postgresql
-def test_counts_are_right_after_pausing_while_workers_store(ledger: LedgerBuilder) -> None:
-    job = ledger.job(600)
-
-    def work() -> None:
-        while not list_jobs(ledger.database, job)[0].is_over:
-            if claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
-                with suppress(LeaseLost):
-                    for first in range(claim.first, claim.last + 1, 16):
-                        ledger.store(claim, Outcome.TAGGED, first=first, count=16)
-
-    def act() -> None:
-        with suppress(JobFinished):
-            for _ in range(20):
-                job_control.pause(ledger.database, job)
-                job_control.resume(ledger.database, job)
-
-    in_threads([work, work, act])
-    progress = ledger.progress(job)
-    assert (progress.state, progress.tagged) == (JobState.FINISHED, 600)
 
 
 def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:

@@ -120,20 +120,10 @@ def test_a_full_name_is_one_person_for_ever(database: Database) -> None:
     assert person(database).role is Role.EDITOR
 
 
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("ada", ("ada", None)),
-        ("ada#2", ("ada", 2)),
-        ("ada#", ("ada", 0)),
-        ("ada#x", ("ada", 0)),
-        ("ada#-1", ("ada", 0)),
-        ("ada#²", ("ada", 0)),
-        ("ada#99999999999999999999", ("ada", 0)),
-    ],
-)
-def test_names_with_numbers(name: str, parts: tuple[str, int | None]) -> None:
-    assert parse_name(name) == parts
+def test_names_with_numbers() -> None:
+    assert (parse_name("ada"), parse_name("ada#2")) == (("ada", None), ("ada", 2))
+    for name in ("ada#", "ada#x", "ada#-1", "ada#²", "ada#99999999999999999999"):
+        assert parse_name(name) == ("ada", 0)
 
 
 @pytest.fixture

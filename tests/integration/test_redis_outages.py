@@ -1,7 +1,6 @@
 """A worker while Redis is away or refuses messages: what it logs, and that it waits."""
 
 import logging
-from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -17,13 +16,11 @@ from tagger.database.enums import Priority, Runner
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
-from tagger.settings import Settings
 from worker import broker, consumer
-from worker.broker import Broker, RedisMonitor
+from worker.broker import RedisMonitor
 from worker.celery_config import QUEUES
 from worker.producer import make_app
-from worker.sweeper import Sweeper, WorkerIdentity
-from worker.throttle import Throttle
+from worker.sweeper import Sweeper
 
 
 class Clock:
@@ -45,11 +42,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(broker, "time", clock)
     monkeypatch.setattr(consumer, "time", clock)
     return clock
-
-
-@pytest.fixture
-def monitor(redis_server: RedisServer) -> RedisMonitor:
-    return RedisMonitor(Broker(redis_server.url, embedded=False))
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
@@ -117,13 +109,6 @@ def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch:
     waiting = consumer.Consumer.__new__(consumer.Consumer)
     with pytest.raises(SystemExit):
         waiting.ensure_connected(None)
-
-
-@pytest.fixture
-def sweeper(redis_server: RedisServer, monitor: RedisMonitor, database: Database) -> Iterator[Sweeper]:
-    with closing(make_app(redis_server.url)) as app:
-        throttle = Throttle((), lambda: None)
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
 
 
 def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(

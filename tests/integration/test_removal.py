@@ -11,17 +11,11 @@ from sqlalchemy import insert, select
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.library.catalog import removal
 from tagger.library.catalog.removal import forget_path
-
-
-@pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
-    return TaggedFolder(database, tmp_path)
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:
@@ -127,7 +121,7 @@ def test_concurrent_removal_tagging_and_scanning(
     monkeypatch.setattr(removal, "PAGE", 7)
     monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 10)
     first = folder.draw("a.jpg")
-    for number in range(30):
+    for number in range(15):
         if number % 3:
             folder.draw(f"sub/{number:02}.jpg", shade=number)
         else:
@@ -150,5 +144,5 @@ def test_concurrent_removal_tagging_and_scanning(
     in_threads([tag, forget_often])
     folder.tag()
     outcomes = folder.tag()
-    assert len(outcomes) == 31
+    assert len(outcomes) == 16
     assert set(outcomes.values()) == {"skipped"}

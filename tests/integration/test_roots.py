@@ -20,7 +20,6 @@ from tagger.library.catalog.roots import (
     find_root,
     is_unavailable,
     list_roots,
-    unavailable_roots,
 )
 from tagger.photos import folders
 from tagger.photos.folders import MountState
@@ -143,21 +142,6 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
         assert is_unavailable(connection, root, root.folder / "share")
         assert count_root_photos(connection, root, root.folder / "share") == 1
         assert count_root_photos(connection, root, root.folder / "shar") == 0
-
-
-def test_dead_shares_are_checked_together_and_waited_for_once(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timeout_s, count = 0.5, 16
-    monkeypatch.setattr(folders, "TIMEOUT_S", timeout_s)
-    fine = ensure(database, tmp_path / "fine")
-    fine.folder.mkdir()
-    dead = [ensure(database, tmp_path / f"dead-{number}") for number in range(count)]
-    with hanging(monkeypatch, {root.folder for root in dead}), database.read() as connection:
-        started = time.monotonic()
-        for _ in range(6):
-            assert unavailable_roots(connection, [fine, *dead]) == dead
-        assert time.monotonic() - started < count * timeout_s / 2
 
 
 def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(

@@ -1,6 +1,7 @@
 """Scans find new, changed, moved and gone photos, across pages, with any names, on both databases."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,9 @@ from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import require_available_roots, select_paths
+from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
-from tagger.photos.source import FolderSource
 
 
 class Folder:
@@ -40,11 +40,19 @@ class Folder:
 
     def scan(self, *paths: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> ScanReport:
         self.job = self.ledger.scanning()
-        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
-        selection = select_paths(paths or [self.path], include, exclude)
-        report = Scan(self.ledger.database, self.job, options, {}).run(selection)
+        report = self.run(self.job, select_paths(paths or [self.path], include, exclude))
         finish_scan(self.ledger.database, self.job)
         return report
+
+    def run(
+        self,
+        job: int,
+        selection: Selection,
+        on_found: Callable[[int], None] = lambda _count: None,
+        database: Database | None = None,
+    ) -> ScanReport:
+        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
+        return Scan(database or self.ledger.database, job, options, {}).run(selection, on_found)
 
     def counts(self, *paths: Path, **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
         report = self.scan(*paths, **patterns)
@@ -136,22 +144,6 @@ def test_scan_is_the_same_for_every_page_size(
     assert folder.stored_paths(gone=True) == {str(path) for path in paths[::2]}
 
 
-def test_photos_that_a_scan_lists_are_not_looked_for_again(
-    folder: Folder, small_pages: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in (*NAMES, os.fsdecode(b"not utf-8 \xff.jpg")):
-        folder.file(name)
-    folder.scan()
-    (folder.path / "a.jpg").unlink()
-    looked_for: list[str] = []
-    is_missing = FolderSource._is_missing
-    monkeypatch.setattr(
-        FolderSource, "_is_missing", lambda source, path: looked_for.append(path) or is_missing(source, path)
-    )
-    assert folder.counts() == (len(NAMES), 0, 0, 1)
-    assert looked_for == ["a.jpg"]
-
-
 @pytest.mark.postgresql
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
     odd = [
@@ -194,16 +186,6 @@ def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, sm
     assert folder.stored_paths(gone=True) == set()
     (folder.path / "b" / "b.jpg").unlink()
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 1)
-
-
-def test_range_of_many_hidden_photos_is_read_in_pages(folder: Folder, small_pages: None) -> None:
-    for number in range(20):
-        folder.file(f"many/{number:02}.jpg")
-    folder.file("one.png")
-    folder.scan()
-    for number in range(0, 20, 2):
-        (folder.path / f"many/{number:02}.jpg").unlink()
-    assert folder.counts(include=("*.png",)) == (1, 0, 0, 10)
 
 
 def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder: Folder, small_pages: None) -> None:
@@ -255,7 +237,6 @@ def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, sm
         folder.file(f"{number}.jpg")
     folder.scan()
     job = folder.ledger.scanning()
-    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
 
     def unmount(_count: int) -> None:
         folder.path.rename(folder.path.with_name("elsewhere"))
@@ -263,7 +244,7 @@ def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, sm
 
     (folder.path / "8.jpg").unlink()
     with pytest.raises(RootUnavailable):
-        Scan(folder.ledger.database, job, options, {}).run(select_paths([folder.path]), unmount)
+        folder.run(job, select_paths([folder.path]), unmount)
     assert folder.stored_paths(gone=True) == set()
 
 
@@ -276,9 +257,8 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
         with folder.ledger.database.write() as connection:
             cancel_job(connection, job, "by request")
 
-    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     with pytest.raises(ScanInterrupted):
-        Scan(folder.ledger.database, job, options, {}).run(select_paths([folder.path]), cancel)
+        folder.run(job, select_paths([folder.path]), cancel)
     assert (
         folder.ledger.progress(job).cancelled == 2
     )  # the last photo of the page may have a RAW file on the next
@@ -294,9 +274,8 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, 
 
     def run(number: int) -> None:
         job = folder.ledger.scanning()
-        options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
         path = folder.path if number else folder.path / "1"
-        counts_by_job[job] = Scan(databases[number], job, options, {}).run(select_paths([path])).found
+        counts_by_job[job] = folder.run(job, select_paths([path]), database=databases[number]).found
 
     in_threads([lambda number=number: run(number) for number in range(3)])
     for database in databases:
@@ -317,7 +296,6 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, s
         folder.file(f"child/{number:02}.jpg")
     folder.file("top.jpg")
     job = folder.ledger.scanning()
-    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     parents: list[tuple[int, int, int, int]] = []
 
     def scan_the_parent_too(_count: int) -> None:
@@ -325,7 +303,7 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, s
             parents.append(folder.counts())
 
     child = select_paths([folder.path / "child"])
-    report = Scan(folder.ledger.database, job, options, {}).run(child, scan_the_parent_too)
+    report = folder.run(job, child, scan_the_parent_too)
     assert parents[0][0] == 13
     assert (report.found, report.gone) == (12, 0)
     assert len(folder.stored_paths()) == 13

@@ -33,11 +33,6 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
     return folder
 
 
-@pytest.fixture
-def settings(folder: WrittenFolder) -> Settings:
-    return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
-
-
 def let_a_day_pass(database: Database) -> None:
     """Move the runs a day back; the clock is the database's."""
     with database.write() as connection:

@@ -1,7 +1,6 @@
 """Schedules are due at the right times, and each run starts once, also with several processes."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
@@ -27,16 +26,6 @@ from tagger.ledger.jobs import cancel_job
 from tagger.settings import Settings
 
 MINUTELY = "* * * * *"
-
-
-@pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
-    return TaggedFolder(database, tmp_path)
-
-
-@pytest.fixture
-def settings(folder: TaggedFolder) -> Settings:
-    return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
 
 
 def add(database: Database, *, cron: str = MINUTELY, backfill: Backfill | None = None) -> None:
@@ -95,9 +84,7 @@ def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, sett
     [
         ("0 3 * *", "UTC", "not a valid cron expression"),
         ("0 0 31 2 *", "UTC", "not a valid cron expression"),
-        ("0 3 * * *", "Europe/Atlantis", "time zone 'Europe/Atlantis'"),
         ("0 3 * * *", "../../etc/passwd", "no time zone"),
-        ("0 3 * * *", "Europe", "no time zone"),
     ],
 )
 def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, message: str) -> None:

@@ -18,11 +18,8 @@ from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.jobs.processing.classification_chunk import classify_item
-from tagger.jobs.processing.coordination import DatabaseWaits
+from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.model_cache import ModelCache
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
@@ -59,16 +56,6 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     assert folder.tag() == {"slow.jpg": "skipped"}
 
 
-def test_photos_that_were_copied_just_now_are_waited_for_together(folder: TaggedFolder) -> None:
-    settle_s, count = 0.7, 40
-    for number in range(count):
-        folder.draw(f"{number}.jpg", shade=number)
-    job = folder.record()
-    started = time.monotonic()
-    assert _run(folder, job, settle_s=settle_s).tagged == count
-    assert time.monotonic() - started < count * settle_s / 3
-
-
 def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,29 +69,6 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     assert "tagger job retry --kind settling" in failing.text
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.failing() == []
-
-
-def test_photo_that_is_processed_in_a_child_process_fails_at_once_if_it_has_not_settled(
-    folder: TaggedFolder,
-) -> None:
-    folder.draw("a.jpg")
-    settings = folder.settings.model_copy(update={"settle_s": 600})
-    job = folder.record()
-    claim = claim_next_chunk(folder.database, job, Runner.LOCAL, "worker")
-    assert claim is not None
-    chunk = ClaimedChunk(
-        folder.database,
-        settings,
-        claim,
-        stop=threading.Event(),
-        lease_lost=threading.Event(),
-        waits=DatabaseWaits(lambda: 0),
-        on_progress=lambda: None,
-        on_stored=lambda _stored: None,
-    )
-    with closing(ModelCache(folder.database, settings)) as models:
-        classify_item(chunk, models.get(claim.model_id), claim.first)
-    assert folder.outcomes(job) == {"a.jpg": "failed"}
 
 
 def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fails(

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Row, delete, event, or_, select, update
+from sqlalchemy import Row, delete, or_, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
@@ -162,13 +162,17 @@ def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
     assert library.take_changes() == ids[1:]
 
 
-def test_copies_of_a_photo_are_recorded_whose_facts_have_changed(library: Library) -> None:
+def test_copies_of_a_photo_are_recorded_with_it(library: Library) -> None:
     ids = library.photos("a.jpg", "copy.jpg", "other.jpg")
     library.store(ids[:1], [classified("1-a", PHONE)])
     library.store(ids[1:], [AlreadyClassified("1-a", VERSION, PHONE), classified("1-b", PHONE)])
     library.take_changes()
-    library.store(ids[:1], [AlreadyClassified("1-a", VERSION, replace(PHONE, latitude=48.0))])
-    assert library.take_changes() == ids[:2]
+    for change in (
+        AlreadyClassified("1-a", VERSION, replace(PHONE, latitude=48.0)),
+        classified("1-a", replace(PHONE, latitude=48.0)),
+    ):
+        library.store(ids[:1], [change])
+        assert library.take_changes() == ids[:2]
 
 
 def test_the_camera_and_time_before_the_change_are_recorded(library: Library) -> None:
@@ -180,15 +184,6 @@ def test_the_camera_and_time_before_the_change_are_recorded(library: Library) ->
     with library.database.read() as connection:
         (change,) = connection.execute(select(position_changes)).all()
     assert (change.photo_id, change.camera_id, change.taken_at) == (ids[0], before.camera_id, PHONE.taken_at)
-
-
-def test_all_copies_of_a_photo_are_recorded_that_is_classified_again(library: Library) -> None:
-    ids = library.photos("a.jpg", "copy.jpg", "other.jpg")
-    library.store(ids[:1], [classified("1-a", PHONE)])
-    library.store(ids[1:], [AlreadyClassified("1-a", VERSION, PHONE), classified("1-b", PHONE)])
-    library.take_changes()
-    library.store(ids[:1], [classified("1-a", PHONE)])
-    assert library.take_changes() == ids[:2]
 
 
 def test_a_photo_with_another_image_is_recorded(library: Library) -> None:
@@ -208,26 +203,6 @@ def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library: Library) ->
     assert (first.taken_at, first.latitude, first.camera) == (PHONE.taken_at, 48.8584, "Apple iPhone 7")
     assert library.take_changes() == ids[:1]
     assert (second.taken_at, second.camera_id) == (None, None)
-
-
-def test_known_cameras_are_read_in_one_statement_per_batch(library: Library) -> None:
-    ids = library.photos(*(f"{number}.jpg" for number in range(20)))
-    results = [AlreadyClassified("1-a", VERSION, PHONE), AlreadyClassified("1-a", VERSION, CAMERA)] * 10
-    library.store(ids[:1], [classified("1-a", PHONE)])
-    library.store(ids, results)
-    statements: list[str] = []
-    with library.database.read() as connection:
-        engine = connection.engine
-
-    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", record)
-    try:
-        library.store(ids, results)
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
-    assert sum("cameras" in statement for statement in statements) == 1
 
 
 @pytest.mark.postgresql

@@ -26,11 +26,6 @@ NOT_UTF8 = pytest.mark.skipif(
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
-    return TaggedFolder(database, tmp_path)
-
-
-@pytest.fixture
 def settings(folder: TaggedFolder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
 

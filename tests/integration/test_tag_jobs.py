@@ -2,29 +2,25 @@
 
 import os
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import delete, event, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
-from tagger.database.retry import is_transient
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
-from tagger.jobs.processing import chunk_results, classification_chunk
+from tagger.jobs.processing import chunk_results
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.coordination import PhotoRate
 from tagger.jobs.processing.executor import ChunkExecutor
@@ -33,7 +29,6 @@ from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.library.catalog.registered_models import add_model
 from tagger.model.artifact import InputRule, Manifest, save_artifact
-from tagger.pipeline.reader_pool import ReaderPool
 
 
 @pytest.fixture
@@ -79,24 +74,6 @@ def test_copies_share_a_content_and_are_classified_once(folder: TaggedFolder) ->
     assert folder.tag()["later.jpg"] == "tagged"
     assert folder.results == ["AlreadyClassified"]
     assert folder.tags_of("later.jpg") == folder.tags_of("a.jpg")
-
-
-def test_copies_in_the_pipeline_are_decoded_once(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = []
-    original = ReaderPool._decode
-    monkeypatch.setattr(
-        ReaderPool,
-        "_decode",
-        lambda self, reading, photo: (decoded.append(reading), original(self, reading, photo)),
-    )
-    monkeypatch.setattr("tagger.pipeline.buffers.LINGER_S", 0.5)
-    first = folder.draw("a.jpg")
-    for number in range(5):
-        shutil.copy(first, folder.folder / f"copy-{number}.jpg")
-    assert set(folder.tag().values()) == {"tagged"}
-    assert len(decoded) == 1
 
 
 def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
@@ -292,60 +269,6 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
     assert folder.progress(job).tagged == 128
 
 
-def test_a_released_chunk_does_not_ask_whether_its_job_is_done(folder: TaggedFolder) -> None:
-    folder.draw("a.jpg")
-    claimed = claim_next_chunk(folder.database, folder.record(runner=Runner.WORKERS), Runner.WORKERS, "w")
-    assert claimed is not None
-    executor = folder.executor()
-    executor.stop.set()
-    statements: list[str] = []
-    engine = folder.database._engine
-
-    def record(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", record)
-    assert executor.execute(claimed) is ChunkEnd.RELEASED
-    event.remove(engine, "before_cursor_execute", record)
-    executor.close()
-    of_chunks = [statement for statement in statements if "chunks" in statement]
-    assert of_chunks[-1].startswith("UPDATE chunks")
-
-
-def test_each_photo_waits_for_its_turn_and_a_chunk_that_waits_can_be_stopped(folder: TaggedFolder) -> None:
-    class Rate(PhotoRate):
-        """Hands out `turns`; then it stops the chunks that wait for more."""
-
-        turns = 0
-
-        def wait(self, count: int, give_up: Callable[[], bool]) -> bool:
-            self.turns -= count
-            while self.turns < 0:
-                executor.stop.stop_chunks()
-                if give_up():
-                    return False
-            return True
-
-    for number in range(20):
-        folder.draw(f"{number:02}.jpg", shade=number)
-    job = folder.record(runner=Runner.WORKERS)
-    rate = Rate(1.0)
-    executor = ChunkExecutor(folder.database, folder.settings, rate)
-    ends, stored = [], []
-    for turns in (10, 1000):
-        rate.turns = turns
-        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-        assert claimed is not None
-        assert claimed.attempts == 1  # a released chunk counts none
-        ends.append(executor.execute(claimed))
-        stored.append(folder.progress(job).tagged)
-    executor.close()
-    assert ends == [ChunkEnd.RELEASED, ChunkEnd.DONE]
-    assert 0 <= stored[0] <= 10
-    assert stored[1] == 20
-    assert 1000 - rate.turns == 20 - stored[0]
-
-
 def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_progress(
     folder: TaggedFolder,
 ) -> None:
@@ -432,18 +355,6 @@ class _Raises(torch.nn.Module):
         return torch.zeros((images.shape[0], 4))
 
 
-class _NotNumbers(torch.nn.Module):
-    """Returns NaN for grey images, like a model whose precision overflows for some inputs."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        means = images.float().mean(dim=(2, 3))
-        grey = (means[:, 0] - means[:, 1]).abs() < 4.0
-        scores = torch.full((images.shape[0], 4), 0.2)
-        scores[:, 0] = 0.9
-        scores[grey & (means[:, 0] > 20.0)] = float("nan")
-        return scores
-
-
 def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> object:
     manifest = Manifest(
         name=path.stem,
@@ -481,14 +392,6 @@ def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_pat
     assert folder.progress(workers_job).queued == 20
 
 
-def test_a_photo_whose_scores_are_no_numbers_fails_alone(folder: TaggedFolder, tmp_path: Path) -> None:
-    folder.draw("a.jpg", 0)
-    folder.draw("grey.jpg", None)
-    model = other_model(folder, _NotNumbers(), tmp_path / "nan.pt")
-    assert folder.tag(model=model) == {"a.jpg": "tagged", "grey.jpg": "failed"}
-    assert [photo.kind for photo in folder.failing()] == [FailureKind.INTERNAL]
-
-
 @pytest.mark.postgresql
 def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedFolder) -> None:
     sources = [folder.draw(f"{number:02}.jpg", number % 4, shade=number) for number in range(12)]
@@ -516,45 +419,6 @@ def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedF
     assert folder.count(contents) == 12
 
 
-def test_a_database_locked_by_another_process_is_waited_for(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not folder.database.is_sqlite:
-        pytest.skip("PostgreSQL has no lock on the whole database")
-    folder.draw("a.jpg")
-    job = folder.record()
-    holder = sqlite3.connect(
-        folder.database._engine.url.database, isolation_level=None, check_same_thread=False
-    )
-    failures: list[SQLAlchemyError] = []
-
-    @event.listens_for(folder.database._engine, "checkout")
-    def _impatient(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute("PRAGMA busy_timeout = 50").close()  # type: ignore[attr-defined]
-
-    def free_after_some_failures(error: SQLAlchemyError) -> bool:
-        failures.append(error)
-        if len(failures) == 3:
-            holder.execute("ROLLBACK")
-        return is_transient(error)
-
-    monkeypatch.setattr("tagger.database.retry.is_transient", free_after_some_failures)
-    holder.execute("BEGIN IMMEDIATE")
-    assert folder.run(job).tagged == 1
-    assert len(failures) >= 3
-    holder.close()
-
-
-def test_a_photo_forgotten_in_mid_job_is_skipped(folder: TaggedFolder) -> None:
-    folder.draw("a.jpg")
-    folder.draw("b.jpg", shade=1)
-    job = folder.record()
-    with folder.database.write() as connection:
-        connection.execute(delete(photos).where(photos.c.path == "b.jpg"))
-    progress = folder.run(job)
-    assert (progress.state, progress.tagged, progress.skipped) == (JobState.FINISHED, 1, 1)
-
-
 def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFolder) -> None:
     for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -571,27 +435,3 @@ def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFold
     again = folder.run(folder.record())
     assert again.tagged + again.skipped == 32
     assert again.skipped >= progress.tagged
-
-
-def test_photos_that_another_job_stores_as_a_chunk_begins_are_skipped(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(8):
-        folder.draw(f"{number}.jpg", shade=number)
-    first, second = (folder.record(runner=Runner.WORKERS) for _ in range(2))
-    claims = [claim_next_chunk(folder.database, job, Runner.WORKERS, "w") for job in (first, second)]
-    earlier, later = (claim for claim in claims if claim is not None)
-    query, others = classification_chunk.photos_claimed_earlier, [earlier]
-
-    def after_the_other_job(*arguments: Any) -> set[int]:
-        while others:
-            executor = folder.executor()
-            executor.execute(others.pop())
-            executor.close()
-        return query(*arguments)
-
-    monkeypatch.setattr(classification_chunk, "photos_claimed_earlier", after_the_other_job)
-    executor = folder.executor()
-    executor.execute(later)
-    executor.close()
-    assert (folder.progress(first).tagged, folder.progress(second).skipped) == (8, 8)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import trustme
-from rig.servers import RedisServer
-from sqlalchemy import event, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 from support.ledgers import LedgerBuilder
+from support.query_plans import query_plans
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.database.connection import Database, open_configured
@@ -37,10 +37,7 @@ from tagger.webhooks.messages import (
     store_delivery,
     undelivered_messages,
 )
-from worker.broker import Broker, RedisMonitor
-from worker.producer import make_app
-from worker.sweeper import Sweeper, WorkerIdentity
-from worker.throttle import Throttle
+from worker.sweeper import Sweeper
 
 
 @contextmanager
@@ -282,22 +279,6 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
     assert "no answer" in str(first.problem)
 
 
-@pytest.mark.slow
-def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
-    receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 6.0)
-    record(database, 1)
-    message = claim_due(database, "default")
-    assert message is not None
-    resolve = socket.getaddrinfo
-    with silent_address() as silent:
-        monkeypatch.setattr(
-            socket, "getaddrinfo", lambda *host, **kind: silent * 2 + resolve(*host, **kind)[:1]
-        )
-        assert deliver(target(receiver), message).is_accepted
-
-
 def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,23 +299,6 @@ def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     answers.set()
     make_due(database)
     assert send_due(database, target(receiver)) == 1
-
-
-def test_a_name_that_no_host_can_have_is_a_problem(database: Database) -> None:
-    record(database, 1)
-    assert send_due(database, Receiver("default", "http://hooks..example/", SECRET, "")) == 0
-    (message,) = undelivered_messages(database)
-    assert message.problem == "its name is not valid"
-
-
-@contextmanager
-def silent_address() -> Iterator[list[Any]]:
-    """An address as `getaddrinfo` returns it, at which no connection is accepted or refused: its queue is full."""
-    with socket.socket() as listening, socket.socket() as queued:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        queued.connect(listening.getsockname())
-        yield [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", listening.getsockname())]
 
 
 def test_a_huge_answer_is_read_in_part(receiver: WebhookReceiver, database: Database) -> None:
@@ -443,17 +407,14 @@ def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, 
 
 
 def test_a_sweep_removes_old_messages_of_receivers_that_nobody_names(
-    database: Database, redis_server: RedisServer
+    database: Database, sweeper: Sweeper
 ) -> None:
     record(database, 1, 2)
     with database.write() as connection:
         is_first = webhook_messages.c.subject == "job.finished/1"
         long_ago = datetime.now(UTC) - timedelta(days=40)
         connection.execute(update(webhook_messages).where(is_first).values(created_at=long_ago))
-    monitor = RedisMonitor(Broker(redis_server.url, embedded=False))
-    with closing(make_app(redis_server.url)) as app:
-        throttle = Throttle((), lambda: None)
-        Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle).sweep()
+    sweeper.sweep()
     assert recorded(database) == ["job.finished/2"]
 
 
@@ -474,20 +435,9 @@ def test_what_waits_is_counted_and_what_is_old_found_along_indexes(database: Dat
         ]
         connection.execute(insert(webhook_messages), rows)
         connection.execute(text("ANALYZE webhook_messages"))
-    engine = database._engine
-    plans: list[str] = []
-
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if statement.startswith("SELECT"):
-            cursor.execute(
-                ("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + statement, parameters
-            )
-            plans.append(str(cursor.fetchall()))
-
-    event.listen(engine, "before_cursor_execute", explain)
-    assert count_messages(database) == {}
-    remove_old_messages(database)
-    event.remove(engine, "before_cursor_execute", explain)
+    with query_plans(database, "SELECT webhook_messages") as plans:
+        assert count_messages(database) == {}
+        remove_old_messages(database)
     waiting, old = plans
     assert "ix_webhook_messages_undelivered" in waiting
     assert "ix_webhook_messages_created_at" in old
