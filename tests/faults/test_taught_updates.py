@@ -23,6 +23,7 @@ from tagger.web.taught_updates import TaughtUpdates
 PHOTOS = 4
 
 
+@pytest.mark.slow
 def test_verdicts_are_learned_once_the_database_is_back(
     postgres: PostgresServer,
     tmp_path: Path,

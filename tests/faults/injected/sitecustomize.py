@@ -17,8 +17,6 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_TICK_S=SECONDS         beat sends a tick this often
-    INJECT_CLOCK_AHEAD_S=SECONDS  its clock is this much ahead, or behind if negative
-    INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
     INJECT_BATTERY_WHILE=FILE     the machine runs on battery while the file exists
     INJECT_VALUES=MODULE.NAME=N…  constants of the product in this process, such as the duration of a lease
 """
@@ -29,12 +27,9 @@ import mmap
 import os
 import resource
 import signal
-import sqlite3
 import sys
-import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
 from functools import partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +38,6 @@ from typing import Any
 import attacks
 
 AN_HOUR_S = 3600.0
-MOST_PAGES = 2**32 - 2
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
@@ -168,23 +162,6 @@ def kill_once(once: Path) -> None:
     kill()
 
 
-def set_clock_ahead(by_s: float) -> None:
-    """Shift what Celery and the product read as the time, before they import `datetime`."""
-    real_time = time.time
-
-    class AnyDatetime(type):
-        def __instancecheck__(cls, value: object) -> bool:
-            return isinstance(value, datetime)
-
-    class ShiftedDatetime(datetime, metaclass=AnyDatetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
-            return datetime.now(tz) + timedelta(seconds=by_s)
-
-    time.time = lambda: real_time() + by_s
-    importlib.import_module("datetime").datetime = ShiftedDatetime  # type: ignore[attr-defined]
-
-
 def slow_pass(seconds: float, flag: Path | None) -> None:
     if flag is None or flag.exists():
         time.sleep(seconds)
@@ -193,29 +170,6 @@ def slow_pass(seconds: float, flag: Path | None) -> None:
 def tick_every(seconds: float) -> None:
     schedule = importlib.import_module("worker.celery_config").CELERY_SETTINGS["beat_schedule"]
     schedule["tick"]["schedule"] = seconds
-
-
-def full_while(flag: Path) -> None:
-    connections: list[sqlite3.Connection] = []
-    original = sqlite3.dbapi2.connect
-
-    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = original(*args, **kwargs)
-        if flag.exists():
-            connection.execute(
-                "PRAGMA max_page_count = 1"
-            ).close()  # SQLite raises it to the current number of pages
-            connections.append(connection)
-        return connection
-
-    def make_room() -> None:
-        while flag.exists():
-            time.sleep(0.1)
-        for connection in connections:
-            connection.execute(f"PRAGMA max_page_count = {MOST_PAGES}").close()
-
-    sqlite3.dbapi2.connect = connect
-    threading.Thread(target=make_room, daemon=True).start()
 
 
 def battery_while(flag: Path) -> None:
@@ -249,8 +203,6 @@ def main() -> None:
         for name, value in os.environ.items()
         if name.startswith("INJECT_")
     }
-    if "CLOCK_AHEAD_S" in faults:
-        set_clock_ahead(float(faults["CLOCK_AHEAD_S"]))
     if "VALUES" in faults:
         set_values(faults["VALUES"].split())
     if "TICK_S" in faults:
@@ -276,8 +228,6 @@ def main() -> None:
         at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
     if "FAULT_AT" in faults:
         at(faults["FAULT_AT"], fault)
-    if "FULL_WHILE" in faults:
-        full_while(Path(faults["FULL_WHILE"]))
     if "BATTERY_WHILE" in faults:
         battery_while(Path(faults["BATTERY_WHILE"]))
     if faults:
