@@ -34,7 +34,6 @@ PHOTOS = {kind: data for kind, data in small_photos().items() if can_embed(data)
     "small big tiff": encode_photo("TIFF", FACE, big_tiff=True),
     "simple webp": encode_photo("WEBP", FACE),
 }
-fuzzing = examples(400)
 blocks = st.one_of(
     st.none(), st.sampled_from([SMALL, LARGE, exif_block()]), st.binary(min_size=1, max_size=70_000)
 )
@@ -65,21 +64,17 @@ def write_or_refuse(data: bytes, **new_blocks: bytes | None) -> bool:
     return True
 
 
-@fuzzing
-@given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks)
-def test_broken_photos_accept_xmp_or_are_refused(kind: str, seed: int, xmp: bytes | None) -> None:
-    write_or_refuse(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)), xmp=xmp)
-
-
 @examples(200)
 @given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks, exif=blocks, iptc=blocks)
 def test_broken_photos_accept_all_blocks_or_are_refused(
     kind: str, seed: int, xmp: bytes | None, exif: bytes | None, iptc: bytes | None
 ) -> None:
     data = broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed))
-    if "jpeg" in kind or "mpo" in kind or kind == "iptc":
+    if "tiff" in kind:
+        write_or_refuse(data, xmp=xmp)
+    elif "jpeg" in kind or "mpo" in kind or kind == "iptc":
         write_or_refuse(data, xmp=xmp, exif=exif, iptc=iptc)
-    elif "tiff" not in kind:
+    else:
         write_or_refuse(data, xmp=xmp, exif=exif)
 
 
@@ -92,16 +87,6 @@ def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> Non
     difference_outside_blocks(JPEG, head + tail)
     with suppress(WriteRefused):
         extended_xmp(head + tail)
-
-
-@examples(200)
-@given(kind=st.sampled_from(sorted(PHOTOS)), at=st.floats(0, 1), byte=st.integers(0, 255), xmp=blocks)
-def test_photos_with_a_wrong_byte_accept_xmp_or_are_refused(
-    kind: str, at: float, byte: int, xmp: bytes
-) -> None:
-    data = bytearray(PHOTOS[kind])
-    data[int(at**3 * (len(data) - 1))] = byte
-    write_or_refuse(bytes(data), xmp=xmp)
 
 
 def test_valid_photos_are_written() -> None:

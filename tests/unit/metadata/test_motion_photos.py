@@ -74,10 +74,3 @@ def test_the_video_stays_and_is_found_where_the_photo_says(photo: Path) -> None:
     assert _VALUES.findall(packet) == _VALUES.findall(before) != []
     assert write(photo, TagFields(), None, records) is Outcome.WRITTEN
     assert photo.read_bytes() == original
-
-
-def test_a_sidecar_leaves_a_motion_photo_as_it_is(photo: Path) -> None:
-    original = photo.read_bytes()
-    assert write(photo, TAGS, Target.SIDECAR, {}) is Outcome.WRITTEN
-    assert photo.read_bytes() == original
-    assert photo.with_name("PXL_1.MP.jpg.xmp").exists()

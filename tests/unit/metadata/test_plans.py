@@ -142,22 +142,6 @@ def test_repeated_write_changes_nothing(tmp_path: Path) -> None:
     assert again.undo_record == written.undo_record
 
 
-def test_file_that_is_up_to_date_is_not_verified_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
-    written = embed(path, ALL)
-    path.write_bytes(written.data or b"")
-    beside = tmp_path / "photo.jpg.xmp"
-    written_beside = plan_sidecar(beside, ALL, no_undo_record, photo_data=jpeg())
-    beside.write_bytes(written_beside.data or b"")
-    find = undo_records_of(written, written_beside)
-    monkeypatch.setattr("tagger.metadata.plans.embed.verify_insertion", pytest.fail)
-    monkeypatch.setattr("tagger.metadata.plans.sidecar.refuse_difference", pytest.fail)
-    assert not embed(path, ALL, find).changes
-    assert not plan_sidecar(beside, ALL, find, photo_data=jpeg()).changes
-
-
 def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg())
     written = embed(path, ALL)
@@ -306,12 +290,6 @@ def test_position_and_description_are_written_into_empty_fields(tmp_path: Path, 
         assert after["EXIF:GPSLatitude"] == "48.8584000"
 
 
-def test_position_and_description_are_optional(tmp_path: Path) -> None:
-    after = fields_after_embedding(tmp_path, jpeg(), make_tag_fields((TOWER,)))
-    assert not [name for name in after if "GPSL" in name and "LocationShown" not in name]
-    assert "XMP:dc:description" not in after
-
-
 # --- The owner's keywords.
 
 
@@ -403,15 +381,6 @@ def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
     written = embed(path, ALL).data or b""
     sidecar_plan = plan_sidecar(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
     assert xmp_fields(sidecar_plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
-
-
-def test_photos_of_every_format_are_written_and_restored(tmp_path: Path) -> None:
-    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
-        path = photo_in(tmp_path, encode_photo(kind, Image.new("RGB", (8, 8), "red")))
-        original = path.read_bytes()
-        written = embed(path, ALL)
-        path.write_bytes(written.data or b"")
-        assert embed(path, NONE, undo_records_of(written)).data == original, kind
 
 
 @pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])

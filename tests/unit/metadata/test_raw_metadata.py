@@ -11,7 +11,7 @@ from tagger.metadata.formats.block_io import read_only_blocks
 from tagger.metadata.inspection import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.writable_files import existing_sidecars, sidecar_paths
+from tagger.metadata.writable_files import existing_sidecars
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)
@@ -65,20 +65,10 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
     assert "Eiffel Tower" in fields["XMP:dc:subject"]
 
 
-def test_a_new_sidecar_has_the_whole_name(tmp_path: Path) -> None:
-    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.JPG")
-    assert sidecar_paths(photo)[0] == tmp_path / "IMG_1.CR3.xmp"
-
-
 @pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
 def test_an_existing_sidecar_of_either_name_is_used(name: str, tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", name)
     assert existing_sidecars(photo) == (tmp_path / name,)
-
-
-def test_both_existing_sidecars_are_written(tmp_path: Path) -> None:
-    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.xmp", "IMG_1.CR3.xmp")
-    assert existing_sidecars(photo) == (tmp_path / "IMG_1.CR3.xmp", tmp_path / "IMG_1.xmp")
 
 
 @pytest.mark.parametrize("other", ["IMG_1.JPG", "img_1.jpg", "IMG_1.mov", "IMG_1.JPG.xmp"])

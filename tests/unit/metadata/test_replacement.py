@@ -116,12 +116,6 @@ def set_attribute(path: Path, name: str, value: bytes) -> None:
 # Attributes
 
 
-def test_new_bytes_replace_the_file_without_leftovers(photo: Path, tmp_path: Path) -> None:
-    write(photo)
-    assert photo.read_bytes() == NEW
-    assert names(tmp_path) == {"photo.jpg"}
-
-
 def test_prepare_does_not_change_the_file(photo: Path, tmp_path: Path) -> None:
     with prepare_file(photo):
         assert photo.read_bytes() == OLD
@@ -214,14 +208,6 @@ def test_any_file_name_works(name: str, tmp_path: Path) -> None:
     assert photo.read_bytes() == NEW
 
 
-def test_empty_file_can_be_replaced(tmp_path: Path) -> None:
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(b"")
-    write(photo, NEW)
-    write(photo, b"")
-    assert photo.read_bytes() == b""
-
-
 # New and deleted sidecars
 
 
@@ -264,13 +250,6 @@ def test_sidecar_created_meanwhile_is_not_overwritten(photo: Path) -> None:
         waiting.replace()
     assert excinfo.value.kind is RefusalKind.CHANGED
     assert sidecar.read_bytes() == OLD
-
-
-def test_sidecar_is_deleted(photo: Path, tmp_path: Path) -> None:
-    sidecar = photo.with_name("photo.jpg.xmp")
-    sidecar.write_bytes(OLD)
-    write(sidecar, None)
-    assert names(tmp_path) == {"photo.jpg"}
 
 
 def test_changed_sidecar_is_not_deleted(photo: Path) -> None:
@@ -498,24 +477,6 @@ def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
     with prepare_file(photo):
         assert refusal_kind(photo) is RefusalKind.BUSY
     write(photo)
-
-
-def test_files_of_one_folder_can_be_prepared_together(tmp_path: Path) -> None:
-    photos = [tmp_path / f"{number}.jpg" for number in range(40)]
-    for photo in photos:
-        photo.write_bytes(OLD)
-    for waiting in [prepare_file(photo) for photo in photos]:
-        waiting.replace()
-    assert {photo.read_bytes() for photo in photos} == {NEW}
-    assert len(names(tmp_path)) == 40
-
-
-def test_replaced_or_discarded_file_is_not_replaced_again(photo: Path) -> None:
-    waiting = prepare_file(photo)
-    waiting.replace()
-    waiting.discard()
-    with pytest.raises(ValueError, match="before"):
-        waiting.replace()
 
 
 TIMES = 30

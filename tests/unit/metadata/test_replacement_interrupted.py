@@ -173,22 +173,6 @@ def test_file_is_complete_after_a_kill_at_any_step(
     assert states.count(new) > 1
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_leftovers_of_killed_writers_are_removed(
-    case: str, tmp_path: Path, writer: Callable[[Path, bytes | None, int], int]
-) -> None:
-    step, cleared, code = 0, 0, -1
-    while code:
-        path = set_up(tmp_path, case)
-        code = writer(path, CASES[case][1], step)
-        now = state(path)
-        cleared += remove_leftovers(tmp_path)
-        assert state(path) == now
-        assert {file.name for file in tmp_path.iterdir()} <= {"photo.jpg", "photo.jpg.xmp"}
-        step += 1
-    assert cleared > 5
-
-
 @pytest.mark.parametrize("trouble", ["ENOSPC", "EIO", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINVAL"])
 @pytest.mark.parametrize("case", CASES)
 def test_any_failing_call_leaves_the_file_complete(case: str, trouble: str, tmp_path: Path) -> None:

@@ -55,21 +55,6 @@ def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Pat
     assert existing_sidecars(photo) == ()
 
 
-@pytest.mark.parametrize(
-    "other", ["photo2.nef", "photo.nef.xmp", "other.jpg", "photo.jpg.XMP~", "photo.jpg.bak"]
-)
-def test_files_with_another_stem_are_ignored(other: str, photo: Path, tmp_path: Path) -> None:
-    create_file(tmp_path, other)
-    adobe = create_file(tmp_path, "photo.xmp")
-    assert sidecar_paths(photo)[0] == adobe
-
-
-def test_folder_with_the_photos_stem_is_ignored(photo: Path, tmp_path: Path) -> None:
-    (tmp_path / "photo").mkdir()
-    adobe = create_file(tmp_path, "photo.xmp")
-    assert sidecar_paths(photo)[0] == adobe
-
-
 @pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
 def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
     name: str, photo: Path, tmp_path: Path
@@ -105,13 +90,6 @@ def test_undecodable_names_are_kept(tmp_path: Path) -> None:
     assert os.fsencode(sidecar_paths(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
     adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
     assert sidecar_paths(photo)[0] == adobe
-
-
-def test_photo_without_suffix_has_one_sidecar(tmp_path: Path) -> None:
-    photo = create_file(tmp_path, "photo")
-    create_file(tmp_path, "photo.jpg")
-    sidecar = create_file(tmp_path, "photo.xmp")
-    assert existing_sidecars(photo) == (sidecar,)
 
 
 def test_unreadable_folder_is_refused(photo: Path) -> None:

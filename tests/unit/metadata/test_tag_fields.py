@@ -43,10 +43,6 @@ def test_keywords_are_names_and_paths_start_outermost() -> None:
     )
 
 
-def test_landmark_without_region_is_directly_below_the_root() -> None:
-    assert make_tag_fields((NamedLandmark("x", "Somewhere"),)).paths == (("Places", "Somewhere"),)
-
-
 def test_landmarks_of_one_name_share_a_keyword() -> None:
     other = replace(TOWER, slug="eiffel-tower-las-vegas", country="United States", city="Las Vegas")
     tag_fields = make_tag_fields((TOWER, other))
@@ -92,8 +88,3 @@ def test_best_landmark_gives_the_position() -> None:
 
 def test_landmark_without_coordinates_contradicts_nothing() -> None:
     assert position_of(TOWER, replace(WALL, latitude=None)) == position_of(TOWER)
-
-
-def test_zero_degrees_are_a_position() -> None:
-    assert position_of(replace(TOWER, latitude=0.0, longitude=0.0)) == Position(0.0, 0.0, POSITION_ERROR_M)
-    assert position_of(replace(TOWER, latitude=0.0, longitude=0.0), ARCH) is None

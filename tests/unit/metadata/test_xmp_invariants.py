@@ -1,6 +1,5 @@
 """Packets in any form of RDF: existing values stay, our values can be removed, and hostile input is refused."""
 
-import copy
 import random
 import re
 from contextlib import suppress
@@ -138,22 +137,7 @@ class Writer:
         body = f"{self.random_gap()}<{rdf} {declared}>{nodes}{self.random_gap()}</{rdf}>{self.random_gap()}"
         if self.rng.random() < 0.7:
             body = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="some &amp; other">{body}</x:xmpmeta>'
-        return self.wrapped(body)
-
-    def wrapped(self, body: str) -> bytes:
-        wrapper = self.rng.choice(["none", "w", "r", "declared"])
-        if wrapper in "wr":
-            padding = self.rng.choice(["", "\n", " " * 700, ("\n" + " " * 99) * 40])
-            head = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-            body = f"{head}\n{body}{padding}<?xpacket end='{wrapper}'?>"
-        self.text_of_packet = body
-        encoding = self.rng.choice(
-            ["utf-8"] * 4 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
-        )
-        if wrapper == "declared":
-            body = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>{body}'
-        # Without a byte order mark, the start of the text tells the encoding, even if it is a comment.
-        return body.encode(encoding) + self.rng.choice([b"", b"", b"\0\0\0\0"])
+        return body.encode()
 
 
 def values(name: str) -> st.SearchStrategy[object]:
@@ -205,11 +189,6 @@ TOWER = TagFields(
     Position(48.8584, 2.2945, 250),
     "The tower",
 )
-STRANGE_ATTRIBUTES = [
-    *(f"{{{NAMESPACES['rdf']}}}{name}" for name in ("parseType", "resource", "value", "about")),
-    *(f"{{{NAMESPACES['dc']}}}{name}" for name in ("subject", "description")),
-    *("{http://www.w3.org/XML/1998/namespace}lang", "parseType"),
-]
 many = examples(38)
 
 
@@ -229,15 +208,14 @@ def test_adding_and_removing_restores_the_packet(
     repeated: list[str],
     sidecar: bool,
 ) -> None:
-    writer = Writer(rng)
-    packet = writer.packet(fields)
+    packet = Writer(rng).packet(fields)
     after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
     assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
     assert xmp.insertion_difference(packet, after) is None
     again = xmp.remove(after)
     assert again is not None
     assert xmp.properties(again) == fields
-    assert tree(again.decode()) == tree(writer.text_of_packet)
+    assert tree(again.decode()) == tree(packet.decode())
     assert xmp.remove(again) == again
     values = xmp.properties(after)
     for name in LISTED:
@@ -312,44 +290,6 @@ def test_removal_takes_only_recorded_values(
             assert isinstance(remaining, list)
             assert len(value) - len(remaining) <= len(claims)
             assert all(item in claims for item in value if item not in remaining)
-
-
-@many
-@given(FIELDS, CHANCE)
-def test_unusual_packets_are_refused_or_restored(fields: dict[str, object], rng: random.Random) -> None:
-    strange = mutated_packet(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True), rng)
-    assert_survives(strange)
-    with suppress(WriteRefused):
-        packet = xmp.remove(strange)
-        after = xmp.add(packet, TOWER, sidecar=False)
-        assert xmp.insertion_difference(packet, after) is None
-        assert xmp.properties(xmp.remove(after)) == xmp.properties(packet)
-
-
-def mutated_packet(packet: bytes, rng: random.Random) -> bytes:
-    """Rename, copy and remove elements and add attributes; the packet stays well-formed."""
-    envelope = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet.decode(), re.DOTALL)
-    assert envelope
-    root = etree.fromstring(envelope[0])
-    for _ in range(rng.randint(1, 5)):
-        inner = [
-            element for element in root.iterdescendants(etree.Element) if element.getparent() is not root
-        ]
-        if not inner:
-            break
-        one, other = rng.choice(inner), rng.choice(inner)
-        match rng.randrange(5):
-            case 0:
-                one.tag = other.tag
-            case 1:
-                one.set(rng.choice(STRANGE_ATTRIBUTES), rng.choice(["", "Resource", "x-default", "Paris"]))
-            case 2:
-                one.append(copy.deepcopy(other))
-            case 3:
-                one.text = "Eiffel Tower"
-            case 4:
-                one.getparent().remove(one)
-    return etree.tostring(root)
 
 
 def assert_survives(packet: bytes) -> None:

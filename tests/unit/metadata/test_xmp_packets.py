@@ -90,18 +90,14 @@ def test_padding_never_exceeds_a_jpeg_segment() -> None:
     ("packet", "reason"),
     [
         (b"no XML", "broken"),
-        (rdf(TITLE).encode()[:-5], "broken"),
         (rdf(TITLE).encode("latin-1"), "UTF-8"),
         (b'<?xml version="1.0" encoding="ISO-8859-1"?>' + rdf("").encode(), "ISO-8859-1"),
         (f'<!DOCTYPE r [<!ENTITY e "x">]>{rdf("<dc:source>&e;</dc:source>")}'.encode(), "DOCTYPE"),
-        (rdf("<dc:source>&undefined;</dc:source>").encode(), "broken"),
-        (rdf("<dc:source>&#1;</dc:source>").encode(), "broken"),
         (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>', "0 rdf:RDF"),
         (f"<a>{rdf('')}{rdf('')}</a>".encode(), "2 rdf:RDF"),
         (rdf("<dc:x>" * 80 + "</dc:x>" * 80).encode(), "nested"),
         (rdf("<dc:x/>" * 110_000).encode(), "too many"),
         (rdf("<dc:x " + " ".join(f"a{at}=''" for at in range(2_100)) + "/>").encode(), "attributes"),
-        (rdf("", " ".join(f"xmlns:n{at}='u{at}'" for at in range(2_100))).encode(), "too many"),
         (rdf("", f"xmlns:n='{'u' * 2_000}'").encode(), "names"),
         (b" " * (33 << 20), "bytes"),
     ],
@@ -148,20 +144,6 @@ def test_old_and_odd_forms_of_rdf_are_read() -> None:
         "dc:format (2)": "again",
         "dc:rights": f'<dc:rights xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:rdf="{RDF}" rdf:parseType="Literal">'
         "<b>bold</b></dc:rights>",
-    }
-
-
-def test_unusual_prefixes_are_resolved() -> None:
-    packet = rdf(
-        "<d:subject>real</d:subject><dc:subject xmlns:dc='http://example.org/'>not</dc:subject>"
-        "<a:x xmlns:a='http://a/'>1</a:x><a:x xmlns:a='http://b/'>2</a:x>",
-        "xmlns:d='http://purl.org/dc/elements/1.1/'",
-    )
-    assert xmp.properties(packet.encode()) == {
-        "dc:subject": "real",
-        "{http://example.org/}subject": "not",
-        "a:x": "1",
-        "{http://b/}x": "2",
     }
 
 
