@@ -1,4 +1,4 @@
-"""The OpenVINO backend: the same scores as TorchScript, no telemetry, optional installation."""
+"""The TorchScript and the OpenVINO backend: what the module computes. OpenVINO: no telemetry, optional installation."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from tagger.database.tables import backend_selections
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import Backend
 from tagger.model.backends.openvino import OpenVinoBackend
+from tagger.model.backends.protocol import Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
@@ -31,33 +32,42 @@ FLOAT32 = Device("cpu", torch.float32, 8)
 SAME = 1e-4
 
 
-@pytest.fixture(scope="module")
-def backend() -> Backend:
-    return OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3)
+KINDS = (TorchScriptBackend, OpenVinoBackend)
+Kind = type[TorchScriptBackend | OpenVinoBackend]
 
 
-@pytest.fixture(scope="module")
-def truth() -> Backend:
-    return TorchScriptBackend(small_module(), FLOAT32, SIZE, at_once=3)
+@pytest.fixture(scope="module", params=KINDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    made: Backend = request.param(small_module(), FLOAT32, SIZE, at_once=3)
+    return made
 
 
-def test_generated_images_get_the_outputs_of_torchscript(backend: Backend, truth: Backend) -> None:
+def outputs_of_module(images: Images) -> Outputs:
+    with torch.inference_mode():
+        scores, embeddings = small_module()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return Outputs(scores.numpy(), embeddings.numpy())
+
+
+def test_generated_images_get_the_outputs_of_the_module(backend: Backend) -> None:
     images = generated_images(SIZE, 64)
     scores, embeddings = backend.forward(images)
     assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
     assert embeddings is not None
     assert (embeddings.dtype, embeddings.shape) == (np.float32, (64, DIMENSION))
-    np.testing.assert_allclose(embeddings, truth.forward(images).embeddings, rtol=0, atol=SAME)
+    expected = outputs_of_module(images)
+    np.testing.assert_allclose(embeddings, expected.embeddings, rtol=0, atol=SAME)
     assert len(set(scores.argmax(axis=1))) > 1  # otherwise the comparison would prove nothing
-    np.testing.assert_allclose(scores, truth.forward(images).scores, rtol=0, atol=SAME)
+    np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=SAME)
 
 
-def test_models_of_format_1_have_no_embeddings() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_format_1_have_no_embeddings(kind: Kind) -> None:
     module = small_module(ScoresOnly())
-    scores, embeddings = OpenVinoBackend(module, FLOAT32, SIZE, at_once=1).forward(generated_images(SIZE, 3))
+    scores, embeddings = kind(module, FLOAT32, SIZE, at_once=1).forward(generated_images(SIZE, 3))
     assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 
+@pytest.mark.slow
 def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
     photos = decoded_photos(test_data, 24)
     size = shipped_size()
@@ -66,17 +76,18 @@ def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
 
 
-def test_bfloat16_is_within_the_distance_of_the_selection() -> None:
-    device = Device("cpu", torch.bfloat16, 8)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_is_within_the_distance_of_the_selection(kind: Kind) -> None:
     images = generated_images(SIZE, 8)
-    scores = OpenVinoBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
-    expected = TorchScriptBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
-    assert np.abs(scores - expected).sum(axis=1).mean() / 2 <= MAX_DISTANCE
+    scores = kind(small_module(), Device("cpu", torch.bfloat16, 8), SIZE, at_once=1).forward(images).scores
+    distances = np.abs(scores - outputs_of_module(images).scores).sum(axis=1)
+    assert scores.dtype == np.float32
+    assert distances.mean() / 2 <= MAX_DISTANCE
 
 
-def test_batches_may_have_any_size_in_any_order(backend: Backend, truth: Backend) -> None:
+def test_batches_may_have_any_size_in_any_order(backend: Backend) -> None:
     images = generated_images(SIZE, 9)
-    expected = truth.forward(images).scores
+    expected = outputs_of_module(images).scores
     counts = [*range(1, 10)] * 3
     random.Random(5).shuffle(counts)
     for count in counts:
@@ -103,9 +114,9 @@ def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
     np.testing.assert_array_equal(first, backend.forward(images).scores)
 
 
-def test_concurrent_threads_get_their_own_scores(backend: Backend, truth: Backend) -> None:
+def test_concurrent_threads_get_their_own_scores(backend: Backend) -> None:
     images = generated_images(SIZE, 40)
-    expected = truth.forward(images).scores
+    expected = outputs_of_module(images).scores
 
     def classify(number: int) -> None:
         rng = random.Random(number)
@@ -118,28 +129,26 @@ def test_concurrent_threads_get_their_own_scores(backend: Backend, truth: Backen
     in_threads([partial(classify, number) for number in range(6)])  # more threads than concurrent passes
 
 
-def test_scores_stay_the_same_after_memory_was_released_from_several_threads(
-    backend: Backend, truth: Backend
-) -> None:
+def test_scores_stay_the_same_after_memory_was_released_from_several_threads(backend: Backend) -> None:
     images = generated_images(SIZE, 2)
     in_threads([backend.free_memory] * 4 + [partial(backend.forward, images)] * 4)
     np.testing.assert_allclose(
-        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+        backend.forward(images).scores, outputs_of_module(images).scores, rtol=0, atol=SAME
     )
 
 
-def test_the_backend_works_after_a_failed_pass(backend: Backend, truth: Backend) -> None:
+def test_the_engine_works_after_a_failed_pass() -> None:
+    backend, images = OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3), generated_images(SIZE, 2)
     for _ in range(4):  # more often than there are concurrent passes
         with pytest.raises(RuntimeError):
             backend.forward(np.zeros((1, SIZE + 1, SIZE, 3), dtype=np.uint8))
-    images = generated_images(SIZE, 2)
     np.testing.assert_allclose(
-        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+        backend.forward(images).scores, outputs_of_module(images).scores, rtol=0, atol=SAME
     )
 
 
-def test_the_engines_threads_count_as_model_time(backend: Backend) -> None:
-    profiler = Profiler()
+def test_the_engines_threads_count_as_model_time() -> None:
+    backend, profiler = OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3), Profiler()
     with stage_timer("model"):
         for _ in range(20):
             backend.forward(generated_images(SIZE, 64))
