@@ -35,7 +35,7 @@ def test_compose_file_matches_the_schema_of_compose() -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_own_services_are_hardened(name: str) -> None:
+def test_own_services_are_hardened_and_read_photos_only(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -44,21 +44,8 @@ def test_own_services_are_hardened(name: str) -> None:
     assert service["pids_limit"]
     assert "private" in service["networks"]
     assert not service.get("privileged")
-
-
-@pytest.mark.parametrize("name", sorted(set(OWN) - {"upgrade"}))
-def test_services_that_run_have_a_memory_limit(name: str) -> None:
-    assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
-
-
-def test_photos_are_read_only_everywhere() -> None:
-    mounts = [
-        volume
-        for service in SERVICES.values()
-        for volume in service.get("volumes", [])
-        if isinstance(volume, dict)
-    ]
-    assert len(mounts) == 3
+    assert name == "upgrade" or service["deploy"]["resources"]["limits"]["memory"]
+    mounts = [volume for volume in service.get("volumes", ()) if isinstance(volume, dict)]
     assert all(mount["read_only"] for mount in mounts)
 
 
@@ -68,13 +55,6 @@ def test_servers_are_reached_by_nobody_else() -> None:
         assert SERVICES[name]["networks"] == ["private"]
         assert "ports" not in SERVICES[name]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
-
-
-def test_services_start_in_order() -> None:
-    for name in set(OWN) - {"upgrade"}:
-        conditions = {key: value["condition"] for key, value in SERVICES[name]["depends_on"].items()}
-        assert conditions == {"redis": "service_healthy", "upgrade": "service_completed_successfully"}
-    assert SERVICES["upgrade"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
 def test_variables_that_must_be_set_are_in_the_example() -> None:
@@ -133,25 +113,6 @@ def test_commands_and_health_checks_exist() -> None:
     assert len(words) == 10
     for command in words:
         check_command([word for word in command if word != "tagger"])
-
-
-def test_images_run_without_root() -> None:
-    runtime = CONTAINERFILE[CONTAINERFILE.index(" AS runtime") :]
-    users = re.findall(r"^USER (\S+)", runtime, re.MULTILINE)
-    assert users == ["10001:10001"]
-    targets = re.findall(r"^FROM (runtime|cpu) AS (\w+)", runtime, re.MULTILINE)
-    assert targets == [("runtime", "cuda"), ("runtime", "cpu"), ("cpu", "web")]
-    assert {SERVICES[name]["build"]["target"] for name in OWN if "build" in SERVICES[name]} == {
-        name for _, name in targets
-    }
-
-
-def test_images_get_the_packages_alone() -> None:
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, re.MULTILINE)
-    sources = {source for line in copied for source in line.split()}
-    assert "." not in sources
-    assert {"tagger", "worker", "trainer", "migrations"} <= sources
-    assert all((DEPLOY.parent / source).exists() for source in sources)
 
 
 def _interpolated(text: str, values: dict[str, str]) -> str:

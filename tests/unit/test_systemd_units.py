@@ -42,17 +42,11 @@ def test_systemd_accepts_the_units(machine: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_units_expose_little(machine: Path, name: str) -> None:
+def test_units_expose_little_and_only_a_worker_with_a_gpu_sees_devices(machine: Path, name: str) -> None:
     done = _analyze("security", machine, "--offline=yes", f"{name}.service")
     level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     assert level is not None, done.stderr
     assert float(level[1]) < MOST_EXPOSED
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_only_a_worker_with_a_gpu_sees_devices(machine: Path, name: str) -> None:
-    done = _analyze("security", machine, "--offline=yes", f"{name}.service")
     sees_devices = "potentially has access to hardware devices" in done.stdout
     assert sees_devices == ("gpu" in name)
 
@@ -63,11 +57,7 @@ def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise() -> None:
     for unit in UNITS.glob("*.service"):
         # Each line of Environment adds to the others.
         assert not (_names_in(unit) & shared) - {"Environment"}, unit.name
-
-
-def test_what_an_administrator_edits_counts_more_than_the_sandbox() -> None:
-    """Drop-ins are read in the order of their names; `systemctl edit` writes override.conf."""
-    assert SANDBOX.name < "override.conf"
+    assert SANDBOX.name < "override.conf"  # which `systemctl edit` writes: it counts more
 
 
 def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema() -> None:
