@@ -1,4 +1,4 @@
-"""Draws small landscapes with buildings, for tests and for demonstrations without real photos.
+"""Draws small landscapes with a tower, for tests and for demonstrations without real photos.
 
 The same seed draws the same picture. As a program: `python tests/rig/drawing.py FOLDER COUNT`.
 """
@@ -37,7 +37,7 @@ def draw_photo(seed: int, size: tuple[int, int] = (1200, 800)) -> Image.Image:
     meadow = rng.choice(MEADOWS)
     for depth in (0.55, 0.62, 0.7):
         _hills(draw, rng, size, depth, _mixed(meadow, (150, 170, 190), (0.7 - depth) * 4))
-    rng.choice((_tower, _temple, _church, _bridge))(draw, rng, size)
+    _tower(draw, rng, size)
     _ground(draw, rng, size, meadow)
     return _photographed(picture, seed)
 
@@ -85,60 +85,6 @@ def _tower(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int])
         y, half = top + (foot - top) * storey / 6, width * (1 + storey / 6)
         draw.line((x - half, y, x + half, y), fill=_mixed(wall, (40, 36, 40), 0.5), width=_thin(size))
     draw.line((x, top - size[1] * 0.1, x, top), fill=(60, 60, 70), width=_thin(size))
-
-
-def _temple(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
-    wall = rng.choice(WALLS)
-    left, right = size[0] * rng.uniform(0.15, 0.3), size[0] * rng.uniform(0.7, 0.85)
-    top, foot = size[1] * rng.uniform(0.4, 0.5), size[1] * 0.84
-    draw.rectangle((left, top, right, foot), fill=_mixed(wall, (50, 44, 48), 0.55))
-    columns = rng.randint(5, 9)
-    for k in range(columns):
-        x = left + (right - left) * (k + 0.5) / columns
-        half = (right - left) / columns * 0.25
-        draw.rectangle((x - half, top, x + half, foot), fill=wall)
-    roof = [
-        (left - size[0] * 0.02, top),
-        ((left + right) / 2, top - size[1] * 0.14),
-        (right + size[0] * 0.02, top),
-    ]
-    draw.polygon(roof, fill=_mixed(wall, (255, 250, 240), 0.3))
-
-
-def _church(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
-    wall, roof = rng.choice(WALLS), _mixed((120, 60, 50), (70, 90, 90), rng.random())
-    x, nave = size[0] * rng.uniform(0.3, 0.5), size[0] * rng.uniform(0.2, 0.3)
-    eaves, foot, half = size[1] * 0.6, size[1] * 0.84, size[0] * 0.045
-    draw.rectangle((x, eaves, x + nave, foot), fill=wall)
-    draw.polygon(
-        [
-            (x, eaves),
-            (x + nave * 0.1, eaves - size[1] * 0.1),
-            (x + nave, eaves - size[1] * 0.1),
-            (x + nave, eaves),
-        ],
-        fill=roof,
-    )
-    draw.rectangle((x - half, size[1] * 0.35, x + half, foot), fill=_mixed(wall, (255, 255, 255), 0.2))
-    draw.polygon([(x - half, size[1] * 0.35), (x, size[1] * 0.12), (x + half, size[1] * 0.35)], fill=roof)
-    for k in range(4):
-        window = x + half + (nave - half) * (k + 0.5) / 4
-        draw.ellipse(
-            (window - half / 4, size[1] * 0.66, window + half / 4, size[1] * 0.78), fill=(60, 60, 80)
-        )
-
-
-def _bridge(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
-    wall = rng.choice(WALLS)
-    deck, foot = size[1] * rng.uniform(0.5, 0.6), size[1] * 0.86
-    draw.rectangle((0, deck, size[0], foot), fill=wall)
-    arches = rng.randint(3, 6)
-    for k in range(arches):
-        x, half = size[0] * (k + 0.5) / arches, size[0] / arches * 0.38
-        draw.pieslice(
-            (x - half, deck + size[1] * 0.06, x + half, foot * 2 - deck), 180, 360, fill=(120, 150, 170)
-        )
-    draw.line((0, deck, size[0], deck), fill=_mixed(wall, (40, 40, 40), 0.5), width=_thin(size) * 2)
 
 
 def _ground(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int], meadow: Colour) -> None:

@@ -19,7 +19,6 @@ from tagger.library.catalog.registered_models import resolve_model
 from .postgres_databases import autocommitted
 
 ROOT = Path("/library/photos")
-TAGS_PER_PHOTO = 5
 CHUNK = 256
 JOBS = 40
 """The number of jobs; each has the same number of photos."""

@@ -9,7 +9,7 @@ WHITE = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
 def gray_profile() -> bytes:
     """A profile for gray images with a gamma of 2.2."""
     curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, 0x0233)
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": WHITE, b"kTRC": curve})
+    return colour_profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": WHITE, b"kTRC": curve})
 
 
 def ink_profile(cyan: tuple[int, int, int]) -> bytes:
@@ -21,10 +21,11 @@ def ink_profile(cyan: tuple[int, int, int]) -> bytes:
     corners = [colours.get(ink, (0, 0, 0)) for ink in inks]
     table = b"".join(bytes((round(light * 2.55), a + 128, b + 128)) for light, a, b in corners)
     lookup = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + identity + straight * 4 + table + straight * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": WHITE, b"A2B0": lookup})
+    return colour_profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": WHITE, b"A2B0": lookup})
 
 
-def _profile(kind: bytes, colours: bytes, between: bytes, tags: dict[bytes, bytes]) -> bytes:
+def colour_profile(kind: bytes, colours: bytes, between: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile of this class, from these colours, with these tags."""
     table, body, start = b"", b"", 132 + 12 * len(tags)
     for name, value in tags.items():
         table += name + struct.pack(">II", start + len(body), len(value))

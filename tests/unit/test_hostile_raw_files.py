@@ -42,13 +42,6 @@ def examine(data: bytes) -> None:
 
 
 @fuzzing
-@given(kind=kinds, share=st.floats(0, 1))
-def test_cut_off_files(kind: str, share: float) -> None:
-    data = FILES[kind]
-    examine(data[: int(share * len(data))])
-
-
-@fuzzing
 @given(kind=kinds, seed=st.integers(0, 2**32))
 def test_damaged_files(kind: str, seed: int) -> None:
     examine(broken(FILES[kind], list(FILES.values()), random.Random(seed)))
@@ -63,17 +56,6 @@ def test_files_with_random_numbers_in_their_directories(kind: str, seed: int) ->
         at = rng.randrange(4, len(data) - 4)
         struct.pack_into(rng.choice("<>") + "I", data, at, rng.choice(odd))
     examine(bytes(data))
-
-
-@given(
-    st.binary(max_size=300),
-    st.sampled_from(
-        [b"FUJIFILMCCD-RAW ", b"IIRO", b"IIU\0", b"\0\0\0\x18ftypcrx ", b"II*\0\x10\0\0\0CR\2\0"]
-    ),
-)
-@examples(125)
-def test_random_bytes_behind_a_signature(content: bytes, signature: bytes) -> None:
-    examine(signature + content)
 
 
 @pytest.mark.parametrize("order", [b"II*\0", b"MM\0*"])

@@ -50,14 +50,9 @@ def test_sizes_in_boxes_are_checked_against_the_limit(boxes: str) -> None:
 @pytest.mark.parametrize(
     "filler",
     [
-        bytes(4),
-        b"\xff\xc8",
         b"\xff\xd0",
-        b"\xff\xff",
         b"\xff\xfe\0\2",
         b"\xff\xe1\0\2",
-        b"\xff\xf3\0\2",
-        b"\xff\xd9",
     ],
 )
 def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler: bytes) -> None:
@@ -154,14 +149,11 @@ def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.M
 
 ON_LINUX = pytest.mark.skipif(not CLEAR_PEAK.exists(), reason="reads the memory use from Linux's /proc")
 COSTLY_KINDS = [
-    "jpeg separate scans",
     "jpeg progressive cmyk",
     "png gray 16 bit key",
     "gif animated",
-    "tiff rgba 16 bit strip",
     "tiff rgba 16 bit strip rotated",
     "tiff rgba 16 bit tile",
-    "webp lossless alpha",
     "avif alpha",
 ]
 ALLOCATOR_BYTES = 2**21
@@ -195,16 +187,8 @@ def _writes_webp_in_tiff() -> bool:
     return True
 
 
+@ON_LINUX
 @pytest.mark.slow
-@ON_LINUX
-@pytest.mark.parametrize("size", [(1_000_000, 4), (4, 1_000_000)], ids=["wide", "tall"])
-def test_long_rows_and_many_rows_are_counted(size: tuple[int, int]) -> None:
-    kinds = ["png rgba 16 bit", "tiff rgb strip rotated"]
-    for kind, taken in zip(kinds, measure_decoding(kinds, size), strict=True):
-        assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES, kind
-
-
-@ON_LINUX
 def test_images_decoded_at_the_same_time_stay_within_the_budget() -> None:
     kind, size = "tiff rgba 16 bit strip", (1600, 1200)
     (alone,) = measure_decoding([kind], size)
@@ -259,12 +243,6 @@ def test_images_wait_for_memory_in_order() -> None:
     for thread in waiting:
         thread.join()
     assert order == ["more than there is budget for", "large", "small"]
-
-
-def test_small_images_are_decoded_at_once() -> None:
-    budget = MemoryBudget(100)
-    with budget.reserve(50), budget.reserve(50):
-        pass
 
 
 def test_a_failing_photo_releases_its_memory() -> None:

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS, RESIZE, decode
-from support.examples import examples
+from support.profiles import WHITE, colour_profile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo, formats
@@ -58,12 +56,9 @@ EXPECTED = decode(encode_image(PICTURE, "PNG"))
     ("kind", "options"),
     [
         ("JPEG", {"quality": 95}),
-        ("JPEG", {"quality": 95, "progressive": True}),
         ("MPO", {"quality": 95}),
         ("WEBP", {"lossless": True}),
-        ("WEBP", {"quality": 95}),
         ("TIFF", {}),
-        ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "jpeg", "quality": 95}),
         ("BMP", {}),
         ("AVIF", {"quality": 90}),
@@ -115,8 +110,17 @@ def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
     assert difference(decode(encode_image(large, "JPEG", quality=95)), decode(encode_image(large, "PNG"))) < 2
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "orientation"),
+    [
+        *(("JPEG", each) for each in range(1, 9)),
+        ("PNG", 6),
+        ("WEBP", 3),
+        ("TIFF", 5),
+        ("AVIF", 5),
+        ("AVIF", 6),
+    ],
+)
 def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) -> None:
     stored_as = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -133,7 +137,7 @@ def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) 
     assert difference(image, EXPECTED) < 3
 
 
-@pytest.mark.parametrize("orientation", [0, 9, 700])
+@pytest.mark.parametrize("orientation", [0, 9])
 def test_senseless_orientation_is_upright(orientation: int) -> None:
     assert difference(decode(encode_image(PICTURE, "JPEG", quality=95, exif=exif(orientation))), EXPECTED) < 3
 
@@ -144,34 +148,6 @@ def test_xmp_does_not_turn_a_photo() -> None:
         assert decode(encode_image(PICTURE, kind, xmp=packet)).width == 600
     tags = {700: packet}
     assert decode(encode_image(PICTURE, "TIFF", tiffinfo=tags)).width == 600
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bit_gray_is_scaled_not_clipped(kind: str) -> None:
-    ramp = np.tile(np.linspace(0, 65535, 256), (256, 1)).astype(np.uint16)
-    pixels = decode(encode_image(Image.fromarray(ramp), kind), Resize(128, 128)).pixels
-    assert near(pixels[64, 64].tolist(), (128, 128, 128))
-    assert pixels[64, 2].max() < 8
-    assert pixels[64, 125].min() > 247
-
-
-def test_sixteen_bit_gray_whose_zero_is_white() -> None:
-    dark = np.full((64, 64), 0xF000, dtype="<u2").tobytes()
-    tags = [
-        (256, 64),
-        (257, 64),
-        (258, 16),
-        (259, 1),
-        (262, 0),
-        (273, 122),
-        (277, 1),
-        (278, 64),
-        (279, len(dark)),
-    ]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
-    assert len(data) == 122
-    assert near(middle(decode(data + dark)), (15, 15, 15), 2)
 
 
 @pytest.mark.parametrize(("top", "expected"), [(0.5, 64), (1.0, 128), (4000.0, 128)])
@@ -239,16 +215,8 @@ def display_p3_profile() -> bytes:
 
     curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, 0x0233)
     columns = {name: xyz(*TO_XYZ_P3[:, k]) for k, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
-    tags = {b"wtpt": xyz(0.9642, 1, 0.8249), **columns, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)}
-    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
-    for name, value in tags.items():
-        table += name + struct.pack(">II", start + len(body), len(value))
-        body += value
-    header = struct.pack(">I4xI4s4s4s", start + len(body), 0x02100000, b"mntr", b"RGB ", b"XYZ ").ljust(
-        36, b"\0"
-    )
-    header = (header + b"acsp").ljust(68, b"\0") + xyz(0.9642, 1, 0.8249)[8:]
-    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+    tags = {b"wtpt": WHITE, **columns, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)}
+    return colour_profile(b"mntr", b"RGB ", b"XYZ ", tags)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
@@ -309,18 +277,13 @@ def test_damage_beside_the_picture_does_not_hide_it() -> None:
     [
         (b"", FailureKind.EMPTY),
         (b"Dear diary, today I renamed a text to holiday.jpg", FailureKind.NOT_AN_IMAGE),
-        (b"<html>404</html>", FailureKind.NOT_AN_IMAGE),
         (bytes(5000), FailureKind.CORRUPT),
         (b"%PDF-1.7 ...", FailureKind.UNSUPPORTED),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", FailureKind.UNSUPPORTED),
-        (b"\xc5\xd0\xd3\xc6" + bytes(40), FailureKind.UNSUPPORTED),
         (b"8BPS\0\1" + bytes(40), FailureKind.UNSUPPORTED),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", FailureKind.UNSUPPORTED),
         (b"\xff\xd8\xff", FailureKind.CORRUPT),
         (b"\x89PNG\r\n\x1a\n", FailureKind.CORRUPT),
         (b"GIF89a", FailureKind.CORRUPT),
-        (b"BM", FailureKind.CORRUPT),
-        (b"II*\0", FailureKind.CORRUPT),
     ],
 )
 def test_what_is_no_photo_fails_with_its_kind(data: bytes, kind: FailureKind) -> None:
@@ -370,19 +333,6 @@ def test_resize_that_cuts_more_than_there_is_makes_no_sense() -> None:
         Resize(short_side=100, size=112)
 
 
-@pytest.mark.slow
-def test_threads_give_the_same_pixels_as_one() -> None:
-    data = [
-        encode_image(draw_photo(seed, (500, 400)), kind)
-        for seed in range(4)
-        for kind in ("JPEG", "PNG", "TIFF", "WEBP")
-    ]
-    alone = [decode(one).pixels for one in data]
-    with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda one: decode(one).pixels, data * 4))
-    assert all(np.array_equal(pixels, alone[k % len(alone)]) for k, pixels in enumerate(together))
-
-
 SHOWN = "shown"
 
 
@@ -395,53 +345,13 @@ def text_of(data: bytes) -> str:
     return SHOWN if image.pixels.shape == (112, 112, 3) else "misshapen\n"
 
 
-SMALL = draw_photo(1, (48, 40))
-VICTIMS = [
-    encode_image(SMALL, "JPEG", exif=exif(6)),
-    encode_image(SMALL, "JPEG", progressive=True),
-    encode_image(SMALL, "PNG", exif=exif(3)),
-    encode_image(SMALL.quantize(16), "PNG"),
-    encode_image(SMALL, "WEBP", exif=exif(5)),
-    encode_image(SMALL, "TIFF", compression="tiff_lzw"),
-    encode_image(SMALL, "TIFF"),
-    encode_image(SMALL.quantize(16), "GIF"),
-    encode_image(SMALL, "BMP"),
-    encode_image(SMALL, "AVIF"),
-]
-
-
-@examples(100)
-@given(
-    victim=st.sampled_from(VICTIMS),
-    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),
-    kept_share=st.floats(0.05, 1),
-)
-def test_mutated_files_decode_or_fail_alone(
-    victim: bytes, changes: list[tuple[float, int]], kept_share: float
-) -> None:
-    data = bytearray(victim)
-    for where, value in changes:
-        data[int(where * len(data))] = value
-    assert text_of(bytes(data[: int(len(data) * kept_share)])).isprintable()
-
-
-@pytest.mark.parametrize("folder", ["hostile", "exif"])
-def test_every_odd_file_is_shown_or_fails_with_a_text(test_data: Path, folder: str) -> None:
-    paths = sorted(path for path in (test_data / folder).rglob("*") if path.is_file())
-    assert len(paths) > 200
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_odd_file_is_shown_or_fails_with_a_text(test_data: Path, every: int) -> None:
+    folders = (test_data / "hostile", test_data / "exif")
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())[::every]
+    assert len(paths) > 400 / every
 
     with ThreadPoolExecutor(4) as threads:
         texts = list(threads.map(lambda path: text_of(path.read_bytes()), paths))
     assert all(text.isprintable() and path.name not in text for text, path in zip(texts, paths, strict=True))
     assert texts.count(SHOWN) > len(paths) // 2
-
-
-@pytest.mark.parametrize(
-    "pattern", ["exif-orientation-examples/Portrait_*.jpg", "exif-samples/jpg_orientation_landscape_*.jpg"]
-)
-def test_orientation_examples_all_come_out_alike(test_data: Path, pattern: str) -> None:
-    first, *others = [decode(path.read_bytes()) for path in sorted((test_data / "exif").glob(pattern))]
-    assert len(others) > 3
-    for other in others:
-        assert (other.width, other.height) == (first.width, first.height)
-        assert difference(other, first) < 20 < difference(other, EXPECTED)

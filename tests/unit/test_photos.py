@@ -115,13 +115,6 @@ def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.Monke
         assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
 
 
-def test_found_photo_has_absolute_path_size_and_time(tmp_path: Path) -> None:
-    path = write(tmp_path / "a" / "b.jpg", b"12345")
-    os.utime(path, ns=(1_000_000_007, 1_000_000_007))
-    assert list(find_photos(tmp_path)) == [FoundPhoto(str(path), 5, 1_000_000_007)]
-    assert find_photo(path) == FoundPhoto(str(path), 5, 1_000_000_007)
-
-
 def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
     for name in (
         "a.jpg",
@@ -204,11 +197,6 @@ def test_hidden_and_system_folders_are_passed_over(tmp_path: Path) -> None:
 def test_hidden_folder_named_by_a_person_is_searched(tmp_path: Path) -> None:
     write(tmp_path / ".private" / "a.jpg")
     assert names(tmp_path / ".private") == ["a.jpg"]
-
-
-def test_folder_with_the_name_of_a_photo_is_a_folder(tmp_path: Path) -> None:
-    write(tmp_path / "x.jpg" / "a.jpg")
-    assert names(tmp_path) == ["x.jpg/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -368,12 +356,6 @@ def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
         assert names(tmp_path) == ["d/" * depth + "a.jpg"]
     finally:
         sys.setrecursionlimit(limit)
-
-
-def test_photo_is_read_with_the_size_and_time_of_its_bytes(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jpg", b"12345")
-    photo = read_photo(path, max_bytes=5)
-    assert (photo.data, photo.size_bytes, photo.mtime_ns) == (b"12345", 5, path.stat().st_mtime_ns)
 
 
 def test_what_cannot_be_read_fails_with_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,8 @@
 """RAW photos: detected by content, shown by their largest preview, upright; identified by the data of their sensor."""
 
-import json
-import shutil
 import struct
-import subprocess
-from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,10 +55,9 @@ def test_the_head_of_a_raw_file_is_that_of_no_format_that_browsers_show(kind: st
     assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (PhotoFormat.RAW, PhotoFormat.TIFF)
 
 
-@pytest.mark.parametrize("colour", [b"I", b"M", b"C"])
-@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}])
-def test_other_tiffs_are_no_raw_files(colour: bytes, options: dict[str, str]) -> None:
-    image = Image.frombytes("RGB", (64, 64), colour * (64 * 64 * 3))
+@pytest.mark.parametrize("options", [{}, {"compression": "jpeg"}])
+def test_other_tiffs_are_no_raw_files(options: dict[str, str]) -> None:
+    image = Image.frombytes("RGB", (64, 64), b"IMC" * (64 * 64))
     tiff = encode_image(image, "TIFF", save_all=True, append_images=[image], **options)
     assert detect_format(tiff) is PhotoFormat.TIFF
 
@@ -80,8 +74,7 @@ def test_the_order_of_previews_in_the_file_does_not_matter(kind: str) -> None:
     assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("strip_rows", [1, 100, 1000])
+@pytest.mark.parametrize(("strip_rows", "orientation"), [(1, 1), (100, 5), (1000, 6)])
 def test_a_preview_without_compression_is_shown_upright(strip_rows: int, orientation: int) -> None:
     image = draw_photo(1, MIDDLE)
     expected = image.transpose(_TRANSPOSES[orientation]) if orientation > 1 else image
@@ -133,7 +126,7 @@ def test_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [5, 6])
 def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, orientation: int) -> None:
     data = raw_file(kind, RawContent(orientation=orientation))
     assert orientation_in(data) == orientation
@@ -202,42 +195,3 @@ def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole() -> None:
     assert decode_photo(cut, RESIZE, max_pixels=MAX_PIXELS).width == MIDDLE[0]
     for end in (data.find(b"PRVW"), data.find(preview(MIDDLE)) + 1000):
         assert failure(data[:end]).kind is FailureKind.TRUNCATED
-
-
-@pytest.mark.parametrize("kind", RAW_KINDS)
-def test_a_damaged_preview_fails_alone(kind: str) -> None:
-    large = preview()
-    without_scan = large[: large.find(b"\xff\xda")]
-    found = raw_file(kind, RawContent(large=without_scan, middle=SMALL))
-    assert failure(found).kind in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
-
-
-@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
-class TestExiftool:
-    """A second opinion on what the files contain."""
-
-    @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "cr3")])
-    def test_the_largest_preview_is_exiftools_largest(self, kind: str, tmp_path: Path) -> None:
-        path = tmp_path / f"a.{kind}"
-        path.write_bytes(raw_file(kind))
-        names = ("-PreviewImage", "-JpgFromRaw", "-JpgFromRaw2", "-OtherImage", "-ThumbnailImage")
-        (tags,) = json.loads(exiftool("-j", "-b", *names, path))
-        images = [
-            b64decode(value.removeprefix("base64:")) for name, value in tags.items() if name != "SourceFile"
-        ]
-        assert max(images, key=len) == bytes(read_raw(path.read_bytes()).previews[0].data)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "raf")])
-    def test_metadata_that_exiftool_writes_change_no_digest(self, kind: str, tmp_path: Path) -> None:
-        path = tmp_path / f"a.{kind}"
-        path.write_bytes(raw_file(kind))
-        before = digest_photo(path.read_bytes())
-        exiftool("-m", "-overwrite_original", "-XMP-dc:Subject=Anna", "-Artist=Anna", path)
-        assert b"Anna" in path.read_bytes()
-        assert digest_photo(path.read_bytes()) == before
-        assert json.loads(exiftool("-j", "-Orientation", "-n", path))[0]["Orientation"] == 1
-
-
-def exiftool(*args: str | Path) -> bytes:
-    return subprocess.run(["exiftool", *args], check=True, capture_output=True).stdout
