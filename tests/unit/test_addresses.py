@@ -38,8 +38,6 @@ def manglings(scheme: str, password: str) -> list[str]:
         f"{scheme}://:{password}@127.0.0.1:1/0",
         f"{scheme}://user:{password}@127.0.0.1:1/0",
         f"{scheme}:user:{password}@127.0.0.1:1/0",
-        f"{scheme}:/user:{password}@127.0.0.1:1/0",
-        f"{scheme}//user:{password}@127.0.0.1:1/0",
         f"{scheme}:///user:{password}@127.0.0.1:1/0",
         f"user:{password}@127.0.0.1:1/0",
         f" {scheme}://user:{password}@127.0.0.1:1/0",
@@ -137,7 +135,6 @@ def test_an_error_in_the_settings_file_does_not_show_its_values(
     ("url", "shown"),
     [
         ("redis://", None),
-        ("redis://localhost", None),
         ("rediss://redis.example:6380/3", None),
         ("redis://:p%40ss@[::1]:6379/0", "redis://[::1]:6379/0"),
         ("redis://user:pass@redis_1:6379?socket_timeout=3", "redis://redis_1:6379"),

@@ -25,7 +25,6 @@ def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
     [
         ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
         ("0::/\n", {"cpu.max": "max 100000\n"}, None),
-        ("0::/\n", {}, None),
         ("0::/system.slice/tagger.service\n", {"system.slice/tagger.service/cpu.max": "400000 100000"}, 4),
         (
             "0::/a/b\n",
@@ -39,7 +38,6 @@ def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
             2.5,
         ),
         ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ("0::/\n", {"cpu.max": "garbage"}, None),
     ],
 )
 def test_the_lowest_limit_of_the_groups_counts(

@@ -17,8 +17,8 @@ from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
-from tagger.database.retry import outage, outage_text, reason_of
-from tagger.errors import DatabaseConnectionLost, DiskFull
+from tagger.database.retry import outage_text, reason_of
+from tagger.errors import DiskFull
 
 FREE_SPACE = "Free space on its disk"
 
@@ -83,11 +83,6 @@ def full_sqlite() -> Exception:
 
 
 @pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
-def test_a_disk_that_fills_up_later_is_named(make_error: Callable[[], Exception]) -> None:
-    assert isinstance(outage(OperationalError("INSERT", None, make_error()), "full"), DiskFull)
-
-
-@pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
 def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error: Callable[[], Exception]) -> None:
     full = OperationalError("INSERT", None, make_error())
     assert outage_text(full) == "the disk of the database is full: free some space"
@@ -99,8 +94,3 @@ def test_a_full_disk_is_not_called_a_disk_error() -> None:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
     assert reason_of(error) == "database or disk is full"
-
-
-@pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), psycopg.OperationalError("away")])
-def test_other_errors_are_a_lost_connection(error: Exception) -> None:
-    assert isinstance(outage(OperationalError("INSERT", None, error), "away"), DatabaseConnectionLost)

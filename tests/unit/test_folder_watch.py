@@ -43,15 +43,6 @@ def test_a_path_is_due_once_it_has_been_quiet() -> None:
     assert states.quiet.due(10.0 + 2 * QUIET_S) == []
 
 
-def test_each_change_starts_the_wait_again() -> None:
-    states, photo = States(), Path("a.jpg")
-    states.quiet.record(photo, 0.0)
-    states.of[photo] = 1, 1
-    states.quiet.record(photo, QUIET_S - 1)
-    assert states.quiet.due(QUIET_S) == []
-    assert states.quiet.due(2 * QUIET_S) == [(photo, True)]
-
-
 def test_a_file_that_grows_without_messages_is_waited_for() -> None:
     states, photo = States(), Path("a.jpg")
     for step in range(5):

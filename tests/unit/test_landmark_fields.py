@@ -23,7 +23,6 @@ from tagger.system.names import name_in_language
         ("Łódź, Große Straße", "lodz-grosse-strasse"),
         ("Эрмитаж (Hermitage)", "hermitage"),
         ("Bridge 2", "bridge-2"),
-        ("2001", "2001"),
     ],
 )
 def test_the_slug_of_a_name(name: str, slug: str) -> None:
@@ -51,7 +50,6 @@ def test_the_slug_of_the_longest_name_is_valid() -> None:
         ("\u200fDom\u200e", "Dom"),
         ("\u202emoD\u202c", "moD"),
         ("🗼", "🗼"),
-        ("👨‍👩‍👧", "👨‍👩‍👧"),
         ("می‌دان", "می‌دان"),
     ],
 )
@@ -64,16 +62,12 @@ def test_names_are_cleaned(typed: str, name: str) -> None:
     [
         "",
         "  ",
-        "-",
-        "\u200d",
         "\u200f",
         "a\nb",
         "a\0b",
-        "a\u2028b",
         "\x1b[2J",
         "\udcff",
         "a" * 201,
-        "a" * 10_000,
     ],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:

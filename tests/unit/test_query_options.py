@@ -39,13 +39,9 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
 )
 INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"box": "48,2"}, "box", "'48,2' is not a box"),
-    ({"box": "49,2,48,3"}, "box", "'49,2,48,3' is not a box"),
-    ({"box": "48,2,49,181"}, "box", "'48,2,49,181' is not a box"),
     ({"box": "48,nan,49,3"}, "box", "'48,nan,49,3' is not a box"),
     ({"near": "paris"}, "near", "'paris' is not a position"),
-    ({"near": "1,2,3"}, "near", "'1,2,3' is not a position"),
     ({"near": "91,2"}, "near", "'91,2' is not a position"),
-    ({"near": "nan,2"}, "near", "'nan,2' is not a position"),
     ({"radius_km": 5.0}, "radius_km", "needs a position"),
     ({"taken_after": "May"}, "taken_after", "'May' is not a date"),
     ({"taken_before": "2024-05-06T00:00+02:00"}, "taken_before", "Leave out the time zone"),
@@ -59,9 +55,7 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"failed": True, "dismissed": True}, "dismissed", "cannot be combined with photos that fail"),
     ({"untagged": True, "verdict": "none"}, "untagged", "cannot be combined with a verdict"),
     ({"untagged": True, "box": "48,2,49,3"}, "untagged", "cannot be combined with a box"),
-    ({"untagged": True, "near": "48,2"}, "untagged", "cannot be combined with a position"),
     ({"untagged": True, "unknown": True}, "untagged", "cannot be combined with unknown photos"),
-    ({"untagged": True, "any_rank": True}, "untagged", "cannot be combined with any rank"),
     ({"untagged": True, "model": "tiny"}, "untagged", "cannot be combined with a model"),
 )
 

@@ -94,11 +94,9 @@ def test_names_servers_and_absolute_paths_are_kept(
         ("TAGGER_TOP_K", "3", {"top_k": 3}),
         ("tagger_top_k", "3", {"top_k": 3}),
         ("TAGGER_THRESHOLD", "none", {"threshold": None}),
-        ("TAGGER_MODEL", "null", {"model": "null"}),
         ("TAGGER_ROOTS", '{"b": "/photos"}', {"roots": {"a": Path("/old"), "b": Path("/photos")}}),
         ("TAGGER_ROOTS", "null", {"roots": {"a": Path("/old")}}),
         ("TAGGER_WEB_FOLDERS", '["/a", "s3://bucket"]', {"web_folders": [Path("/a"), Path("s3://bucket")]}),
-        ("TAGGER_WEB_FOLDERS", "none", {"web_folders": None}),
     ],
 )
 def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
@@ -180,10 +178,8 @@ def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
         ({"chat": CHAT | {"url": "geheim"}}, r"webhooks\.chat\.url .* it must be like https://"),
         ({"chat": CHAT | {"events": ["job.done"]}}, r"webhooks\.chat\.events\.0 .*'landmark\.found'"),
         ({"chat": CHAT | {"events": []}}, r"webhooks\.chat\.events .* at least 1"),
-        ({"chat": CHAT | {"evnts": []}}, r"webhooks\.chat\.evnts .* not permitted"),
         ({"chat": {"url": CHAT["url"]}}, r"webhooks\.chat\.secret .* required"),
         ({"https://hooks.example/geheim": CHAT}, r"^Invalid setting: webhooks \(.*names of receivers"),
-        ({"https://hooks.example/geheim": "geheim"}, r"^Invalid setting: webhooks \(.*names of receivers"),
         ({"default": CHAT}, "is called default"),
         ({f"chat-{number}": CHAT for number in range(17)}, "at most 16"),
         (["geheim"], "valid dictionary"),

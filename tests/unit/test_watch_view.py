@@ -1,13 +1,12 @@
 """The lines of `tagger status --watch` always fit the terminal."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from rich.cells import cell_len
 
 from tagger.cli.output.job_text import RECENT_S, JobRates
-from tagger.cli.output.watch import View, fit_width, job_line, view_lines
+from tagger.cli.output.watch import View, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
 from tagger.ledger.progress import JobProgress
@@ -144,14 +143,6 @@ def test_a_worker_shows_its_chunks_and_last_heartbeat() -> None:
     assert "host/123             -              job 8 chunk 0 0/32" in lines
 
 
-def test_a_worker_shows_why_it_starts_no_work() -> None:
-    chunks = [ChunkProgress("w1", 7, 12, 256, 64)]
-    workers = [replace(worker(name, 3.2), waits_for="on battery") for name in ("w1", "w2")]
-    lines = view_lines(View(clock="", workers=workers, chunks=chunks), 80, 24)
-    assert "w1                   cuda, 3 s ago  job 7 chunk 12 64/256, waits: on battery" in lines
-    assert "w2                   cuda, 3 s ago  waits: on battery" in lines
-
-
 def test_jobs_at_work_come_before_those_that_stand_still_and_those_that_are_over() -> None:
     states = (JobState.FINISHED, JobState.QUEUED, JobState.RUNNING, JobState.PAUSED, JobState.SCANNING)
     view = View(clock="", jobs=[job(number, state) for number, state in enumerate(states)])
@@ -173,12 +164,6 @@ def test_the_rate_is_that_of_the_last_half_minute() -> None:
     assert rates.photos_per_second(job(1, tagged=1100), 20.0 + RECENT_S) == 10.0
     finished = job(1, JobState.FINISHED, tagged=1100, photos_per_second=7.0)
     assert rates.photos_per_second(finished, 21.0 + RECENT_S) == 7.0
-
-
-def test_text_is_cut_by_cells_not_by_characters() -> None:
-    assert fit_width(WIDE, 10) == WIDE
-    assert fit_width(WIDE, 9) == "照片文件…"
-    assert fit_width("a\tb", 10) == "a\\tb"
 
 
 def test_without_workers_it_says_whether_one_is_starting() -> None:

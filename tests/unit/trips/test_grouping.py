@@ -107,12 +107,6 @@ def test_a_jump_into_another_country_ends_a_trip() -> None:
     ]
 
 
-def test_a_journey_within_a_country_is_one_trip() -> None:
-    assert ids(shots("2019-05-03", "2019-05-04", PARIS), shots("2019-05-05", "2019-05-06", NICE)) == [
-        "2019-05-03-nice-and-paris"
-    ]
-
-
 def test_an_excursion_by_plane_ends_no_trip() -> None:
     assert ids(
         shots("2019-05-03", "2019-05-05", PARIS),
@@ -128,11 +122,6 @@ def test_a_wrong_landmark_does_not_divide_a_trip(city: City) -> None:
     (trip,) = group_trips(visits(AT_HOME, trip_shots, wrong))
     assert (trip.id, trip.last) == ("2019-05-03-arles-and-avignon", datetime(2019, 5, 6, 18))
     assert all(contains(trip, shot) for shot in wrong + trip_shots)
-
-
-def test_a_wrong_landmark_at_home_is_no_trip() -> None:
-    wrong = [Shot(datetime(2019, 5, 15, 14), TOKYO, is_measured=False)]
-    assert ids(AT_HOME, wrong) == []
 
 
 def test_a_day_trip_needs_ten_photos() -> None:

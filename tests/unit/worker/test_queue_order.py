@@ -44,11 +44,3 @@ def test_a_late_bulk_message_is_read_next() -> None:
     assert sources_of(queues, waiting, 10) == [INTERACTIVE] * 10
     waiting[BULK] = 10
     assert sources_of(queues, waiting, 5) == [BULK, INTERACTIVE, INTERACTIVE, INTERACTIVE, BULK]
-
-
-def test_a_worker_with_one_queue_reads_only_that() -> None:
-    queues = order()
-    queues.update([BULK])
-    assert queues.consume(1) == [BULK]
-    queues.update([INTERACTIVE])
-    assert sources_of(queues, {INTERACTIVE: 9}, 9) == [INTERACTIVE] * 9

@@ -38,12 +38,6 @@ def test_a_worker_that_does_not_reach_the_database_reads_no_chunks() -> None:
     assert queues_read() == [TICK_QUEUE]
 
 
-def test_a_worker_without_conditions_reads_all_queues() -> None:
-    throttle = Throttle(conditions(settings()), lambda: None)
-    assert throttle.reason is None
-    assert queues_read() == [TICK_QUEUE, *QUEUES.values()]
-
-
 @pytest.mark.parametrize(("hour", "waits"), [(5, []), (6, ["outside its window 22:00-06:00"]), (22, [])])
 def test_a_worker_waits_outside_its_window(
     hour: int, waits: list[str], monkeypatch: pytest.MonkeyPatch
@@ -99,10 +93,3 @@ def test_while_it_waits_a_worker_reads_ticks_alone_and_releases_its_chunks() -> 
     state["closed"] = state["loaded"] = False
     throttle.check()
     assert (throttle.reason, len(queues_read()), len(released)) == (None, 3, 2)
-
-
-def test_a_worker_that_starts_outside_its_window_waits_at_once() -> None:
-    throttle = Throttle([Condition("closed", lambda: True, releases_chunks=True)], lambda: None)
-    assert queues_read() == [TICK_QUEUE]
-    throttle.close()
-    assert len(queues_read()) == 3
