@@ -70,10 +70,11 @@ class TaggedFolder:
         threshold: float = 0.5,
         runner: Runner = Runner.LOCAL,
         include: Sequence[str] = (),
+        options: dict[str, object] | None = None,
     ) -> int:
         """Create and scan a job for the folder, or for `paths`. Returns its id."""
         model_id = (model or self.model).id
-        new = NewJob(model_id=model_id, top_k=top_k, threshold=threshold, runner=runner, reprocess=reprocess)
+        new = NewJob(model_id, top_k, threshold, runner, reprocess=reprocess, options=options)
         job = create_job(self.database, new)
         scan = Scan(
             self.database, job, InferenceOptions(model_id, top_k, threshold, reprocess), self.settings.roots

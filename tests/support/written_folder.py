@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Row, func, select, update
 from support.colour_folders import TaggedFolder
@@ -10,17 +11,14 @@ from support.scenes import tree
 
 from tagger.database.enums import JobKind, Runner, Target
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
-from tagger.jobs.enqueue.job_options import UNDO_JOB, InferenceOptions, MetadataOptions
+from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
 from tagger.jobs.enqueue.metadata_selection import written_photo_conditions
-from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.jobs import NewJob
 from tagger.ledger.progress import JobProgress
-from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind, give_verdict
 
@@ -31,39 +29,19 @@ class WrittenFolder(TaggedFolder):
     """A tagged folder with jobs that write metadata and undo the writes."""
 
     def tag_and_write(
-        self,
-        options: MetadataOptions | None,
-        *,
-        runner: Runner = Runner.LOCAL,
-        model: RegisteredModel | None = None,
-        reprocess: bool = False,
+        self, options: MetadataOptions | None, *, runner: Runner = Runner.LOCAL, **others: Any
     ) -> int:
         """Run a job that tags the folder and requests a write job, which is not run. Returns its id."""
-        job = self.record_to_write(options, runner=runner, model=model, reprocess=reprocess)
+        job = self.record_to_write(options, runner=runner, **others)
         if runner is Runner.LOCAL:
             self.run(job)
         else:
             self.work(job)
         return job
 
-    def record_to_write(
-        self,
-        options: MetadataOptions | None,
-        *,
-        runner: Runner = Runner.LOCAL,
-        model: RegisteredModel | None = None,
-        reprocess: bool = False,
-    ) -> int:
-        model_id = (model or self.model).id
-        options = options.to_job_options() if options else {}
-        new = NewJob(
-            model_id=model_id, top_k=3, threshold=0.5, runner=runner, reprocess=reprocess, options=options
-        )
-        job = create_job(self.database, new)
-        scan = Scan(self.database, job, InferenceOptions(model_id, 3, 0.5, reprocess), self.settings.roots)
-        scan.run(select_paths([self.folder], ()))
-        finish_scan(self.database, job)
-        return job
+    def record_to_write(self, options: MetadataOptions | None, **others: Any) -> int:
+        """Record a job that tags the folder and requests a write job; `others` are options of `record`."""
+        return self.record(options=options.to_job_options() if options else None, **others)
 
     def chained(self, job: int) -> int:
         """Select the photos of the job that writes the tags of this one; return its id."""
