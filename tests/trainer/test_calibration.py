@@ -16,17 +16,6 @@ def test_threshold_is_the_least_that_reaches_the_precision() -> None:
     assert (strict.precision, strict.accepted, strict.false_tags) == (1.0, pytest.approx(4 / 6), {})
 
 
-def test_ordinary_photos_count_as_half_of_all() -> None:
-    top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
-    ordinary = {ORDINARY: torch.tensor([0.65, 0.1])}  # each is weighted like two photos
-    # From 0.6: 4 right against 2 wrong; from 0.7: none wrong.
-    assert choose_threshold(top, correct, ordinary, precision=0.66).value == pytest.approx(0.35)
-    threshold = choose_threshold(top, correct, ordinary, precision=0.95)
-    assert threshold.value == pytest.approx(0.675)
-    assert threshold.accepted == pytest.approx(3 / 4)
-    assert "2 ordinary photos" in threshold.reason
-
-
 def test_ordinary_photos_and_other_landmarks_count_alike() -> None:
     top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
     # One ordinary photo is weighted like two photos, each of the others like one.

@@ -74,16 +74,6 @@ def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], wo
         assert _without_speed(one) == _without_speed(other)
 
 
-@pytest.mark.slow
-def test_other_photos_are_compared_again(comparison: dict[str, object], world: Path) -> None:
-    photo = next((world / "landmarks" / "train" / "Green Tower").glob("*.jpg"))
-    photo.rename(photo.with_name("renamed.jpg"))
-    done = _compare(world, "squeezenet1_1")
-
-    assert done.returncode == 0, done.stderr
-    assert "squeezenet1_1: training a linear layer" in done.stderr
-
-
 def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
     arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
     unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")

@@ -1,6 +1,5 @@
 """`trainer data combine`: labels by the gazetteer, other landmarks, exclusions, and nothing in training that is like a test photo."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -119,9 +118,3 @@ def test_the_same_photos_and_seed_give_the_same_folder(collections: Path, traine
     assert tree(collections / "again") == first
     combine(trainer, collections, "--out", collections / "other", "--seed", 1)
     assert tree(collections / "other") != first
-
-
-def test_a_dry_run_writes_nothing(collections: Path, trainer: CommandRunner) -> None:
-    document, _ = combine(trainer, collections, "--dry-run")
-    assert json.dumps(document["left_out"]) == "{}"
-    assert not (collections / "out").exists()

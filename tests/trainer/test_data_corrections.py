@@ -238,7 +238,6 @@ def test_without_verdicts_the_command_says_how_to_start(
     assert data("from-verdicts").code == 2
 
 
-@pytest.mark.postgresql
 def test_more_pictures_than_a_page_are_all_found(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:

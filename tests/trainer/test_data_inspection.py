@@ -1,10 +1,7 @@
 """`trainer data inspect`: its findings in a folder with one flaw of each kind, and the files it writes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +9,6 @@ import pytest
 from PIL import Image
 from support.command_line import CommandRunner
 from support.scenes import draw_label, draw_scene, tree
-from support.trainer_commands import interrupt_at
-
-from trainer.data.inspection import inspect_folder
-from trainer.data.inspection_report import LABELS_PER_SHEET, write_sheets
 
 
 @pytest.fixture
@@ -151,53 +144,6 @@ def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(
     assert "LABEL/photo.jpg" in output.err
     assert data("inspect", tmp_path / "nowhere").code == 1
     assert data("inspect").code == 2
-
-
-@pytest.mark.slow
-def test_many_labels_fill_several_sheets_with_a_row_each(tmp_path: Path) -> None:
-    for number in range(LABELS_PER_SHEET + 1):
-        draw_scene(
-            tmp_path / "set" / f"{number:03}.A_long_name_of_a_place_that_needs_lines" / "a.jpg", number
-        )
-    first, second = write_sheets(inspect_folder(tmp_path / "set"), tmp_path)
-
-    with Image.open(first) as sheet, Image.open(second) as rest:
-        assert sheet.height == 32 * rest.height - 31 * 6
-        assert sheet.width > 3 * 800
-
-
-@pytest.mark.slow
-def test_inspecting_imports_no_torch(flawed: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys; from trainer.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
-    )
-    os.mkfifo(flawed / "train" / "Tower" / "pipe.jpg")  # must not block
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        "data",
-        "inspect",
-        flawed,
-        "--out",
-        tmp_path / "report",
-        "-q",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-
-    assert done.stdout.endswith("False\n")
-    assert "skipped: " in done.stderr
-    assert "pipe.jpg" in done.stderr
-
-
-def test_a_person_sees_progress_and_may_interrupt_it(flawed: Path, tmp_path: Path) -> None:
-    for number in range(1000, 3000):
-        (flawed / "train" / "Tower" / f"{number}.jpg").hardlink_to(flawed / "train" / "Tower" / "1.jpg")
-    output = interrupt_at("examining photos", "inspect", flawed, "--out", tmp_path / "report")
-
-    assert output.code == 130
-    assert "Traceback" not in output.err
-    assert not (tmp_path / "report").exists()
 
 
 def paths(groups: list[list[dict[str, Any]]]) -> list[list[str]]:

@@ -16,20 +16,6 @@ def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> Non
     assert (hashes[0] ^ hashes[2]).bit_count() > 10
 
 
-def test_hash_has_a_bit_for_each_step_that_is_brighter_to_the_right() -> None:
-    rising = np.tile(np.arange(90, dtype=np.uint8)[None, :, None], (80, 1, 3))  # (80, 90, 3)
-
-    assert [sketch_of(image).difference_hash for image in (rising, rising[:, ::-1])] == [2**64 - 1, 0]
-
-
-def test_chains_of_near_hashes_are_one_group() -> None:
-    a, b, c, far = 0b0, 0b111, 0b111111, 2**63 + 2**40 + 2**30 + 2**20 + 2**10
-
-    assert group_near_duplicates([a, far, b, c], near_bits=3) == [0, 1, 0, 0]
-    assert group_near_duplicates([a, c], near_bits=3) == [0, 1]
-    assert group_near_duplicates([], near_bits=3) == []
-
-
 def test_near_hashes_of_pictures_that_look_different_are_no_near_duplicates() -> None:
     one, other = (_sketch(scene(seed)) for seed in (1, 2))
     again = _sketch(scene(1, (200, 150)))

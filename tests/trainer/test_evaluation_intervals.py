@@ -1,5 +1,4 @@
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -8,13 +7,9 @@ from hypothesis import strategies as st
 from support.examples import examples
 from torch import Tensor
 
-from trainer.evaluation import metrics
 from trainer.evaluation.metrics import (
     aurocs,
     bootstrap,
-    estimate_share,
-    macro_accuracies,
-    widen,
     wilson_interval,
 )
 from trainer.evaluation.recognition import measure_rejection
@@ -43,12 +38,6 @@ def test_wilson_interval_ends_where_the_share_seen_is_just_not_surprising(count:
             assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), abs=1e-6)
 
 
-def test_a_share_of_no_photos_is_zero_with_the_widest_interval() -> None:
-    nothing = estimate_share(torch.empty(0, dtype=torch.bool))
-
-    assert (nothing.value, nothing.interval.low, nothing.interval.high) == (0.0, 0.0, 1.0)
-
-
 def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
     values = torch.rand(500, generator=torch.Generator().manual_seed(3))
     measured = bootstrap(_mean, (values,))
@@ -63,52 +52,6 @@ def test_bootstrap_gives_the_same_interval_every_time() -> None:
     positives, negatives = torch.linspace(0.2, 1, 60), torch.linspace(0, 0.7, 40)
 
     assert bootstrap(aurocs, (positives,), (negatives,)) == bootstrap(aurocs, (positives,), (negatives,))
-
-
-def test_bootstrap_draws_what_belongs_to_one_photo_together_and_groups_apart() -> None:
-    numbers = torch.arange(30.0)
-    calls: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def figure(one: Tensor, twice: Tensor, other: Tensor) -> Tensor:
-        calls.append((one, twice, other))
-        return one.mean(dim=1)
-
-    bootstrap(figure, (numbers, 2 * numbers), (100 + torch.arange(7.0),))
-    resampled, twice, other = calls[0]
-    assert resampled.shape == (metrics.RESAMPLES, 30)
-    assert torch.equal(twice, 2 * resampled)
-    assert other.shape == (metrics.RESAMPLES, 7)
-    assert bool((other >= 100).all())
-    assert len(set(resampled[0].tolist())) < 30  # with replacement
-
-
-def test_bootstrap_of_very_many_photos_comes_in_blocks() -> None:
-    largest = 0
-
-    def figure(values: Tensor) -> Tensor:
-        nonlocal largest
-        largest = max(largest, values.numel())
-        return values[:, 0]
-
-    bootstrap(figure, (torch.rand(30_000),))
-    assert largest <= 4_000_000
-
-
-def test_bootstrap_does_without_distractors() -> None:
-    correct, targets = torch.tensor([True, False, True]), torch.tensor([0, 1, 1])
-
-    def figure(correct: Tensor, labels: Tensor, none: Tensor) -> Tensor:
-        assert none.shape[1] == 0
-        return partial(macro_accuracies, labels=2)(correct, labels)
-
-    assert bootstrap(figure, (correct, targets), (torch.empty(0),)).value == 0.75
-
-
-def test_an_interval_can_be_widened_to_another() -> None:
-    measured = widen(bootstrap(_mean, (torch.zeros(9),)), wilson_interval(0.0, 9))
-
-    assert (measured.value, measured.interval.low) == (0.0, 0.0)
-    assert measured.interval.high == pytest.approx(0.299, abs=1e-3)
 
 
 def test_few_distractors_none_of_them_taken_for_a_landmark_prove_little() -> None:

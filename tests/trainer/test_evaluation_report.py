@@ -13,12 +13,11 @@ from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device, available_kinds
 from tagger.model.model import load_model
 from trainer.evaluation import Evaluation, evaluate
-from trainer.evaluation.metrics import compute_tradeoff, reliability, wilson_interval
+from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
 from trainer.evaluation.robustness import ALTERATIONS
 from trainer.evaluation.scores import score_photos
 from trainer.report import evaluation_document, write_report, write_validation_report
-from trainer.report.drawings import draw_confusion, draw_reliability, draw_scores, draw_tradeoff
 
 DRAWINGS = (
     "confusion.png",
@@ -85,19 +84,6 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     assert sum(label["photos"] for label in figures["labels"]) == 9
 
 
-def test_distractors_are_counted_folder_by_folder(evaluation: Evaluation) -> None:
-    rejection = evaluation_document(evaluation)["rejection"]
-
-    assert rejection["photos"] == 4  # without the broken photo
-    assert {name: folder["photos"] for name, folder in rejection["by_folder"].items()} == {"sheds": 3, ".": 1}
-    for folder in (rejection, *rejection["by_folder"].values()):
-        assert folder.keys() >= {
-            f"{name}{suffix}"
-            for name in ("auroc", "fpr_at_95_recall", "false_tags")
-            for suffix in ("", "_interval")
-        }
-
-
 def test_every_alteration_is_measured_on_the_same_photos(evaluation: Evaluation) -> None:
     figures = evaluation_document(evaluation)
 
@@ -108,16 +94,6 @@ def test_every_alteration_is_measured_on_the_same_photos(evaluation: Evaluation)
         low, high = altered["difference_interval"]
         assert low <= altered["difference"] <= high
         assert 0 <= altered["wrong_tags"] <= 1 - altered["top1"]
-
-
-def test_half_precision_is_compared_with_full(evaluation: Evaluation) -> None:
-    figures = evaluation_document(evaluation)
-    half = figures["agreements"][0]
-
-    assert (half["device"], half["number_format"]) == ("cpu", "bfloat16")
-    assert 0 < half["largest_difference"] < 0.5
-    assert 0 <= half["same_outcome"] <= 1
-    assert ("cuda" in figures["devices_not_measured"]) == ("cuda" not in available_kinds())
 
 
 def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
@@ -149,23 +125,6 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) ->
     assert [row["precision_wanted"] for row in figures["thresholds"]] == [0.90, 0.95, 0.98, 0.99]
 
 
-@pytest.mark.slow
-def test_without_distractors_their_drawings_of_an_earlier_report_go(
-    artifact: Path, folder: Path, tmp_path: Path
-) -> None:
-    for name in ("scores.png", "false-tags.png"):
-        (tmp_path / name).write_bytes(b"of an earlier report")
-    alone = evaluate(artifact, folder / "data", None, device="cpu", altered=False)
-    write_report(alone, tmp_path)
-
-    assert not (tmp_path / "scores.png").exists()
-    assert not (tmp_path / "false-tags.png").exists()
-    figures = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
-    assert figures["rejection"] is None
-    assert figures["altered"] is None
-    assert "distractors" not in (tmp_path / "report.md").read_text("utf-8").split("## Method")[0]
-
-
 def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold() -> None:
     scores = torch.tensor([[0.9, 0.05], [0.3, 0.6], [0.2, 0.7], [0.8, 0.1]])
     paths = [Path(f"{number}.jpg") for number in range(4)]
@@ -181,6 +140,7 @@ def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_thr
     assert len(many) == MOST_MISTAKES
 
 
+@pytest.mark.slow
 def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_named(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -197,36 +157,3 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     write_validation_report(tmp_path, labels, scores[[0, 3]], torch.tensor([0, 3]), paths[:2])
     assert not (tmp_path / "mistakes.png").exists()
-
-
-@pytest.mark.slow
-def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
-    draw_confusion(torch.eye(300).long(), [f"Place {number}" for number in range(300)], tmp_path / "c.png")
-
-    assert (tmp_path / "c.png").stat().st_size > 1000
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("score", "is_correct"),
-    [
-        (0.5, True),
-        pytest.param(0.0, False, marks=pytest.mark.slow),
-        pytest.param(1.0, True, marks=pytest.mark.slow),
-        pytest.param(0.0, True, marks=pytest.mark.slow),
-        pytest.param(0.5, False, marks=pytest.mark.slow),
-        pytest.param(1.0, False, marks=pytest.mark.slow),
-    ],
-)
-def test_drawings_of_a_single_photo_or_of_equal_scores_complain_about_nothing(
-    score: float, is_correct: bool, tmp_path: Path
-) -> None:
-    top, correct = torch.tensor([score]), torch.tensor([is_correct])
-    draw_scores(top, torch.tensor([score] * 3), 0.5, tmp_path / "scores.png")
-    draw_scores(torch.ones(15), torch.zeros(12), 0.5, tmp_path / "scores.png")
-    draw_reliability(reliability(top, correct), 0.5, tmp_path / "reliability.png")
-    for distractors in (torch.empty(0), torch.tensor([score])):
-        tradeoff = compute_tradeoff(top, correct, distractors)
-        draw_tradeoff(tradeoff, 0.5, tmp_path / "thresholds.png", distractors=bool(len(distractors)))
-
-    assert len(list(tmp_path.iterdir())) == 3

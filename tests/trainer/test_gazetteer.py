@@ -70,12 +70,6 @@ def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path: Pa
     assert tuple(read_gazetteer(tmp_path / "landmarks.csv").values()) == landmarks
 
 
-def test_a_label_that_names_itself_gives_way_to_a_slug_of_the_file(tmp_path: Path) -> None:
-    _write(tmp_path, "label,slug,name", "B,tower,The Tower")
-
-    assert [label.slug for label in labels_with_landmarks(["Tower", "B"], tmp_path)] == ["tower-2", "tower"]
-
-
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "landmarks.csv").open("wb") as file:
         file.truncate(2**40)

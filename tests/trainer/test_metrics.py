@@ -1,7 +1,6 @@
 """Metrics against their definitions, computed photo by photo."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,13 +12,10 @@ from torch import Tensor
 from trainer.evaluation.metrics import (
     adaptive_calibration_errors,
     auroc,
-    aurocs,
     average_precisions,
     calibration_errors,
-    confusion_counts,
     expected_calibration_error,
     false_positive_rate_at,
-    false_positive_rates_at,
     in_top_k,
     macro_accuracies,
     reliability,
@@ -40,12 +36,6 @@ def test_top_k_accuracy() -> None:
 
     assert [top_k_accuracy(scores, targets, k) for k in (1, 2, 3, 5)] == [0.5, 0.75, 1.0, 1.0]
     assert in_top_k(scores, targets, 2).tolist() == [True, True, False, True]
-
-
-def test_confusion_has_right_labels_in_rows_and_predictions_in_columns() -> None:
-    counts = confusion_counts(torch.tensor([1, 1, 0]), torch.tensor([0, 1, 0]), 2)
-
-    assert counts.tolist() == [[1, 1], [0, 1]]
 
 
 @EXAMPLES
@@ -75,17 +65,6 @@ def test_false_positive_rate_is_at_the_highest_cut_that_keeps_the_recall(
     expected = sum(n >= max(cuts) for n in negatives) / len(negatives)
 
     assert false_positive_rate_at(recall, _scores(positives), _scores(negatives)) == pytest.approx(expected)
-
-
-def test_calibration_error_is_the_distance_between_confidence_and_accuracy() -> None:
-    confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
-    correct = torch.tensor([True, True, True, False, True, False])
-    bins = reliability(confidence, correct, bins=10)
-
-    assert [entry.count for entry in bins] == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]
-    assert expected_calibration_error(bins) == pytest.approx((4 * 0.20 + 2 * 0.05) / 6, abs=1e-6)
-    assert reliability(torch.tensor([1.0]), torch.tensor([True]), bins=10)[9].count == 1
-    assert bins[9].interval.low < bins[9].accuracy == 0.75 < bins[9].interval.high
 
 
 @EXAMPLES
@@ -119,21 +98,6 @@ def test_adaptive_calibration_error_has_equally_many_photos_in_each_bin(
     assert measured == pytest.approx(sum(gaps) / len(predictions), abs=1e-6)
 
 
-def test_average_precision_of_a_list_computed_by_hand() -> None:
-    confidence = torch.tensor([0.9, 0.8, 0.6, 0.3])
-    correct = torch.tensor([True, False, True, True])
-    distractors = torch.tensor([0.7])
-
-    # By score: right, wrong, distractor, right, right. Precisions at the right ones, over four photos of landmarks.
-    expected = (1 + 2 / 4 + 3 / 5) / 4
-    assert average_precisions(confidence[None], correct[None], distractors[None]).item() == pytest.approx(
-        expected
-    )
-    assert average_precisions(confidence[None], correct[None], torch.empty(1, 0)).item() == pytest.approx(
-        (1 + 2 / 3 + 3 / 4) / 4
-    )
-
-
 @EXAMPLES
 @given(NAMED, st.lists(SCORE, max_size=15))
 def test_average_precision_is_the_mean_precision_down_to_each_right_name(
@@ -150,35 +114,6 @@ def test_average_precision_is_the_mean_precision_down_to_each_right_name(
     measured = average_precisions(confidence[None], correct[None], _scores(distractors)[None]).item()
 
     assert measured == pytest.approx(total / len(predictions))
-
-
-Rows = Callable[..., Tensor]
-
-
-@pytest.mark.parametrize(
-    ("figure", "groups"),
-    [
-        (calibration_errors, 2),
-        (adaptive_calibration_errors, 2),
-        (average_precisions, 3),
-        (aurocs, 1),
-        (lambda positives, negatives: false_positive_rates_at(0.95, positives, negatives), 1),
-    ],
-)
-def test_rows_are_figures_of_their_own(figure: Rows, groups: int) -> None:
-    generator = torch.Generator().manual_seed(1)
-    confidence = torch.rand(6, 40, generator=generator)
-    correct = torch.rand(6, 40, generator=generator) < confidence
-    distractors = torch.rand(6, 17, generator=generator)
-    rows = {1: [confidence, distractors], 2: [confidence, correct], 3: [confidence, correct, distractors]}[
-        groups
-    ]
-
-    whole = figure(*rows)
-    for number in range(6):
-        assert figure(*(row[number : number + 1] for row in rows)).item() == pytest.approx(
-            whole[number].item()
-        )
 
 
 def _gap(bin_predictions: list[tuple[float, bool]]) -> float:

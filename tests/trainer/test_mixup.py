@@ -42,14 +42,6 @@ def test_without_mixing_photos_are_as_they_were_and_answers_smoothed() -> None:
     torch.testing.assert_close(mixed_targets[0], torch.tensor([0.02, 0.92, 0.02, 0.02, 0.02]))
 
 
-def test_a_photo_that_is_alone_in_its_batch_is_mixed_with_itself() -> None:
-    for options in (MixOptions(1.0, 0.0, 0.0), MixOptions(0.0, 1.0, 0.0)):
-        for seed in range(5):
-            images, mixed_targets = mix_photos([3], options, seed)
-            torch.testing.assert_close(images, photos(1))
-            torch.testing.assert_close(mixed_targets, torch.eye(5)[3:4])
-
-
 def test_blended_photos_and_answers_have_the_same_parts() -> None:
     for seed in range(10):
         images, mixed_targets = mix_photos([0, 1], MixOptions(1.0, 0.0, 0.0), seed)

@@ -52,21 +52,6 @@ def test_whole_landmarks_are_held_out(world: Path, seed: int) -> None:
     assert not held_out & set(places[~data.is_validation])
 
 
-def test_each_kind_of_photo_is_counted(data: TrainingData) -> None:
-    counts = data.provenance()
-    assert counts["other_landmark_photos"] == 2 * (PLACES - 2)
-    assert counts["validation_other_landmark_photos"] == 4
-    assert (counts["ordinary_photos"], counts["validation_ordinary_photos"]) == (4, 1)
-
-
-def test_a_group_is_a_label_another_landmark_or_the_ordinary_photos(data: TrainingData) -> None:
-    names = {(photo.label, photo.place) for photo in data.cached.photos}
-    assert len(names) == len(LABELS) + PLACES + 1
-    assert len(
-        set(zip(data.groups.tolist(), [(p.label, p.place) for p in data.cached.photos], strict=True))
-    ) == len(names)
-
-
 def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data: TrainingData) -> None:
     classes, training = data.classes_of_photos, ~data.is_validation
     assert data.classes == len(LABELS) + 1 + (PLACES - 2)
@@ -96,6 +81,7 @@ def test_a_missing_folder_is_refused(world: Path) -> None:
         prepare(world / "data", None, world / "none", world / "pixels", size=32, seed=0)
 
 
+@pytest.mark.slow
 def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
     run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
     record = run.record

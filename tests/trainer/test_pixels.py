@@ -103,11 +103,6 @@ def test_unreadable_photos_are_left_out_with_a_warning(
     assert "3 could not be read" in caplog.messages[-1]
 
 
-def test_no_photo_at_all_is_no_error(cache: Path, tmp_path: Path) -> None:
-    assert cache_photos([], SIDE, cache).photos == ()
-    assert cache_photos([labelled(tmp_path / "gone.jpg")], SIDE, cache).photos == ()
-
-
 def test_interrupted_reading_resumes(
     photos: list[LabelledPhoto], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,14 +118,9 @@ def test_interrupted_reading_resumes(
 @pytest.mark.parametrize(
     "listed",
     [
-        b"",
         b"[",
         b"\xff\xfe",
         b"{}",
-        b"5",
-        b"null",
-        b'"text"',
-        b"[1, 2, 3]",
         b"[null]",
         b'["a", "a", "a", "a", "a"]',
     ],
@@ -143,7 +133,7 @@ def test_an_invalid_list_is_rebuilt(photos: list[LabelledPhoto], cache: Path, li
     assert_cached(cache_photos(photos[::-1], SIDE, cache), photos[::-1])
 
 
-@pytest.mark.parametrize("remaining_bytes", [0, 1, 3 * SIDE * SIDE, 3 * SIDE * SIDE * 3 - 1])
+@pytest.mark.parametrize("remaining_bytes", [0, 3 * SIDE * SIDE * 3 - 1])
 def test_truncated_squares_are_rebuilt(
     photos: list[LabelledPhoto], cache: Path, remaining_bytes: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,14 +144,6 @@ def test_truncated_squares_are_rebuilt(
 
     assert_cached(cache_photos(photos, SIDE, cache), photos)
     assert decoding_messages(caplog) == [f"decoding {5 - remaining_bytes // (3 * SIDE * SIDE)} photos"]
-
-
-@pytest.mark.parametrize("name", [SQUARES, LIST])
-def test_a_missing_half_is_rebuilt(photos: list[LabelledPhoto], cache: Path, name: str) -> None:
-    cache_photos(photos, SIDE, cache)
-    (cache / name).unlink()
-
-    assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
 @pytest.mark.slow
@@ -175,11 +157,6 @@ def test_list_never_names_squares_that_are_being_written_over(
         cache_photos(photos[3:], SIDE, cache)
 
     assert_cached(cache_photos(photos, SIDE, cache), photos)
-
-
-def test_every_side_has_squares_of_its_own(photos: list[LabelledPhoto], cache: Path) -> None:
-    for side in (32, 64, 32):
-        assert_cached(cache_photos(photos, side, cache), photos, side)
 
 
 def test_a_run_keeps_its_pixels_while_another_rebuilds_the_file(

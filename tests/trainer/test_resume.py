@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from support.scenes import draw_scene
 from support.small_world import SIZE, draw_small_world, require_same, scratch_options, train, transfer_options
 
 from trainer.errors import CheckpointUnusable, ValidationPhotosMissing
@@ -105,23 +104,6 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupte
 
 
 @pytest.mark.slow
-def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(
-    world: Path, uninterrupted: FinishedRun
-) -> None:
-    epochs: list[Epoch] = []
-    again = train(scratch_options(world, world / "unbroken", resume=True), epochs.append)
-
-    assert epochs == []
-    require_same(again, uninterrupted)
-    assert again.record.epochs == uninterrupted.record.epochs
-
-
-@pytest.mark.slow
-def test_resuming_without_a_checkpoint_begins_with_the_first_epoch(world: Path, out: Path) -> None:
-    interrupt_training(transfer_options(world, out, resume=True), after=1)
-
-
-@pytest.mark.slow
 def test_without_resume_a_run_starts_again_with_the_first_epoch(
     world: Path, interrupted: Path, out: Path
 ) -> None:
@@ -133,10 +115,7 @@ def test_without_resume_a_run_starts_again_with_the_first_epoch(
     ("change", "option_name"),
     [
         ({"epochs": 5}, "epochs"),
-        ({"size": 64}, "size"),
-        ({"batch_size": 4}, "batch size"),
         ({"learning_rate": 1e-3}, "learning rate"),
-        ({"seed": 4}, "seed"),
         ({"unknown": None}, "photos"),
     ],
 )
@@ -149,25 +128,16 @@ def test_other_options_or_photos_are_refused(
     assert "Train without --resume to start over" in str(excinfo.value)
 
 
-def test_other_photos_and_weights_are_refused(world: Path, interrupted: Path, out: Path) -> None:
-    shutil.copytree(world / "data", out / "data")
-    draw_scene(out / "data" / "train" / "Arch" / "new.jpg", 777)
-    with pytest.raises(CheckpointUnusable, match="has another photos"):
-        train(transfer_options(world, interrupted, resume=True, data=out / "data"))
-
-
 def test_checkpoint_of_another_recipe_is_refused(world: Path, interrupted: Path) -> None:
     with pytest.raises(CheckpointUnusable, match="another backbone"):
         train(scratch_options(world, interrupted, resume=True))
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "text"])
-def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path, damage: str) -> None:
+def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path) -> None:
     checkpoint = out / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
     whole = (interrupted / CHECKPOINT).read_bytes()
-    damaged = {"cut off": whole[: len(whole) // 2], "empty": b"", "text": b"hello " * 9}
-    checkpoint.write_bytes(damaged[damage])
+    checkpoint.write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(CheckpointUnusable) as excinfo:
         train(transfer_options(world, out, resume=True))
@@ -175,6 +145,7 @@ def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path
     assert "it is damaged (" in str(excinfo.value)
 
 
+@pytest.mark.slow
 def test_photos_that_are_gone_when_training_ends_can_be_put_back(world: Path, out: Path) -> None:
     shutil.copytree(world / "data", out / "data")
     options = transfer_options(world, out, epochs=1, data=out / "data")

@@ -1,7 +1,5 @@
 """The feature space and the score rule: valid for any features and for few photos."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given
@@ -12,16 +10,13 @@ from torch import Tensor
 from trainer.evaluation.metrics import expected_calibration_error, reliability
 from trainer.learning import scoring
 from trainer.learning.scoring import (
-    DIMENSIONS,
     FeatureSpace,
     Neighbours,
     ScoreRule,
     Scoring,
-    evidence_of,
     feature_space,
     fit_logistic,
     fit_score_rule,
-    kernel_logits,
 )
 
 LABELS, FEATURES = 4, 20
@@ -146,13 +141,6 @@ def test_few_ordinary_photos_or_none_give_a_sane_rule(ordinary: int) -> None:
     assert_plausible(FittedRule(World(), learned=20, validated=5, ordinary=ordinary))
 
 
-@pytest.mark.parametrize("ordinary", [1, 3])
-def test_few_ordinary_photos_among_the_landmarks_keep_rejection(ordinary: int) -> None:
-    fitted = FittedRule(World(off=0.0), learned=20, validated=5, ordinary=ordinary)
-
-    assert fitted.scores(fitted.world.places + 1e4).sum(dim=1).max() < 0.1
-
-
 @pytest.mark.parametrize("ordinary", [0, 3])
 def test_one_photo_of_each_label_is_enough_for_a_sane_rule(ordinary: int) -> None:
     assert_plausible(FittedRule(World(), learned=1, validated=1, ordinary=ordinary))
@@ -168,82 +156,6 @@ def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
     assert torch.bincount(space.labels).tolist() == [3, 10, 10, 10]
 
 
-@pytest.mark.parametrize(
-    ("features", "per_label", "dimensions"),
-    [(6, 20, 6), (200, 3, 3 * LABELS), (200, 40, DIMENSIONS), (200, 1, LABELS)],
-    ids=["few features", "few photos", "many of both", "one photo a label"],
-)
-def test_space_has_as_many_directions_as_there_can_be(features: int, per_label: int, dimensions: int) -> None:
-    world = World(features=features)
-    photos, targets = world.photos(per_label, ordinary=3)
-    space = feature_space(photos, targets, LABELS)
-
-    assert space.directions.shape == (features, dimensions)
-    kept = 3 if per_label == 1 else per_label
-    assert space.landmarks.shape == (LABELS * kept, dimensions)
-    assert space.others.shape == (3, dimensions)
-    distances, _ = Neighbours(space)(torch.cat([photos, world.places + 50]))
-    assert bool(distances.isfinite().all())
-    assert distances[-LABELS:].amin(dim=1).min() > distances[: len(photos) - 3].amin(dim=1).max()
-
-
-def test_photos_of_one_label_vary_equally_in_each_direction() -> None:
-    world = World(features=8)
-    features, targets = world.photos(2000)
-    space = feature_space(features, targets, LABELS)
-    centres = torch.stack([space.landmarks[targets == label].mean(dim=0) for label in range(LABELS)])
-
-    expected_deviation = 0.5**0.5  # shrinkage towards twice the covariance
-    deviations = (space.landmarks - centres[targets]).std(dim=0)
-    torch.testing.assert_close(deviations, torch.full((8,), expected_deviation), atol=0.05, rtol=0)
-
-
-def test_distances_are_those_of_the_projected_photos() -> None:
-    world = World()
-    photos, targets = world.photos(6, ordinary=9)
-    space = feature_space(photos, targets, LABELS)
-    seen, _ = world.photos(2, ordinary=2)
-    points = (seen - space.offset) @ space.directions.half().float()
-
-    from_landmarks, from_others = Neighbours(space)(seen)
-    for distances, kind in ((from_landmarks, space.landmarks), (from_others, space.others)):
-        torch.testing.assert_close(distances, torch.cdist(points, kind.half().float()), rtol=1e-3, atol=1e-2)
-
-
-def test_evidence_is_the_odds_of_the_logits_and_the_ratio_of_the_three_nearest() -> None:
-    logits = torch.tensor([[3.0, 1.0, 2.0, 0.5]])
-    from_landmarks, from_others = torch.tensor([[9.0, 1.0, 2.0, 3.0]]), torch.tensor([[5.0, 4.0]])
-    odds = math.log(math.exp(3) + math.exp(1)) - math.log(math.exp(2) + math.exp(0.5))
-
-    evidence = evidence_of(logits, 2, from_landmarks, from_others, 100.0)
-    assert evidence.item() == pytest.approx(odds + 7 * math.log(4.5 / 2), rel=1e-5)
-    within_reach = evidence_of(logits[:, :2], 2, from_landmarks, from_others, 3.0)
-    assert within_reach.item() == pytest.approx(7 * math.log(3 / 2), rel=1e-5)
-    without_others = evidence_of(logits[:, :2], 2, from_landmarks, torch.empty(1, 0), 3.0)
-    assert without_others.item() == pytest.approx(within_reach.item())
-    certain = torch.tensor([[900.0, 0.0, 0.0]])
-    assert evidence_of(certain, 2, from_landmarks, from_others, 2.0).item() == pytest.approx(10.0)
-
-
-def test_a_label_gains_by_its_nearest_photo_compared_with_the_nearest_of_others() -> None:
-    labels = torch.tensor([0, 0, 1, 2])
-    logits = kernel_logits(torch.tensor([[5.0, 7.0, 5.5, 900.0]]), labels, 4, width=0.25, weight=2.0)
-
-    assert (logits[0, 0] - logits[0, 1]).item() == pytest.approx(2 * 0.5 / 0.25, rel=1e-3)
-    assert logits[0, 2] == logits[0, 3]  # both count as infinitely far
-    assert bool(logits.isfinite().all())
-
-
-def test_without_other_photos_the_reach_decides() -> None:
-    rule = FittedRule(World(), learned=20, validated=5, ordinary=0).rule
-    certain = [1e6, 0.0, 0.0, 0.0]
-
-    assert at_distances(rule.reach, None, rule, certain).amax().item() == pytest.approx(0.5, abs=0.01)
-    assert at_distances(rule.reach * 2 / 3, None, rule, certain).amax().item() == pytest.approx(
-        0.98, abs=0.01
-    )
-
-
 def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_they_are() -> None:
     world = World(off=2.0)
     fitted = FittedRule(world, learned=40, validated=30, ordinary=40)
@@ -251,16 +163,6 @@ def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_t
 
     assert (fitted.scores(others).amax(dim=1) > 0.5).float().mean() < 0.05
     assert (fitted.scores(world.photos(30)[0]).amax(dim=1) > 0.5).float().mean() > 0.9
-
-
-def test_logistic_curve_is_that_of_the_outcomes() -> None:
-    generator = torch.Generator().manual_seed(1)
-    values = torch.randn(20_000, generator=generator, dtype=torch.float64) * 2 + 1
-    outcomes = torch.rand(20_000, generator=generator) < torch.sigmoid(1.7 * (values - 0.6))
-
-    slope, midpoint = fit_logistic(values, outcomes, (~outcomes).double().mean().item())
-    assert slope == pytest.approx(1.7, abs=0.08)
-    assert midpoint == pytest.approx(0.6, abs=0.05)
 
 
 def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_sane() -> None:
@@ -290,14 +192,3 @@ def test_features_that_are_all_the_same_give_finite_scores() -> None:
     rule = fit_score_rule(torch.zeros(8, LABELS), features, neighbours, targets, LABELS)
 
     assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())
-
-
-def test_ordinary_photos_do_not_shape_the_space() -> None:
-    world = World()
-    features, targets = world.photos(5, ordinary=7)
-    with_ordinary, without = (
-        feature_space(features, targets, LABELS),
-        feature_space(features[:-7], targets[:-7], LABELS),
-    )
-
-    assert torch.equal(with_ordinary.landmarks, without.landmarks)

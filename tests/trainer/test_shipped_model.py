@@ -1,6 +1,7 @@
 """The shipped model: its manifest, and its accuracy on real photos."""
 
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +92,9 @@ def test_the_background_statistics_are_of_the_embeddings() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
-def test_landmarks_it_was_never_taught_are_seldom_tagged(test_data: Path, step: int) -> None:
+def test_landmarks_it_was_never_taught_are_seldom_tagged(test_data: Path) -> None:
     model = _load(torch.float32)
-    photos = find_ordinary_photos(test_data / "unknown" / "test" / "landmarks")[::step]
+    photos = find_ordinary_photos(test_data / "unknown" / "test" / "landmarks")
     assert (_score(model, photos).amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.15
 
 
@@ -111,14 +111,7 @@ def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Pat
     assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
 
 
-@pytest.mark.slow
-def test_half_the_precision_names_nearly_the_same_landmarks(test_data: Path) -> None:
-    photos = find_labelled_photos(test_data / "landmarks" / "test")[::6]
-    full, half = _score(_load(torch.float32), photos), _score(_load(torch.bfloat16), photos)
-
-    assert (full.argmax(dim=1) == half.argmax(dim=1)).float().mean() >= 0.97
-
-
+@cache
 def _load(dtype: torch.dtype) -> Model:
     return load_model(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), Device("cpu", dtype, BATCH_SIZE))
 

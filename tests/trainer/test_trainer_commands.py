@@ -14,11 +14,9 @@ from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
 from tagger.model.artifact import file_digest, load_module, read_background, read_manifest
-from tagger.model.backends.openvino import OpenVinoBackend
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.background import BackgroundStatistics
 from tagger.model.devices import Device
-from tagger.model.model import load_model
 from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches
 from trainer.export.run import load_run
@@ -118,17 +116,6 @@ def test_agreement_is_reported_for_every_measurable_precision(trained: Path) -> 
     assert (document["agreement"]["cuda_bfloat16"] is None) == (not torch.cuda.is_available())
 
 
-def test_what_is_stored_in_half_precision_loses_nothing(trained: Path) -> None:
-    exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).state_dict()
-    training = load_run(trained / "run").classifier.state_dict()
-
-    assert exported.keys() == training.keys()
-    assert exported["head.weight"].dtype == torch.float16
-    assert exported["scoring.neighbours.landmarks"].dtype == torch.float16
-    assert exported["scoring.neighbours.offset"].dtype == torch.float32
-    assert all(torch.equal(exported[name].to(values.dtype), values) for name, values in training.items())
-
-
 def test_the_manifest_describes_the_model(trained: Path) -> None:
     manifest = read_manifest(trained / "model.pt")
 
@@ -167,20 +154,11 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
     assert np.abs(background.mean - expected.mean).max() < 0.1 * np.abs(expected.mean).max()
 
 
-@pytest.mark.parametrize(
-    ("engine", "dtype"),
-    [
-        (TorchScriptBackend, torch.float32),
-        pytest.param(TorchScriptBackend, torch.bfloat16, marks=pytest.mark.slow),
-        pytest.param(OpenVinoBackend, torch.float32, marks=pytest.mark.slow),
-        pytest.param(OpenVinoBackend, torch.bfloat16, marks=pytest.mark.slow),
-    ],
-)
-def test_a_picture_with_nothing_in_it_is_unknown(
-    trained: Path, engine: type[TorchScriptBackend | OpenVinoBackend], dtype: torch.dtype
-) -> None:
+def test_a_picture_with_nothing_in_it_is_unknown(trained: Path) -> None:
     path = trained / "model.pt"
-    backend = engine(load_module(path, file_digest(path)), Device("cpu", dtype, 4), 64, 1)
+    backend = TorchScriptBackend(
+        load_module(path, file_digest(path)), Device("cpu", torch.bfloat16, 4), 64, 1
+    )
     noise = np.random.default_rng(0)
     empty = [
         *(np.full((64, 64, 3), colour, dtype=np.uint8) for colour in (0, 255, (200, 40, 40))),
@@ -194,18 +172,7 @@ def test_a_picture_with_nothing_in_it_is_unknown(
     assert scores[-1].max() > 0
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_artifact_runs_frozen_in_either_precision(trained: Path, dtype: torch.dtype) -> None:
-    path = trained / "model.pt"
-    model = load_model(path, file_digest(path), read_manifest(path), Device("cpu", dtype, 4), threads=1)
-    scores = torch.from_numpy(
-        model.outputs([torch.full((64, 64, 3), 99, dtype=torch.uint8).numpy()] * 3).scores
-    )
-
-    assert scores.shape == (3, len(TINTS))
-    assert bool((scores.sum(dim=1) <= 1).all())
-
-
+@pytest.mark.slow
 def test_evaluation_reports_figures_and_drawings(
     trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:
@@ -229,44 +196,7 @@ def test_evaluation_reports_figures_and_drawings(
     assert figures == json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert (figures["photos"], figures["left_out"]) == (15, {"Yellow Door": 5})
     assert figures["top1"] > 0.6
-    assert figures["top1"] <= figures["top3"] == 1.0
     assert figures["rejection"]["by_folder"]["deep"]["photos"] == 12
-    report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    for drawing in ("confusion.png", "reliability.png", "scores.png"):
-        assert f"({drawing})" in report
-        assert (tmp_path / "report" / drawing).read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-def test_label_folders_may_lie_in_the_data_folder_itself(
-    trained: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
-    output = trainer(
-        "evaluate", trained / "model.pt", "--data", trained / "landmarks" / "test", "--out", tmp_path
-    )
-
-    assert output.code == 0, output.err
-    assert "photos\t15\n" in output.text
-    assert "false_tags" not in output.text
-
-
-@pytest.mark.slow
-def test_training_again_in_the_same_folder_reuses_features_and_gives_the_same_model(
-    trained: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
-    shutil.copytree(trained / "run", tmp_path / "run")
-    output = trainer(
-        *("train", "transfer", "--data", trained / "landmarks", "--unknown", trained / "unknown"),
-        *("--out", tmp_path / "run", "--weights", trained / "weights.safetensors"),
-        *("--size", 64, "--epochs", 0, "--device", "cpu"),
-    )
-
-    assert output.code == 0, output.err
-    assert "decoding 1 photos" in output.err  # the broken photo
-    assert "computing features" not in output.err
-    before, after = load_run(trained / "run"), load_run(tmp_path / "run")
-    assert before.record == after.record
-    assert torch.equal(before.classifier.head.weight, after.classifier.head.weight)
 
 
 def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
@@ -298,14 +228,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     )
 
 
-def test_weights_of_another_network_are_refused(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
-    arguments = ("--data", world / "landmarks", "--out", tmp_path, "--weights", world / "weights.safetensors")
-    output = trainer("train", "transfer", *arguments, "--backbone", "resnet18")
-
-    assert output.code == 1
-    assert "for the backbone resnet18" in output.err
-
-
+@pytest.mark.slow
 def test_export_refuses_to_write_where_it_cannot_check(
     trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:

@@ -118,13 +118,6 @@ def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine() -> None:
     assert schedule(warm_up=0.0).rate(0.0) == 1.0
 
 
-def test_optimiser_learns_at_the_rates_of_the_schedule() -> None:
-    state, plan = learner(), schedule(epochs=3)
-    rates = [epoch.learning_rate for epoch in train(state, plan)]
-
-    assert rates == pytest.approx([0.01 * plan.rate(done) for done in (0.5, 1.5, 2.5)])
-
-
 @examples(15)
 @given(
     epochs=st.integers(1, 200),
@@ -140,19 +133,6 @@ def test_sizes_grow_in_whole_strides_to_the_final_size(
     assert sizes[-1] == 32 * strides
     assert list(sizes) == sorted(sizes)
     assert all(size % 32 == 0 and size >= 32 for size in sizes)
-
-
-def test_views_have_the_sizes_of_the_schedule() -> None:
-    sizes: list[int] = []
-
-    class SizeRecorder(SmallNetwork):
-        def forward(self, images: Tensor) -> Tensor:
-            sizes.append(images.shape[2])
-            return super().forward(images)
-
-    train(learner(SizeRecorder()), schedule(sizes=(32, 64)))
-
-    assert sizes == [32, 32, 64, 64]
 
 
 def test_average_follows_the_network_slower_and_slower() -> None:
