@@ -134,7 +134,7 @@ class ArchiveRefused(TaggerError):
 
 
 class NoVerdicts(TaggerError):
-    """The database {url} has nothing to train on: {reason}. Give verdicts with `tagger confirm PHOTO LANDMARK` and `tagger reject PHOTO LANDMARK`."""
+    """The database {url} has nothing to train on: {reason}. Give verdicts with `tagger confirm LANDMARK PHOTO` and `tagger reject LANDMARK PHOTO`."""
 
 
 @contextmanager
