@@ -130,20 +130,6 @@ def test_photos_are_copied_into_the_splits_with_a_record(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_same_photos_make_the_same_splits_whatever_their_names(
-    data: CommandRunner, photos: Path, tmp_path: Path
-) -> None:
-    data("split", photos, "--out", tmp_path / "one")
-    for number, path in enumerate(sorted(photos.rglob("*.jpg"), reverse=True)):
-        path.rename(path.with_name(f"IMG_{number:04}.jpeg"))
-    data("split", photos, "--out", tmp_path / "two")
-    data("split", photos, "--out", tmp_path / "three", "--seed", 1)
-    one, two, three = ((tmp_path / name / "split.json").read_bytes() for name in ("one", "two", "three"))
-
-    assert one == two
-    assert one != three
-
-
 def test_splits_that_are_there_are_pooled(data: CommandRunner, photos: Path, tmp_path: Path) -> None:
     data("split", photos, "--out", tmp_path / "one")
     output = data("split", tmp_path / "one", "--out", tmp_path / "two", "--val", 0, "--test", 0.5)

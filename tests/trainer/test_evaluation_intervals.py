@@ -2,9 +2,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import (
@@ -14,8 +11,6 @@ from trainer.evaluation.metrics import (
 )
 from trainer.evaluation.recognition import measure_rejection
 
-EXAMPLES = examples(20)
-
 
 def test_wilson_interval_of_a_known_share() -> None:
     interval = wilson_interval(0.9, 100)
@@ -23,19 +18,6 @@ def test_wilson_interval_of_a_known_share() -> None:
     assert (interval.low, interval.high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
     assert wilson_interval(1.0, 10).high == pytest.approx(1.0)
     assert wilson_interval(math.nan, 0).low == 0.0
-
-
-@EXAMPLES
-@given(st.integers(1, 2000), st.floats(0, 1))
-def test_wilson_interval_ends_where_the_share_seen_is_just_not_surprising(count: int, part: float) -> None:
-    share = round(part * count) / count
-    interval = wilson_interval(share, count)
-
-    assert 0 <= interval.low <= share + 1e-9
-    assert share - 1e-9 <= interval.high <= 1
-    for end in (interval.low, interval.high):
-        if 0 < end < 1:
-            assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), abs=1e-6)
 
 
 def test_bootstrap_of_a_mean_agrees_with_theory() -> None:

@@ -259,13 +259,6 @@ def test_help_and_wrong_usage_do_not_import_torch() -> None:
         assert done.returncode == (2 if "--bogus" in arguments else 0)
 
 
-def test_control_characters_of_names_do_not_reach_a_terminal(trainer: CommandRunner) -> None:
-    output = trainer("data", "inspect", "red\x1b[31m")
-    assert output.code == 1
-    assert "red\\x1b[31m" in output.err
-    assert "\x1b" not in output.err
-
-
 def test_missing_extra_is_named(tmp_path: Path) -> None:
     program = "import sys; sys.modules['safetensors'] = None; from trainer.cli.main import main; main()"
     command = [sys.executable, "-c", program, "data", "inspect", str(tmp_path)]

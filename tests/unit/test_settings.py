@@ -118,6 +118,7 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
     [
         ("TAGGER_TOP_K", "none", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is None"),
         ("TAGGER_TOP_K", "", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is ''"),
+        ("TAGGER_BACKEND", "nonsense", r"'nonsense': should be 'auto', 'torchscript' or 'openvino'"),
     ],
 )
 def test_an_invalid_variable_is_refused_by_name(

@@ -11,13 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sqlalchemy import select
-from support.commands import Terminal, draw
 from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
 from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
 from support.threads import in_threads
 
-from tagger.database.tables import backend_selections
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import Backend
 from tagger.model.backends.openvino import OpenVinoBackend
@@ -218,33 +215,3 @@ def test_a_missing_openvino_names_the_package_to_install(monkeypatch: pytest.Mon
     with pytest.raises(SettingsInvalid, match=r"pip install 'landmark-tagger\[openvino\]'"):
         selector.choose("openvino", None)
     assert selector.choose(None, 4).backend.name == "torchscript"
-
-
-@pytest.fixture
-def without_openvino(tmp_path: Path) -> Terminal:
-    """A terminal in whose processes OpenVINO is not installed."""
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
-    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(blocked), "TAGGER_BACKEND": "auto"})
-    draw(terminal.folder / "photos" / "tower.jpg", 0)
-    return terminal
-
-
-@pytest.mark.slow
-def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) -> None:
-    done = without_openvino.run_process("tag", "photos")
-    assert "tower.jpg: Eiffel Tower" in done.stdout
-    with without_openvino.database() as database, database.read() as connection:
-        assert connection.scalars(select(backend_selections.c.backend)).all() == ["torchscript"]
-    without_openvino.environment["TAGGER_BACKEND"] = "openvino"
-    refused = without_openvino.run_process("tag", "photos", "--again", code=1)
-    assert refused.stdout == ""
-    (line,) = refused.stderr.strip().splitlines()
-    assert "openvino needs an extra: pip install 'landmark-tagger[openvino]'" in line
-
-
-def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, {"TAGGER_BACKEND": "nonsense"})
-    (line,) = terminal.run("tag", ".", code=1).stderr.strip().splitlines()
-    assert "'nonsense': should be 'auto', 'torchscript' or 'openvino'" in line
