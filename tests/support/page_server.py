@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fastapi import FastAPI
 from PIL import Image
+from starlette.testclient import TestClient
 from support.artifacts import colour_of, tiny_artifact
 
 from tagger.cli.commands.serve import listen, server_for
@@ -69,6 +71,17 @@ def served(
             app.state.app_state.stopping.set()
             server.should_exit = True
             thread.join(30)
+
+
+def client_at(app: FastAPI, address: str = "testclient") -> TestClient:
+    """A client of an application on this machine, whose requests come from an address. Redirects and errors are seen."""
+    return TestClient(
+        app,
+        base_url=LOCAL_URL,
+        raise_server_exceptions=False,
+        follow_redirects=False,
+        client=(address, 5000),
+    )
 
 
 def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:

@@ -5,15 +5,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import argon2
 import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 from support.api_documents import share_api_documents
-from support.browser import open_browser
+from support.browser import open_browser, serving
 from support.empty_databases import create_sqlite_database
-from support.page_server import LOCAL_URL, TOKEN, settings_in
+from support.library_photos import LibraryPhotos
+from support.page_server import TOKEN, client_at, settings_in
 
 from tagger.database.connection import Database, open_database
+from tagger.people import passwords
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
@@ -45,6 +48,27 @@ def web_database(web_settings: Settings) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    """A library without photos yet; modules add theirs in a fixture of the same name."""
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+@pytest.fixture
+def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
+    """The address of a real server of the library."""
+    with serving(web_settings) as url:
+        yield url
+
+
+@pytest.fixture
+def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real hashes of passwords that take little time and memory."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._hash_of_nobody.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def thumbnail_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("thumbnails")
@@ -67,9 +91,7 @@ def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callab
             app = create_app(
                 web_settings, web_database, AccessPolicy(host, 8080, token, web_settings.web_upload_bytes)
             )
-            client = TestClient(
-                app, base_url=LOCAL_URL, raise_server_exceptions=False, follow_redirects=False
-            )
+            client = client_at(app)
             return opened.enter_context(client)
 
         yield make
