@@ -32,6 +32,7 @@ let grid = null; // the list of tiles that the photo was opened from
 let list = null;
 let index = 0;
 let scrollRestoration = history.scrollRestoration;
+let isLeaving = false; // the browser has yet to go back
 let awaitedSteps = 0; // steps to photos that the server has yet to name
 const laterActions = []; // what was asked for after these steps, in order
 
@@ -59,13 +60,15 @@ function listOf({ dataset, photoGrid }, photo) {
 
 /** Leaves the lightbox as Back does. */
 function leave() {
-  if (history.state?.lightbox) history.back();
+  if (isLeaving) return; // a second Escape would leave the grid too
+  isLeaving = Boolean(history.state?.lightbox);
+  if (isLeaving) history.back();
   else hide();
 }
 
 function hide() {
   if (!list) return;
-  list = null;
+  [list, isLeaving] = [null, false];
   forgetAwaited();
   dialog.close();
   stage.replaceChildren();
@@ -241,7 +244,7 @@ const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), i: togglePanel,
 
 // On the document, since a click beside the buttons leaves the focus there.
 document.addEventListener("keydown", (event) => {
-  if (!list || document.querySelector("dialog[open]:not(#lightbox)")) return;
+  if (!list || isLeaving || document.querySelector("dialog[open]:not(#lightbox)")) return;
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
   const action = event.shiftKey && event.key !== "?" ? null : (KEYS[event.key] ?? (event.repeat ? null : verdictKey(event.key)));
   if (action) action();

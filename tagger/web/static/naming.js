@@ -13,6 +13,7 @@ const instead = dialog?.querySelector("[data-instead]");
 const search = dialog?.querySelector('[data-step="search"]');
 
 let landmarks = null;
+let request = null;
 let onSelect = null;
 
 /** Calls `callback` with a landmark, which may be new, and whether it replaces the landmarks named in `others`. */
@@ -27,9 +28,10 @@ export async function selectLandmark(callback, others = []) {
   dialog.showModal();
   field.focus(); // not the first field of the dialog
   try {
-    landmarks ??= await requestJson("/api/landmarks?all=true");
+    landmarks ??= await (request ??= requestJson("/api/landmarks?all=true")); // once: two answers would draw the list twice, during a click
     showResults();
   } catch {
+    request = null;
     dialog.close();
     toast("The landmarks could not be loaded: the server does not respond. Try again.", { tone: "bad" });
   }
