@@ -57,26 +57,16 @@ def test_a_person_signs_in_and_changes_the_password(
 
 
 @pytest.mark.slow
-def test_an_admin_adds_a_person_without_script(
+def test_the_pages_of_admins_are_accessible(
     web_settings: Settings, web_database: Database, browser: Browser
 ) -> None:
     add_user(web_database, "ada", Role.ADMIN, PASSWORD)
-    with serving(web_settings, token=TOKEN) as address:
-        with open_page(browser, f"{address}/admin/users", script=False) as page:
-            sign_in(page, "ada")
-            page.wait_for_url(f"{address}/admin/users")
-            page.get_by_label("Name").fill("Bob")
-            page.get_by_label("Role", exact=True).select_option("editor")
-            page.get_by_role("button", name="Add, and show a password").click()
-            password = page.locator(".password").inner_text()
-        with open_page(browser, f"{address}/admin/users", screen=PHONE) as page:
-            sign_in(page, "ada")
-            page.wait_for_url(f"{address}/admin/users")
-            check(page)
-            page.goto(f"{address}/admin/audit")
-            check(page)
-        with open_page(browser, f"{address}/account", screen=PHONE) as page:
-            sign_in(page, "bob", password)
-            page.wait_for_url(f"{address}/account")
-            expect(page.get_by_text("Signed in as editor.")).to_be_visible()
-            expect(page.get_by_role("link", name="Audit log")).to_have_count(0)
+    with (
+        serving(web_settings, token=TOKEN) as address,
+        open_page(browser, f"{address}/admin/users", screen=PHONE) as page,
+    ):
+        sign_in(page, "ada")
+        page.wait_for_url(f"{address}/admin/users")
+        check(page)
+        page.goto(f"{address}/admin/audit")
+        check(page)

@@ -28,15 +28,10 @@ def forwarded(*values: str) -> list[tuple[str, str]]:
     return [("x-forwarded-for", value) for value in values]
 
 
-@pytest.mark.parametrize("peer", ["203.0.113.7", "127.0.0.2", "::1"])
-def test_headers_of_others_are_ignored(peer: str) -> None:
+@pytest.mark.parametrize(("peer", "proxies"), [("203.0.113.7", PROXIES), ("::1", PROXIES), ("127.0.0.1", ())])
+def test_headers_of_others_are_ignored(peer: str, proxies: tuple[str, ...]) -> None:
     headers = [*forwarded("192.0.2.1"), ("x-forwarded-proto", "https")]
-    assert client(peer, *headers) == Client(peer)
-
-
-def test_without_trusted_proxies_all_headers_are_ignored() -> None:
-    headers = [*forwarded("192.0.2.1"), ("x-forwarded-proto", "https")]
-    assert client("127.0.0.1", *headers, proxies=()) == Client("127.0.0.1")
+    assert client(peer, *headers, proxies=proxies) == Client(peer)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +39,14 @@ def test_without_trusted_proxies_all_headers_are_ignored() -> None:
     [
         ([], "127.0.0.1"),
         (["192.0.2.1"], "192.0.2.1"),
-        (["198.51.100.9, 192.0.2.1"], "192.0.2.1"),
         (["198.51.100.9", "192.0.2.1"], "192.0.2.1"),
         (["192.0.2.1, 10.1.2.3, 2001:db8:1::5"], "192.0.2.1"),
         (["10.9.9.9, 10.1.2.3"], "10.9.9.9"),
         (["192.0.2.1:4711, 10.1.2.3:80"], "192.0.2.1"),
         (["[2001:db8::7]:443"], "2001:db8::7"),
-        (["2001:db8::7"], "2001:db8::7"),
         (["::ffff:192.0.2.1"], "192.0.2.1"),
         (["192.0.2.1, made-up"], "127.0.0.1"),
         (["made-up, 10.1.2.3"], "10.1.2.3"),
-        (["unknown"], "127.0.0.1"),
-        (["'; DROP TABLE jobs"], "127.0.0.1"),
         (["\xff"], "127.0.0.1"),
         ([" , ,"], "127.0.0.1"),
     ],

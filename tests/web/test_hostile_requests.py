@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import re
 import socket
 import struct
 import zlib
@@ -14,7 +13,6 @@ from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from httpx2 import Response
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +20,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.examples import examples
-from support.page_server import LOCAL_URL, TOKEN, photo, served, settings_in
+from support.page_server import TOKEN, client_at, photo, served, settings_in
+from support.web_routes import ROUTES, with_numbers
 
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
-from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.uploads import SMALL_BYTES
@@ -51,12 +49,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     policy = AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes)
     with (
         closing(open_database(settings.effective_database_url)) as database,
-        TestClient(
-            create_app(settings, database, policy),
-            base_url=LOCAL_URL,
-            raise_server_exceptions=False,
-            follow_redirects=False,
-        ) as client,
+        client_at(create_app(settings, database, policy)) as client,
     ):
         yield client
 
@@ -101,109 +94,73 @@ def status(answer: bytes) -> int:
 # --- paths
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/static/../app.py",
-        "/static/..%2fapp.py",
-        "/static/%2e%2e/app.py",
-        "/static/%2e%2e%2fapp.py",
-        "/static/%252e%252e/app.py",
-        "/static/..%5capp.py",
-        "/static//etc/passwd",
-        "/static/%2fetc%2fpasswd",
-        "/static/vendor/../../app.py",
-        "/static/./../app.py",
-        "/static/....//app.py",
-        "/static/file:///etc/passwd",
-        "/static/C:/windows/win.ini",
-        "/static/",
-        "/static",
-        "/static/vendor",
-        "/static/" + "../" * 30 + "etc/passwd",
-        "/static/" + "a" * 5000,
-        "/../tagger/web/app.py",
-    ],
-)
-def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None:
-    answer = exchange(port, request(port, "GET", target))
-    assert status(answer) in {307, 400, 404, 405}
-    assert b"root:" not in answer
-    assert b"def create_app" not in answer
+def test_no_trick_leads_out_of_the_static_folder(port: int) -> None:
+    for target in (
+        *("/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/%252e%252e/app.py"),
+        *("/static/..%5capp.py", "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static/....//app.py"),
+        *("/static/vendor/../../app.py", "/static/file:///etc/passwd", "/static/C:/windows/win.ini"),
+        *("/static/", "/static", "/static/vendor", "/../tagger/web/app.py"),
+        *("/static/" + "../" * 30 + "etc/passwd", "/static/" + "a" * 5000),
+    ):
+        answer = exchange(port, request(port, "GET", target))
+        assert status(answer) in {307, 400, 404, 405}, target
+        assert b"root:" not in answer
+        assert b"def create_app" not in answer
 
 
-@pytest.mark.parametrize(
-    "prefix", ["/static/../", "/static/%2e%2e/", "/sign-in/../", "//static/../", "/static/..;/"]
-)
-def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database, prefix: str) -> None:
+def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database) -> None:
     with served(web_settings, web_database, TOKEN) as port:
-        answer = exchange(port, request(port, "GET", f"{prefix}api/openapi.json"))
-        assert status(answer) in {401, 404}
-        assert b"openapi" not in answer
+        for prefix in ("/static/../", "/static/%2e%2e/", "/sign-in/../", "//static/../", "/static/..;/"):
+            answer = exchange(port, request(port, "GET", f"{prefix}api/openapi.json"))
+            assert status(answer) in {401, 404}, prefix
+            assert b"openapi" not in answer
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        ("/static/app.css%00.png", {400}),
+def test_odd_addresses_get_a_plain_answer(port: int) -> None:
+    for target, expected in (
         ("/%00", {400}),
         ("/%0d%0aset-cookie:a=b", {400}),
         ("/%ff%fe", {400}),
-        ("/static/%c3%28", {400}),
         ("/api/openapi.json?q=%00", {400}),
         ("/api/openapi.json?q=%ff%fe", {200}),
         ("/api/openapi.json?" + "q=1&" * 1000, {200}),
         ("/" + "a" * 9000, {414}),
-        ("/?" + "a" * 9000, {414}),
         ("/" + "a" * 200_000, {400, 414, 431}),
         ("/caf\xe9", {400}),
         ("/a b", {400}),
         ("http://evil.example/", {400, 404, 421}),
         ("*", {400, 404, 405}),
         ("", {400}),
-    ],
-)
-def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[int]) -> None:
-    answer = exchange(port, request(port, "GET", target))
-    assert status(answer) in expected
-    assert b"\r\nset-cookie" not in answer.lower()
-    assert b"Traceback" not in answer
+    ):
+        answer = exchange(port, request(port, "GET", target))
+        assert status(answer) in expected, target
+        assert b"\r\nset-cookie" not in answer.lower()
+        assert b"Traceback" not in answer
 
 
 # --- methods, headers
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "X" * 1000])
-def test_odd_methods_do_nothing(port: int, method: str) -> None:
-    for target in ("/api/predict", "/static/app.css", "/api/openapi.json"):
-        answer = exchange(port, request(port, method, target, "X-Secret: secret"))
-        assert status(answer) in {200, 400, 405} if method == "HEAD" else {400, 405, 404}
-        assert b"X-Secret" not in answer
-        assert b"access-control-allow" not in answer.lower()
-    if method == "HEAD":
-        assert exchange(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
+def test_odd_methods_do_nothing(port: int) -> None:
+    for method in ("HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "X" * 1000):
+        for target in ("/api/predict", "/static/app.css"):
+            answer = exchange(port, request(port, method, target, "X-Secret: secret"))
+            assert status(answer) in ({200, 400, 405} if method == "HEAD" else {400, 405, 404})
+            assert b"X-Secret" not in answer
+            assert b"access-control-allow" not in answer.lower()
+    assert exchange(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["X-Long: " + "a" * 200_000],
-        ["X-Odd: a\x00b"],
-        ["X-Odd : a"],
-        [": a"],
-        ["X-Odd: a\n X: b"],
-        ["Content-Length: -1"],
-        ["Content-Length: 1e3"],
-        ["Content-Length: 5", "Content-Length: 6"],
+def test_broken_headers_are_refused(port: int) -> None:
+    for lines in (
+        *(["X-Long: " + "a" * 200_000], ["X-Odd: a\x00b"], ["X-Odd : a"], [": a"], ["X-Odd: a\n X: b"]),
+        *(["Content-Length: -1"], ["Content-Length: 1e3"], ["Content-Length: 5", "Content-Length: 6"]),
         ["Content-Length: 99999999999999999999999999"],
-        ["Transfer-Encoding: identity"],
-        ["Transfer-Encoding: gzip, chunked"],
-    ],
-)
-def test_broken_headers_are_refused(port: int, lines: list[str]) -> None:
-    answer = exchange(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
-    assert status(answer) in {400, 413, 422, 431, 501}
-    assert b"Traceback" not in answer
+        *(["Transfer-Encoding: identity"], ["Transfer-Encoding: gzip, chunked"]),
+    ):
+        answer = exchange(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
+        assert status(answer) in {400, 413, 422, 431, 501}, lines
+        assert b"Traceback" not in answer
 
 
 def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
@@ -225,21 +182,12 @@ def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> N
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost@evil.example", "[::1]", "127.0.0.1,evil.example"],
-)
-def test_wrong_hosts_are_refused_on_the_wire(port: int, host: str) -> None:
-    assert status(exchange(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
-
-
-def test_request_without_a_host_is_refused(port: int) -> None:
-    assert status(exchange(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
-    assert status(exchange(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
-
-
-def test_bytes_that_are_not_http_are_refused(port: int) -> None:
+def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port: int) -> None:
+    for host in ("evil.example", "127.0.0.1:1", "localhost@evil.example", "127.0.0.1,evil.example"):
+        assert status(exchange(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
     for sent in (
+        b"GET /api/openapi.json HTTP/1.0\r\n\r\n",
+        b"GET /api/openapi.json HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
         b"\0" * 70_000,
         b"SSH-2.0-x\r\n\r\n",
@@ -250,30 +198,16 @@ def test_bytes_that_are_not_http_are_refused(port: int) -> None:
 # --- bodies
 
 
-def chunks(count: int, size: int) -> bytes:
-    return (b"%x\r\n" % size + bytes(size) + b"\r\n") * count
-
-
-@pytest.mark.parametrize(
-    ("kind", "target"),
-    [
-        ("image/png", "/api/predict"),
-        ("multipart/form-data; boundary=x", "/api/predict"),
-        ("application/json", "/api/predict"),
-    ],
-)
-def test_chunks_without_end_are_cut_off(port: int, kind: str, target: str) -> None:
-    start = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-        if "multipart" in kind
-        else b""
-    )
-    endless = (b"%x\r\n" % len(start) + start + b"\r\n" if start else b"") + chunks(200, 65536)
-    sent = request(port, "POST", target, f"Content-Type: {kind}", "Transfer-Encoding: chunked", body=endless)
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=x", "application/json"])
+def test_chunks_without_end_are_cut_off(port: int, kind: str) -> None:
+    start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    parts = [*([start] if "multipart" in kind else []), *[bytes(65536)] * 200]
+    endless = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in parts)
+    lines = (f"Content-Type: {kind}", "Transfer-Encoding: chunked")
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         answer = b""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.sendall(sent)  # 13 MB, no end; the page takes two
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # 13 MB, no end; the page takes two
+            connection.sendall(request(port, "POST", "/api/predict", *lines, body=endless))
         with contextlib.suppress(ConnectionResetError):
             answer = connection.recv(65536)
     assert answer == b"" or status(answer) == 413
@@ -300,9 +234,8 @@ def test_a_client_that_disconnects_during_an_upload_harms_no_others(
     assert not caplog.records
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_broken_forms_are_refused(client: TestClient) -> None:
+    for body in (
         b"",
         b"--x",
         b"--y\r\n\r\n--y--",
@@ -311,49 +244,41 @@ def test_a_client_that_disconnects_during_an_upload_harms_no_others(
         b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n1\r\n' * 3 + b"--x--\r\n",
         b"--x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n--x--\r\n",
         b'--x\r\nContent-Disposition: form-data; name="' + b"a" * 100_000 + b'"\r\n\r\n1\r\n--x--\r\n',
-    ],
-)
-def test_broken_forms_are_refused(client: TestClient, body: bytes) -> None:
-    for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary="):
-        answer = client.post("/api/predict", content=body, headers={"content-type": kind})
-        assert answer.status_code in {400, 422}
-        assert answer.json()["error"]
+    ):
+        for boundary in ("; boundary=x", "", "; boundary="):
+            headers = {"content-type": f"multipart/form-data{boundary}"}
+            answer = client.post("/api/predict", content=body, headers=headers)
+            assert answer.status_code in {400, 422}, body
+            assert answer.json()["error"]
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
+def test_names_of_uploads_are_text(client: TestClient) -> None:
+    for name, shown in (
         ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),
         ("../../etc/passwd", "passwd"),
         ("C:\\photos\\a.png", "a.png"),
         ("a\u202egnp.exe", "a\u202egnp.exe"),
         ("/", "-"),
         ("a" * 1000 + ".png", "a" * 255),
-    ],
-)
-def test_names_of_uploads_are_text(client: TestClient, name: str, shown: str) -> None:
-    answer = client.post("/api/predict", files={"file": (name, photo(0), "image/png")})
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["path"] == shown
+    ):
+        answer = client.post("/api/predict", files={"file": (name, photo(0), "image/png")})
+        assert answer.headers["content-type"] == "application/json"
+        assert (answer.status_code, answer.json()["path"]) == (200, shown)
 
 
 # --- parameters
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "top_k=0", "top_k=-1", "top_k=101", "top_k=99999999999999999999999999", "top_k=NaN", "top_k=1e2", "top_k=%00", "top_k=",
-        "threshold=nan", "threshold=inf", "threshold=-inf", "threshold=-0.01", "threshold=-0.5", "threshold=1.01", "threshold=1e400",
-        "threshold=0x1", "threshold=" + "9" * 5000, "top_k=<script>alert(1)</script>",
-    ],
-)  # fmt: skip
-def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
-    answer = client.post(f"/api/predict?{query}", content=photo(0), headers=PNG)
-    assert answer.status_code in {400, 422}
-    assert answer.json()["error"]
-    assert "<script>" not in answer.text
+def test_parameters_out_of_range_are_refused(client: TestClient) -> None:
+    for query in (
+        *("top_k=0", "top_k=-1", "top_k=101", "top_k=99999999999999999999999999", "top_k=NaN", "top_k=1e2"),
+        *("top_k=%00", "top_k=", "top_k=<script>alert(1)</script>", "threshold=nan", "threshold=inf"),
+        *("threshold=-0.01", "threshold=1.01", "threshold=1e400", "threshold=0x1", "threshold=" + "9" * 5000),
+    ):
+        answer = client.post(f"/api/predict?{query}", content=photo(0), headers=PNG)
+        assert answer.status_code in {400, 422}, query
+        assert answer.json()["error"]
+        assert "<script>" not in answer.text
 
 
 HOSTILE = [
@@ -363,7 +288,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("every", [37, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [4 * 37, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_address_fails_unexpectedly(
     client_of: Callable[..., TestClient],
     caplog: pytest.LogCaptureFixture,
@@ -371,7 +296,7 @@ def test_no_address_fails_unexpectedly(
     tmp_path: Path,
     every: int,
 ) -> None:
-    """All addresses, with one hostile value in turn for each of their parameters; with all in the long form."""
+    """All addresses, with one hostile value in turn for a quarter of their parameters; for each with all in the long form."""
     client = client_of()
     (tmp_path / "library").mkdir()
     library = TaggedFolder(web_database, tmp_path / "library")
@@ -388,7 +313,7 @@ def test_no_address_fails_unexpectedly(
     for number, (address, method, name, place) in enumerate(sorted(addresses)):
         for value in HOSTILE[number % every :: every]:
             target = address.replace(f"{{{name}}}", quote(value, safe="")) if place == "path" else address
-            target = re.sub(r"\{[^}]*\}", "1", target)
+            target = with_numbers(target)
             sent = {"params": {name: value}} if place == "query" else {}
             answer = client.request(method, target, **sent)
             if answer.status_code >= 500 or not is_as_described(client, address, method, answer):
@@ -405,11 +330,7 @@ def is_as_described(client: TestClient, address: str, method: str, answer: Respo
     status = answer.status_code
     named = {str(status), f"{status // 100}XX"} & set(operation["responses"])
     is_kept_away = answer.headers.get("location") is not None  # an odd path leads to one without its slash
-    return bool(named or is_kept_away) and (status < 400 or is_text(answer.json().get("error")))
-
-
-def is_text(error: object) -> bool:
-    return isinstance(error, str) and bool(error)
+    return bool(named or is_kept_away) and (status < 400 or bool(answer.json().get("error")))
 
 
 def operations(client: TestClient) -> dict[str, Any]:
@@ -426,7 +347,7 @@ WILD = st.one_of(
 )
 
 
-@examples(15)
+@examples(8)
 @given(st.data())
 def test_every_request_is_answered_as_documented(client: TestClient, data: st.DataObject) -> None:
     """Several valid and invalid parameters at once, of all addresses whose response ends."""
@@ -447,8 +368,9 @@ def test_every_request_is_answered_as_documented(client: TestClient, data: st.Da
     assert is_another or is_as_described(client, address, "get", answer), (answer.status_code, answer.text)
 
 
-def test_no_body_fails_unexpectedly(client: TestClient) -> None:
-    bodies = [
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_body_fails_unexpectedly(client: TestClient, every: int) -> None:
+    bodies = (
         b"",
         b"{",
         b"[]",
@@ -458,26 +380,22 @@ def test_no_body_fails_unexpectedly(client: TestClient) -> None:
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"a":' * 5000,
-        b"9" * 5000,
         b'{"a": NaN}',
-    ]
-    for address, methods in _documented().items():
+    )
+    headers = {"content-type": "application/json"}
+    for number, (address, methods) in enumerate(sorted(_documented().items())):
+        target = with_numbers(address)
         for method in set(methods) - {"get", "head"}:
-            for body in bodies:
-                target = re.sub(r"\{[^}]*\}", "1", address)
-                answer = client.request(
-                    method, target, content=body, headers={"content-type": "application/json"}
-                )
+            for body in bodies[number % every :: every]:
+                answer = client.request(method, target, content=body, headers=headers)
                 assert answer.status_code < 500, (method, target, body[:50], answer.text[:200])
 
 
 def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
     """All addresses with their parameters, pages too."""
     app = FastAPI()
-    for router in (*api.routers(), *pages.routers()):
-        for route in router.routes:
-            assert isinstance(route, APIRoute)
-            app.add_api_route(route.path, route.endpoint, methods=list(route.methods))
+    for route in ROUTES:
+        app.add_api_route(route.path, route.endpoint, methods=list(route.methods))
     return app.openapi()["paths"]
 
 
@@ -488,15 +406,6 @@ def test_no_random_photo_fails_unexpectedly(client: TestClient, noise: bytes, is
     whole = photo(0, kind="JPEG")
     data = whole[:200] + noise + whole[300:] if is_photo else noise
     assert client.post("/api/predict", content=data, headers=PNG).status_code in {200, 422}
-
-
-@examples(19)
-@given(st.text(max_size=60), st.text(max_size=60))
-def test_no_random_address_fails_unexpectedly(client: TestClient, path: str, query: str) -> None:
-    answer = client.get(
-        f"/{quote(path, errors='surrogatepass')}?{quote(query, safe='=&', errors='surrogatepass')}"
-    )
-    assert answer.status_code < 500
 
 
 # --- photos that are something else or too large
@@ -530,75 +439,44 @@ def animation(frames: int) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+def test_files_that_are_no_photos_are_refused(client: TestClient) -> None:
+    for data in (
         b"<html><script>alert(1)</script></html>",
         b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
         b"%PDF-1.4\n" + photo(0, kind="JPEG"),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (r) file\n",
         b"PK\x03\x04" + bytes(26) + photo(0),
         b"<?php system('id'); ?>" + photo(0),
-        b"#!/bin/sh\nid\n" + photo(0, kind="JPEG"),
         b"\x80\x04cos\nsystem\n(S'id'\ntR.",
         bytes(100_000),
-        b"\xff" * 100_000,
         b"GIF89a/*" + b"*/=1;alert(1)//" + bytes(50),
         b"BM" + bytes(60),
-    ],
-)
-def test_files_that_are_no_photos_are_refused(client: TestClient, data: bytes) -> None:
-    answer = client.post("/api/predict", content=data, headers=PNG)
-    assert answer.status_code == 422
-    assert answer.json()["outcome"] == "failed"
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    ):
+        answer = client.post("/api/predict", content=data, headers=PNG)
+        assert (answer.status_code, answer.json()["outcome"]) == (422, "failed"), data[:20]
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClient, kind: str) -> None:
+def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClient) -> None:
     """Phones append videos to photos, so this is no reason to refuse one."""
-    data = photo(0, kind=kind) + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
+    data = photo(0, kind="JPEG") + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.json()["outcome"] == "tagged"
     assert "script" not in answer.text
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: png_that_claims(60_000, 60_000, zlib.compress(bytes(10**6))),
-        lambda: png_that_claims(2**31 - 1, 2**31 - 1, b""),
-        lambda: png_that_claims(2**32 - 1, 1, zlib.compress(bytes(1000))),
-        lambda: png_that_claims(0, 0, b""),
-        lambda: png_that_claims(2000, 2000, zlib.compress(b"")),
-        bomb_in_a_profile,
-        lambda: animation(300),
-    ],
-    ids=["60,000 squared", "2**31 - 1 squared", "2**32 - 1 wide", "empty", "no pixels", "profile", "frames"],
-)
-def test_decompression_bombs_fail_alone(client: TestClient, make: Callable[[], bytes]) -> None:
-    answer = client.post("/api/predict", content=make(), headers=PNG)
-    assert answer.status_code in {200, 422}
-    if answer.status_code == 422:
-        assert answer.json()["kind"] != "internal"
-    assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
-
-
-# --- the token
-
-
-def test_token_is_not_guessed_by_many_at_once(web_settings: Settings, web_database: Database) -> None:
-    with served(web_settings, web_database, TOKEN) as port:
-        answers = [
-            status(
-                exchange(
-                    port, request(port, "GET", "/api/openapi.json", f"Authorization: Bearer guess-{number}")
-                )
-            )
-            for number in range(30)
-        ]
-        assert set(answers) == {401, 429}
-        assert answers.count(401) == 5
-        forwarded = [f"Authorization: Bearer {TOKEN}", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"]
-        assert status(exchange(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429
+def test_decompression_bombs_fail_alone(client: TestClient) -> None:
+    for data in (
+        png_that_claims(60_000, 60_000, zlib.compress(bytes(10**6))),
+        png_that_claims(2**31 - 1, 2**31 - 1, b""),
+        png_that_claims(2**32 - 1, 1, zlib.compress(bytes(1000))),
+        png_that_claims(0, 0, b""),
+        png_that_claims(2000, 2000, zlib.compress(b"")),
+        bomb_in_a_profile(),
+        animation(300),
+    ):
+        answer = client.post("/api/predict", content=data, headers=PNG)
+        assert answer.status_code == 200 or answer.json()["kind"] != "internal"
+        assert answer.status_code in {200, 422}
+        assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200

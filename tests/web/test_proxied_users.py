@@ -10,6 +10,7 @@ from ipaddress import ip_network
 import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, served
+from support.page_server import client_at as client_of_app
 
 from tagger.cli.commands.serve import access_policy
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
@@ -44,13 +45,7 @@ def client_at(web_settings: Settings, web_database: Database) -> Iterator[Client
             new_user_role=role,
         )
         app = create_app(web_settings, web_database, policy)
-        client = TestClient(
-            app,
-            base_url=LOCAL_URL,
-            raise_server_exceptions=False,
-            follow_redirects=False,
-            client=(address, 5000),
-        )
+        client = client_of_app(app, address)
         opened.append(client.__enter__())
         return client
 
@@ -79,7 +74,7 @@ def test_the_proxy_names_a_person_who_is_added(client_at: ClientAt, web_database
     assert added.actor == "web ada@example.org"
 
 
-@pytest.mark.parametrize("address", [STRANGER, "10.0.0.2", "127.0.0.1"])
+@pytest.mark.parametrize("address", [STRANGER, "127.0.0.1"])
 def test_nobody_else_is_believed(client_at: ClientAt, web_database: Database, address: str) -> None:
     add_user(web_database, "ada", Role.ADMIN, None)
     client = client_at(address)
@@ -94,15 +89,7 @@ def test_two_names_and_odd_ones_are_refused(client_at: ClientAt, web_database: D
     add_token(web_database, "phone")
     client = client_at(PROXY)
     assert status(client, "eve", "ada") == 403
-    for name in (
-        "eve, ada",
-        "a b",
-        "phone",
-        "é",
-        "x" * 200,
-        "<script>",
-        "TAGGER_WEB_TOKEN",
-    ):
+    for name in ("eve, ada", "a b", "phone", "é", "x" * 200, "<script>", "TAGGER_WEB_TOKEN"):
         assert status(client, name) == 403, name
     assert status(client, "") == 401
     assert status(client) == 401
@@ -139,18 +126,14 @@ def test_a_role_holds_at_once_and_the_name_is_recorded(client_at: ClientAt, web_
     headers = ORIGIN | {HEADER: "ada"}
     assert client.post("/api/schedules", json=SCHEDULE, headers=headers).status_code == 403
     set_role(web_database, "ada", Role.EDITOR)
+    elsewhere = headers | {"origin": "https://evil.example"}
+    assert client.post("/api/schedules", json=SCHEDULE, headers=elsewhere).status_code == 403
     assert client.post("/api/schedules", json=SCHEDULE, headers=headers).status_code == 201
     (added,) = list_entries(web_database, AuditFilter((AuditAction.SCHEDULE_ADD,)), 10)
     assert added.actor == "web ada"
     assert client.get("/admin/users", headers=headers).status_code == 403
     client.app.state.authenticator.close()  # type: ignore[attr-defined]
     assert list_users(web_database)[0].last_used_at is not None
-
-
-def test_other_sites_change_nothing_through_the_proxy(client_at: ClientAt, web_database: Database) -> None:
-    add_user(web_database, "ada", Role.EDITOR, None)
-    headers = {HEADER: "ada", "origin": "https://evil.example"}
-    assert client_at(PROXY).post("/api/schedules", json=SCHEDULE, headers=headers).status_code == 403
 
 
 def test_a_real_server_tells_addresses_apart(web_settings: Settings, web_database: Database) -> None:
@@ -165,25 +148,19 @@ def test_a_real_server_tells_addresses_apart(web_settings: Settings, web_databas
 
 
 @pytest.mark.parametrize(
-    ("values", "problem"),
+    ("header", "proxies", "problem"),
     [
-        ({"TAGGER_WEB_USER_HEADER": HEADER}, "web_trusted_proxies"),
-        (
-            {"TAGGER_WEB_USER_HEADER": "Cookie", "TAGGER_WEB_TRUSTED_PROXIES": '["10.0.0.1"]'},
-            "header of its own",
-        ),
-        (
-            {"TAGGER_WEB_USER_HEADER": "X_User", "TAGGER_WEB_TRUSTED_PROXIES": '["10.0.0.1"]'},
-            "header of its own",
-        ),
-        ({"TAGGER_WEB_USER_ROLE": "admin"}, "viewer"),
+        (HEADER, None, "web_trusted_proxies"),
+        ("Cookie", '["10.0.0.1"]', "header of its own"),
+        ("X_User", '["10.0.0.1"]', "header of its own"),
     ],
 )
 def test_settings_that_would_open_the_page_are_refused(
-    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], problem: str
+    monkeypatch: pytest.MonkeyPatch, header: str, proxies: str | None, problem: str
 ) -> None:
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TAGGER_WEB_USER_HEADER", header)
+    if proxies:
+        monkeypatch.setenv("TAGGER_WEB_TRUSTED_PROXIES", proxies)
     with pytest.raises(SettingsInvalid, match=problem):
         load_settings()
 

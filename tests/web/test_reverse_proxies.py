@@ -83,35 +83,24 @@ def proxy(
         yield running
 
 
-def test_people_sign_in_and_stay_signed_in_over_https_alone(proxy: Proxy) -> None:
+def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
     assert proxy.status("GET", "/sign-in") == 200
     form = urlencode({"token": TOKEN}).encode()
+    assert proxy.status("POST", "/sign-in", form, FORM | {"Origin": "https://elsewhere.example"}) == 403
     with proxy.request("POST", "/sign-in", form, FORM | {"Origin": f"https://{HOST}"}) as answer:
         assert answer.status == 303
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         cookie = answer.headers["Set-Cookie"]
     assert "secure" in cookie.lower()
     assert proxy.status("GET", "/", headers={"Cookie": cookie.partition(";")[0]}) == 200
-
-
-def test_other_sites_can_change_nothing(proxy: Proxy) -> None:
-    form = urlencode({"token": TOKEN}).encode()
-    assert proxy.status("POST", "/sign-in", form, FORM | {"Origin": "https://elsewhere.example"}) == 403
-
-
-def test_photos_of_more_than_a_megabyte_are_uploaded(proxy: Proxy) -> None:
     data = photo(kind="BMP")
-    data += bytes(3 * 2**19 - len(data))  # what follows the pixels is ignored
+    data += bytes(3 * 2**19 - len(data))  # more than a megabyte; what follows the pixels is ignored
     headers = ACCESS | {"Content-Type": "application/octet-stream"}
     with proxy.request("POST", "/api/predict", data, headers) as answer:
         assert answer.status == 200, answer.read()
-
-
-def test_streams_arrive_at_once(proxy: Proxy) -> None:
-    with proxy.request("GET", "/api/events", headers=ACCESS) as answer:
+    with proxy.request("GET", "/api/events", headers=ACCESS) as answer:  # arrives at once
         assert answer.headers["Content-Type"].startswith("text/event-stream")
-        lines = iter(answer.readline, b"")
-        assert next(line for line in lines if line.startswith(b"data:"))
+        assert next(line for line in iter(answer.readline, b"") if line.startswith(b"data:"))
 
 
 def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:

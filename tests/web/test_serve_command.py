@@ -51,6 +51,7 @@ def run_refused(terminal: Terminal, *arguments: str, code: int = 1) -> str:
     return output.err
 
 
+@pytest.mark.slow
 def test_the_page_is_served_until_sigterm(terminal: Terminal) -> None:
     with serving(terminal) as (process, output):
         assert "the web page is at http://127.0.0.1:" in output
@@ -73,25 +74,18 @@ def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal:
     assert "Traceback" not in terminal.log.read_text()
 
 
-def test_token_of_the_settings_is_not_printed(
-    terminal: Terminal,
-) -> None:
-    terminal.environment["TAGGER_WEB_TOKEN"] = TOKEN
-    with serving(terminal, "--host", "0.0.0.0") as (_process, output):
-        assert TOKEN not in output
-        assert "TAGGER_WEB_TOKEN" in output
-        address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
-        assert httpx.get(address, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
-
-
 @pytest.mark.slow
-def test_a_token_is_printed_where_a_proxy_names_people_and_none_is_added(terminal: Terminal) -> None:
+@pytest.mark.parametrize("has_token", [True, False], ids=["of the settings", "where a proxy names people"])
+def test_a_token_is_printed_unless_the_settings_have_one(terminal: Terminal, has_token: bool) -> None:
     proxy = {"TAGGER_WEB_USER_HEADER": "Remote-User", "TAGGER_WEB_TRUSTED_PROXIES": '["10.0.0.1"]'}
-    terminal.environment.update(proxy)
-    with serving(terminal) as (_process, output):
-        (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
+    terminal.environment.update({"TAGGER_WEB_TOKEN": TOKEN} if has_token else proxy)
+    with serving(terminal, *(("--host", "0.0.0.0") if has_token else ())) as (_process, output):
+        printed = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
+        assert (len(printed), "TAGGER_WEB_TOKEN" in output) == ((0, True) if has_token else (1, False))
+        assert TOKEN not in output
         address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
         assert httpx.get(address).status_code == 401
+        (token,) = printed or [TOKEN]
         assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
 
 
@@ -103,17 +97,13 @@ def test_an_invalid_token_is_refused_and_not_printed(terminal: Terminal, token: 
     assert token not in output
 
 
-def test_a_port_in_use_is_reported_in_one_line(terminal: Terminal) -> None:
+def test_an_address_that_cannot_be_used_is_reported_in_one_line(terminal: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        output = run_refused(terminal, "serve", "--port", str(other.getsockname()[1]))
-    assert output.startswith("error: Another program listens at 127.0.0.1, port ")
-    assert output.count("\n") == 1
-
-
-def test_a_foreign_address_is_reported_in_one_line(terminal: Terminal) -> None:
-    output = run_refused(terminal, "serve", "--host", "203.0.113.7", "--port", "0")
-    assert output.startswith("error: The web page cannot be served at 203.0.113.7")
-    assert output.count("\n") == 1
+        used = run_refused(terminal, "serve", "--port", str(other.getsockname()[1]))
+    foreign = run_refused(terminal, "serve", "--host", "203.0.113.7", "--port", "0")
+    assert used.startswith("error: Another program listens at 127.0.0.1, port ")
+    assert foreign.startswith("error: The web page cannot be served at 203.0.113.7")
+    assert used.count("\n") == foreign.count("\n") == 1
 
 
 def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal, tmp_path: Path) -> None:
@@ -138,7 +128,9 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         )
 
 
-@pytest.mark.parametrize("package", ["uvicorn", "argon2", "joserfc"])
+@pytest.mark.parametrize(
+    "package", ["uvicorn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("argon2", "joserfc"))]
+)
 def test_missing_extra_is_named(terminal: Terminal, package: str) -> None:
     program = f"import sys; sys.modules['{package}'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
     process = subprocess.run(
@@ -146,42 +138,3 @@ def test_missing_extra_is_named(terminal: Terminal, package: str) -> None:
     )
     assert process.returncode == 1
     assert "pip install 'landmark-tagger[web]'" in process.stderr
-
-
-STREAMING = """
-import asyncio, sys
-from fastapi.responses import StreamingResponse
-from tagger.cli.commands.serve import listen, server_for
-from tagger.database.connection import open_database
-from tagger.settings import load_settings
-from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
-
-async def events():
-    while True:
-        yield b"data: now\\n\\n"
-        await asyncio.sleep(0.05)
-
-settings = load_settings()
-with listen("127.0.0.1", 0) as listener:
-    port = listener.getsockname()[1]
-    app = create_app(settings, open_database(settings.effective_database_url), AccessPolicy(port=port))
-    app.add_api_route("/api/stream", lambda: StreamingResponse(events(), media_type="text/event-stream"))
-    print(port, flush=True)
-    server_for(app).run(sockets=[listener])
-"""
-
-
-def test_event_streams_come_as_they_are_sent_and_do_not_hold_up_the_end(terminal: Terminal) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STREAMING], env=terminal.environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            with httpx.stream("GET", f"http://127.0.0.1:{port}/api/stream", timeout=60) as stream:
-                assert next(stream.iter_bytes()).startswith(b"data: now")
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(ENDS_S) == -signal.SIGTERM
-        finally:
-            process.kill()

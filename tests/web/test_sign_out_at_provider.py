@@ -5,19 +5,15 @@ from collections.abc import Callable
 from html import unescape
 from typing import Any
 
-import argon2
 import httpx2 as httpx
 import pytest
-from playwright.sync_api import Browser, expect
 from sqlalchemy import select
-from support.browser import axe_findings, open_page
 from support.oidc_provider import ADA, CLIENT_ID, OidcProvider, claims_of
 from support.single_sign_on import Visitor, parameters
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions
-from tagger.people import passwords
 from tagger.people.grants import Role
 from tagger.people.users import add_user
 
@@ -89,11 +85,10 @@ def test_without_a_way_to_sign_out_there_people_are_signed_out_here(
     assert visitor.status() == 401
 
 
+@pytest.mark.usefixtures("fast_hashes")
 def test_who_signed_in_with_a_password_is_not_led_to_the_provider(
-    visit: Visit, web_database: Database, monkeypatch: pytest.MonkeyPatch
+    visit: Visit, web_database: Database
 ) -> None:
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
     add_user(web_database, "bob", Role.VIEWER, PASSWORD)
     visitor = visit()
     form = {"name": "bob", "password": PASSWORD}
@@ -128,16 +123,3 @@ def test_a_long_id_token_is_not_kept(visit: Visit, web_database: Database, provi
         "client_id",
         "post_logout_redirect_uri",
     }
-
-
-@pytest.mark.slow
-def test_a_browser_comes_back_signed_out(visit: Visit, provider: OidcProvider, browser: Browser) -> None:
-    address = str(visit(web_user_role="viewer").client.base_url).rstrip("/")
-    with open_page(browser, f"{address}/account") as page:
-        page.get_by_role("link", name="Sign in with localhost").click()
-        page.wait_for_url(f"{address}/account")
-        page.get_by_role("button", name="Sign out", exact=True).first.click()
-        page.wait_for_url(f"{address}/sign-in")
-        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        assert axe_findings(page) == []
-    assert provider.person is None

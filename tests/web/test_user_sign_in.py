@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import argon2
 import httpx2 as httpx
 import pytest
 from starlette.testclient import TestClient
@@ -14,19 +13,11 @@ from tagger.database.connection import Database
 from tagger.people import passwords
 from tagger.people.grants import Role
 from tagger.people.users import add_user
-from tagger.web.http import auth
 
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD = "correct horse battery"
 ClientOf = Callable[..., TestClient]
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashes that take little time and memory."""
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords._hash_of_nobody.cache_clear()
+pytestmark = pytest.mark.usefixtures("fast_hashes")
 
 
 def sign_in(client: TestClient, name: str = "ada", password: str = PASSWORD, **form: str) -> httpx.Response:
@@ -46,21 +37,6 @@ def test_the_page_asks_for_a_name_once_there_are_people(
     assert 'name="password"' in page
     assert 'name="token"' in page
     assert client_with_token.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN).status_code == 303
-
-
-def test_signing_in_leads_to_a_page_of_this_server(
-    client_with_token: TestClient, web_database: Database
-) -> None:
-    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
-    assert (
-        sign_in(client_with_token, next="/library?country=France").headers["location"]
-        == "/library?country=France"
-    )
-    for foreign in ("https://evil.example/", "//evil.example/", "/\\evil.example"):
-        assert sign_in(client_with_token, next=foreign).headers["location"] == "/"
-    cookie = sign_in(client_with_token).headers["set-cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
 
 
 def test_a_wrong_name_and_a_wrong_password_have_the_same_answer(
@@ -118,41 +94,15 @@ def test_a_session_is_new_at_each_sign_in_and_the_former_one_ends(
     assert valid == [False, False, True]
 
 
-def test_a_person_cannot_fill_the_audit_log_by_signing_in(
-    client_of: ClientOf, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(auth, "MAX_SIGN_INS", 2)
+def test_odd_forms_are_wrong_and_no_errors(client_with_token: TestClient, web_database: Database) -> None:
     add_user(web_database, "ada", Role.VIEWER, PASSWORD)
-    client = client_of("0.0.0.0", TOKEN)
-    assert [sign_in(client, name).status_code for name in ("ada", "Ada", " ADA")] == [303, 303, 429]
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        {"name": "ada", "password": ""},
-        {"name": "", "password": PASSWORD},
-        {"name": "ada\x00", "password": PASSWORD},
-        {"name": "ada", "password": "\ud800" * 10},
-        {"name": "' OR 1=1 --", "password": PASSWORD},
-        {"name": "x" * 150, "password": "y" * 900},
-    ],
-)
-def test_odd_forms_are_wrong_and_no_errors(
-    client_with_token: TestClient, web_database: Database, form: dict[str, str]
-) -> None:
-    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
-    body = httpx.QueryParams({key: value.encode(errors="replace").decode() for key, value in form.items()})
     headers = ORIGIN | {"content-type": "application/x-www-form-urlencoded"}
-    assert client_with_token.post("/sign-in", content=str(body), headers=headers).status_code == 403
-
-
-def test_another_site_cannot_sign_a_browser_in(client_with_token: TestClient, web_database: Database) -> None:
-    add_user(web_database, "eve", Role.VIEWER, PASSWORD)
-    form = {"name": "eve", "password": PASSWORD}
-    answer = client_with_token.post("/sign-in", data=form, headers={"origin": "https://evil.example"})
-    assert answer.status_code == 403
-    assert "set-cookie" not in answer.headers
+    for name, password in (
+        *(("ada", ""), ("", PASSWORD), ("ada\x00", PASSWORD), ("ada", "?" * 10)),
+        *(("' OR 1=1 --", PASSWORD), ("x" * 150, "y" * 900)),
+    ):
+        body = str(httpx.QueryParams({"name": name, "password": password}))
+        assert client_with_token.post("/sign-in", content=body, headers=headers).status_code == 403
 
 
 def test_without_people_or_token_the_page_is_open(client: TestClient, tmp_path: Path) -> None:
