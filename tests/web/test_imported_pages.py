@@ -39,16 +39,8 @@ PAGES = (
 _numbers = st.integers() | st.floats() | st.sampled_from([2**31, 2**53, 2**63, 2**70, 1e308, -1])
 _texts = st.text(max_size=20) | st.sampled_from(
     [
-        "9999-12-31T23:59:59-12:00",
-        "0001-01-01T00:00:00+12:00",
-        "../x",
-        "/",
-        "\0",
-        "paused",
-        "tag",
-        "undo",
-        "* * * * *",
-        "",
+        *("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "* * * * *"),
+        *("../x", "/", "\0", "paused", "tag", "undo", ""),
     ]
 )
 _scalars = st.none() | st.booleans() | _numbers | _texts
@@ -90,7 +82,7 @@ def _changed(data: st.DataObject, lines: list[bytes]) -> bytes:
     return with_checksum(changed)
 
 
-@examples(10)
+@examples(5)
 @given(data=st.data())
 def test_an_import_is_refused_or_breaks_nothing(lines: list[bytes], data: st.DataObject) -> None:
     content = _changed(data, lines)

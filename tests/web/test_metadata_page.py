@@ -7,9 +7,7 @@ from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
-from tagger.database.connection import Database
 from tagger.library.verdicts import VerdictKind, give_verdict
-from tagger.people.tokens import add_token
 from tagger.settings import Settings
 
 
@@ -19,8 +17,7 @@ def web_settings(web_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings) -> LibraryPhotos:
-    library = LibraryPhotos(web_database, web_settings, web_settings.data_folder.parent / "photos")
+def library(library: LibraryPhotos) -> LibraryPhotos:
     library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (VERSAILLES, 0.9, True), data=picture((60, 60, 200)))
     library.file("c.jpg", (EIFFEL, 0.2, False), data=picture((60, 200, 60)))
@@ -69,70 +66,29 @@ def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: Li
 
 
 def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, library: LibraryPhotos) -> None:
-    start(client, library, photo=["1"], to="sidecar")
+    """Compared with what its own options would write, with which writing it anew begins."""
+    sidecar = library.root / "a.jpg.xmp"
+    options = {"photo": ["1"], "to": "sidecar", "gps": "true", "description": "true"}
+    start(client, library, **options)
+    assert b"GPSLatitude" in sidecar.read_bytes()
     assert "out of date" not in client.get("/photos/1").text
     give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
     page = client.get("/photos/1").text
     assert "sidecar out of date" in page
     assert "Write the sidecar anew" in page
-    start(client, library, photo=["1"], to="sidecar")
-    assert "out of date" not in client.get("/photos/1").text
-    assert b"Versailles" in (library.root / "a.jpg.xmp").read_bytes()
-
-
-def test_a_sidecar_is_compared_with_what_its_own_options_would_write(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    """And they are those that writing it anew begins with."""
-    start(client, library, photo=["1"], to="sidecar", gps="true", description="true")
-    assert b"GPSLatitude" in (library.root / "a.jpg.xmp").read_bytes()
-    assert "out of date" not in client.get("/photos/1").text
-    give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
-    page = client.get("/photos/1").text
-    assert "sidecar out of date" in page
     for name in ("gps", "description"):
         assert f'<input type="hidden" name="{name}" value="true">' in page
+    start(client, library, **options)
+    assert "out of date" not in client.get("/photos/1").text
+    assert b"Versailles" in sidecar.read_bytes()
 
 
-def test_nothing_is_written_without_permission(client: TestClient, library: LibraryPhotos) -> None:
+def test_nothing_is_written_without_permission(
+    client: TestClient, library: LibraryPhotos, tmp_path: Path
+) -> None:
     embed = client.post("/photos/metadata", data={"photo": "1", "to": "embed", "is_confirmed": "true"})
     assert embed.status_code == 403
     assert "TAGGER_WEB_WRITE=embed" in embed.text
-    state = client.app.state.app_state  # type: ignore[attr-defined]
-    state.settings = state.settings.model_copy(update={"web_write": "none"})
-    for action in ("write", "undo"):
-        refused = client.post(
-            "/photos/metadata", data={"photo": "1", "action": action, "is_confirmed": "true"}
-        )
-        assert refused.status_code == 403
-    assert "Write tags" not in client.get("/photos/1").text
-    assert client.get("/jobs/1").status_code == 404
-    assert not list(library.root.glob("*.xmp"))
-
-
-def test_photos_outside_the_allowed_folders_are_refused(
-    client: TestClient, library: LibraryPhotos, tmp_path: Path
-) -> None:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
-    (tmp_path / "other").mkdir()
-    state.settings = state.settings.model_copy(update={"web_folders": [tmp_path / "other"]})
-    assert client.post("/photos/metadata", data={"photo": "1", "is_confirmed": "true"}).status_code == 403
-    assert client.get("/jobs/1").status_code == 404
-    assert library
-
-
-def test_a_read_only_session_neither_sees_nor_does_it(
-    client_with_token: TestClient, library: LibraryPhotos
-) -> None:
-    _, secret = add_token(library.database, "guest", read_only=True)
-    headers = {"authorization": f"Bearer {secret}", "origin": "http://127.0.0.1:8080"}
-    assert "Write tags" not in client_with_token.get("/photos/1", headers=headers).text
-    refused = client_with_token.post("/photos/metadata", data={"photo": "1"}, headers=headers)
-    assert refused.status_code == 403
-
-
-def test_invalid_requests_start_nothing(client: TestClient, library: LibraryPhotos) -> None:
-    assert library
     for fields in (
         {},
         {"photo": "0"},
@@ -140,5 +96,19 @@ def test_invalid_requests_start_nothing(client: TestClient, library: LibraryPhot
         {"photo": "1", "to": "printer"},
         {"photo": "1", "more": "1"},
     ):
-        answer = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
-        assert answer.status_code == 422, fields
+        invalid = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
+        assert invalid.status_code == 422, fields
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    settings = state.settings
+    (tmp_path / "other").mkdir()
+    for changes, action in (
+        ({"web_folders": [tmp_path / "other"]}, "write"),
+        ({"web_write": "none"}, "write"),
+        ({"web_write": "none"}, "undo"),
+    ):
+        state.settings = settings.model_copy(update=changes)
+        form = {"photo": "1", "action": action, "is_confirmed": "true"}
+        assert client.post("/photos/metadata", data=form).status_code == 403
+    assert "Write tags" not in client.get("/photos/1").text
+    assert client.get("/jobs/1").status_code == 404
+    assert not list(library.root.glob("*.xmp"))

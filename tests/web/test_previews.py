@@ -29,11 +29,6 @@ MORE_THAN_THREADS = 60
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 
 
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-
-
 class SlowPreviews:
     """Previews that wait until `go_on` is set; `started` has the photos whose preview was started."""
 
@@ -57,16 +52,16 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPreviews]:
     previews.go_on.set()
 
 
-@pytest.mark.parametrize(("size", "shown"), [((2000, 1000), (1600, 800)), ((90, 200), (90, 200))])
 def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(
-    client: TestClient, library: LibraryPhotos, size: tuple[int, int], shown: tuple[int, int]
+    client: TestClient, library: LibraryPhotos
 ) -> None:
-    number = library.file("a.jpg", data=picture((200, 60, 60), size))
-    answer = client.get(f"/api/photos/{number}/preview")
-    assert answer.headers["content-type"] == "image/webp"
-    image = decoded(answer.content)
-    assert (image.format, image.size) == ("WEBP", shown)
-    assert image.convert("RGB").getpixel((9, 9)) == pytest.approx((200, 60, 60), abs=6)
+    for n, (size, shown) in enumerate((((2000, 1000), (1600, 800)), ((90, 200), (90, 200)))):
+        number = library.file(f"{n}.jpg", data=picture((200, 60, 60), size))
+        answer = client.get(f"/api/photos/{number}/preview")
+        assert answer.headers["content-type"] == "image/webp"
+        image = decoded(answer.content)
+        assert (image.format, image.size) == ("WEBP", shown)
+        assert image.convert("RGB").getpixel((9, 9)) == pytest.approx((200, 60, 60), abs=6)
 
 
 def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, library: LibraryPhotos) -> None:
@@ -87,20 +82,17 @@ def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, libra
 
 
 def test_formats_that_browsers_do_not_display_have_previews(
-    client: TestClient, library: LibraryPhotos
+    client: TestClient, library: LibraryPhotos, test_data: Path
 ) -> None:
     kind = next(iter(RAW_KINDS))
     raw = library.file(f"a.{kind}", data=raw_file(kind, RawContent()))
     assert decoded(client.get(f"/api/photos/{raw}/preview").content).size == LARGE
     tiff = library.file("a.tif", data=picture((1, 2, 3), (300, 200), "TIFF"))
     assert decoded(client.get(f"/api/photos/{tiff}/preview").content).size == (300, 200)
-
-
-def test_a_heic_photo_has_a_preview(client: TestClient, library: LibraryPhotos, test_data: Path) -> None:
     pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
     data = next((test_data / "exif").rglob("*_RGB_8__29x100.heif")).read_bytes()
-    number = library.file("a.heic", data=data)
-    assert decoded(client.get(f"/api/photos/{number}/preview").content).size == (29, 100)
+    heic = library.file("a.heic", data=data)
+    assert decoded(client.get(f"/api/photos/{heic}/preview").content).size == (29, 100)
 
 
 def test_a_photo_that_cannot_be_decoded_has_a_reason_and_a_placeholder(

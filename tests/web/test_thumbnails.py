@@ -20,11 +20,6 @@ from tagger.web.media.thumbnails import Thumbnails, ThumbnailSize
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 
 
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-
-
 def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -32,30 +27,20 @@ def files_in(folder: Path) -> list[Path]:
 # ---------- as they are served ----------
 
 
-@pytest.mark.parametrize("size", [256, 512])
-def test_a_thumbnail_is_the_whole_photo(client: TestClient, library: LibraryPhotos, size: int) -> None:
+def test_a_thumbnail_is_the_whole_photo_in_its_shape(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((200, 60, 60), size=(900, 600)))
-    answer = client.get(f"/api/photos/{number}/thumbnail", params={"size": size})
-    assert answer.headers["content-type"] == "image/webp"
-    image = decoded(answer.content)
-    assert image.size == (size * 3 // 2, size)
-    assert image.getpixel((size // 2, size // 2)) == pytest.approx((200, 60, 60), abs=6)
-
-
-@pytest.mark.parametrize(
-    ("photo", "thumbnail"), [((600, 900), (256, 384)), ((4000, 100), (1024, 26)), ((90, 60), (90, 60))]
-)
-def test_a_thumbnail_has_the_shape_of_the_photo(
-    client: TestClient, library: LibraryPhotos, photo: tuple[int, int], thumbnail: tuple[int, int]
-) -> None:
-    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=photo))
-    assert decoded(client.get(f"/api/photos/{number}/thumbnail").content).size == thumbnail
-
-
-def test_there_are_no_other_sizes(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    for size in ("1", "255", "100000", "large"):
-        assert client.get(f"/api/photos/{number}/thumbnail", params={"size": size}).status_code == 422
+    for size in (256, 512):
+        answer = client.get(f"/api/photos/{number}/thumbnail", params={"size": size})
+        assert answer.headers["content-type"] == "image/webp"
+        image = decoded(answer.content)
+        assert image.size == (size * 3 // 2, size)
+        assert image.getpixel((size // 2, size // 2)) == pytest.approx((200, 60, 60), abs=6)
+    for wrong in ("1", "255", "100000", "large"):
+        assert client.get(f"/api/photos/{number}/thumbnail", params={"size": wrong}).status_code == 422
+    shapes = {(600, 900): (256, 384), (4000, 100): (1024, 26), (90, 60): (90, 60)}
+    for n, (shape, expected) in enumerate(shapes.items()):
+        number = library.file(f"{n}.jpg", (EIFFEL, 0.9, True), data=picture(size=shape))
+        assert decoded(client.get(f"/api/photos/{number}/thumbnail").content).size == expected
 
 
 def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> None:
@@ -84,22 +69,16 @@ def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_thumbnail_is_there_while_the_disk_is_away(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    thumbnail = client.get(f"/api/photos/{number}/thumbnail").content
-    library.root.rename(library.root.with_name("elsewhere"))
-    assert client.get(f"/api/photos/{number}/thumbnail").content == thumbnail
-    assert (
-        client.get(f"/api/photos/{number}/thumbnail", params={"size": 512}).status_code == 200
-    )  # created together
-
-
-def test_copies_share_a_thumbnail(client: TestClient, library: LibraryPhotos) -> None:
-    first = library.file("a.jpg", (EIFFEL, 0.9, True))
-    second = library.file("copy.jpg", (EIFFEL, 0.9, True))
+def test_copies_share_a_thumbnail_also_while_the_disk_is_away(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    first, second = (library.file(name, (EIFFEL, 0.9, True)) for name in ("a.jpg", "copy.jpg"))
     thumbnail = client.get(f"/api/photos/{first}/thumbnail").content
-    (library.root / "copy.jpg").unlink()
-    assert client.get(f"/api/photos/{second}/thumbnail").content == thumbnail
+    library.root.rename(library.root.with_name("elsewhere"))
+    for number in (first, second):
+        assert client.get(f"/api/photos/{number}/thumbnail").content == thumbnail
+    large = client.get(f"/api/photos/{first}/thumbnail", params={"size": 512})
+    assert large.status_code == 200  # created together
 
 
 def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
@@ -117,20 +96,20 @@ def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "kind"),
+    ("data", "kind"),
     [
-        (b"no image at all", 422, "not-an-image"),
-        (picture()[:400], 422, "truncated"),
-        (picture(size=(2001, 2000), kind="PNG"), 422, "too-many-pixels"),
+        (b"no image at all", "not-an-image"),
+        (picture()[:400], "truncated"),
+        (picture(size=(2001, 2000), kind="PNG"), "too-many-pixels"),
     ],
     ids=["text", "cut off", "too large"],
 )
 def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
-    client: TestClient, library: LibraryPhotos, data: bytes, status: int, kind: str
+    client: TestClient, library: LibraryPhotos, data: bytes, kind: str
 ) -> None:
     number = library.file("a.jpg", classified=False, data=data)
     output = client.get(f"/api/photos/{number}/thumbnail")
-    assert (output.status_code, output.json()["kind"]) == (status, kind)
+    assert (output.status_code, output.json()["kind"]) == (422, kind)
     assert output.json()["error"].endswith(".")
     response = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
     assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
@@ -138,26 +117,7 @@ def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
     elsewhere = {"accept": IN_PAGE["accept"]}  # as over plain HTTP, where browsers leave the other out
     assert client.get(f"/api/photos/{number}/image", headers=elsewhere).status_code == 200
     program = {"accept": "image/jpeg", "sec-fetch-dest": "empty"}
-    assert client.get(f"/api/photos/{number}/thumbnail", headers=program).status_code == status
-
-
-def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(
-    client: TestClient, library: LibraryPhotos, test_data: Path
-) -> None:
-    real = sorted(
-        path for path in (test_data / "originals").iterdir() if path.suffix.lower() in {".jpg", ".jpeg"}
-    )[:3]
-    hostile = sorted(
-        path for path in (test_data / "hostile").rglob("*") if path.is_file() and path.stat().st_size < 2**20
-    )
-    for n, path in enumerate(real):
-        number = library.file(f"real-{n}.jpg", classified=False, data=path.read_bytes())
-        answer = client.get(f"/api/photos/{number}/thumbnail")
-        assert answer.status_code in {200, 422}  # the test's limit of pixels is low
-    for n, path in enumerate(hostile[::12]):
-        number = library.file(f"hostile-{n}.jpg", classified=False, data=path.read_bytes() or b"\0")
-        for what in ("thumbnail", "image"):
-            assert client.get(f"/api/photos/{number}/{what}").status_code in {200, 404, 422}, path
+    assert client.get(f"/api/photos/{number}/thumbnail", headers=program).status_code == 422
 
 
 # ---------- creation ----------
@@ -217,14 +177,10 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert sum(cache.get(f"{n}") is None for n in range(40)) >= 4
 
 
-def test_a_bound_of_nothing_keeps_nothing(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path, 0)
-    cache.put("a", b"x")
-    assert cache.get("a") is None
-    assert files_in(tmp_path) == []
-
-
-def test_two_servers_keep_one_bound(tmp_path: Path) -> None:
+def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path: Path) -> None:
+    nothing = DiskCache(tmp_path, 0)
+    nothing.put("a", b"x")
+    assert (nothing.get("a"), files_in(tmp_path)) == (None, [])
     caches = [DiskCache(tmp_path, 40 * 4096) for _ in range(2)]
     for n in range(200):
         caches[n % 2].put(f"{n}", b"x" * 4000)

@@ -1,24 +1,16 @@
 """Words on photos through the API: the rules and the JSON of `tagger confirm` and `tagger reject`."""
 
 import getpass
-from pathlib import Path
 from typing import Any
 
-import pytest
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.database.connection import Database
 from tagger.people.tokens import SETTINGS_TOKEN, add_token
-from tagger.settings import Settings
 
 ORIGIN = {"origin": LOCAL_URL}
-
-
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
 
 
 def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
@@ -47,16 +39,10 @@ def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, librar
         "dry_run": False,
     }
     assert verdicts_of(client, number) == {EIFFEL: "rejected"}
-
-
-def test_a_verdict_records_that_it_came_from_the_page(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    output = {"landmark": EIFFEL, "verdict": "confirmed"}
-    client.post(f"/api/photos/{number}/verdicts", json=output)
-    (verdict,) = client.get(f"/api/photos/{number}").json()["verdicts"]
-    assert verdict["given_by"] == f"web {getpass.getuser()}"
-    client.post(f"/api/photos/{number}/verdicts", json={**output, "by": "Ada"})
-    assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == "Ada"
+    for by, recorded in (({}, f"web {getpass.getuser()}"), ({"by": "Ada"}, "Ada")):
+        body = {"landmark": EIFFEL, "verdict": "confirmed", **by}
+        client.post(f"/api/photos/{number}/verdicts", json=body)
+        assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == recorded
 
 
 def test_a_verdict_names_the_token_of_who_gave_it(
@@ -64,20 +50,18 @@ def test_a_verdict_names_the_token_of_who_gave_it(
 ) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     _, secret = add_token(web_database, "phone")
+    one, many, form = f"/api/photos/{number}/verdicts", "/api/verdicts", f"/photos/{number}/verdict"
     for token, person in ((secret, "web phone"), (TOKEN, f"web {SETTINGS_TOKEN}")):
         headers = {"authorization": f"Bearer {token}"}
-        for address in (f"/api/photos/{number}/verdicts", "/api/verdicts"):
-            photos = {"photos": [number]} if address == "/api/verdicts" else {}
-            for verdict in ("confirmed", "rejected"):
-                body = photos | {"landmark": EIFFEL, "verdict": verdict}
-                client_with_token.post(address, json=body, headers=headers)
-                details = client_with_token.get(f"/api/photos/{number}", headers=headers).json()
-                (stored,) = details["verdicts"]
-                assert (stored["verdict"], stored["given_by"]) == (verdict, person)
-        form = {"landmark": EIFFEL, "verdict": "confirmed"}
-        client_with_token.post(f"/photos/{number}/verdict", data=form, headers=headers | ORIGIN)
-        details = client_with_token.get(f"/api/photos/{number}", headers=headers).json()
-        assert details["verdicts"][0]["given_by"] == person
+        for address, verdict in ((one, "confirmed"), (many, "rejected"), (form, "confirmed")):
+            body = {"landmark": EIFFEL, "verdict": verdict}
+            if address == form:
+                client_with_token.post(address, data=body, headers=headers | ORIGIN)
+            else:
+                photos = {"photos": [number]} if address == many else {}
+                client_with_token.post(address, json=body | photos, headers=headers)
+            (stored,) = client_with_token.get(f"/api/photos/{number}", headers=headers).json()["verdicts"]
+            assert (stored["verdict"], stored["given_by"]) == (verdict, person)
 
 
 def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: LibraryPhotos) -> None:
@@ -147,24 +131,9 @@ def test_what_means_nothing_is_refused(client: TestClient, library: LibraryPhoto
     for output, status in refused:
         answer = client.post("/api/verdicts", json=output)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), output
-    assert verdicts_of(client, number) == {}
-
-
-def test_photos_that_cannot_be_judged_are_answered_with_the_reason(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    output = {"landmark": EIFFEL, "verdict": "rejected"}
-    assert client.post("/api/photos/7/verdicts", json=output).status_code == 404
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    assert client.post(f"/api/photos/{number}/verdicts", json={**output, "landmark": "x"}).status_code == 404
-
-
-def test_verdicts_from_another_site_are_refused(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    headers = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
-    output = {"landmark": EIFFEL, "verdict": "rejected", "photos": [number]}
-    for address in ("/api/photos/1/verdicts", "/api/verdicts", "/photos/1/verdict"):
-        assert client.post(address, json=output, headers=headers).status_code == 403, address
+    for photo, landmark in ((7, EIFFEL), (number, "x")):
+        body = {"landmark": landmark, "verdict": "rejected"}
+        assert client.post(f"/api/photos/{photo}/verdicts", json=body).status_code == 404
     assert verdicts_of(client, number) == {}
 
 

@@ -1,6 +1,5 @@
 """Jobs through the API: real folders, a real database, the real pipeline."""
 
-import json
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -106,12 +105,3 @@ def test_the_number_of_scans_is_limited(client: TestClient, jobs: JobClient, fol
 
 def test_a_scan_without_photos_notes_it(jobs: JobClient, folder: Path) -> None:
     assert jobs.start(folder)["note"] == "no photos were found there"
-
-
-def test_a_request_of_another_site_starts_nothing(client: TestClient, folder: Path) -> None:
-    foreign = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
-    for address in ("/jobs/new", "/jobs/backfill", "/jobs/schedules/new", "/jobs/1/cancel"):
-        assert client.post(address, headers=foreign, data={"what": "all"}).status_code == 403
-    sent = json.dumps({"paths": [str(folder)]})
-    plain = client.post("/api/jobs", content=sent, headers={"content-type": "text/plain"})
-    assert plain.status_code == 415

@@ -143,13 +143,11 @@ def test_an_invalid_schedule_shows_the_form_with_the_typed_values(client: TestCl
 
 
 def test_the_form_shows_the_next_due_time(client: TestClient) -> None:
-    assert "At 03:00 every day, next on " in client.get("/jobs/schedules/new").text
+    page = client.get("/jobs/schedules/new").text
+    assert "At 03:00 every day, next on " in page
+    assert re.search(r'<option value="[^"]+" selected>/', page)  # the only folder
     due = "/jobs/schedules/due"
     assert "At 03:00 on Monday, next on Monday, " in client.get(due, params={"cron": " 0 3 * * 1 "}).text
     assert "not a valid cron expression" in client.get(due, params={"cron": "<b>"}).text
     unknown = client.get(due, params={"cron": "0 3 * * 1", "zone": "Nowhere"})
     assert "there is no time zone" in unknown.text
-
-
-def test_a_new_schedule_scans_the_only_folder(client: TestClient) -> None:
-    assert re.search(r'<option value="[^"]+" selected>/', client.get("/jobs/schedules/new").text)
