@@ -20,6 +20,7 @@ from tagger.people import passwords
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
+from tagger.web.pages import overview
 
 if TYPE_CHECKING:
     from support.oidc_provider import OidcProvider
@@ -59,6 +60,12 @@ def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
     """The address of a real server of the library."""
     with serving(web_settings) as url:
         yield url
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait for their numbers, also on a machine that has other work."""
+    monkeypatch.setattr(overview, "WAIT_S", 60.0)
 
 
 @pytest.fixture

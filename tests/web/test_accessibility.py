@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
+from sqlalchemy import update
 from support.browser import (
     DESKTOP,
     PHONE,
@@ -24,6 +25,7 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner
+from tagger.database.tables import landmarks
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import pause
@@ -37,6 +39,7 @@ VIEWS = (
 )  # fmt: skip
 MAIN_VIEWS = 15
 """The others are variants of the first ones."""
+LONG_NAME = f"\N{RIGHT-TO-LEFT OVERRIDE}gpj\N{POP DIRECTIONAL FORMATTING} {'without-any-break' * 14}"
 NARROWEST: ViewportSize = {"width": 320, "height": 568}
 ENLARGED_TWICE: ViewportSize = {"width": 720, "height": 450}
 OUTSIDE_THE_SCREEN = """() => {
@@ -84,6 +87,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             library.file(name, (slug, 0.9, True), (GATE, 0.1, False), data=picture((60 * n, 120, 90)))
         library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((20, 20, 20)))
         library.gone("nothing.jpg")
+        with database.write() as connection:
+            names = {"name": LONG_NAME, "city": LONG_NAME, "country": LONG_NAME}
+            connection.execute(update(landmarks).where(landmarks.c.slug == VERSAILLES).values(names))
         add_trip(library)
         library.file("unknown.jpg", (EIFFEL, 0.2, False), data=picture((30, 20, 20)))
         for job in (create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)) for _ in range(2)):

@@ -29,6 +29,7 @@ def check(page: Page) -> None:
     page.emulate_media(color_scheme="light")
 
 
+@pytest.mark.slow
 def test_a_person_signs_in_and_changes_the_password(
     web_settings: Settings, web_database: Database, browser: Browser
 ) -> None:

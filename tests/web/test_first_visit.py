@@ -1,6 +1,6 @@
 """What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,19 +47,13 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
 
 
-@pytest.mark.parametrize(
-    ("screen", "views"),
-    [
-        pytest.param(DESKTOP, (GRID, MAP), id="desktop"),
-        pytest.param(DESKTOP, VIEWS, marks=pytest.mark.slow, id="desktop, all views"),
-        pytest.param(PHONE, VIEWS, marks=pytest.mark.slow, id="phone, all views"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_first_visit_of_a_view_loads_less_than_a_megabyte_and_maps_alone_the_map(
-    browser: Browser, address: str, screen: Screen, views: Sequence[str]
+    browser: Browser, address: str, screen: Screen
 ) -> None:
     sums = {}
-    for view in views:
+    for view in VIEWS:
         with open_page(browser, f"{address}{view}", screen=screen) as page:  # with an empty cache
             page.wait_for_function(DRAWN)
             if view.startswith("/trips/"):

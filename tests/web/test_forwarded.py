@@ -55,26 +55,23 @@ def test_the_last_address_that_is_not_trusted_counts(values: list[str], address:
     assert client("127.0.0.1", *forwarded(*values)).address == address
 
 
-@pytest.mark.parametrize(
-    ("value", "scheme"),
-    [("https", "https"), ("HTTP", "http"), ("https, http", "http"), ("wss", None), ("", None)],
-)
-def test_the_scheme_is_that_of_the_last_proxy(value: str, scheme: str | None) -> None:
-    assert client("127.0.0.1", ("x-forwarded-proto", value)).scheme == scheme
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
+def test_the_scheme_is_that_of_the_last_proxy_and_an_ipv6_client_is_its_network() -> None:
+    for value, scheme in {
+        "https": "https",
+        "HTTP": "http",
+        "https, http": "http",
+        "wss": None,
+        "": None,
+    }.items():
+        assert client("127.0.0.1", ("x-forwarded-proto", value)).scheme == scheme
+    for address, network in (
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("testclient", "testclient"),
-    ],
-)
-def test_an_ipv6_client_is_its_network(address: str, network: str) -> None:
-    assert client(address, proxies=()).network == network
+    ):
+        assert client(address, proxies=()).network == network
 
 
 def test_a_connection_without_an_address_has_none() -> None:

@@ -1,9 +1,7 @@
 """Malicious photos and names in Chromium: no script runs, no element is injected."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +11,6 @@ from lxml import html
 from playwright.sync_api import Browser, Page, expect
 from support.artifacts import tiny_artifact
 from support.browser import open_page, serving
-from support.http_servers import Quiet, running
 from support.library_photos import LibraryPhotos, picture
 from support.page_server import photo, settings_in
 
@@ -151,7 +148,6 @@ def test_names_are_text_on_every_page(address: str) -> None:
             ), path
 
 
-@pytest.mark.slow
 def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: str) -> None:
     """The name and result of an upload, the search for a landmark, announcements of verdicts, fetched tiles."""
     with open_page(browser, f"{address}/try", base=address) as page:
@@ -174,52 +170,3 @@ def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: 
         page.get_by_role("button", name="Confirm 1").click()
         expect(page.locator("#toasts")).to_contain_text("1 photo confirmed")
         assert page.evaluate(HIT) == UNTOUCHED
-
-
-# ---------- a page of another site, on another port of this machine ----------
-
-FORMS = {
-    "/photos/1/verdict": ("application/x-www-form-urlencoded", {"landmark": "evil", "verdict": "rejected"}),
-    "/photos/2/verdict": ("multipart/form-data", {"landmark": "evil", "verdict": "rejected"}),
-    "/jobs/backfill": ("application/x-www-form-urlencoded", {"what": "all"}),
-    "/jobs/2/cancel": ("application/x-www-form-urlencoded", {}),
-    "/jobs/schedules/remove": ("application/x-www-form-urlencoded", {"name": EVIL}),
-    "/api/verdicts": ("text/plain", {'{"verdict":"rejected","query":{"landmark":"evil"},"x":"': '"}'}),
-    "/api/jobs/2/cancel": ("application/x-www-form-urlencoded", {}),
-}
-
-
-@contextmanager
-def evil_page(folder: Path, address: str) -> Iterator[str]:
-    """Serve a page with a form for each of FORMS; yield its address."""
-    parts = []
-    for path, (kind, fields) in FORMS.items():
-        inputs = "".join(
-            f"<input name='{name.replace(chr(39), '&#39;')}' value='{value.replace(chr(39), '&#39;')}'>"
-            for name, value in fields.items()
-        )
-        parts.append(f"<form method=post enctype='{kind}' action='{address}{path}'>{inputs}</form>")
-    (folder / "index.html").write_text("<!doctype html>" + "".join(parts))
-
-    class Handler(Quiet, SimpleHTTPRequestHandler):
-        """Serves the files of the folder."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    with running(server):
-        yield f"http://127.0.0.1:{server.server_port}"
-
-
-@pytest.mark.slow
-def test_forms_of_another_site_change_nothing(browser: Browser, address: str, tmp_path: Path) -> None:
-    addresses = ("/api/verdicts", "/api/schedules", "/api/photos?any_rank=1", "/api/jobs/2")
-    with evil_page(tmp_path, address) as elsewhere, browser.new_context(base_url=address) as context:
-        page = context.new_page()
-        page.goto("/library")
-        before = [page.request.get(address_).json() for address_ in addresses]
-        for position, path in enumerate(FORMS):
-            page.goto(elsewhere)
-            with page.expect_navigation() as navigation:
-                page.evaluate("(position) => document.forms[position].submit()", position)
-            assert navigation.value.status == 403, path
-            assert "another site" in page.locator("body").inner_text()
-        assert [page.request.get(address_).json() for address_ in addresses] == before

@@ -4,18 +4,16 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Event
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 from rig.large_library import make_library
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import settings_in
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.settings import Settings
-from tagger.web.pages import overview
 
 PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
@@ -27,10 +25,6 @@ TILES = """() => {
   if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;
   return tiles.map((tile) => ({ number: Number(tile.getAttribute("aria-posinset")), photo: Number(tile.dataset.photo) }));
 }"""
-ON_SCREEN = """() => [...document.querySelectorAll(".photo-tile")].filter((tile) => {
-  const box = tile.getBoundingClientRect();
-  return box.bottom > document.querySelector("header.site").offsetHeight && box.top < innerHeight;
-}).map((tile) => tile.dataset.photo)"""
 SCROLL_ON = """() => {
   scrollBy(0, 0.8 * innerHeight);
   return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
@@ -48,7 +42,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         library = LibraryPhotos(database, settings, folder / "photos")
         for n, slug in enumerate((EIFFEL, EIFFEL, GATE, VERSAILLES)):
             library.file(f"photo-{n}.jpg", (slug, 0.9, True), data=picture((60 * n, 120, 200 - 40 * n)))
+        library.file("copy.jpg", (EIFFEL, 0.9, True), data=picture((0, 120, 200)))
         library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((20, 20, 20)))
+        library.photo("new.jpg", classified=False)
     with serving(settings) as url:
         yield url
 
@@ -105,8 +101,8 @@ def scroll_to_the_end(page: Page, photos: int) -> None:
 
 def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        query = "any_rank=1&sort=newest&distinct=1"
-        expected = [photo["id"] for photo in _all_photos(page, f"{many}/api/photos?{query}")]
+        query = "any_rank=1&sort=newest&distinct=1&limit=1000"
+        expected = [photo["id"] for photo in page.request.get(f"{many}/api/photos?{query}").json()["photos"]]
         open_grid(page, many)
         seen: dict[int, int] = {}
         for _ in range(SHOWN):  # far more screens than there are
@@ -140,12 +136,7 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser
         assert loaded_tiles(page) == first
         loaded = "document.querySelector('[data-grid]').photoGrid.photos.chunks.filter((chunk) => chunk.photos).length"
         assert page.evaluate(loaded) <= 8
-
-
-@pytest.mark.slow
-def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser: Browser, many: str) -> None:
-    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        open_grid(page, many)
+        # What is on the screen stays there when photos above are loaded.
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(150, 60)")
         loaded_tiles(page)
         tile = page.locator('[aria-posinset="151"]')
@@ -236,25 +227,43 @@ def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser
 
 
 @pytest.mark.slow
-def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: str) -> None:
+def test_fast_scrolling_asks_only_for_the_photos_of_the_last_screen(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
-        page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(130, 60)")
-        page.wait_for_load_state("networkidle")
-        requested: list[str] = []
-        page.on(
-            "request",
-            lambda request: "thumbnail" in request.url and requested.append(request.url.split("/")[5]),
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.evaluate(
+            """async () => {
+              for (let part = 1; part <= 20; part++) {
+                scrollTo(0, (document.documentElement.scrollHeight * part) / 20);
+                await new Promise((resolve) => requestAnimationFrame(resolve));
+              }
+            }"""
         )
-        page.evaluate("scrollBy(0, 1.8 * innerHeight)")  # to photos without thumbnails yet
-        page.wait_for_load_state("networkidle")
-        loaded_tiles(page)
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('.photo-tile img')].every((image) => image.complete)"
-        )
-        on_screen = page.evaluate(ON_SCREEN)
-        assert len(on_screen) > 3
-        assert set(requested[: len(on_screen)]) == set(on_screen)
+        last = loaded_tiles(page)[-1]["number"]
+        assert last == SHOWN
+        assert 1 <= len([url for url in requests if "/api/timeline/photos" in url]) <= 6  # twelve were passed
+
+
+@pytest.mark.slow
+def test_an_address_inside_leads_there_and_on_photo_by_photo(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", base=many) as page:
+        open_grid(page, many)
+        query = "any_rank=1&sort=newest&distinct=1"
+        first = page.request.get(f"/api/photos?{query}&limit=150").json()
+        rest = page.request.get(f"/api/photos?{query}&limit=1000&after={first['next']}").json()["photos"]
+        expected = [photo["id"] for photo in rest]
+        page.goto(f"/photos?any_rank=1&after={first['next']}")
+        page.wait_for_function(DRAWN)
+        seen = [tile["photo"] for tile in loaded_tiles(page)]
+        begin = seen.index(expected[0])  # photos before it are in the document, too
+        assert seen[begin:] == expected[: len(seen) - begin]
+        expect(page.locator(f'[data-photo="{expected[0]}"]')).to_be_in_viewport()
+        page.locator(f'[data-photo="{expected[5]}"] a').click()
+        page.wait_for_url(f"**/photos/{expected[5]}?**")
+        for key, position in (("ArrowRight", 6), ("ArrowRight", 7), ("ArrowLeft", 6)):
+            page.keyboard.press(key)
+            page.wait_for_url(f"**/photos/{expected[position]}?**")
 
 
 @pytest.mark.slow
@@ -278,26 +287,6 @@ def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str)
 
 
 @pytest.mark.slow
-def test_a_tile_moves_calmly_until_its_thumbnail_is_there(browser: Browser, address: str) -> None:
-    held: list[Route] = []
-    shade = "getComputedStyle(document.querySelector('[data-grid] > .photo-tile'), '::after')"
-    with open_page(browser, "about:blank") as page:
-        page.route("**/thumbnail?*", lambda route: held.append(route))  # noqa: PLW0108 - a handler needs attributes
-        page.goto(f"{address}/photos?sort=name", wait_until="domcontentloaded")
-        page.wait_for_function(DRAWN)
-        loading = page.locator("[data-grid] > .photo-tile[data-loading]")
-        expect(loading).to_have_count(4)
-        assert page.evaluate(f"{shade}.animationName") == "breathe"
-        page.emulate_media(reduced_motion="reduce")
-        assert page.evaluate(f"{shade}.animationIterationCount") == "1"
-        assert axe_findings(page) == []
-        for route in held:
-            route.continue_()
-        expect(loading).to_have_count(0)
-        assert page.evaluate(f"{shade}.content") == "none"
-
-
-@pytest.mark.slow
 def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
@@ -309,42 +298,6 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
         page.get_by_role("button", name="Try again").click()
         page.wait_for_function(DRAWN)
         scroll_to_the_end(page, 80)
-
-
-@pytest.mark.slow
-def test_a_landmark_and_the_lightbox_count_copies_once(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for name in ("a.jpg", "copy.jpg"):
-        library.file(name, (EIFFEL, 0.9, True), digest="same")
-    library.file("b.jpg", (EIFFEL, 0.8, True), data=picture((9, 9, 9)))
-    library.verdict("same", EIFFEL, "confirmed")
-    with serving(web_settings) as address, open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        page.wait_for_function(DRAWN)
-        expect(page.locator(".landmark-head")).to_contain_text("2 photos, copies counted once")
-        page.get_by_role("link", name=re.compile(r"Eiffel Tower, a\.jpg\s*confirmed\s*2\s*copies")).click()
-        expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
-
-
-@pytest.mark.slow
-def test_covers_that_take_long_come_by_themselves(
-    browser: Browser,
-    web_settings: Settings,
-    web_database: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("a.jpg", (EIFFEL, 0.9, True))
-    may_end, find_covers = Event(), overview.find_covers
-    monkeypatch.setattr(overview, "find_covers", lambda database: may_end.wait(60) and find_covers(database))
-    with serving(web_settings) as address, open_page(browser, f"{address}/library") as page:
-        expect(page.get_by_role("status").filter(has_text="Choosing covers")).to_be_visible()
-        expect(page.locator(".cover img")).to_have_count(0)
-        may_end.set()
-        expect(page.locator(".cover img")).to_have_count(1, timeout=30_000)
-        expect(page.locator("#summary")).to_have_text("1 landmark")
-        expect(page.get_by_text("Choosing covers")).to_have_count(0)
 
 
 def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser, address: str) -> None:
@@ -408,20 +361,31 @@ def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address:
 
 
 @pytest.mark.slow
-def test_a_grid_of_several_landmarks_asks_which_one_to_confirm(browser: Browser, address: str) -> None:
+def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&landmark={GATE}") as page:
         page.locator("[data-grid][data-drawn]").wait_for()
         page.keyboard.press("Control+a")
         expect(page.get_by_text("3 photos selected")).to_have_count(1)
         expect(page.get_by_role("button", name="Name landmark…")).to_be_visible()
         expect(page.get_by_role("button", name="Reject")).to_have_count(0)
+        page.goto(f"{address}/landmarks/{EIFFEL}")
+        expect(page.locator(".landmark-head")).to_contain_text("2 photos, copies counted once")
+        page.get_by_role("link", name=re.compile(r"Eiffel Tower, .*\s*2\s*copies")).click()
+        expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
+        # Photos that are not classified cannot be named.
+        page.goto(f"{address}/photos?untagged=1")
+        page.locator("[data-grid][data-drawn]").wait_for()
+        page.keyboard.press("Control+a")
+        page.get_by_role("button", name="Name landmark…").click()
+        page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
+        page.get_by_role("button", name="Eiffel Tower").first.click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
 
 
 @pytest.mark.slow
 def test_folders_of_the_filter_open_without_being_chosen(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n, name in enumerate(("x/y/a.jpg", "x/b.jpg", "z/c.jpg")):
         library.file(name, (EIFFEL, 0.9, True), data=picture((50 * n, 120, 90)))
     with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
@@ -436,88 +400,51 @@ def test_folders_of_the_filter_open_without_being_chosen(
         expect(page).to_have_url(f"{address}/photos")
         folders.get_by_label("y").check()
         expect(tiles).to_have_count(1)
-        folders.get_by_label("z").check()
-        expect(tiles).to_have_count(2)
-        assert axe_findings(page) == []
         folders.get_by_label("y").uncheck()
-        expect(tiles).to_have_count(1)
+        expect(tiles).to_have_count(3)
         expect(folders.get_by_label("y")).to_be_visible()
-        toggle.click()
-        expect(folders.get_by_label("y")).to_have_count(0)
-
-
-@pytest.fixture
-def cameras(web_settings: Settings, web_database: Database, tmp_path: Path) -> Iterator[str]:
-    """The address of a library of twelve photos by as many cameras."""
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for n in range(12):
-        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
-    with serving(web_settings) as url:
-        yield url
+        assert axe_findings(page) == []
 
 
 @pytest.mark.slow
 def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
-    browser: Browser, cameras: str
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
 ) -> None:
-    with open_page(browser, f"{cameras}/photos?any_rank=1") as page:
-        page.get_by_role("link", name="Filter", exact=True).click()
-        group, tiles = page.get_by_role("group", name="Camera"), page.locator("[data-grid] > .photo-tile")
-        camera, rest = group.get_by_label("Camera 9"), group.locator("summary")
-        expect(rest).to_have_accessible_name("4 more cameras")
-        for summary in (rest, page.locator("[data-group=landmark] > summary")):
-            summary.evaluate("summary => { summary.dataset.old = true; }")
-            group.get_by_role("checkbox").first.click()
-            summary.focus()
-            expect(page.locator("[data-old]")).to_have_count(0)  # photos are counted again
-            expect(summary).to_be_focused()
-        expect(camera).to_be_hidden()
-        rest.press("Enter")
-        section = page.get_by_role("navigation", name="Main").get_by_role("link", name="Photos")
-        expect(section).to_have_attribute("aria-current", "page")
-        camera.check()
-        expect(tiles).to_have_count(1)
-        expect(section).to_have_attribute("aria-current", "true")
-        camera.uncheck()
-        expect(tiles).to_have_count(12)
-        expect(camera).to_be_visible()
-        expect(camera).to_be_focused()
-        assert axe_findings(page) == []
-
-
-@pytest.mark.slow
-def test_focus_goes_to_the_summary_of_a_folded_rest(browser: Browser, cameras: str) -> None:
-    with open_page(browser, f"{cameras}/photos?any_rank=1&camera=Camera+9") as page:
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        group = page.get_by_role("group", name="Camera")
-        group.get_by_role("checkbox", name="Camera 9").uncheck()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(12)
-        expect(group.get_by_role("checkbox", name="Camera 9")).to_be_hidden()
-        expect(group.locator("summary")).to_be_focused()
-
-
-@pytest.mark.slow
-def test_a_chosen_folder_unfolds_only_its_own_folders(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n in range(12):
-        library.photo(f"folder-{n}/inside-{n}/a.jpg", (EIFFEL, 0.9, True))
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        group = page.get_by_role("group", name="Folder")
-        folders = {name: group.get_by_role("checkbox", name=name) for name in ("folder-3", "folder-8")}
-        expect(folders["folder-8"]).to_be_hidden()  # by name, the last but one
-        folders["folder-3"].check()
-        expect(group.get_by_role("checkbox", name="inside-3")).to_be_visible()
-        expect(folders["folder-8"]).to_be_hidden()
-        group.locator("summary").click()
-        folders["folder-8"].check()
-        expect(group.get_by_role("checkbox", name="inside-8")).to_be_visible()
-        group.locator("summary").click()
-        expect(group.get_by_role("checkbox", name="folder-9")).to_be_hidden()
-        expect(folders["folder-8"]).to_be_visible()
-        assert axe_findings(page) == []
+        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
+    with serving(web_settings) as address:
+        with open_page(browser, f"{address}/photos?any_rank=1") as page:
+            page.get_by_role("link", name="Filter", exact=True).click()
+            group, tiles = page.get_by_role("group", name="Camera"), page.locator("[data-grid] > .photo-tile")
+            camera, rest = group.get_by_label("Camera 9"), group.locator("summary")
+            expect(rest).to_have_accessible_name("4 more cameras")
+            for summary in (rest, page.locator("[data-group=landmark] > summary")):
+                summary.evaluate("summary => { summary.dataset.old = true; }")
+                group.get_by_role("checkbox").first.click()
+                summary.focus()
+                expect(page.locator("[data-old]")).to_have_count(0)  # photos are counted again
+                expect(summary).to_be_focused()
+            expect(camera).to_be_hidden()
+            rest.press("Enter")
+            section = page.get_by_role("navigation", name="Main").get_by_role("link", name="Photos")
+            expect(section).to_have_attribute("aria-current", "page")
+            camera.check()
+            expect(tiles).to_have_count(1)
+            expect(section).to_have_attribute("aria-current", "true")
+            expect(rest).to_have_accessible_name("3 more cameras")
+            camera.uncheck()
+            expect(tiles).to_have_count(12)
+            expect(camera).to_be_visible()
+            expect(camera).to_be_focused()
+            assert axe_findings(page) == []
+        with open_page(browser, f"{address}/photos?any_rank=1&camera=Camera+9") as page:
+            page.get_by_role("link", name="Filter 1 set", exact=True).click()
+            group = page.get_by_role("group", name="Camera")
+            camera = group.get_by_role("checkbox", name="Camera 9")
+            camera.uncheck()
+            expect(page.locator("[data-grid] > .photo-tile")).to_have_count(12)
+            expect(camera).to_be_hidden()
+            expect(group.locator("summary")).to_be_focused()  # it is folded away
 
 
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
@@ -532,43 +459,3 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         sheet.get_by_role("button", name="Show photos").click()
         expect(sheet).to_have_count(0)
         expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
-
-
-@pytest.mark.slow
-def test_naming_photos_that_are_not_classified_says_why_it_does_nothing(
-    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    library.photo("new.jpg", classified=False)
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos?untagged=1") as page:
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.keyboard.press("Control+a")
-        page.get_by_role("button", name="Name landmark…").click()
-        page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
-        page.get_by_role("button", name="Eiffel Tower").first.click()
-        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
-
-
-@pytest.mark.slow
-def test_on_a_phone_the_actions_for_photos_are_in_one_line(browser: Browser, address: str) -> None:
-    with open_page(browser, "about:blank", screen=PHONE, base=address) as page:
-        for path in ("/photos?min_score=0.5", f"/landmarks/{EIFFEL}", "/unknown"):
-            page.goto(path)
-            expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
-            boxes = [each.bounding_box() for each in page.locator(".page-tools > :visible").all()]
-            middles = [box["y"] + box["height"] / 2 for box in boxes if box]
-            assert len(middles) >= 4 - ("unknown" in path)
-            assert max(middles) - min(middles) < 2
-            page.get_by_role("group").filter(has_text="Order").locator("summary").click()
-            expect(page.get_by_role("link", name="Oldest first")).to_be_visible()
-
-
-def _all_photos(page: Page, address: str) -> list[dict[str, int]]:
-    photos: list[dict[str, int]] = []
-    after = ""
-    while True:
-        document = page.request.get(f"{address}&limit=1000{after}").json()
-        photos += document["photos"]
-        if document["next"] is None:
-            return photos
-        after = f"&after={document['next']}"

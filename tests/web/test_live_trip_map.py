@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
-from tagger.database.connection import Database
 from tagger.library.query.trip_summaries import PathPoint
 from tagger.settings import Settings
 from tagger.web.pages.live_trip import path_geometry, trip_bounds
@@ -25,12 +23,6 @@ SHOWN_PHOTOS = """(photos) => [...document.querySelectorAll(".map-cluster")]
 WAIT_MS = 120_000
 """A map without a GPU is slow on a machine that has other work."""
 PARIS = "48,2,49,3"
-WITHOUT_WEBGL = """const getContext = HTMLCanvasElement.prototype.getContext;
-HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
-  return kind.startsWith("webgl") ? null : getContext.call(this, kind, ...more);
-};"""
-
-
 COLOURS = """() => ["path", "land"].map((name) => {
   const probe = document.createElement("span");
   probe.className = `map-colour map-colour--${name}`;
@@ -61,9 +53,8 @@ def wait_for_path(page: Page) -> None:
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+def library(library: LibraryPhotos) -> LibraryPhotos:
     """A trip to Paris, and a photo there that is not of it."""
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     library.file("elsewhere.jpg", (GATE, 0.9, True))
     library.position("elsewhere.jpg", 48.86, 2.33, "France")
     add_trip(library)
@@ -125,16 +116,3 @@ def test_the_map_shows_the_path_and_every_photo(
         wait_for_path(page)
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-@pytest.mark.slow
-def test_without_webgl_the_drawing_stays(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos
-) -> None:
-    with serving(web_settings) as address, open_page(browser, "about:blank") as page:
-        page.add_init_script(WITHOUT_WEBGL)
-        page.goto(f"{address}/trips/{TRIP}")
-        page.locator("[data-grid][data-drawn]").wait_for()
-        expect(page.locator("svg.trip-map .map-dot").first).to_be_visible()
-        expect(page.locator(".map-live")).to_be_hidden()
-        expect(page.get_by_text("needs JavaScript and WebGL")).to_be_visible()

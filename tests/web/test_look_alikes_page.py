@@ -64,15 +64,3 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         assert numbers(page, "landmark=our-church&verdict=confirmed") == set(church[1:])
         page.reload()
         expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
-
-
-@pytest.mark.slow
-def test_without_a_script_the_groups_are_shown(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/unknown/look-alikes", script=False, base=address) as page:
-        for _ in range(60):
-            if page.locator("[data-group]").count():
-                break
-            page.wait_for_timeout(500)
-            page.reload()
-        expect(page.locator("[data-group]")).to_have_count(2)
-        expect(page.get_by_role("button", name="Not a landmark")).to_have_count(0)

@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -20,9 +19,8 @@ pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+def library(library: LibraryPhotos) -> LibraryPhotos:
     """Three photos by GPS, two of them near each other; one each on a track, estimated, and of a landmark."""
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n, (latitude, longitude, source) in enumerate(
         (
             (43.70, 7.27, "camera"),
@@ -69,25 +67,6 @@ def test_each_source_has_marks_and_an_entry_of_the_legend(client: TestClient, li
     assert "1 photo, by GPS" in africa
 
 
-def test_a_mark_opens_its_photos_with_chips_that_remove_the_filter(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    address = marks_of(client.get("/map").text)["1 photo, France, estimated"]
-    page = client.get(address).text
-    assert page.count("data-photo=") == 1
-    chips = re.findall(r"Remove filter </span>([^<]*)<", page)
-    assert chips == ["within 0.1 km of 44.1, 5.1", "position: estimated"]
-    assert selected_choices(client, address) == {"position": "neighbour"}
-    assert selected_choices(client, "/photos?country=france") == {"country": "France", "which": "any_rank"}
-
-
-def selected_choices(client: TestClient, address: str) -> dict[str, str]:
-    """What the page of filters has selected for these photos, by its name."""
-    panel = client.get(address.replace("/photos", "/photos/filter")).text
-    choices = re.findall(r'<input type="(?:radio|checkbox)" name="(\w+)" value="([^"]+)"[^>]* checked', panel)
-    return dict(choices)
-
-
 def test_without_positions_there_is_no_legend(client: TestClient, web_database: Database) -> None:
     page = client.get("/map").text
     assert "map-legend" not in page
@@ -108,7 +87,9 @@ def test_a_map_has_few_marks_whatever_the_library() -> None:
         assert all(view.contains(mark.x, mark.y) for mark in marks)
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["without WebGL", "without script"])
+@pytest.mark.parametrize(
+    "script", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["without WebGL", "without script"]
+)
 def test_the_drawing_stays_and_is_used_by_keyboard(
     browser: Browser, web_settings: Settings, library: LibraryPhotos, script: bool
 ) -> None:

@@ -1,21 +1,16 @@
 """The page of a photo: facts, links, and verdicts by keyboard, mouse and without JavaScript."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from rig.large_library import make_library
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import PHONE, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
-from tagger.database.connection import Database
 from tagger.database.tables import contents
-from tagger.settings import Settings
 from tagger.web.pages.try_photo import ScoreBar, UploadPrediction
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
@@ -24,26 +19,11 @@ pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+def library(library: LibraryPhotos) -> LibraryPhotos:
     for n in range(4):
         data = picture((60 * n, 120, 200 - 40 * n), (300, 200))
         library.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
     return library
-
-
-@pytest.fixture
-def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
-    with serving(web_settings) as url:
-        yield url
-
-
-@pytest.fixture
-def large_library(web_settings: Settings, tmp_path: Path) -> Settings:
-    """The settings of a library of 600 photos without files."""
-    url = f"sqlite:///{tmp_path / 'many.sqlite'}"
-    make_library(url, 600).close()
-    return web_settings.model_copy(update={"database_url": url, "model": None})
 
 
 # ---------- rendered by the server ----------
@@ -150,7 +130,9 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
     ):
         output = zip((EIFFEL, GATE), scores, (False, False), strict=False)
         number = library.file(f"open-{n}.jpg", *output, data=picture((n, 9, 99)))
-        assert f'<h1 class="photo-title">{words}</h1>' in client.get(f"/photos/{number}").text
+        page = client.get(f"/photos/{number}").text
+        assert f'<h1 class="photo-title">{words}</h1>' in page
+        assert "map-pin" not in page
         bars = tuple(
             ScoreBar(name, "", score, False, None) for name, score in zip(NAMES, scores, strict=False)
         )
@@ -192,17 +174,6 @@ def test_without_a_script_an_unknown_landmark_can_be_added(
         assert 'name="new"' not in answer.text
 
 
-def test_an_unknown_landmark_is_reported(client: TestClient, library: LibraryPhotos) -> None:
-    answer = client.post("/photos/1/verdict", data={"landmark": "<b>x</b>", "verdict": "confirmed"})
-    assert answer.status_code == 404
-    assert "&lt;b&gt;x" in answer.text
-    assert "<b>x" not in answer.text
-
-
-def test_a_missing_photo_is_reported(client: TestClient) -> None:
-    assert client.get("/photos/999").status_code == 404
-
-
 def test_neighbours_are_those_of_the_query(client: TestClient, library: LibraryPhotos) -> None:
     other = library.number("gate.jpg", (GATE, 0.9, True))
     page = client.get("/photos/2", params={"landmark": EIFFEL}).text
@@ -214,27 +185,15 @@ def test_neighbours_are_those_of_the_query(client: TestClient, library: LibraryP
     assert 'rel="prev"' not in client.get("/photos/2").text
 
 
-def test_neighbours_stay_after_a_verdict_removes_the_photo_from_the_query(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    page = client.get("/photos/2", params={"landmark": EIFFEL}).text
-    judge = unescape(re.findall(r'action="([^"]*)" data-verdict="rejected"', page)[0])
-    after = client.post(judge, data={"landmark": EIFFEL, "verdict": "rejected"}).headers["location"]
-    for there in (after, "/photos/2?landmark=eiffel-tower&within=1"):
-        page = client.get(there).text
-        assert 'rel="prev" href="/photos/1?' in page
-        assert 'rel="next" href="/photos/3?' in page
-    for beside, rel in ((1, "next"), (3, "prev")):  # which it is no longer beside
-        page = client.get(f"/photos/{beside}", params={"landmark": EIFFEL}).text
-        assert f'rel="{rel}" href="/photos/{4 - beside}?' in page
-
-
 def test_a_misspelt_landmark_stays_to_be_mended_and_the_way_too(
     client: TestClient, library: LibraryPhotos
 ) -> None:
+    odd = client.post("/photos/1/verdict", data={"landmark": "<b>x</b>", "verdict": "confirmed"})
+    assert (odd.status_code, "&lt;b&gt;x" in odd.text, "<b>x" in odd.text) == (404, True, False)
+    assert client.get("/photos/999").status_code == 404
     answer = client.post(f"/photos/2/verdict?landmark={GATE}&within=1", data={"landmark": "Eifel Tower"})
     assert answer.status_code == 404
-    assert "Did you mean <code>eiffel-tower</code>" in answer.text or "eiffel-tower" in answer.text
+    assert "eiffel-tower" in answer.text
     assert 'value="Eifel Tower"' in answer.text
     assert f'action="/photos/2/verdict?landmark={GATE}&amp;within=1' in answer.text
     answer = client.post(f"/photos/2/verdict?landmark={EIFFEL}", data={"landmark": "Eifel Tower"})
@@ -259,19 +218,13 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
 def test_the_navigation_marks_the_current_page(client: TestClient, library: LibraryPhotos) -> None:
     for path, place, current in (
         ("/library", "library", "page"),
-        ("/photos?any_rank=1", "photos", "page"),
         ("/photos?any_rank=1&sort=name", "photos", "page"),
         ("/photos", "photos", "true"),
-        ("/photos?unknown=1", "photos", "true"),
-        ("/photos/filter", "photos", "true"),
         ("/photos/1", "photos", "true"),
-        ("/photos/1?unknown=1&within=1", "unknown", "true"),
         ("/photos/1?unknown=1&sort=newest&within=1", "unknown", "true"),
         (f"/photos/1?landmark={EIFFEL}&sort=oldest&within=1", "library", "true"),
         (f"/landmarks/{EIFFEL}", "library", "true"),
         ("/search", "library", "true"),
-        ("/trips", "trips", "page"),
-        ("/map", "map", "page"),
         ("/unknown", "unknown", "page"),
     ):
         page = client.get(path).text
@@ -337,6 +290,9 @@ def test_a_photo_is_put_away_and_brought_back_by_key(browser: Browser, address: 
         expect(page.locator(title)).to_have_text("Not a landmark")
         page.get_by_role("button", name="Bring back").click()
         expect(page.locator(title)).to_have_text("Eiffel Tower")
+        page.get_by_role("button", name="Reject Brandenburg Gate").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Confirm Brandenburg Gate")).to_be_focused()
         page.keyboard.press("c")
         state(page, "confirmed")
         expect(page.get_by_role("button", name="Not a landmark")).to_have_count(0)
@@ -380,27 +336,11 @@ def test_on_a_phone_the_name_and_the_way_on_are_seen_without_scrolling(
         expect(page.get_by_role("link", name="Previous")).to_be_in_viewport(ratio=1)
         page.get_by_role("link", name="Previous").tap()
         page.wait_for_url("**/photos/4?**")
-
-
-@pytest.mark.slow
-def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1") as page:
-        page.keyboard.press("c")
-        state(page, "confirmed")
-        page.keyboard.press("n")
-        expect(page.locator("[data-results] button").first).to_be_visible()
-        page.keyboard.press("Enter")  # nothing was typed
-        page.keyboard.press("ArrowDown")
-        expect(page.locator("[data-results] button").first).to_be_focused()
-        page.keyboard.press("ArrowUp")
-        expect(page.locator("#naming").get_by_label("Instead of")).to_be_hidden()
-        page.get_by_label("Landmark, city or country").fill("versailles")
-        page.keyboard.press("Enter")
-        expect(page.locator("#announcement")).to_have_text("Château de Versailles confirmed")
-        assert verdicts(page, address, 1) == {EIFFEL: "confirmed", VERSAILLES: "confirmed"}
-        page.keyboard.press("?")
-        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
+        page.emulate_media(color_scheme="dark")
+        page.keyboard.press("r")
+        state(page, "rejected")
         assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
 
 @pytest.mark.slow
@@ -438,11 +378,22 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         page.keyboard.press("n")
         field.fill("frauenkirche")
         expect(page.locator("[data-results]")).to_have_text("Frauenkirche Dresden, Germany")
+        page.keyboard.press("Escape")
+        expect(page.locator("#naming")).to_be_hidden()
 
 
 @pytest.mark.slow
-def test_a_new_place_gets_the_coordinates_and_their_country(browser: Browser, address: str) -> None:
+def test_escape_closes_the_dialog_and_a_new_place_gets_its_coordinates(
+    browser: Browser, address: str
+) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("Lighthouse")
+        page.locator("[data-new]").click()
+        page.get_by_label("City or coordinates").fill("Arl")
+        page.keyboard.press("Escape")
+        expect(page.locator("#naming")).to_be_hidden()
+        assert verdicts(page, address, 1) == {}
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("Lighthouse")
         page.locator("[data-new]").click()
@@ -454,20 +405,6 @@ def test_a_new_place_gets_the_coordinates_and_their_country(browser: Browser, ad
         (added,) = (each for each in found if each["name"] == "Lighthouse")
         position = (added["latitude"], added["longitude"], added["city"], added["country"])
         assert position == (43.6776, 4.6309, "Arles", "France")
-
-
-@pytest.mark.slow
-def test_escape_closes_the_dialog_whatever_is_typed(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1") as page:
-        for steps in range(2):
-            page.keyboard.press("n")
-            page.get_by_label("Landmark, city or country").fill("Lighthouse")
-            if steps:
-                page.locator("[data-new]").click()
-                page.get_by_label("City or coordinates").fill("Arl")
-            page.keyboard.press("Escape")
-            expect(page.locator("#naming")).to_be_hidden()
-        assert verdicts(page, address, 1) == {}
 
 
 @pytest.mark.slow
@@ -488,8 +425,13 @@ def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str
     with open_page(browser, f"{address}/photos/1") as page:
         press_at_once(page, "2", "r", "c", "n")
         expect(page.locator("#naming").get_by_label("Instead of Eiffel Tower")).to_be_checked()
+        first = page.locator("[data-results] button").first
+        expect(first).to_be_visible()  # the landmarks are loaded
+        page.keyboard.press("Enter")  # nothing was typed
+        page.keyboard.press("ArrowDown")
+        expect(first).to_be_focused()
+        page.keyboard.press("ArrowUp")
         page.get_by_label("Landmark, city or country").fill("versailles")
-        expect(page.locator("[data-results] button").first).to_be_visible()  # the landmarks are loaded
         page.keyboard.press("Enter")
         expect(page.locator("#announcement")).to_have_text(
             "Château de Versailles confirmed, Eiffel Tower rejected"
@@ -508,6 +450,9 @@ def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str
             assert verdicts(page, address, 1) == left
         page.keyboard.press("u")
         expect(page.locator("#toasts")).to_have_text("Nothing to undo")
+        page.keyboard.press("?")
+        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
+        assert axe_findings(page) == []
 
 
 def press_at_once(page: Page, *keys: str, then: str = "") -> None:
@@ -540,21 +485,23 @@ def test_fast_verdicts_apply_to_their_photos(browser: Browser, address: str) -> 
             {EIFFEL: "confirmed"},
         ]
         state(page, "confirmed")
-
-
-@pytest.mark.slow
-def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1") as page:
+        # A click is for the photo that is seen, and a verdict given while leaving is not lost.
+        click = f"""document.querySelector('{STATE} [data-verdict="rejected"] button').click()"""
+        press_at_once(page, "ArrowLeft", then=click)
+        page.wait_for_url("**/photos/3?**")
+        expect(page.locator("#announcement")).to_have_text("Eiffel Tower rejected")
+        assert verdicts(page, address, 4) == {EIFFEL: "rejected"}
         press_at_once(page, "r", "2", "c", then="location.reload()")
         page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
         page.wait_for_function(
-            """async () => (await (await fetch("/api/photos/1")).json()).verdicts.length === 2"""
+            """async () => (await (await fetch("/api/photos/3")).json()).verdicts.length === 2"""
         )
-        assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed"}
+        assert verdicts(page, address, 3) == {EIFFEL: "rejected", GATE: "confirmed"}
 
 
-@pytest.mark.slow
-def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, address: str) -> None:
+def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
+    browser: Browser, address: str
+) -> None:
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
     page.route("**/verdicts", lambda route: route.abort())
@@ -562,59 +509,13 @@ def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, add
     expect(page.locator(".toast").first).to_contain_text("Eiffel Tower was not changed")
     state(page, "accepted")
     page.unroute("**/verdicts")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_url("**/photos/2?**")
-    assert verdicts(page, address, 1) == verdicts(page, address, 2) == {}
-    page.close()
-
-
-@pytest.mark.slow
-def test_the_page_stays_if_the_server_does_not_respond(browser: Browser, address: str) -> None:
-    page = browser.new_page()
-    page.goto(f"{address}/photos/1?landmark={EIFFEL}")
     page.context.set_offline(True)
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".toast").first).to_contain_text("The photo could not be loaded")
+    expect(page.locator(".toast").last).to_contain_text("The photo could not be loaded")
     assert "/photos/1?" in page.url
     state(page, "accepted")
     page.context.set_offline(False)
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/photos/2?**")
+    assert verdicts(page, address, 1) == verdicts(page, address, 2) == {}
     page.close()
-
-
-@pytest.mark.slow
-def test_a_click_applies_to_the_visible_photo(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
-        click = f"""document.querySelector('{STATE} [data-verdict="rejected"] button').click()"""
-        press_at_once(page, "ArrowRight", then=click)
-        page.wait_for_url("**/photos/2?**")
-        expect(page.locator("#announcement")).to_have_text("Eiffel Tower rejected")
-        assert (verdicts(page, address, 1), verdicts(page, address, 2)) == ({EIFFEL: "rejected"}, {})
-
-
-@pytest.mark.slow
-def test_the_keyboard_stays_at_the_landmark_it_judged(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/1") as page:
-        page.get_by_role("button", name="Reject Brandenburg Gate").focus()
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("button", name="Confirm Brandenburg Gate")).to_be_focused()
-
-
-def test_a_failed_verdict_is_reverted(browser: Browser, address: str) -> None:
-    page = browser.new_page()
-    page.goto(f"{address}/photos/1")
-    page.context.set_offline(True)
-    page.keyboard.press("r")
-    expect(page.locator(".toast").first).to_contain_text("was not changed")
-    state(page, "accepted")
-    page.close()
-
-
-@pytest.mark.slow
-def test_axe_finds_nothing_in_what_was_rejected(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/2?landmark={EIFFEL}", screen=PHONE, dark=True) as page:
-        page.keyboard.press("r")
-        state(page, "rejected")
-        assert axe_findings(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width

@@ -12,12 +12,6 @@ from support.written_folder import SIDECAR, WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import photos
-from tagger.settings import Settings
-
-
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
 
 
 @pytest.fixture
@@ -102,14 +96,3 @@ def test_a_missing_file_is_reported(client: TestClient, library: LibraryPhotos) 
     assert "The file no longer exists" in client.get(f"/photos/{number}").text
     library.gone("a.jpg")
     assert "<dt>Gone</dt><dd>since 1 March 2026<" in client.get(f"/photos/{number}").text
-
-
-def test_an_unknown_photo_is_described_as_such(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.file("a.jpg", (EIFFEL, 0.2, False))
-    page = client.get(f"/photos/{number}").text
-    assert "No landmark" in page
-    assert "map-pin" not in page
-    client.post(f"/photos/{number}/verdict", data={"landmark": GATE})
-    page = client.get(f"/photos/{number}").text
-    assert "No landmark" not in page
-    assert "Brandenburg Gate on the world map" in page

@@ -95,16 +95,6 @@ def test_formats_that_browsers_do_not_display_have_previews(
     assert decoded(client.get(f"/api/photos/{heic}/preview").content).size == (29, 100)
 
 
-def test_a_photo_that_cannot_be_decoded_has_a_reason_and_a_placeholder(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    number = library.file("a.jpg", classified=False, data=picture()[:400])
-    answer = client.get(f"/api/photos/{number}/preview")
-    assert (answer.status_code, answer.json()["kind"]) == (422, "truncated")
-    shown = client.get(f"/api/photos/{number}/preview", headers=IN_PAGE)
-    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
-
-
 def test_waiting_for_a_preview_blocks_no_other_request(
     web_database: Database, web_settings: Settings, slow: SlowPreviews, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Respon
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "LOCALHOST:8080"])
 def test_this_machine_is_answered_by_its_own_names(client: TestClient, host: str) -> None:
     assert client.get("/api/openapi.json", headers={"host": host}).status_code == 200
+    assert client.get("/sign-in").status_code == 404
 
 
 def test_names_that_somebody_else_made_lead_here_and_odd_ones_are_refused(client: TestClient) -> None:

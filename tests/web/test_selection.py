@@ -2,32 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from support.browser import PHONE, WINDOW, Screen, axe_findings, finish_animations, open_page, serving
+from support.browser import PHONE, WINDOW, Screen, axe_findings, finish_animations, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
-
-from tagger.database.connection import Database
-from tagger.settings import Settings
 
 PHOTOS = 60
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+def library(library: LibraryPhotos) -> LibraryPhotos:
     """Photos without files."""
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n in range(PHOTOS):
         library.photo(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False))
     return library
-
-
-@pytest.fixture
-def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
-    with serving(web_settings) as url:
-        yield url
 
 
 @contextmanager
@@ -87,36 +76,6 @@ def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser: Browser, ad
         assert [each["verdict"] for each in verdicts] == ["confirmed"] * PHOTOS
         page.keyboard.press("Escape")
         expect(bar).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_many_unknown_photos_are_named_at_once(
-    browser: Browser, address: str, library: LibraryPhotos
-) -> None:
-    for n in range(3):
-        library.photo(f"unknown-{n}.jpg", (GATE, 0.1, False))
-    with open_grid(browser, address, "/unknown") as page:
-        tiles = page.locator("[data-grid] > .photo-tile")
-        tiles.nth(0).click()
-        tiles.nth(1).click()
-        page.get_by_role("button", name="Name landmark").click()
-        page.get_by_label("Landmark, city or country").fill("vers")
-        page.keyboard.press("Escape")
-        expect(page.locator("#naming")).to_be_hidden()
-        expect(page.locator(".action-bar")).to_contain_text("2 photos selected")
-        page.get_by_role("button", name="Name landmark").click()
-        page.get_by_label("Landmark, city or country").fill("versailles")
-        assert axe_findings(page) == []
-        page.keyboard.press("Enter")
-        expect(page.locator("#toasts")).to_contain_text("2 photos confirmed")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Unknown photos 1")
-        expect(page.locator("[data-removed] [data-mark]")).to_have_text(
-            ["Château de Versailles confirmed"] * 2
-        )
-        page.get_by_role("button", name="Undo").click()
-        expect(page.locator("#toasts")).to_contain_text("Undone on 2 photos")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Unknown photos 3")
-        assert len(page.request.get("/api/photos?unknown=1").json()["photos"]) == 3
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -10,12 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import PHONE, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.settings import Settings
 from tagger.web.http.templates import environment
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
@@ -23,19 +21,12 @@ FORM = {"origin": "http://127.0.0.1:8080"}
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+def library(library: LibraryPhotos) -> LibraryPhotos:
     for folder, blue in (("a", 40), ("b", 200)):
         for n in range(2):
             data = picture((90 * n, 120, blue))
             library.file(f"{folder}/IMG_{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
     return library
-
-
-@pytest.fixture
-def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
-    with serving(web_settings) as url:
-        yield url
 
 
 def select_all(page: Page) -> None:
@@ -64,23 +55,14 @@ def test_selected_photos_are_exported_and_downloaded(
         with ZipFile(download.value.path()) as archive:
             assert sorted(archive.namelist()) == ["IMG_0 (2).jpg", "IMG_0.jpg", "IMG_1 (2).jpg", "IMG_1.jpg"]
             assert archive.testzip() is None
-
-
-@pytest.mark.slow
-def test_metadata_of_selected_photos_is_previewed_and_written_by_a_job(
-    browser: Browser, address: str
-) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        select_all(page)
+        page.locator(".selection-menu summary").press("Enter")
+        page.get_by_role("button", name="Share…").press("Enter")
+        expect(page.get_by_role("dialog", name="Share 4 photos")).to_be_visible()
+        page.keyboard.press("Escape")
+        page.locator(".selection-menu summary").click()
         page.get_by_role("button", name="Write metadata…").click()
         expect(page.get_by_role("heading", name="Write tags into metadata")).to_be_visible()
         expect(page.locator(".lede")).to_contain_text("4 photos")
-        page.get_by_role("button", name="Write 4 photos").click()
-        page.wait_for_url("**/jobs/*")
-        page.goto(f"{address}/landmarks/{EIFFEL}")
-        select_all(page)
-        page.get_by_role("button", name="Undo metadata…").click()
-        expect(page.get_by_role("heading", name="Undo written metadata")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -109,7 +91,9 @@ def test_the_menu_says_how_many_photos_an_action_takes_at_most(
         assert len(ZipFile(download.value.path()).namelist()) == 3
 
 
-def test_more_photos_than_a_form_has_fields(client: TestClient, library: LibraryPhotos) -> None:
+def test_more_photos_than_a_form_has_fields_keep_their_order(
+    client: TestClient, library: LibraryPhotos
+) -> None:
     numbers = ",".join(map(str, range(1, 1500)))
     lists = client.post("/photos/export", data={"photo": numbers, "format": "json"}, headers=FORM)
     assert [Path(each["path"]).name for each in lists.json()] == ["IMG_0.jpg", "IMG_1.jpg"] * 2
@@ -117,15 +101,9 @@ def test_more_photos_than_a_form_has_fields(client: TestClient, library: Library
     page = client.post("/photos/metadata", data={"photo": numbers, "action": "write"}, headers=FORM)
     assert page.status_code == 200
     assert numbers in page.text
-
-
-def test_lists_keep_the_order_of_the_selection(client: TestClient, library: LibraryPhotos) -> None:
-    lists = client.post("/photos/export", data={"photo": ["3,1", "3"], "format": "csv"}, headers=FORM)
-    rows = list(csv.DictReader(io.StringIO(lists.text)))
-    assert [row["path"] for row in rows] == [
-        str(library.root / "b" / "IMG_0.jpg"),
-        str(library.root / "a" / "IMG_0.jpg"),
-    ]
+    ordered = client.post("/photos/export", data={"photo": ["3,1", "3"], "format": "csv"}, headers=FORM)
+    rows = csv.DictReader(io.StringIO(ordered.text))
+    assert [row["path"] for row in rows] == [str(library.root / name / "IMG_0.jpg") for name in "ba"]
 
 
 def test_the_archive_has_the_files_and_names_those_that_are_not_there(
@@ -172,14 +150,11 @@ def test_raw_files_and_sidecars_are_in_the_archive_on_request(
 
 
 def test_invalid_selections_are_refused(client: TestClient) -> None:
+    many, files = (",".join(map(str, range(1, most))) for most in (10_002, 2_002))
     for data in (
-        {"format": "csv"},
-        {"photo": "", "format": "csv"},
-        {"photo": "1", "format": "exe"},
-        {"photo": "1;2", "format": "csv"},
-        {"photo": "-1", "format": "csv"},
-        {"photo": ",".join(map(str, range(1, 10_002))), "format": "csv"},
-        {"photo": ",".join(map(str, range(1, 2_002))), "format": "zip"},
-        {"photo": ",".join(map(str, range(1, 2_002))), "format": "zip-all"},
+        *({"format": "csv"}, {"photo": "", "format": "csv"}, {"photo": "1", "format": "exe"}),
+        *({"photo": "1;2", "format": "csv"}, {"photo": "-1", "format": "csv"}),
+        *({"photo": many, "format": "csv"}, {"photo": files, "format": "zip"}),
+        {"photo": files, "format": "zip-all"},
     ):
         assert client.post("/photos/export", data=data, headers=FORM).status_code == 422, data

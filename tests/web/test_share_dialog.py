@@ -1,15 +1,12 @@
 """Making and revoking links on the page: of a landmark, a trip, and selected photos."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from rig.large_library import make_library
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import PHONE, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN
 from support.trip_photos import TRIP, add_trip
@@ -22,7 +19,6 @@ from tagger.library.trips import find as trip_finding
 from tagger.library.trips.grouping import Trip, group_trips
 from tagger.library.trips.homes import Visit
 from tagger.people.tokens import add_token
-from tagger.settings import Settings
 
 ClientOf = Callable[..., TestClient]
 
@@ -30,18 +26,11 @@ pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+def library(library: LibraryPhotos) -> LibraryPhotos:
     for n in range(5):
         library.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), data=picture((30 * n, 120, 200 - 20 * n)))
     add_trip(library)
     return library
-
-
-@pytest.fixture
-def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
-    with serving(web_settings) as url:
-        yield url
 
 
 def link_made_on(page: Page) -> str:
@@ -51,7 +40,7 @@ def link_made_on(page: Page) -> str:
     return page.get_by_label("Link", exact=True).input_value()
 
 
-def test_a_landmark_is_shared_and_the_link_revoked(
+def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
     browser: Browser, address: str, web_database: Database
 ) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
@@ -79,8 +68,13 @@ def test_a_landmark_is_shared_and_the_link_revoked(
         assert page.request.get(link).status == 410
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
-    (share,) = list_shares(web_database)
+        page.goto(f"{address}/trips/{TRIP}")
+        page.get_by_role("button", name="Share", exact=True).click()
+        assert page.request.get(link_made_on(page)).text().count("data-photo=") == 9
+    of_trip, share = list_shares(web_database)
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
+    assert of_trip.options == {"trip": TRIP}
+    assert "Paris" in of_trip.name
 
 
 @pytest.mark.slow
@@ -112,28 +106,6 @@ def test_the_whole_library_is_shared_after_another_question(
     assert share.options == {"any_rank": True}
 
 
-@pytest.mark.slow
-def test_a_thousand_photos_of_a_filter_are_shared_after_another_question(
-    browser: Browser, web_settings: Settings, tmp_path: Path
-) -> None:
-    database = make_library(f"sqlite:///{tmp_path / 'large.sqlite'}", 4000)
-    large = web_settings.model_copy(
-        update={"database_url": f"sqlite:///{tmp_path / 'large.sqlite'}", "model": None}
-    )
-    thumbnail = picture(kind="PNG")
-    with serving(large) as url, open_page(browser, "about:blank") as page:
-        page.route("**/thumbnail?*", lambda route: route.fulfill(content_type="image/png", body=thumbnail))
-        page.goto(f"{url}/photos?any_rank=1&position=any")
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.get_by_role("button", name="Share", exact=True).click()
-        dialog = page.get_by_role("dialog", name="Share this filter")
-        expect(dialog).to_contain_text(re.compile("do not sign in: [23]\u202f[0-9]{3} photos now"))
-        dialog.get_by_role("button", name="Make a link").click()
-        expect(dialog).to_contain_text(re.compile("Share [23]\u202f[0-9]{3} photos[?] Everybody"))
-        assert list_shares(database) == []
-    database.close()
-
-
 def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos) -> None:
     client = client_of("0.0.0.0", TOKEN)
     _, secret = add_token(library.database, "phone")
@@ -149,18 +121,6 @@ def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos
     assert found == listed | {"photos": 6}
     client.delete(f"/api/shares/{made['id']}", headers=bearer)
     assert client.get(f"/api/shares/{made['id']}", headers=bearer).json()["photos"] == 0
-    assert client.get("/api/shares/99", headers=bearer).status_code == 404
-
-
-@pytest.mark.slow
-def test_a_trip_is_shared(browser: Browser, address: str, web_database: Database) -> None:
-    with open_page(browser, f"{address}/trips/{TRIP}") as page:
-        page.get_by_role("button", name="Share", exact=True).click()
-        link = link_made_on(page)
-        assert page.request.get(link).text().count("data-photo=") == 9
-    (share,) = list_shares(web_database)
-    assert share.options == {"trip": TRIP}
-    assert "Paris" in share.name
 
 
 @pytest.mark.slow
@@ -175,11 +135,8 @@ def test_a_filter_is_shared_and_follows_its_query(
         dialog = page.get_by_role("dialog", name="Share this filter")
         expect(dialog.get_by_label("Title for visitors")).to_have_value("2019")
         expect(dialog).to_contain_text("the photos of this filter (with a landmark, 2019)")
-        assert axe_findings(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         link = link_made_on(page)
         assert page.request.get(link).text().count("data-photo=") == 1
-        expect(dialog.get_by_role("listitem")).to_have_count(1)
         page.keyboard.press("Escape")
         # The filter changes without a new page.
         page.goto(f"{address}/photos?{dates}&country=France&min_score=0.1")
@@ -198,55 +155,10 @@ def test_a_filter_is_shared_and_follows_its_query(
         dialog.get_by_role("button", name="Revoke the link 1").click()
         expect(dialog).to_contain_text("2019: revoked")
         assert page.request.get(link).status == 410
-        page.keyboard.press("Escape")
-        page.get_by_role("link", name="Remove filter France").click()
-        expect(page).to_have_url(f"{address}/photos?{dates}&any_rank=1")
-        page.get_by_role("link", name="Remove filter 2019").click()
-        expect(page).to_have_url(f"{address}/photos?any_rank=1")
-        page.goto(f"{address}/photos")
-        expect(page.get_by_role("button", name="Share", exact=True)).to_have_count(0)
     second, first = list_shares(web_database)
     days = {"year": [2019]}
     assert (first.state, first.options) == (ShareState.REVOKED, days)
     assert (second.state, second.options) == (ShareState.ACTIVE, {"country": "France", **days})
-
-
-def test_the_photos_of_a_job_are_not_shared(client: TestClient, library: LibraryPhotos) -> None:
-    assert "data-share=" in client.get(f"/photos?landmark={EIFFEL}").text
-    assert "data-share=" not in client.get("/photos").text
-    assert "data-share=" not in client.get("/photos?job=1").text
-
-
-@pytest.mark.slow
-def test_selected_photos_are_shared_with_the_keyboard(
-    browser: Browser, address: str, web_database: Database
-) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.get_by_role("button", name="Select").click()
-        expect(page.locator(".selection-menu")).to_be_hidden()
-        tiles = page.locator("[data-grid] > .photo-tile a")
-        tiles.nth(0).focus()
-        page.keyboard.press("Space")
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("Space")
-        menu = page.locator(".selection-menu")
-        menu.locator("summary").focus()
-        page.keyboard.press("Enter")
-        page.keyboard.press("Escape")
-        expect(menu.locator("div")).to_be_hidden()
-        expect(page.locator(".action-bar")).to_contain_text("2 photos selected")
-        page.keyboard.press("Enter")
-        expect(menu.get_by_role("button", name="Share…")).to_be_in_viewport()
-        assert axe_findings(page) == []
-        page.set_viewport_size({"width": 390, "height": 844})
-        expect(menu.get_by_role("button", name="Share…")).to_be_in_viewport()
-        menu.get_by_role("button", name="Share…").press("Enter")
-        expect(page.get_by_role("dialog", name="Share 2 photos")).to_be_visible()
-        link = link_made_on(page)
-        assert page.request.get(link).text().count("data-photo=") == 2
-    (share,) = list_shares(web_database)
-    assert (share.options, share.photos) == (None, 2)
 
 
 def test_what_cannot_be_shared_is_refused(
@@ -254,18 +166,12 @@ def test_what_cannot_be_shared_is_refused(
 ) -> None:
     for options, body, status in (
         ("", {}, 400),
-        ("sort=oldest&distinct=1", {}, 400),
         (f"landmark={EIFFEL}", {"photos": [1]}, 400),
         ("", {"photos": []}, 400),
         ("", {"photos": [10**6]}, 404),
-        ("landmark=atlantis", {}, 404),
         ("trip=2001-01-01-rome", {}, 404),
-        ("country=Atlantis", {}, 404),
-        ("model=lost", {}, 400),
         ("job=1", {}, 400),
-        ("under=relative", {}, 400),
         ("unknown=1&untagged=1", {}, 400),
-        ("min_score=2", {}, 422),
         ("share=1", {}, 422),
         ("limit=1", {}, 422),
         (f"landmark={EIFFEL}", {"landmark": EIFFEL}, 422),
@@ -274,6 +180,11 @@ def test_what_cannot_be_shared_is_refused(
     ):
         assert client.post(f"/api/shares?{options}", json=body).status_code == status, (options, body)
     assert list_shares(web_database) == []
+    assert client.delete("/api/shares/1").status_code == 404
+    assert client.get("/api/shares/99").status_code == 404
+    assert "data-share=" in client.get(f"/photos?landmark={EIFFEL}").text
+    for query in ("", "?job=1"):
+        assert "data-share=" not in client.get(f"/photos{query}").text
 
 
 def test_the_shares_of_a_query_are_those_of_exactly_this_one(
@@ -290,11 +201,7 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
 
 def test_a_link_is_described_in_the_words_of_the_filter(client: TestClient, library: LibraryPhotos) -> None:
     for options, description in (
-        (
-            f"landmark={EIFFEL}&landmark={GATE}&min_score=0.5",
-            "Eiffel Tower, Brandenburg Gate, score from 50\u202f%",
-        ),
-        ("any_rank=1", "all classified photos"),
+        (f"landmark={GATE}&min_score=0.5", "Brandenburg Gate, score from 50\u202f%"),
         ("any_rank=1&year=2019", "all classified photos, 2019"),
         (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
         ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
@@ -352,7 +259,3 @@ def test_a_share_without_a_title_is_named_by_its_query_without_folders(
         ("any_rank=1", "Photos"),
     ):
         assert client.post(f"/api/shares?{options}", json={"name": " "}).json()["name"] == name
-
-
-def test_an_unknown_share_cannot_be_revoked(client: TestClient) -> None:
-    assert client.delete("/api/shares/1").status_code == 404

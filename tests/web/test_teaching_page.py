@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from support.browser import axe_findings, open_page, serving
+from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
@@ -84,18 +84,6 @@ def test_a_landmarks_page_learns_it_and_links_to_its_suggestions(
         expect(page.locator(".learning")).to_contain_text("3 photos taught, ")
         page.locator(".learning a").click()
         expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_similar_photos_are_shown_best_first(browser: Browser, address: str, library: TaggedFolder) -> None:
-    with open_page(browser, address, base=address) as page:
-        page.goto(f"/photos/{library.photo('church/0.jpg').id}")
-        page.get_by_role("link", name="More like this").click()
-        page.wait_for_url("**/similar")
-        tiles = "[...document.querySelectorAll('[data-grid] > li')].map((tile) => Number(tile.dataset.photo))"
-        church = [library.photo(f"church/{number}.jpg").id for number in range(1, PHOTOS)]
-        assert sorted(page.evaluate(tiles)[: len(church)]) == church
-        assert axe_findings(page) == []
 
 
 def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(

@@ -1,24 +1,11 @@
 """Trips on the page and in the API."""
 
-import json
 import re
 from datetime import datetime
-from pathlib import Path
 
-import pytest
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
-
-from tagger.database.connection import Database
-from tagger.library.query.trip_summaries import trip_document, trip_summaries
-from tagger.settings import Settings
-from tagger.system.documents import json_default
-
-
-@pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
 
 
 def tiles_of(page: str) -> list[int]:
@@ -74,13 +61,8 @@ def test_a_photo_of_a_trip_leads_back_to_it_and_to_the_next_one(
     assert f'<a href="/trips/{TRIP}">Trip</a>' in page
     assert f'rel="next" href="/photos/{ids[4]}?trip={TRIP}&amp;within=1"' in page
     assert 'href="/trips" aria-current="true"' in page
-
-
-def test_the_photos_of_a_trip_can_be_filtered(client: TestClient, library: LibraryPhotos) -> None:
-    ids = add_trip(library)
-    page = client.get(f"/photos?trip={TRIP}&landmark={EIFFEL}").text
-    assert tiles_of(page) == [ids[4]]
-    assert "trip Paris, 3\u20135 May 2019" in page
+    filtered = client.get(f"/photos?trip={TRIP}&landmark={EIFFEL}").text
+    assert tiles_of(filtered) == [ids[4]]
     assert client.get("/photos?trip=2019-05-04-rome").status_code == 400
 
 
@@ -90,11 +72,9 @@ def test_a_trip_that_does_not_exist_is_not_found(client: TestClient) -> None:
     assert client.get("/api/trips?taken_after=May").status_code == 400
 
 
-def test_the_api_lists_what_the_command_prints(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_api_lists_trips(client: TestClient, library: LibraryPhotos) -> None:
     ids = add_trip(library)
     answer = client.get("/api/trips")
-    documents = [trip_document(summary) for summary in trip_summaries(library.database)]
-    assert answer.json() == json.loads(json.dumps(documents, default=json_default))
     assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]
     assert [trip["trip"] for trip in answer.json()] == [TRIP]
     assert client.get("/api/trips?taken_before=2019-05-03").json() == []

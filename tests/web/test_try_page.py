@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.artifacts import LABELS, colour_of, tiny_artifact
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import axe_findings, open_page, serving
 from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
@@ -42,6 +42,9 @@ def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
     assert "4 known landmarks" in page.text
     assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
     assert page.text.count('class="map-dot"') == 3  # one label has no place
+    camera = re.search(r"<input[^>]*capture[^>]*>", page.text)  # it is no field of the form
+    assert camera is not None
+    assert not re.search("name=|required", camera[0])
 
 
 def test_one_landmark_is_one(client: TestClient, web_settings: Settings) -> None:
@@ -58,20 +61,19 @@ def test_the_library_is_the_first_view_once_there_are_photos(
     assert "Which landmark is this?" in client.get("/try").text
 
 
-def test_the_camera_input_is_no_field_of_the_form(client: TestClient) -> None:
-    page = client.get("/").text
-    camera = re.search(r"<input[^>]*capture[^>]*>", page)
-    assert camera is not None
-    assert "name=" not in camera[0]
-    assert "required" not in camera[0]
-
-
-def test_a_form_without_script_gets_the_whole_page_with_the_result(client: TestClient) -> None:
+def test_a_form_without_script_gets_the_whole_page_and_nothing_is_stored(
+    client: TestClient, web_settings: Settings
+) -> None:
     page = client.post("/", files={"photo": ("tower.png", photo())})
     assert page.status_code == 200
     assert "<!doctype html>" in page.text
     for text in ("tower.png", "Eiffel Tower", "Paris, France", "No landmark", "48.858° N, 2.295° E"):
         assert text in page.text
+    odd = client.post("/", files={"photo": ("<img src=x onerror=alert(1)>.png", photo())}).text
+    assert "&lt;img src=x" in odd
+    assert "<img src=x" not in odd
+    assert not any(path.suffix == ".png" for path in Path(web_settings.data_folder).rglob("*"))
+    assert "tower.png" not in client.get("/").text
 
 
 def test_a_script_gets_the_result_alone(client: TestClient) -> None:
@@ -79,9 +81,6 @@ def test_a_script_gets_the_result_alone(client: TestClient) -> None:
     assert fragment.text.lstrip().startswith('<div class="result-body" data-result')
     assert 'data-announcement="tower.png: Eiffel Tower, ' in fragment.text
     assert fragment.text.count("Accepted: ") == 1
-
-
-def test_a_photo_without_a_known_landmark_is_none_of_them(client: TestClient) -> None:
     fragment = client.post("/", files={"photo": ("field.png", photo(None))}, headers=HTMX_REQUEST)
     assert '<h2 class="result-name">No landmark</h2>' in fragment.text
     assert ": No landmark, " in fragment.text
@@ -96,19 +95,6 @@ def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, dat
     assert words in fragment.text
 
 
-def test_a_photos_name_is_text_whatever_it_is(client: TestClient) -> None:
-    name = "<img src=x onerror=alert(1)>.png"
-    page = client.post("/", files={"photo": (name, photo())})
-    assert "<img src=x" not in page.text
-    assert "&lt;img src=x" in page.text
-
-
-def test_trying_stores_nothing(client: TestClient, web_settings: Settings) -> None:
-    client.post("/", files={"photo": ("tower.png", photo())})
-    assert not any(path.suffix == ".png" for path in Path(web_settings.data_folder).rglob("*"))
-    assert client.get("/").text.count("tower.png") == 0
-
-
 # ---------- scores and numbers ----------
 
 
@@ -121,38 +107,17 @@ def prediction(scores: list[float], none_of_them: float, threshold: float = 0.5)
 
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = prediction([0.45, 0.2], none_of_them=0.35)
-    assert unsure.accepted is None
-    assert unsure.guess is unsure.bars[0]
+    assert (unsure.accepted, unsure.guess) == (None, unsure.bars[0])
     assert UploadResult("a.jpg", unsure).announcement == "a.jpg: Perhaps Landmark 1, 45\u202f%"
-
-
-def test_nothing_is_guessed_if_none_of_them_is_likelier() -> None:
     assert prediction([0.3], none_of_them=0.7).guess is None
     assert prediction([], none_of_them=1.0).guess is None
-
-
-def test_an_accepted_landmark_is_no_guess() -> None:
     sure = prediction([0.9], none_of_them=0.1)
-    assert sure.accepted is sure.bars[0]
-    assert sure.guess is None
-
-
-@pytest.mark.parametrize(
-    ("part", "words"),
-    [
-        (0.0, "0 %"),
-        (0.001, "< 1 %"),
-        (0.0099, "< 1 %"),
-        (0.834, "83 %"),
-        (0.994, "> 99 %"),
-        (1.0, "100 %"),
-    ],
-)
-def test_only_0_and_1_are_written_as_0_and_100_percent(part: float, words: str) -> None:
-    assert percent(part).replace("\u202f", " ") == words
+    assert (sure.accepted, sure.guess) == (sure.bars[0], None)
 
 
 def test_figures_are_short() -> None:
+    words = {0.0: "0 %", 0.0099: "< 1 %", 0.834: "83 %", 0.994: "> 99 %", 1.0: "100 %"}
+    assert {part: percent(part).replace("\u202f", " ") for part in words} == words
     assert [share(-0.1), share(0.8321), share(1.2)] == ["0%", "83.21%", "100%"]
     assert [each.replace("\u202f", " ") for each in (size(64 * 2**20), size(2**31 - 1), size(12))] == [
         "64 MB",
@@ -212,11 +177,8 @@ def test_a_photo_dropped_on_another_view_is_tried(browser: Browser, address: str
         assert page.url == f"{address}/try"
         page.reload()
         expect(page.locator(".result")).to_have_count(0)
-
-
-@pytest.mark.slow
-def test_what_is_dragged_within_the_page_is_no_new_photo(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/jobs") as page:
+        # What is dragged within a page is no new photo.
+        page.goto(f"{address}/jobs")
         data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "own.png"])
         page.dispatch_event("h1", "dragstart", {"dataTransfer": data})
         for event in ("dragenter", "drop"):
@@ -232,49 +194,15 @@ def test_failures_are_shown_beside_the_others(browser: Browser, address: str) ->
     # The browser logs a response with status 422 as an error, so its errors are not checked here.
     page = browser.new_page()
     page.goto(address)
-    choose(page, ("odd.png", b"no photo"), ("tower.png", photo()))
-    expect(page.locator(".result").nth(0)).to_contain_text("This photo could not be processed")
-    expect(page.locator(".result").nth(1)).to_contain_text("Eiffel Tower")
-    page.close()
-
-
-@pytest.mark.slow
-def test_a_photo_that_is_too_large_is_not_even_sent(browser: Browser, address: str) -> None:
-    with open_page(browser, address) as page:
-        choose(page, ("huge.png", b"0" * (2 * 2**20 + 1)))
-        expect(page.locator(".result")).to_contain_text("the limit is 2 MB")
-
-
-@pytest.mark.slow
-def test_a_stopped_server_is_reported(browser: Browser, address: str) -> None:
-    page = browser.new_page()
-    page.goto(address)
+    choose(page, ("odd.png", b"no photo"), ("huge.png", b"0" * (2 * 2**20 + 1)), ("tower.png", photo()))
+    results = page.locator(".result")
+    expect(results.nth(0)).to_contain_text("This photo could not be processed")
+    expect(results.nth(1)).to_contain_text("the limit is 2 MB")  # it is not even sent
+    expect(results.nth(2)).to_contain_text("Eiffel Tower")
     page.context.set_offline(True)
-    choose(page, ("tower.png", photo()))
-    expect(page.locator(".result")).to_contain_text("The server does not respond")
+    choose(page, ("later.png", photo()))
+    expect(results.nth(0)).to_contain_text("The server does not respond")
     page.close()
-
-
-@pytest.mark.slow
-def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) -> None:
-    with open_page(browser, address) as page:
-        # From now on Chromium opens no file dialog of its own.
-        page.on("filechooser", lambda _chooser: None)
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
-        page.keyboard.press("Enter")
-        page.keyboard.press("Tab")
-        expect(page.get_by_label("Choose photos")).to_be_focused()
-        with page.expect_file_chooser():
-            page.keyboard.press("Space")
-
-
-@pytest.mark.slow
-def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: str) -> None:
-    with open_page(browser, address, screen=PHONE, dark=True) as page:
-        choose(page, ("tower.png", photo()), ("field.png", photo(None)))
-        assert axe_findings(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Signing in with a name and a password over HTTP: what it answers to strangers, and what each role may do."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -103,8 +102,3 @@ def test_odd_forms_are_wrong_and_no_errors(client_with_token: TestClient, web_da
     ):
         body = str(httpx.QueryParams({"name": name, "password": password}))
         assert client_with_token.post("/sign-in", content=body, headers=headers).status_code == 403
-
-
-def test_without_people_or_token_the_page_is_open(client: TestClient, tmp_path: Path) -> None:
-    assert status(client) == 200
-    assert client.get("/sign-in").status_code == 404
