@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tagger.cli.arguments import HELP_ALL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -16,7 +18,6 @@ PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Ou
 """Panels of options, for `rich_help_panel`. Options without one are in the panel Options."""
 _PANELS = ("Arguments", PHOTOS, "Options", FILTER, METADATA, OUTPUT, ADVANCED)
 """In the order of help."""
-HELP_ALL = "--help-all"
 DEFAULT = "_"
 """The name of the command that a `DefaultCommandGroup` is itself."""
 _LONGEST_TERM = 27
@@ -47,6 +48,7 @@ class Group(TyperGroup):
         """Write the help."""
         write_head(self, ctx, formatter)
         write_commands("Commands", self.commands.items(), formatter)
+        write_panels(self, ctx, formatter)
         self.format_epilog(ctx, formatter)
 
 
@@ -120,6 +122,8 @@ def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 def _panel(param: Any) -> str:
+    if (param.name or "").endswith("_completion"):  # Typer's own
+        return ADVANCED
     if param.rich_help_panel:
         return str(param.rich_help_panel)
     if param.param_type_name == "argument":

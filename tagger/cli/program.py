@@ -11,9 +11,8 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tagger.cli.arguments import HELP_ALL, prepare_arguments
 from tagger.cli.help import (
-    ADVANCED,
-    HELP_ALL,
     Command,
     use_help_classes,
     write_commands,
@@ -156,10 +155,6 @@ class Program(TyperGroup):
         for panel, names in commands.panels.items():
             if shows_all or panel != MORE:
                 write_commands(panel, ((name, commands.summary(name)) for name in names), formatter)
-        options: list[Any] = self.params
-        for option in options:
-            if option.name.endswith("_completion"):
-                option.rich_help_panel = ADVANCED
         write_panels(self, ctx, formatter)
         if not shows_all:
             formatter.write_paragraph()
@@ -212,8 +207,8 @@ def _common(
 def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
     try:
-        arguments = sys.argv[1:]
-        app(args=_verbosity_first(_help_last(arguments)), obj=HELP_ALL if _asks_for_all(arguments) else None)
+        arguments, shows_all = prepare_arguments(sys.argv[1:])
+        app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         console.fail(error)
     except OSError as error:
@@ -240,21 +235,3 @@ def _close_sessions() -> None:
         from tagger.cli.session import close_sessions
 
         close_sessions()
-
-
-def _asks_for_all(arguments: list[str]) -> bool:
-    return HELP_ALL in arguments or arguments[:2] == ["help", "all"]
-
-
-def _help_last(arguments: list[str]) -> list[str]:
-    """`tagger help COMMAND` as `tagger COMMAND --help`, and --help-all as --help."""
-    if arguments[:1] == ["help"]:
-        return [*(word for word in arguments[1:] if word != "all"), "--help"]
-    return ["--help" if word == HELP_ALL else word for word in arguments]
-
-
-def _verbosity_first(arguments: list[str]) -> list[str]:
-    """Move -q and -v to the front, so that they work after the command too: `tagger tag FOLDER -q`."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    flags = [word for word in arguments[:end] if word in {"-q", "--quiet", "-v", "-vv", "--verbose"}]
-    return flags + [word for word in arguments[:end] if word not in flags] + arguments[end:]

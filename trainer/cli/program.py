@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tagger.cli.arguments import HELP_ALL, prepare_arguments
 from tagger.cli.help import use_help_classes
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.model.devices import quiet_threads
@@ -59,7 +60,8 @@ def run() -> None:
     quiet_threads()
     use_help_classes(app)
     try:
-        app(args=_verbosity_first(sys.argv[1:]))
+        arguments, shows_all = prepare_arguments(sys.argv[1:])
+        app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         _fail(error)
     except ModuleNotFoundError as error:
@@ -73,13 +75,6 @@ def _fail(error: TaggerError) -> NoReturn:
         traceback.print_exc()
     _print_message(f"error: {error}")
     sys.exit(FAILED)
-
-
-def _verbosity_first(arguments: list[str]) -> list[str]:
-    """Move -q and -v to the front, where the parser requires them."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    flags = [word for word in arguments[:end] if word in {"-q", "--quiet", "-v", "-vv", "--verbose"}]
-    return flags + [word for word in arguments[:end] if word not in flags] + arguments[end:]
 
 
 def _print_version(requested: bool) -> None:
