@@ -243,7 +243,7 @@ class SchemaNewer(TaggerError):
 
 
 class SchemaUnreleased(TaggerError):
-    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger db export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
+    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
 
 
 class ModelFailed(TaggerError):
