@@ -4,14 +4,39 @@ from alembic import op
 
 from migrations.first_counts import is_sqlite
 
-EFFECTIVE_TAGS = """\
+# Conditions on a tag, by the name of its table in the statement.
+_OTHER_CONFIRMED = (
+    "EXISTS (SELECT 1 FROM verdicts AS ov WHERE ov.content_id = {tag}.content_id AND ov.landmark_id != {tag}.landmark_id "
+    "AND ov.verdict = 'confirmed')"
+)
+_OTHER_TAUGHT = (
+    "EXISTS (SELECT 1 FROM taught_tags AS og WHERE og.content_id = {tag}.content_id AND og.landmark_id != {tag}.landmark_id "
+    "AND og.accepted = {true} AND NOT EXISTS (SELECT 1 FROM verdicts AS rv WHERE rv.content_id = og.content_id "
+    "AND rv.landmark_id = og.landmark_id AND rv.verdict = 'rejected'))"
+)
+
+
+def _effective_tags(true: str, false: str) -> str:
+    """A rejected tag is never accepted, a confirmed one always. Beside another confirmed or taught landmark, what remains is doubtful."""
+    by_taught = f"COALESCE(g.accepted, {false})"
+    other_confirmed, other_taught = (
+        condition.format(tag="t", true=true) for condition in (_OTHER_CONFIRMED, _OTHER_TAUGHT)
+    )
+    taught_other_confirmed = _OTHER_CONFIRMED.format(tag="g")
+    return f"""\
 SELECT t.content_id, t.landmark_id, t.rank,
-       CASE WHEN g.accepted AND NOT t.accepted THEN g.score ELSE t.score END AS score,
+       CASE WHEN {by_taught} AND NOT t.accepted THEN g.score ELSE t.score END AS score,
        t.model_id,
-       CASE WHEN g.accepted AND NOT t.accepted THEN 'taught' ELSE 'model' END AS source,
+       CASE WHEN {by_taught} AND NOT t.accepted THEN 'taught' ELSE 'model' END AS source,
        v.verdict,
        CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
-            ELSE d.content_id IS NULL AND (t.accepted OR COALESCE(g.accepted, {false})) END AS accepted,
+            ELSE d.content_id IS NULL AND (t.accepted OR {by_taught}) AND NOT {other_confirmed}
+                 AND ({by_taught} OR NOT {other_taught}) END AS accepted,
+       CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
+            WHEN NOT (t.accepted OR {by_taught})
+            THEN CASE WHEN COALESCE(t.position_odds, g.position_odds) IS NOT NULL THEN 'position' END
+            WHEN {other_confirmed} THEN 'confirmed-other'
+            WHEN NOT {by_taught} AND {other_taught} THEN 'taught-other' END AS doubtful,
        CASE WHEN t.accepted THEN t.position_odds WHEN g.accepted THEN g.position_odds
             ELSE COALESCE(t.position_odds, g.position_odds) END AS position_odds,
        CASE WHEN t.accepted THEN t.distance_m WHEN g.accepted THEN g.distance_m
@@ -23,20 +48,22 @@ LEFT JOIN dismissals AS d ON d.content_id = t.content_id
 UNION ALL
 SELECT g.content_id, g.landmark_id, NULL, g.score, g.model_id, 'taught', v.verdict,
        CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
-            ELSE d.content_id IS NULL AND g.accepted END,
+            ELSE d.content_id IS NULL AND g.accepted AND NOT {taught_other_confirmed} END,
+       CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
+            WHEN NOT g.accepted THEN CASE WHEN g.position_odds IS NOT NULL THEN 'position' END
+            WHEN {taught_other_confirmed} THEN 'confirmed-other' END,
        g.position_odds, g.distance_m
 FROM taught_tags AS g
 LEFT JOIN verdicts AS v ON v.content_id = g.content_id AND v.landmark_id = g.landmark_id
 LEFT JOIN dismissals AS d ON d.content_id = g.content_id
 WHERE NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = g.content_id AND t.landmark_id = g.landmark_id)
 UNION ALL
-SELECT v.content_id, v.landmark_id, NULL, NULL, NULL, 'verdict', v.verdict, {true}, NULL, NULL
+SELECT v.content_id, v.landmark_id, NULL, NULL, NULL, 'verdict', v.verdict, {true}, NULL, NULL, NULL
 FROM verdicts AS v
 WHERE v.verdict = 'confirmed'
   AND NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = v.content_id AND t.landmark_id = v.landmark_id)
   AND NOT EXISTS (
     SELECT 1 FROM taught_tags AS g WHERE g.content_id = v.content_id AND g.landmark_id = v.landmark_id)"""
-"""A rejected tag is never accepted, a confirmed one always."""
 
 
 _PATH = "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
@@ -66,13 +93,18 @@ def _photo_tags(true: str, false: str) -> str:
     """As `effective_tags`, but each part is joined with everything: conditions of a query then use the indexes of each part."""
     by_taught = f"COALESCE(g.accepted, {false})"
     is_taught = f"{by_taught} AND NOT e.accepted"
+    no_other_confirmed, no_other_taught = (
+        f"NOT {condition.format(tag='e', true=true)}" for condition in (_OTHER_CONFIRMED, _OTHER_TAUGHT)
+    )
     parts = (
         _PHOTO_TAG.format(
             tag=f"tags AS e\n{_TAUGHT}{_VERDICT}{_DISMISSAL}",
             score=f"CASE WHEN {is_taught} THEN g.score ELSE e.score END",
             source=f"CASE WHEN {is_taught} THEN 'taught' ELSE 'model' END",
             model="e.model_id",
-            accepted=_ACCEPTED.format(f"e.accepted OR {by_taught}"),
+            accepted=_ACCEPTED.format(
+                f"{no_other_confirmed} AND ({by_taught} OR (e.accepted AND {no_other_taught}))"
+            ),
             true=true,
         ),
         _PHOTO_TAG.format(
@@ -80,7 +112,7 @@ def _photo_tags(true: str, false: str) -> str:
             score="e.score",
             source="'taught'",
             model="e.model_id",
-            accepted=f"{_IS_NOT_IN.format('tags')} AND {_ACCEPTED.format('e.accepted')}",
+            accepted=f"{_IS_NOT_IN.format('tags')} AND {_ACCEPTED.format(f'e.accepted AND {no_other_confirmed}')}",
             true=true,
         ),
         _PHOTO_TAG.format(
@@ -128,7 +160,7 @@ WHERE {_PRESENT}"""
 
 def create() -> None:
     true, false = ("1", "0") if is_sqlite() else ("true", "false")
-    op.execute("CREATE VIEW effective_tags AS " + EFFECTIVE_TAGS.format(true=true, false=false))
+    op.execute("CREATE VIEW effective_tags AS " + _effective_tags(true, false))
     op.execute("CREATE VIEW photo_tags AS " + _photo_tags(true, false))
     op.execute("CREATE VIEW photos_view AS " + _photos_view(true))
 

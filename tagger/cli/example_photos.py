@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.landmark_edits import NewLandmark
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.library.teaching.examples import Example
+    from tagger.library.teaching.examples import Example, NamedOtherwise
 
 
 class ExamplePhotos:
@@ -70,6 +70,7 @@ class ExamplePhotos:
         self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
         self._check_contradictions()
         counts = len(self.confirmed), len(self.rejected)
+        otherwise = self.named_otherwise(landmark)
         if json:
             write_json(
                 {
@@ -77,6 +78,7 @@ class ExamplePhotos:
                     "new": is_new,
                     "examples": counts[0],
                     "rejected": counts[1],
+                    "named_otherwise": otherwise,
                     "untagged": [str(path) for path in untagged],
                     "dry_run": True,
                 }
@@ -88,8 +90,16 @@ class ExamplePhotos:
             f"{count_of(counts[0], 'photo')} would be confirmed as {name}, {counts[1]} rejected{first}; "
             "nothing was changed"
         )
+        if otherwise:
+            console.info(named_otherwise_text(otherwise, "would be doubtful"))
         if is_new:
             warn_of_similar_names(self._session.database, landmark)
+
+    def named_otherwise(self, landmark: Landmark) -> Sequence[NamedOtherwise]:
+        """What the model gives the photos that are confirmed, beside the landmark."""
+        from tagger.library.teaching.examples import named_otherwise
+
+        return named_otherwise(self._session.database, landmark.id, self.confirmed)
 
     def _untagged(self) -> list[Path]:
         """Files without an embedding, and all folders that exist: they may have new photos."""
@@ -125,6 +135,12 @@ class ExamplePhotos:
             if example.content_id in rejected:
                 text = f"{printable(example.path)} cannot both show the landmark and not show it"
                 raise typer.BadParameter(text, param_hint="--not")
+
+
+def named_otherwise_text(named: Sequence[NamedOtherwise], state: str) -> str:
+    """`the model had named 3 of them Taj Mahal; these tags are doubtful now`."""
+    parts = " and ".join(f"{each.photos} of them {each.name}" for each in named)
+    return f"the model had named {parts}; these tags {state}"
 
 
 def find_or_add_landmark(

@@ -51,7 +51,7 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
 
 def test_json_counts_the_sources(tagger: CommandRunner, library: PositionLibrary) -> None:
     counts = {"photos": 4, "camera": 1, "landmark": 1, "track": 0, "neighbour": 1, "unknown": 1}
-    counts |= {"tags_refused": 0, "tags_accepted": 0}
+    counts |= {"tags_doubtful": 0, "tags_accepted": 0}
     assert tagger("locate", "--json").json == {**counts, "companions": []}
     assert library.found()
 
@@ -87,21 +87,20 @@ def test_a_landmark_far_from_the_photo_is_not_accepted_unless_switched_off(
     library.shot(900, EIFFEL, gps=(35.68, 139.77))
     output = tagger("locate")
     assert (
-        "1 image with a landmark that is too far from where a photo of it was taken: not accepted"
-        in output.err
+        "1 image with a landmark that is too far from where a photo of it was taken: doubtful" in output.err
     )
     photo = str(library.root / "4.jpg")
-    reason = "not accepted: 9,718 km from the photo's position (GPS)"
+    reason = "doubtful: 9,718 km from the photo's position (GPS)"
     shown = tagger("show", photo)
     assert reason in shown.text
     assert "outcome:    unknown" in shown.text
     (tag,) = tagger("show", photo, "--json").json["tags"]
     assert (tag["accepted"], tag["reason"], tag["position_odds"]) == (False, reason, 0.002)
     assert len(tagger("query", "--landmark", "Eiffel Tower", "--json").json) == 1
-    assert tagger("locate", "--no-position-odds", "--json").json["tags_refused"] == 0
-    assert tagger("locate", "--json").json["tags_refused"] == 0
+    assert tagger("locate", "--no-position-odds", "--json").json["tags_doubtful"] == 0
+    assert tagger("locate", "--json").json["tags_doubtful"] == 0
     assert len(tagger("query", "--landmark", "Eiffel Tower", "--json").json) == 2
-    assert tagger("locate", "--position-odds", "--json").json["tags_refused"] == 1
+    assert tagger("locate", "--position-odds", "--json").json["tags_doubtful"] == 1
 
 
 def test_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:

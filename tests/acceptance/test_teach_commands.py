@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.artifacts import tiny_artifact
+from PIL import Image
+from support.artifacts import colour_of, tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.teaching import draw_place, teachable_artifact
 
@@ -13,7 +14,10 @@ from tagger.cli.main import main
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8
 """Photos of the church."""
-KEYS = ["landmark", "examples", "rejected", "compared", "tagged", "suggested", "precision", "seconds"]
+KEYS = [
+    *("landmark", "examples", "rejected", "compared", "tagged", "suggested", "precision"),
+    *("named_otherwise", "seconds"),
+]
 
 
 class Library:
@@ -101,6 +105,30 @@ def test_json_has_the_documented_keys(tagger: CommandRunner, library: Library) -
         "suggested": 0,
     }
     assert document["seconds"] > 0
+
+
+def test_examples_that_the_model_names_otherwise_are_told(
+    tagger: CommandRunner, library: Library, tmp_path: Path
+) -> None:
+    red = [tmp_path / f"red-{size}.jpg" for size in (80, 82, 84)]
+    for path in red:
+        Image.new("RGB", (int(path.stem[-2:]), 60), colour_of(0)).save(path, quality=95)
+    assert tagger("tag", *red).code == 0
+    named = [{"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 3}]
+    options = ("teach", "Our church", *red, library.church(0)[0])
+    planned = tagger(*options, "--dry-run")
+    assert planned.err == "the model had named 3 of them Eiffel Tower; these tags would be doubtful\n"
+    assert tagger(*options, "--dry-run", "--json").json["named_otherwise"] == named
+    assert "the model had named 3 of them Eiffel Tower; these tags are doubtful now\n" in tagger(*options).err
+    (tag, taught) = (
+        next(tag for tag in tagger("show", red[0], "--json").json["tags"] if tag["landmark"] == slug)
+        for slug in ("eiffel-tower", "our-church")
+    )
+    assert (tag["accepted"], tag["doubtful"]) == (False, "confirmed-other")
+    assert (taught["accepted"], taught["doubtful"]) == (True, None)
+    assert "doubtful: Our church is confirmed" in tagger("show", red[0]).text
+    assert tagger(*options, "--json").json["named_otherwise"] == named
+    assert found(tagger, "eiffel-tower") == []
 
 
 def test_all_photos_after_not_are_rejected(tagger: CommandRunner, library: Library) -> None:

@@ -87,7 +87,7 @@ def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Libr
     assert library.outcome(photo) == "unknown"
     assert landmark_counts(library.database) == []
     (tag,) = photo_details_by_id(library.database, photo).photo.tags
-    assert tag.reason == "not accepted: 9,718 km from the photo's position (GPS)"
+    assert tag.reason == "doubtful: 9,718 km from the photo's position (GPS)"
     assert (tag.position_odds, tag.distance_m, tag.score) == (0.002, pytest.approx(9_718_000, abs=500), 0.97)
     assert library.update() == 0
 
@@ -151,7 +151,7 @@ def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Lib
     assert [library.accepted(photo) for photo in (by_photo, by_person, by_landmarks)] == [False, False, True]
     assert library.found()[by_photo][0] == "track"
     (tag,) = photo_details_by_id(library.database, by_photo).photo.tags
-    assert tag.reason == "not accepted: 9,718 km from the photo's position (track)"
+    assert tag.reason == "doubtful: 9,718 km from the photo's position (track)"
 
 
 @pytest.mark.postgresql
@@ -163,7 +163,7 @@ def test_the_position_of_any_copy_is_enough(library: Library) -> None:
     library.change(near, latitude=None, longitude=None)
     assert not library.accepted(far)
     assert photo_details_by_id(library.database, near).photo.tags[0].reason == (
-        "not accepted: 9,718 km from the position of a copy"
+        "doubtful: 9,718 km from the position of a copy"
     )
 
 
@@ -245,12 +245,12 @@ def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
     plain = library.state()
     on = library.locate()
     turned = library.state()
-    assert (on.refused, on.accepted) == (1, 1)
+    assert (on.doubtful, on.accepted) == (1, 1)
     would = library.locate(position_odds=False, dry_run=True)
-    assert (would.refused, would.accepted) == (0, 0)
+    assert (would.doubtful, would.accepted) == (0, 0)
     assert library.state() == turned
     off = library.locate(position_odds=False)
-    assert (off.refused, off.accepted) == (0, 0)
+    assert (off.doubtful, off.accepted) == (0, 0)
     assert library.state() == plain
     assert (library.accepted(far), library.accepted(near)) == (True, False)
     library.locate()

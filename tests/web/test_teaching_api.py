@@ -165,6 +165,7 @@ def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
         "compared": 12,
         "tagged": 4,
         "suggested": 0,
+        "named_otherwise": [],
         "left_out": [],
     }
     assert page.tagged() == ALL

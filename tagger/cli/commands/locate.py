@@ -237,7 +237,7 @@ def _document(counts: PositionCounts) -> dict[str, object]:
         for pair in counts.companions
     ]
     numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
-    tags = {"tags_refused": counts.refused, "tags_accepted": counts.accepted}
+    tags = {"tags_doubtful": counts.doubtful, "tags_accepted": counts.accepted}
     return {**numbers, **tags, "companions": companions}
 
 
@@ -264,9 +264,9 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         )
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
-    if counts.refused:
+    if counts.doubtful:
         console.info(
-            f"{count_of(counts.refused, 'image')} with a landmark that is too far from where a photo of it was taken: not accepted"
+            f"{count_of(counts.doubtful, 'image')} with a landmark that is too far from where a photo of it was taken: doubtful"
         )
     if counts.accepted:
         console.info(

@@ -20,6 +20,7 @@ from tagger.cli.example_photos import (
     ExamplePhotos,
     confirm_examples,
     find_or_add_landmark,
+    named_otherwise_text,
     warn_of_similar_names,
 )
 from tagger.cli.help import Command
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.library.teaching.examples import NamedOtherwise
     from tagger.library.teaching.teaching import TaughtState
 
 GOOD_START = 5
@@ -124,7 +126,8 @@ def teach(
     examples.find()
     taught, is_new = find_or_add_landmark(session.database, new, may_add=bool(examples.confirmed))
     confirm_examples(session.database, taught, examples, by or login_name())
-    _learn(session, model, taught, started_at, is_new=is_new, json=json)
+    otherwise = examples.named_otherwise(taught)
+    _learn(session, model, taught, otherwise, started_at, is_new=is_new, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
 
 
@@ -132,6 +135,7 @@ def _learn(
     session: Session,
     model: RegisteredModel,
     landmark: Landmark,
+    named_otherwise: Sequence[NamedOtherwise],
     started_at: float,
     *,
     is_new: bool,
@@ -144,9 +148,12 @@ def _learn(
     update_positions(session)
     state = taught_state(session.database, model, landmark)
     if json:
-        write_json(taught_document(landmark, state, compared, time.monotonic() - started_at))
+        seconds = time.monotonic() - started_at
+        write_json(taught_document(landmark, state, named_otherwise, compared, seconds))
     else:
         _print_state(landmark, state, compared, is_new=is_new)
+        if named_otherwise:
+            console.info(named_otherwise_text(named_otherwise, "are doubtful now"))
     if is_new:
         warn_of_similar_names(session.database, landmark)
     warn_of_other_models(session, model)

@@ -40,22 +40,22 @@ def print_next_steps(database: Database, job: int) -> None:
     if progress.skipped and progress.kind == JobKind.TAG:
         console.info("skipped: this model has classified these photos already; to include them, add --again")
     if progress.tagged:
-        _print_refused_tags(database, job)
+        _print_doubtful_tags(database, job)
         _print_tag_commands(database, job)
     if progress.unknown:
         console.info("to name a place that the model does not know, run: tagger teach NAME PHOTO…")
 
 
-def _print_refused_tags(database: Database, job: int) -> None:
+def _print_doubtful_tags(database: Database, job: int) -> None:
     from tagger.cli.output.job_text import count_of
-    from tagger.library.positions.tag_odds import count_refused_photos
+    from tagger.library.positions.tag_odds import count_doubtful_photos
 
     with database.read() as connection:
-        refused = count_refused_photos(connection, job)
-    if refused:
-        photos = count_of(refused, "photo")
+        doubtful = count_doubtful_photos(connection, job)
+    if doubtful:
+        photos = count_of(doubtful, "photo")
         console.info(
-            f"{photos} with a landmark that is too far from where the photo was taken: not accepted; to see why, run: tagger show PHOTO"
+            f"{photos} with a landmark that is too far from where the photo was taken: doubtful; to see why, run: tagger show PHOTO"
         )
 
 

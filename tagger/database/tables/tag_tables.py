@@ -106,6 +106,10 @@ _POSITION_ODDS = (
     "factor by which the photo's position changes the odds of the landmark, if `accepted` depends on it; "
     "null: it depends on the score alone"
 )
+_DOUBTFUL = (
+    "why a tag is not accepted although its score is enough: `confirmed-other` or `taught-other` (another landmark is confirmed, "
+    "or taught, on the image), `position` (the photo was taken elsewhere); null: it is accepted, or its score is too low"
+)
 _DISTANCE = "from the photo's position to the landmark, in metres, if `position_odds` is set"
 tags = Table(
     "tags",
@@ -305,12 +309,13 @@ effective_tags = Table(
         "accepted",
         Boolean,
         nullable=False,
-        doc="true if confirmed, false if rejected or dismissed, else as in `tags` and `taught_tags`",
+        doc="true if confirmed, false if rejected, dismissed or doubtful, else as in `tags` and `taught_tags`",
     ),
+    Column("doubtful", Text, doc=_DOUBTFUL),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
     info={
-        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always."
+        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always. Beside a confirmed landmark, others are doubtful; beside a taught one, those of the model alone."
     },
 )
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Exists,
     Table,
     and_,
     delete,
@@ -104,6 +105,13 @@ def has_verdict() -> ColumnElement[bool]:
     return or_(of_landmark, is_dismissed(contents.c.id))
 
 
+def has_verdict_on(table: Table) -> Exists:
+    """Whether a person decided about the landmark of a row of `tags` or `taught_tags` on its image."""
+    return exists().where(
+        verdicts.c.content_id == table.c.content_id, verdicts.c.landmark_id == table.c.landmark_id
+    )
+
+
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
     """Delete the dismissals of these images; returns how many had one."""
     return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
@@ -119,6 +127,44 @@ def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> 
         return False
     insert_missing(connection, dismissals, [dict(row) | {"content_id": to_image_id}])
     return True
+
+
+def is_undisputed(table: Table) -> ColumnElement[bool]:
+    """Whether nothing but verdicts on this landmark speaks against a row of `tags` or `taught_tags`.
+
+    A landmark that is confirmed on the image decides over others; one that is taught, over those that the model alone says.
+    """
+    by_person = ~_has_other_confirmed(table)
+    return and_(by_person, ~_has_other_taught()) if table is tags else by_person
+
+
+def _has_other_confirmed(table: Table) -> Exists:
+    other = verdicts.alias()
+    return exists().where(
+        other.c.content_id == table.c.content_id,
+        other.c.landmark_id != table.c.landmark_id,
+        other.c.verdict == "confirmed",
+    )
+
+
+def _has_other_taught() -> Exists:
+    """Whether another landmark is taught on the image of a row of `tags`, and its own is not."""
+    other, own, verdict = taught_tags.alias(), taught_tags.alias(), verdicts.alias()
+    is_rejected = exists().where(
+        verdict.c.content_id == other.c.content_id,
+        verdict.c.landmark_id == other.c.landmark_id,
+        verdict.c.verdict == "rejected",
+    )
+    is_of_tag = own.c.content_id == tags.c.content_id, own.c.landmark_id == tags.c.landmark_id
+    # The row of `tags` is that of the outermost statement.
+    is_taught_too = exists().where(*is_of_tag, own.c.accepted == true()).correlate(tags)
+    return exists().where(
+        other.c.content_id == tags.c.content_id,
+        other.c.landmark_id != tags.c.landmark_id,
+        other.c.accepted == true(),
+        ~is_rejected,
+        ~is_taught_too,
+    )
 
 
 TAUGHT_THRESHOLD = 0.9

@@ -48,7 +48,7 @@ class PositionCounts:
     """Numbers of photos, by the source of their position.
 
     `moved`: positions that are new, moved or gone. `clocks`: those of cameras that were estimated anew. `companions`: all pairs.
-    `refused` and `accepted`: numbers of all images with a tag that is not accepted, or is accepted, because of the position, although
+    `doubtful` and `accepted`: numbers of all images with a tag that is not accepted, or is accepted, because of the position, although
     the score says otherwise.
     """
 
@@ -57,7 +57,7 @@ class PositionCounts:
     moved: int
     clocks: Sequence[CameraClock]
     companions: Sequence[Companions]
-    refused: int
+    doubtful: int
     accepted: int
 
     @property

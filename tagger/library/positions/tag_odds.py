@@ -144,14 +144,14 @@ def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
 
 def count_turned(connection: Connection) -> tuple[int, int]:
     """The numbers of images with a tag that is not accepted, and with one that is, because of the position of a photo."""
-    refused, raised = (
+    doubtful, raised = (
         connection.scalar(select(func.count()).select_from(_turned_images(accepted=accepted).subquery())) or 0
         for accepted in (False, True)
     )
-    return refused, raised
+    return doubtful, raised
 
 
-def count_refused_photos(connection: Connection, job: int) -> int:
+def count_doubtful_photos(connection: Connection, job: int) -> int:
     """The number of photos of a job with a tag that is not accepted because of the position of a photo."""
     of_job = (
         select(func.count())

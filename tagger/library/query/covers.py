@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, exists, select, true
+from sqlalchemy import Connection, Select, Table, select, true
 
 from tagger.database.connection import Database
-from tagger.database.tables import contents, landmarks, photos, tags, taught_tags, verdicts
-from tagger.library.catalog.contents import is_dismissed
+from tagger.database.tables import contents, effective_tags, landmarks, photos, tags, taught_tags, verdicts
 
 COVER_CANDIDATES = 200
 """A cover is the best of this many photos, so that its cost does not grow with the library."""
@@ -74,21 +73,16 @@ def _best(table: Table, landmark_id: int) -> Select[tuple[int]]:
 
 
 def _existing_covers(connection: Connection, content_ids: list[int], landmark_id: int) -> dict[int, Cover]:
-    """Of these contents, return those with a photo that is not gone and on which the landmark is not rejected, directly or with all others."""
-    rejected = exists().where(
-        verdicts.c.content_id == photos.c.content_id,
-        verdicts.c.landmark_id == landmark_id,
-        verdicts.c.verdict == "rejected",
+    """Of these contents, return those with a photo that is not gone and on which the landmark is accepted after verdicts."""
+    accepted = select(effective_tags.c.content_id).where(
+        effective_tags.c.content_id.in_(content_ids),
+        effective_tags.c.landmark_id == landmark_id,
+        effective_tags.c.accepted == true(),
     )
     rows = connection.execute(
         select(photos.c.id, photos.c.content_id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
-        .where(
-            photos.c.content_id.in_(content_ids),
-            photos.c.gone_since.is_(None),
-            ~rejected,
-            ~is_dismissed(photos.c.content_id),
-        )
+        .where(photos.c.content_id.in_(accepted), photos.c.gone_since.is_(None))
         .order_by(photos.c.id.desc())
     )
     return {row.content_id: Cover(row.id, row.digest) for row in rows}

@@ -33,7 +33,7 @@ PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "di
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
-    *("position_odds", "distance_m", "reason"),
+    *("doubtful", "position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")

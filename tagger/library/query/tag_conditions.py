@@ -25,7 +25,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.statements import among, greatest
 from tagger.database.tables import photos, tags, taught_tags, verdicts
-from tagger.library.catalog.contents import is_dismissed
+from tagger.library.catalog.contents import is_dismissed, is_undisputed
 from tagger.library.query.photo_conditions import Condition
 
 
@@ -76,11 +76,15 @@ def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
         of_photo = [table.c.content_id == photos.c.content_id, _gives_score(table)]
         if landmark_ids:
             of_photo.append(_is_of(table, landmark_ids))
-        is_accepted = or_(_has_verdict(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
-        score = select(func.max(table.c.score)).where(*of_photo, is_accepted)
+        score = select(func.max(table.c.score)).where(*of_photo, is_accepted(table))
         return func.coalesce(score.scalar_subquery(), 0.0)
 
     return greatest(best(tags), best(taught_tags))
+
+
+def is_accepted(table: Table) -> Condition:
+    """Whether a row of `tags` or `taught_tags` is an accepted tag after verdicts."""
+    return or_(_has_verdict(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
 
 
 def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterator[Condition]:
@@ -91,6 +95,7 @@ def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterat
     if not any_rank:
         yield table.c.accepted == true()
         yield ~is_dismissed(table.c.content_id)
+        yield is_undisputed(table)
 
 
 def _gives_score(table: Table) -> Condition:

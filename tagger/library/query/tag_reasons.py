@@ -1,5 +1,6 @@
-"""Why a tag is accepted, or not, although its score says otherwise: the photo's position, in words. And why a guess is refused."""
+"""Why a tag is accepted, or not, although its score says otherwise, in words. And why a guess is refused."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row
@@ -9,14 +10,19 @@ from tagger.library.catalog.landmarks import Landmark, farthest_km
 from tagger.photos.origin import PhotoOrigin
 from tagger.system.geo import distance_km
 
+_OTHERS = {"confirmed-other": "confirmed", "taught-other": "taught"}
+"""What another landmark of the image is that makes a tag doubtful."""
 _SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
 
 
-def tag_reason(tag: Row[Any], source: str | None) -> str | None:
-    """The reason of an effective tag, for a photo whose position has this source; None: its score, or a verdict."""
+def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
+    """The reason of an effective tag, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
+    if tag.doubtful in _OTHERS:
+        names = sorted(accepted)
+        return f"doubtful: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} {_OTHERS[tag.doubtful]}"
     if tag.position_odds is None or tag.verdict is not None:
         return None
-    state = "accepted" if tag.accepted else "not accepted"
+    state = "accepted" if tag.accepted else "doubtful"
     if source in _SOURCES:
         return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
     return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"

@@ -25,9 +25,9 @@ class Tag:
     """A landmark of a photo, after verdicts.
 
     `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
-    no rank; one from a verdict alone has no score, label or model either. If the photo's position turned what the score says,
-    `position_odds` is by how much it made the landmark likelier, `distance_m` how far the photo was taken from it, and `reason` says
-    both in words.
+    no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
+    enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
+    likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words.
     """
 
     landmark: str
@@ -42,6 +42,7 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
+    doubtful: str | None
     position_odds: float | None
     distance_m: float | None
     reason: str | None
@@ -205,6 +206,9 @@ class NameCache:
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
         guess = None if row.is_dismissed else best_guess(photo_tags)
+        accepted = [
+            self.landmark(connection, tag.landmark_id).display_name for tag in photo_tags if tag.accepted
+        ]
         return TaggedPhoto(
             id=row.id,
             path=self.path(connection, row),
@@ -213,10 +217,10 @@ class NameCache:
             width=row.width,
             height=row.height,
             taken_at=row.taken_at,
-            tags=tuple(self._tag(connection, tag, row.source) for tag in selected),
+            tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
             position=_position(row),
             files=1 + row.raw_file_count,
-            guess=None if guess is None else self._tag(connection, guess, row.source),
+            guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=None
             if guess is None
             else guess_refusal(
@@ -239,7 +243,9 @@ class NameCache:
             self._read(connection)
         return self._roots[root_id]
 
-    def _tag(self, connection: Connection, row: Row[Any], position_source: str | None) -> Tag:
+    def _tag(
+        self, connection: Connection, row: Row[Any], position_source: str | None, accepted: Sequence[str]
+    ) -> Tag:
         landmark = self.landmark(connection, row.landmark_id)
         if row.model_id is not None and row.model_id not in self._models:
             self._read(connection)
@@ -256,9 +262,10 @@ class NameCache:
             longitude=landmark.longitude,
             model=self._models.get(row.model_id),
             source=row.source,
+            doubtful=row.doubtful,
             position_odds=row.position_odds,
             distance_m=row.distance_m,
-            reason=tag_reason(row, position_source),
+            reason=tag_reason(row, position_source, accepted),
         )
 
     def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:

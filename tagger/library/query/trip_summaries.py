@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
+from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, union_all
 
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
 from tagger.database.tables import contents, photos, positions, tags
-from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.covers import Cover
-from tagger.library.query.tag_conditions import is_rejected, shown_landmarks
+from tagger.library.query.tag_conditions import is_accepted, shown_landmarks
 from tagger.library.trips.find import find_trip, find_trips, is_of_trip, list_trips
 from tagger.library.trips.grouping import Trip
 from tagger.library.trips.names import VisitedPlace
@@ -234,7 +233,7 @@ def _best_photos(rows: CTE) -> Select[Any]:
     return (
         select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
         .join_from(rows, tags, tags.c.content_id == rows.c.content_id)
-        .where(tags.c.accepted == true(), ~is_rejected(tags), ~is_dismissed(tags.c.content_id))
+        .where(is_accepted(tags))
     )
 
 

@@ -1,17 +1,19 @@
 """What a landmark is learned from: photos that a person names as examples, and verdicts on images with an embedding of the model."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
-from sqlalchemy import Connection, Select, and_, exists, false, func, or_, select
+from sqlalchemy import Connection, Select, and_, exists, false, func, or_, select, true
 
 from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import PRESENT, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog.contents import is_accepted_by_score
+from tagger.library.catalog.contents import has_verdict_on, is_accepted_by_score
+from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import photo_id_in
@@ -51,6 +53,35 @@ def find_examples(
                 raise PhotoNotFound(path=absolute_path(path))
             ids |= dict.fromkeys(photo_ids)
         return _examples(connection, model, list(ids), root_paths)
+
+
+@dataclass(frozen=True)
+class NamedOtherwise:
+    """A landmark by slug and name, and the number of examples of another one that the model gives it. These tags are doubtful then."""
+
+    landmark: str
+    name: str
+    photos: int
+
+
+def named_otherwise(
+    database: Database, landmark_id: int, examples: Iterable[Example]
+) -> list[NamedOtherwise]:
+    """The other landmarks that the model gives these examples, those of most photos first. Landmarks with a verdict there do not count."""
+    photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
+    found = Counter[int]()
+    with database.read() as connection:
+        for page in pages(sorted(photos_of)):
+            of_page = tags.c.content_id.in_(page), tags.c.landmark_id != landmark_id
+            query = select(tags.c.content_id, tags.c.landmark_id).where(*of_page, tags.c.accepted == true())
+            for row in connection.execute(query.where(~has_verdict_on(tags))):
+                found[row.landmark_id] += photos_of[row.content_id]
+        landmarks = {each.id: each for each in all_landmarks(connection)} if found else {}
+    named = [
+        NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
+        for key, number in found.items()
+    ]
+    return sorted(named, key=lambda each: (-each.photos, each.landmark))
 
 
 def examples_by_id(

@@ -27,9 +27,9 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.statements import pages
-from tagger.database.tables import landmarks, photos, tags, taught_tags, verdicts
+from tagger.database.tables import landmarks, photos, tags, taught_tags
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import is_dismissed
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE
@@ -208,11 +208,7 @@ def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Sel
 
 def _is_open() -> ColumnElement[bool]:
     """The condition on `taught_tags` that it is a suggestion without a verdict or a tag."""
-    has_verdict = exists().where(
-        verdicts.c.content_id == taught_tags.c.content_id,
-        verdicts.c.landmark_id == taught_tags.c.landmark_id,
-    )
-    is_open = ~or_(has_verdict, is_dismissed(taught_tags.c.content_id))
+    is_open = ~or_(has_verdict_on(taught_tags), is_dismissed(taught_tags.c.content_id))
     return and_(is_suggestion(), is_open, ~is_tagged_by_model())
 
 
@@ -245,6 +241,7 @@ def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) 
         literal("taught").label("source"),
         null().label("verdict"),
         taught_tags.c.accepted,
+        null().label("doubtful"),
         taught_tags.c.position_odds,
         taught_tags.c.distance_m,
     ).where(taught_tags.c.content_id.in_(content_ids), taught_tags.c.landmark_id == landmark_id)
@@ -274,15 +271,12 @@ def _next_tag(
 
 def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[Any]:
     """A query for accepted tags of the model that are not sure and have no verdict, the lowest scores first."""
-    has_verdict = exists().where(
-        verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
-    )
     is_present = exists().where(photos.c.content_id == tags.c.content_id, photos.c.gone_since.is_(None))
     key = tags.c.score, tags.c.content_id, tags.c.landmark_id
     query: Select[Any] = (
         select(*key)
         .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
-        .where(~has_verdict, ~is_dismissed(tags.c.content_id), is_present)
+        .where(~has_verdict_on(tags), ~is_dismissed(tags.c.content_id), is_undisputed(tags), is_present)
         .order_by(*key)
     )
     if landmark_id is not None:

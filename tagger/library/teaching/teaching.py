@@ -10,10 +10,16 @@ from sqlalchemy import Connection, and_, exists, func, select
 
 from tagger.database.connection import Database
 from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags, verdicts
-from tagger.library.catalog.contents import is_dismissed, is_refused_by_position
+from tagger.library.catalog.contents import (
+    has_verdict_on,
+    is_dismissed,
+    is_refused_by_position,
+    is_undisputed,
+)
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.teaching.comparison import Progress, compare_all
+from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.taught_tags import is_tagged_by_model
 from tagger.system.documents import document_of
@@ -40,7 +46,7 @@ class TaughtState:
 class TaughtDocument:
     """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
 
-    `precision`: the part of the tagged photos that is probably right.
+    `precision`: the part of the tagged photos that is probably right. `named_otherwise`: what the model gives examples of this request.
     """
 
     landmark: str
@@ -50,13 +56,25 @@ class TaughtDocument:
     tagged: int
     suggested: int
     precision: float | None
+    named_otherwise: Sequence[NamedOtherwise]
     seconds: float
 
 
-def taught_document(landmark: Landmark, state: TaughtState, compared: int, seconds: float) -> TaughtDocument:
+def taught_document(
+    landmark: Landmark,
+    state: TaughtState,
+    named_otherwise: Sequence[NamedOtherwise],
+    compared: int,
+    seconds: float,
+) -> TaughtDocument:
     """What is known of a landmark after it was taught. `compared`: the number of images."""
     return document_of(
-        TaughtDocument, state, landmark=landmark.slug, compared=compared, seconds=round(seconds, 3)
+        TaughtDocument,
+        state,
+        landmark=landmark.slug,
+        named_otherwise=named_otherwise,
+        compared=compared,
+        seconds=round(seconds, 3),
     )
 
 
@@ -129,10 +147,6 @@ def _is_label(connection: Connection, model_id: int, landmark_id: int) -> bool:
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
     """Number of photos without a verdict or a tag of the model, and of images, and their mean score, by whether the taught tag is accepted."""
-    has_verdict = exists().where(
-        verdicts.c.content_id == taught_tags.c.content_id,
-        verdicts.c.landmark_id == taught_tags.c.landmark_id,
-    )
     of_present = and_(photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None))
     return connection.execute(
         select(
@@ -145,8 +159,9 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
         .where(
             taught_tags.c.landmark_id == landmark.id,
             ~is_refused_by_position(taught_tags),
-            ~has_verdict,
+            ~has_verdict_on(taught_tags),
             ~is_dismissed(taught_tags.c.content_id),
+            is_undisputed(taught_tags),
             ~is_tagged_by_model(),
         )
         .group_by(taught_tags.c.accepted)

@@ -17,7 +17,7 @@ from tagger.library.query.tagged_photos import (
     TaggedPhoto,
     photo_document,
 )
-from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings
+from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings, named_otherwise
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page
@@ -74,11 +74,12 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
     for kind, examples in ((VerdictKind.CONFIRMED, confirmed), (VerdictKind.REJECTED, rejected)):
         photo_ids = [each.photo_id for each in examples if each.content_id is not None]
         give_verdict_to_photos(database, photo_ids, taught.slug, kind, by)
+    otherwise = named_otherwise(database, taught.id, confirmed)
     compared = update_taught(database, model, [taught.id])
     learned = taught_state(database, model, taught)
     if not (body.confirmed or body.rejected or learned.examples):
         raise ExamplesMissing
-    document = taught_document(taught, learned, compared, time.monotonic() - started_at)
+    document = taught_document(taught, learned, otherwise, compared, time.monotonic() - started_at)
     usable = {each.photo_id for each in (*confirmed, *rejected) if each.content_id is not None}
     left_out = {*body.confirmed, *body.rejected} - usable
     return TaughtLandmark(**vars(document), left_out=sorted(left_out))
