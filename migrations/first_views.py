@@ -34,7 +34,7 @@ SELECT t.content_id, t.landmark_id, t.rank,
                  AND ({by_taught} OR NOT {other_taught}) END AS accepted,
        CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
             WHEN NOT (t.accepted OR {by_taught})
-            THEN CASE WHEN COALESCE(t.position_odds, g.position_odds) IS NOT NULL THEN 'position' END
+            THEN COALESCE(t.doubtful, g.doubtful)
             WHEN {other_confirmed} THEN 'confirmed-other'
             WHEN NOT {by_taught} AND {other_taught} THEN 'taught-other' END AS doubtful,
        CASE WHEN t.accepted THEN t.position_odds WHEN g.accepted THEN g.position_odds
@@ -50,7 +50,7 @@ SELECT g.content_id, g.landmark_id, NULL, g.score, g.model_id, 'taught', v.verdi
        CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
             ELSE d.content_id IS NULL AND g.accepted AND NOT {taught_other_confirmed} END,
        CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
-            WHEN NOT g.accepted THEN CASE WHEN g.position_odds IS NOT NULL THEN 'position' END
+            WHEN NOT g.accepted THEN g.doubtful
             WHEN {taught_other_confirmed} THEN 'confirmed-other' END,
        g.position_odds, g.distance_m
 FROM taught_tags AS g

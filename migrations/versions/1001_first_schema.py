@@ -235,6 +235,9 @@ def _create_tags() -> None:
         sa.Column("score", sa.Float(), nullable=False),
         sa.Column("accepted", sa.Boolean(), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id"), nullable=False),
+        sa.Column(
+            "doubtful", sa.Text(), sa.CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful")
+        ),
         sa.Column("position_odds", sa.Float()),
         sa.Column("distance_m", sa.Float()),
         sa.PrimaryKeyConstraint("content_id", "rank"),
@@ -285,6 +288,9 @@ def _create_tags() -> None:
         sa.Column("score", sa.Float(), nullable=False),
         sa.Column("accepted", sa.Boolean(), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id"), nullable=False),
+        sa.Column(
+            "doubtful", sa.Text(), sa.CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful")
+        ),
         sa.Column("position_odds", sa.Float()),
         sa.Column("distance_m", sa.Float()),
         sa.PrimaryKeyConstraint("content_id", "landmark_id"),

@@ -77,6 +77,15 @@ class PositionSource(StrEnum):
     NEIGHBOUR = "neighbour"
 
 
+class Doubt(StrEnum):
+    """Why a tag is not accepted although its score is enough: another landmark is confirmed or taught, or where the camera was."""
+
+    CONFIRMED_OTHER = "confirmed-other"
+    TAUGHT_OTHER = "taught-other"
+    POSITION = "position"
+    SPEED = "speed"
+
+
 class ClockSource(StrEnum):
     """Who says how a camera's clock is set: a person, or photos that show it."""
 

@@ -38,7 +38,7 @@ PHOTO_KEYS = [
 TAG_KEYS = [
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
-    *("position_odds", "distance_m", "reason"),
+    *("doubtful", "position_odds", "distance_m", "reason"),
 ]
 
 
@@ -88,6 +88,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
                 "longitude": 2.2945,
                 "model": "tiny",
                 "source": "model",
+                "doubtful": None,
                 "position_odds": None,
                 "distance_m": None,
                 "reason": None,

@@ -284,3 +284,95 @@ def test_updates_after_each_change_give_what_a_whole_update_gives(library: Libra
     library.locate(position_odds=False)
     library.locate(position_odds=True)
     assert (library.state(), library.found()) == step_by_step
+
+
+BERLIN, SYDNEY = (52.5163, 13.3777), (-33.86, 151.21)
+IN_UTC = {"utc_offset_s": 3600}
+
+
+@pytest.mark.postgresql
+def test_a_landmark_that_nobody_reaches_in_time_is_doubtful(library: Library) -> None:
+    library.shot(0, gps=TOKYO)
+    photo = library.shot(10, EIFFEL)
+    library.shot(20, gps=TOKYO)
+    library.update()
+    assert not library.accepted(photo)
+    assert library.outcome(photo) == "unknown"
+    details = photo_details_by_id(library.database, photo).photo
+    (tag,) = details.tags
+    reason = "9,718 km from where the camera's GPS was before or after; nobody travels that fast"
+    assert (tag.doubtful, tag.reason) == ("speed", f"doubtful: {reason}")
+    assert (details.guess, details.refusal) == (tag, reason)
+    assert library.found()[photo][0] == "neighbour"
+    assert library.locate().doubtful == 1
+    assert library.update() == 0
+
+
+def test_what_an_airliner_reaches_is_accepted(library: Library) -> None:
+    library.shot(0, gps=TOKYO, **IN_UTC)
+    near, far = library.shot(60 * 7, EIFFEL, **IN_UTC), library.shot(60 * 9, EIFFEL, **IN_UTC)
+    library.update()
+    assert [library.accepted(photo) for photo in (near, far)] == [False, True]
+
+
+def test_there_and_back_takes_twice_as_long(library: Library) -> None:
+    """Berlin is 878 km from Paris, 100 of which do not count: 38 minutes at 340 m/s, for each way."""
+    library.shot(0, gps=BERLIN, camera=1)
+    short = library.shot(39, EIFFEL)
+    library.shot(75, gps=BERLIN)
+    library.shot(1000, gps=BERLIN)
+    long = library.shot(1039, EIFFEL)
+    library.shot(1080, gps=BERLIN)
+    library.update()
+    assert [library.accepted(photo) for photo in (short, long)] == [False, True]
+
+
+def test_a_clock_without_a_zone_may_have_been_set_to_that_of_the_other_place(library: Library) -> None:
+    library.shot(0, gps=TOKYO)
+    unknown = library.shot(60, EIFFEL)
+    library.shot(3000, gps=TOKYO, **IN_UTC)
+    known = library.shot(3060, EIFFEL, **IN_UTC)
+    library.update()
+    assert [library.accepted(photo) for photo in (unknown, known)] == [True, False]
+
+
+def test_only_the_gps_of_the_same_camera_says_where_it_was(library: Library) -> None:
+    other = library.camera("Nikon")
+    library.shot(0, gps=TOKYO, camera=other)
+    library.shot(2, gps=TOKYO, origin="screenshot")
+    library.shot(5, ("brandenburg-gate", 0.99, True))
+    photo = library.shot(10, EIFFEL)
+    library.update()
+    assert library.accepted(photo)
+
+
+def test_a_contradicted_position_says_nothing_about_others(library: Library) -> None:
+    for minute in (0, 5, 15, 20):
+        library.shot(minute, gps=PARIS)
+    library.shot(9, gps=TOKYO)
+    photo = library.shot(10, EIFFEL)
+    library.update()
+    assert library.accepted(photo)
+
+
+def test_a_tag_follows_the_positions_around_it(library: Library) -> None:
+    photo = library.shot(10, EIFFEL, digest="tower")
+    library.update()
+    assert library.accepted(photo)
+    around = library.shot(0, gps=SYDNEY)
+    library.update()
+    assert not library.accepted(photo)
+    library.verdict("tower", "eiffel-tower", "confirmed")
+    assert library.accepted(photo)
+    library.change(around, latitude=None, longitude=None)
+    (tag,) = library.tags(photo)
+    assert (tag.accepted, tag.doubtful, tag.position_odds) == (True, None, None)
+
+
+def test_positions_around_do_not_count_where_they_are_not_to(library: Library) -> None:
+    library.shot(0, gps=SYDNEY)
+    photo = library.shot(10, EIFFEL)
+    library.locate(position_odds=False)
+    assert library.accepted(photo)
+    library.locate(position_odds=True)
+    assert not library.accepted(photo)

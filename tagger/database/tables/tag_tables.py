@@ -103,14 +103,16 @@ model_labels = Table(
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
 _POSITION_ODDS = (
-    "factor by which the photo's position changes the odds of the landmark, if `accepted` depends on it; "
-    "null: it depends on the score alone"
+    "factor by which the position of the photo, or of the camera before and after, changes the odds of the landmark, if `accepted` "
+    "depends on it; null: it does not"
 )
-_DOUBTFUL = (
-    "why a tag is not accepted although its score is enough: `confirmed-other` or `taught-other` (another landmark is confirmed, "
-    "or taught, on the image), `position` (the photo was taken elsewhere); null: it is accepted, or its score is too low"
+_AS_IN_TAGS = "as in `tags`"
+_STORED_DOUBTFUL = (
+    "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
+    "have been there); null: it is accepted, or its score is too low"
 )
-_DISTANCE = "from the photo's position to the landmark, in metres, if `position_odds` is set"
+_DOUBTFUL = "as in `tags` and `taught_tags`, or `confirmed-other` or `taught-other`: another landmark is confirmed, or taught, on the image"
+_DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
 tags = Table(
     "tags",
     metadata,
@@ -126,6 +128,12 @@ tags = Table(
     ),
     Column(
         "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classified the image"
+    ),
+    Column(
+        "doubtful",
+        Text,
+        CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful"),
+        doc=_STORED_DOUBTFUL,
     ),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
@@ -234,8 +242,14 @@ taught_tags = Table(
         doc="true: a tag; false: a suggestion, or refused by its position",
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
-    Column("position_odds", Float, doc=_POSITION_ODDS),
-    Column("distance_m", Float, doc=_DISTANCE),
+    Column(
+        "doubtful",
+        Text,
+        CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful"),
+        doc=_AS_IN_TAGS,
+    ),
+    Column("position_odds", Float, doc=_AS_IN_TAGS),
+    Column("distance_m", Float, doc=_AS_IN_TAGS),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
@@ -312,10 +326,10 @@ effective_tags = Table(
         doc="true if confirmed, false if rejected, dismissed or doubtful, else as in `tags` and `taught_tags`",
     ),
     Column("doubtful", Text, doc=_DOUBTFUL),
-    Column("position_odds", Float, doc=_POSITION_ODDS),
-    Column("distance_m", Float, doc=_DISTANCE),
+    Column("position_odds", Float, doc=_AS_IN_TAGS),
+    Column("distance_m", Float, doc=_AS_IN_TAGS),
     info={
-        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always. Beside a confirmed landmark, others are doubtful; beside a taught one, those of the model alone."
+        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always."
     },
 )
 

@@ -14,7 +14,6 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
-    false,
     insert,
     or_,
     select,
@@ -172,13 +171,6 @@ TAUGHT_THRESHOLD = 0.9
 
 
 def is_accepted_by_score(table: Table) -> ColumnElement[bool]:
-    """The condition on `tags` or `taught_tags` that the score reaches the threshold. A position has turned those that have odds."""
-    odds = table.c.position_odds
-    return or_(
-        and_(table.c.accepted == true(), odds.is_(None)), and_(table.c.accepted == false(), odds.is_not(None))
-    )
-
-
-def is_refused_by_position(table: Table) -> ColumnElement[bool]:
-    """The condition on `tags` or `taught_tags` that the score is enough, but the photo was taken too far from the landmark."""
-    return and_(table.c.position_odds.is_not(None), table.c.accepted == false())
+    """The condition on `tags` or `taught_tags` that the score reaches the threshold, whatever else speaks for or against it."""
+    is_raised = table.c.position_odds.is_not(None)
+    return or_(table.c.doubtful.is_not(None), and_(table.c.accepted == true(), ~is_raised))

@@ -66,7 +66,7 @@ def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Fa
     return {photo_id: (*facts,) for photo_id, *facts in rows}
 
 
-_CLOCK_YEARS = range(1990, 9999)
+CLOCK_YEARS = range(1990, 9999)
 """Other dates are no times of a clock."""
 _LONGEST_RUN = 1000
 """Photos that are judged together: their neighbours are in memory at the same time."""
@@ -107,12 +107,12 @@ def contradicted_photos(
     query: Select[Any] = select(*columns).order_by(photos.c.taken_at)
     by_camera: dict[int, list[Row[Any]]] = {}
     for row in connection.execute(query.where(among(photos.c.id, ids))):
-        if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in _CLOCK_YEARS:
+        if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in CLOCK_YEARS:
             by_camera.setdefault(row.camera_id, []).append(row)
     return {
         photo_id
         for camera_id, rows in by_camera.items()
-        for run in _runs(rows, reach)
+        for run in runs_of(rows, reach)
         for photo_id in _contradicted_of(connection, camera_id, run, reach, max_gap_s)
     }
 
@@ -150,7 +150,7 @@ def _utc_seconds(row: Row[Any]) -> float | None:
     return clock_seconds(row.taken_at) - offset_s if is_time else None
 
 
-def _runs(rows: Sequence[Row[Any]], reach: timedelta) -> Iterator[list[Row[Any]]]:
+def runs_of(rows: Sequence[Row[Any]], reach: timedelta) -> Iterator[list[Row[Any]]]:
     """Rows in order of time, split where photos within `reach` of one are not near the next."""
     run = list(rows[:1])
     for row in rows[1:]:
@@ -175,11 +175,12 @@ def _contradicted_of(
     for photo in run:
         first = bisect_left(times, photo.taken_at - reach)
         last = bisect_right(times, photo.taken_at + reach)
-        if photo.id in _contradicted(rows[first:last], max_gap_s):
+        if photo.id in contradicted_shots(rows[first:last], max_gap_s):
             yield photo.id
 
 
-def _contradicted(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
+def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
+    """The ids of those photos of a camera, in order, whose GPS contradicts that of the others."""
     line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
     values = np.array(
         [(shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m) for shot in line if shot.fix]

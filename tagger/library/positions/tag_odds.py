@@ -2,12 +2,13 @@
 
 By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
 where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
-positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. `accepted` of a tag
+positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its camera's GPS before and after counts, if nobody reaches the
+landmark in that time (see passages). `accepted` of a tag
 holds the result, and so does the outcome of its image. A tag has `position_odds` where its position turns what its score says, so
 that what the score says follows from both.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import Outcome
+from tagger.database.enums import Doubt, Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
 from tagger.library.catalog.contents import (
@@ -47,6 +48,7 @@ from tagger.library.positions.measured_positions import (
     contradicted_photos,
     measured_positions,
 )
+from tagger.library.positions.passages import Passage, passages
 
 MOST = 5.0
 """The odds near a landmark. The photos that a model mistakes for it show more often its neighbour than a place anywhere."""
@@ -100,10 +102,11 @@ def _odds_at(distance_km: Floats, extent: str) -> Floats:
 
 @dataclass(frozen=True)
 class _Odds:
-    """The odds of a tag, and the distance of the photo that they follow from."""
+    """The odds of a tag, and the distance of the photo that they follow from. `doubt`: what such odds below 1 are called."""
 
     odds: float
     distance_m: float
+    doubt: Doubt = Doubt.POSITION
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,11 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos)))
     measured = measured_positions(connection, content_ids) if settings.position_odds else []
     located = {position.content_id for position in measured}
-    rows = _tags(connection, located | _turned(connection, content_ids))
-    odds = _odds(connection, rows, measured, settings.max_gap_s)
+    others = content_ids - located if settings.position_odds else ()
+    between = list(passages(connection, others, settings.max_gap_s))
+    passed = {passage.content_id for passage in between}
+    rows = _tags(connection, located | passed | _turned(connection, content_ids))
+    odds = _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
     return [change for row in rows if (change := _change(row, odds.get((row.content_id, row.landmark_id))))]
 
 
@@ -203,7 +209,9 @@ def _change(row: Row[Any], odds: _Odds | None) -> _Change | None:
     if odds is not None:
         should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
     new = odds if should != by_score else None
-    old = None if row.position_odds is None else _Odds(row.position_odds, row.distance_m)
+    old = None
+    if row.position_odds is not None:
+        old = _Odds(row.position_odds, row.distance_m, Doubt(row.doubtful or Doubt.POSITION))
     if (accepted, old) == (should, new):
         return None
     table = taught_tags if row.is_taught else tags
@@ -220,6 +228,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 table.c.landmark_id,
                 table.c.score,
                 table.c.accepted,
+                table.c.doubtful,
                 table.c.position_odds,
                 table.c.distance_m,
                 is_accepted_by_score(table).label("by_score"),
@@ -249,7 +258,7 @@ def _odds(
     rows: Sequence[Row[Any]],
     measured: Sequence[MeasuredPosition],
     max_gap_s: float,
-) -> Mapping[tuple[int, int], _Odds]:
+) -> dict[tuple[int, int], _Odds]:
     """The odds by content and landmark id: the best of the photos of an image, none without a measured position."""
     found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
     far = {position for _, position, odds in found if odds.odds < 1}
@@ -260,6 +269,21 @@ def _odds(
         if position.photo_id not in wrong and (key not in best or _rank(odds) > _rank(best[key])):
             best[key] = odds
     return best
+
+
+def _odds_of_passages(rows: Sequence[Row[Any]], between: Sequence[Passage]) -> dict[tuple[int, int], _Odds]:
+    """LEAST by content and landmark id, where no photo of the image can have been taken within sight of the landmark."""
+    passages_of: dict[int, list[Passage]] = {}
+    for passage in between:
+        passages_of.setdefault(passage.content_id, []).append(passage)
+    found = {}
+    for row in rows:
+        own = passages_of.get(row.content_id, ()) if row.latitude is not None else ()
+        place = row.latitude, row.longitude
+        if own and not any(passage.reaches(*place, row.extent) for passage in own):
+            distance_m = min(passage.distance_m(*place) for passage in own)
+            found[row.content_id, row.landmark_id] = _Odds(LEAST, float(round(distance_m)), Doubt.SPEED)
+    return found
 
 
 def _rank(odds: _Odds) -> tuple[float, float]:
@@ -299,7 +323,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
         table.c.score == bindparam("same_score"),
     )
     values: dict[str, Any] = {
-        name: bindparam(f"new_{name}") for name in ("accepted", "position_odds", "distance_m")
+        name: bindparam(f"new_{name}") for name in ("accepted", "doubtful", "position_odds", "distance_m")
     }
     connection.execute(
         update(table).where(*is_same).values(values),
@@ -309,6 +333,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
                 "landmark": change.landmark_id,
                 "same_score": change.score,
                 "new_accepted": change.accepted,
+                "new_doubtful": change.odds.doubt if change.odds and not change.accepted else None,
                 "new_position_odds": change.odds and change.odds.odds,
                 "new_distance_m": change.odds and change.odds.distance_m,
             }

@@ -5,13 +5,14 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.database.enums import PositionSource
+from tagger.database.enums import Doubt, PositionSource
 from tagger.library.catalog.landmarks import Landmark, farthest_km
 from tagger.photos.origin import PhotoOrigin
 from tagger.system.geo import distance_km
 
-_OTHERS = {"confirmed-other": "confirmed", "taught-other": "taught"}
+_OTHERS = {Doubt.CONFIRMED_OTHER: "confirmed", Doubt.TAUGHT_OTHER: "taught"}
 """What another landmark of the image is that makes a tag doubtful."""
+_TOO_FAST = "from where the camera's GPS was before or after; nobody travels that fast"
 _SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
 
 
@@ -22,6 +23,8 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
         return f"doubtful: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} {_OTHERS[tag.doubtful]}"
     if tag.position_odds is None or tag.verdict is not None:
         return None
+    if tag.doubtful == Doubt.SPEED:
+        return f"doubtful: {distance_text(tag.distance_m)} {_TOO_FAST}"
     state = "accepted" if tag.accepted else "doubtful"
     if source in _SOURCES:
         return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
@@ -33,6 +36,8 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
 
     `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
     """
+    if tag.doubtful == Doubt.SPEED:
+        return f"{distance_text(tag.distance_m)} {_TOO_FAST}"
     if tag.position_odds is not None:
         by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
         return f"{distance_text(tag.distance_m)} away by {by}"

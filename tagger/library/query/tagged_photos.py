@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from tagger.database.enums import Outcome
+from tagger.database.enums import Doubt, Outcome
 from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
 from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
@@ -42,7 +42,7 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
-    doubtful: str | None
+    doubtful: Doubt | None
     position_odds: float | None
     distance_m: float | None
     reason: str | None
@@ -262,7 +262,7 @@ class NameCache:
             longitude=landmark.longitude,
             model=self._models.get(row.model_id),
             source=row.source,
-            doubtful=row.doubtful,
+            doubtful=None if row.doubtful is None else Doubt(row.doubtful),
             position_odds=row.position_odds,
             distance_m=row.distance_m,
             reason=tag_reason(row, position_source, accepted),

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, 
 
 from tagger.database.statements import insert_page
 from tagger.database.tables import classifiers, models, tags, taught_tags
-from tagger.library.catalog.contents import is_refused_by_position, record_contents
+from tagger.library.catalog.contents import record_contents
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier
 from tagger.library.teaching.embeddings import Embeddings
 
@@ -138,7 +138,7 @@ def is_tagged_by_model() -> Exists:
 
 def is_suggestion() -> ColumnElement[bool]:
     """The condition on `taught_tags` that it is to confirm or reject: not one of a photo that was taken far from the landmark."""
-    return and_(~taught_tags.c.accepted, ~is_refused_by_position(taught_tags))
+    return and_(~taught_tags.c.accepted, taught_tags.c.doubtful.is_(None))
 
 
 def lock_version(connection: Connection, model_id: int) -> int:

@@ -13,7 +13,6 @@ from tagger.database.tables import classifiers, contents, model_labels, photos, 
 from tagger.library.catalog.contents import (
     has_verdict_on,
     is_dismissed,
-    is_refused_by_position,
     is_undisputed,
 )
 from tagger.library.catalog.landmarks import Landmark
@@ -158,7 +157,7 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
         .join(photos, of_present)
         .where(
             taught_tags.c.landmark_id == landmark.id,
-            ~is_refused_by_position(taught_tags),
+            taught_tags.c.doubtful.is_(None),
             ~has_verdict_on(taught_tags),
             ~is_dismissed(taught_tags.c.content_id),
             is_undisputed(taught_tags),

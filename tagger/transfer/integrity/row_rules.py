@@ -147,6 +147,7 @@ TargetOfWrite = Annotated[Target, Strict(False)]
 KindOfFailure = Annotated[FailureKind, Strict(False)]
 OriginOfPhoto = Annotated[PhotoOrigin, Strict(False)]
 SourceOfPosition = Annotated[PositionSource, Strict(False)]
+DoubtOfTag = Literal["position", "speed"]
 SourceOfClock = Annotated[ClockSource, Strict(False)]
 KindOfVerdict = Annotated[VerdictKind, Strict(False)]
 Scope = Annotated[BackfillScope, Strict(False)]
@@ -197,6 +198,8 @@ def check_photo(row: Row) -> None:
 
 def check_tag(row: Row) -> None:
     _require_together(row, "position_odds", "distance_m")
+    if row["accepted"] and row["doubtful"] is not None:
+        raise ValueError("it is both accepted and doubtful")
 
 
 def check_track_part(row: Row) -> None:

@@ -139,6 +139,7 @@ class TagRow(_Row):
     score: row_rules.Score
     accepted: bool
     model_id: row_rules.Id
+    doubtful: row_rules.DoubtOfTag | None
     position_odds: row_rules.Odds | None
     distance_m: row_rules.Metres | None
 
@@ -168,6 +169,7 @@ class TaughtTagRow(_Row):
     score: row_rules.Score
     accepted: bool
     model_id: row_rules.Id
+    doubtful: row_rules.DoubtOfTag | None
     position_odds: row_rules.Odds | None
     distance_m: row_rules.Metres | None
 
