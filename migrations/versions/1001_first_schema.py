@@ -173,6 +173,7 @@ def _create_photos() -> None:
         sa.Column("model_id", ID, sa.ForeignKey("models.id")),
         sa.Column("top_k", sa.Integer()),
         sa.Column("threshold", sa.Float()),
+        sa.Column("damaged", sa.Boolean(), nullable=False, server_default="0"),
         sa.Column("outcome", sa.Text()),
         sa.Column("classified_at", TIME),
         sa.UniqueConstraint("digest"),
@@ -236,7 +237,9 @@ def _create_tags() -> None:
         sa.Column("accepted", sa.Boolean(), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id"), nullable=False),
         sa.Column(
-            "doubtful", sa.Text(), sa.CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful")
+            "doubtful",
+            sa.Text(),
+            sa.CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
         ),
         sa.Column("position_odds", sa.Float()),
         sa.Column("distance_m", sa.Float()),
@@ -289,7 +292,9 @@ def _create_tags() -> None:
         sa.Column("accepted", sa.Boolean(), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id"), nullable=False),
         sa.Column(
-            "doubtful", sa.Text(), sa.CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful")
+            "doubtful",
+            sa.Text(),
+            sa.CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
         ),
         sa.Column("position_odds", sa.Float()),
         sa.Column("distance_m", sa.Float()),

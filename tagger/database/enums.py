@@ -78,12 +78,13 @@ class PositionSource(StrEnum):
 
 
 class Doubt(StrEnum):
-    """Why a tag is not accepted although its score is enough: another landmark is confirmed or taught, or where the camera was."""
+    """Why a tag is not accepted although its score is enough: another landmark is confirmed or taught, where the camera was, or the image."""
 
     CONFIRMED_OTHER = "confirmed-other"
     TAUGHT_OTHER = "taught-other"
     POSITION = "position"
     SPEED = "speed"
+    DAMAGED = "damaged"
 
 
 class ClockSource(StrEnum):

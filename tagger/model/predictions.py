@@ -1,5 +1,6 @@
 """What a model returns for one image."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ class Prediction:
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
-    the threshold.
+    the threshold, and the image is not damaged.
     """
 
     position: int
@@ -25,11 +26,12 @@ class Prediction:
 class ImageOutput:
     """A model's output for one image: `scores`, float32 (L,), one per label, and `embedding`, float32 (D,).
 
-    `embedding` is None for models of format 1.
+    `embedding` is None for models of format 1. `is_damaged`: a part of the image is missing, so that no prediction is accepted.
     """
 
     scores: Scores
     embedding: Embeddings | None
+    is_damaged: bool = False
 
     @property
     def is_finite(self) -> bool:
@@ -43,8 +45,9 @@ class ImageOutput:
     def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:
         """Return the `k` best predictions, best first; equal scores are in label order."""
         order = np.argsort(-self.scores, kind="stable")[:k]
+        least = math.inf if self.is_damaged else threshold
         return tuple(
-            Prediction(position=int(position), rank=rank, score=score, accepted=score >= threshold)
+            Prediction(position=int(position), rank=rank, score=score, accepted=score >= least)
             for rank, position in enumerate(order, start=1)
             for score in (min(1.0, max(0.0, float(self.scores[position]))),)
         )

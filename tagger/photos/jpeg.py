@@ -40,6 +40,14 @@ def jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
     return tuple(parts) if has_scan else None
 
 
+def is_without_end(data: bytes) -> bool:
+    """Return whether a JPEG has no end marker after its last scan. False for other files."""
+    if data[:2] != b"\xff\xd8":
+        return False
+    last = max((end for _, _, end in _segments(data)), default=2)
+    return data.find(b"\xff\xd9", last) < 0
+
+
 def from_first_scan(data: bytes) -> bytes:
     """Return the file without the metadata before its first scan, which decoders skip slowly."""
     view = memoryview(data)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -179,8 +180,8 @@ def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
     if not output.is_finite:
         return Failed(_NOT_FINITE, photo.digest, waiter.version, waiter.facts)
     sink = waiter.request.sink
-    predictions = output.top_k(sink.top_k, sink.threshold)
     image = photo.image
+    predictions = replace(output, is_damaged=image.is_damaged).top_k(sink.top_k, sink.threshold)
     return Classified(
         photo.digest,
         waiter.version,
@@ -188,7 +189,8 @@ def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
         image.width,
         image.height,
         predictions,
-        output.embedding,
+        None if image.is_damaged else output.embedding,
+        image.is_damaged,
     )
 
 

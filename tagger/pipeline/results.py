@@ -35,7 +35,7 @@ def decoding_timeout_text(timeout_s: float) -> str:
 class Classified:
     """The model's predictions, best first. `width` and `height` are those of the upright photo, in pixels.
 
-    `embedding` is float32 (D,); None if the model gives none.
+    `embedding` is float32 (D,); None if the model gives none, or the image is damaged: what is missing of it is no evidence.
     """
 
     digest: str
@@ -45,6 +45,7 @@ class Classified:
     height: int
     predictions: tuple[Prediction, ...]
     embedding: Embeddings | None
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True)

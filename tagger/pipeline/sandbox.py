@@ -182,12 +182,18 @@ def _decode(
         raise InvalidReply("an image of more pixels than it decodes")
     side = resize.size
     pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
-    return DecodedImage(pixels, width, height)
+    return DecodedImage(pixels, width, height, _truth(reply.get("damaged")))
 
 
 def _length(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidReply("an image without a size")
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidReply("an image that is neither whole nor damaged")
     return value
 
 

@@ -53,7 +53,7 @@ def _open_reply(data: bytes) -> dict[str, object]:
 
 
 def _decode_reply(image: DecodedImage) -> Reply:
-    return {"width": image.width, "height": image.height}, image.pixels.tobytes()
+    return {"width": image.width, "height": image.height, "damaged": image.is_damaged}, image.pixels.tobytes()
 
 
 if __name__ == "__main__":

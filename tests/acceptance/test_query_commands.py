@@ -31,6 +31,7 @@ PHOTO_KEYS = [
     "height",
     "taken_at",
     "dismissed",
+    "damaged",
     "files",
     "position",
     "tags",
@@ -72,6 +73,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
         "height": 480,
         "taken_at": "2024-05-06T07:08:09",
         "dismissed": False,
+        "damaged": False,
         "files": 1,
         "position": None,
         "tags": [

@@ -447,7 +447,9 @@ def test_similar_photos_are_written_in_every_format(tagger: CommandRunner, libra
         assert (Path(path).parent.name, landmarks) == ("church", "")
         assert 0.8 < float(similarity) < 1
     rows = tagger(*options, "--format", "csv").text.splitlines()
-    assert rows[0].startswith("path,outcome,digest,width,height,taken_at,dismissed,similarity,landmark,")
+    assert rows[0].startswith(
+        "path,outcome,digest,width,height,taken_at,dismissed,damaged,similarity,landmark,"
+    )
     assert len(tagger(*options, "--format", "paths").text.splitlines()) == 2
     assert len(tagger(*options, "--format", "ndjson").text.splitlines()) == 2
     assert '"similarity"' in tagger(*options, "--format", "geojson").text

@@ -3,19 +3,25 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
-from support.artifacts import tiny_artifact
+from PIL import Image
+from sqlalchemy import select, update
+from support.artifacts import colour_of, tiny_artifact
+from support.colour_folders import TaggedFolder
 from support.counted_rows import assert_exact
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
-from tagger.database.tables import photo_tags, photos_view
+from tagger.database.tables import contents, photo_tags, photos, photos_view, tags
+from tagger.jobs.processing.photo_tags import load_photo_tags
+from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.covers import find_covers
-from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
+from tagger.library.query.tag_reasons import DAMAGED
 from tagger.library.query.tagged_photos import Tag, photo_document
 from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
 
@@ -57,7 +63,16 @@ class Library(PositionLibrary):
         counted = {count.landmark: count.photos for count in landmark_counts(self.database)}
         (found,) = find_tagged(self.database, PhotoQuery())
         listed = {tag.landmark for tag in found.tags}
-        assert accepted == queried == in_view == listed == counted.keys() == find_covers(self.database).keys()
+        written = {tag.slug for tag in load_photo_tags(self.database, [photo])[photo].landmarks}
+        assert (
+            accepted
+            == queried
+            == in_view
+            == listed
+            == written
+            == counted.keys()
+            == find_covers(self.database).keys()
+        )
         assert set(counted.values()) == {1}
         assert outcome == "tagged"
         assert_exact(self.database)
@@ -168,3 +183,67 @@ def test_documents_say_why_a_tag_is_doubtful(library: Library) -> None:
     (found,) = find_tagged(library.database, PhotoQuery(any_rank=True))
     doubts = {tag.landmark: tag.doubtful for tag in photo_document(found).tags}
     assert doubts == {EIFFEL: "confirmed-other", GATE: None}
+
+
+class Folder(TaggedFolder):
+    """Photos in one colour above and in noise below, some of them cut off."""
+
+    def cut(self, name: str, part: float) -> Path:
+        """Draw a photo of the first landmark, and keep this part of its file."""
+        path = self.folder / name
+        picture = Image.new("RGB", (320, 240), colour_of(0))
+        picture.paste(Image.effect_noise((320, 40), 20).convert("RGB"), (0, 200))
+        picture.save(path, quality=90)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * part)])
+        return path
+
+    def details(self, name: str) -> PhotoDetails:
+        return photo_details(self.database, self.folder / name)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> Folder:
+    return Folder(database, tmp_path)
+
+
+def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder: Folder) -> None:
+    folder.cut("whole.jpg", 1)
+    folder.cut("cut.jpg", 0.5)
+    assert folder.tag(threshold=0.3) == {"whole.jpg": "tagged", "cut.jpg": "unknown"}
+    assert not folder.details("whole.jpg").photo.damaged
+    photo = folder.details("cut.jpg").photo
+    best = photo.tags[0]
+    assert (photo.damaged, photo.outcome, photo.refusal) == (True, "unknown", DAMAGED)
+    assert (best.landmark, best.accepted, best.doubtful) == (EIFFEL, False, "damaged")
+    assert best.reason == "doubtful: a part of the image is missing"
+    assert [Path(found.path).name for found in find_tagged(folder.database, PhotoQuery())] == ["whole.jpg"]
+    assert_exact(folder.database)
+
+
+def test_a_person_confirms_a_landmark_on_a_damaged_photo(folder: Folder) -> None:
+    path = folder.cut("cut.jpg", 0.5)
+    folder.tag(threshold=0.3)
+    give_verdict(folder.database, path, EIFFEL, CONFIRMED, "ada", {})
+    best = folder.details("cut.jpg").photo.tags[0]
+    assert (best.accepted, best.doubtful, best.reason) == (True, None, None)
+
+
+def test_a_position_gives_a_damaged_photo_no_tag(folder: Folder) -> None:
+    folder.cut("cut.jpg", 0.5)
+    folder.tag(threshold=0.999)
+    with folder.database.write() as connection:
+        record_photos(connection, [1])
+        connection.execute(update(photos).values(latitude=48.8584, longitude=2.2945))
+        connection.execute(update(tags).values(score=0.99))
+        connection.execute(update(contents).values(threshold=0.995))
+    update_positions(folder.database)
+    assert not any(tag.accepted for tag in folder.details("cut.jpg").photo.tags)
+
+
+def test_a_damaged_photo_is_told_again_whole_once_it_was_copied_again(folder: Folder) -> None:
+    folder.cut("a.jpg", 0.5)
+    folder.tag(threshold=0.3)
+    folder.cut("a.jpg", 1)
+    assert folder.tag(threshold=0.3) == {"a.jpg": "tagged"}
+    assert not folder.details("a.jpg").photo.damaged

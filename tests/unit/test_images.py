@@ -255,7 +255,16 @@ def test_truncated_jpeg_shows_what_is_there() -> None:
         data = encode_image(PICTURE, "JPEG", quality=90, progressive=progressive)
         image = decode(data[: len(data) * 2 // 3])
         assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
+        assert image.is_damaged
     assert difference(decode(data[:-2]), EXPECTED) < 3
+    assert not decode(data).is_damaged
+
+
+def test_damage_beside_a_cut_off_picture_does_not_hide_that_it_is_cut_off() -> None:
+    jpeg = encode_image(PICTURE, "JPEG", quality=95)
+    broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
+    data = jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]
+    assert [decode(data[:end]).is_damaged for end in (len(data), len(data) // 2)] == [False, True]
 
 
 def test_a_jpeg_that_is_truncated_before_anything_is_seen_fails() -> None:

@@ -1,5 +1,6 @@
 """Photos decoded in a sandbox: the same results as in this process; one that crashes, hangs or attacks fails alone."""
 
+import io
 import json
 import os
 import platform
@@ -213,6 +214,17 @@ def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: in
         photo = sandbox.open(in_memory(b"a"), RESIZE)
         with pytest.raises(PhotoFailed, match=r"an image without a size|more pixels"):
             photo.decode()
+
+
+def test_a_cut_off_photo_is_damaged_in_a_child_too() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((200, 150), 80).convert("RGB").save(file, "JPEG")
+    with Sandbox(LIMITS) as sandbox:
+        decoded = [
+            sandbox.open(in_memory(data), RESIZE).decode().is_damaged
+            for data in (file.getvalue(), file.getvalue()[: len(file.getvalue()) // 2])
+        ]
+    assert decoded == [False, True]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "two\nlines"])

@@ -124,8 +124,10 @@ def _outcome_text(
             return ", ".join((*accepted, *added))
         case _:
             best = result.predictions[0]
-            is_telling = best.score >= LEAST_TELLING_SCORE
-            return f"unknown (best prediction: {_score_text(best, names)})" if is_telling else "unknown"
+            facts = ["a part of the image is missing"] if result.is_damaged else []
+            if best.score >= LEAST_TELLING_SCORE:
+                facts.append(f"best prediction: {_score_text(best, names)}")
+            return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 
 
 def _score_text(prediction: Prediction, names: Sequence[str]) -> str:

@@ -151,6 +151,7 @@ def print_details(details: PhotoDetails) -> None:
         *(("raw file", printable(path)) for path in details.raw_files),
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
+        ("damaged", "a part of the image is missing" if photo.damaged else None),
         ("taken", photo.taken_at),
         ("camera", details.camera and printable(details.camera)),
         ("position", photo.position and _position(photo.position)),

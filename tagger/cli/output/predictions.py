@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
@@ -41,9 +42,14 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
                 typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
                 continue
             predictions = output.top_k(settings.top_k, threshold)
-            documents.append(prediction_document(_absolute(file), predictions, registered, landmarks))
+            document = prediction_document(
+                _absolute(file), predictions, registered, landmarks, is_damaged=output.is_damaged
+            )
+            documents.append(document)
             if not json:
                 _print(file, predictions, landmarks, threshold, with_heading=len(files) > 1)
+                if output.is_damaged:
+                    console.warning(f"{printable(file)}: a part of the image is missing")
     if json:
         typer.echo(json_module.dumps(documents, default=json_default))
     return failed

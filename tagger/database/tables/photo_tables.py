@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Float,
@@ -68,6 +69,13 @@ contents = Table(
     ),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
     Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
+    Column(
+        "damaged",
+        Boolean,
+        nullable=False,
+        server_default="0",
+        doc="whether a part of the image is missing",
+    ),
     Column("outcome", Text, doc="`tagged` or `unknown`: whether one of its `tags` is accepted"),
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),

@@ -104,12 +104,12 @@ model_labels = Table(
 )
 _POSITION_ODDS = (
     "factor by which the position of the photo, or of the camera before and after, changes the odds of the landmark, if `accepted` "
-    "depends on it; null: it does not"
+    "depends on it"
 )
 _AS_IN_TAGS = "as in `tags`"
 _STORED_DOUBTFUL = (
     "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
-    "have been there); null: it is accepted, or its score is too low"
+    "have been there), `damaged` (a part of the image is missing)"
 )
 _DOUBTFUL = "as in `tags` and `taught_tags`, or `confirmed-other` or `taught-other`: another landmark is confirmed, or taught, on the image"
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
@@ -132,7 +132,7 @@ tags = Table(
     Column(
         "doubtful",
         Text,
-        CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful"),
+        CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
         doc=_STORED_DOUBTFUL,
     ),
     Column("position_odds", Float, doc=_POSITION_ODDS),
@@ -245,7 +245,7 @@ taught_tags = Table(
     Column(
         "doubtful",
         Text,
-        CheckConstraint("doubtful IN ('position', 'speed')", name="doubtful"),
+        CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
         doc=_AS_IN_TAGS,
     ),
     Column("position_odds", Float, doc=_AS_IN_TAGS),

@@ -6,7 +6,7 @@ import io
 import sys
 import weakref
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
@@ -73,7 +73,12 @@ class LocalModel:
         Raises:
             PhotoFailed: one cannot be decoded.
         """
-        return self._model.predict([photo.decode().pixels for photo in photos])
+        images = [photo.decode() for photo in photos]
+        outputs = self._model.predict([image.pixels for image in images])
+        return [
+            replace(output, is_damaged=image.is_damaged)
+            for image, output in zip(images, outputs, strict=True)
+        ]
 
     def _read(self, file: str) -> PhotoBytes:
         if file != "-":

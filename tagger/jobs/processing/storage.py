@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
+from tagger.database.enums import Doubt, Outcome
 from tagger.database.statements import PreparedQuery, insert_page
 from tagger.database.tables import (
     contents,
@@ -192,6 +192,7 @@ def _update_contents(connection: Connection, claim: Claim, classified: Mapping[i
             "model_id": claim.model_id,
             "top_k": claim.top_k,
             "threshold": claim.threshold,
+            "damaged": result.is_damaged,
             "outcome": _model_outcome(result),
             "classified_at": now,
         }
@@ -220,11 +221,12 @@ def _store_contents(
             landmark_ids[prediction.position],
             prediction.score,
             prediction.accepted,
+            Doubt.DAMAGED if result.is_damaged and prediction.score >= claim.threshold else None,
             claim.model_id,
         )
         for content_id, result in classified.items()
         for prediction in result.predictions
     ]
-    names = ("content_id", "rank", "landmark_id", "score", "accepted", "model_id")
+    names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
     insert_page(connection, tags, names, tag_rows)
     return {int(row[2]) for row in tag_rows if row[4]}

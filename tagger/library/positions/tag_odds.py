@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     literal,
     or_,
@@ -242,6 +243,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             .join(landmarks, landmarks.c.id == table.c.landmark_id)
             .where(
                 among(table.c.content_id, content_ids),
+                contents.c.damaged == false(),
                 or_(
                     table.c.accepted == true(),
                     table.c.score >= LEAST_SCORE,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
     from tagger.model.predictions import Prediction
 
-PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed")
+PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed", "damaged")
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
@@ -59,10 +59,11 @@ class PredictedTag:
 
 @dataclass(frozen=True)
 class PredictionDocument:
-    """The top-k of a photo that is not stored."""
+    """The top-k of a photo that is not stored. `damaged`: a part of the image is missing, so that no prediction is accepted."""
 
     path: str
     outcome: Literal["tagged", "unknown"]
+    damaged: bool
     tags: list[PredictedTag]
 
 
@@ -77,7 +78,12 @@ class FailedPredictionDocument:
 
 
 def prediction_document(
-    path: str, predictions: Sequence[Prediction], registered: RegisteredModel, landmarks: Sequence[Landmark]
+    path: str,
+    predictions: Sequence[Prediction],
+    registered: RegisteredModel,
+    landmarks: Sequence[Landmark],
+    *,
+    is_damaged: bool,
 ) -> PredictionDocument:
     """The predictions of a model for a photo that is not stored. `landmarks` are those of the model's labels."""
     tags = []
@@ -98,7 +104,7 @@ def prediction_document(
             )
         )
     is_tagged = any(prediction.accepted for prediction in predictions)
-    return PredictionDocument(path, "tagged" if is_tagged else "unknown", tags)
+    return PredictionDocument(path, "tagged" if is_tagged else "unknown", is_damaged, tags)
 
 
 def failed_prediction_document(path: str, failure: PhotoFailure) -> FailedPredictionDocument:

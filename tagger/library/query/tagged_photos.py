@@ -82,6 +82,7 @@ class TaggedPhoto:
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
     `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km away by GPS`. `is_dismissed`: a person put it away as not a landmark.
+    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict.
     """
 
     id: int
@@ -98,11 +99,12 @@ class TaggedPhoto:
     guess: Tag | None = None
     refusal: str | None = None
     is_dismissed: bool = False
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
 class PhotoDocument:
-    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark."""
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark. `damaged`: a part of the image is missing."""
 
     id: int
     path: str
@@ -112,6 +114,7 @@ class PhotoDocument:
     height: int | None
     taken_at: datetime | None
     dismissed: bool
+    damaged: bool
     files: int
     position: Position | None
     tags: tuple[Tag, ...]
@@ -162,6 +165,7 @@ def select_photos() -> Select[Any]:
         contents.c.width,
         contents.c.height,
         contents.c.outcome,
+        contents.c.damaged,
         _RAW_FILES,
         is_dismissed(photos.c.content_id).label("is_dismissed"),
         positions.c.photo_id,
@@ -227,6 +231,7 @@ class NameCache:
                 guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
             ),
             is_dismissed=bool(row.is_dismissed),
+            damaged=bool(row.damaged),
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

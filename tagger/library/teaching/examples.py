@@ -18,6 +18,7 @@ from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.path_ranges import path_ranges
+from tagger.library.query.tag_reasons import DAMAGED
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.teaching.embeddings import Embeddings, restore
 from tagger.photos.paths import absolute_path
@@ -199,7 +200,8 @@ def _examples(
         )
         for row in connection.execute(query):
             path = names.path(connection, row)
-            found[row.id] = Example(row.id, path, row.embedded, row.failure_text)
+            failure = DAMAGED if row.damaged else row.failure_text
+            found[row.id] = Example(row.id, path, row.embedded, failure)
     return [found[photo_id] for photo_id in ids if photo_id in found]
 
 

@@ -5,7 +5,7 @@ Imports no torch: the model turns pixels into a tensor.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from tagger.photos.decoding.formats import bare_file, check_pixels, open_header
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
 from tagger.photos.formats import PhotoFormat
+from tagger.photos.jpeg import is_without_end
 from tagger.photos.tiff import ORIENTATION
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
@@ -59,11 +60,15 @@ class Resize:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`pixels` is the model's input, uint8 (size, size, 3) RGB; `width` and `height` are those of the upright photo."""
+    """`pixels` is the model's input, uint8 (size, size, 3) RGB; `width` and `height` are those of the upright photo.
+
+    `is_damaged`: the file ends before the image does, so that a part of the pixels is gray.
+    """
 
     pixels: Pixels
     width: int
     height: int
+    is_damaged: bool = False
 
 
 def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImage:
@@ -73,8 +78,8 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
         NoPreview: a RAW photo has to be developed, which this process does not do.
     """
-    square, width, height = _decode(data, resize, max_pixels)
-    return DecodedImage(np.asarray(square), width, height)
+    square = _decode(data, resize, max_pixels)
+    return DecodedImage(np.asarray(square.pixels), square.width, square.height, square.is_damaged)
 
 
 def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
@@ -83,8 +88,7 @@ def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
     Raises:
         PhotoFailed: as `decode_photo`.
     """
-    upright, _, _ = _decode(data, None, max_pixels)
-    return np.asarray(upright)
+    return np.asarray(_decode(data, None, max_pixels).pixels)
 
 
 _TRANSPOSES = {
@@ -99,8 +103,15 @@ _TRANSPOSES = {
 _SWAPS_SIDES = (5, 6, 7, 8)
 _BLOCK = 32
 """The largest block of pixels that a JPEG codes together, horizontally and vertically."""
-_Upright = tuple[Image.Image, int, int]
-"""The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
+
+
+class _Upright(NamedTuple):
+    """The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
+
+    pixels: Image.Image
+    width: int
+    height: int
+    is_damaged: bool = False
 
 
 def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
@@ -137,9 +148,12 @@ def _read(
         error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
         is_truncated = is_truncation(error)
         try:
-            return _read_file(bare, original, photo_format, resize, max_pixels, may_be_blank=not is_truncated)
+            upright = _read_file(
+                bare, original, photo_format, resize, max_pixels, may_be_blank=not is_truncated
+            )
         except _Blank:
             raise error from None
+        return upright._replace(is_damaged=is_truncated or is_without_end(data))
 
 
 class _Blank(Exception):
@@ -176,7 +190,7 @@ def _read_file(
 def _turned(pixels: Image.Image, width: int, height: int, orientation: int) -> _Upright:
     if orientation in _TRANSPOSES:
         pixels = pixels.transpose(_TRANSPOSES[orientation])
-    return (pixels, height, width) if orientation in _SWAPS_SIDES else (pixels, width, height)
+    return _Upright(pixels, height, width) if orientation in _SWAPS_SIDES else _Upright(pixels, width, height)
 
 
 def _draft_size(resize: Resize) -> tuple[int, int]:

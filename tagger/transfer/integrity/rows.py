@@ -94,6 +94,7 @@ class ContentRow(_Row):
     model_id: row_rules.Id | None
     top_k: row_rules.TopK | None
     threshold: row_rules.Score | None
+    damaged: bool
     outcome: row_rules.OutcomeOfImage | None
     classified_at: row_rules.Time | None
 

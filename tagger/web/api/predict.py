@@ -119,7 +119,11 @@ async def predict(
             failed = FailedUpload(**vars(failed_document), error=error.failure.text)
             return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
-        photo.name, classification.predictions, classification.model, classification.landmarks
+        photo.name,
+        classification.predictions,
+        classification.model,
+        classification.landmarks,
+        is_damaged=classification.is_damaged,
     )
     return DocumentResponse(UploadPrediction(**vars(document), milliseconds=classification.duration_ms))
 
@@ -133,6 +137,7 @@ class Classification:
     model: RegisteredModel
     landmarks: Sequence[Landmark]
     duration_ms: float
+    is_damaged: bool
 
 
 async def classify(
@@ -163,7 +168,9 @@ async def classify(
     if isinstance(result, Failed):
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
-    return Classification(result.predictions, sink.threshold, model, landmarks, duration_ms)
+    return Classification(
+        result.predictions, sink.threshold, model, landmarks, duration_ms, result.is_damaged
+    )
 
 
 class _UploadSink:

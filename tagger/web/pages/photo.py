@@ -1,6 +1,7 @@
 """The page of one photo, with its details and verdicts. Without JavaScript, forms replace the keys."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -102,9 +103,10 @@ def give(
             if new:
                 with database.write() as connection:
                     landmark = add_landmark(connection, NewLandmark(landmark)).slug
+            # Beside the confirmed landmark, they are not accepted any more.
+            others = _unconfirmed(state, photo_id) if instead else []
             result = give_verdict(database, photo_id, landmark, verdict, default_person(state), roots)
-            if instead:
-                _reject_others(state, photo_id, result.landmark.slug)
+            _reject(state, photo_id, [slug for slug in others if slug != result.landmark.slug])
     except (LandmarkNotFound, LandmarkAmbiguous, LandmarkExists, LandmarkInvalid, LandmarkSlugTaken) as error:
         return _render(request, state, photo_id, grid_params, typed=landmark, instead=instead, problem=error)
     state.taught_updates.request()
@@ -187,14 +189,16 @@ def _render(
     )
 
 
-def _reject_others(state: AppState, photo_id: int, slug: str) -> None:
-    """Reject the landmarks other than `slug` that the model accepted and nobody confirmed."""
+def _unconfirmed(state: AppState, photo_id: int) -> list[str]:
+    """Return the landmarks that are accepted and nobody confirmed, by their slugs."""
+    rows = landmark_rows(photo_details_by_id(state.database, photo_id, state.settings.roots))
+    return [row.slug for row in rows if row.state == "accepted"]
+
+
+def _reject(state: AppState, photo_id: int, slugs: Sequence[str]) -> None:
     roots = state.settings.roots
-    for row in landmark_rows(photo_details_by_id(state.database, photo_id, roots)):
-        if row.state == "accepted" and row.slug != slug:
-            give_verdict(
-                state.database, photo_id, row.slug, VerdictKind.REJECTED, default_person(state), roots
-            )
+    for slug in slugs:
+        give_verdict(state.database, photo_id, slug, VerdictKind.REJECTED, default_person(state), roots)
 
 
 def _grid_context(state: AppState, params: QueryParams, photo_id: int) -> GridContext | None:
