@@ -65,10 +65,6 @@ class ValidationPhotosMissing(TaggerError):
     """{count} of the validation photos were readable when training started and no longer are. Restore them and run the same command again with --resume."""
 
 
-class TensorBoardMissing(TaggerError):
-    """TensorBoard is not installed. Run: pip install 'landmark-tagger[tensorboard]', or omit --tensorboard."""
-
-
 class RunUnusable(TaggerError):
     """The run folder {path} cannot be used: {reason}. Create a run with `trainer train`."""
 
@@ -115,10 +111,6 @@ class OutputInsidePhotos(TaggerError):
 
 class ObjectNotCopied(TaggerError):
     """The photo {photo} cannot be copied from its bucket: {reason} Nothing was written; run this again."""
-
-
-class LinkFailed(TaggerError):
-    """The photo {photo} cannot be linked into {path}: {reason}. Omit --link to copy the photos."""
 
 
 class NotEnoughSpace(TaggerError):

@@ -43,17 +43,17 @@ def test_photos_come_out_below_the_one_folder_that_holds_all(tmp_path: Path) -> 
     ]
 
 
-def test_only_photos_and_the_gazetteer_come_out(tmp_path: Path) -> None:
+def test_only_photos_come_out(tmp_path: Path) -> None:
     names = [
         "train/A/a.JPG",
         "train/A/b.png",
         "train/A/run.sh",
         "train/A/x.html",
         "train/.hidden/c.jpg",
+        "__MACOSX/train/A/._a.JPG",
         "landmarks.csv",
     ]
     assert sorted(unpack(tmp_path, zip_of(dict.fromkeys(names, PHOTO)))) == [
-        "landmarks.csv",
         "train/A/a.JPG",
         "train/A/b.png",
     ]
@@ -67,39 +67,19 @@ def test_only_photos_and_the_gazetteer_come_out(tmp_path: Path) -> None:
         "C:/evil.jpg",
         "train\\A\\evil.jpg",
         "train/A/evil.jpg\x1b[2J.jpg",
-        "train/" + "long" * 70 + ".jpg",
     ],
 )
-def test_a_name_that_leads_elsewhere_refuses_the_whole_archive(tmp_path: Path, name: str) -> None:
-    assert_refused(
-        tmp_path,
-        zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]),
-        "is outside|not a portable",
-    )
-    assert tree(tmp_path / "out") == {}
+def test_a_name_that_leads_elsewhere_is_skipped(tmp_path: Path, name: str) -> None:
+    files = unpack(tmp_path, zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]))
+    assert sorted(files) == ["train/A/good.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.zip", "out"]
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
-def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+def test_a_link_becomes_a_file_of_its_text(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("train/A/link.jpg")
-    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
-    assert_refused(tmp_path, zip_of([(link, b"/etc/passwd")]), "is a link or device")
-
-
-def test_two_entries_of_one_name_are_refused_in_any_case(tmp_path: Path) -> None:
-    assert_refused(tmp_path, zip_of([("train/A/a.jpg", PHOTO), ("train/a/A.JPG", PHOTO)]), "two entries")
-
-
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
-    assert_refused(
-        tmp_path, zip_of({"train/A/bomb.jpg": bytes(10_000_000)}), "times its size, which photos never do"
-    )
-    assert tree(tmp_path / "out") == {}
-
-
-def test_more_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(udacity, "MOST_ENTRIES", 5)
-    assert_refused(tmp_path, course_archive(), "entries, more than 5")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    assert unpack(tmp_path, zip_of([(link, b"/etc/passwd")])) == {"train/A/link.jpg": b"/etc/passwd"}
+    assert not (tmp_path / "out" / "train" / "A" / "link.jpg").is_symlink()
 
 
 def test_more_bytes_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,12 +130,8 @@ names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_si
 @given(st.lists(names, max_size=4))
 def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
     folder = PurePosixPath("/somewhere/out")
-    try:
-        entries = photo_entries([zipfile.ZipInfo(name) for name in listed])
-    except ArchiveUnsound:
-        return
-    for entry in entries:
-        target = folder / entry.path
+    for path in photo_entries([zipfile.ZipInfo(f"train/{name}") for name in ["A/a.jpg", *listed]]):
+        target = folder / path
         assert target.is_relative_to(folder)
         assert ".." not in target.parts
-        assert not set(str(entry.path)) & set("\\:\0\n\x7f")
+        assert not set(path) & set("\\:\0\n\x7f")

@@ -150,12 +150,6 @@ def test_photos_of_one_name_are_all_kept(data: CommandRunner, tmp_path: Path) ->
     assert len({name.casefold() for name in names}) == 7
 
 
-def test_links_take_no_room(data: CommandRunner, photos: Path, tmp_path: Path) -> None:
-    assert data("split", photos, "--out", tmp_path / "set", "--link").code == 0
-    inodes = {path.stat().st_ino for path in photos.rglob("*.jpg")}
-    assert all(path.stat().st_ino in inodes for path in (tmp_path / "set").rglob("*.jpg"))
-
-
 def test_nothing_is_written_over_and_nothing_among_the_photos(
     data: CommandRunner, photos: Path, tmp_path: Path
 ) -> None:

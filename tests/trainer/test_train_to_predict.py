@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -17,13 +16,9 @@ from tagger.model.artifact import read_manifest
 from tagger.system.interruption import run_interruptible
 from trainer.cli import main as trainer_cli
 from trainer.cli.train import _run_log
-from trainer.errors import TensorBoardMissing
 from trainer.export.run import LOG
-from trainer.learning.loop import Epoch, Validation
-from trainer.learning.training import tensorboard_events
 
 CommandText = Callable[..., str]
-WITH_TENSORBOARD = find_spec("tensorboard") is not None
 
 
 @pytest.fixture
@@ -125,37 +120,3 @@ def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
         output.err
         == "interrupted; repeat the command with --resume to continue after the last finished epoch\n"
     )
-
-
-@pytest.mark.skipif(WITH_TENSORBOARD, reason="TensorBoard, an extra, is installed")
-def test_tensorboard_that_is_missing_is_named_before_any_work(
-    world: Path, output_of: CommandText, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    output = output_of(
-        trainer_cli,
-        "train",
-        "scratch",
-        *training_options(world, run),
-        "--tensorboard",
-        tmp_path / "events",
-        code=1,
-    )
-
-    assert output == f"error: {TensorBoardMissing()}\n"
-    assert "landmark-tagger[tensorboard]" in output
-    assert not (run / "pixels").exists()
-
-
-@pytest.mark.skipif(not WITH_TENSORBOARD, reason="TensorBoard, an extra, is not installed")
-def test_every_epoch_is_logged_to_tensorboard(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with tensorboard_events(tmp_path) as watch:
-        for number in (1, 2):
-            watch(Epoch(number, 3.0 / number, Validation(2.0, 0.5), 0.01, 9.0, 100.0))
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-
-    assert [(event.step, event.value) for event in events.Scalars("loss/training")] == [(1, 3.0), (2, 1.5)]
-    assert [event.value for event in events.Scalars("top-1/validation")] == [0.5, 0.5]

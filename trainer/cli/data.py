@@ -28,12 +28,6 @@ log = logging.getLogger("trainer")
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
 ]
-Link = Annotated[
-    bool,
-    typer.Option(
-        "--link", help="Create hard links instead of copies. They share their content with the originals."
-    ),
-]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
 Collections = Annotated[
     list[Path],
@@ -113,7 +107,6 @@ def split(
     val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
-    link: Link = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -132,7 +125,7 @@ def split(
     plan = plan_split(folder, Shares(val=val, test=test), seed=seed)
     _log_split(plan)
     if not dry_run:
-        write_split(plan, out, link=link)
+        write_split(plan, out)
     document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
     if as_json:
         print_results(document, as_json=True)
@@ -169,7 +162,6 @@ def combine(
     out: NewFolder,
     exclude: ExcludedPhotos = None,
     seed: TestSeed = 0,
-    link: Link = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -188,7 +180,7 @@ def combine(
     combination = plan_combination(folders, landmarks, exclude, seed=seed)
     _log_left_out(combination)
     if not dry_run:
-        write_combination(combination, out, link=link)
+        write_combination(combination, out)
     document = combination.document | {"out": str(out), "dry_run": dry_run}
     if as_json:
         print_results(document, as_json=True)
@@ -214,9 +206,6 @@ def download(
     ],
     out: NewFolder,
     url: Annotated[str | None, typer.Option(help="Another URL of the same archive.")] = None,
-    sha256: Annotated[
-        str | None, typer.Option(help="Refuse an archive with another SHA-256.", metavar="HEX")
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download a set of photos, ready for training, with its landmarks.csv.
@@ -225,17 +214,19 @@ def download(
 
     Example: trainer data download udacity --out landmarks
     """
+    from trainer.data.folders import find_labelled_photos
     from trainer.data.udacity import URL, fetch_udacity
 
-    result = fetch_udacity(out, url or URL, sha256=sha256)
-    if result.existed:
+    fetched = fetch_udacity(out, url or URL)
+    if not fetched:
         log.info("the folder is already complete; nothing was downloaded")
-    document = {
+    train, test = find_labelled_photos(out / "train"), find_labelled_photos(out / "test")
+    document: dict[str, object] = {
         "set": dataset,
-        "train": result.train,
-        "test": result.test,
-        "labels": result.labels,
-        "fetched": not result.existed,
+        "train": len(train),
+        "test": len(test),
+        "labels": len({photo.label for photo in (*train, *test)}),
+        "fetched": fetched,
         "out": str(out),
     }
     print_results(document, as_json=as_json)

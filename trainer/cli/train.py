@@ -93,10 +93,6 @@ Resume = Annotated[
         help="Continue after the run's last finished epoch. The result equals that of an uninterrupted run.",
     ),
 ]
-TensorBoard = Annotated[
-    Path | None,
-    typer.Option(help="A folder for TensorBoard events. Needs the tensorboard extra."),
-]
 
 
 @train_app.command()
@@ -117,7 +113,6 @@ def transfer(
     seed: Seed = 0,
     precision: Precision = PRECISION,
     resume: Resume = False,
-    tensorboard: TensorBoard = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune a pretrained network. Recommended from 20 photos per label.
@@ -126,7 +121,6 @@ def transfer(
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """
-    from trainer.learning.training import tensorboard_events
     from trainer.recipes.options import TransferOptions
     from trainer.recipes.transfer import train_transfer
 
@@ -147,8 +141,8 @@ def transfer(
         backbone,
         weights,
     )
-    with _run_log(out), tensorboard_events(tensorboard) as on_epoch:
-        record = train_transfer(options, on_epoch).record
+    with _run_log(out):
+        record = train_transfer(options).record
     _print_metrics(record, out, as_json=as_json)
 
 
@@ -168,7 +162,6 @@ def scratch(
     seed: Seed = 0,
     precision: Precision = PRECISION,
     resume: Resume = False,
-    tensorboard: TensorBoard = None,
     as_json: Json = False,
 ) -> None:
     """Train our own convolutional network from random weights.
@@ -177,7 +170,6 @@ def scratch(
 
     Example: trainer train scratch --data landmarks --out runs/scratch
     """
-    from trainer.learning.training import tensorboard_events
     from trainer.recipes.options import RecipeOptions
     from trainer.recipes.scratch import train_scratch
 
@@ -196,8 +188,8 @@ def scratch(
         precision,
         resume,
     )
-    with _run_log(out), tensorboard_events(tensorboard) as on_epoch:
-        record = train_scratch(options, on_epoch).record
+    with _run_log(out):
+        record = train_scratch(options).record
     _print_metrics(record, out, as_json=as_json)
 
 

@@ -154,16 +154,15 @@ def _splits(candidates: Sequence[_Candidate], groups: Sequence[int], seed: int) 
     ]
 
 
-def write_combination(combination: Combination, out: Path, *, link: bool = False) -> None:
-    """Copy or hard-link the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with a landmarks.csv; all or nothing.
+def write_combination(combination: Combination, out: Path) -> None:
+    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with a landmarks.csv; all or nothing.
 
     Raises:
-        FolderNotEmpty, NotEnoughSpace, LinkFailed, OutputUnwritable: with what to do.
+        FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
     """
     require_free_folder(out)
-    if not link:
-        require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))
+    require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))
     with new_folder(out) as folder:
-        copy_photos(combination.copies, folder, link=link)
+        copy_photos(combination.copies, folder)
         with writing_to(out):
             write_gazetteer(folder / FILE_NAME, combination.trained)

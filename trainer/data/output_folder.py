@@ -1,9 +1,8 @@
 """Create a folder of photos atomically: build it beside its destination, and rename it once it is complete.
 
-Originals are copied or linked, and never moved, changed or removed.
+Originals are copied, and never moved, changed or removed.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,6 @@ from tagger.photos.source import open_source, read_named
 from trainer.data.folders import MAX_BYTES
 from trainer.errors import (
     FolderNotEmpty,
-    LinkFailed,
     NotEnoughSpace,
     ObjectNotCopied,
     OutputInsidePhotos,
@@ -119,20 +117,17 @@ def _remove_leftovers(partial: Path) -> None:
     shutil.rmtree(partial)
 
 
-def copy_photos(copies: Iterable[PhotoCopy], root: Path, *, link: bool = False) -> None:
-    """Copy photos, or make hard links, into folders below `root`. Photos of the same name get their digest in the name.
+def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> None:
+    """Copy photos into folders below `root`. Photos of the same name get their digest in the name.
 
     Raises:
-        LinkFailed, OutputUnwritable: a photo cannot be linked or copied.
+        OutputUnwritable: a photo cannot be copied.
     """
     targets = _targets(copies)
-    with photo_progress("linking photos" if link else "copying photos", len(targets)) as advance:
+    with photo_progress("copying photos", len(targets)) as advance:
         for source, target in targets:
             (root / target).parent.mkdir(parents=True, exist_ok=True)
-            if link:
-                _link(source, root / target)
-            else:
-                _copy(source, root / target)
+            _copy(source, root / target)
             advance(1)
 
 
@@ -169,13 +164,3 @@ def _copy(source: Path, target: Path) -> None:
         raise ObjectNotCopied(photo=source, reason=error) from None
     with writing_to(target.parent):
         target.write_bytes(data)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source.resolve())
-    except OSError as error:
-        reason = (
-            "it is on another disk" if error.errno == errno.EXDEV else (error.strerror or str(error)).lower()
-        )
-        raise LinkFailed(photo=source, path=target.parent, reason=reason) from error

@@ -197,21 +197,20 @@ def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
     return blake3(f"{seed}:{min(digests[position] for position in positions)}".encode()).hexdigest()
 
 
-def write_split(split: Split, out: Path, *, link: bool = False) -> None:
-    """Copy or hard-link the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
+def write_split(split: Split, out: Path) -> None:
+    """Copy the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
 
     Raises:
-        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, LinkFailed, OutputUnwritable: with what to do.
+        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
     """
     require_free_folder(out, split.dataset.folder)
-    if not link:
-        require_space(out, sum(facts.size_bytes for facts in split.facts))
+    require_space(out, sum(facts.size_bytes for facts in split.facts))
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)
         for photo, facts, name in zip(split.photos, split.facts, split.splits, strict=True)
     )
     with new_folder(out) as folder:
-        copy_photos(copies, folder, link=link)
+        copy_photos(copies, folder)
         with writing_to(out):
             gazetteer = split.dataset.folder / FILE_NAME
             if gazetteer.is_file():

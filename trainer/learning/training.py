@@ -1,4 +1,4 @@
-"""Train a network on prepared photos: the training loop with batches, validation, progress, checkpoints and TensorBoard.
+"""Train a network on prepared photos: the training loop with batches, validation, progress and checkpoints.
 
 A checkpoint has everything the next epoch depends on: tensors in a safetensors file, all else in its metadata. Nothing
 is unpickled.
@@ -8,11 +8,9 @@ import ctypes
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 
 from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
-from trainer.errors import CheckpointUnusable, TensorBoardMissing, writing_to
+from trainer.errors import CheckpointUnusable, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
 from trainer.learning.batches import Augmentation, TrainingSet
 from trainer.learning.classifier import TrainingNetwork, validation_loss
@@ -242,49 +240,6 @@ def _restore_optimiser(state: TrainingState[Network], tensors: dict[str, Tensor]
         entries.setdefault(int(number), {})[entry] = values
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-
-
-class _EventWriter(Protocol):
-    """The methods of TensorBoard's writer that are used."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
-
-    def flush(self) -> object: ...
-
-
-@contextmanager
-def tensorboard_events(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
-    """Yield a function that writes an epoch as TensorBoard events to `folder`; with None it does nothing.
-
-    Raises:
-        TensorBoardMissing, OutputUnwritable: with what to do.
-    """
-    if folder is None:
-        yield lambda _epoch: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise TensorBoardMissing from error
-    with writing_to(folder):
-        writer = SummaryWriter(folder)
-    try:
-        yield lambda epoch: _write_events(writer, epoch)
-    finally:
-        writer.close()
-
-
-def _write_events(writer: _EventWriter, epoch: Epoch) -> None:
-    figures = {
-        "loss/training": epoch.loss,
-        "loss/validation": epoch.validation.loss,
-        "top-1/validation": epoch.validation.top1,
-        "learning rate": epoch.learning_rate,
-        "photos per second": epoch.images_per_second,
-    }
-    for name, value in figures.items():
-        writer.add_scalar(name, value, epoch.number)
-    writer.flush()
 
 
 def keep_freed_memory() -> None:

@@ -31,7 +31,9 @@ SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 """(share of the epochs, share of the input side): the size of the views during training."""
 
 
-def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> FinishedRun:
+def train_scratch(
+    options: RecipeOptions, on_epoch: Callable[[Epoch], None] = lambda _epoch: None
+) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run. `on_epoch` is called after every epoch.
 
     Raises:

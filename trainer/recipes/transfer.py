@@ -43,7 +43,9 @@ apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster.
 """
 
 
-def train_transfer(options: TransferOptions, on_epoch: Callable[[Epoch], None]) -> FinishedRun:
+def train_transfer(
+    options: TransferOptions, on_epoch: Callable[[Epoch], None] = lambda _epoch: None
+) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run.
 
     Args:
