@@ -24,13 +24,7 @@ from trainer.evaluation.recognition import (
 )
 from trainer.evaluation.robustness import (
     AlterationResult,
-    DeviceAgreement,
-    compare_device,
-    format_name,
     measure_alterations,
-    missing_devices,
-    other_devices,
-    photos_to_compare,
 )
 from trainer.evaluation.scores import PhotoScores, score_photos
 
@@ -54,8 +48,6 @@ class Evaluation:
     mistakes: tuple[Mistake, ...]
     false_tags: tuple[Mistake, ...]
     alterations: tuple[AlterationResult, ...] | None
-    agreements: tuple[DeviceAgreement, ...]
-    missing_devices: tuple[str, ...]
 
 
 def evaluate(
@@ -94,25 +86,7 @@ def evaluate(
         mistakes=confident_mistakes(_names(manifest), landmarks.paths, landmarks.scores, targets),
         false_tags=_false_tags(others, manifest),
         alterations=measure_alterations(model, landmarks.paths, targets, correct) if altered else None,
-        agreements=tuple(
-            _compare(load_model(artifact, digest, manifest, other), other, landmarks, others, targets)
-            for other in other_devices(reference)
-        ),
-        missing_devices=missing_devices(),
     )
-
-
-def _compare(
-    model: Model, device: Device, landmarks: PhotoScores, distractors: PhotoScores, targets: Tensor
-) -> DeviceAgreement:
-    """Compare the model on `device` with the reference's scores; `targets` are those of the landmark photos."""
-    paths = [*landmarks.paths, *distractors.paths]
-    expected = torch.cat([landmarks.scores, distractors.scores])  # (N, L)
-    targets = torch.cat([targets, torch.full((len(distractors.paths),), expected.shape[1])])
-    rows = photos_to_compare(device, len(paths))
-    scores = score_photos([paths[row] for row in rows], model, f"comparing {format_name(device)}")
-    rows = rows[list(scores.rows)]
-    return compare_device(device, expected[rows], scores.scores, targets[rows], model.manifest.threshold)
 
 
 def _score_landmarks(photos: list[LabelledPhoto], model: Model, data: Path) -> PhotoScores:

@@ -1,4 +1,4 @@
-"""The robustness of a model: to photos altered by other programs, and to other devices and number formats.
+"""The robustness of a model to photos that other programs have altered.
 
 An alteration maps a photo's bytes to bytes. It starts from the whole photo, upright and in sRGB, and its result is a complete file,
 so that the tagger's own preprocessing follows.
@@ -13,7 +13,6 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from tagger.model.devices import CPU_BATCH, GPU_BATCH, Device, available_kinds, cpu_emulates_bfloat16
 from tagger.model.model import Model
 from tagger.photos.decoding import decode_whole
 from trainer.data.folders import MAX_PIXELS
@@ -28,11 +27,8 @@ DARKNESS, BRIGHTNESS = 0.5, 1.5
 """Factors of every channel."""
 SMALL_SIDE = 96
 """Pixels of the shorter side."""
-EMULATED_PHOTOS = 100
-"""With more, an emulated number format would take most of the time of an evaluation or an export."""
 JPEG_SIDE = 65_500
 """The most pixels per side of a JPEG."""
-_BATCHES = {"cpu": CPU_BATCH, "cuda": GPU_BATCH}
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,6 @@ class AlterationResult:
     top1: Estimate
     difference: Estimate  # to the unaltered photos, as a share
     wrong_tags: Estimate
-
-
-@dataclass(frozen=True)
-class DeviceAgreement:
-    """The agreement of scores on a device, in a number format, with those of the reference."""
-
-    device: str
-    number_format: str
-    photos: int
-    top1: Estimate  # of the photos of landmarks
-    same_name: Estimate  # share of those with the same first prediction
-    same_outcome: Estimate  # share of all photos with the same accepted label, or none in both
-    largest_difference: float  # of any score of any photo
 
 
 def measure_alterations(
@@ -191,64 +174,3 @@ def _encode(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def other_devices(reference: Device) -> list[Device]:
-    """Every device of this machine in float32 and in bfloat16, without the reference."""
-    return [
-        Device(kind, dtype, batch_size)
-        for kind, batch_size in _BATCHES.items()
-        if kind in available_kinds()
-        for dtype in (torch.float32, torch.bfloat16)
-        if (kind, dtype) != (reference.kind, reference.dtype)
-    ]
-
-
-def missing_devices() -> tuple[str, ...]:
-    """The devices that this machine lacks."""
-    return tuple(kind for kind in _BATCHES if kind not in available_kinds())
-
-
-def photos_to_compare(device: Device, count: int) -> Tensor:
-    """Positions of the photos to compare, of `count`: all, or evenly spread ones if the device emulates its number format."""
-    if device.kind == "cpu" and device.dtype == torch.bfloat16 and cpu_emulates_bfloat16():
-        wanted = min(EMULATED_PHOTOS, count)
-        return torch.arange(wanted) * count // max(wanted, 1)
-    return torch.arange(count)
-
-
-def compare_device(
-    device: Device, expected: Tensor, actual: Tensor, targets: Tensor, threshold: float
-) -> DeviceAgreement:
-    """Compare the scores of a device with those of the reference.
-
-    Args:
-        device: the device
-        expected: float32 (N, L), of the reference
-        actual: float32 (N, L), of the same photos
-        targets: int64 (N,); L: distractors
-        threshold: the score from which a label is accepted
-    """
-    landmarks = targets < expected.shape[1]
-    predicted, reference = actual.argmax(dim=1), expected.argmax(dim=1)
-    same_outcome = _outcomes(actual, threshold) == _outcomes(expected, threshold)
-    return DeviceAgreement(
-        device=device.kind,
-        number_format=format_name(device),
-        photos=len(targets),
-        top1=estimate_share((predicted == targets)[landmarks]),
-        same_name=estimate_share((predicted == reference)[landmarks]),
-        same_outcome=estimate_share(same_outcome),
-        largest_difference=(actual - expected).abs().max().item(),
-    )
-
-
-def format_name(device: Device) -> str:
-    """The number format without torch's prefix: `bfloat16`."""
-    return str(device.dtype).removeprefix("torch.")
-
-
-def _outcomes(scores: Tensor, threshold: float) -> Tensor:
-    """The accepted label of each photo, or -1 for none; int64 (N,)."""
-    top, predicted = scores.max(dim=1)
-    return torch.where(top >= threshold, predicted, -1)

@@ -33,13 +33,14 @@ from tagger.model.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
-from trainer.evaluation.robustness import EMULATED_PHOTOS
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER, Classifier
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
 FULL, HALF = "cpu_float32", "cpu_bfloat16"
+EMULATED_PHOTOS = 100
+"""With more, an emulated number format would take most of the time of an export."""
 
 Program = Callable[[Tensor], tuple[Tensor, Tensor]]
 """uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), like the training model, for any batch size."""

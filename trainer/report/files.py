@@ -29,7 +29,7 @@ from trainer.evaluation.recognition import (
     Rejection,
     confident_mistakes,
 )
-from trainer.evaluation.robustness import AlterationResult, DeviceAgreement, format_name
+from trainer.evaluation.robustness import AlterationResult
 from trainer.report.drawings import (
     draw_confusion,
     draw_mistakes,
@@ -129,7 +129,6 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "model": evaluation.manifest.name,
         "digest": evaluation.digest,
         "device": evaluation.device.kind,
-        "number_format": format_name(evaluation.device),
         "photos": evaluation.photos,
         "unreadable": evaluation.unreadable,
         "left_out": evaluation.skipped,
@@ -150,8 +149,6 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "rejection": _rejection(evaluation.rejection) if evaluation.rejection else None,
         "thresholds": _thresholds(evaluation.tradeoff),
         "altered": None if evaluation.alterations is None else _alterations(evaluation.alterations),
-        "agreements": [_agreement(agreement) for agreement in evaluation.agreements],
-        "devices_not_measured": list(evaluation.missing_devices),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }
@@ -226,18 +223,6 @@ def _alterations(results: Iterable[AlterationResult]) -> dict[str, object]:
             **_estimate("wrong_tags", result.wrong_tags),
         }
         for result in results
-    }
-
-
-def _agreement(agreement: DeviceAgreement) -> dict[str, object]:
-    return {
-        "device": agreement.device,
-        "number_format": agreement.number_format,
-        "photos": agreement.photos,
-        **_estimate("top1", agreement.top1),
-        **_estimate("same_name", agreement.same_name),
-        **_estimate("same_outcome", agreement.same_outcome),
-        "largest_difference": agreement.largest_difference,
     }
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from trainer.evaluation import Evaluation
 from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
 from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection
-from trainer.evaluation.robustness import format_name
 
 CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
 TRADEOFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"
@@ -22,7 +21,6 @@ def markdown(evaluation: Evaluation) -> str:
         _rejection(evaluation.rejection) if evaluation.rejection else "",
         _thresholds(evaluation.tradeoff, distractors=evaluation.rejection is not None),
         _alterations(evaluation),
-        _agreements(evaluation),
         _mistakes(evaluation),
         _landmarks(evaluation),
         f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions, and numbers the mistakes.\n\n![Confusion]({CONFUSION})",
@@ -106,7 +104,6 @@ def _summary(evaluation: Evaluation) -> Iterator[str]:
     yield _calibration_summary(evaluation)
     yield from _weakest_landmarks(evaluation)
     yield from _worst_alteration(evaluation)
-    yield from _half_precision(evaluation)
 
 
 def _of_100(estimate: Estimate) -> str:
@@ -150,15 +147,6 @@ def _worst_alteration(evaluation: Evaluation) -> Iterator[str]:
         yield f"Photos {worst.description} lose the most: {100 * worst.difference.value:+.1f} points of top-1."
     else:
         yield "No alteration makes a difference that is significant on these photos."
-
-
-def _half_precision(evaluation: Evaluation) -> Iterator[str]:
-    for agreement in evaluation.agreements:
-        if agreement.number_format == "bfloat16" and agreement.device == evaluation.device.kind:
-            yield (
-                f"In bfloat16, which is used if the device supports it, {100 * agreement.same_name.value:.1f} % of the first predictions "
-                "are the same as in full precision."
-            )
 
 
 def _calibration(evaluation: Evaluation) -> str:
@@ -223,39 +211,6 @@ def _alterations(evaluation: Evaluation) -> str:
     return "## Altered photos\n\n" + table(head, rows)
 
 
-def _agreements(evaluation: Evaluation) -> str:
-    reference = evaluation.device
-    rows = [
-        (
-            f"{agreement.device}, {agreement.number_format}",
-            str(agreement.photos),
-            _percent(agreement.top1),
-            _percent(agreement.same_name),
-            _percent(agreement.same_outcome),
-            f"{agreement.largest_difference:.2g}",
-        )
-        for agreement in evaluation.agreements
-    ]
-    rows += [
-        (name, f"not measured: no {name.upper()} device", "", "", "", "")
-        for name in evaluation.missing_devices
-    ]
-    scope = ", of landmark photos and distractors" if evaluation.rejection else ""
-    head = (
-        "device, format",
-        "photos",
-        "top-1",
-        "same first prediction",
-        "same outcome",
-        "largest difference of a score",
-    )
-    return (
-        "## Other devices and number formats\n\n"
-        f"All other figures are computed on {reference.kind} in {format_name(reference)}. This table has the same photos on other devices, or some of them where the number format is emulated. "
-        f"An outcome is the accepted label or none{scope}.\n\n" + table(head, rows)
-    )
-
-
 def _mistakes(evaluation: Evaluation) -> str:
     text = "## Most confident mistakes\n\n"
     if evaluation.mistakes:
@@ -290,7 +245,6 @@ def _landmark_row(result: LabelResult) -> tuple[str, ...]:
 
 
 def _method(evaluation: Evaluation) -> str:
-    reference = f"{evaluation.device.kind} in {format_name(evaluation.device)}"
     return f"""## Method
 
 - Intervals of shares are Wilson's score intervals. Those of the mean over landmarks, calibration errors, GAP, AUROC, FPR and
@@ -299,5 +253,5 @@ def _method(evaluation: Evaluation) -> str:
 - Intervals cover the random choice of these photos, not their difference from your own photos.
 - Each change to a model that is based on test photos makes later figures too good. This report cannot tell how often that
   has happened.
-- Photos are decoded as the tagger decodes them. The model runs on {reference}. `metrics.json` has every figure with its
+- Photos are decoded as the tagger decodes them. The model runs on {evaluation.device.kind} in float32. `metrics.json` has every figure with its
   interval."""
