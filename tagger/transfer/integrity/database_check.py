@@ -39,7 +39,6 @@ from tagger.database.tables import (
     job_items,
     jobs,
     landmarks,
-    metadata,
     model_labels,
     models,
     photos,
@@ -50,7 +49,8 @@ from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, i
 from tagger.library.teaching.classifiers import stored_bytes as classifier_bytes
 from tagger.library.teaching.embeddings import stored_bytes as embedding_bytes
 from tagger.model.artifact import Manifest
-from tagger.transfer.integrity.rows import ROWS, describe_error, row_columns, row_validator
+from tagger.transfer.exporter import exported_columns, exported_tables
+from tagger.transfer.integrity.rows import describe_error, row_validator
 
 WRONG_COUNTS = "the kept numbers of photos are wrong; correct them with: tagger db recount"
 
@@ -292,11 +292,10 @@ def connection_problems(connection: Connection) -> Iterator[str]:
             yield problem
         if are_valid:  # a damaged file cannot be searched for them
             yield from _missing_rows(connection)
-    for table in metadata.sorted_tables:
-        if table.name in ROWS:
-            for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
-                are_valid = False
-                yield problem
+    for table in exported_tables():
+        for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
+            are_valid = False
+            yield problem
     if are_valid:
         yield from cross_problems(connection)
     else:
@@ -323,7 +322,7 @@ def _missing_rows(connection: Connection) -> Iterator[str]:
 def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
     validator = row_validator(table)
     try:
-        for row in stored_rows(connection, table, select(*row_columns(table))):
+        for row in stored_rows(connection, table, select(*exported_columns(table))):
             yield from _row_problems(validator, table, row)
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # SQLite stores any value in any column, and the driver fails to read a time or a document.
