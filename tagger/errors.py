@@ -59,7 +59,7 @@ class SettingsInvalid(TaggerError):
 
 
 class WebhookNotSet(TaggerError):
-    """Nobody receives webhooks. Set TAGGER_WEBHOOK_URL and TAGGER_WEBHOOK_SECRET, or TAGGER_WEBHOOKS."""
+    """Nobody receives webhooks. Set TAGGER_WEBHOOKS."""
 
 
 class ReceiverNotFound(TaggerError):

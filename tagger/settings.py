@@ -36,12 +36,9 @@ from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.system.times_of_day import DailyWindow
 from tagger.webhook_receivers import (
-    DEFAULT_RECEIVER,
     MAX_RECEIVERS,
     ReceiverName,
     ReceiverSettings,
-    WebhookSecret,
-    WebhookUrl,
     is_receiver_name,
 )
 
@@ -120,12 +117,6 @@ def _issuer(url: str) -> str:
     return url
 
 
-def _label(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("use one line of printable characters, without spaces around it")
-    return text
-
-
 def _tiles(url: str) -> str:
     if not _TILES.fullmatch(url) or not all(part in url for part in ("{z}", "{x}", "{y}")):
         raise ValueError("it must be like https://HOST/{z}/{x}/{y}.png")
@@ -187,28 +178,16 @@ class Settings(BaseModel):
     """Address on which a worker serves metrics."""
     worker_window: Annotated[str, AfterValidator(_daily_window)] | None = None
     """Time of day in which a worker processes jobs, like `22:00-06:00`, in the local time of its machine. Default: all day."""
-    worker_photos_per_second: Annotated[float, Field(gt=0)] | None = None
-    """Most photos per second that a worker reads, or whose metadata it writes. Default: no limit."""
-    worker_max_load: Annotated[float, Field(gt=0)] | None = None
-    """Load average of the last minute per core, the worker's own included, above which a worker starts nothing new. Default: no limit."""
-    worker_nice: Annotated[int, Field(ge=1, le=19)] | None = None
-    """CPU priority of a worker and its child processes, 19 lowest. On Linux, they also use disks only when no other program does. Default: inherited."""
     worker_pause_on_battery: bool = False
     """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
     worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
     """Minutes without work after which a worker exits with code 0. Without effect in `tagger up`. Default: never."""
-    worker_unload_after_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Minutes without work after which a worker unloads its model to free memory. Default: never."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
-    log_paths: bool = False
-    """Whether log lines include the paths of photos."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
     """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each start."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
-    web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
-    """Disk space for cached thumbnails and previews, in bytes."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"
@@ -235,36 +214,16 @@ class Settings(BaseModel):
     """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
     web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
     """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger people user`."""
-    web_oidc_name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_label)] | None = None
-    """Name of the provider on the page, like `Contoso` for the button *Sign in with Contoso*. Default: its host."""
-    web_oidc_sign_out: bool = True
-    """Whether signing out of the page signs people out at the provider too, and so of all its programs."""
-    webhook_url: WebhookUrl | None = Field(None, repr=False)
-    """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
-    webhook_secret: WebhookSecret | None = Field(None, repr=False, validate_default=True)
-    """Secret that signs webhooks, like `whsec_…` with 24 to 64 bytes in Base64. Needed with `TAGGER_WEBHOOK_URL`."""
     webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
         default_factory=dict, repr=False
     )
-    """Receivers of events by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. Without `events`, a receiver gets all. The receiver of `TAGGER_WEBHOOK_URL` is `default`."""
-    webhook_failure_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of failed photos above which a finished job is reported as `job.failures`, too."""
-    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
-    """URL of an S3-compatible server for `s3://` addresses, like `http://minio.example:9000`. Default: `AWS_ENDPOINT_URL`, else AWS."""
+    """Receivers of events (finished jobs, jobs with many failures, the first photo of a landmark) by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. The secret, 24 to 64 bytes in Base64, signs them. Without `events`, a receiver gets all."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 
     @property
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
-
-    @property
-    def receivers(self) -> dict[str, ReceiverSettings]:
-        """The receivers of webhooks, by name."""
-        if self.webhook_url is None or self.webhook_secret is None:
-            return self.webhooks
-        receiver = ReceiverSettings(url=self.webhook_url, secret=self.webhook_secret)
-        return {DEFAULT_RECEIVER: receiver} | self.webhooks
 
     @field_validator("web_user_header")
     @classmethod
@@ -285,24 +244,6 @@ class Settings(BaseModel):
         if info.data.get("web_url", True) is None:
             raise ValueError("set web_url too: people come back from the provider to that address")
         return value
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _require_secret(cls, secret: str | None, info: ValidationInfo) -> str | None:
-        if secret is None and info.data.get("webhook_url") is not None:
-            raise ValueError("webhooks need it: echo whsec_$(openssl rand -base64 32)")
-        return secret
-
-    @field_validator("webhooks")
-    @classmethod
-    def _require_one_default(
-        cls, webhooks: dict[str, ReceiverSettings], info: ValidationInfo
-    ) -> dict[str, ReceiverSettings]:
-        if DEFAULT_RECEIVER in webhooks and info.data.get("webhook_url") is not None:
-            raise ValueError(
-                f"the receiver of webhook_url is called {DEFAULT_RECEIVER}; choose another name for this one"
-            )
-        return webhooks
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -332,15 +273,11 @@ def load_settings(**options: Any) -> Settings:
             reason=f"LC_ALL or LANG: this locale's file names are {encoding}; run: export PYTHONUTF8=1"
         )
     try:
-        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+        return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
     except ValueError as error:  # invalid TOML in the file
         raise SettingsInvalid(reason=str(error)) from error
-    if settings.s3_endpoint_url:
-        # Where the client library looks for it, also in processes that this one starts.
-        os.environ["AWS_ENDPOINT_URL_S3"] = settings.s3_endpoint_url
-    return settings
 
 
 def _reason(error: ValidationError) -> str:

@@ -8,8 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tagger.events import Event
 
-DEFAULT_RECEIVER = "default"
-"""The name of the receiver of `TAGGER_WEBHOOK_URL`."""
 MAX_RECEIVERS = 16
 """Each has a thread in every worker."""
 MIN_SECRET, MAX_SECRET = 24, 64
@@ -48,8 +46,6 @@ def _secret(secret: str) -> str:
 
 
 ReceiverName = Annotated[str, AfterValidator(_name)]
-WebhookUrl = Annotated[str, AfterValidator(_url)]
-WebhookSecret = Annotated[str, AfterValidator(_secret)]
 
 
 class ReceiverSettings(BaseModel):
@@ -57,6 +53,6 @@ class ReceiverSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: WebhookUrl = Field(repr=False)
-    secret: WebhookSecret = Field(repr=False)
+    url: Annotated[str, AfterValidator(_url)] = Field(repr=False)
+    secret: Annotated[str, AfterValidator(_secret)] = Field(repr=False)
     events: Annotated[frozenset[Event], Field(min_length=1)] = frozenset(Event)

@@ -21,6 +21,6 @@ app = make_app(broker.url)
 
 @signals.setup_logging.connect
 def _on_setup_logging(loglevel: int, **_: Any) -> None:
-    set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
+    set_up_logging(settings.log_format, loglevel)
     # Celery warns at each lost connection. The monitor of Redis does that once a minute.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)

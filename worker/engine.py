@@ -18,7 +18,6 @@ from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedule_windows import pause_ended_runs
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
-from tagger.jobs.processing.coordination import PhotoRate
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
@@ -34,7 +33,7 @@ from worker.producer import wake_workers
 from worker.queue_order import database_away
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
-from worker.watchdog import STALL_S, ModelUnloader, Watchdog
+from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +52,9 @@ class Engine:
         self.database: Database = open_configured(settings, Actor(f"worker {name}"))
         self._claimer = ChunkClaimer(self.database, name)
         self.device = choose_device(settings.device, settings.batch_size).kind
-        per_second = settings.worker_photos_per_second
-        rate = None if per_second is None else PhotoRate(per_second)
         if self.device == "cuda":
             DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
-        self.executor = ChunkExecutor(self.database, settings, rate, SLICE_S)
+        self.executor = ChunkExecutor(self.database, settings, SLICE_S)
         # Loaded before the first message: a model that cannot run stops the worker at its start.
         # The database may be locked just now, by a worker that starts as well.
         self.executor.with_retry(
@@ -71,7 +68,6 @@ class Engine:
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
-        self._unloader = ModelUnloader(self.executor.models, settings.worker_unload_after_minutes)
         self._services = [service(self.database, settings) for service in parts("service").values()]
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
@@ -80,7 +76,6 @@ class Engine:
         self._throttle.start()
         for service in self._services:
             service.start()
-        self._unloader.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -151,7 +146,6 @@ class Engine:
         self._throttle.close()
         for service in self._services:
             service.close()
-        self._unloader.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

@@ -13,7 +13,6 @@ from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
 from tagger.system.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
-from worker.throttle import lower_priority
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ def _on_init(sender: Any, **_: Any) -> None:
     """
     try:
         settings = load_settings()
-        if settings.worker_nice is not None:
-            lower_priority(settings.worker_nice)
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
         start_tracing(sender.hostname)

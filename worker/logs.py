@@ -1,7 +1,6 @@
 """Log formats of the worker: lines of text, or one JSON document per line.
 
-Photos are identified by id. Their paths may be private, so they are logged only if TAGGER_LOG_PATHS is set. Without it,
-the text of an unexpected error is left out too, since it may contain a path.
+Photos are identified by id. Their paths may be private. So the text of an unexpected error, which may contain a path, is left out too.
 """
 
 import json
@@ -14,37 +13,29 @@ from typing import Literal
 
 from tagger.photos.paths import printable_path
 
-FIELDS = ("job", "chunk", "photo", "kind", "path")
+FIELDS = ("job", "chunk", "photo", "kind")
 """The optional fields of a log record."""
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def set_up_logging(log_format: Literal["text", "json"], level: int, *, paths: bool) -> None:
+def set_up_logging(log_format: Literal["text", "json"], level: int) -> None:
     """Log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(paths=paths) if log_format == "json" else TextLines(paths=paths))
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 class _Lines(logging.Formatter):
-    def __init__(self, *, paths: bool) -> None:
-        super().__init__()
-        self._paths = paths
-
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """The optional fields of the record, without the path unless paths are logged."""
-        fields = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
-        if not self._paths:
-            fields.pop("path", None)
-        return fields
+        """The optional fields of the record."""
+        return {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        kind, error, trace = ei
+        kind, _, trace = ei
         if kind is None:
             return ""
-        summary = f"{kind.__name__}: {error}" if self._paths else kind.__name__
-        return "".join(traceback.format_tb(trace)) + printable_path(summary)
+        return "".join(traceback.format_tb(trace)) + kind.__name__
 
 
 class TextLines(_Lines):

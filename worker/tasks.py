@@ -63,7 +63,7 @@ def _process(engine: Engine, claim: Claim) -> None:
             log.critical("The device may need a new process to recover; this worker exits")
             state.should_stop = os.EX_TEMPFAIL
     except Exception:
-        # Not left to Celery, which would log the error's text whatever TAGGER_LOG_PATHS says.
+        # Not left to Celery, which would log the error's text, which may contain a path.
         log.exception("A chunk failed unexpectedly; it is retried", extra={"job": job, "chunk": chunk})
 
 

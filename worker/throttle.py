@@ -1,11 +1,9 @@
-"""What a worker leaves to other programs of its machine: its priority, and a thread that makes it wait while a condition holds.
+"""The thread that makes a worker wait while a condition holds: the time outside its window, or a battery.
 
-Such a condition is the time outside its window, a battery, or the machine's load. While it holds, the worker takes no chunk. It still sends
-heartbeats, recovers jobs and runs schedules.
+Meanwhile the worker releases its chunks and takes no other. It still sends heartbeats, recovers jobs and runs schedules.
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,30 +22,26 @@ CHECK_S = 1.0
 
 @dataclass(frozen=True)
 class Condition:
-    """A reason to wait: its text, whether it holds now, and whether chunks in progress are released while it does."""
+    """A reason to wait: its text, and whether it holds now."""
 
     text: str
     holds: Callable[[], bool]
-    releases_chunks: bool
 
 
 def conditions(settings: Settings) -> list[Condition]:
-    """The conditions of the settings; those that release chunks first."""
+    """The conditions of the settings."""
     found = []
     if settings.worker_window is not None:
         window = DailyWindow.parse(settings.worker_window)
         is_closed = lambda: not window.contains(datetime.now().astimezone().time())  # noqa: E731
-        found.append(Condition(f"outside its window {window}", is_closed, releases_chunks=True))
+        found.append(Condition(f"outside its window {window}", is_closed))
     if settings.worker_pause_on_battery:
-        found.append(Condition("on battery", _is_on_battery, releases_chunks=True))
-    if (limit := settings.worker_max_load) is not None:
-        is_above = lambda: _load_per_core() > limit  # noqa: E731
-        found.append(Condition(f"the load per core is above {limit:g}", is_above, releases_chunks=False))
+        found.append(Condition("on battery", _is_on_battery))
     return found
 
 
 class Throttle:
-    """Checks the conditions every CHECK_S. `release_chunks` is called while one holds that releases them."""
+    """Checks the conditions every CHECK_S. `release_chunks` is called while one holds."""
 
     def __init__(self, reasons: Sequence[Condition], release_chunks: Callable[[], None]) -> None:
         self._conditions = reasons
@@ -83,34 +77,14 @@ class Throttle:
             only_ticks.clear()
             return
         only_ticks.set()
-        if holding.releases_chunks:
-            self._release_chunks()
+        self._release_chunks()
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
             self.check()
 
 
-def lower_priority(nice: int) -> None:
-    """Set the CPU priority; on Linux, also the idle class for disks. To be called before threads are started, which inherit both.
-
-    Where the system refuses, this is logged, and the process goes on.
-    """
-    process = psutil.Process()
-    try:
-        process.nice(nice)
-        if psutil.LINUX:
-            process.ionice(psutil.IOPRIO_CLASS_IDLE)
-    except (psutil.Error, OSError) as error:
-        log.warning("The priority of this worker stays as it is: %s", error)
-
-
 def _is_on_battery() -> bool:
     """Whether the machine has a battery and no other power."""
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return battery is not None and battery.power_plugged is False
-
-
-def _load_per_core() -> float:
-    """The load average of the last minute, divided by the number of cores."""
-    return float(psutil.getloadavg()[0]) / (os.cpu_count() or 1)

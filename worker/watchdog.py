@@ -1,8 +1,8 @@
-"""Threads for a worker that makes no progress, or has no work.
+"""The thread for a worker that makes no progress, or has no work.
 
 A forward pass or a driver that hangs cannot be interrupted, and a lost subscription goes unnoticed. The watchdog then ends the process, so
-that its supervisor restarts it; the leases expire, and other workers take over. Without work for as long as the settings say, it also ends
-the worker, and the unloader unloads its models.
+that its supervisor restarts it; the leases expire, and other workers take over. It also ends a worker without work for as long as the
+settings say.
 """
 
 import logging
@@ -14,7 +14,6 @@ from typing import Protocol
 from celery.worker import state
 
 from tagger.jobs.processing.coordination import ActivityMonitor
-from tagger.jobs.processing.model_cache import ModelCache
 
 log = logging.getLogger(__name__)
 CHECK_S = 5.0
@@ -95,29 +94,3 @@ class Watchdog:
         self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._stall_s
         return f"messages are waiting, but none was received for {self._stall_s:.0f} s" if stuck else None
-
-
-class ModelUnloader:
-    """Checks every CHECK_S until closed. Without a limit, it does not start."""
-
-    def __init__(self, models: ModelCache, idle_minutes: float | None) -> None:
-        self._models = models
-        self._idle_s = None if idle_minutes is None else 60 * idle_minutes
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="unloader", daemon=True)
-
-    def start(self) -> None:
-        if self._idle_s is not None:
-            self._thread.start()
-
-    def close(self) -> None:
-        self._closed.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while self._idle_s is not None and not self._closed.wait(CHECK_S):
-            try:
-                self._models.unload_idle(self._idle_s)
-            except Exception:
-                log.exception("Unloading failed unexpectedly")

@@ -14,7 +14,6 @@ from tagger.cli.help import ADVANCED
 from tagger.cli.options import (
     Description,
     EmbedObjects,
-    Endpoint,
     Exclude,
     Gps,
     GpsEstimated,
@@ -117,7 +116,6 @@ class TagCommandOptions:
     model: ModelName = None
     include: Include = None
     exclude: Exclude = None
-    endpoint: Endpoint = None
 
     def settings(self, **others: Any) -> Settings:
         """Return the settings with these options and `others`, where they are set."""
@@ -125,7 +123,6 @@ class TagCommandOptions:
             top_k=self.top_k,
             threshold=self.threshold,
             model=self.model,
-            s3_endpoint_url=self.endpoint,
             **others,
         )
 
@@ -225,36 +222,6 @@ class WorkerOptions:
             help="Process jobs only at this time of day, like 22:00-06:00, in local time. (env: TAGGER_WORKER_WINDOW, default: all day)",
         ),
     ] = None
-    photos_per_second: Annotated[
-        float | None,
-        typer.Option(
-            "--photos-per-second",
-            metavar="N",
-            rich_help_panel=ADVANCED,
-            min=0.001,
-            help="Limit of this worker. (env: TAGGER_WORKER_PHOTOS_PER_SECOND, default: none)",
-        ),
-    ] = None
-    max_load: Annotated[
-        float | None,
-        typer.Option(
-            "--max-load",
-            metavar="LOAD",
-            rich_help_panel=ADVANCED,
-            min=0.01,
-            help="Start no new chunk while the load average of the last minute per core is higher. 1 is a busy machine. (env: TAGGER_WORKER_MAX_LOAD, default: none)",
-        ),
-    ] = None
-    nice: Annotated[
-        int | None,
-        typer.Option(
-            "--nice",
-            metavar="N",
-            min=1,
-            max=19,
-            help="Lower the CPU priority, 19 most; on Linux, also use disks only when nothing else does. (env: TAGGER_WORKER_NICE)",
-        ),
-    ] = None
     pause_on_battery: Annotated[
         bool | None,
         typer.Option(
@@ -275,18 +242,7 @@ class WorkerOptions:
         ),
     ] = None
 
-    unload_after: Annotated[
-        float | None,
-        typer.Option(
-            "--unload-after",
-            rich_help_panel=ADVANCED,
-            min=0.01,
-            metavar="MINUTES",
-            help="Unload the model after this time without work, to free its memory. (env: TAGGER_WORKER_UNLOAD_AFTER_MINUTES, default: never)",
-        ),
-    ] = None
-
     def settings(self) -> dict[str, object]:
         """The values by the names of the settings."""
-        units = {"idle_exit": "idle_exit_minutes", "unload_after": "unload_after_minutes"}
+        units = {"idle_exit": "idle_exit_minutes"}
         return {f"worker_{units.get(name, name)}": value for name, value in vars(self).items()}

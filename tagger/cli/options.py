@@ -105,15 +105,6 @@ Exclude = Annotated[
         rich_help_panel=PHOTOS,
     ),
 ]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint",
-        metavar="URL",
-        help="Server of s3:// addresses, if it is not AWS. (TAGGER_S3_ENDPOINT_URL)",
-        rich_help_panel=ADVANCED,
-    ),
-]
 JobNumber = Annotated[int | None, typer.Argument(help="Job number. (default: all jobs)", metavar="JOB")]
 FailureKinds = Annotated[
     list[str] | None,

@@ -123,11 +123,3 @@ def quiet_threads() -> None:
 
 def _best_kind() -> str:
     return available_kinds()[0]
-
-
-def release_device_memory() -> None:
-    """Return the memory that torch keeps on a CUDA device for later tensors."""
-    import torch
-
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()

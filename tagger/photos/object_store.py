@@ -159,7 +159,9 @@ def signed_bucket_address(path: ObjectPath, query: str) -> str:
     return obstore.sign(store, "GET", "GetBucket", _SIGNATURE_VALID)
 
 
-_NO_ENDPOINT_TEXT = "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set TAGGER_S3_ENDPOINT_URL={0}"
+_NO_ENDPOINT_TEXT = (
+    "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
+)
 _OTHER_ENDPOINT_TEXT = "it was found at AWS, and this process would ask {0}. Unset the endpoint; or if the bucket was moved there, run `tagger forget {1}` first"
 
 

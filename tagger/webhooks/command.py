@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tagger.webhooks.messages import StoredMessage
 
 webhook_app = typer.Typer(
-    help="Try the receivers of TAGGER_WEBHOOK_URL and TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
+    help="Try the receivers of TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
     no_args_is_help=True,
 )
 

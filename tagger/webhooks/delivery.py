@@ -85,7 +85,7 @@ def receivers_of(settings: Settings) -> list[Receiver]:
     """The receivers that the settings name."""
     return [
         Receiver(name, receiver.url, receiver.secret, settings.web_url or "")
-        for name, receiver in settings.receivers.items()
+        for name, receiver in settings.webhooks.items()
     ]
 
 

@@ -19,18 +19,19 @@ from tagger.database.tables import webhook_messages
 from tagger.events import Event
 from tagger.settings import Settings
 
+FAILURE_SHARE = 0.1
+"""Share of failed photos above which a finished job is reported as `job.failures`, too."""
+
 
 class MessageRecorder:
     """The `EventReceiver` of webhooks: stores a message for each receiver of the settings that gets the event."""
 
     def __init__(self, settings: Settings) -> None:
-        names = sorted(
-            settings.receivers
-        )  # transactions that record the same event wait for each other in this order
+        # Transactions that record the same event wait for each other in this order.
+        receivers = sorted(settings.webhooks.items())
         self._receivers = {
-            event: [name for name in names if event in settings.receivers[name].events] for event in Event
+            event: [name for name, receiver in receivers if event in receiver.events] for event in Event
         }
-        self._failure_share = settings.webhook_failure_share
 
     def wants(self, event: Event) -> bool:
         failures = self._receivers[Event.JOB_FAILURES] if event is Event.JOB_FINISHED else ()
@@ -43,7 +44,7 @@ class MessageRecorder:
         event: record several in order of their subjects.
         """
         self._record(connection, event, subject, data)
-        if event is Event.JOB_FINISHED and data["failed"] > self._failure_share * data["total"]:
+        if event is Event.JOB_FINISHED and data["failed"] > FAILURE_SHARE * data["total"]:
             self._record(connection, Event.JOB_FAILURES, subject, data)
 
     def _record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def status_lines(database: Database) -> list[str]:
 def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
     """No finding where nobody receives webhooks and none is left."""
     counts = count_messages(database)
-    for name, receiver in settings.receivers.items():
+    for name, receiver in settings.webhooks.items():
         yield _check_deliveries(name, counts.pop(name, MessageCounts()))
         address = urlsplit(receiver.url)
         if address.scheme == "http" and not is_loopback(str(address.hostname)):

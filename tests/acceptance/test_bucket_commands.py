@@ -65,22 +65,6 @@ def test_an_object_is_predicted_without_being_stored(terminal: Terminal, bucket:
     assert document["tags"][0]["landmark"] == "brandenburg-gate"
 
 
-def test_the_endpoint_is_an_option_and_a_setting(terminal: Terminal, bucket: Bucket) -> None:
-    del terminal.environment["AWS_ENDPOINT_URL_S3"]
-    assert "3 photos" in terminal.run("tag", "--endpoint", bucket.proxy.url, bucket.address).stderr
-    terminal.environment["TAGGER_S3_ENDPOINT_URL"] = bucket.proxy.url
-    assert "3 skipped" in terminal.run("tag", bucket.address).stderr
-
-
-@pytest.mark.parametrize("url", [f"http://reader:{SECRET}@127.0.0.1", "127.0.0.1:9000", "ftp://host"])
-def test_an_endpoint_with_a_password_is_refused_without_naming_it(
-    terminal: Terminal, bucket: Bucket, url: str
-) -> None:
-    refused = terminal.run("tag", "--endpoint", url, bucket.address, code=1)
-    assert "without user and password" in refused.stderr
-    assert SECRET not in refused.stderr
-
-
 def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal: Terminal, bucket: Bucket) -> None:
     terminal.run("tag", bucket.address)
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):

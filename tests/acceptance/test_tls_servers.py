@@ -71,7 +71,10 @@ def test_passwords_are_changed_while_a_job_runs(
 ) -> None:
     old = addresses(tls_redis, tls_postgres)
     new = {name: url.replace(":PASSWORD@", ":NEW@") for name, url in old.items()}
-    terminal = Terminal(tmp_path / "home", old | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "10"})
+    terminal = Terminal(tmp_path / "home", old | {"TAGGER_BATCH_SIZE": "1", "TAGGER_THREADS": "1"})
+    slow = tmp_path / "slow"
+    slow.touch()
+    terminal.inject(slow_pass_s="0.1", slow_while=slow)
     draw_many(terminal.folder / "photos", 60)
     with terminal.workers(1) as (worker,):
         job = int(terminal.run("enqueue", "photos").stdout)
@@ -83,7 +86,8 @@ def test_passwords_are_changed_while_a_job_runs(
             tls_postgres.change_password("tagger", "NEW")
             terminal.wait_until(lambda: "A sweep failed" in terminal.log.read_text())
             assert worker.poll() is None
-            terminal.environment |= new | {"TAGGER_WORKER_PHOTOS_PER_SECOND": "1000"}
+            slow.unlink()
+            terminal.environment |= new
             with terminal.workers(1):
                 terminal.wait_until(lambda: terminal.progress(job).done == 60)
                 assert terminal.progress(job).failed == 0

@@ -18,12 +18,16 @@ def receiver() -> Iterator[WebhookReceiver]:
         yield receiver
 
 
+def named(**receiver: str) -> str:
+    """The setting with one receiver."""
+    return json.dumps({"default": receiver})
+
+
 @pytest.fixture
 def terminal(tmp_path: Path, redis_server: RedisServer, receiver: WebhookReceiver) -> Terminal:
     settings = {
         "TAGGER_REDIS_URL": redis_server.url,
-        "TAGGER_WEBHOOK_URL": receiver.url,
-        "TAGGER_WEBHOOK_SECRET": SECRET,
+        "TAGGER_WEBHOOKS": named(url=receiver.url, secret=SECRET),
         "TAGGER_WEB_URL": "https://photos.example",
         "TAGGER_THRESHOLD": "0",
     }
@@ -87,15 +91,16 @@ def test_a_test_event_shows_the_answer(
     tagger: CommandRunner, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = tagger("people", "webhook", "test")
-    assert (refused.code, "Set TAGGER_WEBHOOK_URL" in refused.err) == (1, True)
-    monkeypatch.setenv("TAGGER_WEBHOOK_URL", receiver.url.replace("//", "//ada:geheim@"))
+    assert (refused.code, "Set TAGGER_WEBHOOKS" in refused.err) == (1, True)
+    url = receiver.url.replace("//", "//ada:geheim@")
+    monkeypatch.setenv("TAGGER_WEBHOOKS", named(url=url))
     missing = tagger("people", "webhook", "test")
     assert missing.code == 1
-    assert "TAGGER_WEBHOOK_SECRET" in missing.err
-    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", "whsec_short")
+    assert "webhooks.default.secret" in missing.err
+    monkeypatch.setenv("TAGGER_WEBHOOKS", named(url=url, secret="whsec_short"))
     short = tagger("people", "webhook", "test")
     assert (short.code, "24 to 64 bytes" in short.err, "whsec_short" in short.err) == (1, True, False)
-    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("TAGGER_WEBHOOKS", named(url=url, secret=SECRET))
     output = tagger("people", "webhook", "test")
     name = receiver.url.partition("/hook")[0]
     assert (output.code, output.text) == (0, f"default ({name}): accepted with 200\nthanks\n")
@@ -111,7 +116,6 @@ def test_a_test_event_shows_the_answer(
 @pytest.fixture
 def two_receivers(terminal: Terminal) -> Iterator[tuple[WebhookReceiver, WebhookReceiver]]:
     """A chat that gets new landmarks alone, and a monitor that gets everything else."""
-    del terminal.environment["TAGGER_WEBHOOK_URL"], terminal.environment["TAGGER_WEBHOOK_SECRET"]
     with WebhookReceiver() as chat, WebhookReceiver() as monitor:
         receivers = {
             "chat": {"url": chat.url, "secret": SECRET, "events": ["landmark.found"]},
@@ -151,7 +155,7 @@ def test_commands_try_and_retry_one_receiver_or_all(
 
 
 def test_events_of_a_receiver_that_is_no_longer_set_are_shown(terminal: Terminal, pending: int) -> None:
-    del terminal.environment["TAGGER_WEBHOOK_URL"]
+    del terminal.environment["TAGGER_WEBHOOKS"]
     found = [each for each in terminal.json("doctor")["checks"] if each["name"].startswith("webhook")]
     (check,) = found
     assert f"{pending} events not delivered, and the settings here name no such receiver" in check["found"]

@@ -55,8 +55,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "TAGGER_REDIS_URL": redis_server.url,
             "TAGGER_METRICS_PORT": str(port),
             "TAGGER_BATCH_SIZE": "8",
-            "TAGGER_WEBHOOK_URL": webhooks.url,
-            "TAGGER_WEBHOOK_SECRET": SECRET,
+            "TAGGER_WEBHOOKS": json.dumps({"default": {"url": webhooks.url, "secret": SECRET}}),
             "TAGGER_LOG_FORMAT": "json",
             "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
         }

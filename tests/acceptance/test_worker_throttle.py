@@ -1,20 +1,15 @@
 """Workers that wait: they store and release what they have, stay alive, and go on."""
 
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from rig.servers import RedisServer
-from support.artifacts import large_artifact
 from support.commands import Terminal, draw, draw_many
 
 from tagger.database.enums import JobState
 from tagger.ledger.workers import record_heartbeat
 
 PHOTOS = 40
-LARGE_MODEL_BYTES = 200_000_000
-"""Of parameters in float32. A CPU with bfloat16 has half of that in memory."""
 
 
 @pytest.fixture
@@ -25,7 +20,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
     terminal: Terminal, tmp_path: Path
 ) -> None:
-    """Meanwhile it has released its chunks; and it unloads a model without work."""
+    """Meanwhile it has released its chunks."""
     draw_many(terminal.folder / "photos", PHOTOS)
     draw(terminal.folder / "later" / "a.jpg")
     on_battery, slow = tmp_path / "on-battery", tmp_path / "slow"
@@ -38,7 +33,7 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
         values="worker.throttle.CHECK_S=0.2 worker.watchdog.CHECK_S=0.2",
     )
     job = int(terminal.run("enqueue", "photos").stdout)
-    options = ("--pause-on-battery", "--nice", "7", "--idle-exit", "0.05", "--unload-after", "0.01")
+    options = ("--pause-on-battery", "--idle-exit", "0.05")
     with terminal.workers(1, *options) as (worker,):
         terminal.wait_until(lambda: terminal.progress(job).done > 0)
         on_battery.touch()
@@ -48,10 +43,6 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
         later = int(terminal.run("enqueue", "later", "--priority", "interactive").stdout)
         terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 1)
         assert (terminal.progress(later).state, terminal.progress(job).done) == (JobState.QUEUED, stored)
-        process = psutil.Process(worker.pid)
-        assert process.nice() == 7
-        if sys.platform == "linux":
-            assert process.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
         on_battery.unlink()
         slow.unlink()
         assert worker.wait(180) == 0
@@ -59,7 +50,6 @@ def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
     assert (terminal.progress(job).failed, terminal.active_workers()) == (0, [])
     log = terminal.log.read_text()
     assert log.index("This worker waits: on battery") < log.index("This worker goes on")
-    assert "Unloaded tiny, which had no work" in log
     assert "it has had no work for as long as its settings say" in log
 
 
@@ -78,24 +68,3 @@ def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None
     assert found.startswith("1 chunk of photos wait: no worker starts work now (tagger-7@rack")
     refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
     assert "its ends are equal; to work all day, leave the window out" in refused.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep freed memory")
-def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_again(
-    terminal: Terminal,
-) -> None:
-    large_artifact(terminal.folder / "tiny.pt", LARGE_MODEL_BYTES)
-    draw_many(terminal.folder / "photos", 3)
-    terminal.inject(values="worker.watchdog.CHECK_S=0.5")
-    with terminal.workers(1, "--unload-after", "0.1") as (worker,):
-        process = psutil.Process(worker.pid)
-        loaded = process.memory_info().rss
-        unloaded = "Unloaded tiny, which had no work"
-        terminal.wait_until(lambda: unloaded in terminal.log.read_text())
-        terminal.wait_until(lambda: process.memory_info().rss < loaded - 0.4 * LARGE_MODEL_BYTES, 30)
-        job = int(terminal.run("enqueue", "photos").stdout)
-        terminal.wait_until(lambda: terminal.progress(job).is_over)
-        assert (terminal.progress(job).done, terminal.progress(job).failed) == (3, 0)
-        terminal.wait_until(lambda: terminal.log.read_text().count(unloaded) == 2)
-        assert worker.poll() is None

@@ -242,7 +242,7 @@ def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_
     bucket.proxy.calls.clear()
     run_job(photos.database, photos.settings, job, lambda _stored: None)
     assert photos.progress(job).state is JobState.WAITING
-    assert f"Set TAGGER_S3_ENDPOINT_URL={endpoint}" in str(photos.progress(job).note)
+    assert f"Set AWS_ENDPOINT_URL={endpoint}" in str(photos.progress(job).note)
     with pytest.raises(PhotoFailed, match="this process, which has no endpoint, would ask AWS"):
         open_source(bucket.address).read("a.jpg", max_bytes=10**6)
     assert bucket.proxy.calls == []

@@ -3,7 +3,6 @@
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -22,13 +21,14 @@ from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import chunk_results
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
-from tagger.jobs.processing.coordination import PhotoRate
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.library.catalog.registered_models import add_model
 from tagger.model.artifact import InputRule, Manifest, save_artifact
+from tagger.pipeline.pipeline import Pipeline
+from tagger.pipeline.requests import Request
 
 
 @pytest.fixture
@@ -270,29 +270,23 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
 
 
 def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_progress(
-    folder: TaggedFolder,
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TenAtOnce(PhotoRate):
-        """Hands out ten turns to each claim, and no more while the claim may wait."""
+    submit, turns = Pipeline.submit, 0
 
-        turns = 0
+    def submit_ten(pipeline: Pipeline, request: Request, give_up: Callable[[], bool]) -> bool:
+        nonlocal turns
+        turns -= 1
+        return turns >= 0 and submit(pipeline, request, give_up)
 
-        def wait(self, count: int, give_up: Callable[[], bool]) -> bool:
-            self.turns -= count
-            while self.turns < 0:
-                if give_up():
-                    return False
-                time.sleep(0.01)
-            return True
-
+    monkeypatch.setattr(Pipeline, "submit", submit_ten)
     for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
-    rate = TenAtOnce(1.0)
-    executor = ChunkExecutor(folder.database, folder.settings, rate, slice_s=0.0)
+    executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
     ends, stored = [], [0]
     while not folder.progress(job).is_over and len(ends) < 32:
-        rate.turns = 10
+        turns = 10
         claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
         assert claimed.attempts == 1

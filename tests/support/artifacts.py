@@ -125,30 +125,3 @@ class MeanColours(torch.nn.Module):
         no_landmark = torch.full_like(distances[:, :1], -0.1 * self.nearness)
         logits = torch.cat([-self.nearness * distances, no_landmark], dim=1).float()  # (B, L + 1)
         return logits.softmax(dim=1)[:, :-1]
-
-
-def large_artifact(path: Path, size_bytes: int) -> Manifest:
-    """Write a tiny artifact whose parameters take this many bytes."""
-    manifest, _ = _artifact(
-        tuple(label.model_dump_json() for label in LABELS),
-        0,
-        "tiny",
-        THRESHOLD,
-        datetime(2026, 1, 1, tzinfo=UTC),
-        10_000,
-    )
-    model = LargeMeanColours(len(LABELS), size_bytes)
-    save_artifact(torch.jit.script(model.eval()), manifest, path)
-    return manifest
-
-
-class LargeMeanColours(torch.nn.Module):
-    """As MeanColours, with parameters that a forward pass reads and that change nothing."""
-
-    def __init__(self, count: int, size_bytes: int) -> None:
-        super().__init__()
-        self.colours = MeanColours(count, 0, 10_000)
-        self.ballast = torch.nn.Parameter(torch.ones(size_bytes // 4), requires_grad=False)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.colours(images) * self.ballast[images.size(0)].float()

@@ -81,7 +81,7 @@ def test_settings_of_webhooks_are_valid_as_the_page_shows_them(monkeypatch: pyte
     (line,) = re.findall(r"`(TAGGER_WEBHOOKS=[^`]*)`", page)
     values = dotenv_values(stream=StringIO(line.replace("whsec_…", SECRET)))
     monkeypatch.setenv("TAGGER_WEBHOOKS", str(values["TAGGER_WEBHOOKS"]))
-    assert load_settings().receivers["chat"].secret == SECRET
+    assert load_settings().webhooks["chat"].secret == SECRET
     assert all("env_file" in SERVICES[name] for name in OWN)
 
 
@@ -102,7 +102,7 @@ def test_the_secret_of_single_sign_on_reaches_the_page_alone(monkeypatch: pytest
         monkeypatch.setenv(name, value or "geheim")
     registration = registration_of(load_settings())
     assert registration is not None
-    assert (registration.name, registration.client_secret) == ("Contoso", "geheim")
+    assert (registration.name, registration.client_secret) == ("sso.example.org", "geheim")
 
 
 def test_commands_and_health_checks_exist() -> None:

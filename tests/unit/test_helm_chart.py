@@ -27,7 +27,6 @@ EVERYTHING = (
     "web.oidc.issuer=https://sso.example.org/realms/home",
     "web.oidc.clientId=landmark-tagger",
     "web.oidc.secret=sign-on",
-    "web.oidc.name=Contoso",
     "web.oidc.roleClaim=groups",
     "authoritySecret=authority",
     "ownerSecret=owner",
@@ -151,7 +150,7 @@ def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
     assert of_page["TAGGER_WEB_OIDC_CLIENT_SECRET"]["valueFrom"] == {
         "secretKeyRef": {"name": "sign-on", "key": "client-secret"}
     }
-    assert of_page["TAGGER_WEB_OIDC_NAME"]["value"] == "Contoso"
+    assert of_page["TAGGER_WEB_OIDC_ROLE_CLAIM"]["value"] == "groups"
     assert not any("OIDC" in name for others in variables.values() for name in others)
 
 

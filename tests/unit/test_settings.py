@@ -152,23 +152,17 @@ def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(
 CHAT = {"url": "https://hooks.example/geheim", "secret": f"whsec_{'A' * 32}", "events": ["job.failures"]}
 
 
-def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_receivers_of_webhooks_have_names_and_events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = folder / "settings.toml"
     config.write_text(f'[webhooks.monitor]\nurl = "http://127.0.0.1:9"\nsecret = "{CHAT["secret"]}"\n')
     monkeypatch.setenv("TAGGER_CONFIG", str(config))
     monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps({"chat": CHAT}))
-    assert load_settings().receivers.keys() == {"chat", "monitor"}
-    monkeypatch.setenv("TAGGER_WEBHOOK_URL", "https://hooks.example/one")
-    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", str(CHAT["secret"]))
     settings = load_settings()
-    assert {name: receiver.events for name, receiver in settings.receivers.items()} == {
-        "default": set(Event),
+    assert {name: receiver.events for name, receiver in settings.webhooks.items()} == {
         "chat": {Event.JOB_FAILURES},
         "monitor": set(Event),
     }
-    assert "geheim" not in repr(settings) + repr(settings.receivers)
+    assert "geheim" not in repr(settings) + repr(settings.webhooks)
     assert Settings(**settings.model_dump(mode="json")) == settings, "as other processes get them"
 
 
@@ -181,7 +175,6 @@ def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
         ({"chat": CHAT | {"events": []}}, r"webhooks\.chat\.events .* at least 1"),
         ({"chat": {"url": CHAT["url"]}}, r"webhooks\.chat\.secret .* required"),
         ({"https://hooks.example/geheim": CHAT}, r"^Invalid setting: webhooks \(.*names of receivers"),
-        ({"default": CHAT}, "is called default"),
         ({f"chat-{number}": CHAT for number in range(17)}, "at most 16"),
         (["geheim"], "valid dictionary"),
     ],
@@ -189,8 +182,6 @@ def test_receivers_of_webhooks_have_names_and_events_and_one_url_is_the_default(
 def test_invalid_receivers_are_refused_without_their_secrets(
     receivers: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TAGGER_WEBHOOK_URL", "https://hooks.example/one")
-    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", str(CHAT["secret"]))
     monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps(receivers))
     with pytest.raises(SettingsInvalid, match=reason) as refused:
         load_settings()

@@ -79,7 +79,7 @@ def test_examples_of_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv(name, shlex.split(value)[0])
     settings = load_settings()
     assert settings.roots == {"Pictures": Path("/mnt/nas/pictures")}
-    assert settings.receivers["chat"].events == {Event.JOB_FAILURES}
+    assert settings.webhooks["chat"].events == {Event.JOB_FAILURES}
 
 
 def test_commands_of_the_units_exist() -> None:

@@ -177,8 +177,8 @@ def _check_redis(settings: Settings, database_checks: DatabaseChecks) -> Iterato
 
 def _secrets(settings: Settings) -> list[str]:
     """The passwords in the URLs of the settings, as written and decoded, and secrets."""
-    passwords = {receiver.secret for receiver in settings.receivers.values()}
-    webhooks = [receiver.url for receiver in settings.receivers.values()]
+    passwords = {receiver.secret for receiver in settings.webhooks.values()}
+    webhooks = [receiver.url for receiver in settings.webhooks.values()]
     for url in filter(None, (settings.database_url, settings.redis_url, *webhooks)):
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])

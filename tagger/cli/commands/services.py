@@ -74,7 +74,7 @@ def worker(
 
     On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
 
-    Example: tagger worker --window 22:00-06:00 --nice 10
+    Example: tagger worker --window 22:00-06:00
     """
     from tagger.database.enums import Priority
     from worker.broker import check_broker, find_broker

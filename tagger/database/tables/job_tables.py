@@ -223,7 +223,7 @@ webhook_messages = Table(
         Text,
         nullable=False,
         server_default="default",
-        doc="name in `TAGGER_WEBHOOKS`; `default`: the receiver of `TAGGER_WEBHOOK_URL`",
+        doc="name in `TAGGER_WEBHOOKS`",
     ),
     UniqueConstraint("receiver", "subject"),
     info={

@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.coordination import DatabaseWaits, PhotoRate
+from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.jobs.processing.open_items import OpenItem
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome
@@ -67,7 +67,6 @@ class ClaimedChunk:
         waits: DatabaseWaits,
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
-        rate: PhotoRate | None = None,
         slice_s: float | None = None,
     ) -> None:
         self.database = database
@@ -77,7 +76,6 @@ class ClaimedChunk:
         self.lease_lost = lease_lost
         self.on_progress = on_progress
         self._waits = waits
-        self._rate = rate
         self._on_stored = on_stored
         self._slice_s = slice_s
         self._slice_ends_at: float | None = None
@@ -108,10 +106,6 @@ class ClaimedChunk:
             job, chunk = self.numbers
             raise LeaseLost(job=job, chunk=chunk)
 
-    def wait_for_turn(self, give_up: Callable[[], bool], photos: int = 1) -> bool:
-        """Wait until the rate of this process allows the next photos. False if `give_up` became true first."""
-        return self._rate is None or self._rate.wait(photos, give_up)
-
     def count_unstored(self, by: int) -> None:
         """Add `by` to the number of results that wait to be stored."""
         with self._lock:
@@ -132,7 +126,7 @@ class ClaimedChunk:
             FAILURES.labels(outcome.reason).inc()
             job, chunk = self.numbers
             fields = {"job": job, "chunk": chunk, "photo": item.photo_id, "kind": outcome.reason}
-            log.info("a photo failed", extra=fields | {"path": item.path})
+            log.info("a photo failed", extra=fields)
 
     def with_retry(self, work: Callable[[], T]) -> T:
         """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""

@@ -190,7 +190,7 @@ class _ChunkClassifier:
 
     def _submit(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
         for item in items:
-            if self._must_end_pass() or not self._chunk.wait_for_turn(self._must_stop_waiting_for_turn):
+            if self._must_end_pass():
                 break
             source = roots[item.root_id].source
             request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
@@ -229,11 +229,6 @@ class _ChunkClassifier:
         """As `_must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
         self._chunk.on_progress()
         return self._must_stop()
-
-    def _must_stop_waiting_for_turn(self) -> bool:
-        """As `_must_stop_waiting`, or whether the time slice is over; stores what arrives meanwhile."""
-        self._results.receive(wait=False)
-        return self._must_stop_waiting() or self._chunk.is_slice_over
 
 
 def _read_photo(reader: Reader, source: PhotoSource, path: str) -> Reader:

@@ -23,7 +23,6 @@ from tagger.jobs.processing.comparison_chunk import compare_chunk
 from tagger.jobs.processing.coordination import (
     ActivityMonitor,
     DatabaseWaits,
-    PhotoRate,
     SharedExclusiveLock,
     StopEvent,
 )
@@ -54,12 +53,10 @@ class ChunkExecutor:
         self,
         database: Database,
         settings: Settings,
-        rate: PhotoRate | None = None,
         slice_s: float | None = None,
     ) -> None:
         self._database = database
         self._settings = settings
-        self._rate = rate
         self._slice_s = slice_s
         self._leases = LeaseRenewer(database)
         self._chunks: set[ClaimedChunk] = set()
@@ -93,7 +90,6 @@ class ChunkExecutor:
                 stop=stop,
                 lease_lost=lease_lost,
                 waits=self._waits,
-                rate=self._rate,
                 # An isolated chunk has the process for itself, with child processes that are slow to start.
                 slice_s=None if needs_isolation(claim) else self._slice_s,
                 on_progress=record_progress,
@@ -146,8 +142,7 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        with self.models.use(chunk.claim.model_id) as model:
-            return classify_chunk(chunk, model)
+        return classify_chunk(chunk, self.models.get(chunk.claim.model_id))
 
     def _release(self, chunk: ClaimedChunk) -> None:
         try:

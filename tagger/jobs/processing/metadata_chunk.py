@@ -106,7 +106,6 @@ class MetadataChunkWriter:
                 self._remove_leftovers(items, roots)
                 for start in range(0, len(items), BATCH):
                     batch = items[start : start + BATCH]
-                    self._chunk.wait_for_turn(self._must_stop_waiting, len(batch))
                     if self._chunk.stop.is_set():
                         return ChunkEnd.RELEASED
                     self._chunk.check_lease()
@@ -122,10 +121,6 @@ class MetadataChunkWriter:
             pool.shutdown(cancel_futures=True)
             self._discard_prepared()
         return ChunkEnd.DONE
-
-    def _must_stop_waiting(self) -> bool:
-        self._chunk.on_progress()  # waiting must not trigger the watchdog
-        return self._chunk.must_stop
 
     def _open_items(self) -> list[OpenItem]:
         return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))

@@ -1,12 +1,7 @@
-"""Loads registered models and keeps them, each with its own pipeline, until they are unloaded. Starts no threads before a model is loaded."""
+"""Loads registered models and keeps them, each with its own pipeline. Starts no threads before a model is loaded."""
 
-import gc
-import logging
 import threading
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagger.database.connection import Database
@@ -14,21 +9,12 @@ from tagger.jobs.processing.store_hooks import StoreHook, store_hooks
 from tagger.library.catalog.backend_selections import StoredSelections
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.model.backends.protocol import BackendOptions
-from tagger.model.devices import (
-    Device,
-    choose_device,
-    core_count,
-    passes_at_once,
-    release_device_memory,
-)
+from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model
-from tagger.photos.decoding.memory import trim_memory
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,56 +42,17 @@ class ModelCache:
         self._settings = settings
         self._lock = threading.Lock()
         self._models: dict[int, LoadedModel] = {}
-        self._uses: Counter[int] = Counter()
-        self._used_at: dict[int, float] = {}
 
     def get(self, model_id: int) -> LoadedModel:
-        """Return the model; the first call loads it. `use` also keeps it loaded.
+        """Return the model; the first call loads it.
 
         Raises:
             ModelFileNotFound, ModelChanged, ModelRefused: the model's file is missing, differs from the registered one, or cannot be run.
         """
         with self._lock:
-            return self._get(model_id)
-
-    @contextmanager
-    def use(self, model_id: int) -> Iterator[LoadedModel]:
-        """The model, which is not unloaded inside the context.
-
-        Raises:
-            as `get`
-        """
-        with self._lock:
-            loaded = self._get(model_id)
-            self._uses[model_id] += 1
-        try:
-            yield loaded
-        finally:
-            with self._lock:
-                self._uses[model_id] -= 1
-                self._used_at[model_id] = time.monotonic()
-
-    def unload_idle(self, idle_s: float) -> None:
-        """Unload the models that nothing has used for `idle_s`, and return their memory to the system."""
-        with self._lock:
-            until = time.monotonic() - idle_s
-            idle = [key for key in self._models if not self._uses[key] and self._used_at[key] <= until]
-            unloaded = [self._models.pop(key) for key in idle]
-        if not unloaded:
-            return
-        names = ", ".join(loaded.model.manifest.name for loaded in unloaded)
-        while unloaded:
-            unloaded.pop().close()
-        gc.collect()
-        release_device_memory()
-        trim_memory()
-        log.warning("Unloaded %s, which had no work; the next chunk loads it again", names)
-
-    def _get(self, model_id: int) -> LoadedModel:
-        if model_id not in self._models:
-            self._models[model_id] = self._load(model_id)
-            self._used_at[model_id] = time.monotonic()
-        return self._models[model_id]
+            if model_id not in self._models:
+                self._models[model_id] = self._load(model_id)
+            return self._models[model_id]
 
     def close(self) -> None:
         """End the pipelines' threads."""

@@ -113,7 +113,7 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
     tokens = _tokens(provider, request, answer["code"])
     claims = _claims(provider, request, tokens)
     role = None if registration.role_claim is None else _role(claims, registration.role_claim)
-    id_token = tokens["id_token"] if _signs_out(provider) else None
+    id_token = None if provider.configuration().end_session_endpoint is None else tokens["id_token"]
     return Identity(registration.issuer, claims["sub"], _names(claims), role, id_token)
 
 
@@ -171,15 +171,6 @@ def _names(claims: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in (claims.get(_NAME), mail, claims["sub"]) if isinstance(name, str))
 
 
-def _signs_out(provider: Provider) -> bool:
-    """Whether the provider can sign people out and the settings ask for that.
-
-    Raises:
-        ProviderUnavailable, ProviderMisconfigured: the provider does not say.
-    """
-    return provider.registration.signs_out and provider.configuration().end_session_endpoint is not None
-
-
 def sign_out_url(provider: Provider, session: ProviderSession) -> str | None:
     """The address at the provider that signs a browser out and sends it back; None if there is none.
 
@@ -190,7 +181,7 @@ def sign_out_url(provider: Provider, session: ProviderSession) -> str | None:
         ProviderUnavailable, ProviderMisconfigured: the provider does not say.
     """
     registration = provider.registration
-    if session.issuer != registration.issuer or not registration.signs_out:
+    if session.issuer != registration.issuer:
         return None
     endpoint = provider.configuration().end_session_endpoint
     if endpoint is None:

@@ -77,14 +77,11 @@ class Registration:
     page_url: str
     role_claim: str | None = None
     new_role: Role | None = None
-    label: str | None = None
-    signs_out: bool = True
-    """Whether people are signed out at the provider too."""
 
     @property
     def name(self) -> str:
-        """The provider's name for people: its label, else its host."""
-        return self.label or urlsplit(self.issuer).netloc
+        """The provider's name for people: its host."""
+        return urlsplit(self.issuer).netloc
 
     @property
     def start_url(self) -> str:
@@ -117,8 +114,6 @@ def registration_of(settings: Settings) -> Registration | None:
         settings.web_url.rstrip("/"),
         settings.web_oidc_role_claim,
         None if role in {None, "none"} else Role(role),
-        settings.web_oidc_name,
-        settings.web_oidc_sign_out,
     )
 
 

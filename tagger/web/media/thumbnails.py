@@ -67,6 +67,7 @@ PREVIEW_PX = 1600
 """The longest side of a photo as it is shown at first."""
 LARGE_PREVIEW_PX = 2048
 """The longest side of a photo in a format that browsers do not display."""
+CACHE_BYTES = 2**30
 MAX_FAILURES = 10_000
 _JPEG_QUALITY = 85
 _WEBP_QUALITY = {256: 78, 512: 75, PREVIEW_PX: 80}
@@ -91,7 +92,7 @@ class Thumbnails:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.limiter = anyio.CapacityLimiter(DECODERS)
         self.preview_limiter = anyio.CapacityLimiter(PREVIEW_DECODERS)
-        self._cache = DiskCache(folder, settings.web_cache_bytes)
+        self._cache = DiskCache(folder, CACHE_BYTES)
         # A photo that is displayed need not have settled.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)

@@ -1,4 +1,4 @@
-"""The worker's log formats: text or JSON, without paths by default."""
+"""The worker's log formats: text or JSON, without paths."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def output_of() -> OutputOf:
         log = logging.getLogger("tagger.test")
         log.setLevel(logging.INFO)
         log.handlers, log.propagate = [handler], False
-        log.info("a photo failed", extra={"job": 7, "photo": 12, "kind": "corrupt", "path": "secret/a.jpg"})
+        log.info("a photo failed", extra={"job": 7, "photo": 12, "kind": "corrupt"})
         try:
             missing.open()
         except OSError:
@@ -37,7 +37,7 @@ def output_of() -> OutputOf:
 
 
 def test_json_lines_are_documents_with_the_fields_of_the_record(output_of: OutputOf) -> None:
-    first, second = (json.loads(line) for line in output_of(JsonLines(paths=False)).splitlines())
+    first, second = (json.loads(line) for line in output_of(JsonLines()).splitlines())
     assert first.pop("time").endswith("+00:00")
     assert first == {
         "level": "info",
@@ -51,23 +51,20 @@ def test_json_lines_are_documents_with_the_fields_of_the_record(output_of: Outpu
 
 
 def test_text_lines_have_the_fields_of_the_record(output_of: OutputOf) -> None:
-    text = output_of(TextLines(paths=False))
+    text = output_of(TextLines())
     assert "INFO a photo failed (job 7, photo 12, kind corrupt)" in text
     assert "ERROR reading failed\n" in text
     assert "FileNotFoundError" in text
 
 
 @pytest.mark.parametrize("formatter", [TextLines, JsonLines])
-def test_paths_are_logged_only_if_enabled(output_of: OutputOf, formatter: type[_Lines]) -> None:
-    assert "secret" not in output_of(formatter(paths=False))
-    output = output_of(formatter(paths=True))
-    assert "secret/a.jpg" in output
-    assert "No such file or directory: 'secret/b.jpg'" in output
+def test_no_path_is_logged(output_of: OutputOf, formatter: type[_Lines]) -> None:
+    assert "secret" not in output_of(formatter())
 
 
 def test_a_text_line_stays_one_line_without_control_characters() -> None:
     record = logging.LogRecord("tagger", logging.INFO, "", 0, "%s failed", ("a\n\x1b[2J",), None)
-    record.path = "b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg"
-    line = TextLines(paths=True).format(record)
-    assert line.endswith(r"INFO a\n\x1b[2J failed (path b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg)")
+    record.kind = "b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg"
+    line = TextLines().format(record)
+    assert line.endswith(r"INFO a\n\x1b[2J failed (kind b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg)")
     assert line.isprintable()

@@ -70,9 +70,6 @@ env:
 TAGGER_WEB_OIDC_ISSUER: {{ .issuer | quote }}
 TAGGER_WEB_OIDC_CLIENT_ID: {{ required "single sign-on: set web.oidc.clientId" .clientId | quote }}
 {{- if not .secret }}{{ fail "single sign-on: set web.oidc.secret" }}{{ end }}
-{{- with .name }}
-TAGGER_WEB_OIDC_NAME: {{ . | quote }}
-{{- end }}
 {{- with .roleClaim }}
 TAGGER_WEB_OIDC_ROLE_CLAIM: {{ . | quote }}
 {{- end }}
