@@ -201,7 +201,7 @@ def _evaluation_figures(evaluation: "Evaluation") -> dict[str, object]:
         "ece": recognition.ece.value,
         "gap": evaluation.gap.value,
         "accepted_right": recognition.accepted_right.value,
-        "precision_at_threshold": recognition.precision.value,
+        "precision_at_threshold": recognition.precision_at_threshold.value,
     }
     if evaluation.rejection:
         overall = evaluation.rejection.overall

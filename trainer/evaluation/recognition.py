@@ -58,7 +58,7 @@ class Recognition:
     adaptive_ece: Estimate
     accepted: Estimate  # share with an accepted label
     accepted_right: Estimate  # share with the right label accepted
-    precision: Estimate  # share of the accepted labels that are right
+    precision_at_threshold: Estimate  # share of the accepted labels that are right
     bins: tuple[ReliabilityBin, ...]
     confusion: Tensor  # int64 (L, L), right label by predicted
     per_label: tuple[LabelResult, ...]
@@ -116,7 +116,7 @@ def measure_recognition(
         adaptive_ece=bootstrap(adaptive_calibration_errors, (top, correct)),
         accepted=estimate_share(accepted),
         accepted_right=estimate_share(accepted & correct),
-        precision=estimate_share(correct[accepted]),
+        precision_at_threshold=estimate_share(correct[accepted]),
         bins=reliability(top, correct),
         confusion=confusion_counts(predicted, targets, len(labels)),
         per_label=_per_label(labels, predicted, targets, accepted),

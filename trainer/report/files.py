@@ -26,6 +26,7 @@ from trainer.evaluation.recognition import (
     DistractorResult,
     LabelResult,
     Mistake,
+    Recognition,
     Rejection,
     confident_mistakes,
 )
@@ -134,24 +135,27 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "left_out": evaluation.skipped,
         "threshold": evaluation.manifest.threshold,
         "intervals": INTERVALS,
-        **_estimate("top1", recognition.top1),
-        **_estimate("top3", recognition.top3),
-        **_estimate("top5", recognition.top5),
-        **_estimate("macro_top1", recognition.macro_top1),
-        **_estimate("ece", recognition.ece),
-        **_estimate("adaptive_ece", recognition.adaptive_ece),
+        **_figures(recognition),
         **_estimate("gap", evaluation.gap),
-        **_estimate("accepted", recognition.accepted),
-        **_estimate("accepted_right", recognition.accepted_right),
-        **_estimate("precision_at_threshold", recognition.precision),
         "reliability": [_bin(entry) for entry in recognition.bins],
-        "labels": [_label(result) for result in recognition.per_label],
+        "labels": [_figures(result) for result in recognition.per_label],
         "rejection": _rejection(evaluation.rejection) if evaluation.rejection else None,
         "thresholds": _thresholds(evaluation.tradeoff),
         "altered": None if evaluation.alterations is None else _alterations(evaluation.alterations),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }
+
+
+def _figures(result: Recognition | LabelResult | DistractorResult) -> dict[str, object]:
+    """The numbers and texts of a result; estimates with their intervals."""
+    document: dict[str, object] = {}
+    for name, value in vars(result).items():
+        if isinstance(value, Estimate):
+            document |= _estimate(name, value)
+        elif not isinstance(value, Tensor | tuple):
+            document[name] = value
+    return document
 
 
 def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
@@ -171,32 +175,9 @@ def _bin(entry: ReliabilityBin) -> dict[str, object]:
     }
 
 
-def _label(result: LabelResult) -> dict[str, object]:
-    return {
-        "label": result.label,
-        "name": result.name,
-        "photos": result.photos,
-        "right": result.right,
-        "accepted_right": result.accepted_right,
-        **_estimate("top1", result.top1),
-        **_estimate("tagged_rightly", result.tagged_rightly),
-        "taken_for": result.taken_for,
-        "taken_for_photos": result.taken_for_photos,
-    }
-
-
 def _rejection(rejection: Rejection) -> dict[str, object]:
-    folders = {name: _distractors(folder) for name, folder in rejection.by_folder.items()}
-    return {**_distractors(rejection.overall), "by_folder": folders}
-
-
-def _distractors(distractors: DistractorResult) -> dict[str, object]:
-    return {
-        "photos": distractors.photos,
-        **_estimate("auroc", distractors.auroc),
-        **_estimate("fpr_at_95_recall", distractors.fpr_at_95_recall),
-        **_estimate("false_tags", distractors.false_tags),
-    }
+    folders = {name: _figures(folder) for name, folder in rejection.by_folder.items()}
+    return {**_figures(rejection.overall), "by_folder": folders}
 
 
 def _thresholds(tradeoff: Tradeoff) -> list[dict[str, object]]:

@@ -64,7 +64,7 @@ def _headline(evaluation: Evaluation) -> str:
         (f"GAP (µAP){', including distractors' if rejection else ''}", _number(evaluation.gap)),
         ("landmark photos with the right tag", _percent(recognition.accepted_right)),
         ("landmark photos with a tag", _percent(recognition.accepted)),
-        ("tags of landmark photos that are right", _percent(recognition.precision)),
+        ("tags of landmark photos that are right", _percent(recognition.precision_at_threshold)),
     ]
     if rejection:
         rows += [
