@@ -1,14 +1,12 @@
 """The reader threads: they take requests from the buffers, read and decode photos, and put them back for the model.
 
 A read that hangs is abandoned and its thread replaced, up to a bound. Where photos arrive slowly, more readers are started.
-Knows nothing of batches or models.
+Callers that no watch thread looks after read within a time limit, too. Knows nothing of batches or models.
 
 How many reads in flight a store needs is the rate of the photos times the time that it takes to answer: 50 for 1,000 photos a
 second after 50 ms. Neither is known before, and both change. So each read that arrives starts one more reader while that helps,
 which doubles their number in the time of one answer: until the model has its photos, the cores have enough to decode, the
 bytes in memory reach their bound, or reads take so long that they share one connection instead of waiting for answers.
-
-Reads photos within a time limit, for callers that no watch thread looks after (see reader_pool).
 """
 
 import logging

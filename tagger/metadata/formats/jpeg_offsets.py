@@ -1,17 +1,14 @@
-"""Offsets in a JPEG file that would be wrong after bytes are inserted before the image.
+"""What would be wrong in a JPEG file after bytes are inserted before the image: offsets, the multi-picture index, and the trailer.
 
 Offsets in an EXIF block count from its header. Some cameras store previews after the image, outside of the block, and
 point to them from their undocumented maker notes. A file that may hold such an offset is refused.
 
-The trailer of a JPEG file, and whether readers still find it after bytes were inserted before it.
+The multi-picture index (CIPA DC-007, in an APP2 segment) has the offset and the size of each image. Offsets count from the
+index's own header, so bytes inserted between the header and an image change them. The size of the first image changes with
+every byte inserted into it.
 
-Recognised kinds are found from the end of the file or by a signature, and hold relative offsets only: the videos of
-motion photos, the notes of Samsung, Canon, Photo Mechanic and FotoStation, and padding.
-
-The multi-picture index of a JPEG file (CIPA DC-007, in an APP2 segment): offset and size of each image.
-
-Offsets count from the index's own header, so bytes inserted between the header and an image change them. The size of
-the first image changes with every byte inserted into it.
+A trailer may move if it consists of recognised kinds, which are found from the end of the file or by a signature, and hold
+relative offsets only: the videos of motion photos, the notes of Samsung, Canon, Photo Mechanic and FotoStation, and padding.
 """
 
 import struct
