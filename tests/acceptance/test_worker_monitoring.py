@@ -133,7 +133,7 @@ def test_status_shows_the_rate_of_workers_and_devices(watched: Watched) -> None:
     assert devices == "devices: cpu 1.5 photos/s (2 workers)"
 
 
-def test_a_json_log_has_no_paths_unless_they_are_requested(watched: Watched) -> None:
+def test_a_json_log_has_no_paths(watched: Watched) -> None:
     lines = [json.loads(line) for line in watched.log.splitlines() if line.startswith("{")]
     (failed,) = [line for line in lines if line["message"] == "a photo failed"]
     expected = {"job": watched.job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}
