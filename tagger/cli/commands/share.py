@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,7 @@ def add(
 
     tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
+    from tagger.library.query.timeline import timeline_sections
     from tagger.library.shares.documents import share_documents
     from tagger.library.shares.links import NewShare, add_share
     from tagger.library.shares.queries import share_name
@@ -93,7 +95,9 @@ def add(
     share, token = add_share(session.database, new, session.settings.roots)
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
-    document = share_documents(session.database, [share])[0]
+    sections = timeline_sections(session.database, share.query, session.settings.roots)
+    (document,) = share_documents(session.database, [share])
+    document = replace(document, photos=sum(section.photos for section in sections))
     if json:
         write_json({"link": link} | vars(document))
     else:
@@ -103,7 +107,7 @@ def add(
 def _print_link(link: str, share: ShareDocument, *, has_address: bool) -> None:
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id} with {count_of(share.photos or 0, 'photo')} now, which is not shown again; "
+        f"this is the link of share {share.id} with {count_of(share.photos or 0, 'photo')}, which is not shown again; "
         f"to end it, run: tagger people share revoke {share.id}"
     )
     if not has_address:
