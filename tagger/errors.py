@@ -114,6 +114,10 @@ class LandmarkSlugTaken(TaggerError):
     """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise choose another slug."""
 
 
+class LandmarkFactsDiffer(TaggerError):
+    """{name} exists already, with another position or country. Change it with `tagger landmark edit {slug}`."""
+
+
 class LandmarkOfModel(TaggerError):
     """{slug} cannot be removed: it is a label of the model {models}, which would find it again. Reject it on photos, change it with `tagger landmark edit`, or merge it into another one."""
 

@@ -6,12 +6,14 @@ docs/reference/python.md lists it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
@@ -20,7 +22,7 @@ from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
 from tagger.database.retry import DatabaseError
-from tagger.errors import ExamplesMissing, LandmarkNotFound
+from tagger.errors import ExamplesMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
@@ -33,8 +35,7 @@ from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
 from tagger.library.catalog.registered_models import (
     preview_model,
     resolve_model,
@@ -48,7 +49,7 @@ from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, PositionOption, SortOption, VerdictOption, parse_query
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.teaching.examples import find_examples, paths_without_embedding
+from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict, give_verdict_to_photos
@@ -58,8 +59,10 @@ from tagger.settings import load_settings
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
 
+log = logging.getLogger(__name__)
 
 Photo = TaggedPhoto
 Named = str | Path | Photo
@@ -270,42 +273,45 @@ class Library:
         *,
         at: tuple[float, float] | None = None,
         country: str | None = None,
+        rejected: Named | Iterable[Named] = (),
     ) -> TaughtState:
         """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
 
         A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
-        have are tagged first.
+        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be examples are left out, and logged.
 
         Raises:
             ExamplesMissing: none of the photos can be an example.
             EmbeddingsMissing: the model cannot be taught.
             LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
+            LandmarkFactsDiffer: it exists with another position or country.
         """
+        new = NewLandmark(landmark, country=country, position=at)
+        find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
         model = resolve_model(self._database, self._settings.model)
         embedding_of(model)
-        paths, roots = [_path(photo) for photo in _several(photos)], self._settings.roots
-        if missing := paths_without_embedding(self._database, model, paths, roots):
-            self._run(
-                self._record(
-                    select_paths(missing), Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None
-                )
-            )
-        examples = [
-            example
-            for example in find_examples(self._database, model, paths, roots)
-            if example.content_id is not None
-        ]
-        if not examples:
+        groups = [[_path(photo) for photo in _several(group)] for group in (photos, rejected)]
+        if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
+            selection = select_paths(untagged)
+            self._run(self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None))
+        examples, counter_examples = (self._examples(model, paths) for paths in groups)
+        if not examples and not counter_examples:
             raise ExamplesMissing
-        with self._database.write() as connection:
-            try:
-                taught = find_landmark(connection, landmark)
-            except LandmarkNotFound:
-                taught = add_landmark(connection, NewLandmark(landmark, country=country, position=at))
-        ids = [example.photo_id for example in examples]
-        give_verdict_to_photos(self._database, ids, taught.slug, VerdictKind.CONFIRMED, login_name())
+        taught, _ = find_or_add_landmark(self._database, new)
+        give_verdict_to_photos(self._database, examples, taught.slug, VerdictKind.CONFIRMED, login_name())
+        give_verdict_to_photos(
+            self._database, counter_examples, taught.slug, VerdictKind.REJECTED, login_name()
+        )
         self._update_derived_facts()
         return taught_state(self._database, model, taught)
+
+    def _examples(self, model: RegisteredModel, paths: Sequence[Path]) -> list[int]:
+        """The ids of photos that can be examples."""
+        found = find_examples(self._database, model, paths, self._settings.roots)
+        for example in found:
+            if example.content_id is None:
+                log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
+        return [example.photo_id for example in found if example.content_id is not None]
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""

@@ -13,13 +13,12 @@ from tagger.cli.local_jobs import run_local_job
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.errors import ExamplesMissing, LandmarkNotFound
+from tagger.errors import ExamplesMissing
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.selection import Selection
-    from tagger.library.catalog.landmark_edits import NewLandmark
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.examples import Example, NamedOtherwise
@@ -45,7 +44,7 @@ class ExamplePhotos:
             PathNotFound: there is no such file.
             ExamplesMissing: none of the photos can be an example.
         """
-        if untagged := self._untagged():
+        if untagged := self._paths_to_tag():
             self._tag(untagged)
         found = [self._examples(paths) for paths in self._paths]
         self.left_out = [each for examples in found for each in examples if each.content_id is None]
@@ -65,7 +64,7 @@ class ExamplePhotos:
         Raises:
             PathNotFound: there is no such file.
         """
-        if untagged := self._untagged():
+        if untagged := self._paths_to_tag():
             self._select(untagged)
         self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
         self._check_contradictions()
@@ -101,15 +100,12 @@ class ExamplePhotos:
 
         return named_otherwise(self._session.database, landmark.id, self.confirmed)
 
-    def _untagged(self) -> list[Path]:
-        """Files without an embedding, and all folders that exist: they may have new photos."""
-        from tagger.library.teaching.examples import paths_without_embedding
+    def _paths_to_tag(self) -> list[Path]:
+        from tagger.library.teaching.examples import paths_to_tag
 
         settings, database = self._session
         named = [path for paths in self._paths for path in paths]
-        folders = [path for path in named if path.is_dir()]
-        files = [path for path in named if path not in folders]
-        return [*folders, *paths_without_embedding(database, self._model, files, settings.roots)]
+        return paths_to_tag(database, self._model, named, settings.roots)
 
     def _tag(self, paths: Sequence[Path]) -> None:
         from tagger.database.enums import Priority, Runner
@@ -141,41 +137,6 @@ def named_otherwise_text(named: Sequence[NamedOtherwise], state: str) -> str:
     """`the model had named 3 of them Taj Mahal; these tags are doubtful now`."""
     parts = " and ".join(f"{each.photos} of them {each.name}" for each in named)
     return f"the model had named {parts}; these tags {state}"
-
-
-def find_or_add_landmark(
-    database: Database, landmark: NewLandmark, *, may_add: bool, dry_run: bool = False
-) -> tuple[Landmark, bool]:
-    """The landmark of that slug or name, and whether it was added now; with `dry_run`, whether it would be.
-
-    Raises:
-        LandmarkNotFound: there is none, and it may not be added.
-        LandmarkAmbiguous: several landmarks have the name.
-        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark.
-    """
-    from tagger.library.catalog.landmark_edits import add_landmark
-    from tagger.library.catalog.landmarks import find_landmark
-
-    with database.write(dry_run=dry_run) as connection:
-        try:
-            found = find_landmark(connection, landmark.name)
-        except LandmarkNotFound:
-            if not may_add:
-                raise
-            return add_landmark(connection, landmark), True
-    _check_facts(found, landmark)
-    return found, False
-
-
-def _check_facts(landmark: Landmark, new: NewLandmark) -> None:
-    """The facts that it has may be repeated. Other ones would be ignored."""
-    has_country = new.country in {None, landmark.country}
-    has_position = new.position in {None, (landmark.latitude, landmark.longitude)}
-    if not has_country or not has_position:
-        text = (
-            f"{landmark.display_name} exists already; change it with `tagger landmark edit {landmark.slug}`"
-        )
-        raise typer.BadParameter(text, param_hint="--at" if has_country else "--country")
 
 
 def warn_of_similar_names(database: Database, added: Landmark) -> None:

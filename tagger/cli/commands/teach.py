@@ -19,7 +19,6 @@ from tagger.cli.derived_facts import (
 from tagger.cli.example_photos import (
     ExamplePhotos,
     confirm_examples,
-    find_or_add_landmark,
     named_otherwise_text,
     warn_of_similar_names,
 )
@@ -105,7 +104,7 @@ def teach(
 
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
-    from tagger.library.catalog.landmark_edits import NewLandmark
+    from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
 
     started_at = time.monotonic()
     if not photos and not not_:

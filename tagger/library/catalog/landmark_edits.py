@@ -14,8 +14,15 @@ from typing import Any, TypedDict, get_args
 from sqlalchemy import Connection, insert, text, update
 
 from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.database.tables import landmarks
-from tagger.errors import LandmarkExists, LandmarkInvalid, LandmarkSlugTaken
+from tagger.errors import (
+    LandmarkExists,
+    LandmarkFactsDiffer,
+    LandmarkInvalid,
+    LandmarkNotFound,
+    LandmarkSlugTaken,
+)
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
 from tagger.model.artifact import Extent
@@ -129,6 +136,31 @@ class NewLandmark:
     position: tuple[float, float] | None = None
     extent: str | None = None
     aliases: tuple[str, ...] = ()
+
+
+def find_or_add_landmark(
+    database: Database, landmark: NewLandmark, *, may_add: bool = True, dry_run: bool = False
+) -> tuple[Landmark, bool]:
+    """The landmark of that slug or name, and whether it was added now; with `dry_run`, whether it would be.
+
+    Raises:
+        LandmarkNotFound: there is none, and it may not be added.
+        LandmarkAmbiguous: several landmarks have the name.
+        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark.
+        LandmarkFactsDiffer: it exists with another country or position, which are not changed.
+    """
+    with database.write(dry_run=dry_run) as connection:
+        try:
+            found = find_landmark(connection, landmark.name)
+        except LandmarkNotFound:
+            if not may_add:
+                raise
+            return add_landmark(connection, landmark), True
+    has_country = landmark.country in {None, found.country}
+    has_position = landmark.position in {None, (found.latitude, found.longitude)}
+    if not has_country or not has_position:
+        raise LandmarkFactsDiffer(name=found.display_name, slug=found.slug)
+    return found, False
 
 
 def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:

@@ -93,10 +93,19 @@ def examples_by_id(
         return _examples(connection, model, list(dict.fromkeys(photo_ids)), root_paths)
 
 
-def paths_without_embedding(
+def paths_to_tag(
     database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
 ) -> list[Path]:
-    """The paths at which no photo is stored, or one whose image has no embedding of the model."""
+    """All folders that exist, which may have new photos, and the files of which no photo with an embedding of the model is stored."""
+    named = list(paths)
+    folders = [path for path in named if path.is_dir()]
+    files = [path for path in named if path not in folders]
+    return [*folders, *_paths_without_embedding(database, model, files, root_paths)]
+
+
+def _paths_without_embedding(
+    database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
+) -> list[Path]:
     with database.read() as connection:
         ids_by_path = _ids_by_path(connection, paths, root_paths)
         without = _without_embedding(
