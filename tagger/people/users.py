@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
 
 from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.database.tables import access_tokens, page_sessions, shares, users
 from tagger.errors import TaggerError
 from tagger.people.names import check_subject, count_name, full_name, give_name, parse_name, recorded_name
 from tagger.people.passwords import check_password, forget_attempts, hash_password
@@ -157,22 +157,38 @@ def list_users(database: Database) -> Sequence[User]:
         return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
-def remove_user(database: Database, name: str) -> int:
-    """Remove a person, which ends their sessions, and return their number. Records of what they did keep their name.
+@dataclass(frozen=True)
+class EndedAccess:
+    """The number of sessions that were ended, and the ids of shares that were revoked."""
+
+    sessions: int
+    shares: Sequence[int] = ()
+
+
+def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> EndedAccess:
+    """Remove a person, which ends their sessions and revokes their shares. Records of what they did keep their name.
 
     Raises:
         UserNotFound: there is no such person.
     """
     with database.write() as connection:
         row = lock_user(connection, name)
-        count = end_sessions(connection, row.id)
+        ended = EndedAccess(
+            end_sessions(connection, row.id), [] if keep_shares else _revoke_shares(connection, row)
+        )
         connection.execute(delete(users).where(users.c.id == row.id))
         count_name(
             connection, row.name, row.name_number
         )  # a process of a version before 0025 may have added them
         forget_attempts(connection, row.name)
-        record_action(connection, AuditAction.USER_REMOVE, _recorded(row), sessions=count)
-    return count
+        record_action(
+            connection,
+            AuditAction.USER_REMOVE,
+            _recorded(row),
+            sessions=ended.sessions,
+            shares=list(ended.shares),
+        )
+    return ended
 
 
 def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
@@ -192,24 +208,48 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
     return count
 
 
-def set_role(database: Database, name: str, role: Role) -> int:
-    """Give a person another role, which ends their sessions, and return their number.
+def set_role(database: Database, name: str, role: Role, *, keep_shares: bool = False) -> EndedAccess:
+    """Give a person another role, which ends their sessions, and revokes the shares of somebody who may not share any more.
 
     Raises:
         UserNotFound: there is no such person.
     """
     with database.write() as connection:
-        return change_role(connection, lock_user(connection, name), role)
+        return change_role(connection, lock_user(connection, name), role, keep_shares=keep_shares)
 
 
-def change_role(connection: Connection, row: Row[tuple[object, ...]], role: Role) -> int:
-    """Give a person whose row is locked another role, which ends their sessions, and return their number."""
+def change_role(
+    connection: Connection, row: Row[tuple[object, ...]], role: Role, *, keep_shares: bool = False
+) -> EndedAccess:
+    """As `set_role`, for a person whose row is locked."""
     connection.execute(update(users).where(users.c.id == row.id).values(role=role))
-    count = end_sessions(connection, row.id)
-    record_action(
-        connection, AuditAction.USER_ROLE, _recorded(row), role=role, before=row.role, sessions=count
+    may_share = keep_shares or role is not Role.VIEWER
+    ended = EndedAccess(
+        end_sessions(connection, row.id), [] if may_share else _revoke_shares(connection, row)
     )
-    return count
+    record_action(
+        connection,
+        AuditAction.USER_ROLE,
+        _recorded(row),
+        role=role,
+        before=row.role,
+        sessions=ended.sessions,
+        shares=list(ended.shares),
+    )
+    return ended
+
+
+def _revoke_shares(connection: Connection, row: Row[tuple[object, ...]]) -> list[int]:
+    """Revoke the active shares that a person made on the page; returns their ids."""
+    now = datetime.now(UTC)
+    is_active = shares.c.revoked_at.is_(None), or_(shares.c.expires_at.is_(None), shares.c.expires_at > now)
+    query = (
+        update(shares).where(shares.c.author == f"web {_recorded(row)}", *is_active).values(revoked_at=now)
+    )
+    revoked = connection.execute(query.returning(shares.c.id, shares.c.name)).all()
+    for share in revoked:
+        record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share.id)
+    return sorted(share.id for share in revoked)
 
 
 def end_sessions(connection: Connection, user_id: int, kept_session: int | None = None) -> int:

@@ -54,7 +54,7 @@ def test_the_same_subject_of_another_provider_is_somebody_else(database: Databas
 
 def test_a_person_who_was_removed_has_no_access_again(database: Database) -> None:
     session = sign_in(database)
-    assert remove_user(database, "ada") == 1
+    assert remove_user(database, "ada").sessions == 1
     assert session_grant(database, session, TOKEN) is None
     with pytest.raises(IdentityUnknown, match=r"subject: 1$"):
         sign_in(database, ADA, None)

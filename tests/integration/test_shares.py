@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import select, update
 from support.stored_photos import StoredPhotos
 
+from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
@@ -31,6 +33,7 @@ from tagger.library.shares.links import (
 )
 from tagger.library.shares.queries import query_document, query_of_document
 from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.people.users import add_user, remove_user, set_role
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 TOMORROW = timedelta(days=1)
@@ -62,6 +65,25 @@ def visible(library: StoredPhotos, share: Share) -> set[str]:
     assert found == {name for name, number in ids(library).items() if members.contains(share, number)}
     assert sum(each.photos for each in timeline_sections(library.database, share.query)) == len(found)
     return found
+
+
+def test_the_shares_of_a_person_end_with_the_right_to_share(library: StoredPhotos) -> None:
+    database = library.database
+    made = {}
+    for name in ("ada", "bob", "eve"):
+        add_user(database, name, Role.EDITOR, "a long passphrase of ours")
+        acting = database.acting_as(Actor(f"web {name}", is_person=True))
+        made[name] = shared(acting, PhotoQuery(landmark=EIFFEL))[0].id
+    assert set_role(database, "ada", Role.ADMIN).shares == []
+    assert remove_user(database, "ada").shares == [made["ada"]]
+    assert set_role(database, "bob", Role.VIEWER).shares == [made["bob"]]
+    assert remove_user(database, "eve", keep_shares=True).shares == []
+    active = [each.id for each in list_shares(database) if each.state is ShareState.ACTIVE]
+    assert active == [made["eve"]]
+    entries = list_entries(database, AuditFilter(), 20)
+    removals = [entry for entry in entries if entry.action == "user-remove"]
+    assert [entry.details["shares"] for entry in removals] == [[], [made["ada"]]]
+    assert {e.details["share"] for e in entries if e.action == "share-revoke"} == {made["ada"], made["bob"]}
 
 
 @pytest.mark.postgresql

@@ -127,7 +127,7 @@ def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database
     of_bob, of_settings = signed_in(database, "bob"), start_session(database, TOKEN, TOKEN)
     assert of_settings is not None
     sessions = [signed_in(database), signed_in(database)]
-    assert set_role(database, "ada", Role.ADMIN) == 2
+    assert set_role(database, "ada", Role.ADMIN).sessions == 2
     assert [session_grant(database, session, TOKEN) for session in sessions] == [None, None]
     session = signed_in(database)
     assert grant_of(database, session).role is Role.ADMIN
@@ -135,7 +135,7 @@ def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database
     assert set_password(database, "ada", "another long password", kept_session=kept) == 1
     assert session_grant(database, session, TOKEN) is None
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
-    assert remove_user(database, "Ada") == 1
+    assert remove_user(database, "Ada").sessions == 1
     assert sign_in_user(database, "ada", "another long password", HOME) is None
     assert grant_of(database, of_bob).name == "bob"
     assert grant_of(database, of_settings).role is Role.ADMIN

@@ -17,6 +17,8 @@ from tagger.database.enums import Role
 from tagger.errors import ProviderNotSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tagger.people.users import User
     from tagger.settings import Settings
 
@@ -36,6 +38,11 @@ RoleOfUser = Annotated[
 ]
 Generate = Annotated[
     bool, typer.Option("--generate", help="Generate a password and print it, once, on standard output.")
+]
+
+
+KeepShares = Annotated[
+    bool, typer.Option("--keep-shares", help="Leave the links that the person shared as they are.")
 ]
 
 
@@ -118,15 +125,15 @@ def list_(json: Json = False) -> None:
 
 
 @user_app.command("remove")
-def remove(name: Name, json: Json = False) -> None:
-    """Remove a person, who is signed out at once. Verdicts and the audit log keep the name.
+def remove(name: Name, keep_shares: KeepShares = False, json: Json = False) -> None:
+    """Remove a person, who is signed out at once, and revoke their shares. Verdicts and the audit log keep the name.
 
     Example: tagger people user remove ada
     """
     from tagger.people.users import remove_user
 
-    sessions = remove_user(open_session().database, name)
-    _report(name, "is removed", sessions, json=json)
+    ended = remove_user(open_session().database, name, keep_shares=keep_shares)
+    _report(name, "is removed", ended.sessions, ended.shares, json=json)
 
 
 @user_app.command("password")
@@ -151,16 +158,17 @@ def password(name: Name, generate: Generate = False, json: Json = False) -> None
 def role(
     name: Name,
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, editor or admin.")],
+    keep_shares: KeepShares = False,
     json: Json = False,
 ) -> None:
-    """Give a person another role. Ends the person's sessions.
+    """Give a person another role. Ends the person's sessions, and revokes the shares of a new viewer.
 
     Example: tagger people user role ada admin
     """
     from tagger.people.users import set_role
 
-    sessions = set_role(open_session().database, name, role)
-    _report(name, f"is {role} now", sessions, json=json)
+    ended = set_role(open_session().database, name, role, keep_shares=keep_shares)
+    _report(name, f"is {role} now", ended.sessions, ended.shares, json=json)
 
 
 @user_app.command("link")
@@ -220,11 +228,12 @@ def _write(name: str, generated: str | None, values: dict[str, Any], *, json: bo
         typer.echo(generated)
 
 
-def _report(name: str, what: str, sessions: int, *, json: bool) -> None:
+def _report(name: str, what: str, sessions: int, shares: Sequence[int] = (), *, json: bool) -> None:
     if json:
-        write_json({"name": name, "sessions": sessions})
-    else:
-        console.info(f"{name} {what}, {count_of(sessions, 'session')} ended")
+        write_json({"name": name, "sessions": sessions, "shares_revoked": shares})
+        return
+    revoked = f", {count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}" if shares else ""
+    console.info(f"{name} {what}, {count_of(sessions, 'session')} ended{revoked}")
 
 
 def _document(user: User) -> dict[str, Any]:
