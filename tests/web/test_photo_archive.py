@@ -17,6 +17,7 @@ from tagger.database.connection import Database
 from tagger.library.query.stored_photos import StoredPhoto
 from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
+from tagger.web.api import photos
 from tagger.web.http import auth
 from tagger.web.media import photo_archive
 from tagger.web.media.photo_archive import ArchivedPhoto, archive_parts
@@ -124,3 +125,23 @@ def test_a_download_ends_when_its_token_is_revoked(
             cut = client.post("/photos/export", data=form, headers=headers)
     assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
     assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
+
+
+def test_a_list_ends_when_its_token_is_revoked(
+    client_of: Callable[..., TestClient], web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for number in range(3):
+        library.file(f"{number}.jpg")
+    _, secret = add_token(web_database, "phone")
+    client, headers = client_of("0.0.0.0", TOKEN), {"authorization": f"Bearer {secret}"}
+    documents = iter(range(3))
+
+    def document_and_revoke(_photo: object) -> str:
+        if next(documents) == 1:
+            revoke_token(web_database, "phone")
+        return "x" * SIZE_BYTES
+
+    with patch.object(auth, "RECHECK_S", 0.0), patch.object(photos, "photo_document", document_and_revoke):
+        cut = client.get("/api/photos.ndjson?any_rank=1", headers=headers)
+    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.9

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Self, cast
 
 import numpy as np
-from fastapi import Body, Depends, Path, Query
+from fastapi import Body, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -158,22 +158,22 @@ def landmarks(counts: Counts) -> Sequence[LandmarkCount]:
 
 
 @router.get("/landmarks.ndjson", response_class=StreamingResponse)
-def landmarks_ndjson(counts: Counts) -> StreamingResponse:
+def landmarks_ndjson(request: Request, counts: Counts) -> StreamingResponse:
     """List landmarks, a JSON document per line."""
-    return stream_download(json_line_parts(counts), NDJSON, "landmarks.ndjson")
+    return stream_download(request, json_line_parts(counts), NDJSON, "landmarks.ndjson")
 
 
 @router.get("/landmarks.csv", response_class=StreamingResponse)
-def landmarks_csv(counts: Counts) -> StreamingResponse:
+def landmarks_csv(request: Request, counts: Counts) -> StreamingResponse:
     """List landmarks as CSV."""
     rows = map(landmark_row, counts)
-    return stream_download(csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
+    return stream_download(request, csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
 
 
 @router.get("/landmarks.geojson", response_class=StreamingResponse)
-def landmarks_geojson(counts: Counts) -> StreamingResponse:
+def landmarks_geojson(request: Request, counts: Counts) -> StreamingResponse:
     """List landmarks as GeoJSON points."""
-    return stream_download(landmark_feature_parts(counts), GEOJSON, "landmarks.geojson")
+    return stream_download(request, landmark_feature_parts(counts), GEOJSON, "landmarks.geojson")
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from tagger.library.query.cursors import decode_cursor, encode_cursor
@@ -69,22 +69,22 @@ def photos(
 
 
 @router.get("/photos.ndjson", response_class=StreamingResponse)
-def photos_ndjson(state: State, params: Params) -> StreamingResponse:
+def photos_ndjson(request: Request, state: State, params: Params) -> StreamingResponse:
     """List all photos, a JSON document per line."""
     documents = (photo_document(photo) for photo in _find_all(state, params))
-    return stream_download(json_line_parts(documents), NDJSON, "photos.ndjson")
+    return stream_download(request, json_line_parts(documents), NDJSON, "photos.ndjson")
 
 
 @router.get("/photos.csv", response_class=StreamingResponse)
-def photos_csv(state: State, params: Params) -> StreamingResponse:
+def photos_csv(request: Request, state: State, params: Params) -> StreamingResponse:
     """List all photos as CSV, a row per tag."""
-    return stream_download(photo_csv_parts(_find_all(state, params)), CSV, "photos.csv")
+    return stream_download(request, photo_csv_parts(_find_all(state, params)), CSV, "photos.csv")
 
 
 @router.get("/photos.geojson", response_class=StreamingResponse)
-def photos_geojson(state: State, params: Params) -> StreamingResponse:
+def photos_geojson(request: Request, state: State, params: Params) -> StreamingResponse:
     """List all photos as GeoJSON, each at its position, else at the coordinates of its first landmark that has some."""
-    return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
+    return stream_download(request, photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
 @router.get("/photos/{photo_id}")

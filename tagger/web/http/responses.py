@@ -104,14 +104,13 @@ class DocumentResponse(JSONResponse):
 
 
 def stream_download(
-    parts: Iterable[bytes], media_type: str, file_name: str, request: Request | None = None
+    request: Request, parts: Iterable[bytes], media_type: str, file_name: str
 ) -> StreamingResponse:
-    """Stream `parts` as they are produced; a browser saves them as `file_name`. With its `request`, a download that can last
-    for hours ends when the token or session does.
+    """Stream `parts` as they are produced; a browser saves them as `file_name`.
+
+    A download can last for hours. It ends when the token or session of its request does.
     """
-    blocks = iterate_in_threadpool(_blocks(parts))
-    if request is not None:
-        blocks = while_authenticated(request, blocks)
+    blocks = while_authenticated(request, iterate_in_threadpool(_blocks(parts)))
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return StreamingResponse(blocks, media_type=media_type, headers=headers)
 

@@ -51,8 +51,10 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         whole = form.format is ExportFormat.ZIP_ALL
         files = archived_photos(state.database, photo_ids, roots, whole=whole)
-        return stream_download(archive_parts(files), "application/zip", "photos.zip", request)
+        return stream_download(request, archive_parts(files), "application/zip", "photos.zip")
     photos = photos_by_id(state.database, photo_ids, roots)
     if form.format is ExportFormat.CSV:
-        return stream_download(photo_csv_parts(photos), CSV, "photos.csv")
-    return stream_download(json_list_parts(map(photo_document, photos)), "application/json", "photos.json")
+        return stream_download(request, photo_csv_parts(photos), CSV, "photos.csv")
+    return stream_download(
+        request, json_list_parts(map(photo_document, photos)), "application/json", "photos.json"
+    )
