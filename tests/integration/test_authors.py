@@ -15,7 +15,7 @@ from tagger.database.tables import audit_log, schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedule_runs import run_due_schedules, run_now
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
+from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
 from tagger.ledger.progress import list_jobs
 from tagger.settings import Settings
 
@@ -56,13 +56,17 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
 ) -> None:
     folder = TaggedFolder(database, tmp_path)
     settings = Settings(data_folder=tmp_path / "data", model=str(folder.model.file))
+    folder.draw("a.jpg")
+    folder.tag()
     add_schedule(database, "nightly", "* * * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     with database.write() as connection:
         connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(minutes=1)))
     (due,) = run_due_schedules(database.acting_as(BEAT), settings)
+    assert due.job is not None
+    with database.write() as connection:
+        cancel_job(connection, due.job, "by request")
     requested = run_now(database.acting_as(ADA), settings, "nightly")
     found = authors(database)
-    assert due.job is not None
     assert requested.job is not None
     assert (found[due.job], found[requested.job]) == ("schedule nightly", "web ada")
 

@@ -148,7 +148,9 @@ def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, 
     make_due(database)
     runs: list[ScheduleRun] = []
     in_threads([lambda: runs.extend(run_due_schedules(database, settings))] * 6)
-    assert len(runs) == count(database, jobs) == count(database, schedule_runs) == 1
+    assert len(runs) == count(database, schedule_runs) == 1
+    assert (runs[0].job, runs[0].note, count(database, jobs)) == (None, "nothing to do", 0)
+    assert [run.note for run in list_runs(database, "often", 5)] == ["nothing to do"]
 
 
 def test_schedule_does_not_start_before_its_last_job_has_finished(

@@ -142,7 +142,7 @@ def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.Mon
     monkeypatch.setenv("TZ", "UTC-5:30")
     time.tzset()
     try:
-        assert local_time(datetime(2026, 5, 1, 20, 0, 59, tzinfo=UTC)) == "2026-05-02 01:30"
+        assert local_time(datetime(2026, 5, 1, 20, 0, 59, tzinfo=UTC)) == "2026-05-02 01:30 UTC"
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -2,7 +2,12 @@
 
 import logging
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import httpx2 as httpx
 import pytest
@@ -12,6 +17,7 @@ from support.page_server import LOCAL_URL, TOKEN, photo
 from tagger.database.connection import Database
 from tagger.people.tokens import add_token
 from tagger.system.addresses import is_loopback
+from tagger.web.http import auth
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.responses import SECURITY_HEADERS
@@ -239,6 +245,32 @@ def test_failures_are_forgotten_and_counted_by_address() -> None:
     failures.check("another")
     now[0] = ATTEMPT_WINDOW_S + 1.0
     failures.check("one")
+
+
+def test_guesses_at_the_same_time_are_no_more_than_one_after_another(
+    client_with_token: TestClient,
+) -> None:
+    started = threading.Barrier(MAX_ATTEMPTS + 3)
+    guess = auth.token_grant
+
+    def late_guess(*arguments: Any) -> Any:
+        grant = guess(*arguments)
+        started.wait(timeout=30)
+        if grant is not None:  # the right guess is answered last
+            wrong_are_counted.wait(timeout=30)
+        return grant
+
+    wrong_are_counted = threading.Event()
+    get = partial(client_with_token.get, "/api/openapi.json")
+    wrong = [{"authorization": f"Bearer wrong-guess-{number}"} for number in range(MAX_ATTEMPTS + 2)]
+    with patch.object(auth, "token_grant", late_guess), ThreadPoolExecutor(MAX_ATTEMPTS + 3) as threads:
+        right = threads.submit(get, headers=BEARER)
+        statuses = sorted(
+            each.status_code for each in threads.map(lambda headers: get(headers=headers), wrong)
+        )
+        wrong_are_counted.set()
+    assert statuses == [401] * MAX_ATTEMPTS + [429] * 2
+    assert right.result().status_code == 429
 
 
 # --- other sites' pages

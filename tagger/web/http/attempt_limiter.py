@@ -52,19 +52,35 @@ class AttemptLimiter:
         TooManyAttempts: the key has used up its attempts.
         """
         with self._lock:
-            times = self._times.get(key, deque())
-            while times and times[0] < self._clock() - self._window_s:
-                times.popleft()
-            if len(times) >= self._most:
-                raise self._error
+            self._check(key)
 
     def record(self, key: str) -> None:
         """Count an attempt."""
         with self._lock:
-            self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
-            self._times.move_to_end(key)
-            while len(self._times) > MAX_KEYS:
-                self._times.popitem(last=False)
+            self._record(key)
+
+    def check_and_record(self, key: str) -> None:
+        """Count an attempt that was under way while others were counted.
+
+        Raises:
+            TooManyAttempts: the key has used up its attempts; this one is not counted.
+        """
+        with self._lock:
+            self._check(key)
+            self._record(key)
+
+    def _check(self, key: str) -> None:
+        times = self._times.get(key, deque())
+        while times and times[0] < self._clock() - self._window_s:
+            times.popleft()
+        if len(times) >= self._most:
+            raise self._error
+
+    def _record(self, key: str) -> None:
+        self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
+        self._times.move_to_end(key)
+        while len(self._times) > MAX_KEYS:
+            self._times.popitem(last=False)
 
 
 LINKS = "/s/"

@@ -139,6 +139,8 @@ class Authenticator:
         grant = token_grant(self._database, secret.strip(), self._token)
         if grant is None:
             self._refuse(client)
+        else:
+            self._limiter.check(client.network)  # wrong ones may have been counted meanwhile
         return grant
 
     def _proxied_grant(self, client: Client, name: str) -> Grant:
@@ -197,6 +199,7 @@ class Authenticator:
         if session is None:
             self._refuse(client)
         else:
+            self._limiter.check(client.network)  # the session of a late guess stays unknown
             self._sign_ins.record(digest)
         return session
 
@@ -223,7 +226,7 @@ class Authenticator:
         self.recorder.close()
 
     def _refuse(self, client: Client) -> None:
-        self._limiter.record(client.network)
+        self._limiter.check_and_record(client.network)
         self.recorder.record_refusal(client)
 
     def _session_grant(self, headers: Headers, client: Client) -> Grant | None:
