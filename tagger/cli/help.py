@@ -1,4 +1,7 @@
-"""The help of commands: plain text in panels, without types, at most 80 columns wide. `--help-all` adds the panel Advanced."""
+"""The help of commands: plain text in panels, without types, at most 80 columns wide. `--help-all` adds the panel Advanced.
+
+The words of a command line are prepared for it: `help COMMAND` and --help-all are no options of the parser.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-
-from tagger.cli.arguments import HELP_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +22,21 @@ _PANELS = ("Arguments", PHOTOS, "Options", FILTER, METADATA, OUTPUT, ADVANCED)
 DEFAULT = "_"
 """The name of the command that a `DefaultCommandGroup` is itself."""
 _LONGEST_TERM = 27
+HELP_ALL = "--help-all"
+_VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
+
+
+def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
+    """Return the words that the parser understands, and whether all options are to be shown in help.
+
+    -q and -v come first, so that they work after the command too: `tagger tag FOLDER -q`. Words after `--` stay as they are.
+    """
+    if words[:1] == ["help"]:
+        return [*(word for word in words[1:] if word != "all"), "--help"], words[1:2] == ["all"]
+    end = words.index("--") if "--" in words else len(words)
+    flags = [word for word in words[:end] if word in _VERBOSITY]
+    others = ["--help" if word == HELP_ALL else word for word in words[:end] if word not in _VERBOSITY]
+    return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
 def reflow(text: str | None) -> str:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tagger.cli.arguments import HELP_ALL, prepare_arguments
 from tagger.cli.help import (
+    HELP_ALL,
     Command,
+    prepare_arguments,
     use_help_classes,
     write_commands,
     write_head,

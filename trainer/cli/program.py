@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tagger.cli.arguments import HELP_ALL, prepare_arguments
-from tagger.cli.help import use_help_classes
+from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
