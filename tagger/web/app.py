@@ -17,6 +17,7 @@ from tagger.web.api.job_starter import JobStarter
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.attempt_limiter import AttemptLimiter, VisitorLimiter
 from tagger.web.http.auth import AccessPolicy, Authenticator
+from tagger.web.http.count_limiter import CountLimiter
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
@@ -85,6 +86,7 @@ def create_app(
     app.state.shared_photos = SharedPhotos(database, settings.roots)
     app.state.share_attempts = AttemptLimiter()
     app.state.visitor_limiter = VisitorLimiter()
+    app.state.count_limiter = CountLimiter()
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", AssetFiles(directory=STATIC), name="static")

@@ -27,6 +27,7 @@ from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import AppState, State
@@ -126,14 +127,14 @@ Degrees = Annotated[
 ]
 
 
-@router.get("/positions")
+@router.get("/positions", dependencies=[COUNTING])
 def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument]:
     """Count photos by where they were taken, and by where their positions come from."""
     cells = merge_cells(position_cells(state.database), degrees)
     return [document_of(PositionCellDocument, cell) for cell in cells]
 
 
-@router.get("/facets")
+@router.get("/facets", dependencies=[COUNTING])
 def facets(state: State, params: Params) -> Sequence[Facet]:
     """Count the photos of each choice of a filter, together with all other filters of the query.
 

@@ -22,6 +22,7 @@ from tagger.library.query.timeline import (
 from tagger.system.documents import document_of
 from tagger.system.text_format import percent
 from tagger.web.api.routes import api_router
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.state import State
 
@@ -119,7 +120,7 @@ class TimelineIds:
     next: str | None
 
 
-@router.get("/timeline")
+@router.get("/timeline", dependencies=[COUNTING])
 def timeline(state: State, params: Params) -> Sequence[Section]:
     """Count the photos of each month in the order of the result; of one that is not in order of time, all photos."""
     with params.model_checked():

@@ -25,6 +25,7 @@ from tagger.library.query.filter_words import (
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import number_text
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -138,7 +139,7 @@ class ChoiceGroup:
         return any(choice.is_checked for choice in self.choices.all)
 
 
-@router.get("/photos/filter")
+@router.get("/photos/filter", dependencies=[COUNTING])
 def show_filter(
     request: Request,
     state: State,

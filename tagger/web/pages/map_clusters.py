@@ -22,6 +22,7 @@ from tagger.library.query.position_clusters import (
 from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.find import find_trip
 from tagger.settings import Settings
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.static_files import asset
@@ -121,7 +122,7 @@ _ROUNDING = 100_000
 """Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
 
 
-@router.get("/map/clusters")
+@router.get("/map/clusters", dependencies=[COUNTING])
 def clusters(
     state: State,
     overview: Overview,

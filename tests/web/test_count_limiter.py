@@ -1,0 +1,73 @@
+"""Requests that count photos wait for each other, and others do not wait for them."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+from fastapi import HTTPException
+from starlette.testclient import TestClient
+
+from tagger.web.http.count_limiter import CLIENT_GONE, OF_ONE, CountLimiter
+
+
+class Asking:
+    """A request whose client may go."""
+
+    has_gone = False
+
+    async def is_disconnected(self) -> bool:
+        return self.has_gone
+
+
+def test_one_person_counts_a_few_things_at_once_and_others_are_answered(client: TestClient) -> None:
+    release, running, most = threading.Event(), [0], [0]
+    lock, both = threading.Lock(), threading.Barrier(OF_ONE + 1)
+
+    def count(_query: object) -> list[Any]:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        if not release.is_set():
+            both.wait(timeout=30)
+            release.wait(timeout=30)
+        with lock:
+            running[0] -= 1
+        return []
+
+    state = client.app.state.app_state
+    with patch.object(state.facet_counts, "get", count), ThreadPoolExecutor(12) as threads:
+        counted = [threads.submit(client.get, f"/api/facets?year={2000 + number}") for number in range(12)]
+        both.wait(timeout=30)
+        assert client.get("/api/status").status_code == 200
+        release.set()
+        assert {each.result().status_code for each in counted} == {200}
+    assert most[0] == OF_ONE
+
+
+def test_who_has_too_many_waiting_is_told_to_come_back_and_others_are_let_in() -> None:
+    async def run() -> None:
+        limiter = CountLimiter(of_one=1, of_all=4, waiting=1)
+        statuses: list[int] = []
+        waiting = Asking()
+
+        async def ask(request: Asking) -> None:
+            try:
+                async with limiter.turn(request, "ada"):  # type: ignore[arg-type]
+                    pass
+            except HTTPException as error:
+                statuses.append(error.status_code)
+
+        async with anyio.create_task_group() as group, limiter.turn(Asking(), "ada"):  # type: ignore[arg-type]
+            group.start_soon(ask, waiting)
+            await anyio.wait_all_tasks_blocked()
+            await ask(Asking())
+            assert statuses == [503]
+            async with limiter.turn(Asking(), "bob"):  # type: ignore[arg-type]
+                waiting.has_gone = True
+            while len(statuses) < 2:  # noqa: ASYNC110 - the clock of the limiter decides
+                await anyio.sleep(0.01)
+        assert statuses == [503, CLIENT_GONE]
+
+    anyio.run(run)
