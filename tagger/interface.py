@@ -368,7 +368,7 @@ class Library:
 
         job = self.job(number)
         # If Redis is away, that is no error: workers find the job in the database.
-        try_wake(self._database, find_broker(self._settings, start=False))
+        try_wake(self._database, find_broker(self._settings, self._database.ledger_id, start=False))
         return job
 
     def _run(self, number: int, on_progress: Progress | None = None) -> Job:

@@ -1,10 +1,12 @@
 """The app for `celery -A worker.app worker`, the only module that reads settings on import."""
 
 import logging
+from contextlib import closing
 from typing import Any
 
 from celery import signals
 
+from tagger.database.connection import open_configured
 from tagger.model.devices import quiet_threads
 from tagger.settings import load_settings
 from tagger.system.addresses import check_redis_url
@@ -14,9 +16,10 @@ from worker.producer import make_app
 
 quiet_threads()
 settings = load_settings()
-broker = find_broker(settings, start=True)
+with closing(open_configured(settings)) as database:
+    broker = find_broker(settings, database.ledger_id, start=True)
 check_redis_url(broker.url)
-app = make_app(broker.url)
+app = make_app(broker.url, broker.keys)
 
 
 @signals.setup_logging.connect

@@ -4,6 +4,7 @@ Beat only sends ticks. SQL decides which schedules are due, so two beats do no h
 memory, since SQL records the runs; Celery's default one writes a file to the current folder.
 """
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +12,20 @@ from typing import Any
 from celery.beat import Scheduler
 
 from tagger.settings import load_settings
-from worker.broker import Broker, RedisMonitor
-from worker.celery_config import TICK_QUEUE
+from worker.broker import RedisMonitor, check_broker
+from worker.producer import app_broker
 
 
 def run_beat(log_level: str) -> None:
-    """Run until stopped."""
-    from worker.app import app  # reads the settings, which importing the scheduler must not do
+    """Run until stopped.
 
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    from worker.app import app, broker  # reads the settings, which importing the scheduler must not do
+
+    check_broker(broker)
+    sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
     program = app.Beat(loglevel=log_level, quiet=True)
     program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name
     program.run()
@@ -29,8 +36,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        is_embedded = load_settings().redis_url is None
-        self._redis = RedisMonitor(Broker(str(app.conf.broker_url), embedded=is_embedded))
+        self._redis = RedisMonitor(app_broker(app, load_settings()))
 
     def setup_schedule(self) -> None:
         """Compute when ticks are due from a monotonic clock: if the system's clock were set back by an hour, beat would stop for an hour."""
@@ -47,7 +53,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send the tick of `entry`. Celery logs what the connection raises, and tries again at the next one."""
         channel = (producer or self.producer).channel
-        if channel.queue_declare(TICK_QUEUE).message_count:
+        if channel.queue_declare(self._redis.broker.keys.ticks).message_count:
             return None
         return super().apply_async(entry, producer=producer, advance=advance, **options)
 

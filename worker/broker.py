@@ -13,31 +13,18 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tagger.database.enums import Priority
 from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
 from tagger.system.addresses import check_redis_url, redact_url
-from worker.celery_config import QUEUES, TICK_QUEUE
-from worker.dead_letters import DEAD_LETTERS
 from worker.embedded_redis import start_embedded
 from worker.embedded_socket import embedded_url
+from worker.redis_keys import RedisKeys
 from worker.redis_sockets import socket_client
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
 
 TIMEOUT_S = 3.0
-ABSENT_LIST = "tagger.absent"
-"""A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
-UNACKED = "unacked"
-"""The hash in which Celery's transport stores messages that workers have not acknowledged."""
-UNACKED_INDEX = "unacked_index"
-"""The sorted set of the same messages, by the time at which they were taken."""
-KEY_TYPES = {
-    **dict.fromkeys((TICK_QUEUE, *QUEUES.values(), DEAD_LETTERS), "list"),
-    UNACKED: "hash",
-    UNACKED_INDEX: "zset",
-    ABSENT_LIST: "none",
-}
-"""The keys that workers use, and their types in Redis."""
 log = logging.getLogger(__name__)
 REPORT_S = 60.0
 """How often an outage is logged."""
@@ -45,9 +32,10 @@ REPORT_S = 60.0
 
 @dataclass(frozen=True)
 class Broker:
-    """A Redis server. `embedded`: this program starts it."""
+    """A Redis server, and the keys of a ledger in it. `embedded`: this program starts it."""
 
     url: str = field(repr=False)
+    keys: RedisKeys
     embedded: bool
 
     @property
@@ -69,17 +57,18 @@ class Broker:
         )
 
 
-def find_broker(settings: Settings, *, start: bool) -> Broker:
-    """The configured Redis, or the embedded one, which `start` starts.
+def find_broker(settings: Settings, ledger_id: str, *, start: bool) -> Broker:
+    """The configured Redis, or the embedded one of the ledger, which `start` starts.
 
     Raises:
         RedisUnavailable: the embedded Redis cannot be started.
         PermissionsUnsafe: other users can change its folder.
     """
+    keys = RedisKeys(ledger_id)
     if settings.redis_url is not None:
-        return Broker(settings.redis_url, embedded=False)
-    url = start_embedded(settings.data_folder) if start else embedded_url(settings.data_folder)
-    return Broker(url, embedded=True)
+        return Broker(settings.redis_url, keys, embedded=False)
+    find = start_embedded if start else embedded_url
+    return Broker(find(settings.data_folder, ledger_id), keys, embedded=True)
 
 
 def check_broker(broker: Broker) -> None:
@@ -105,7 +94,7 @@ def check_accepts_messages(broker: Broker) -> None:
     try:
         with broker.client() as client:
             check_keys(broker, client)
-            client.lpushx(ABSENT_LIST, "x")
+            client.lpushx(broker.keys.absent, "x")
     except redis.ResponseError as error:
         raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
     except (redis.RedisError, ValueError) as error:
@@ -119,10 +108,10 @@ def check_keys(broker: Broker, client: redis.Redis) -> None:
         RedisKeyForeign: another program has stored something else in one.
     """
     with client.pipeline(transaction=False) as pipeline:
-        for key in KEY_TYPES:
+        for key in broker.keys.types:
             pipeline.type(key)
         kinds = pipeline.execute(raise_on_error=False)  # an account may lack the permission
-    for (key, expected), kind in zip(KEY_TYPES.items(), kinds, strict=True):
+    for (key, expected), kind in zip(broker.keys.types.items(), kinds, strict=True):
         if isinstance(kind, bytes) and kind.decode() not in {"none", expected}:
             should = "should not exist" if expected == "none" else f"should be a {expected}"
             raise RedisKeyForeign(url=broker.redacted_url, key=key, kind=kind.decode(), should=should)
@@ -136,24 +125,24 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailabl
     try:
         with broker.client() as client:
             check_keys(broker, client)
-            return {**count_queued(client)}, None
+            return {**count_queued(client, broker.keys)}, None
     except RedisKeyForeign as error:
-        return dict.fromkeys(priority.value for priority in QUEUES), error
+        return dict.fromkeys(priority.value for priority in Priority), error
     except (redis.RedisError, ValueError) as error:
-        unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in QUEUES)
+        unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
         if broker.embedded:
             return unknown, None  # it starts when it is needed
         return unknown, RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
 
 
-def count_queued(client: redis.Redis) -> dict[str, int]:
+def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
     """The number of messages per priority."""
-    return {priority.value: int(str(client.llen(queue))) for priority, queue in QUEUES.items()}
+    return {priority.value: int(str(client.llen(queue))) for priority, queue in keys.queues.items()}
 
 
-def count_taken(client: redis.Redis) -> int:
+def count_taken(client: redis.Redis, keys: RedisKeys) -> int:
     """The number of messages that workers have taken and not acknowledged. Those of a dead worker stay for ten minutes."""
-    return int(str(client.hlen(UNACKED)))
+    return int(str(client.hlen(keys.unacked)))
 
 
 class RedisMonitor:

@@ -1,20 +1,14 @@
 """The settings of Celery and its Redis transport, each with its reason."""
 
-from tagger.database.enums import Priority
 from tagger.ledger.dispatch import FEWEST_AT_ONCE
 from worker.messages import TICK_NAME
+from worker.redis_keys import RedisKeys
 
 VISIBILITY_TIMEOUT_S = 600
 """When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback."""
 
 TICK_S = 20.0
 """How often beat sends a tick."""
-
-QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
-"""One queue of chunks per priority. worker.queue_order decides which one a worker reads next."""
-
-TICK_QUEUE = "tagger.ticks"
-"""Every worker reads it. It holds at most one tick per beat: see worker.beat."""
 
 TRANSPORT_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -60,10 +54,23 @@ CELERY_SETTINGS: dict[str, object] = {
     "worker_send_task_events": False,
     "worker_enable_remote_control": False,
     "beat_enable_remote_control": False,
-    # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.
-    "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": TICK_QUEUE}}},
     # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.
     "result_expires": None,
     "beat_scheduler": "worker.beat:BeatScheduler",
-    "broker_transport_options": TRANSPORT_OPTIONS,
 }
+
+
+def ledger_settings(keys: RedisKeys) -> dict[str, object]:
+    """The settings of Celery that name the keys of a ledger."""
+    return {
+        "broker_transport_options": {
+            **TRANSPORT_OPTIONS,
+            "unacked_key": keys.unacked,
+            "unacked_index_key": keys.unacked_index,
+            "unacked_mutex_key": keys.unacked_mutex,
+            **keys.bindings,
+            "ledger_keys": keys,
+        },
+        # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.
+        "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}},
+    }

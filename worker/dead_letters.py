@@ -9,8 +9,6 @@ import redis
 
 log = logging.getLogger(__name__)
 
-DEAD_LETTERS = "tagger.dead-letters"
-"""The key of the list. Operators read and delete it."""
 MAX_LETTERS = 1000
 """The most messages in the list. Older ones are dropped, because another program may send without end."""
 MAX_RAW_BYTES = 4096
@@ -19,13 +17,13 @@ REPORT_S = 60.0
 """How often dead letters are logged."""
 
 
-def store_dead_letter(client: redis.Redis, body: object, reason: str) -> None:
-    """Store a message with the reason of its refusal, and log that."""
-    _reporter.report(reason)
+def store_dead_letter(client: redis.Redis, key: str, body: object, reason: str) -> None:
+    """Store a message in the list `key` with the reason of its refusal, and log that."""
+    _reporter.report(key, reason)
     stored = body[:MAX_RAW_BYTES] if isinstance(body, bytes) else body
     with client.pipeline() as pipeline:
-        pipeline.rpush(DEAD_LETTERS, json.dumps({"reason": reason, "body": stored}, default=repr))
-        pipeline.ltrim(DEAD_LETTERS, -MAX_LETTERS, -1)
+        pipeline.rpush(key, json.dumps({"reason": reason, "body": stored}, default=repr))
+        pipeline.ltrim(key, -MAX_LETTERS, -1)
         pipeline.execute()
 
 
@@ -37,7 +35,7 @@ class _Reporter:
         self._count = 0
         self._next_at = 0.0
 
-    def report(self, reason: str) -> None:
+    def report(self, key: str, reason: str) -> None:
         with self._lock:
             self._count += 1
             now = time.monotonic()
@@ -45,9 +43,9 @@ class _Reporter:
                 return
             count, self._count, self._next_at = self._count, 0, now + REPORT_S
         if count == 1:
-            log.error("Moved an invalid message (%s) to the list %s", reason, DEAD_LETTERS)
+            log.error("Moved an invalid message (%s) to the list %s", reason, key)
         else:
-            log.error("Moved %d invalid messages (the last: %s) to the list %s", count, reason, DEAD_LETTERS)
+            log.error("Moved %d invalid messages (the last: %s) to the list %s", count, reason, key)
 
 
 _reporter = _Reporter()

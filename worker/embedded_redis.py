@@ -1,4 +1,4 @@
-"""An embedded Redis: one detached server per data folder, for users without a Redis of their own. It is a Valkey.
+"""An embedded Redis: one detached server per database, for users without a Redis of their own. It is a Valkey.
 
 The first process that needs it starts it, under a lock, and the others connect. A small watcher process stops it when it
 has been idle for long. Its append-only file preserves messages over restarts.
@@ -23,7 +23,14 @@ import redis
 
 from tagger.errors import EmbeddedRedisFull, EmbeddedRedisMissing, RedisUnavailable
 from tagger.system.permissions import create_private_file, make_private_folder
-from worker.embedded_socket import SOCKET_NAME, embedded_url, require_safe_folders, short_folder, socket_path
+from worker.embedded_socket import (
+    SOCKET_NAME,
+    embedded_url,
+    require_safe_folders,
+    server_folder,
+    short_folder,
+    socket_path,
+)
 from worker.redis_sockets import socket_client
 
 SERVER_LOCK = "server.lock"
@@ -41,23 +48,23 @@ UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 """Commands that could make the server write files elsewhere, or load code."""
 
 
-def start_embedded(data_folder: Path) -> str:
-    """Start the data folder's Redis if it is not running. Returns its address.
+def start_embedded(data_folder: Path, ledger_id: str) -> str:
+    """Start the ledger's Redis in the data folder if it is not running. Returns its address.
 
     Raises:
         EmbeddedRedisMissing, EmbeddedRedisFull, RedisUnavailable: it cannot be started.
         PermissionsUnsafe: other users can change its folder.
     """
-    folder = data_folder / "redis"
-    require_safe_folders(data_folder)
-    if not _answers(socket_path(data_folder)):
+    folder = server_folder(data_folder, ledger_id)
+    require_safe_folders(data_folder, ledger_id)
+    if not _answers(socket_path(data_folder, ledger_id)):
         make_private_folder(folder)
-        require_safe_folders(data_folder)  # another user may have made them first
+        require_safe_folders(data_folder, ledger_id)  # another user may have made them first
         with _lock(folder / "start.lock"):
             _prepare_socket_folder(folder.absolute())
-            if not _answers(socket_path(data_folder)):
-                _start(socket_path(data_folder), folder)
-    return embedded_url(data_folder)
+            if not _answers(socket_path(data_folder, ledger_id)):
+                _start(socket_path(data_folder, ledger_id), folder)
+    return embedded_url(data_folder, ledger_id)
 
 
 def watch(socket: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The socket of the embedded Redis of a data folder. Imports no client of Redis, which takes long."""
+"""The socket of the embedded Redis of a database. Imports no client of Redis, which takes long."""
 
 from pathlib import Path
 
@@ -7,39 +7,45 @@ from tagger.system.permissions import require_safe
 SOCKET_NAME = "redis.sock"
 
 
-def embedded_url(data_folder: Path) -> str:
-    """The address of the data folder's Redis, running or not.
+def embedded_url(data_folder: Path, ledger_id: str) -> str:
+    """The address of the ledger's Redis, running or not.
 
     Raises:
         PermissionsUnsafe: other users can change its folder, and so take its place.
     """
-    require_safe_folders(data_folder)
-    return f"redis+socket://{socket_path(data_folder)}"
+    require_safe_folders(data_folder, ledger_id)
+    return f"redis+socket://{socket_path(data_folder, ledger_id)}"
 
 
-def has_socket(data_folder: Path) -> bool:
-    """Whether the data folder's Redis has been started. One that is running has a socket.
+def has_socket(data_folder: Path, ledger_id: str) -> bool:
+    """Whether the ledger's Redis has been started. One that is running has a socket.
 
     Raises:
         PermissionsUnsafe: other users can change its folder, and so take its place.
     """
-    require_safe_folders(data_folder)
-    return socket_path(data_folder).exists()
+    require_safe_folders(data_folder, ledger_id)
+    return socket_path(data_folder, ledger_id).exists()
 
 
-def require_safe_folders(data_folder: Path) -> None:
+def server_folder(data_folder: Path, ledger_id: str) -> Path:
+    """The folder of the ledger's Redis, which may not exist."""
+    return data_folder / "redis" / ledger_id
+
+
+def require_safe_folders(data_folder: Path, ledger_id: str) -> None:
     """Check that nobody else can change the folders of the socket.
 
     Raises:
         PermissionsUnsafe: other users can.
     """
-    require_safe(data_folder)
-    require_safe(data_folder / "redis")
+    folder = server_folder(data_folder, ledger_id)
+    for each in (data_folder, folder.parent, folder):
+        require_safe(each)
 
 
-def socket_path(data_folder: Path) -> Path:
+def socket_path(data_folder: Path, ledger_id: str) -> Path:
     """The path of the socket, which may not exist."""
-    folder = data_folder.absolute() / "redis"
+    folder = server_folder(data_folder.absolute(), ledger_id)
     link = short_folder(folder)
     return (link.readlink() if link.is_symlink() else folder) / SOCKET_NAME
 

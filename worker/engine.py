@@ -28,8 +28,8 @@ from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.tracing import link_to, span
-from worker.broker import Broker, RedisMonitor
-from worker.producer import wake_workers
+from worker.broker import RedisMonitor
+from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
@@ -60,7 +60,7 @@ class Engine:
         self.executor.with_retry(
             lambda: self.executor.models.get(resolve_model(self.database, settings.model).id)
         )
-        self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
+        self.broker = app_broker(app, settings)
         self.redis = RedisMonitor(self.broker)
         self._throttle = Throttle(conditions(settings), self.executor.stop.stop_chunks)
         identity = WorkerIdentity(name, self.device)

@@ -1,4 +1,4 @@
-"""The wake-up: versioned JSON with the id of its ledger, so that a worker with another database refuses it."""
+"""The wake-up: versioned JSON."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,6 @@ class WakeUp(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     version: Literal[1] = VERSION
-    ledger: Annotated[str, Field(max_length=100, pattern=r"^[!-~]+$")]
     priority: Annotated[Priority, Field(strict=False)]
 
     def body(self) -> dict[str, Any]:

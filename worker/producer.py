@@ -14,9 +14,11 @@ from kombu.entity import Queue
 from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import waiting_chunks
+from tagger.settings import Settings
 from worker.broker import Broker, check_accepts_messages
-from worker.celery_config import CELERY_SETTINGS, QUEUES, TICK_QUEUE
+from worker.celery_config import CELERY_SETTINGS, ledger_settings
 from worker.messages import TASK_NAME, WakeUp
+from worker.redis_keys import RedisKeys
 from worker.redis_transport import use_for_redis
 
 
@@ -30,7 +32,7 @@ def try_wake(database: Database, broker: Broker) -> str | None:
         return "No Redis is running yet." if broker.embedded else str(error)
     except RedisRefused as error:
         return str(error)
-    app = make_app(broker.url)
+    app = make_app(broker.url, broker.keys)
     try:
         wake_workers(app, database)
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
@@ -48,11 +50,12 @@ def wake_workers(app: Celery, database: Database, most: int | None = None) -> No
     waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
     if not waiting:
         return
+    queues = RedisKeys(database.ledger_id).queues
     with app.producer_pool.acquire(block=True) as producer:
         for priority, count in waiting.items():
-            queue = QUEUES[priority]
+            queue = queues[priority]
             queued = producer.channel.queue_declare(queue).message_count
-            body = WakeUp(ledger=database.ledger_id, priority=priority).body()
+            body = WakeUp(priority=priority).body()
             for _ in range(count - queued if most is None else min(count - queued, most)):
                 app.send_task(TASK_NAME, args=[body], queue=queue, producer=producer, retry=False)
 
@@ -64,18 +67,23 @@ class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
         return importlib.import_module(module, package)
 
 
-def make_app(broker_url: str) -> Celery:
-    """An app that sends to, or consumes from, the queues at `broker_url`."""
+def make_app(broker_url: str, keys: RedisKeys) -> Celery:
+    """An app that sends to, or consumes from, the queues of a ledger at `broker_url`."""
     use_for_redis()
     url = _with_checked_certificate(broker_url)
     app = Celery("tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False)
-    app.conf.update(CELERY_SETTINGS)
+    app.conf.update(CELERY_SETTINGS | ledger_settings(keys))
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
     # flush would delete.
-    names = (TICK_QUEUE, *QUEUES.values())
-    app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in names]  # type: ignore[no-untyped-call]
+    app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in keys.message_queues]  # type: ignore[no-untyped-call]
     app.on_after_finalize.connect(_remove_builtin_tasks)
     return app
+
+
+def app_broker(app: Celery, settings: Settings) -> Broker:
+    """The broker of an app that `make_app` made."""
+    keys = app.conf.broker_transport_options["ledger_keys"]
+    return Broker(str(app.conf.broker_url), keys, embedded=settings.redis_url is None)
 
 
 def _with_checked_certificate(url: str) -> str:

@@ -19,9 +19,9 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 
-from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import store_dead_letter
 from worker.messages import TASK_NAME, TICK_NAME
+from worker.redis_keys import RedisKeys
 from worker.redis_sockets import OwnServer
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class QoS(redis.QoS):
             stored = pipe.hget(self.unacked_key, tag) if is_small else None
             pipe.multi()
             self._remove_from_indices(tag, pipe)  # type: ignore[no-untyped-call]
-            if (restored := _stored_message(stored)) is not None:
+            if (restored := _stored_message(stored, self.channel.ledger_keys)) is not None:
                 queue, message = restored
                 (pipe.lpush if leftmost else pipe.rpush)(queue, message)
 
@@ -84,6 +84,14 @@ class Channel(redis.Channel):
     """A channel that survives invalid messages and the loss of its connection."""
 
     QoS = QoS
+    ledger_keys: RedisKeys
+    from_transport_options = (  # type: ignore[assignment]
+        *redis.Channel.from_transport_options,
+        "keyprefix_queue",
+        "keyprefix_binding_deadlines",
+        "keyprefix_binding_permanent",
+        "ledger_keys",
+    )
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         """The connection parameters. Late acknowledgements and closing need them, even after the connection is closed.
@@ -132,7 +140,7 @@ class Channel(redis.Channel):
         reason = str(error) if isinstance(error, _InvalidMessage) else type(error).__name__
         try:
             with self.conn_or_acquire() as client:
-                store_dead_letter(client, body, reason)
+                store_dead_letter(client, self.ledger_keys.dead_letters, body, reason)
         except RedisError as store_error:
             log.info("The invalid message is lost: %s", store_error)
 
@@ -217,11 +225,11 @@ def _is_flat(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _stored_message(stored: bytes | None) -> tuple[str, str] | None:
+def _stored_message(stored: bytes | None, keys: RedisKeys) -> tuple[str, str] | None:
     """The queue and the text of a message that kombu has stored as unacknowledged. None if it is something else."""
     try:
         message, _, queue = json.loads(stored or b"null")
         text = json.dumps(message)
     except (ValueError, TypeError, RecursionError):
         return None
-    return (queue, text) if queue in (TICK_QUEUE, *QUEUES.values()) else None
+    return (queue, text) if queue in keys.message_queues else None

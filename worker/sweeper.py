@@ -36,7 +36,6 @@ from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from worker.broker import RedisMonitor, queue_depths
-from worker.celery_config import QUEUES
 from worker.producer import wake_workers
 from worker.queue_order import database_away
 from worker.throttle import Throttle
@@ -225,11 +224,13 @@ class Sweeper:
         """Wake workers for chunks that wait, also where Redis has lost wake-ups, unless it refuses messages."""
         accepts_messages = self._redis.accepts_messages()
         self._redis_refuses = not accepts_messages
-        depths, _ = queue_depths(self._redis.broker)
+        broker = self._redis.broker
+        depths, _ = queue_depths(broker)
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
         own_queues = self._app.amqp.queues.consume_from
-        own_depths = [depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues]
+        queues = broker.keys.queues
+        own_depths = [depth or 0 for name, depth in depths.items() if queues[Priority(name)] in own_queues]
         self.takes_messages = accepts_messages and self._throttle.reason is None
         self.waiting = sum(own_depths) if self.takes_messages else 0
         if accepts_messages:

@@ -28,8 +28,6 @@ def tag_chunk(body: dict[str, Any]) -> None:
     """Claim the next chunk of the wake-up's priority, if there is one, and process its photos."""
     engine = current_engine()
     wake_up = _parse(body)
-    if wake_up.ledger != engine.database.ledger_id:
-        _reject_foreign(wake_up, engine.database.redacted_url)
     if not reads_chunks():
         raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
@@ -86,22 +84,11 @@ def _parse(body: object) -> WakeUp:
     except ValidationError as error:
         reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
         try:
-            with current_engine().broker.client() as client:
-                store_dead_letter(client, body, reason)
+            broker = current_engine().broker
+            with broker.client() as client:
+                store_dead_letter(client, broker.keys.dead_letters, body, reason)
         except redis.ResponseError:
             pass  # the list is unusable; the monitor of Redis logs why
         except redis.RedisError:
             raise Reject(requeue=True) from error  # it stays in the queue until Redis answers
         raise Ignore from error
-
-
-def _reject_foreign(wake_up: WakeUp, database: str) -> None:
-    """Return the message of another ledger to the queue, and stop this worker before it takes more."""
-    log.critical(
-        "This worker uses %s, but Redis holds messages of another database (ledger %s). "
-        "Set TAGGER_DATABASE_URL to the database the photos were enqueued in, or TAGGER_REDIS_URL to this one's Redis.",
-        database,
-        wake_up.ledger,
-    )
-    state.should_stop = os.EX_CONFIG
-    raise Reject(requeue=True)

@@ -4,26 +4,34 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from celery import signals
 from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
+from tagger.database.enums import Priority
 from tagger.system.interruption import handle_own_signals
-from worker.app import app
+from worker.app import app, broker
+from worker.broker import check_broker
 from worker.engine import current_engine
 
 
-def run_worker(queues: Sequence[str], log_level: str) -> None:
-    """Run until stopped, then exit with the worker's exit code."""
+def run_worker(priorities: Collection[Priority], log_level: str) -> None:
+    """Run until stopped, then exit with the worker's exit code.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    check_broker(broker)
     # The warning is about unpickling as root. These workers accept JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)
+    queues = [queue for priority, queue in broker.keys.queues.items() if priority in priorities]
     program = app.Worker(
         hostname=host_format(f"tagger-{os.getpid()}@%h"),
-        queues=queues,
+        queues=[broker.keys.ticks, *queues],
         loglevel=log_level,
         quiet=True,
     )

@@ -13,10 +13,10 @@ from tagger.database.enums import Priority
 from tests.rig.invalid_messages import invalid_messages
 from worker.messages import TASK_NAME, WakeUp
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 
 OUTAGE_S = 30.0
 LOCK_S = 45.0
-QUEUE = "tagger.bulk"
 SURPLUS = 200
 READ_ONLY = "default_transaction_read_only"
 
@@ -84,21 +84,27 @@ def make_read_only_redis(context: FaultContext) -> None:
 
 def delete_messages(context: FaultContext) -> None:
     with _client(context) as client:
-        client.delete(QUEUE)
+        client.delete(_keys(context).queues[Priority.BULK])
 
 
 def repeat_messages(context: FaultContext) -> None:
     """Send far more wake-ups than chunks wait."""
-    app = make_app(context.system.redis.url)
-    wake_up = WakeUp(ledger=context.system.database.ledger_id, priority=Priority.BULK)
+    keys = _keys(context)
+    app = make_app(context.system.redis.url, keys)
+    wake_up = WakeUp(priority=Priority.BULK)
     for _ in range(SURPLUS):
-        app.send_task(TASK_NAME, args=[wake_up.body()], queue=QUEUE)
+        app.send_task(TASK_NAME, args=[wake_up.body()], queue=keys.queues[Priority.BULK])
     app.close()
 
 
 def send_invalid_messages(context: FaultContext) -> None:
     with _client(context) as client:
-        client.lpush(QUEUE, *invalid_messages(client, context.system.redis.url))
+        keys = _keys(context)
+        client.lpush(keys.queues[Priority.BULK], *invalid_messages(client, context.system.redis.url, keys))
+
+
+def _keys(context: FaultContext) -> RedisKeys:
+    return RedisKeys(context.system.database.ledger_id)
 
 
 @contextmanager

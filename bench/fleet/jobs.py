@@ -20,7 +20,7 @@ from bench.processes import plain_environment
 from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
 from tests.rig.servers import PostgresServer, RedisServer
-from worker.celery_config import QUEUES
+from worker.redis_keys import RedisKeys
 
 POLL_S = 0.5
 READY_TIMEOUT_S = 300.0
@@ -60,7 +60,7 @@ def run_job(database: Database, servers: Servers, job: int, workers: int) -> Job
         before_s = servers.database_cpu_s()
         start_bytes = _used_bytes(client)
         with (
-            Peak(partial(_messages, client), POLL_S) as messages,
+            Peak(partial(_messages, client, RedisKeys(database.ledger_id)), POLL_S) as messages,
             Peak(partial(_used_bytes, client), POLL_S) as used_bytes,
         ):
             costs = _process(database, servers, job, workers)
@@ -117,8 +117,8 @@ def _joined(lists: Iterable[list[float]]) -> list[float]:
     return sorted(chain.from_iterable(lists))
 
 
-def _messages(client: "redis.Redis") -> int:
-    return sum(client.llen(queue) for queue in QUEUES.values())
+def _messages(client: "redis.Redis", keys: RedisKeys) -> int:
+    return sum(client.llen(queue) for queue in keys.queues.values())
 
 
 def _used_bytes(client: "redis.Redis") -> int:

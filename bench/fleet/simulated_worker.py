@@ -34,9 +34,9 @@ from tagger.ledger.jobs import finish_job
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.settings import load_settings
 from worker.broker import Broker, RedisMonitor
-from worker.celery_config import QUEUES
 from worker.messages import WakeUp
 from worker.producer import make_app, wake_workers
+from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 
@@ -79,12 +79,14 @@ class SimulatedWorker:
     def __init__(self, database: Database, redis_url: str, name: str) -> None:
         self.costs = WorkerCosts()
         self._database = database
-        self._app = make_app(redis_url)
+        keys = RedisKeys(database.ledger_id)
+        self._app = make_app(redis_url, keys)
         self._claimer = ChunkClaimer(database, name)
         self._stop = threading.Event()
         model = resolve_model(database, None)
         self._model, self._hooks = Model(model), store_hooks(model.id)
-        broker = Broker(redis_url, embedded=False)
+        broker = Broker(redis_url, keys, embedded=False)
+        self._bulk = keys.queues[Priority.BULK]
         self._sweeper = _MeasuredSweeper(self.costs, self._app, broker, database, name)
 
     def stop(self) -> None:
@@ -95,7 +97,7 @@ class SimulatedWorker:
         """Process messages until `stop` is called."""
         self._sweeper.start()
         with self._app.connection_for_read() as connection:
-            messages = connection.SimpleQueue(self._app.amqp.queues[QUEUES[Priority.BULK]])
+            messages = connection.SimpleQueue(self._app.amqp.queues[self._bulk])
             while not self._stop.is_set():
                 try:
                     message = messages.get(timeout=WAIT_S)

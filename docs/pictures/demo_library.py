@@ -72,8 +72,8 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
     settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
     _add_failing_files(pictures)
     try:
-        _start_redis(terminal.data)  # the page sends jobs, but starts no Redis
         with terminal.database() as database:
+            _start_redis(terminal.data, database.ledger_id)  # the page sends jobs, but starts no Redis
             failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
             best = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
@@ -98,10 +98,10 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
         terminal.end_embedded_redis()
 
 
-def _start_redis(data_folder: Path) -> None:
+def _start_redis(data_folder: Path, ledger_id: str) -> None:
     """Start the embedded Redis from a process that ends at once, as a command does: the server is nobody's child."""
-    program = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded; start_embedded(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", program, str(data_folder)], check=True)
+    program = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded; start_embedded(Path(sys.argv[1]), sys.argv[2])"
+    subprocess.run([sys.executable, "-c", program, str(data_folder), ledger_id], check=True)
 
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:

@@ -50,7 +50,7 @@ def submit_tag_job(
     from worker.broker import find_broker
 
     settings, database = session
-    broker = find_broker(settings, start=start_redis)
+    broker = find_broker(settings, database.ledger_id, start=start_redis)
     job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=reprocess, write=write)
     wake_workers(database, broker, job)
     return job

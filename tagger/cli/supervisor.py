@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +84,8 @@ EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 CHILD_STOP_TIMEOUT_S = 60.0
 REDIS_CHECK_S = 5.0
+_ERROR_LINE = re.compile(r"(?:error:|\S+ \S+ (?:ERROR|CRITICAL)) (.*)")
+"""An error of a command, or in the text format of worker.logs."""
 
 
 class Supervisor:
@@ -90,7 +94,8 @@ class Supervisor:
     def __init__(self, session: Session, page: socket.socket | None) -> None:
         """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
         self._settings, folder = session.settings, session.settings.data_folder
-        self._lock = UpLock(folder, session.database.ledger_id)
+        self._ledger_id = session.database.ledger_id
+        self._lock = UpLock(folder, self._ledger_id)
         self._lock.hold()
         self._redis_checked_at = time.monotonic()
         self._redis_answers = True
@@ -147,7 +152,7 @@ class Supervisor:
 
         answered = self._redis_answers
         try:
-            check_broker(find_broker(self._settings, start=True))
+            check_broker(find_broker(self._settings, self._ledger_id, start=True))
         except RedisUnavailable as error:
             self._redis_answers = False
             self._lock.release()
@@ -207,10 +212,13 @@ class _Process:
         self._close_stdin()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
+        cause = _exit_cause(self.log, self._log_start)
         if self._early_exits > len(RESTART_PAUSES_S):
-            raise ProcessFailed(name=self._name, log=self.log, reason=_last_line(self.log))
+            raise ProcessFailed(name=self._name, log=self.log, reason=cause)
         pause_s = RESTART_PAUSES_S[self._early_exits - 1]
-        console.warning(f"the {self._name} process exited with code {code}; restarting it in {pause_s:.0f} s")
+        console.warning(
+            f"the {self._name} process exited with code {code} ({cause}); restarting it in {pause_s:.0f} s"
+        )
         self._restart_at = time.monotonic() + pause_s
 
     def terminate(self) -> None:
@@ -237,6 +245,7 @@ class _Process:
         make_private_folder(self.log.parent)
         require_safe(self.log.parent)
         create_private_file(self.log)
+        self._log_start = self.log.stat().st_size
         with self.log.open("ab") as output:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
@@ -256,6 +265,20 @@ def _serve(folder: Path, page: socket.socket) -> _Process:
     return _Process("page", folder, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the log is empty"
+def _exit_cause(log: Path, start: int) -> str:
+    """The last error in the log after byte `start`, without its time. The last line if there is none, as of a traceback."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    errors = [text for text in map(_error_text, lines) if text]
+    return [*(lines[-1:] or ["its log is empty"]), *errors][-1]
+
+
+def _error_text(line: str) -> str | None:
+    """The text of the error that the line of a log reports; None if it reports none."""
+    if line.startswith("{"):
+        with suppress(ValueError, KeyError):
+            record = json.loads(line)
+            return str(record["message"]) if record["level"] in {"error", "critical"} else None
+    match = _ERROR_LINE.match(line)
+    return match[1] if match else None

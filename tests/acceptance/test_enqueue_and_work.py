@@ -104,6 +104,31 @@ def test_no_password_is_ever_printed(terminal: Terminal) -> None:
         assert "heim" not in verbose.stdout + verbose.stderr, url
 
 
+@pytest.mark.parametrize("fixture", ["bare_terminal", "terminal"], ids=["embedded Redis", "own Redis"])
+def test_two_databases_of_one_machine_share_no_messages(
+    request: pytest.FixtureRequest, fixture: str, tmp_path: Path
+) -> None:
+    first: Terminal = request.getfixturevalue(fixture)
+    second = Terminal(
+        first.folder, {**first.environment, "TAGGER_DATABASE_URL": f"sqlite:///{tmp_path}/second.sqlite"}
+    )
+    draw_many(first.folder / "photos", 10)
+    with first.workers():  # it starts the embedded Redis
+        pass
+    first.run("enqueue", "photos")
+    first.run("job", "cancel", "1")
+    with second.workers() as (worker,):
+        first.run("enqueue", "photos")
+        assert second.json("enqueue", "--wait", "photos")["tagged"] == 8
+        assert worker.poll() is None
+        assert first.json("status")["queues"] == {"interactive": 0, "bulk": 1}
+    with first.workers() as (worker,):
+        second.run("enqueue", "photos", "--again")
+        first.wait_until(lambda: first.progress(2).is_over)
+        assert worker.poll() is None
+        assert second.json("status")["queues"] == {"interactive": 0, "bulk": 1}
+
+
 @pytest.mark.slow
 def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal: Terminal) -> None:
     terminal = bare_terminal

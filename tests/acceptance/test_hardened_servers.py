@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
-from rig.servers import PostgresServer, RedisServer
+from rig.servers import KEYS, PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
 from support.tls_proxy import TlsProxy
 
@@ -110,7 +110,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_by_default(
 ) -> None:
     with (
         TlsProxy(redis_server.port, tmp_path / "redis.pem") as proxy,
-        closing(make_app(f"rediss://localhost:{proxy.port}/0")) as app,
+        closing(make_app(f"rediss://localhost:{proxy.port}/0", KEYS)) as app,
         app.connection_for_write() as connection,
         pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"),
     ):

@@ -39,13 +39,16 @@ from tagger.database.connection import open_configured
 from tagger.settings import load_settings
 from worker.broker import Broker, RedisMonitor
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle
 
 settings = load_settings()
-with closing(open_configured(settings)) as database, closing(make_app({redis!r})) as app:
-    monitor = RedisMonitor(Broker({redis!r}, embedded=False))
+with closing(open_configured(settings)) as database:
+    keys = RedisKeys(database.ledger_id)
+    app, monitor = make_app({redis!r}, keys), RedisMonitor(Broker({redis!r}, keys, embedded=False))
     Sweeper(app, monitor, database, settings, WorkerIdentity("w", "cpu"), Throttle((), lambda: None)).sweep()
+    app.close()
 
 from tagger.cli.commands.doctor import run_checks
 print([finding for finding in run_checks() if finding.found.startswith("the check failed")])

@@ -9,12 +9,11 @@ from support.artifacts import LABELS
 from support.commands import draw_many
 from support.fault_scenario import FaultScenario, is_alive
 
-from worker.dead_letters import DEAD_LETTERS
+from tagger.database.enums import Priority
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 
 pytestmark = pytest.mark.slow
-
-QUEUE = "tagger.bulk"
 
 
 def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_server: RedisServer) -> None:
@@ -22,20 +21,26 @@ def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_serve
     draw_many(terminal.folder / "few", len(LABELS))
     with terminal.workers(1) as (worker,), redis_server.client() as client:
         assert client.pubsub_numpat() == 0  # it listens to no channel
-        _send_commands(redis_server.url)
-        garbage = invalid_messages(client, redis_server.url)
-        client.lpush(QUEUE, *garbage)
+        with terminal.database() as database:
+            keys = RedisKeys(database.ledger_id)
+        queue = keys.queues[Priority.BULK]
+        _send_commands(redis_server.url, keys)
+        garbage = invalid_messages(client, redis_server.url, keys)
+        client.lpush(queue, *garbage)
         terminal.wait_until(
-            lambda: client.llen(DEAD_LETTERS) + client.llen(QUEUE) + client.hlen("unacked") >= len(garbage)
+            lambda: (
+                client.llen(keys.dead_letters) + client.llen(queue) + client.hlen(keys.unacked)
+                >= len(garbage)
+            )
         )
-        terminal.wait_until(lambda: client.llen(QUEUE) + client.hlen("unacked") == 0)
-        assert client.llen(DEAD_LETTERS) == len(garbage)
+        terminal.wait_until(lambda: client.llen(queue) + client.hlen(keys.unacked) == 0)
+        assert client.llen(keys.dead_letters) == len(garbage)
         assert terminal.json("enqueue", "--wait", "few")["tagged"] == len(LABELS)
         assert is_alive(worker)
 
 
-def _send_commands(url: str) -> None:
+def _send_commands(url: str, keys: RedisKeys) -> None:
     """Commands of Celery's remote control, which any client of Redis can send."""
-    with closing(make_app(url)) as app:
-        app.control.broadcast("cancel_consumer", arguments={"queue": QUEUE})
+    with closing(make_app(url, keys)) as app:
+        app.control.broadcast("cancel_consumer", arguments={"queue": keys.ticks})
         app.control.broadcast("shutdown")

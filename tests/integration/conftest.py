@@ -61,10 +61,11 @@ def photos(
 
 
 @pytest.fixture
-def monitor(redis_server: RedisServer) -> "RedisMonitor":
+def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
     from worker.broker import Broker, RedisMonitor
+    from worker.redis_keys import RedisKeys
 
-    return RedisMonitor(Broker(redis_server.url, embedded=False))
+    return RedisMonitor(Broker(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
 
 
 @pytest.fixture
@@ -73,6 +74,6 @@ def sweeper(redis_server: RedisServer, monitor: "RedisMonitor", database: Databa
     from worker.sweeper import Sweeper, WorkerIdentity
     from worker.throttle import Throttle
 
-    with closing(make_app(redis_server.url)) as app:
+    with closing(make_app(redis_server.url, monitor.broker.keys)) as app:
         throttle = Throttle((), lambda: None)
         yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)

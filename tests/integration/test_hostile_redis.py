@@ -3,44 +3,33 @@
 import base64
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
-from celery.exceptions import Reject
-from celery.worker import state
 from kombu.utils.imports import symbol_by_name
 from rig.invalid_messages import TYPED, chunk_message
-from rig.servers import RedisServer
-from support.artifacts import tiny_artifact
-from support.empty_databases import create_sqlite_database
-from support.in_process_worker import in_process_worker
+from rig.servers import KEYS, RedisServer
 
 from tagger.database.enums import Priority
 from tagger.errors import RedisKeyForeign, RedisRefused
-from tagger.settings import Settings
 from worker import dead_letters
-from worker.broker import KEY_TYPES, Broker, check_accepts_messages, queue_depths
-from worker.celery_config import QUEUES, TICK_QUEUE
-from worker.dead_letters import DEAD_LETTERS, MAX_LETTERS, store_dead_letter
-from worker.messages import WakeUp
+from worker.broker import Broker, check_accepts_messages, queue_depths
+from worker.dead_letters import MAX_LETTERS, store_dead_letter
 from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
-from worker.tasks import tag_chunk
 
-QUEUE = "tagger.bulk"
+QUEUE = KEYS.queues[Priority.BULK]
 SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "immutable": True}
 
 
 @pytest.fixture
 def app(redis_server: RedisServer) -> Iterator[Celery]:
-    with closing(make_app(redis_server.url)) as opened:
+    with closing(make_app(redis_server.url, KEYS)) as opened:
         yield opened
 
 
@@ -72,17 +61,17 @@ def received_messages(app: Celery, count: int) -> list[Any]:
 def test_a_message_with_callbacks_is_refused(
     app: Celery, client: redis.Redis, redis_server: RedisServer, callbacks: str
 ) -> None:
-    message = json.loads(chunk_message(client, redis_server.url))
+    message = json.loads(chunk_message(client, redis_server.url, KEYS))
     body = [[{"version": 2}], {}, {callbacks: [SIGNATURE]}]
     message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
-    client.lpush(QUEUE, json.dumps(message), chunk_message(client, redis_server.url))
+    client.lpush(QUEUE, json.dumps(message), chunk_message(client, redis_server.url, KEYS))
     (received,) = received_messages(app, 1)
     assert received.payload == [
         [{"version": 2}],
         {},
         dict.fromkeys(("callbacks", "errbacks", "chain", "chord")),
     ]
-    assert [json.loads(letter)["reason"] for letter in client.lrange(DEAD_LETTERS, 0, -1)] == [
+    assert [json.loads(letter)["reason"] for letter in client.lrange(KEYS.dead_letters, 0, -1)] == [
         "it has callbacks"
     ]
 
@@ -90,7 +79,7 @@ def test_a_message_with_callbacks_is_refused(
 def test_nothing_of_a_message_reaches_celery_but_its_arguments_and_id(
     app: Celery, client: redis.Redis, redis_server: RedisServer
 ) -> None:
-    message = json.loads(chunk_message(client, redis_server.url))
+    message = json.loads(chunk_message(client, redis_server.url, KEYS))
     message["body"] = base64.b64encode(b'[[{"version": 2}], {}, {"retries": 0}]').decode()
     message["headers"] |= {
         "eta": "9999-01-01T00:00:00",
@@ -112,14 +101,14 @@ def test_nothing_of_a_message_reaches_celery_but_its_arguments_and_id(
 def test_documents_of_other_types_end_no_worker(
     app: Celery, client: redis.Redis, redis_server: RedisServer
 ) -> None:
-    message = json.loads(chunk_message(client, redis_server.url))
+    message = json.loads(chunk_message(client, redis_server.url, KEYS))
     invalid = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
     for typed in TYPED:
         message["body"] = base64.b64encode(b"[[%s], {}, {}]" % typed).decode()
         invalid.append(json.dumps(message).encode())
     client.lpush(QUEUE, *invalid)
     assert received_messages(app, 0) == []
-    assert client.llen(DEAD_LETTERS) == len(invalid)
+    assert client.llen(KEYS.dead_letters) == len(invalid)
 
 
 def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
@@ -127,27 +116,10 @@ def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
     assert sorted(app.tasks) == ["tagger.tag_chunk", "tagger.tick"]
 
 
-def test_a_worker_returns_a_message_of_another_database_and_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(state, "should_stop", None)
-    tiny_artifact(tmp_path / "tiny.pt")
-    url = create_sqlite_database(tmp_path / "tagger.sqlite")
-    settings = Settings(
-        data_folder=tmp_path / "data", database_url=url, model=str(tmp_path / "tiny.pt"), device="cpu"
-    )
-    message = WakeUp(ledger="another-ledger", priority=Priority.BULK)
-    with in_process_worker(settings), pytest.raises(Reject) as rejected:
-        tag_chunk(message.body())
-    assert rejected.value.requeue
-    assert state.should_stop == os.EX_CONFIG
-    assert "messages of another database (ledger another-ledger)" in caplog.text
-
-
 def test_a_large_message_is_neither_parsed_nor_stored_whole(app: Celery, client: redis.Redis) -> None:
     client.lpush(QUEUE, b"[" + b"[]," * MAX_MESSAGE_BYTES + b"0]", b"[" * 10_000 + b"]" * 10_000)
     assert received_messages(app, 0) == []
-    letters = client.lrange(DEAD_LETTERS, 0, -1)
+    letters = client.lrange(KEYS.dead_letters, 0, -1)
     assert [json.loads(letter)["reason"] for letter in letters] == ["it is too large"] * 2
     assert max(map(len, letters)) < MAX_MESSAGE_BYTES
 
@@ -156,24 +128,24 @@ def test_dead_letters_are_bounded_and_logged_once_a_minute(
     client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(MAX_LETTERS + 10):
-        store_dead_letter(client, str(number).encode(), "junk")
-    assert client.llen(DEAD_LETTERS) == MAX_LETTERS
-    assert str(MAX_LETTERS + 9) in str(client.lindex(DEAD_LETTERS, -1))
+        store_dead_letter(client, KEYS.dead_letters, str(number).encode(), "junk")
+    assert client.llen(KEYS.dead_letters) == MAX_LETTERS
+    assert str(MAX_LETTERS + 9) in str(client.lindex(KEYS.dead_letters, -1))
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
 
 
 def test_junk_is_dropped_if_the_list_of_dead_letters_is_something_else(
     app: Celery, client: redis.Redis, redis_server: RedisServer
 ) -> None:
-    client.set(DEAD_LETTERS, "x")
-    client.lpush(QUEUE, b"junk", chunk_message(client, redis_server.url))
+    client.set(KEYS.dead_letters, "x")
+    client.lpush(QUEUE, b"junk", chunk_message(client, redis_server.url, KEYS))
     assert len(received_messages(app, 1)) == 1
 
 
 def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restored(
     app: Celery, client: redis.Redis, redis_server: RedisServer
 ) -> None:
-    message = json.loads(chunk_message(client, redis_server.url))
+    message = json.loads(chunk_message(client, redis_server.url, KEYS))
     unacked = {
         "good": json.dumps([message, "", QUEUE]),
         "of an unknown queue": json.dumps([message, "", "somewhere"]),
@@ -184,19 +156,19 @@ def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restor
         "deep": b"[" * 30_000,
         "large": b"x" * (3 * MAX_MESSAGE_BYTES),
     }
-    client.hset("unacked", mapping=unacked)
-    client.zadd("unacked_index", dict.fromkeys([*unacked, "not stored"], 1))
+    client.hset(KEYS.unacked, mapping=unacked)
+    client.zadd(KEYS.unacked_index, dict.fromkeys([*unacked, "not stored"], 1))
     with app.connection_for_read() as connection:
         connection.default_channel.qos.restore_visible()
     assert [json.loads(text) for text in client.lrange(QUEUE, 0, -1)] == [message]
-    assert not client.exists("unacked", "unacked_index", "somewhere")
+    assert not client.exists(KEYS.unacked, KEYS.unacked_index, "somewhere")
 
 
-@pytest.mark.parametrize("key", KEY_TYPES)
+@pytest.mark.parametrize("key", KEYS.types)
 def test_a_foreign_key_is_named_until_it_is_deleted(
     client: redis.Redis, redis_server: RedisServer, key: str
 ) -> None:
-    broker = Broker(redis_server.url, embedded=False)
+    broker = Broker(redis_server.url, KEYS, embedded=False)
     client.set(key, "x")
     with pytest.raises(RedisKeyForeign, match=f"The key {key} of .* is a string; .*DEL {key}") as error:
         check_accepts_messages(broker)
@@ -212,18 +184,18 @@ def test_a_foreign_key_is_named_until_it_is_deleted(
 def test_beat_waits_until_a_foreign_key_is_deleted(
     app: Celery, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.set(TICK_QUEUE, "x")
+    client.set(KEYS.ticks, "x")
     scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
     (entry,) = scheduler.schedule.values()
     for _ in range(3):
         scheduler.apply_entry(entry, producer=scheduler.producer)
-    client.delete(TICK_QUEUE)
+    client.delete(KEYS.ticks)
     scheduler.apply_entry(entry, producer=scheduler.producer)
-    assert client.llen(TICK_QUEUE) == 1
+    assert client.llen(KEYS.ticks) == 1
     scheduler.close()
     logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(logged) == 2, logged
-    assert f"The key {TICK_QUEUE} of" in logged[0]
+    assert f"The key {KEYS.ticks} of" in logged[0]
     assert "accepts messages again" in logged[1]
 
 
@@ -232,5 +204,5 @@ def test_an_account_without_the_permission_for_types_can_send(
 ) -> None:
     client.execute_command("ACL", "SETUSER", "sender", "on", ">secret", "~*", "+lpushx")
     url = redis_server.url.replace("redis://", "redis://sender:secret@")
-    check_accepts_messages(Broker(url, embedded=False))
-    assert set(QUEUES.values()) < set(KEY_TYPES)
+    check_accepts_messages(Broker(url, KEYS, embedded=False))
+    assert set(KEYS.message_queues) < set(KEYS.types)

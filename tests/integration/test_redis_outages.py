@@ -8,7 +8,7 @@ import pytest
 import redis
 from celery.worker import state
 from kombu.utils.imports import symbol_by_name
-from rig.servers import REFUSALS, RedisServer
+from rig.servers import KEYS, REFUSALS, RedisServer
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
@@ -18,8 +18,8 @@ from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from worker import broker, consumer
 from worker.broker import RedisMonitor
-from worker.celery_config import QUEUES
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
 
 
@@ -87,7 +87,7 @@ class FakeMonitor:
 
 
 def test_a_worker_waits_for_redis_without_a_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(make_app("redis://127.0.0.1:1/0")) as app:
+    with closing(make_app("redis://127.0.0.1:1/0", KEYS)) as app:
         consumer_class = symbol_by_name(app.conf.worker_consumer)
         assert app.conf.broker_connection_max_retries is None
     hours_s = 5 * 3600
@@ -154,7 +154,7 @@ def test_the_next_sweep_replaces_wake_ups_that_redis_lost(
     sweeper: Sweeper, redis_server: RedisServer, database: Database
 ) -> None:
     LedgerBuilder(database).job(100)
-    queue = QUEUES[Priority.BULK]
+    queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
     with redis.Redis.from_url(redis_server.url) as client:
         for _ in range(2):
             sweeper.sweep()
@@ -166,9 +166,10 @@ def test_a_sweep_sends_no_wake_up_for_which_one_waits(
     sweeper: Sweeper, redis_server: RedisServer, database: Database
 ) -> None:
     job = LedgerBuilder(database).job(100)
+    queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
     with redis.Redis.from_url(redis_server.url) as client:
         for waiting in (3, 2):
             sweeper.sweep()
-            assert client.llen(QUEUES[Priority.BULK]) == waiting
-            assert client.rpop(QUEUES[Priority.BULK]) is not None
+            assert client.llen(queue) == waiting
+            assert client.rpop(queue) is not None
             assert claim_next_chunk(database, job, Runner.WORKERS, "w") is not None

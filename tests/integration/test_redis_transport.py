@@ -10,20 +10,21 @@ from typing import Any
 import pytest
 from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
-from rig.servers import REFUSALS, RedisServer
+from rig.servers import KEYS, REFUSALS, RedisServer
 from support.tcp_proxy import TcpProxy
 
-from worker.celery_config import TICK_QUEUE, TRANSPORT_OPTIONS
+from tagger.database.enums import Priority
+from worker.celery_config import TRANSPORT_OPTIONS
 from worker.messages import TASK_NAME, TICK_NAME
 from worker.producer import make_app
 
-QUEUE = "tagger.bulk"
+QUEUE = KEYS.queues[Priority.BULK]
 
 
 @pytest.fixture
 def channel(redis_server: RedisServer) -> Iterator[Any]:
     """A channel that may have one unacknowledged message, with two in its queue."""
-    with closing(make_app(redis_server.url)) as app:
+    with closing(make_app(redis_server.url, KEYS)) as app:
         for number in range(2):
             app.send_task(TASK_NAME, args=[{"number": number}], queue=QUEUE)
         with app.connection_for_read() as connection:
@@ -46,7 +47,7 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
     assert following.payload[0] == [{"number": 1}]
     following.ack()
     with redis_server.client() as client:
-        assert client.hkeys("unacked") == [
+        assert client.hkeys(KEYS.unacked) == [
             message.delivery_tag.encode()
         ]  # delivered again after the time-out
 
@@ -65,33 +66,33 @@ def test_a_refusal_of_redis_counts_as_a_lost_connection(
 
 def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server: RedisServer) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
-    with closing(make_app(redis_server.url)) as app:
-        app.send_task(TICK_NAME, queue=TICK_QUEUE, expires=long_ago)
+    with closing(make_app(redis_server.url, KEYS)) as app:
+        app.send_task(TICK_NAME, queue=KEYS.ticks, expires=long_ago)
         with app.connection_for_read() as connection:
             taken = connection.default_channel
             received = []
-            taken.basic_consume(TICK_QUEUE, no_ack=True, callback=received.append, consumer_tag="1")
+            taken.basic_consume(KEYS.ticks, no_ack=True, callback=received.append, consumer_tag="1")
             connection.drain_events(timeout=10)
     assert [message.headers.get("expires") for message in received] == [None]
 
 
 def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
-    with closing(make_app(redis_server.url)) as app, redis_server.client() as client:
+    with closing(make_app(redis_server.url, KEYS)) as app, redis_server.client() as client:
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
         (entry,) = scheduler.schedule.values()
         for _ in range(3):
             scheduler.apply_entry(entry, producer=scheduler.producer)
-        assert client.llen(TICK_QUEUE) == 1
-        client.delete(TICK_QUEUE)
+        assert client.llen(KEYS.ticks) == 1
+        client.delete(KEYS.ticks)
         scheduler.apply_entry(entry, producer=scheduler.producer)
-        assert client.llen(TICK_QUEUE) == 1
+        assert client.llen(KEYS.ticks) == 1
         scheduler.close()
 
 
 def test_beat_waits_while_redis_is_away_or_refuses_ticks(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(make_app(redis_server.url)) as app:
+    with closing(make_app(redis_server.url, KEYS)) as app:
         redis_server.stop()
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
         (entry,) = scheduler.schedule.values()
@@ -103,7 +104,7 @@ def test_beat_waits_while_redis_is_away_or_refuses_ticks(
         redis_server.accept_messages()
         scheduler.apply_entry(entry, producer=scheduler.producer)
         with redis_server.client() as client:
-            assert client.llen(TICK_QUEUE) == 1
+            assert client.llen(KEYS.ticks) == 1
         scheduler.close()
     logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(logged) == 2, logged
@@ -124,8 +125,8 @@ def redis_proxy(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> I
 
 def test_a_consumer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
     with (
-        closing(make_app(redis_server.url)) as sender,
-        closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0")) as app,
+        closing(make_app(redis_server.url, KEYS)) as sender,
+        closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0", KEYS)) as app,
         app.connection_for_read() as connection,
     ):
         received: list[Any] = []
@@ -149,7 +150,10 @@ def _drain(connection: Any, received: list[Any]) -> None:
 
 
 def test_a_producer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
-    with closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0")) as app, redis_server.client() as client:
+    with (
+        closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0", KEYS)) as app,
+        redis_server.client() as client,
+    ):
         with app.producer_pool.acquire(block=True) as producer:
             app.send_task(TASK_NAME, args=[{"number": 0}], queue=QUEUE, producer=producer, retry=False)
             redis_proxy.silence()

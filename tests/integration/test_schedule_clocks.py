@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from celery.worker.request import Request
-from rig.servers import RedisServer
+from rig.servers import KEYS, RedisServer
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
 from support.clocks import clock_ahead
@@ -23,7 +23,7 @@ from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_s
 from tagger.ledger.workers import find_last_tick
 from tagger.settings import Settings
 from worker.beat import BeatScheduler
-from worker.celery_config import TICK_QUEUE, TICK_S
+from worker.celery_config import TICK_S
 from worker.engine import make_engine, stop_engine
 from worker.producer import make_app
 
@@ -45,7 +45,7 @@ def app(redis_server: RedisServer, database: Database, database_url: str, tmp_pa
         model=str(tmp_path / "tiny.pt"),
         device="cpu",
     )
-    with closing(make_app(redis_server.url)) as app:
+    with closing(make_app(redis_server.url, KEYS)) as app:
         app.loader.import_task_module("worker.tasks")
         make_engine(app, settings, "worker")
         yield app
@@ -71,7 +71,7 @@ def test_a_due_schedule_runs_whatever_the_clocks_of_beat_and_worker(app: Celery,
 
 
 def test_beat_sends_ticks_on_time_after_its_clock_was_set() -> None:
-    with closing(make_app("redis://localhost:1")) as app:
+    with closing(make_app("redis://localhost:1", KEYS)) as app:
         scheduler = BeatScheduler(app=app)
         (entry,) = scheduler.schedule.values()
         for by in APART:
@@ -102,7 +102,7 @@ def execute_tick(app: Celery) -> None:
     with app.connection_for_read() as connection:
         requests = []
         connection.default_channel.basic_consume(
-            TICK_QUEUE,
+            KEYS.ticks,
             no_ack=True,
             callback=lambda message: requests.append(Request(message, app=app)),
             consumer_tag="1",

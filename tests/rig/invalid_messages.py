@@ -10,6 +10,7 @@ import redis
 
 from worker.messages import TASK_NAME
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -71,9 +72,9 @@ def _variants(message: bytes) -> Iterator[bytes]:
         yield json.dumps(invalid).encode()
 
 
-def chunk_message(client: redis.Redis, url: str) -> bytes:
+def chunk_message(client: redis.Redis, url: str, keys: RedisKeys) -> bytes:
     """The message that Celery sends for a chunk, of an unknown version, so that workers store it as a dead letter."""
-    app = make_app(url)
+    app = make_app(url, keys)
     app.send_task(TASK_NAME, args=[{"version": 2}], queue="elsewhere")  # a queue that no worker reads
     app.close()
     sent = client.rpop("elsewhere")
@@ -81,6 +82,6 @@ def chunk_message(client: redis.Redis, url: str) -> bytes:
     return sent
 
 
-def invalid_messages(client: redis.Redis, url: str) -> list[bytes]:
+def invalid_messages(client: redis.Redis, url: str, keys: RedisKeys) -> list[bytes]:
     """Noise, and variants of a real message with invalid values. The worker stores each as a dead letter."""
-    return [*RAW, *_variants(chunk_message(client, url))]
+    return [*RAW, *_variants(chunk_message(client, url, keys))]

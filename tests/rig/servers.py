@@ -23,7 +23,10 @@ import psycopg
 from redis import Redis, RedisError
 
 from worker.embedded_redis import server_program
+from worker.redis_keys import RedisKeys
 
+KEYS = RedisKeys("ledger")
+"""The keys in Redis of tests without a database."""
 START_TIMEOUT_S = 30.0
 REFUSALS = {
     "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),

@@ -30,6 +30,7 @@ from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
 from worker.broker import Broker
 from worker.embedded_socket import embedded_url
+from worker.redis_keys import RedisKeys
 
 BIN = Path(sys.executable).parent
 WORKER_START_S = 60.0
@@ -211,8 +212,16 @@ class Terminal:
             time.sleep(every_s)
 
     def end_embedded_redis(self) -> None:
-        with suppress(redis.RedisError), Broker(embedded_url(self.data), embedded=True).client() as client:
-            client.shutdown(nosave=True)
+        """End the servers of all databases of the data folder."""
+        for folder in self.data.glob("redis/*"):
+            end_embedded_redis(self.data, folder.name)
+
+
+def end_embedded_redis(data_folder: Path, ledger_id: str) -> None:
+    """End the server of a database, if it runs."""
+    broker = Broker(embedded_url(data_folder, ledger_id), RedisKeys(ledger_id), embedded=True)
+    with suppress(redis.RedisError), broker.client() as client:
+        client.shutdown(nosave=True)
 
 
 def _checked(result: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery.exceptions import Reject
+from rig.servers import KEYS
 
 from tagger.database.enums import Priority
 from tagger.settings import Settings
-from worker.broker import KEY_TYPES, Broker
-from worker.celery_config import QUEUES
+from worker.broker import Broker
 from worker.engine import make_engine, stop_engine
 from worker.tasks import tag_chunk
 
@@ -26,7 +26,7 @@ class _Queue:
 
     def __init__(self) -> None:
         self.messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.conf = SimpleNamespace(broker_url="memory")
+        self.conf = SimpleNamespace(broker_url="memory", broker_transport_options={"ledger_keys": KEYS})
         self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
         self.producer_pool = self
 
@@ -50,12 +50,12 @@ class _QueueBroker(Broker):
     @contextmanager
     def client(self) -> Iterator[Any]:  # type: ignore[override]
         def llen(name: str) -> int:
-            return self.messages.qsize() if name == QUEUES[Priority.BULK] else 0
+            return self.messages.qsize() if name == KEYS.queues[Priority.BULK] else 0
 
         @contextmanager
         def pipeline(*, transaction: bool) -> Iterator[Any]:
             yield SimpleNamespace(
-                type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEY_TYPES)
+                type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEYS.types)
             )
 
         yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, pipeline=pipeline)
@@ -66,7 +66,7 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
     """Process chunks in this process, until the end of the context."""
     app = _Queue()
     engine = make_engine(app, settings, "in-process")  # type: ignore[arg-type]
-    engine.redis.broker = _QueueBroker("memory", embedded=False, messages=app.messages)
+    engine.redis.broker = _QueueBroker("memory", KEYS, embedded=False, messages=app.messages)
 
     def consume() -> None:
         while (message := app.messages.get()) is not None:

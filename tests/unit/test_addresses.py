@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from rig.servers import KEYS
 from support.examples import examples
 
 from tagger.database.connection import open_database
@@ -85,7 +86,7 @@ def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -
     for url in manglings(scheme, password):
         if scheme == "redis+socket" and ":///" in url:
             continue  # a path
-        broker = Broker(url, embedded=False)
+        broker = Broker(url, KEYS, embedded=False)
         shown = [shown_by(action, broker) for action in (check_broker, check_accepts_messages, queue_depths)]
         shown += [repr(broker), broker.redacted_url, shown_by(find_broker_of, url)]
         for text in shown:
@@ -95,7 +96,7 @@ def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -
 def find_broker_of(url: str) -> object:
     with suppress(SettingsInvalid):
         loaded = load_settings(redis_url=url)
-        return loaded, find_broker(loaded, start=False)
+        return loaded, find_broker(loaded, KEYS.ledger_id, start=False)
     return None
 
 
@@ -152,7 +153,7 @@ def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options:
     with pytest.raises(AddressInvalid, match="that Redis clients do not know"):
         check_redis_url(url)
     for action in (check_broker, check_accepts_messages, queue_depths):
-        assert_hidden("ZQXJKV", shown_by(action, Broker(url, embedded=False)))
+        assert_hidden("ZQXJKV", shown_by(action, Broker(url, KEYS, embedded=False)))
 
 
 @pytest.mark.parametrize(

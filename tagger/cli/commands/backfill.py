@@ -146,7 +146,7 @@ def backfill(
     _print_scan(selection, report)
     if new.runner == "local":
         raise typer.Exit(finish_in_process(session, job, json=json))
-    wake_workers(database, find_broker(settings, start=wait), job)
+    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), job)
     finish_submission(session, job, wait=wait, json=json)
 
 

@@ -172,7 +172,7 @@ def _check_models(settings: Settings, database_checks: DatabaseChecks) -> Iterat
 def _check_redis(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
     from tagger.cli.doctor.broker import RedisChecks
 
-    yield from RedisChecks(settings).run(database_checks.database)
+    yield from RedisChecks(settings, database_checks.database).run()
 
 
 def _secrets(settings: Settings) -> list[str]:

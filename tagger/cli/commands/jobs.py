@@ -195,7 +195,7 @@ def retry(
         )
     if new.runner == "local":
         raise typer.Exit(finish_in_process(session, number, json=json))
-    wake_workers(database, find_broker(settings, start=wait), number)
+    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), number)
     finish_submission(session, number, wait=wait, json=json)
 
 
@@ -244,11 +244,11 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
     from tagger.ledger.job_control import resume as resume_job
     from worker.broker import find_broker
 
-    broker = find_broker(load_settings(), start=False)
+    settings = load_settings()
 
     def resume_and_send(database: Database, job: int) -> None:
         if resume_job(database, job):
-            wake_workers(database, broker, job)
+            wake_workers(database, find_broker(settings, database.ledger_id, start=False), job)
         else:
             console.info(f"job {job} was not paused")
 

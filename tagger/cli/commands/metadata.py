@@ -282,7 +282,8 @@ class _MetadataAction:
 
         session = Session(self._settings, self._database)
         if self._enqueue:
-            wake_workers(self._database, find_broker(self._settings, start=self._wait), job)
+            broker = find_broker(self._settings, self._database.ledger_id, start=self._wait)
+            wake_workers(self._database, broker, job)
             finish_submission(session, job, wait=self._wait, json=self._json)
             return
         raise typer.Exit(finish_in_process(session, job, json=self._json))

@@ -171,7 +171,7 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     if run.job is None:
         console.warning(f"{name} did not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
-    wake_workers(database, find_broker(settings, start=wait), run.job)
+    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), run.job)
     finish_submission(session, run.job, wait=wait, json=json)
 
 

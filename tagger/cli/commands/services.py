@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,20 +76,16 @@ def worker(
     Example: tagger worker --window 22:00-06:00
     """
     from tagger.database.enums import Priority
-    from worker.broker import check_broker, find_broker
-    from worker.celery_config import QUEUES, TICK_QUEUE
 
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
     _export_settings(device=device, batch_size=batch_size, model=model, **options.settings())
-    check_broker(find_broker(load_settings(), start=True))
-    names = [TICK_QUEUE, *(QUEUES[priority] for priority in Priority if priority in priorities)]
     from worker.worker_program import (
         run_worker,
     )  # reads the settings at import, so import it after they are exported
 
-    run_worker(names, _log_level())
+    run_worker([Priority(name) for name in priorities], _log_level())
 
 
 def beat() -> None:
@@ -99,13 +94,9 @@ def beat() -> None:
     A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
     Equivalent to: celery -A worker.app beat
     """
-    from worker.broker import check_broker, find_broker
-
-    check_broker(find_broker(load_settings(), start=True))
-    from worker.beat import run_beat  # reads the settings at import
+    from worker.beat import run_beat
 
     handle_own_signals()
-    sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
     run_beat(_log_level())
 
 
@@ -139,9 +130,9 @@ def up(
     selection = select_paths(paths, (), ()) if paths else None
     if watch and selection and selection.files:
         raise typer.BadParameter("a single photo cannot be watched; name its prefix", param_hint="--watch")
-    broker = find_broker(settings, start=True)
-    check_broker(broker)
     session = open_session(settings, settle_jobs=True)
+    broker = find_broker(settings, session.database.ledger_id, start=True)
+    check_broker(broker)
     redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
     watched = _watch_arguments(selection, write_options) if watch else None

@@ -58,7 +58,7 @@ def _show_overview(session: Session, *, json: bool) -> None:
 
     settings, database = session
     workers, last_tick = list_workers(database), find_last_tick(database)
-    queues, redis_problem = _queue_depths(settings)
+    queues, redis_problem = _queue_depths(settings, database.ledger_id)
     if json:
         write_json(_overview_document(database, workers, queues, last_tick))
     else:
@@ -81,16 +81,16 @@ def _show_overview(session: Session, *, json: bool) -> None:
         console.warning(warning)
 
 
-def _queue_depths(settings: Settings) -> tuple[dict[str, int | None], TaggerError | None]:
+def _queue_depths(settings: Settings, ledger_id: str) -> tuple[dict[str, int | None], TaggerError | None]:
     """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
     from tagger.database.enums import Priority
     from worker.embedded_socket import has_socket
 
-    if settings.redis_url is None and not has_socket(settings.data_folder):
+    if settings.redis_url is None and not has_socket(settings.data_folder, ledger_id):
         return dict.fromkeys(priority.value for priority in Priority), None
     from worker.broker import find_broker, queue_depths
 
-    return queue_depths(find_broker(settings, start=False))
+    return queue_depths(find_broker(settings, ledger_id, start=False))
 
 
 def _overview_document(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,7 @@ from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import RedisKeyForeign
 from tagger.ledger.dispatch import waiting_chunks
-from worker.broker import ABSENT_LIST, check_keys, count_queued, count_taken, find_broker
-from worker.celery_config import QUEUES
-from worker.dead_letters import DEAD_LETTERS
+from worker.broker import check_keys, count_queued, count_taken, find_broker
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -27,17 +24,20 @@ if TYPE_CHECKING:
 
 MEMORY_NOTE = 0.8
 """Share of the memory limit of Redis."""
-PEEKED = 10
-"""Messages read at each end of a queue, without removing them."""
+NO_LEDGER = ""
+"""In place of the ledger's id where the database cannot be opened: the server is checked, and it has no messages."""
 
 
 class RedisChecks:
     """Checks one Redis. If it does not answer, the other checks are skipped."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._broker = find_broker(settings, start=False)
+    def __init__(self, settings: Settings, database: Database | None) -> None:
+        self._database = database
+        ledger_id = NO_LEDGER if database is None else database.ledger_id
+        self._broker = find_broker(settings, ledger_id, start=False)
+        self._keys = self._broker.keys
 
-    def run(self, database: Database | None) -> Iterator[Finding]:
+    def run(self) -> Iterator[Finding]:
         try:
             with self._broker.client() as client:
                 began = time.monotonic()
@@ -52,7 +52,7 @@ class RedisChecks:
                 yield self._check_room(client, facts)
                 check_keys(self._broker, client)
                 yield self._check_dead_letters(client)
-                yield from self._check_messages(client, database)
+                yield from self._check_messages(client)
         except RedisKeyForeign as error:
             remedy = f"look at it, then delete it: {self._cli('del ' + str(error.values['key']))}"
             yield wrong("redis keys", str(error), remedy)
@@ -108,7 +108,7 @@ class RedisChecks:
         room = f"{_mb(used)} of {_mb(limit)} in use" if limit else f"{_mb(used)} in use, no limit"
         more = self._cli("config set maxmemory 0") + ", or a larger limit"
         try:
-            client.lpushx(ABSENT_LIST, "x")
+            client.lpushx(self._keys.absent, "x")
         except redis.ResponseError as error:
             return wrong(
                 "redis memory", f"it refuses messages: {error} ({room})", more if limit else self._cli("info")
@@ -118,29 +118,19 @@ class RedisChecks:
         return ok("redis memory", f"it accepts messages; {room}")
 
     def _check_dead_letters(self, client: redis.Redis) -> Finding:
-        count = _length(client, DEAD_LETTERS)
+        letters = self._keys.dead_letters
+        count = int(str(client.llen(letters)))
         if not count:
             return ok("dead letters", "none")
-        found = f"{count} messages were invalid ({_reason(client.lindex(DEAD_LETTERS, -1))}): does another version of tagger use this Redis?"
-        list_command, delete_command = (
-            self._cli(f"lrange {DEAD_LETTERS} 0 -1"),
-            self._cli(f"del {DEAD_LETTERS}"),
-        )
+        found = f"{count} messages were invalid ({_reason(client.lindex(letters, -1))}): does another version of tagger use this Redis?"
+        list_command, delete_command = self._cli(f"lrange {letters} 0 -1"), self._cli(f"del {letters}")
         return note("dead letters", found, f"list them: {list_command}; delete them: {delete_command}")
 
-    def _check_messages(self, client: redis.Redis, database: Database | None) -> Iterator[Finding]:
-        depths = count_queued(client)
+    def _check_messages(self, client: redis.Redis) -> Iterator[Finding]:
+        depths = count_queued(client, self._keys)
         shown = ", ".join(f"{name} {depth}" for name, depth in depths.items())
-        shown = f"queued: {shown}; unacknowledged: {count_taken(client)}"
-        if database is None:
-            yield ok("messages", shown)
-            return
-        if any(ledger != database.ledger_id for ledger in _ledgers(client)):
-            found = f"this Redis contains messages of another database than {database.redacted_url} ({shown})"
-            remedy = "use a separate Redis for each database: TAGGER_REDIS_URL=redis://HOST:6379/1"
-            yield wrong("messages", found, remedy)
-            return
-        waiting = waiting_chunks(database)
+        shown = f"queued: {shown}; unacknowledged: {count_taken(client, self._keys)}"
+        waiting = {} if self._database is None else waiting_chunks(self._database)
         if unannounced := [priority for priority, count in waiting.items() if count and not depths[priority]]:
             found = f"none for the {' and '.join(unannounced)} chunks that wait; {shown}"
             yield note("messages", found, "tagger worker (it sends them within seconds)")
@@ -160,28 +150,6 @@ def _version(facts: dict[str, Any]) -> str:
     if "valkey_version" in facts:
         return f"Valkey {facts['valkey_version']}"
     return f"Redis {facts['redis_version']}"
-
-
-def _length(client: redis.Redis, name: str) -> int:
-    return int(str(client.llen(name)))
-
-
-def _ledgers(client: redis.Redis) -> set[str]:
-    """The ids of the databases of the messages at both ends of the queues."""
-    raw: list[Any] = []
-    for queue in QUEUES.values():
-        for first, last in ((0, PEEKED - 1), (-PEEKED, -1)):
-            raw += list(client.lrange(queue, first, last))
-    return {ledger for message in raw if (ledger := _ledger(message)) is not None}
-
-
-def _ledger(message: bytes) -> str | None:
-    """Return None if it is not a message of tagger; a worker moves it to the dead letters."""
-    try:
-        args, *_ = json.loads(base64.b64decode(json.loads(message)["body"]))
-        return str(args[0]["ledger"])
-    except (ValueError, LookupError, TypeError):
-        return None
 
 
 def _reason(kept: object) -> str:

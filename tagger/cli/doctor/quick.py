@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
     from tagger.settings import Settings
 
 LIMIT_S = 8.0
@@ -22,10 +23,11 @@ LIMIT_S = 8.0
 
 def quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
     """Check data folder, database and Redis; with `worker`, also that a worker of this machine is alive."""
+    checks = DatabaseChecks(settings.effective_database_url)
     groups = [
         CheckGroup("data folder", lambda: check_folders(settings), LIMIT_S),
-        CheckGroup("database", lambda: _check_database(settings, worker=worker), LIMIT_S),
-        CheckGroup("redis", lambda: _check_redis(settings), LIMIT_S),
+        CheckGroup("database", lambda: _check_database(checks, worker=worker), LIMIT_S),
+        CheckGroup("redis", lambda: _check_redis(settings, checks.database), LIMIT_S),
     ]
     for group in groups:
         yield from group.findings()
@@ -40,8 +42,7 @@ def summary_line(findings: Iterable[Finding]) -> str:
     return "; ".join(f"{problem.name}: {problem.found} -> {problem.remedy}" for problem in problems)
 
 
-def _check_database(settings: Settings, *, worker: bool) -> Iterator[Finding]:
-    checks = DatabaseChecks(settings.effective_database_url)
+def _check_database(checks: DatabaseChecks, *, worker: bool) -> Iterator[Finding]:
     yield from checks.check_connection()
     if checks.database is None:
         return
@@ -60,12 +61,13 @@ def _check_worker(host: str, names: list[str]) -> Finding:
     return wrong("worker", f"no worker on {host} is alive", "read the log of the worker")
 
 
-def _check_redis(settings: Settings) -> Iterator[Finding]:
+def _check_redis(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    from tagger.cli.doctor.broker import NO_LEDGER
     from worker.broker import check_accepts_messages, find_broker
 
-    broker = find_broker(settings, start=False)
-    if broker.embedded:  # it starts when it is needed
+    if settings.redis_url is None:  # the embedded one starts when it is needed
         return
+    broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
     try:
         check_accepts_messages(broker)
     except TaggerError as error:

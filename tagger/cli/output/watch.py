@@ -209,7 +209,7 @@ def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
     jobs, _ = list_recent_jobs(database, FINISHED_SHOWN)
     last_tick = find_last_tick(database)
     now_s = time.monotonic()
-    queues, redis_problem = queue_depths(find_broker(settings, start=False))
+    queues, redis_problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
     problems = (str(redis_problem) if redis_problem else None, late_tick_problem(last_tick))
     return View(
         clock=_clock(),

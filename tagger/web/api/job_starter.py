@@ -141,7 +141,7 @@ class JobStarter:
         from worker.broker import find_broker
         from worker.producer import try_wake
 
-        return try_wake(self._database, find_broker(self._settings, start=False))
+        return try_wake(self._database, find_broker(self._settings, self._database.ledger_id, start=False))
 
     def close(self) -> None:
         """Interrupt the scans, since the server stops."""

@@ -88,7 +88,7 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
     from worker.broker import find_broker, queue_depths
 
     jobs, older = list_recent_jobs(database, limit)
-    queues, problem = queue_depths(find_broker(settings, start=False))
+    queues, problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
     with database.read() as connection:
         now = current_time(connection)
     return Status(

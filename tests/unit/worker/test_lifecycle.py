@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from celery import signals
 from worker import engine, lifecycle
 from worker.producer import make_app
+from worker.redis_keys import RedisKeys
 
 for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3})):
     lifecycle.make_engine = lambda *_: SimpleNamespace(device=device)
-    print(make_app("memory://").Worker(**options).min_concurrency)
+    print(make_app("memory://", RedisKeys("ledger")).Worker(**options).min_concurrency)
 
 stop = threading.Event()
 engine._engine = SimpleNamespace(executor=SimpleNamespace(stop=stop))

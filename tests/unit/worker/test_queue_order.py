@@ -1,11 +1,12 @@
 """The order in which a worker reads its queues."""
 
 from kombu.utils.scheduling import cycle_by_name
+from rig.servers import KEYS
 
-from worker.celery_config import QUEUES, TRANSPORT_OPTIONS
+from worker.celery_config import TRANSPORT_OPTIONS
 from worker.queue_order import IN_A_ROW, InteractiveFirst
 
-INTERACTIVE, BULK = QUEUES.values()
+INTERACTIVE, BULK = KEYS.queues.values()
 
 
 def sources_of(order: InteractiveFirst, waiting: dict[str, int], count: int) -> list[str]:
@@ -21,7 +22,7 @@ def sources_of(order: InteractiveFirst, waiting: dict[str, int], count: int) -> 
 def order() -> InteractiveFirst:
     strategy = cycle_by_name(TRANSPORT_OPTIONS["queue_order_strategy"])()
     assert isinstance(strategy, InteractiveFirst)
-    strategy.update(QUEUES.values())
+    strategy.update(KEYS.queues.values())
     return strategy
 
 

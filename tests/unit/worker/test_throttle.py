@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from rig.servers import KEYS
 
 from tagger.settings import Settings
 from worker import throttle as module
-from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.queue_order import InteractiveFirst, database_away, only_ticks
 from worker.throttle import Condition, Throttle, conditions
 
@@ -29,13 +29,13 @@ def holding(**values: object) -> list[str]:
 
 def queues_read() -> list[str]:
     order = InteractiveFirst()
-    order.update([TICK_QUEUE, *QUEUES.values()])
+    order.update([KEYS.ticks, *KEYS.queues.values()])
     return order.consume(3)
 
 
 def test_a_worker_that_does_not_reach_the_database_reads_no_chunks() -> None:
     database_away.set()
-    assert queues_read() == [TICK_QUEUE]
+    assert queues_read() == [KEYS.ticks]
 
 
 @pytest.mark.parametrize(("hour", "waits"), [(5, []), (6, ["outside its window 22:00-06:00"]), (22, [])])
@@ -71,7 +71,7 @@ def test_while_it_waits_a_worker_reads_ticks_alone_and_releases_its_chunks() -> 
     released: list[bool] = []
     throttle = Throttle([Condition("closed", lambda: state["closed"])], lambda: released.append(True))
     throttle.check()  # a chunk that was claimed meanwhile
-    assert (throttle.reason, queues_read(), len(released)) == ("closed", [TICK_QUEUE], 2)
+    assert (throttle.reason, queues_read(), len(released)) == ("closed", [KEYS.ticks], 2)
     state["closed"] = False
     throttle.check()
     assert (throttle.reason, len(queues_read()), len(released)) == (None, 3, 2)

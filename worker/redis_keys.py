@@ -1,0 +1,74 @@
+"""The keys of one database in Redis. They carry its ledger's id, so that databases that share a Redis never meet in it."""
+
+from dataclasses import dataclass
+
+from tagger.database.enums import Priority
+
+
+@dataclass(frozen=True)
+class RedisKeys:
+    """The keys of a ledger."""
+
+    ledger_id: str
+
+    @property
+    def queues(self) -> dict[Priority, str]:
+        """One queue of chunks per priority. worker.queue_order decides which one a worker reads next."""
+        return {priority: self._key(priority) for priority in Priority}
+
+    @property
+    def ticks(self) -> str:
+        """A queue that every worker reads. It holds at most one tick per beat: see worker.beat."""
+        return self._key("ticks")
+
+    @property
+    def dead_letters(self) -> str:
+        """The list of messages that no worker understands. Operators read and delete it."""
+        return self._key("dead-letters")
+
+    @property
+    def unacked(self) -> str:
+        """The hash in which Celery's transport stores messages that workers have not acknowledged."""
+        return self._key("unacked")
+
+    @property
+    def unacked_index(self) -> str:
+        """The sorted set of the same messages, by the time at which they were taken."""
+        return self._key("unacked_index")
+
+    @property
+    def unacked_mutex(self) -> str:
+        """The lock of the process that restores such messages."""
+        return self._key("unacked_mutex")
+
+    @property
+    def bindings(self) -> dict[str, str]:
+        """The keys in which Celery's transport stores the queues of an exchange, by its names for them."""
+        return {
+            "keyprefix_queue": self._key("binding.%s"),
+            "keyprefix_binding_deadlines": self._key("binding_deadlines"),
+            "keyprefix_binding_permanent": self._key("binding_permanent.%s"),
+        }
+
+    @property
+    def absent(self) -> str:
+        """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
+        return self._key("absent")
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The keys that workers use, and their types in Redis."""
+        return {
+            **dict.fromkeys((*self.message_queues, self.dead_letters), "list"),
+            self.unacked: "hash",
+            self.unacked_index: "zset",
+            self.absent: "none",
+        }
+
+    @property
+    def message_queues(self) -> tuple[str, ...]:
+        """The queues of ticks and chunks."""
+        return (self.ticks, *self.queues.values())
+
+    def _key(self, name: str) -> str:
+        return f"tagger.{self.ledger_id}.{name}"
