@@ -16,15 +16,16 @@ from worker.broker import RedisMonitor, check_broker
 from worker.producer import app_broker
 
 
-def run_beat(log_level: str) -> None:
-    """Run until stopped.
+def run_beat(log_level: str, *, wait: bool) -> None:
+    """Run until stopped. With `wait`, the scheduler waits for Redis.
 
     Raises:
-        RedisUnavailable: Redis does not answer.
+        RedisUnavailable: Redis does not answer, without `wait`.
     """
     from worker.app import app, broker  # reads the settings, which importing the scheduler must not do
 
-    check_broker(broker)
+    if not wait:
+        check_broker(broker)
     sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
     program = app.Beat(loglevel=log_level, quiet=True)
     program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name

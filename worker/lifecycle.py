@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from typing import Any, NoReturn
 
 from celery import signals
@@ -18,8 +19,13 @@ log = logging.getLogger(__name__)
 
 STOP_S = 50.0
 """Less than the minute after which supervisors usually kill."""
+CHECK_S = 0.2
+REDIS_STOP_S = 5.0
+"""How long a stopping worker waits for Redis after its last chunk, when nothing is left to store."""
 _stopping = threading.Event()
 """Whether the worker has received a signal to stop."""
+_has_left_redis = threading.Event()
+"""Whether the worker has closed its connections to Redis."""
 
 
 @signals.worker_init.connect
@@ -70,19 +76,37 @@ def _on_shutting_down(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _on_shutdown(**_: Any) -> None:
+    _has_left_redis.set()
     stop_engine()
     stop_tracing()
 
 
 def exit_within_limit(code: int) -> None:
-    """Exit with `code` if the worker has not stopped after STOP_S, since a read or a database may hang.
+    """Exit with `code` if the worker has not stopped after STOP_S, since a read or a database may hang, or soon after its last
+    chunk if Redis hangs.
 
     The leases expire, and other workers take the chunks over.
     """
-    text = f"The worker did not stop within {STOP_S:.0f} s; exiting without the rest"
-    timer = threading.Timer(STOP_S, _exit_now, (code, text))
+    _exit_later(STOP_S, code)
+    threading.Thread(target=_exit_without_redis, args=(code,), name="exit", daemon=True).start()
+
+
+def _exit_later(seconds: float, code: int) -> None:
+    text = f"The worker did not stop within {seconds:.0f} s; exiting without the rest"
+    timer = threading.Timer(seconds, _exit_now, (code, text))
     timer.daemon = True
     timer.start()
+
+
+def _exit_without_redis(code: int) -> None:
+    """Exit with `code` if the connections to Redis are not closed REDIS_STOP_S after the last chunk."""
+    activity, began = current_engine().executor.activity, time.monotonic()
+    while min(activity.idle_s, time.monotonic() - began) < REDIS_STOP_S:
+        if _has_left_redis.wait(CHECK_S):
+            return
+    _exit_later(REDIS_STOP_S, code)  # a sweep may wait for Redis as well
+    stop_engine()
+    _exit_now(code, f"Redis did not answer for {REDIS_STOP_S:.0f} s; exiting without it")
 
 
 def _exit_now(code: int, reason: str) -> NoReturn:

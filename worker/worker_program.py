@@ -18,13 +18,14 @@ from worker.broker import check_broker
 from worker.engine import current_engine
 
 
-def run_worker(priorities: Collection[Priority], log_level: str) -> None:
-    """Run until stopped, then exit with the worker's exit code.
+def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool) -> None:
+    """Run until stopped, then exit with the worker's exit code. With `wait`, the consumer waits for Redis.
 
     Raises:
-        RedisUnavailable: Redis does not answer.
+        RedisUnavailable: Redis does not answer, without `wait`.
     """
-    check_broker(broker)
+    if not wait:
+        check_broker(broker)
     # The warning is about unpickling as root. These workers accept JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)

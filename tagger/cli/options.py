@@ -192,6 +192,14 @@ Wait = Annotated[
     bool,
     typer.Option("--wait", help="Wait until the job ends, and show its progress.", rich_help_panel=OUTPUT),
 ]
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="Exit with 1 if Redis, a folder or a bucket is unavailable at the start, instead of waiting for it.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import signal
@@ -97,7 +98,7 @@ class Supervisor:
         self._ledger_id = session.database.ledger_id
         self._lock = UpLock(folder, self._ledger_id)
         self._lock.hold()
-        self._redis_checked_at = time.monotonic()
+        self._redis_checked_at = -math.inf
         self._redis_answers = True
         self._listener = page
         self.worker = _Process("worker", folder)
@@ -132,7 +133,7 @@ class Supervisor:
     def check(self) -> None:
         """Restart processes that have exited. If the web page keeps exiting, continue without it.
 
-        The worker and beat do not start without Redis: they are restarted when it answers.
+        While Redis is away, nothing is restarted: the processes wait for it.
 
         Raises:
             ProcessFailed: the worker or beat keeps exiting right after its start.

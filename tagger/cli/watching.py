@@ -9,7 +9,14 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.watched_sources import UnseenPhotos, WatchedBucket, WatchedFolders, WatchIntervals
-from tagger.errors import BucketUnwritable, DatabaseRemoved, FolderMessagesLost, TaggerError
+from tagger.errors import (
+    BucketUnavailable,
+    BucketUnwritable,
+    DatabaseRemoved,
+    FolderMessagesLost,
+    PathNotFound,
+    TaggerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +51,20 @@ PollEvery = Annotated[
 RETRY_S = 60.0
 """After an error, the folders or the bucket are scanned again so much later."""
 POLL_S = 0.5
+START_RETRY_S = 5.0
+
+
+def wait_for_sources(select: Callable[[], Selection]) -> Selection:
+    """Call `select` until all folders and buckets are available. Prints once which one is not."""
+    problem = ""
+    while True:
+        try:
+            return select()
+        except (PathNotFound, BucketUnavailable) as error:
+            if str(error) != problem:
+                problem = str(error)
+                console.warning(f"{problem} Waiting for it.")
+        time.sleep(START_RETRY_S)
 
 
 class Watcher:

@@ -59,7 +59,7 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
     status = terminal.run("status")
     assert "queued messages: Redis does not answer\n" in status.stdout
     assert "does not answer" in status.stderr
-    assert "does not answer" in terminal.run("worker", code=1).stderr
+    assert "does not answer" in terminal.run("worker", "--no-wait", code=1).stderr
     terminal.environment["TAGGER_REDIS_URL"] = configured
     terminal.process_job(1)
     assert terminal.progress(1).is_over

@@ -107,6 +107,25 @@ def test_written_metadata_is_no_reason_to_tag_again(terminal: Terminal) -> None:
     assert [job.total for job in terminal.jobs()] == [1, 1, 1, 1]
 
 
+def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = terminal.folder / "photos"
+    assert "no file or folder" in terminal.run("watch", "photos", "--no-wait", code=1).stderr
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            photos.mkdir()
+
+    monkeypatch.setattr(watching.time, "sleep", pause)
+    selection = watching.wait_for_sources(lambda: select_paths([photos]))
+    assert selection.folders == (photos,)
+    assert len(pauses) == 3
+    assert capsys.readouterr().err.count("Waiting for it") == 1
+
+
 @pytest.mark.slow
 def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

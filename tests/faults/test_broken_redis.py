@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from rig.servers import RedisServer
-from support.commands import draw_many
+from support.commands import draw_many, stop
 from support.fault_durations import FaultDurations
 from support.fault_scenario import FaultScenario
 
@@ -63,6 +63,21 @@ def test_a_job_is_complete_after_redis_was(
         assert worker.poll() is None
     assert "Traceback" not in scenario.log
     assert "DeprecationWarning" not in scenario.log
+
+
+def test_a_worker_starts_and_stops_while_redis_is_frozen(
+    scenario: FaultScenario, redis_server: RedisServer
+) -> None:
+    redis_server.pause()
+    worker = scenario.terminal.start("worker")
+    scenario.terminal.wait_until(lambda: "does not answer" in scenario.log)
+    redis_server.resume()
+    scenario.terminal.wait_until(scenario.terminal.active_workers)
+    redis_server.pause()
+    assert stop(worker) == 0
+    assert scenario.terminal.active_workers() == []
+    assert "Redis did not answer for 5 s" in scenario.log
+    redis_server.resume()
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tagger.cli.options import (
     BatchSize,
     DeviceName,
     ModelName,
+    NoWait,
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
@@ -66,6 +67,7 @@ def worker(
     device: DeviceName = None,
     batch_size: BatchSize = None,
     model: ModelName = None,
+    no_wait: NoWait = False,
     *,
     options: WorkerOptions,
 ) -> None:
@@ -85,10 +87,10 @@ def worker(
         run_worker,
     )  # reads the settings at import, so import it after they are exported
 
-    run_worker([Priority(name) for name in priorities], _log_level())
+    run_worker([Priority(name) for name in priorities], _log_level(), wait=not no_wait)
 
 
-def beat() -> None:
+def beat(no_wait: NoWait = False) -> None:
     """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
 
     A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
@@ -97,7 +99,7 @@ def beat() -> None:
     from worker.beat import run_beat
 
     handle_own_signals()
-    run_beat(_log_level())
+    run_beat(_log_level(), wait=not no_wait)
 
 
 @with_option_groups
@@ -117,7 +119,7 @@ def up(
 
     Example: tagger up ~/Pictures
     """
-    from worker.broker import check_broker, find_broker
+    from worker.broker import find_broker
 
     metadata = write_options.metadata()
     _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
@@ -132,7 +134,6 @@ def up(
         raise typer.BadParameter("a single photo cannot be watched; name its prefix", param_hint="--watch")
     session = open_session(settings, settle_jobs=True)
     broker = find_broker(settings, session.database.ledger_id, start=True)
-    check_broker(broker)
     redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
     watched = _watch_arguments(selection, write_options) if watch else None

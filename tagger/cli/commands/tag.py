@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from tagger.cli.options import (
     DryRun,
     Json,
     ModelName,
+    NoWait,
     Paths,
     PriorityName,
     Threshold,
@@ -35,7 +37,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.cli.watched_sources import WatchIntervals
-from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher
+from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher, wait_for_sources
 from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def watch(
     scan_every: ScanEvery = SCAN_EVERY_MIN,
     device: DeviceName = None,
     batch_size: BatchSize = None,
+    no_wait: NoWait = False,
 ) -> None:
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
@@ -105,13 +108,16 @@ def watch(
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
+    from tagger.jobs.enqueue.selection import select_paths
+
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
-    selection = options.selection(paths, settings)
+    session = open_session(settings, settle_jobs=True)
+    select = partial(select_paths, paths, options.include or (), options.exclude or ())
+    selection = select() if no_wait else wait_for_sources(select)
     if selection.files:
         text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
         raise typer.BadParameter(text, param_hint="FOLDER")
-    session = open_session(settings, settle_jobs=True)
 
     def tag_photos(photos: Selection) -> int:
         if enqueue:

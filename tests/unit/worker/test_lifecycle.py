@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 PROGRAM = """
-import sys, threading
+import sys, threading, time
 from types import SimpleNamespace
 from celery import signals
+from tagger.jobs.processing.coordination import ActivityMonitor
 from worker import engine, lifecycle
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
@@ -15,8 +16,18 @@ for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3}))
     lifecycle.make_engine = lambda *_: SimpleNamespace(device=device)
     print(make_app("memory://", RedisKeys("ledger")).Worker(**options).min_concurrency)
 
-stop = threading.Event()
-engine._engine = SimpleNamespace(executor=SimpleNamespace(stop=stop))
+stop, activity = threading.Event(), ActivityMonitor()
+engine._engine = SimpleNamespace(
+    executor=SimpleNamespace(stop=stop, activity=activity), close=lambda: print("closed", flush=True)
+)
+if sys.argv[1:]:
+    lifecycle.REDIS_STOP_S = 0.5
+    with activity.chunk():
+        signals.worker_shutting_down.send(sender="worker")
+        time.sleep(1)
+        print("stored", flush=True)
+    threading.Event().wait()  # as for Redis
+
 signals.worker_shutting_down.send(sender="worker")
 print("stops" if stop.is_set() else "goes on", flush=True)
 signals.worker_shutting_down.send(sender="worker")
@@ -28,3 +39,11 @@ def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_end
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "8", "3", "stops"]
     assert "A second signal" in done.stderr
+
+
+def test_a_stopping_worker_exits_soon_after_its_last_chunk_if_redis_hangs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "hangs"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split()[-2:] == ["stored", "closed"]
+    assert "Redis did not answer" in done.stderr
