@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 TIMEOUT_S = 5.0
 RETRY_S = 60.0
@@ -31,6 +31,13 @@ class MountState(Enum):
     EMPTY = "empty"
     MISSING = "missing"
     SILENT = "silent"
+
+
+class Mount(NamedTuple):
+    """The answer of a source of photos. `problem`: why a bucket cannot be listed, with a remedy."""
+
+    state: MountState
+    problem: str | None = None
 
 
 def check_mount(folder: Path) -> MountState:

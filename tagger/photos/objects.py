@@ -15,7 +15,7 @@ from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNo
 from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
-from tagger.photos.folders import MountState
+from tagger.photos.folders import Mount, MountState
 from tagger.photos.key_listing import (
     UnlistedKey,
     begins_with_slashes,
@@ -57,12 +57,12 @@ class ObjectSource:
     def extra_reads(self) -> int:
         return 128  # each a connection: 2,500 photos a second where an answer takes 50 ms
 
-    def mount_state(self) -> MountState:
+    def mount(self) -> Mount:
         try:
             is_empty = next(_pages(self.prefix, patient=False), None) is None
-        except BucketUnavailable:
-            return MountState.MISSING
-        return MountState.EMPTY if is_empty else MountState.FILLED
+        except BucketUnavailable as problem:
+            return Mount(MountState.MISSING, str(problem.values["reason"]))
+        return Mount(MountState.EMPTY if is_empty else MountState.FILLED)
 
     def photos(
         self,
@@ -230,11 +230,7 @@ def is_object(path: ObjectPath) -> bool:
 
 def bucket_problem(prefix: ObjectPath) -> str | None:
     """Why a prefix cannot be listed, with a remedy; None if it can."""
-    try:
-        next(_pages(prefix, patient=False), None)
-    except BucketUnavailable as problem:
-        return str(problem.values["reason"])
-    return None
+    return ObjectSource(prefix).mount().problem
 
 
 def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from tagger.errors import BucketUnavailable, ObjectNotFound, PathNotFound
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
-from tagger.photos.folders import MountState, check_mount
+from tagger.photos.folders import Mount, check_mount
 from tagger.photos.objects import ObjectSource, find_object, is_object
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import OtherFiles
@@ -34,7 +34,7 @@ class PhotoSource(Protocol):
         """How many reads beyond one for each core it serves well at a time. More could slow each other down."""
         ...
 
-    def mount_state(self) -> MountState:
+    def mount(self) -> Mount:
         """Check whether the source responds, and whether it has any content."""
         ...
 
@@ -79,8 +79,8 @@ class FolderSource:
     def extra_reads(self) -> int:
         return 8  # disks and shares seek between them
 
-    def mount_state(self) -> MountState:
-        return check_mount(self.folder)
+    def mount(self) -> Mount:
+        return Mount(check_mount(self.folder))
 
     def photos(
         self,

@@ -5,6 +5,7 @@ from sqlalchemy import select
 from support.buckets import Bucket, Fault
 from support.ledgers import LedgerBuilder
 
+from tagger.cli.doctor.photos import check_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
@@ -164,6 +165,23 @@ def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes: Prefixe
     with pytest.raises(BucketUnavailable, match="refuses access"):
         prefixes.scan()
     assert prefixes.paths(gone=True) == []
+
+
+def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_succeeds(
+    prefixes: Prefixes, bucket: Bucket
+) -> None:
+    bucket.put("a.jpg", b"x")
+    prefixes.scan()
+    database = prefixes.ledger.database
+    selection = select_paths([parse_path(bucket.address)])
+    bucket.proxy.inject(Fault("list-type", status=403, code="AccessDenied"))
+    with pytest.raises(BucketUnavailable, match="refuses access") as problem:
+        require_available_roots(database, selection, {})
+    assert "forget" not in str(problem.value)
+    bucket.proxy.inject(Fault("list-type", status=403, code="AccessDenied"))
+    (finding,) = check_roots(database, {})
+    assert "refuses access" in finding.found
+    assert "forget" not in str(finding.remedy)
 
 
 def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, bucket: Bucket) -> None:

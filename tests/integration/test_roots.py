@@ -18,8 +18,8 @@ from tagger.library.catalog.roots import (
     count_root_photos,
     ensure_root,
     find_root,
-    is_unavailable,
     list_roots,
+    unavailable_mount,
 )
 from tagger.photos import folders
 from tagger.photos.folders import MountState
@@ -128,18 +128,18 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
 ) -> None:
     root = ensure(database, tmp_path / "photos")
     with database.read() as connection:
-        assert is_unavailable(connection, root)
+        assert unavailable_mount(connection, root)
     root.folder.mkdir()
     with database.read() as connection:
-        assert not is_unavailable(connection, root)
+        assert not unavailable_mount(connection, root)
     add(database, root, "share/a.jpg")
     with database.read() as connection:
-        assert is_unavailable(connection, root)
+        assert unavailable_mount(connection, root)
     (root.folder / "other.txt").touch()
     (root.folder / "share").mkdir()
     with database.read() as connection:
-        assert not is_unavailable(connection, root)
-        assert is_unavailable(connection, root, root.folder / "share")
+        assert not unavailable_mount(connection, root)
+        assert unavailable_mount(connection, root, root.folder / "share")
         assert count_root_photos(connection, root, root.folder / "share") == 1
         assert count_root_photos(connection, root, root.folder / "shar") == 0
 

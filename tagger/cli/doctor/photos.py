@@ -11,9 +11,8 @@ from tagger.cli.output.job_text import count_of
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.tag_jobs import count_failures
 from tagger.ledger.failures import FailureFilter
-from tagger.library.catalog.roots import count_root_photos, list_roots, mount_states
-from tagger.photos.folders import MountState
-from tagger.photos.objects import bucket_problem
+from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
+from tagger.photos.folders import Mount, MountState
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
@@ -75,17 +74,17 @@ def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator
 
 
 def _find_root_problems(database: Database, roots: Sequence[Root]) -> list[Finding]:
-    mounts = zip(roots, mount_states(roots), strict=True)
+    mounts = zip(roots, root_mounts(roots), strict=True)
     findings = (_check_root(database, root, mount) for root, mount in mounts)
     return [finding for finding in findings if finding is not None]
 
 
-def _check_root(database: Database, root: Root, mount: MountState) -> Finding | None:
-    if mount is MountState.FILLED:
+def _check_root(database: Database, root: Root, mount: Mount) -> Finding | None:
+    if mount.state is MountState.FILLED:
         return None
     if isinstance(root.folder, ObjectPath):
-        return _check_bucket(database, root, root.folder)
-    if mount is MountState.SILENT:
+        return _check_bucket(database, root, root.folder, mount.problem)
+    if mount.state is MountState.SILENT:
         found = f"{root.folder} does not answer; its share seems to be dead"
         return wrong("roots", found, f"umount -l {root.folder}, then mount it again")
     if root.folder.exists() and not os.access(root.folder, os.R_OK | os.X_OK):
@@ -94,8 +93,8 @@ def _check_root(database: Database, root: Root, mount: MountState) -> Finding | 
     return _check_missing_root(database, root)
 
 
-def _check_bucket(database: Database, root: Root, prefix: ObjectPath) -> Finding | None:
-    if problem := bucket_problem(prefix):
+def _check_bucket(database: Database, root: Root, prefix: ObjectPath, problem: str | None) -> Finding | None:
+    if problem:
         reason, _, remedy = problem.partition(". ")
         return wrong("roots", f"{prefix} is not available: {reason}", remedy or "tagger doctor")
     with database.read() as connection:

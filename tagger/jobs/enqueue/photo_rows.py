@@ -14,7 +14,7 @@ from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.library.catalog.raw_pairs import separate_files
-from tagger.library.catalog.roots import Root, is_unavailable, unavailable_error
+from tagger.library.catalog.roots import Root, unavailable_error, unavailable_mount
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.paths import path_from_text
@@ -150,8 +150,8 @@ def store_gone(database: Database, root: Root, folder: Path, photo_ids: Sequence
     statement = update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
     # Before the transaction: a share may answer slowly, and others wait for the locks.
     with database.read() as connection:
-        if is_unavailable(connection, root, folder):
-            raise unavailable_error(connection, root, folder)
+        if (mount := unavailable_mount(connection, root, folder)) is not None:
+            raise unavailable_error(connection, root, folder, mount)
     with database.write() as connection:
         connection.execute(statement, [{"photo": photo_id} for photo_id in photo_ids])
         joined = select(photos.c.id).where(photos.c.primary_id.in_(photo_ids))

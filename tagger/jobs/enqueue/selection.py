@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tagger.database.connection import Database
 from tagger.errors import PathNotFound
-from tagger.library.catalog.roots import RootPaths, find_root, is_unavailable, unavailable_error
+from tagger.library.catalog.roots import RootPaths, find_root, unavailable_error, unavailable_mount
 from tagger.photos.objects import is_object
 from tagger.photos.paths import ObjectPath, parse_path
 
@@ -55,5 +55,6 @@ def require_available_roots(database: Database, selection: Selection, root_paths
     with database.read() as connection:
         for folder in selection.folders:
             root = find_root(connection, folder, root_paths)
-            if root is not None and is_unavailable(connection, root, folder):
-                raise unavailable_error(connection, root, folder)
+            mount = None if root is None else unavailable_mount(connection, root, folder)
+            if root is not None and mount is not None:
+                raise unavailable_error(connection, root, folder, mount)

@@ -20,6 +20,7 @@ from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.ledger.jobs import suspend_for_root
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
+from tagger.photos.folders import Mount
 from tagger.settings import Settings
 from tagger.system.metrics import FAILURES, PHOTOS
 
@@ -147,26 +148,26 @@ class ClaimedChunk:
 
         return self.with_retry(read)
 
-    def unavailable_roots(self, root_ids: set[int], roots: Mapping[int, Root]) -> list[Root]:
-        """The roots among `root_ids` that are not mounted, in order of their ids."""
+    def unavailable_roots(self, root_ids: set[int], roots: Mapping[int, Root]) -> dict[Root, Mount]:
+        """The roots among `root_ids` that are not mounted, in order of their ids, with their answers."""
         candidates = [roots[root_id] for root_id in sorted(root_ids) if root_id in roots]
 
-        def check() -> list[Root]:
+        def check() -> dict[Root, Mount]:
             with self.database.read() as connection:
                 return unavailable_roots(connection, candidates)
 
         return self.with_retry(check)
 
-    def wait_for_root(self, root: Root) -> None:
+    def wait_for_root(self, root: Root, mount: Mount) -> None:
         """Put the job into the waiting state until the root is available again."""
-        problem = self.with_retry(lambda: self._bucket_problem(root))
+        problem = self.with_retry(lambda: self._bucket_problem(root, mount))
         name = str(root.folder) if problem else root.name
         log.warning("job %d waits for %s: %s", self.numbers[0], name, problem or "it is unavailable")
         self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, name, problem))
 
-    def _bucket_problem(self, root: Root) -> str | None:
+    def _bucket_problem(self, root: Root, mount: Mount) -> str | None:
         """Why a bucket is unavailable; None for a folder."""
         if not root.is_bucket:
             return None
         with self.database.read() as connection:
-            return str(unavailable_error(connection, root, root.folder).values["reason"])
+            return str(unavailable_error(connection, root, root.folder, mount).values["reason"])

@@ -81,7 +81,7 @@ class _ChunkClassifier:
                 return ChunkEnd.SLICE_OVER
             roots = self._chunk.roots()
             if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
-                self._chunk.wait_for_root(unavailable[0])
+                self._chunk.wait_for_root(*next(iter(unavailable.items())))
                 return ChunkEnd.WAITING
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False

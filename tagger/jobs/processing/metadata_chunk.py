@@ -129,7 +129,7 @@ class MetadataChunkWriter:
         """Whether the root of an item is not mounted; the job waits for it then."""
         unavailable = self._chunk.unavailable_roots({item.root_id for item in items}, roots)
         if unavailable:
-            self._chunk.wait_for_root(unavailable[0])
+            self._chunk.wait_for_root(*next(iter(unavailable.items())))
         return bool(unavailable)
 
     def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from tagger.database.tables import PRESENT, photos, roots
 from tagger.errors import BucketUnavailable, ObjectAddressInvalid, RootUnavailable
 from tagger.library.catalog.cameras import move_folder_cameras
-from tagger.photos.folders import MountState
+from tagger.photos.folders import Mount, MountState
 from tagger.photos.object_store import current_endpoint, note_endpoint
 from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
 
@@ -190,24 +190,22 @@ def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: st
         connection.execute(move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values)
 
 
-def is_unavailable(connection: Connection, root: Root, folder: Path | None = None) -> bool:
-    """Whether the root (or a folder in it) is unavailable, because its disk or share is probably not mounted.
+def unavailable_mount(connection: Connection, root: Root, folder: Path | None = None) -> Mount | None:
+    """The answer of the root (or a folder in it) if it is unavailable, because its disk or share is probably not mounted.
 
-    It is missing, does not answer, or is empty although photos are stored in it.
+    It is missing, does not answer, or is empty although photos are stored in it. None if it is available.
     """
     source = replace(root, folder=folder).source if folder else root.source
-    mount = source.mount_state()
-    return _is_unavailable(connection, root, folder or root.folder, mount)
+    mount = source.mount()
+    return mount if _is_unavailable(connection, root, folder or root.folder, mount) else None
 
 
-def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootUnavailable:
-    """The error for a folder of the root that is unavailable."""
+def unavailable_error(connection: Connection, root: Root, folder: Path, mount: Mount) -> RootUnavailable:
+    """The error for a folder of the root whose answer says that it is unavailable. Another answer could be a different one."""
     count = count_root_photos(connection, root, folder)
     photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
-        from tagger.photos.objects import bucket_problem
-
-        reason = bucket_problem(folder) or _EMPTY_BUCKET.format(photos_text, folder)
+        reason = mount.problem or _EMPTY_BUCKET.format(photos_text, folder)
         return BucketUnavailable(folder=folder, reason=reason)
     return RootUnavailable(folder=folder, photos=photos_text)
 
@@ -215,23 +213,23 @@ def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootU
 _EMPTY_BUCKET = "it is empty, but the database has {} in it. If you deleted them, run `tagger forget {}`"
 
 
-def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> list[Root]:
-    """Those of the roots that are unavailable, in the same order."""
-    mounts = zip(candidates, mount_states(candidates), strict=True)
-    return [root for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)]
+def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> dict[Root, Mount]:
+    """Those of the roots that are unavailable, in the same order, with their answers."""
+    mounts = zip(candidates, root_mounts(candidates), strict=True)
+    return {root: mount for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)}
 
 
-def mount_states(candidates: Sequence[Root]) -> list[MountState]:
+def root_mounts(candidates: Sequence[Root]) -> list[Mount]:
     """Check the disks and shares of roots, in parallel."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        return list(pool.map(lambda root: root.source.mount_state(), candidates))
+        return list(pool.map(lambda root: root.source.mount(), candidates))
 
 
-def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: MountState) -> bool:
-    if mount is not MountState.EMPTY:
-        return mount is not MountState.FILLED
+def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
+    if mount.state is not MountState.EMPTY:
+        return mount.state is not MountState.FILLED
     stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
     return bool(connection.scalar(select(stored)))
 
