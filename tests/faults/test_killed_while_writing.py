@@ -107,6 +107,21 @@ def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations
     return library
 
 
+@pytest.mark.parametrize(
+    "next_command", [("undo", "--all"), ("write", "--to", "embed")], ids=["undo", "write"]
+)
+def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
+    library: Library, next_command: Sequence[str]
+) -> None:
+    library.terminal.inject(kill_on_open="photo-080")
+    library.is_killed(library.terminal.start("metadata", "write", "--to", "sidecar"))
+    left = [path for path in library.leftovers() if path.suffix == ".part"]
+    assert left
+    library.terminal.injected.clear()
+    library.terminal.run("metadata", *next_command)
+    assert [path for path in left if path.exists()] == []
+
+
 @pytest.mark.parametrize("steps", [(20,), pytest.param((1, 20, 50), marks=pytest.mark.slow)])
 def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
     library: Library, steps: Sequence[int]

@@ -7,7 +7,6 @@ outcomes. The chunk may be interrupted anywhere and processed again: the files t
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +16,7 @@ from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
+from tagger.jobs.processing.metadata_leftovers import remove_files_beside
 from tagger.jobs.processing.metadata_results import PhotoResult, intended_writes, record_results
 from tagger.jobs.processing.open_items import OpenItem, open_items
 from tagger.jobs.processing.photo_tags import PhotoTags, load_photo_tags
@@ -26,7 +26,6 @@ from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
 from tagger.pipeline.results import MetadataOutcome
@@ -139,14 +138,7 @@ class MetadataChunkWriter:
         """
         if self._claim.attempts < 2 and self._options is not None:
             return
-        reachable = (item for item in items if item.root_id in roots and not roots[item.root_id].is_bucket)
-        folders = {
-            (roots[item.root_id], roots[item.root_id].path_of(item.path, item.path_bytes).parent)
-            for item in reachable
-        }
-        for root, folder in folders:
-            with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-                remove_leftovers(folder, root.folder)
+        remove_files_beside(items, roots)
 
     def _process_batch(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
