@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -43,7 +43,7 @@ from tagger.photos.object_writes import (
     put_object,
     read_object,
 )
-from tagger.photos.objects import is_object, names_with_stem
+from tagger.photos.objects import is_object, names_with_stem, objects_beginning
 from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import ask_bucket, send_signed
 
@@ -92,6 +92,9 @@ def _may_not_write(code: str) -> WriteRefused:
 
 
 _TEXT = b"landmark-tagger checks with this object whether the server supports conditional writes. It can be deleted.\n"
+_NAME_START = ".tagger-check-"
+_OLD_S = 3600.0
+"""A check object that is older belongs to no running process."""
 _OTHER_E_TAG: Any = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 _UNSUPPORTED = WriteRefused(
     RefusalKind.BUCKET,
@@ -132,9 +135,21 @@ def _check_conditional_writes(folder: ObjectPath) -> None:
         if bucket in _left:
             _delete_left(bucket)
         if bucket not in _supported:
-            _supported[bucket] = _supports_conditions(bucket, folder / f".tagger-check-{uuid4().hex}")
+            _delete_old(folder)
+            _supported[bucket] = _supports_conditions(bucket, folder / f"{_NAME_START}{uuid4().hex}")
     if not _supported[bucket]:
         raise _UNSUPPORTED
+
+
+def _delete_old(folder: ObjectPath) -> None:
+    """Delete the check objects that processes left in a folder when they died. If that fails, the check that follows says why."""
+    with suppress(BucketUnavailable, WriteRefused, WriteFailed):
+        for path, written_at in objects_beginning(folder, _NAME_START):
+            if time.time() - written_at > _OLD_S:
+                with _translated_store_errors(path, "deleted"):
+                    stored = read_object(path, max_bytes=len(_TEXT))
+                    if stored is not None and stored.data == _TEXT:
+                        delete_object(path, stored)
 
 
 def _supports_conditions(bucket: tuple[str | None, ...], path: ObjectPath) -> bool:

@@ -213,6 +213,22 @@ def names_with_stem(folder: ObjectPath, stem: str) -> set[str]:
     return names
 
 
+def objects_beginning(folder: ObjectPath, start: str) -> Iterator[tuple[ObjectPath, float]]:
+    """The objects in a folder whose names begin with `start` and go on, and when they were written, in seconds since 1970.
+
+    Raises:
+        BucketUnavailable: the bucket cannot be listed (further).
+    """
+    first = (folder / start).key
+    for page in _pages(folder, first):
+        for meta in page:
+            if not meta["path"].startswith(first):
+                return
+            path = folder / meta["path"].rpartition("/")[2]
+            if path.key == meta["path"]:
+                yield path, meta["last_modified"].timestamp()
+
+
 def is_object(path: ObjectPath) -> bool:
     """Whether the address is that of an object, and not of a prefix or a bucket.
 

@@ -134,6 +134,23 @@ def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_la
     assert photos.objects().keys() == {"a.jpg", "a.jpg.xmp", "b.jpg", "b.jpg.xmp"}
 
 
+def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    photos.tag_bucket()
+    left = f".tagger-check-{'0' * 32}"
+    bucket.put(left, objects._TEXT)
+    bucket.put(".tagger-check-of-another-program", b"x")
+    photos.write(SIDECAR)
+    assert left in photos.objects()  # its process may still check
+    monkeypatch.setattr(objects, "_supported", {})
+    monkeypatch.setattr(objects, "_OLD_S", -60.0)
+    photos.write(None)
+    assert photos.objects().keys() == {".tagger-check-of-another-program", "a.jpg", "b.jpg"}
+
+
 def test_a_replaced_object_gets_no_sidecar_and_a_deleted_one_fails(
     photos: WrittenBucket, bucket: Bucket
 ) -> None:
