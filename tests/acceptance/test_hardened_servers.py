@@ -97,7 +97,7 @@ def test_only_the_owner_upgrades_and_imports(
         return int(exited.value.code or 0), capsys.readouterr().err
 
     tagger_url = owner_url.replace("//tagger_owner@", "//tagger@")
-    for command in (("db", "upgrade"), ("import", str(exported))):
+    for command in (("db", "upgrade"), ("db", "import", str(exported))):
         code, text = run_as(tagger_url, *command)
         assert code == 1
         assert "permission denied" in text
