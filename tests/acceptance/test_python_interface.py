@@ -1,7 +1,10 @@
 """The Python interface, as a script uses it: in this process, on a real library. The strict type check covers this script."""
 
+import ast
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +21,9 @@ from tagger.errors import LandmarkNotFound, PathNotFound, PhotoFailed, PhotoNotF
 from tagger.interface import PhotoFilter
 from tagger.library.query.options import options_used_by
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference" / "python.md"
+NOTEBOOK = DOCS / "notebooks" / "from-folder-to-map.ipynb"
 
 
 @pytest.fixture
@@ -130,14 +135,42 @@ def test_importing_the_package_imports_neither_torch_nor_the_database() -> None:
 def test_the_scripts_of_the_documentation_run(test_data: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "Pictures").symlink_to(test_data / "originals")
-    environment = os.environ | {"HOME": str(tmp_path), "TAGGER_DATA_FOLDER": str(tmp_path / "data")}
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed = run_script("\n".join(blocks), tmp_path)
+    assert "8 0 0" in printed.splitlines()
+    assert "Alai Minar" in printed
+
+
+def test_the_notebook_uses_what_exists_and_stores_no_outputs() -> None:
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    owners = {"tagger": tagger, "library": tagger.Library, "job": tagger.Job}
+    used = [
+        (node.value.id, node.attr)
+        for cell in cells
+        for node in ast.walk(ast.parse("".join(cell["source"])))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in owners
+    ]
+    assert {owner for owner, _ in used} == owners.keys()
+    assert not [name for owner, name in used if not hasattr(owners[owner], name)]
+
+
+@pytest.mark.slow
+def test_the_notebook_leaves_the_photos_as_they_were(test_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(test_data / "originals", tmp_path / "Pictures", copy_function=shutil.copyfile)
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    printed = run_script("\n".join("".join(cell["source"]) for cell in cells), tmp_path).splitlines()
+    assert printed[0] == "8 tagged, 0 unknown, 0 skipped, 0 failed"
+    assert "01.Alai_Minar__a57764.jpg.xmp" in "".join(printed)
+    assert printed[-1] == "[]"  # sidecars after the undo
+    for photo in (test_data / "originals").iterdir():
+        assert (tmp_path / "Pictures" / photo.name).read_bytes() == photo.read_bytes()
+
+
+def run_script(script: str, home: Path) -> str:
+    """What a script prints that runs without a display, with this home folder and a database there."""
+    environment = {"HOME": str(home), "TAGGER_DATA_FOLDER": str(home / "data"), "MPLBACKEND": "agg"}
+    environment["TAGGER_BATCH_SIZE"] = "4"  # finding the fastest one takes longer than the script
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "8 0 0" in done.stdout.splitlines()
-    assert "Alai Minar" in done.stdout
+    return done.stdout
