@@ -80,47 +80,51 @@ JOIN roots AS r ON r.id = p.root_id
 LEFT JOIN positions AS o ON o.photo_id = p.id
 LEFT JOIN models AS m ON m.id = {{model}}
 WHERE {{accepted}}"""
-_VERDICT = "LEFT JOIN verdicts AS v ON v.content_id = e.content_id AND v.landmark_id = e.landmark_id\n"
-_DISMISSAL = "LEFT JOIN dismissals AS d ON d.content_id = e.content_id"
-_TAUGHT = "LEFT JOIN taught_tags AS g ON g.content_id = e.content_id AND g.landmark_id = e.landmark_id\n"
-_IS_NOT_IN = (
-    "NOT EXISTS (SELECT 1 FROM {} AS x WHERE x.content_id = e.content_id AND x.landmark_id = e.landmark_id)"
+_JOIN = (
+    "LEFT JOIN {table} AS {name} ON {name}.content_id = e.content_id AND {name}.landmark_id = e.landmark_id\n"
 )
-_ACCEPTED = "(v.verdict = 'confirmed' OR (v.verdict IS NULL AND d.content_id IS NULL AND ({})))"
+_TAG, _TAUGHT, _VERDICT = (
+    _JOIN.format(table=table, name=name)
+    for table, name in (("tags", "t"), ("taught_tags", "g"), ("verdicts", "v"))
+)
+_DISMISSAL = "LEFT JOIN dismissals AS d ON d.content_id = e.content_id"
 
 
 def _photo_tags(true: str, false: str) -> str:
-    """As `effective_tags`, but each part is joined with everything: conditions of a query then use the indexes of each part."""
-    by_taught = f"COALESCE(g.accepted, {false})"
-    is_taught = f"{by_taught} AND NOT e.accepted"
+    """The accepted rows of `effective_tags`: those that a model accepts, that only teaching accepts, that only a person confirms.
+
+    Each part starts with the condition of a partial index, or a small table: the refused predictions of a photo are never read.
+    """
+    is_tag, is_taught = f"COALESCE(t.accepted, {false})", f"COALESCE(g.accepted, {false})"
     no_other_confirmed, no_other_taught = (
         f"NOT {condition.format(tag='e', true=true)}" for condition in (_OTHER_CONFIRMED, _OTHER_TAUGHT)
+    )
+    unless_rejected = (
+        f"(v.verdict = 'confirmed' OR (v.verdict IS NULL AND d.content_id IS NULL AND {no_other_confirmed}"
     )
     parts = (
         _PHOTO_TAG.format(
             tag=f"tags AS e\n{_TAUGHT}{_VERDICT}{_DISMISSAL}",
-            score=f"CASE WHEN {is_taught} THEN g.score ELSE e.score END",
-            source=f"CASE WHEN {is_taught} THEN 'taught' ELSE 'model' END",
+            score="e.score",
+            source="'model'",
             model="e.model_id",
-            accepted=_ACCEPTED.format(
-                f"{no_other_confirmed} AND ({by_taught} OR (e.accepted AND {no_other_taught}))"
-            ),
+            accepted=f"e.accepted = {true} AND {unless_rejected} AND ({is_taught} OR {no_other_taught})))",
             true=true,
         ),
         _PHOTO_TAG.format(
-            tag=f"taught_tags AS e\n{_VERDICT}{_DISMISSAL}",
+            tag=f"taught_tags AS e\n{_TAG}{_VERDICT}{_DISMISSAL}",
             score="e.score",
             source="'taught'",
-            model="e.model_id",
-            accepted=f"{_IS_NOT_IN.format('tags')} AND {_ACCEPTED.format(f'e.accepted AND {no_other_confirmed}')}",
+            model="COALESCE(t.model_id, e.model_id)",
+            accepted=f"e.accepted = {true} AND NOT {is_tag} AND {unless_rejected}))",
             true=true,
         ),
         _PHOTO_TAG.format(
-            tag=f"verdicts AS e\n{_VERDICT}",
-            score="NULL",
-            source="'verdict'",
-            model="NULL",
-            accepted=f"e.verdict = 'confirmed' AND {_IS_NOT_IN.format('tags')} AND {_IS_NOT_IN.format('taught_tags')}",
+            tag=f"verdicts AS e\n{_TAG}{_TAUGHT}{_VERDICT}",
+            score="COALESCE(t.score, g.score)",
+            source="CASE WHEN t.content_id IS NOT NULL THEN 'model' WHEN g.content_id IS NOT NULL THEN 'taught' ELSE 'verdict' END",
+            model="COALESCE(t.model_id, g.model_id)",
+            accepted=f"e.verdict = 'confirmed' AND NOT {is_tag} AND NOT {is_taught}",
             true=true,
         ),
     )

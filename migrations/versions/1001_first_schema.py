@@ -103,6 +103,7 @@ def _create_landmarks() -> None:
         sa.Column("merged_slugs", sa.JSON(), nullable=False, server_default="[]"),
         sa.UniqueConstraint("slug"),
     )
+    op.create_index("ix_landmarks_country", "landmarks", ["country"])
     op.create_table(
         "models",
         sa.Column("id", ID, primary_key=True),

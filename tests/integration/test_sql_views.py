@@ -57,6 +57,15 @@ def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> N
     assert (located.latitude, located.position_source, located.taken_at.year) == (48.86, "landmark", 2024)
 
 
+def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library: StoredPhotos) -> None:
+    library.taught(2, GATE, 0.95, accepted=True)
+    give_verdict(library.database, library.root / "weak.jpg", EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    with library.database.read() as connection:
+        query = select(photo_tags).where(photo_tags.c.path.like("%weak.jpg"))
+        rows = {row.landmark: (row.score, row.source, row.verdict) for row in connection.execute(query)}
+    assert rows == {EIFFEL: (0.2, "model", "confirmed")}
+
+
 def test_photos_view_has_each_photo_once_with_its_outcome(library: StoredPhotos) -> None:
     with library.database.read() as connection:
         rows = {row.path: row for row in connection.execute(select(photos_view))}
@@ -81,11 +90,29 @@ def test_statements_of_the_documentation_run(library: StoredPhotos, statement: s
         assert connection.execute(text(statement)).all()
 
 
-def test_a_landmark_is_found_by_indexes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("question", "search"),
+    [
+        ("photo_tags WHERE landmark = 'eiffel-tower'", "(slug=?)"),
+        ("photo_tags WHERE country = 'France'", "(country=?)"),
+        (
+            "photo_tags WHERE taken_at >= '2024-01-01' AND taken_at < '2025-01-01'",
+            "(taken_at>? AND taken_at<?)",
+        ),
+        (
+            "photo_tags WHERE latitude BETWEEN 48 AND 49 AND longitude BETWEEN 2 AND 3",
+            "(latitude>? AND latitude<?)",
+        ),
+        ("photos_view WHERE country = 'France'", "(country=?)"),
+        ("photos_view WHERE failure_kind IS NOT NULL", "ix_photos_failing"),
+    ],
+)
+def test_frequent_questions_use_indexes(tmp_path: Path, question: str, search: str) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'library.sqlite'}")
-    query = "EXPLAIN QUERY PLAN SELECT path FROM photo_tags WHERE landmark = 'eiffel-tower'"
     with database.read() as connection:
-        steps = [row[3] for row in connection.execute(text(query))]
+        plan = connection.execute(text(f"EXPLAIN QUERY PLAN SELECT path FROM {question}"))
+        steps = [row[3] for row in plan]
     database.close()
-    assert [step for step in steps if "USING" in step and "(slug=?)" in step]
-    assert [step for step in steps if step.startswith("SCAN")] == ["SCAN photo_tags"]  # its result
+    assert [step for step in steps if "USING" in step and search in step]
+    scans = {step for step in steps if step.startswith("SCAN") and search not in step}
+    assert scans <= {"SCAN photo_tags"}  # its result

@@ -89,6 +89,7 @@ landmarks = Table(
         server_default="[]",
         doc="list of slugs of landmarks merged into this one; they still find it",
     ),
+    Index(None, "country"),
     info={"doc": "A landmark that a model or a user named."},
 )
 model_labels = Table(
