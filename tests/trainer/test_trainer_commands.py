@@ -19,7 +19,7 @@ from tagger.model.background import BackgroundStatistics
 from tagger.model.devices import Device
 from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches
-from trainer.export.run import load_run
+from trainer.export.run import assess_run, load_run
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +80,13 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "1 could not be read" in (run / "train.log").read_text()
     record = load_run(run).record
+    assert figures["training"]["photos_of_landmarks"] == {
+        "The Red House": 16,
+        "Green Tower": 16,
+        "Tòa Xanh": 16,
+    }
+    *_, following = assess_run(record).lines("trainer export RUN --out MODEL.pt")
+    assert following == "next: trainer export RUN --out MODEL.pt"
     assert figures["training"]["photos"] + figures["training"]["validation_photos"] == 48
     assert len(record.validation_photos) == sum(
         figures["training"][name] for name in ("validation_photos", "validation_ordinary_photos")

@@ -1,11 +1,12 @@
 """The `trainer` command: the command tree, `export`, `evaluate` and `compare`, and exit codes. Does not import torch."""
 
 import logging
+import shlex
 import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,9 +17,6 @@ from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
-
-if TYPE_CHECKING:
-    from trainer.evaluation import Evaluation
 
 FAILED = 1
 SOME_FAILED = 3
@@ -181,31 +179,16 @@ def evaluate(
     """
     from trainer.evaluation import evaluate as evaluate_model
     from trainer.report import REPORT, evaluation_document, write_report
+    from trainer.report.assessment import assess_evaluation
 
     evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)
         return
-    print_results(_evaluation_figures(evaluation) | {"report": str(out / REPORT)}, as_json=False)
-
-
-def _evaluation_figures(evaluation: "Evaluation") -> dict[str, object]:
-    recognition = evaluation.recognition
-    figures: dict[str, object] = {
-        "photos": evaluation.photos,
-        "top1": recognition.top1.value,
-        "top3": recognition.top3.value,
-        "top5": recognition.top5.value,
-        "ece": recognition.ece.value,
-        "gap": evaluation.gap.value,
-        "accepted_right": recognition.accepted_right.value,
-        "precision_at_threshold": recognition.precision_at_threshold.value,
-    }
-    if evaluation.rejection:
-        overall = evaluation.rejection.overall
-        figures |= {"auroc": overall.auroc.value, "false_tags": overall.false_tags.value}
-    return figures
+    for line in assess_evaluation(evaluation).lines(f"tagger model add {shlex.quote(str(model))}"):
+        typer.echo(line)
+    typer.echo(f"report: {out / REPORT}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`trainer train`: one command per recipe."""
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +144,7 @@ def transfer(
     )
     with _run_log(out):
         record = train_transfer(options).record
-    _print_metrics(record, out, as_json=as_json)
+    _print_answer(record, out, as_json=as_json)
 
 
 @train_app.command()
@@ -190,7 +191,7 @@ def scratch(
     )
     with _run_log(out):
         record = train_scratch(options).record
-    _print_metrics(record, out, as_json=as_json)
+    _print_answer(record, out, as_json=as_json)
 
 
 @contextmanager
@@ -211,12 +212,11 @@ def _run_log(run: Path) -> Iterator[None]:
         handler.close()
 
 
-def _print_metrics(record: "RunRecord", run: Path, *, as_json: bool) -> None:
-    from trainer.export.run import METRICS
+def _print_answer(record: "RunRecord", run: Path, *, as_json: bool) -> None:
+    from trainer.export.run import METRICS, assess_run
 
     if as_json:
         typer.echo((run / METRICS).read_text(), nl=False)
         return
-    for name, value in record.metrics.items():
-        typer.echo(f"{name}\t{value:.4g}")
-    typer.echo(f"threshold\t{record.threshold:.4g}")
+    for line in assess_run(record).lines(f"trainer export {shlex.quote(str(run))} --out MODEL.pt"):
+        typer.echo(line)

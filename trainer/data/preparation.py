@@ -97,6 +97,10 @@ class TrainingData:
                 f"validation_{name}": int((photos & self.is_validation).sum())
                 for name, photos in kinds.items()
             },
+            "photos_of_landmarks": {
+                label.name: int((self.targets == position).sum())
+                for position, label in enumerate(self.labels)
+            },
         }
 
     def validation_paths(self) -> list[Path]:

@@ -23,6 +23,7 @@ from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Classifier, Encoder
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.report.assessment import Assessment, photos_of_landmarks
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
@@ -118,6 +119,24 @@ def load_run(folder: Path) -> FinishedRun:
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
         ) from error
     return FinishedRun(record, classifier, background)
+
+
+def assess_run(record: RunRecord) -> Assessment:
+    """The answer of a run on its validation photos."""
+    metrics = record.metrics
+    kinds = {"ordinary photos": "val_ordinary", "photos of other landmarks": "val_other_landmark"}
+    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in kinds.items()}
+    false_tags = {kind: metrics[name] for kind, name in names.items() if name in metrics}
+    return Assessment(
+        kind="validation",
+        photos=int(metrics["val_photos"]),
+        top1=metrics["val_top1"],
+        right_tags=metrics["val_accepted_rightly"],
+        precision=metrics["val_precision_at_threshold"],
+        false_tags=false_tags,
+        photos_of=photos_of_landmarks(record.training),
+        precision_condition=" if half of all photos show no landmark" if false_tags else "",
+    )
 
 
 def build_classifier(record: RunRecord) -> Classifier:

@@ -158,7 +158,7 @@ def _validation_logits(network: nn.Module, data: TrainingData, size: int, device
 
 def _log_epoch(epoch: Epoch, epochs: int) -> None:
     log.info(
-        "epoch %d of %d: loss %.4f, validation loss %.4f, top-1 %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
+        "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
         epoch.number,
         epochs,
         epoch.loss,

@@ -1,0 +1,88 @@
+"""The answer in words at the end of training and of an evaluation: is the model good enough to use, and what comes next."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from trainer.data.inspection import FEW
+from trainer.evaluation import Evaluation
+
+PHOTOS_OF = "photos_of_landmarks"
+"""The entry of a run's `training`, which its model file has too, with the photos of each landmark."""
+
+LEAST_RIGHT_TAGS = 0.7
+LEAST_PRECISION = 0.9
+"""From these shares on, of photos with the right tag and of tags that are right, a model is called good enough to use."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The figures that decide. `photos_of` counts the photos of each landmark in training, as far as the model says it."""
+
+    kind: str  # "validation" or "test"
+    photos: int
+    top1: float
+    right_tags: float  # share of the photos
+    precision: float  # share of the tags that are right
+    false_tags: Mapping[str, float]  # by kind of photos without a landmark
+    photos_of: Mapping[str, int]
+    precision_condition: str = ""  # what `precision` assumes, in words
+
+    @property
+    def is_insufficient(self) -> bool:
+        """Whether enough photos say that the model is not good enough."""
+        enough = self.right_tags >= LEAST_RIGHT_TAGS and self.precision >= LEAST_PRECISION
+        return self.photos >= FEW and not enough
+
+    def lines(self, next_step: str) -> Iterator[str]:
+        """Each figure with what it is of, then the answer, and `next_step`, the command to run unless it is no."""
+        yield (
+            f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
+            f"{_percent(self.right_tags)} get the right tag"
+        )
+        yield f"tags: {_percent(self.precision)} are right{self.precision_condition}"
+        for kind, share in self.false_tags.items():
+            yield f"{kind}: {_percent(share)} get a false tag"
+        if self._few:
+            counts = ", ".join(f"{name} ({count})" for name, count in self._few.items())
+            yield f"too few photos of {counts}; add some, to {FEW} or more each, then train again"
+        yield self._answer()
+        yield f"next: {'add photos, then train again' if self.is_insufficient else next_step}"
+
+    def _answer(self) -> str:
+        if self.photos < FEW:
+            return f"not known whether it is good enough to use: {FEW} {self.kind} photos of landmarks are needed"
+        if self.is_insufficient:
+            return (
+                f"not good enough to use: at least {100 * LEAST_RIGHT_TAGS:.0f} % of the photos should get the right tag, "
+                f"and {100 * LEAST_PRECISION:.0f} % of the tags should be right"
+            )
+        return f"good enough to use{', apart from these landmarks' if self._few else ''}"
+
+    @property
+    def _few(self) -> dict[str, int]:
+        """The landmarks with too few photos."""
+        return {name: count for name, count in self.photos_of.items() if count < FEW}
+
+
+def assess_evaluation(evaluation: Evaluation) -> Assessment:
+    """The answer of an evaluation on test photos."""
+    recognition, rejection = evaluation.recognition, evaluation.rejection
+    return Assessment(
+        kind="test",
+        photos=evaluation.photos,
+        top1=recognition.top1.value,
+        right_tags=recognition.accepted_right.value,
+        precision=recognition.precision_at_threshold.value,
+        false_tags={"distractors": rejection.overall.false_tags.value} if rejection else {},
+        photos_of=photos_of_landmarks(evaluation.manifest.training),
+    )
+
+
+def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:
+    """The photos of each landmark in training; empty for models of earlier versions, which do not say it."""
+    counts = training.get(PHOTOS_OF)
+    return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
