@@ -170,6 +170,10 @@ class QueryOptionInvalid(QueryInvalid):
     """Invalid query: {option}: {reason}."""
 
 
+class SearchTextInvalid(QueryInvalid):
+    """The search does not understand {text}: {reason}"""
+
+
 class PhotoNotClassified(TaggerError):
     """The image content of {path} is not known, because no model has classified the photo{why}. Classify it with `tagger tag`, then repeat the command."""
 

@@ -49,6 +49,7 @@ from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, PositionOption, SortOption, VerdictOption, parse_query
 from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.search.text_query import text_query
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
@@ -72,9 +73,10 @@ Named = str | Path | Photo
 class PhotoFilter(TypedDict, total=False):
     """The conditions of `Library.photos`: those of `tagger query`, where docs/reference/cli.md explains them.
 
-    `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
+    `text` is that of `tagger query`: "paris 2019". `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
     """
 
+    text: str
     landmark: str | Sequence[str]
     country: str | Sequence[str]
     near: tuple[float, float]
@@ -231,7 +233,8 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition has an invalid value, or contradicts another one.
         """
-        return Photos(self, _query(**conditions))
+        text = conditions.pop("text", "")
+        return Photos(self, _query(**conditions), text)
 
     def photo(self, path: str | Path) -> Photo:
         """Return a photo with all its tags, accepted or not.
@@ -418,14 +421,21 @@ class Photos:
 
     _library: Library
     _query: PhotoQuery
+    _text: str = ""
 
     def __iter__(self) -> Iterator[Photo]:
         """Yield each photo once.
 
         Raises:
             LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+            SearchTextInvalid: the text is not understood.
+            QueryOptionInvalid: the text contradicts a condition.
         """
-        return find_tagged(self._library._database, self._query, self._library._settings.roots)  # noqa: SLF001
+        database, roots = self._library._database, self._library._settings.roots  # noqa: SLF001
+        query = self._query
+        if self._text:
+            query = text_query(database, self._text, roots).within(query)
+        return find_tagged(database, query, roots)
 
     def to_dataframe(self) -> Any:
         """Return a data frame of pandas, or else of polars: one row for each tag, and one for a photo without tags.

@@ -4,13 +4,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
+from tagger.library.catalog.cameras import names_of_camera_models
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
@@ -20,6 +21,7 @@ from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.suggestions import (
     Names,
     Suggestion,
+    camera_names,
     city_names,
     country_index,
     folder_names,
@@ -212,6 +214,7 @@ class SearchLists:
         self._landmarks = landmarks
         self._trips = trips
         self._cities = CachedValue(lambda: city_counts(database), TTL_S, turn)
+        self._cameras = CachedValue(self._read_cameras, TTL_S, turn)
         self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, turn)
         self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
 
@@ -233,22 +236,28 @@ class SearchLists:
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""
-        close_all((self._cities, self._folders))
+        close_all((self._cities, self._cameras, self._folders))
 
     def _names(self) -> Sequence[Names]:
         landmarks = self._landmarks(self._wait_s("landmarks"))
         trips = self._trips(self._wait_s("trips")) or _NONE
         cities, folders = self.cities() or _NONE, self.folders() or _NONE
+        cameras = self._cameras.get(self._wait_s("cameras")) or {}
         return (
             self._uncounted() if landmarks is None else self._index("landmarks", landmark_names, landmarks),
             self._index("countries", country_index, landmarks or _NONE, cities),
             self._index("cities", city_names, cities),
             self._index("trips", trip_names, trips),
+            self._index("cameras", camera_names, cameras),
             self._index("folders", folder_names, folders),
         )
 
     def _wait_s(self, name: str) -> float:
         return WAIT_S if name in self._indexes else FIRST_WAIT_S
+
+    def _read_cameras(self) -> Mapping[str, Collection[str]]:
+        with self._database.read() as connection:
+            return names_of_camera_models(connection)
 
     def _uncounted(self) -> Names:
         """All landmarks, for the time until their photos are counted."""
@@ -256,7 +265,7 @@ class SearchLists:
             every = [LandmarkCount.of(landmark, 0) for landmark in all_landmarks(connection)]
         return landmark_names(every, with_empty=True)
 
-    def _index(self, name: str, make: Callable[..., Names], *lists: Sequence[object]) -> Names:
+    def _index(self, name: str, make: Callable[..., Names], *lists: Collection[object]) -> Names:
         """The index of the lists, built again when one of them has changed."""
         made_of, index = self._indexes.get(name, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):

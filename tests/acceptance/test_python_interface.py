@@ -64,6 +64,7 @@ def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Libra
     found = library.photos(landmark="eiffel-tower", under=photos, limit=1)
     assert [photo.tags[0].name for photo in found] == ["Eiffel Tower"]
     assert len(list(found)) == 1  # read anew
+    assert len(list(library.photos(text="EIFFEL tower", limit=1))) == 1
     assert not list(library.photos(taken_after=date(2024, 6, 1)))
     assert len(list(library.photos(unknown=True))) == 1
     with pytest.raises(QueryOptionInvalid):
@@ -73,7 +74,11 @@ def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Libra
 
 
 def test_conditions_are_the_options_of_queries() -> None:
-    assert PhotoFilter.__annotations__.keys() == {*options_used_by("all", "searches", "commands"), "sort"}
+    assert PhotoFilter.__annotations__.keys() == {
+        *options_used_by("all", "searches", "commands"),
+        "sort",
+        "text",
+    }
 
 
 def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Path) -> None:

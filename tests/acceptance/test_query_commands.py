@@ -58,6 +58,18 @@ def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     return known
 
 
+def test_text_and_options_both_hold_and_the_text_is_explained(
+    tagger: CommandRunner, known: StoredPhotos
+) -> None:
+    output = tagger("query", "EIFFEL", "tower", "--year", "2024", "--format", "paths")
+    assert (output.text, output.err) == (f"{known.root}/paris/a.jpg\n", "")
+    assert "searching for: photos of France, 2024\n" in tagger("query", "france", "2024").err
+    unknown = tagger("query", "eifel")
+    assert (unknown.code, "Did you mean Eiffel Tower?" in unknown.err) == (1, True)
+    refused = tagger("query", "eiffel tower", "--landmark", GATE)
+    assert (refused.code, "the text has one, too" in refused.err) == (2, True)
+
+
 def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: StoredPhotos) -> None:
     output = tagger("query", "--landmark", "Eiffel Tower", "--json")
     assert (output.code, output.err) == (0, "")

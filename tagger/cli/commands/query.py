@@ -17,17 +17,31 @@ from tagger.cli.options import (
     TakenBefore,
     parse_date,
     parse_format,
+    query_usage,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import Format, write_documents, write_json, write_table
-from tagger.cli.session import open_for_reading
+from tagger.cli.output.formats import Format, printable, write_documents, write_json, write_table
+from tagger.cli.session import Session, open_for_reading
 
 if TYPE_CHECKING:
+    from tagger.library.query.options import PhotoQuery
     from tagger.library.query.trip_summaries import TripSummary
+
+
+Text = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TEXT",
+        help="Landmarks, countries, cities, trips, cameras, folders and dates.",
+        show_default=False,
+    ),
+]
 
 
 @with_option_groups
 def query(
+    text: Text = None,
+    *,
     query_options: QueryOptions,
     outcome_options: OutcomeOptions,
     limit: Limit = None,
@@ -37,12 +51,12 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match all options; of a repeated option, any of its values. Rejected tags are never found; confirmed tags always are accepted. --near, --country
+    A photo must match the text and all options; of a repeated option, any of its values. Rejected tags are never found; confirmed tags always are accepted. --near, --country
     and --position also find photos without tags.
 
     For example:
 
-    tagger query --landmark "Eiffel Tower" --min-score 0.9
+    tagger query eiffel tower summer 2016 --min-score 0.9
 
     tagger query --country italy --taken-after 2024-06-01 --taken-before 2024-09-01 --format csv > italy.csv
 
@@ -53,10 +67,24 @@ def query(
 
     photo_query = query_options.parse(**vars(outcome_options), limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
-    settings, database = open_for_reading()
+    settings, database = session = open_for_reading()
+    if text:
+        photo_query = _with_text(session, photo_query, " ".join(text))
     photos = find_tagged(database, photo_query, settings.roots)
     if not write_photos(photos, output_format, end=b"\0" if print0 else b"\n"):
         console.info("no photo matches")
+
+
+def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
+    """Return the query of the options and the text; say how the text is understood, if it is no landmark."""
+    from tagger.library.search.text_query import text_query
+
+    of_text = text_query(session.database, text, session.settings.roots)
+    with query_usage():
+        result = of_text.within(photo_query)
+    if not of_text.is_landmark:
+        console.info(f"searching for: {printable(of_text.words)}")
+    return result
 
 
 def show(

@@ -65,6 +65,16 @@ def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
     return {name: tuple(ids) for name, ids in sorted(models.items())}
 
 
+def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
+    """Makes and models of the cameras that photos name, each with all that people call it: also its make alone."""
+    names: dict[str, set[str]] = {}
+    for row in connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)):
+        make = row.key.removeprefix(_NAMED).partition("|")[0]
+        known = names.setdefault(_model_name(row.key, row.name), set())
+        known |= {make, make.partition(" ")[0], *_names(row.key, row.name)}
+    return dict(sorted(names.items()))
+
+
 def camera_model(connection: Connection, name: str) -> str:
     """The make and model that a name stands for; the name itself if it stands for one camera of several.
 
@@ -197,7 +207,8 @@ def _model_name(key: str, name: str) -> str:
 
 def _names(key: str, name: str) -> set[str]:
     """The names that find a camera: with and without its serial number, and as the file has make and model, or the model alone."""
-    make, model, _ = key.removeprefix(_NAMED).split("|")
+    make, _, rest = key.removeprefix(_NAMED).partition("|")
+    model = rest.partition("|")[0]
     return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip(), model or make}
 
 

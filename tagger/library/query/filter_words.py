@@ -79,11 +79,9 @@ def selects_with_landmark(options: Collection[str]) -> bool:
     return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
 
 
-def description(
-    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
-) -> str:
+def description(options: Options, query: PhotoQuery, names: Mapping[str, str], trip_name: str | None) -> str:
     """All filters in words: those of `active_filters`, and `any_rank`."""
-    words = [text for text, _ in active_filters(options, query, landmarks, trip_name)]
+    words = [text for text, _ in active_filters(options, query, names, trip_name)]
     if "any_rank" in options and any(option in options for option in _OF_TAGS):
         words.append("guesses too")
     elif "any_rank" in options:
@@ -92,11 +90,11 @@ def description(
 
 
 def active_filters(
-    options: Options, query: PhotoQuery, landmarks: Mapping[str, str], trip_name: str | None
+    options: Options, query: PhotoQuery, names: Mapping[str, str], trip_name: str | None
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `landmarks`: names by slug. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
+    `names`: of landmarks by slug, and of positions by latitude and longitude, if they have one. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
     filter of most queries is that photos have a landmark.
     """
     year = whole_year(query)
@@ -106,16 +104,16 @@ def active_filters(
         declared = QUERY_OPTIONS.get(option)
         if declared and declared.chip and not (year and option in _DATES):
             for value, removed in _without_each(option, values):
-                yield declared.chip.format(_value_text(query, option, value, landmarks, trip_name)), removed
+                yield declared.chip.format(_value_text(query, option, value, names, trip_name)), removed
     if year:
         yield year, dict.fromkeys(_DATES)
 
 
 def _value_text(
-    query: PhotoQuery, option: str, value: str, landmarks: Mapping[str, str], trip_name: str | None
+    query: PhotoQuery, option: str, value: str, names: Mapping[str, str], trip_name: str | None
 ) -> str:
     if option == "near" and query.near:
-        return near_text(query.near)
+        return names.get(value) or near_text(query.near)
     if option == "box" and query.box:
         return box_text(query.box)
     if option == "min_score":
@@ -124,7 +122,7 @@ def _value_text(
         return trip_name or value
     if option in _DATES:
         return _date_text(value)
-    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": landmarks}
+    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": names}
     return texts.get(option, {}).get(value, value)
 
 

@@ -5,9 +5,9 @@ Case, accents and punctuation do not matter.
 
 import calendar
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -64,6 +64,11 @@ class NameIndex(Generic[T]):
         whole = " ".join(words)
         return _best((_match(name.text, whole, words), name.thing) for name in self._names)
 
+    def named(self, text: str) -> list[T]:
+        """The things with exactly this name, in order of preference; each once."""
+        whole = folded(text)
+        return list({id(name.thing): name.thing for name in self._names if name.text == whole}.values())
+
     def find_similar(self, text: str) -> list[tuple[Match, T]]:
         """The things of which a name resembles the text; each once."""
         words = [(word, _letters(word)) for word in folded(text).split()]
@@ -99,48 +104,117 @@ def is_similar_start(text: str, word: str, errors: int) -> bool:
 
 
 _OTHER_NAMES = {
-    "Austria": ("Österreich",),
-    "Belgium": ("België", "Belgique"),
-    "Brazil": ("Brasil",),
-    "Cabo Verde": ("Cape Verde",),
-    "China": ("PRC",),
-    "Croatia": ("Hrvatska",),
-    "Czechia": ("Czech Republic", "Česko"),
+    "Albania": ("Albanien", "Albanie"),
+    "Algeria": ("Algerien", "Algérie", "Argelia"),
+    "Argentina": ("Argentinien", "Argentine"),
+    "Armenia": ("Armenien", "Arménie"),
+    "Australia": ("Australien", "Australie"),
+    "Austria": ("Österreich", "Autriche"),
+    "Belarus": ("Weißrussland", "Biélorussie"),
+    "Belgium": ("België", "Belgique", "Belgien", "Bélgica", "Belgio"),
+    "Bolivia": ("Bolivien", "Bolivie"),
+    "Bosnia and Herzegovina": ("Bosnia", "Bosnien", "Bosnie"),
+    "Brazil": ("Brasil", "Brasilien", "Brésil", "Brasile"),
+    "Bulgaria": ("Bulgarien", "Bulgarie"),
+    "Cabo Verde": ("Cape Verde", "Kap Verde", "Cap-Vert"),
+    "Cambodia": ("Kambodscha", "Cambodge", "Camboya", "Cambogia"),
+    "Canada": ("Kanada",),
+    "Chile": ("Chili", "Cile"),
+    "China": ("PRC", "Chine", "Cina"),
+    "Colombia": ("Kolumbien", "Colombie"),
+    "Croatia": ("Hrvatska", "Kroatien", "Croatie", "Croacia", "Croazia"),
+    "Cuba": ("Kuba",),
+    "Cyprus": ("Zypern", "Chypre", "Chipre", "Cipro"),
+    "Czechia": ("Czech Republic", "Česko", "Tschechien", "Tchéquie", "Chequia", "Cechia"),
     "Democratic Republic of the Congo": ("DRC", "DR Congo", "Zaire"),
-    "Denmark": ("Danmark",),
-    "Egypt": ("Misr",),
+    "Denmark": ("Danmark", "Dänemark", "Danemark", "Dinamarca", "Danimarca"),
+    "Egypt": ("Misr", "Ägypten", "Égypte", "Egipto", "Egitto"),
+    "Estonia": ("Eesti", "Estland", "Estonie"),
     "Eswatini": ("Swaziland",),
-    "Finland": ("Suomi",),
-    "Germany": ("Deutschland", "Allemagne"),
-    "Greece": ("Hellas", "Ellada"),
-    "Hungary": ("Magyarország",),
-    "Iceland": ("Ísland",),
-    "India": ("Bharat",),
-    "Ireland": ("Éire",),
-    "Italy": ("Italia",),
-    "Ivory Coast": ("Côte d'Ivoire",),
-    "Japan": ("Nippon", "Nihon"),
-    "Mexico": ("México",),
-    "Myanmar": ("Burma",),
-    "Netherlands": ("Holland", "Nederland"),
-    "North Macedonia": ("Macedonia",),
-    "Norway": ("Norge",),
-    "Poland": ("Polska",),
-    "Romania": ("România",),
-    "Slovakia": ("Slovensko",),
-    "Slovenia": ("Slovenija",),
-    "South Africa": ("RSA",),
-    "South Korea": ("Republic of Korea",),
-    "Spain": ("España",),
-    "Sweden": ("Sverige",),
-    "Switzerland": ("Schweiz", "Suisse", "Svizzera"),
+    "Ethiopia": ("Äthiopien", "Éthiopie", "Etiopía"),
+    "Finland": ("Suomi", "Finnland", "Finlande", "Finlandia"),
+    "France": ("Frankreich", "Francia"),
+    "Georgia": ("Georgien", "Géorgie"),
+    "Germany": ("Deutschland", "Allemagne", "Alemania", "Germania"),
+    "Greece": ("Hellas", "Ellada", "Griechenland", "Grèce", "Grecia"),
+    "Hungary": ("Magyarország", "Ungarn", "Hongrie", "Hungría", "Ungheria"),
+    "Iceland": ("Ísland", "Islande", "Islandia", "Islanda"),
+    "India": ("Bharat", "Indien", "Inde"),
+    "Indonesia": ("Indonesien", "Indonésie"),
+    "Iran": ("Persia",),
+    "Iraq": ("Irak",),
+    "Ireland": ("Éire", "Irland", "Irlande", "Irlanda"),
+    "Israel": ("Israele",),
+    "Italy": ("Italia", "Italien", "Italie"),
+    "Ivory Coast": ("Côte d'Ivoire", "Elfenbeinküste", "Costa de Marfil", "Costa d'Avorio"),
+    "Jamaica": ("Jamaika", "Jamaïque"),
+    "Japan": ("Nippon", "Nihon", "Japon", "Giappone"),
+    "Jordan": ("Jordanien", "Jordanie", "Jordania", "Giordania"),
+    "Kenya": ("Kenia",),
+    "Latvia": ("Latvija", "Lettland", "Lettonie", "Letonia", "Lettonia"),
+    "Lebanon": ("Libanon", "Liban", "Líbano", "Libano"),
+    "Lithuania": ("Lietuva", "Litauen", "Lituanie", "Lituania"),
+    "Luxembourg": ("Luxemburg", "Luxemburgo", "Lussemburgo"),
+    "Madagascar": ("Madagaskar",),
+    "Malaysia": ("Malaisie", "Malasia"),
+    "Malta": ("Malte",),
+    "Mexico": ("México", "Mexiko", "Mexique", "Messico"),
+    "Mongolia": ("Mongolei", "Mongolie"),
+    "Morocco": ("Marokko", "Maroc", "Marruecos", "Marocco"),
+    "Myanmar": ("Burma", "Birma", "Birmanie"),
+    "Netherlands": ("Holland", "Nederland", "Niederlande", "Pays-Bas", "Países Bajos", "Paesi Bassi"),
+    "New Zealand": ("Neuseeland", "Nouvelle-Zélande", "Nueva Zelanda", "Nuova Zelanda"),
+    "North Macedonia": ("Macedonia", "Nordmazedonien", "Macédoine du Nord"),
+    "Norway": ("Norge", "Norwegen", "Norvège", "Noruega", "Norvegia"),
+    "Peru": ("Pérou",),
+    "Philippines": ("Philippinen", "Filipinas", "Filippine"),
+    "Poland": ("Polska", "Polen", "Pologne", "Polonia"),
+    "Portugal": ("Portogallo",),
+    "Romania": ("România", "Rumänien", "Roumanie", "Rumania"),
+    "Russia": ("Rossiya", "Russland", "Russie", "Rusia"),
+    "Saudi Arabia": ("Saudi-Arabien", "Arabie saoudite", "Arabia Saudí"),
+    "Serbia": ("Srbija", "Serbien", "Serbie"),
+    "Singapore": ("Singapur", "Singapour"),
+    "Slovakia": ("Slovensko", "Slowakei", "Slovaquie", "Eslovaquia", "Slovacchia"),
+    "Slovenia": ("Slovenija", "Slowenien", "Slovénie", "Eslovenia"),
+    "South Africa": ("RSA", "Südafrika", "Afrique du Sud", "Sudáfrica", "Sudafrica"),
+    "South Korea": ("Republic of Korea", "Korea", "Südkorea", "Corée du Sud", "Corea del Sur"),
+    "Spain": ("España", "Spanien", "Espagne", "Spagna"),
+    "Sweden": ("Sverige", "Schweden", "Suède", "Suecia", "Svezia"),
+    "Switzerland": ("Schweiz", "Suisse", "Svizzera", "Suiza"),
+    "Syria": ("Syrien", "Syrie", "Siria"),
+    "Tanzania": ("Tansania", "Tanzanie"),
+    "Thailand": ("Thaïlande", "Tailandia"),
     "Timor-Leste": ("East Timor",),
-    "Turkey": ("Türkiye",),
+    "Tunisia": ("Tunesien", "Tunisie", "Túnez"),
+    "Turkey": ("Türkiye", "Türkei", "Turquie", "Turquía", "Turchia"),
+    "Ukraine": ("Ukraina", "Ucrania", "Ucraina"),
     "United Arab Emirates": ("Emirates",),
-    "United Kingdom": ("GB", "Great Britain", "Britain", "England", "Scotland", "Wales"),
-    "United States": ("USA", "United States of America", "America"),
-    "Vatican City": ("Holy See",),
+    "United Kingdom": (
+        "GB",
+        "Great Britain",
+        "Britain",
+        "England",
+        "Scotland",
+        "Wales",
+        "Großbritannien",
+        "Royaume-Uni",
+        "Reino Unido",
+        "Regno Unito",
+    ),
+    "United States": (
+        "USA",
+        "United States of America",
+        "America",
+        "Amerika",
+        "États-Unis",
+        "Estados Unidos",
+        "Stati Uniti",
+    ),
+    "Vatican City": ("Holy See", "Vatikanstadt", "Vatican", "Vaticano"),
+    "Vietnam": ("Viêt Nam",),
 }
+"""What people call countries: their own names, and those in German, French, Spanish and Italian."""
 
 
 def country_names(country: str) -> tuple[str, ...]:
@@ -166,6 +240,9 @@ _NAMES = (
 )
 _YEARS = re.compile(r"(?P<first>\d{4}) ?(?:-|\u2013|\.\.|to) ?(?P<last>\d{4})")
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
+_SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}
+"""The first of their three months, in the north."""
+_SEASON = re.compile(rf"(?P<season>{'|'.join(_SEASONS)})[ ,]+{_YEAR}")
 
 
 @dataclass(frozen=True)
@@ -177,12 +254,18 @@ class DateRange:
     end: date
 
 
-def parse_dates(text: str) -> DateRange | None:
+def parse_dates(text: str, today: date | None = None) -> DateRange | None:
     """The dates that a text names, in English or in digits; None: none, or days that no calendar has.
 
-    Days before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day.
+    Days before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day. Seasons are those of the north; a
+    winter is named after the year in which it begins. `today` decides about words like `last year`.
     """
     plain = " ".join(text.casefold().split())
+    if (relative := _RELATIVE.get(plain)) is not None:
+        return relative(today or datetime.now().astimezone().date())
+    if match := _SEASON.fullmatch(plain):
+        season, year = match["season"], int(match["year"])
+        return _months(f"{season.capitalize()} {year}", year, _SEASONS[season], 3)
     if match := _YEARS.fullmatch(plain):
         return _years(int(match["first"]), int(match["last"]))
     if match := _DECADE.fullmatch(plain):
@@ -248,12 +331,36 @@ def _calendar_range(year_text: str, month_text: str | None, day_text: str | None
         return None
     days = calendar.monthrange(year, month)[1]
     if day_text is None:
-        first = date(year, month, 1)
-        return DateRange(f"{calendar.month_name[month]} {year}", first, first + timedelta(days=days))
-    if not 1 <= int(day_text) <= days:
+        return _month(date(year, month, 1))
+    return _day(date(year, month, int(day_text))) if 1 <= int(day_text) <= days else None
+
+
+def _day(day: date) -> DateRange:
+    return DateRange(f"{day.day} {calendar.month_name[day.month]} {day.year}", day, day + timedelta(days=1))
+
+
+def _month(day: date) -> DateRange | None:
+    """The month of a day."""
+    return _months(f"{calendar.month_name[day.month]} {day.year}", day.year, day.month, 1)
+
+
+def _months(name: str, year: int, month: int, count: int) -> DateRange | None:
+    """So many months from this one on."""
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
         return None
-    first = date(year, month, int(day_text))
-    return DateRange(f"{first.day} {calendar.month_name[month]} {year}", first, first + timedelta(days=1))
+    after = month - 1 + count
+    return DateRange(name, date(year, month, 1), date(year + after // 12, after % 12 + 1, 1))
+
+
+_RELATIVE: Mapping[str, Callable[[date], DateRange | None]] = {
+    "today": _day,
+    "yesterday": lambda today: _day(today - timedelta(days=1)),
+    "this month": _month,
+    "last month": lambda today: _month(today.replace(day=1) - timedelta(days=1)),
+    "this year": lambda today: _range(str(today.year), today.year, today.year),
+    "last year": lambda today: _range(str(today.year - 1), today.year - 1, today.year - 1),
+}
+"""Dates that depend on the day on which they are typed."""
 
 
 def _years(first: int, last: int) -> DateRange | None:

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     COUNTRY = "country"
     CITY = "city"
     TRIP = "trip"
+    CAMERA = "camera"
     FOLDER = "folder"
     FILE = "file"
 
@@ -35,6 +36,7 @@ _MOST_OF_KIND = {
     Kind.COUNTRY: 2,
     Kind.CITY: 3,
     Kind.TRIP: 2,
+    Kind.CAMERA: 3,
     Kind.FOLDER: 3,
     Kind.FILE: 3,
 }
@@ -76,7 +78,12 @@ def country_index(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) 
         numbers[city.country] = numbers.get(city.country, 0) + city.photos
     landmarks = (count.country for count in counts if count.country and count.photos)
     names = dict.fromkeys((*sorted(numbers, key=lambda name: -numbers[name]), *landmarks))
-    return NameIndex((_country(name, numbers.get(name)), country_names(name)) for name in names)
+    return country_names_index({name: numbers.get(name) for name in names})
+
+
+def country_names_index(numbers: Mapping[str, int | None]) -> Names:
+    """The names of countries, in the order of their numbers of photos by name."""
+    return NameIndex((_country(name, photos), country_names(name)) for name, photos in numbers.items())
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
@@ -87,6 +94,11 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 def trip_names(trips: Iterable[TripSummary]) -> Names:
     """The titles of trips, in the order of `trips`."""
     return NameIndex((_trip(trip), (trip.title,)) for trip in trips)
+
+
+def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
+    """The makes and models of cameras, by what people call them."""
+    return NameIndex((_camera(model), names_of_model) for model, names_of_model in names.items())
 
 
 def folder_names(counts: Iterable[FolderCount]) -> Names:
@@ -150,6 +162,10 @@ def _city(count: CityCount) -> Suggestion:
 def _trip(trip: TripSummary) -> Suggestion:
     trip_id = trip.trip.id
     return Suggestion(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": trip_id}, trip_id)
+
+
+def _camera(model: str) -> Suggestion:
+    return Suggestion(Kind.CAMERA, model, "", None, {"camera": model, "any_rank": "1"})
 
 
 def _folder(count: FolderCount) -> Suggestion:

@@ -50,8 +50,8 @@ def search(
         str,
         Query(
             max_length=200,
-            description="Part of the name of a landmark, country, city, trip or folder, the start of a file's name, "
-            "or a date: 2024, May 2019, 2019-05-03, 2019 to 2021, 1990s.",
+            description="Part of the name of a landmark, country, city, trip, camera or folder, the start of a file's name, "
+            "or a date: 2024, May 2019, 2019-05-03, 2019 to 2021, 1990s, summer 2016, last year.",
         ),
     ],
 ) -> list[SearchResult]:

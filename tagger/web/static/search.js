@@ -5,7 +5,7 @@ import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
-const KINDS = { date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", trip: "Trips", folder: "Folders", file: "Files" };
+const KINDS = { date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", trip: "Trips", camera: "Cameras", folder: "Folders", file: "Files" };
 const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";
 
 const form = document.querySelector("[data-search]");

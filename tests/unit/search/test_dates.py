@@ -24,10 +24,15 @@ from tagger.library.search.matching import parse_dates
         ("1990s", "1990s", date(1990, 1, 1), date(2000, 1, 1)),
         ("2019 to 2021", "2019 to 2021", date(2019, 1, 1), date(2022, 1, 1)),
         ("2019-2021", "2019 to 2021", date(2019, 1, 1), date(2022, 1, 1)),
+        ("summer 2016", "Summer 2016", date(2016, 6, 1), date(2016, 9, 1)),
+        ("Winter, 2016", "Winter 2016", date(2016, 12, 1), date(2017, 3, 1)),
+        ("Last year", "2023", date(2023, 1, 1), date(2024, 1, 1)),
+        ("last month", "December 2023", date(2023, 12, 1), date(2024, 1, 1)),
+        ("yesterday", "4 January 2024", date(2024, 1, 4), date(2024, 1, 5)),
     ],
 )
 def test_dates_are_read_as_people_write_them(text: str, name: str, first: date, end: date) -> None:
-    found = parse_dates(text)
+    found = parse_dates(text, today=date(2024, 1, 5))
     assert found is not None
     assert (found.name, found.first, found.end) == (name, first, end)
 

@@ -69,7 +69,7 @@ def test_countries_have_initials_and_other_names() -> None:
     index = NameIndex(
         (name, country_names(name)) for name in ("United Kingdom", "United States", "Germany", "Czechia")
     )
-    for text, country in (("uk", "United Kingdom"), ("GB", "United Kingdom"), ("USA", "United States"), ("deutschland", "Germany"), ("cesko", "Czechia")):  # fmt: skip
+    for text, country in (("uk", "United Kingdom"), ("GB", "United Kingdom"), ("USA", "United States"), ("deutschland", "Germany"), ("allemagne", "Germany"), ("cesko", "Czechia")):  # fmt: skip
         assert index.find(text)[0] == (Match.WHOLE, country)
 
 
