@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -47,7 +47,14 @@ from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery, PositionOption, SortOption, VerdictOption, parse_query
+from tagger.library.query.options import (
+    PhotoQuery,
+    PositionOption,
+    SortOption,
+    VerdictOption,
+    parse_query,
+    refuse_all_but,
+)
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
 from tagger.library.teaching.examples import find_examples, paths_to_tag
@@ -70,13 +77,12 @@ Named = str | Path | Photo
 """A photo, by its path or address, or as `Library.photos` returns it."""
 
 
-class PhotoFilter(TypedDict, total=False):
-    """The conditions of `Library.photos`: those of `tagger query`, where docs/reference/cli.md explains them.
+class BackfillFilter(TypedDict, total=False):
+    """The conditions of `Library.backfill`: those of `tagger backfill`, where docs/reference/cli.md explains them.
 
-    `text` is that of `tagger query`: "paris 2019". `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
+    `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
     """
 
-    text: str
     landmark: str | Sequence[str]
     country: str | Sequence[str]
     near: tuple[float, float]
@@ -92,6 +98,12 @@ class PhotoFilter(TypedDict, total=False):
     year: int | Sequence[int]
     taken_after: str | date
     taken_before: str | date
+
+
+class PhotoFilter(BackfillFilter, total=False):
+    """The conditions of `Library.photos`: those of `tagger query`. `text` is its TEXT: "paris 2019"."""
+
+    text: str
     model: str
     unknown: bool
     untagged: bool
@@ -199,28 +211,21 @@ class Library:
         self,
         what: Literal["untagged", "outdated", "failed", "all", "taught"],
         *,
-        under: str | Path | Iterable[str | Path] = (),
-        landmark: str | None = None,
-        taken_after: datetime | None = None,
-        taken_before: datetime | None = None,
         write: Literal["sidecar", "embed"] | None = None,
         on_progress: Progress | None = None,
+        **conditions: Unpack[BackfillFilter],
     ) -> Job:
         """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
+            QueryOptionInvalid: a condition has an invalid value, or is none of backfills.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such landmark or country, or there are several.
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
+        query = _query(**conditions)
+        refuse_all_but(BackfillFilter.__annotations__, query, "backfills have no such condition")
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
-        backfill = Backfill(
-            BackfillScope(what),
-            under=tuple(map(absolute_path, _paths(under))),
-            landmark=landmark,
-            taken_after=taken_after,
-            taken_before=taken_before,
-            write=_metadata_options(write),
-        )
+        backfill = Backfill(BackfillScope(what), query, write=_metadata_options(write))
         new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
         number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
         return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)

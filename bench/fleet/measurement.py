@@ -24,6 +24,7 @@ from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.library.catalog.kept_counts import recount_all
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.library.positions.update import SmallUpdates
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import load_settings
 from tests.rig.large_library import ROOT, add_older_model, fill_library
 from tests.rig.postgres_databases import autocommitted
@@ -125,7 +126,7 @@ def _run_jobs(
         return record_tag_job(database, new, selection, {})[0]
 
     def record_all() -> int:
-        backfill = Backfill(BackfillScope.ALL, under=(source.folder,))
+        backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(source.folder,)))
         new = backfill_job(database, settings, backfill, Priority.BULK)
         return record_backfill(database, backfill, new, {})[0]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tagger.cli.help import ADVANCED
+from tagger.cli.help import ADVANCED, FILTER
 from tagger.cli.options import (
     Description,
     EmbedObjects,
@@ -38,7 +38,7 @@ from tagger.library.query.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -46,16 +46,20 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 
-def _signature(options: Mapping[str, QueryOption]) -> inspect.Signature:
-    return inspect.Signature([_parameter(name, option) for name, option in options.items()])
+def _signature(options: Mapping[str, QueryOption], advanced: Collection[str] = ()) -> inspect.Signature:
+    """The parameters of a command for these options. `--help-all` alone lists those that are `advanced`."""
+    parameters = [
+        _parameter(*each, panel=ADVANCED if each[0] in advanced else FILTER) for each in options.items()
+    ]
+    return inspect.Signature(parameters)
 
 
-def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
+def _parameter(name: str, option: QueryOption, *, panel: str) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=False if option.kind is bool else None,
-        annotation=Annotated[_command_type(option), query_option(name, option)],
+        annotation=Annotated[_command_type(option), query_option(name, option, panel)],
     )
 
 
@@ -93,6 +97,15 @@ class QueryOptions(_DeclaredOptions):
     """The options that select photos, of all commands that take a query."""
 
     __signature__ = _signature(options_used_by("all"))
+
+
+class BackfillOptions(_DeclaredOptions):
+    """The options of backfills that select photos; their --model is that of the job."""
+
+    __signature__ = _signature(
+        {name: option for name, option in options_used_by("all").items() if name != "model"},
+        advanced=("near", "radius_km", "box", "position", "job", "min_score", "verdict"),
+    )
 
 
 class OutcomeOptions(_DeclaredOptions):

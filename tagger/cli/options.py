@@ -233,14 +233,14 @@ Print0 = Annotated[
 ]
 
 
-def query_option(name: str, option: QueryOption) -> Any:
+def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
     """The option of a command that a declaration stands for, for `Annotated`."""
     flag = "--" + name.replace("_", "-")
     if option.kind is bool:
-        return typer.Option(flag, help=option.help, rich_help_panel=FILTER)
+        return typer.Option(flag, help=option.help, rich_help_panel=panel)
     return typer.Option(
         flag,
-        rich_help_panel=OUTPUT if name == "limit" else FILTER,
+        rich_help_panel=OUTPUT if name == "limit" else panel,
         metavar=option.value_name,
         min=option.minimum,
         max=option.maximum,

@@ -42,6 +42,8 @@ def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(termin
     terminal.run("model", "use", "next")
     assert terminal.run("backfill", "outdated", "--dry-run").stdout == "20\n"
     assert terminal.run("backfill", "outdated", "--landmark", "eiffel-tower", "--dry-run").stdout == "4\n"
+    of_germany = ("--country", "germany", "--verdict", "none")
+    assert terminal.run("backfill", "outdated", *of_germany, "--dry-run").stdout == "4\n"
     job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower", "--no-local").stdout.strip()
     before = terminal.json("query", "--landmark", "eiffel-tower")
     assert {tag["model"] for photo in before for tag in photo["tags"]} == {"tiny"}
@@ -67,11 +69,14 @@ def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
 def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     made = terminal.json(
         *("schedule", "add", "nightly", "--cron", "0 3 * * *", "--zone", "Europe/Paris"),
-        *("--until", "06:00", "untagged", "--scan", "photos"),
+        *("--until", "06:00", "untagged", "--scan", "photos", "--year", "2019"),
     )
     assert (made["name"], made["zone"], made["what"]) == ("nightly", "Europe/Paris", "untagged")
     assert made["until"] == "06:00"
-    assert made["options"] == {"scan": [str(terminal.folder / "photos")]}
+    assert made["options"] == {"scan": [str(terminal.folder / "photos")], "year": [2019]}
+    assert "untagged, 2019, after a scan of" in terminal.run("schedule", "list").stdout
+    terminal.run("schedule", "remove", "nightly")
+    terminal.json("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
     terminal.run("schedule", "pause", "nightly")
     assert terminal.json("schedule", "list")[0]["paused"] is True
     terminal.run("schedule", "resume", "nightly")

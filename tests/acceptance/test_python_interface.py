@@ -106,6 +106,9 @@ def test_a_backfill_runs_here_where_no_worker_does(library: tagger.Library, phot
     library.tag(photos)
     job = library.backfill("all", under=photos)
     assert (job.state, job.tagged, job.unknown, job.failed) == ("finished", 4, 1, 1)
+    assert library.backfill("all", landmark="eiffel-tower", verdict="none").total == 1
+    with pytest.raises(QueryOptionInvalid):
+        library.backfill("all", unknown=True)  # type: ignore[call-arg]
 
 
 def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:

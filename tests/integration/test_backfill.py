@@ -1,7 +1,7 @@
 """Backfills select the right photos, keep old results until new ones are stored, and are recorded in pages."""
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +11,14 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
-from tagger.database.tables import job_items, landmarks, photos, verdicts
+from tagger.database.tables import cameras, job_items, landmarks, photos, positions, verdicts
 from tagger.errors import LandmarkNotFound, PathNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_model
 from tagger.library.query.details import photo_details
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 
 
@@ -98,14 +100,67 @@ def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, 
     span["taken_before"] = datetime.fromisoformat("2021-05-01")
     conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
         ({"under": in_x}, {"x/a.jpg", "x/b.jpg"}),
-        ({"landmark": "Eiffel tower"}, {"x/a.jpg", "y/a.jpg"}),
+        ({"landmark": ("Eiffel tower",)}, {"x/a.jpg", "y/a.jpg"}),
         ({"taken_after": datetime.fromisoformat("2020-01-01")}, {"x/b.jpg", "y/a.jpg"}),
         (span, {"x/a.jpg", "x/b.jpg"}),
-        ({"under": in_x, "landmark": EIFFEL}, {"x/a.jpg"}),
+        ({"under": in_x, "landmark": (EIFFEL,)}, {"x/a.jpg"}),
         ({"under": (folder.folder.parent / "nowhere",)}, set()),
     )
     for options, expected in conditions:
-        assert job_photos(folder, settings, Backfill(BackfillScope.ALL, **options)) == expected, options
+        assert job_photos(folder, settings, Backfill(BackfillScope.ALL, PhotoQuery(**options))) == expected, (
+            options
+        )
+
+
+@pytest.mark.postgresql
+def test_conditions_leave_out_no_photo_without_tags(
+    folder: TaggedFolder, settings: Settings, database: Database
+) -> None:
+    folder.draw("tagged.jpg", 0)
+    folder.draw("rejected.jpg", 1)
+    folder.tag()
+    folder.draw("new.jpg", 2)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    folder.record()
+    every = {"tagged.jpg", "rejected.jpg", "new.jpg", "broken.jpg"}
+    with database.write() as connection:
+        camera = connection.scalar(
+            insert(cameras).values(key="camera|canon|eos|", name="Canon EOS").returning(cameras.c.id)
+        )
+        values = {"taken_at": datetime.fromisoformat("2019-05-01"), "camera_id": camera}
+        connection.execute(update(photos).values(values))
+        place = {
+            "latitude": 52.516,
+            "longitude": 13.378,
+            "country": "Germany",
+            "error_m": 30.0,
+            "source": "camera",
+            "evidence": {},
+        }
+        new = connection.scalar(select(photos.c.id).where(photos.c.path == "new.jpg"))
+        connection.execute(insert(positions).values(photo_id=new, **place))
+        landmark_id = connection.scalar(select(landmarks.c.id).where(landmarks.c.slug == GATE))
+        content_id = folder.photo("rejected.jpg").content_id
+        verdict = {"verdict": "rejected", "given_by": "ada", "given_at": datetime.now(UTC)}
+        connection.execute(insert(verdicts).values(content_id=content_id, landmark_id=landmark_id, **verdict))
+    conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
+        ({"year": (2018, 2019)}, every),
+        ({"camera": ("canon eos",), "position": "none"}, every - {"new.jpg"}),
+        ({"country": ("germany",)}, {"new.jpg"}),
+        ({"country": ("France", "Germany")}, {"tagged.jpg", "new.jpg"}),
+        ({"near": Near(52.5, 13.4, 10.0)}, {"new.jpg"}),
+        ({"box": BoundingBox(52, 13, 53, 14), "year": (2018,)}, set()),
+        ({"verdict": "rejected"}, {"rejected.jpg"}),
+        ({"verdict": "none"}, every - {"rejected.jpg"}),
+        ({"job": 1}, {"tagged.jpg", "rejected.jpg"}),
+        ({"min_score": 0.1}, {"tagged.jpg"}),
+    )
+    for options, expected in conditions:
+        backfill = Backfill(BackfillScope.ALL, PhotoQuery(**options))
+        assert job_photos(folder, settings, backfill) == expected, options
+    in_2019 = PhotoQuery(year=(2019,), country=("Germany",))
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED, in_2019)) == {"new.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED, in_2019)) == set()
 
 
 def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> None:
@@ -129,14 +184,18 @@ def test_rejected_landmark_does_not_match(folder: TaggedFolder, settings: Settin
         for slug, verdict in ((EIFFEL, "rejected"), (GATE, "confirmed")):
             landmark = connection.scalar(select(landmarks.c.id).where(landmarks.c.slug == slug))
             connection.execute(insert(verdicts).values(row | {"landmark_id": landmark, "verdict": verdict}))
-    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, landmark=EIFFEL)) == set()
-    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, landmark=GATE)) == {"a.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, PhotoQuery(landmark=(EIFFEL,)))) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, PhotoQuery(landmark=(GATE,)))) == {
+        "a.jpg"
+    }
 
 
 def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings) -> None:
     new = backfill_job(folder.database, settings, Backfill(BackfillScope.ALL), Priority.BULK)
     with pytest.raises(LandmarkNotFound):
-        record_backfill(folder.database, Backfill(BackfillScope.ALL, landmark="atlantis"), new, {})
+        record_backfill(
+            folder.database, Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), new, {}
+        )
     with pytest.raises(PathNotFound):
         record_backfill(folder.database, Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)), new, {})
     assert folder.count(job_items) == 0

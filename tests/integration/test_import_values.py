@@ -74,7 +74,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
         "its metadata options",
     ),
     ("jobs", {"options": {}, "kind": "write"}, "it has no metadata options"),
-    ("jobs", {"options": {"what": "all", "landmark": 7}, "kind": "backfill"}, "its landmark is not text"),
+    ("jobs", {"options": {"what": "all", "landmark": 7}, "kind": "backfill"}, "landmark is not a list"),
     ("chunks", {"last": 2**31}, "last"),
     ("chunks", {"tagged": 2}, "more outcomes than it has items"),
     ("job_items", {"outcome": "failed"}, "reason is missing"),

@@ -308,10 +308,15 @@ def test_a_landmark_of_a_model_is_not_removed(library: Library) -> None:
 
 
 def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> None:
-    for name, landmark in (("towers", "Old Tower"), ("gates", GATE), ("all", None)):
-        backfill = Backfill(BackfillScope.ALL, landmark=landmark)
+    for name, landmark in (
+        ("towers", ("Old Tower",)),
+        ("gates", (GATE,)),
+        ("both", (GATE, TOWER)),
+        ("all", ()),
+    ):
+        backfill = Backfill(BackfillScope.ALL, PhotoQuery(landmark=landmark))
         add_schedule(library.database, name, "0 3 * * *", backfill, Priority.BULK, "UTC")
-    assert library.remove(TOWER).schedules == ("towers",)
+    assert library.remove(TOWER).schedules == ("both", "towers")
 
 
 # ---------- at the same time ----------

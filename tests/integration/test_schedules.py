@@ -23,6 +23,7 @@ from tagger.jobs.enqueue.schedule_runs import (
 from tagger.jobs.enqueue.schedule_windows import latest_due, next_due
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
 from tagger.ledger.jobs import cancel_job
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 
 MINUTELY = "* * * * *"
@@ -96,9 +97,11 @@ def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, m
 def test_schedule_is_stored_as_added(database: Database, folder: TaggedFolder) -> None:
     backfill = Backfill(
         BackfillScope.OUTDATED,
-        under=(folder.folder,),
-        taken_after=datetime.fromisoformat("2020-01-01"),
-        taken_before=datetime.fromisoformat("2021-01-01T12:30"),
+        PhotoQuery(
+            under=(folder.folder,),
+            taken_after=datetime.fromisoformat("2020-01-01"),
+            taken_before=datetime.fromisoformat("2021-01-01T12:30"),
+        ),
         scan=(folder.folder,),
     )
     add(database, backfill=backfill)

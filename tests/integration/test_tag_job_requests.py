@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -18,6 +19,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
 from tagger.ledger.jobs import NewJob
+from tagger.library.query.options import PhotoQuery, options_used_by, parse_query
 from tagger.settings import Settings
 
 NOT_UTF8 = pytest.mark.skipif(
@@ -82,9 +84,47 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
 @NOT_UTF8
 def test_backfill_options_keep_a_path_that_is_not_utf8() -> None:
     odd = Path(os.fsdecode(b"/photos/caf\xe9"))
-    backfill = Backfill(BackfillScope.ALL, under=(odd,), scan=(odd, Path("/photos/2024")))
-    options = json.loads(json.dumps(backfill_options(backfill), ensure_ascii=False).encode())
-    assert backfill_from_options("all", options) == backfill
+    backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(odd,)), scan=(odd, Path("/photos/2024")))
+    assert backfill_from_options("all", stored(backfill)) == backfill
+
+
+def stored(backfill: Backfill) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads(json.dumps(backfill_options(backfill), ensure_ascii=False).encode())
+    return options
+
+
+def test_backfill_options_keep_every_option_of_the_command() -> None:
+    query = parse_query(
+        landmark=("eiffel-tower", "louvre"),
+        country="France",
+        near="48.1,2.3",
+        radius_km=5,
+        box="48,2,49,3",
+        position="any",
+        trip="2019-05-03-arles",
+        job=7,
+        min_score=0.5,
+        verdict="none",
+        camera=("canon eos 5d",),
+        under=(Path("/photos"),),
+        year=(2019, 2020),
+        taken_after="2019-01-01",
+        taken_before="2019-06-01T12:00",
+        model="tiny",
+    )
+    assert all(getattr(query, name, True) for name in options_used_by("all"))
+    backfill = Backfill(BackfillScope.ALL, query)
+    assert backfill_from_options("all", stored(backfill)) == backfill
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"unknown": True}, {"share": 1}, {"landmark": 1}, {"landmark": [1]}, {"year": ["2019"]}, {"job": True}, {"job": 0},
+     {"near": "north"}, {"taken_after": "2019-01-01T00:00Z"}, {"under": {}}, {"min_score": 2}, {"scan": "/photos"}],
+)  # fmt: skip
+def test_options_that_no_backfill_stores_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        backfill_from_options("all", options)
 
 
 def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, settings: Settings) -> None:

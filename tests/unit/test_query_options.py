@@ -10,6 +10,7 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryInvalid, QueryOptionInvalid
+from tagger.library.query.filter_words import conditions_text
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import MAX_NAMES, PhotoQuery, parse_query
 from tagger.web.http.query_params import QueryParams
@@ -98,3 +99,12 @@ def test_more_names_than_a_database_can_look_for_are_refused() -> None:
         parse_query(landmark=names)
     with pytest.raises(QueryOptionInvalid, match="has 101 values"):
         parse_query(country=names)
+
+
+def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
+    query = parse_query(
+        landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
+    )
+    words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in /photos, 2019"
+    assert conditions_text(query, {"eiffel-tower": "Eiffel Tower"}) == words
+    assert conditions_text(PhotoQuery()) == ""

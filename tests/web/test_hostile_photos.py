@@ -19,6 +19,7 @@ from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
+from tagger.library.query.options import PhotoQuery
 from tagger.model.artifact import Label
 from tagger.settings import Settings
 from tagger.web.http.responses import CONTENT_SECURITY_POLICY
@@ -61,7 +62,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         suspend_for_root(
             database, create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)), EVIL
         )
-        nightly = Backfill(BackfillScope.ALL, under=(library.root,), scan=(library.root,))
+        nightly = Backfill(BackfillScope.ALL, PhotoQuery(under=(library.root,)), scan=(library.root,))
         add_schedule(database, EVIL, "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
     return settings
 

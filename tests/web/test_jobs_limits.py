@@ -21,6 +21,7 @@ from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings, load_settings
 from tagger.web.api import job_starter
 from tagger.web.api.folders import folder_key
@@ -124,9 +125,9 @@ def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
 ) -> None:
     outside = (library.root,)
     for name, backfill in (
-        ("under", Backfill(BackfillScope.ALL, under=outside)),
+        ("under", Backfill(BackfillScope.ALL, PhotoQuery(under=outside))),
         ("all", Backfill(BackfillScope.ALL)),
-        ("scan", Backfill(BackfillScope.ALL, under=(allowed,), scan=outside)),
+        ("scan", Backfill(BackfillScope.ALL, PhotoQuery(under=(allowed,)), scan=outside)),
     ):
         add_schedule(web_database, name, "0 3 * * *", backfill, Priority.BULK, "UTC")
         inside = client_where(web_folders=[allowed])
@@ -174,7 +175,7 @@ def test_a_schedule_of_the_command_line_follows_its_links(
 ) -> None:
     monkeypatch.setattr(job_starter, "RESPONSE_WAIT_S", 60.0)  # until the scan has ended
     (tmp_path / "link").symlink_to(library.root)
-    backfill = Backfill(BackfillScope.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
+    backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(tmp_path / "link",)), scan=(tmp_path / "link",))
     add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
     client = client_where(web_folders=[library.root])
     job = client.post("/api/schedules/nightly/run-now").json()["job"]

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import FILTER
 from tagger.cli.job_submission import finish_submission, wake_workers
 from tagger.cli.local_jobs import finish_in_process, select_runner
-from tagger.cli.option_groups import WriteOptions, with_option_groups
+from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
     Json,
     Local,
     ModelName,
     PriorityName,
-    TakenAfter,
-    TakenBefore,
     Threshold,
     TopK,
-    Under,
     Wait,
-    parse_date,
     parse_priority,
 )
 from tagger.cli.output import console
@@ -34,6 +28,8 @@ from tagger.cli.output.job_text import count_of, other_files_lines
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tagger.jobs.enqueue.backfill import Backfill
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import ScanReport
@@ -43,15 +39,6 @@ BackfillScopeName = Annotated[
     typer.Argument(
         metavar="WHAT",
         help="untagged: never classified. outdated: classified last by another model. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
-    ),
-]
-TaggedLandmark = Annotated[
-    str | None,
-    typer.Option(
-        "--landmark",
-        metavar="NAME",
-        rich_help_panel=FILTER,
-        help="Photos that have a tag of this landmark, by slug or name.",
     ),
 ]
 ScanFolders = Annotated[
@@ -64,44 +51,38 @@ ScanFolders = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class BackfillOptions:
-    """The options of `backfill` and `schedule add` that select photos."""
+def parse_backfill(
+    what: str,
+    backfill_options: BackfillOptions,
+    scan: Sequence[Path] | None,
+    write: MetadataOptions | None,
+) -> Backfill:
+    """Return the backfill that the options describe, with absolute folders.
 
-    under: Under = None
-    landmark: TaggedLandmark = None
-    taken_after: TakenAfter = None
-    taken_before: TakenBefore = None
-    scan: ScanFolders = None
+    Raises:
+        typer.BadParameter: an option is invalid, or contradicts another one.
+    """
+    from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+    from tagger.photos.paths import absolute_path
 
-    def parse(self, what: str, write: MetadataOptions | None) -> Backfill:
-        """Return the backfill that the options describe, with absolute folders.
-
-        Raises:
-            typer.BadParameter: an option is invalid, or contradicts another one.
-        """
-        from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-        from tagger.photos.paths import absolute_path
-
-        if what not in set(BackfillScope):
-            raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
-        if what == BackfillScope.TAUGHT and self.scan:
-            raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
-        return Backfill(
-            BackfillScope(what),
-            under=tuple(map(absolute_path, self.under or ())),
-            landmark=self.landmark,
-            taken_after=parse_date(self.taken_after, "--taken-after"),
-            taken_before=parse_date(self.taken_before, "--taken-before"),
-            scan=tuple(map(absolute_path, self.scan or ())),
-            write=write,
-        )
+    if what not in set(BackfillScope):
+        raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
+    if what == BackfillScope.TAUGHT and scan:
+        raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
+    folders = tuple(map(absolute_path, backfill_options.under or ()))
+    return Backfill(
+        BackfillScope(what),
+        backfill_options.parse(under=folders),
+        scan=tuple(map(absolute_path, scan or ())),
+        write=write,
+    )
 
 
 @with_option_groups
 def backfill(
     what: BackfillScopeName,
     backfill_options: BackfillOptions,
+    scan: ScanFolders = None,
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
@@ -124,12 +105,12 @@ def backfill(
 
     tagger backfill untagged --scan ~/Pictures
 
-    tagger backfill outdated --landmark eiffel-tower --dry-run
+    tagger backfill outdated --country france --year 2019 --dry-run
     """
     from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
     from worker.broker import find_broker
 
-    selection = backfill_options.parse(what, write_options.metadata())
+    selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     job_priority = parse_priority(priority)
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
     settings, database = session
@@ -151,12 +132,11 @@ def backfill(
 
 
 def describe_backfill(selection: Backfill) -> str:
-    """`untagged, under /photos, after a scan of /photos`."""
+    """`untagged, in /photos, after a scan of /photos`."""
+    from tagger.library.query.filter_words import conditions_text
+
     parts = [str(selection.scope)]
-    parts += [f"of {selection.landmark}"] if selection.landmark else []
-    parts += [f"under {printable(str(folder))}" for folder in selection.under]
-    parts += [f"taken after {selection.taken_after:%Y-%m-%d}"] if selection.taken_after else []
-    parts += [f"taken before {selection.taken_before:%Y-%m-%d}"] if selection.taken_before else []
+    parts += filter(None, [printable(conditions_text(selection.query))])
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
     if selection.write:
         extras = {

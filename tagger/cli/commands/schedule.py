@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli.commands.backfill import BackfillOptions, BackfillScopeName, describe_backfill
+from tagger.cli.commands.backfill import BackfillScopeName, ScanFolders, describe_backfill, parse_backfill
 from tagger.cli.job_submission import finish_submission, wake_workers
-from tagger.cli.option_groups import WriteOptions, with_option_groups
+from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import Json, PriorityName, Wait, parse_priority
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
@@ -58,6 +58,7 @@ def add(
     until: Until = None,
     *,
     backfill_options: BackfillOptions,
+    scan: ScanFolders = None,
     write_options: WriteOptions,
     priority: PriorityName = "bulk",
     json: Json = False,
@@ -76,7 +77,7 @@ def add(
     from tagger.jobs.enqueue.schedules import add_schedule
     from tagger.ledger.workers import find_last_tick
 
-    backfill = backfill_options.parse(what, write_options.metadata())
+    backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
     validate_backfill(database, backfill, settings.roots)
     schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone, until=until)

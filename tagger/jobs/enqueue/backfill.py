@@ -4,27 +4,28 @@ Knows nothing of schedules, which make such jobs too.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority, Runner
-from tagger.database.tables import PRESENT, UNTAGGED, contents, effective_tags, embeddings, photos
+from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, photos, positions
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
 from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
-from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.path_ranges import path_ranges
+from tagger.library.query.filters import ResolvedQuery
+from tagger.library.query.index_filters import index_filters, narrowest_filter
+from tagger.library.query.options import PhotoQuery, options_used_by
+from tagger.library.query.stored_queries import query_of_options, stored_options
 from tagger.library.teaching.comparison import outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json
@@ -48,26 +49,27 @@ class BackfillScope(StrEnum):
 
 @dataclass(frozen=True)
 class Backfill:
-    """A request for a backfill. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    """A request for a backfill, of photos that match the query.
 
-    `landmark`: photos that have its tag now. `scan`: folders to scan first. `write`: the metadata to write once all photos
-    are classified; None: nothing is written.
+    `query` has options of all commands alone; photos without tags match it, too, unless an option is about tags. `scan`: folders to
+    scan first. `write`: the metadata to write once all photos are classified; None: nothing is written.
     """
 
     scope: BackfillScope
-    under: tuple[Path, ...] = ()
-    landmark: str | None = None
-    taken_after: datetime | None = None
-    taken_before: datetime | None = None
+    query: PhotoQuery = field(default_factory=PhotoQuery)
     scan: tuple[Path, ...] = ()
     write: MetadataOptions | None = None
+
+
+MOST_NARROWED = 100_000
+"""Photos of an index to read for each page of a job."""
 
 
 def count_photos(database: Database, backfill: Backfill, model_id: int, root_paths: RootPaths) -> int:
     """The number of photos that match now, without a scan.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous: the landmark is not in the database, or the name has several.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: a name is not in the database.
     """
     with database.read() as connection:
         source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
@@ -107,7 +109,7 @@ def record_backfill(
 
     Raises:
         PathNotFound, RootUnavailable: a folder to scan does not exist, or its disk is not mounted.
-        LandmarkNotFound, LandmarkAmbiguous: the landmark is not in the database, or the name has several.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as `count_photos`.
         ScanInterrupted: the job was cancelled during the scan.
     """
     selection = validate_backfill(database, backfill, root_paths)
@@ -120,13 +122,13 @@ def validate_backfill(database: Database, backfill: Backfill, root_paths: RootPa
     """Check the backfill before its job is recorded; returns the folders to scan.
 
     Raises:
-        PathNotFound, RootUnavailable, LandmarkNotFound, LandmarkAmbiguous: as `record_backfill`.
+        PathNotFound, RootUnavailable, LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as
+            `record_backfill`.
     """
     selection = select_paths(backfill.scan)
     require_available_roots(database, selection, root_paths)
-    if backfill.landmark is not None:
-        with database.read() as connection:
-            find_landmark(connection, backfill.landmark)
+    with database.read() as connection:
+        ResolvedQuery.resolve(connection, backfill.query, root_paths)
     return selection
 
 
@@ -156,18 +158,15 @@ def fill_backfill(
     return report
 
 
-_FOLDERS = {"under", "scan"}
-_TIMES = {"taken_after", "taken_before"}
+_SCAN = "scan"
 
 
 def backfill_options(backfill: Backfill) -> dict[str, Any]:
     """The backfill as JSON, without its scope."""
-    options = {name: value for name, value in asdict(backfill).items() if value and name != "scope"}
-    for name in _FOLDERS & options.keys():
-        options[name] = [path_to_json(folder) for folder in options[name]]
-    for name in _TIMES & options.keys():
-        options[name] = options[name].isoformat()
-    return options
+    options = stored_options(backfill.query)
+    if backfill.scan:
+        options[_SCAN] = [path_to_json(folder) for folder in backfill.scan]
+    return options | (backfill.write.to_job_options() if backfill.write else {})
 
 
 def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
@@ -176,62 +175,47 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
     Raises:
         ValueError: it made no such options.
     """
-    names = {field.name for field in fields(Backfill)} - {"scope"}
-    if unknown := options.keys() - names:
+    conditions = {name: value for name, value in options.items() if name not in (_SCAN, WRITE)}
+    if unknown := conditions.keys() - options_used_by("all").keys():
         raise ValueError(f"a backfill has no option {min(unknown)!r}")
-    landmark = options.get("landmark")
-    if not isinstance(landmark, str | None):
-        raise ValueError("its landmark is not text")  # noqa: TRY004 - as for other invalid values
+    folders = options.get(_SCAN, [])
+    if not isinstance(folders, list):
+        raise ValueError(f"{_SCAN} is not a list of folders")  # noqa: TRY004 - as for other invalid values
     return Backfill(
         BackfillScope(scope),
-        under=_stored_folders(options, "under"),
-        landmark=landmark,
-        taken_after=_stored_time(options, "taken_after"),
-        taken_before=_stored_time(options, "taken_before"),
-        scan=_stored_folders(options, "scan"),
+        query_of_options(conditions),
+        scan=tuple(path_from_json(folder) for folder in folders),
         write=MetadataOptions.from_job_options(options),
     )
-
-
-def _stored_folders(options: Mapping[str, Any], name: str) -> tuple[Path, ...]:
-    folders = options.get(name, [])
-    if not isinstance(folders, list):
-        raise ValueError(f"{name} is not a list of folders")  # noqa: TRY004
-    return tuple(path_from_json(folder) for folder in folders)
-
-
-def _stored_time(options: Mapping[str, Any], name: str) -> datetime | None:
-    """A time in the camera's local time, without a zone."""
-    text = options.get(name)
-    if text is None:
-        return None
-    time = datetime.fromisoformat(text) if isinstance(text, str) else None
-    if time is None or time.tzinfo is not None:
-        raise ValueError(f"{name} is not a time without a time zone")
-    return time
 
 
 def _photo_conditions(
     connection: Connection, backfill: Backfill, model_id: int, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
-    conditions = [*_scope_conditions(backfill.scope, model_id), *_time_conditions(backfill)]
-    if backfill.under:
-        ranges = path_ranges(connection, backfill.under, root_paths)
-        conditions.append(or_(false(), *(range_.condition for range_ in ranges)))
-    if backfill.landmark is not None:
-        landmark = find_landmark(connection, backfill.landmark)
-        tagged = select(effective_tags.c.content_id).where(
-            effective_tags.c.landmark_id == landmark.id, effective_tags.c.accepted
-        )
-        conditions.append(photos.c.content_id.in_(tagged))
-    if backfill.scope is BackfillScope.OUTDATED:
-        return photos.join(contents, contents.c.id == photos.c.content_id), conditions
+    resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
+    conditions = [
+        *_scope_conditions(backfill.scope, model_id),
+        *resolved.option_conditions(),
+        *_narrow_conditions(connection, resolved),
+    ]
+    # Databases leave out the joins of which no condition needs a column.
+    source = photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(
+        positions, positions.c.photo_id == photos.c.id
+    )
     if backfill.scope is BackfillScope.TAUGHT:
         # Changed landmarks are learned anew, and then compared with all photos.
         is_changed = bool(changed_landmarks(connection, model_id))
         conditions.append(embeddings.c.model_id == model_id if is_changed else outdated(model_id))
-        return photos.join(embeddings, embeddings.c.content_id == photos.c.content_id), conditions
-    return photos, conditions
+        return source.join(embeddings, embeddings.c.content_id == photos.c.content_id), conditions
+    return source, conditions
+
+
+def _narrow_conditions(connection: Connection, resolved: ResolvedQuery) -> Iterator[ColumnElement[bool]]:
+    """A condition that all these photos meet and an index answers, if it leaves few: otherwise, photos are read in order of their ids."""
+    if any(index_filters(resolved)):
+        narrowest, is_small = narrowest_filter(connection, resolved, MOST_NARROWED)
+        if is_small:
+            yield narrowest.condition
 
 
 def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnElement[bool]]:
@@ -245,10 +229,3 @@ def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnEle
             yield contents.c.model_id != model_id
         case BackfillScope.ALL | BackfillScope.TAUGHT:
             yield PRESENT
-
-
-def _time_conditions(backfill: Backfill) -> Iterator[ColumnElement[bool]]:
-    if backfill.taken_after is not None:
-        yield photos.c.taken_at >= backfill.taken_after
-    if backfill.taken_before is not None:
-        yield photos.c.taken_at < backfill.taken_before

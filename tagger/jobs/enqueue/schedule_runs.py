@@ -207,7 +207,7 @@ def _was_paused(connection: Connection, schedule_id: int, job_id: int) -> bool:
 
 def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
-    under = (folder for folder in backfill.under if not isinstance(folder, ObjectPath))
+    under = (folder for folder in backfill.query.under if not isinstance(folder, ObjectPath))
     if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
         raise ScheduleFolderIsLink(name=name)
 

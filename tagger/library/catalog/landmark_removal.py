@@ -4,6 +4,7 @@ What is derived from a landmark's verdicts, its classifiers and taught tags, goe
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -327,11 +328,12 @@ def _schedules_of(connection: Connection, landmark: Landmark) -> tuple[str, ...]
     return tuple(row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark))
 
 
-def _is_named(connection: Connection, name: str | None, landmark: Landmark) -> bool:
-    try:
-        return name is not None and find_landmark(connection, name).id == landmark.id
-    except (LandmarkNotFound, LandmarkAmbiguous):
-        return False
+def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:
+    for name in [names] if isinstance(names, str) else names or ():
+        with suppress(LandmarkNotFound, LandmarkAmbiguous):
+            if find_landmark(connection, name).id == landmark.id:
+                return True
+    return False
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -5,9 +5,12 @@ Options are those of an address: each has a text, or several.
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from tagger.library.query.areas import box_text, near_text
+from tagger.library.query.option_values import Near
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
+from tagger.photos.paths import path_text
 from tagger.system.text_format import day_text, percent
 
 Options = Mapping[str, str | tuple[str, ...]]
@@ -87,6 +90,38 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str], t
     elif "any_rank" in options:
         words.insert(0, "all classified photos")
     return ", ".join(words)
+
+
+def conditions_text(
+    query: PhotoQuery, names: Mapping[str, str] | None = None, trip_name: str | None = None
+) -> str:
+    """The conditions of a query in words, whatever became of the photos; an empty text: there are none. `names` as for `active_filters`."""
+    options = option_texts(query) | {"any_rank": "1"}
+    return ", ".join(text for text, _ in active_filters(options, query, names or {}, trip_name))
+
+
+def option_texts(query: PhotoQuery) -> dict[str, str | tuple[str, ...]]:
+    """The options of a query that are set, as an address has them."""
+    texts: dict[str, str | tuple[str, ...]] = {}
+    for name, option in QUERY_OPTIONS.items():
+        value = getattr(query, name, None)  # the radius is a part of `near`
+        if value in (None, False, ()):
+            continue
+        texts[name] = tuple(map(_text, value)) if option.several else _text(value)
+    return texts
+
+
+def _text(value: object) -> str:
+    match value:
+        case Near():
+            return f"{value.latitude},{value.longitude}"
+        case datetime():
+            return value.isoformat()
+        case Path():
+            return path_text(value)[0]
+        case True:
+            return "1"
+    return str(value)
 
 
 def active_filters(

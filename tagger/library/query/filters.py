@@ -94,7 +94,11 @@ class ResolvedQuery:
 
     def conditions(self) -> tuple[Condition, ...]:
         """The SQL conditions; only whether a photo is in an area is left to `select_tags`."""
-        return (photos.c.gone_since.is_(None), *self._tag_conditions(), *self._photo_conditions())
+        return (photos.c.gone_since.is_(None), *self.option_conditions())
+
+    def option_conditions(self) -> tuple[Condition, ...]:
+        """The same for photos whose files are gone, too."""
+        return (*self._tag_conditions(), *self._photo_conditions())
 
     def _tag_conditions(self) -> Iterator[Condition]:
         query = self.query
@@ -176,7 +180,7 @@ class ResolvedQuery:
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
         query = self.query
-        others = query.unknown or query.untagged or query.failed or query.dismissed
+        others = query.unknown or query.untagged or query.failed or query.dismissed or query.any_outcome
         return not (others or query.any_rank or self._selects_untagged)
 
     @property
@@ -219,7 +223,7 @@ class ResolvedQuery:
             return and_(
                 waits_or_fails, or_(photos.c.content_id.is_(None), off_index(contents.c.outcome).is_(None))
             )
-        if self.query.dismissed:
+        if self.query.dismissed or self.query.any_outcome:
             return true()
         if self.query.unknown:
             outcome = off_index(contents.c.outcome)

@@ -83,7 +83,7 @@ def narrowest_filter(connection: Connection, resolved: ResolvedQuery, limit: int
 
 
 def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
-    """The filters of the query that an index answers: at least one."""
+    """The filters of the query that an index answers: at least one, unless it is for `any_outcome`."""
     query = resolved.query
     if resolved.trip is not None:  # few photos
         yield _files((photos.c.taken_at.between(resolved.trip.first, resolved.trip.last),))
@@ -102,6 +102,8 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
         yield _contents((_ContentSource(contents.c.id, (contents.c.model_id == resolved.model_id,)),))
     if resolved.has_verdict and not query.dismissed:
         yield _contents((_with_verdict(query),))
+    elif query.any_outcome:
+        pass
     elif not resolved.landmark_ids and (query.unknown or query.dismissed or not resolved.areas):
         # Those of a landmark or an area are among these.
         yield _by_outcome(resolved)

@@ -90,7 +90,7 @@ class PhotoQuery:
     and `job` also those that are not classified. `country` matches a photo's position or an accepted landmark. `min_score` never excludes confirmed
     tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, are in the camera's local time.
     No options of commands or addresses are `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
-    name; and `trip_moment`: the trip has to contain it.
+    name; `trip_moment`: the trip has to contain it; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
     `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
     """
 
@@ -251,6 +251,7 @@ class PhotoQuery:
     share: int | None = None
     by_slug: bool = False
     trip_moment: TripMoment | None = None
+    any_outcome: bool = False
     sort: Annotated[
         SortOption | None,
         QueryOption(

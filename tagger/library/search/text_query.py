@@ -16,7 +16,7 @@ from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import LandmarkCount, city_counts, folder_counts
-from tagger.library.query.filter_words import WITH_LANDMARK_CHIP, Options, active_filters
+from tagger.library.query.filter_words import Options, conditions_text
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, parse_query, refuse_contradictions
 from tagger.library.query.trip_summaries import trip_summaries
 from tagger.library.search.matching import DateRange, folded, parse_dates
@@ -63,8 +63,7 @@ class TextQuery:
     def words(self) -> str:
         """The photos that the text means: `photos of France, 2019`."""
         trip_name = None if self.query.trip is None else self.names[self.query.trip]
-        filters = active_filters(self.options, self.query, self.names, trip_name)
-        words = ", ".join(text for text, _ in filters if text != WITH_LANDMARK_CHIP)
+        words = conditions_text(self.query, self.names, trip_name)
         return f"photos {words}" if next(iter(self.options)) in _WITHOUT_OF else f"photos of {words}"
 
     @property

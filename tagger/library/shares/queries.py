@@ -9,15 +9,14 @@ from sqlalchemy import Connection
 
 from tagger.database.connection import Database
 from tagger.library.catalog.landmarks import find_landmark, landmarks_in_country
-from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.stored_queries import query_of_options, stored_options
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.trips import TripMoment
 from tagger.library.trips.find import find_trip
-from tagger.photos.paths import absolute_path, path_from_json, path_to_json
+from tagger.photos.paths import path_from_json
 
 TRIP_MOMENT = "trip_moment"
-_NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")
-"""Options about the order and the number of photos. An option that was left out by mistake would share more than was meant."""
 
 
 def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
@@ -28,35 +27,18 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
-    document = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
-    document["landmark"] = _one_or_list([find_landmark(connection, name).slug for name in query.landmark])
-    document["country"] = _one_or_list(query.country)
-    document["year"] = list(query.year)
+    slugs = tuple(find_landmark(connection, name).slug for name in query.landmark)
+    document = stored_options(replace(query, landmark=slugs))
     if query.trip is not None:
         trip = find_trip(connection, query.trip)
         document["trip"] = trip.id
         document[TRIP_MOMENT] = [trip.moment.camera_id, trip.moment.taken_at.isoformat()]
-    if query.near is not None:
-        document["near"] = f"{query.near.latitude},{query.near.longitude}"
-        document["radius_km"] = query.near.radius_km
-    document["box"] = query.box and str(query.box)
-    document["camera"] = list(query.camera)
-    document["under"] = [path_to_json(absolute_path(folder)) for folder in query.under]
-    for name in ("taken_after", "taken_before"):
-        time = getattr(query, name)
-        document[name] = time and time.isoformat()
-    return {
-        name: value
-        for name, value in document.items()
-        if not (value is None or value is False or value == [])
-    }
+    return document
 
 
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
     """The query of which `query_document` made the document. Its landmarks are found by their slugs alone."""
-    options = query_options(document)
-    folders = [path_from_json(folder) for folder in options.get("under", ())]
-    query = parse_query(**{**options, "under": folders})
+    query = query_of_options(query_options(document))
     return replace(query, by_slug=bool(query.landmark), trip_moment=_moment(document))
 
 
@@ -98,10 +80,6 @@ def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
     with database.read() as connection:
         names += [name for part in _parts(connection, photos) if len(part) <= MOST_VALUES for name in part]
     return ", ".join(names) or PHOTOS
-
-
-def _one_or_list(names: Sequence[str]) -> str | list[str]:
-    return names[0] if len(names) == 1 else list(names)
 
 
 def _moment(document: Mapping[str, Any]) -> TripMoment | None:

@@ -16,6 +16,7 @@ from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.tag_jobs import has_failures_outside
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import count_open_jobs
+from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
 from tagger.web.http.query_params import ONE_LINE
@@ -69,9 +70,9 @@ def check_backfill(settings: Settings, database: Database, backfill: Backfill) -
     allowed = allowed_folders(settings, database)
     if not allowed.is_set:
         return
-    if not backfill.under:  # it includes the photos of every folder
+    if not backfill.query.under:  # it includes the photos of every folder
         raise FolderRefused
-    for folder in (*backfill.under, *backfill.scan):
+    for folder in (*backfill.query.under, *backfill.scan):
         allowed.check_inside(folder)
 
 
@@ -180,12 +181,15 @@ class BackfillRequest(_WriteRequest):
         if allowed.is_set and not allowed.folders:
             raise FolderRefused  # an empty `under` would mean every folder
         under = tuple(allowed.check_inside(folder) for folder in folder_paths(self.under))
-        return Backfill(
-            self.what,
+        query = PhotoQuery(
             under=under or (allowed.folders if allowed.is_set else ()),
-            landmark=self.landmark or None,
+            landmark=(self.landmark,) if self.landmark else (),
             taken_after=self.taken_after,
             taken_before=self.taken_before,
+        )
+        return Backfill(
+            self.what,
+            query,
             scan=allowed.selection(folder_paths(self.scan)).folders,
             write=self.metadata_options(state.settings),
         )

@@ -13,6 +13,7 @@ from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
 from tagger.jobs.enqueue.tag_jobs import tag_job_paths
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick
+from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import printable_path
 from tagger.system.text_format import number_text, percent, share
 from tagger.web.api.jobs import Status
@@ -210,10 +211,7 @@ def took_text(job: JobProgress) -> str:
 def backfill_text(backfill: Backfill) -> str:
     """Describe a backfill."""
     parts = [SCOPE_TEXTS[backfill.scope]]
-    parts += [f"of {backfill.landmark}"] if backfill.landmark else []
-    parts += [f"in {printable_path(folder)}" for folder in backfill.under]
-    parts += [f"taken from {backfill.taken_after:%Y-%m-%d}"] if backfill.taken_after else []
-    parts += [f"taken before {backfill.taken_before:%Y-%m-%d}"] if backfill.taken_before else []
+    parts += filter(None, [conditions_text(backfill.query)])
     parts += [f"after scanning {printable_path(folder)}" for folder in backfill.scan]
     parts += [f"tags written to {backfill.write.to}"] if backfill.write else []
     return ", ".join(parts)

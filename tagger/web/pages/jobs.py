@@ -189,17 +189,22 @@ def _needs_worker(state: AppState, status: Status) -> bool:
 def _shown_options(state: AppState, jobs: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the options of these jobs, with the name of a landmark in place of its slug."""
     return {
-        job: options | {"landmark": landmark_name(state.database, options["landmark"])}
+        job: options
+        | {"landmark": [landmark_name(state.database, each) for each in _several(options["landmark"])]}
         if options.get("landmark")
         else options
         for job, options in job_options(state.database, jobs).items()
     }
 
 
+def _several(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
+
+
 def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
     backfill = schedule.backfill
-    if backfill.landmark:
-        backfill = replace(backfill, landmark=landmark_name(state.database, backfill.landmark))
+    names = tuple(landmark_name(state.database, each) for each in backfill.query.landmark)
+    backfill = replace(backfill, query=replace(backfill.query, landmark=names))
     return ScheduleView(
         name=schedule.name,
         what=backfill_text(backfill),

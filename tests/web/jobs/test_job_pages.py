@@ -21,6 +21,7 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.stale_jobs import remove_old_items
 from tagger.library.query.counts import landmark_counts
+from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
@@ -230,13 +231,13 @@ def test_jobs_and_schedules_name_their_landmark(
     draw_many(folder, 1)
     jobs.run(jobs.start(folder)["job"])
     found = landmark_counts(web_database)[0]
-    named = Backfill(BackfillScope.OUTDATED, landmark=found.landmark)
+    named = Backfill(BackfillScope.OUTDATED, PhotoQuery(landmark=(found.landmark,)))
     add_schedule(web_database, "nightly", "0 3 * * *", named, Priority.BULK, "UTC")
     started = client.post("/api/backfills", json={"what": "all", "landmark": found.landmark}).json()
     page = client.get("/jobs").text
-    assert f"All photos, of {found.name}" in page
-    assert f"another model, of {found.name}" in page
-    assert f"of {found.name}" in client.get(f"/jobs/{started['job']}").text
+    assert f"All photos, {found.name}" in page
+    assert f"another model, {found.name}" in page
+    assert f", {found.name}" in client.get(f"/jobs/{started['job']}").text
 
 
 def test_older_jobs_are_listed_page_by_page(
