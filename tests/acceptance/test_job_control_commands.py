@@ -56,6 +56,7 @@ def half_done(terminal: Terminal) -> Iterator[tuple[int, Process]]:
             worker.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_paused_job_stops_within_a_batch_and_resumes_there(postgresql_terminal: Terminal) -> None:
     terminal = postgresql_terminal
     draw_many(terminal.folder / "others", 10)

@@ -107,6 +107,7 @@ def test_up_says_how_to_continue_a_job_that_it_gives_up(
     assert not terminal.progress(1).is_over
 
 
+@pytest.mark.slow
 def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c_is_pressed(
     terminal: Terminal, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
+@pytest.mark.slow
 def test_a_worker_waits_on_battery_goes_on_and_exits_after_its_last_job(
     terminal: Terminal, tmp_path: Path
 ) -> None:
