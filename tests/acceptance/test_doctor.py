@@ -86,15 +86,6 @@ def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[st
     }
 
 
-def test_doctor_tells_the_servers_own_version(terminal: Terminal) -> None:
-    """Valkey calls itself Redis 7.2.4 besides, for clients of Redis."""
-    found = next(each["found"] for each in terminal.json("doctor")["checks"] if each["name"] == "redis")
-    told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout
-    version_ = re.search(r"(\w+) server v=([\d.]+)", told)
-    assert version_ is not None
-    assert found.endswith(f", {version_[1].capitalize()} {version_[2]}")
-
-
 def test_a_healthy_installation_has_nothing_wrong(
     tagger_with_redis: CommandRunner, sqlite_url: str, tmp_path: Path
 ) -> None:
@@ -109,24 +100,24 @@ def test_a_healthy_installation_has_nothing_wrong(
     of_machine = {"settings", "environment", "data folder", "disk space", "device", "sandbox"}
     of_jobs = {"dead letters", "workers", "jobs", "roots", "failing photos"}
     assert of_machine | of_jobs | {"database", "model", "redis"} <= set(names)
+    # Valkey calls itself Redis 7.2.4 besides, for clients of Redis.
+    told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    (server,) = re.findall(r"(\w+) server v=([\d.]+)", told)
+    (redis,) = [each["found"] for each in checks if each["name"] == "redis"]
+    assert redis.endswith(f", {server[0].capitalize()} {server[1]}")
     done = tagger_with_redis("doctor")
     assert (done.code, done.err) == (0, "no problems found\n")
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("extra", "module"), [("heic", "pillow_heif"), ("raw", "rawpy"), ("openvino", "openvino")]
-)
-def test_an_extra_that_is_not_installed_is_noted(
-    monkeypatch: pytest.MonkeyPatch, extra: str, module: str
-) -> None:
+def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "tagger.cli.doctor.environment.find_spec", lambda name: None if name == module else object()
+        "tagger.cli.doctor.environment.find_spec", lambda name: None if name == "rawpy" else object()
     )
     noted, installed = check_extras(Settings(redis_url="redis://localhost"))
-    assert (noted.state, noted.remedy) == (State.NOTE, f"pip install 'landmark-tagger[{extra}]'")
-    assert f"`{extra}` is not installed" in noted.found
-    assert (installed.state, extra in installed.found) == (State.OK, False)
+    assert (noted.state, noted.remedy) == (State.NOTE, "pip install 'landmark-tagger[raw]'")
+    assert "`raw` is not installed" in noted.found
+    assert (installed.state, "raw" in installed.found) == (State.OK, False)
 
 
 def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
@@ -141,9 +132,9 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
     [
         (
             "suspicious",
-            ["Landlock 7", "resource limits", "seccomp"],
+            ["Landlock 7", "seccomp"],
             State.OK,
-            "uploads, photos on which workers died, and RAW photos without a preview are decoded without files",
+            "RAW photos without a preview are decoded without files",
         ),
         (
             "always",
@@ -164,38 +155,27 @@ def test_what_confines_the_processes_that_decode_is_reported(
     assert ", ".join(layers) in finding.found
 
 
-def test_unknown_variables_and_empty_values_are_reported(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+def test_mistakes_in_the_environment_are_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TAGGER_COLOUR", "blue")
-    assert checked(tagger_with_redis, code=0)["environment"]["state"] == "note"
-    monkeypatch.setenv("TAGGER_REDISURL", "redis://x")
-    environment = checked(tagger_with_redis, code=1)["environment"]
-    assert "did you mean TAGGER_REDIS_URL?" in environment["found"]
-    monkeypatch.delenv("TAGGER_REDISURL")
-    monkeypatch.setenv("TAGGER_MODEL", "")
-    assert checked(tagger_with_redis, code=1)["environment"]["remedy"] == "unset TAGGER_MODEL"
-
-
-def test_invalid_settings_are_reported(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_TOP_K", "many")
-    assert "TAGGER_TOP_K" in checked(tagger_with_redis, code=1)["settings"]["found"]
+    (tmp_path / "file").touch()
+    for name, value, code, check, told in (
+        ("TAGGER_COLOUR", "blue", 0, "environment", "TAGGER_COLOUR"),
+        ("TAGGER_REDISURL", "redis://x", 1, "environment", "did you mean TAGGER_REDIS_URL?"),
+        ("TAGGER_MODEL", "", 1, "environment", "unset TAGGER_MODEL"),
+        ("TAGGER_TOP_K", "many", 1, "settings", "TAGGER_TOP_K"),
+        ("TAGGER_DATA_FOLDER", str(tmp_path / "file"), 1, "data folder", "is not a folder"),
+        ("TAGGER_THREADS", "256", 0, "device", "note"),
+    ):
+        with monkeypatch.context() as variables:
+            variables.setenv(name, value)
+            assert told in str(checked(tagger_with_redis, code=code)[check]), name
 
 
 def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
     with pytest.raises(SettingsInvalid, match="file names are iso8859-1; run: export PYTHONUTF8=1"):
         load_settings()
-
-
-def test_a_data_folder_that_is_a_file_is_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "file"))
-    assert "is not a folder" in checked(tagger_with_redis, code=1)["data folder"]["found"]
 
 
 def test_the_owner_is_changed_of_the_data_folder_alone(
@@ -364,9 +344,6 @@ def test_a_missing_device_is_reported(
 ) -> None:
     monkeypatch.setenv("TAGGER_DEVICE", "cuda")
     assert "export TAGGER_DEVICE=" in checked(tagger_with_redis, code=1)["device"]["remedy"]
-    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
-    monkeypatch.setenv("TAGGER_THREADS", "256")
-    assert checked(tagger_with_redis, code=0)["device"]["state"] == "note"
 
 
 def test_a_redis_that_drops_or_refuses_messages_is_reported(
@@ -426,11 +403,8 @@ def test_no_password_is_ever_printed(
     tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, url in (
-        ("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:1/0"),
-        ("TAGGER_REDIS_URL", "redis://127.0.0.1:1/0?password=geheim"),
         ("TAGGER_REDIS_URL", "redis://:ge/heim@127.0.0.1:1"),
         ("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:geheim/0"),
-        ("TAGGER_DATABASE_URL", "postgresql://127.0.0.1:1/x?password=geheim"),
         ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:port/x"),
         ("TAGGER_DATABASE_URL", "geheim"),
     ):
@@ -469,41 +443,26 @@ def test_all_commands_say_that_a_worker_is_starting(
     assert "start one with" in tagger_with_redis("enqueue", "photos", "--again").err
 
 
-def test_a_schedule_without_beat_is_reported(
-    tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
-    tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
-    assert checked(tagger_with_redis, code=0)["schedules"]["state"] == "ok"
-    with sqlite_database.write() as connection:
-        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
-    late = checked(tagger_with_redis, code=1)["schedules"]
-    assert (late["state"], "nightly" in late["found"], "tagger beat" in late["remedy"]) == (
-        "wrong",
-        True,
-        True,
-    )
-    record_tick(sqlite_database)
-    assert "logs of the workers" in checked(tagger_with_redis, code=1)["schedules"]["remedy"]
-
-
-def test_schedules_without_ticks_are_reported(
+def test_schedules_that_do_not_run_are_reported(
     tagger_with_redis: CommandRunner, sqlite_database: Database
 ) -> None:
     assert tagger_with_redis("status", "--json").json["last_tick"] is None
     tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
-    record_tick(sqlite_database)
-    assert "none is late; last tick" in checked(tagger_with_redis, code=0)["schedules"]["found"]
-    status = tagger_with_redis("status")
-    assert "schedules: last tick" in status.text
-    assert "schedules do not run" not in status.err
+    assert checked(tagger_with_redis, code=0)["schedules"]["state"] == "ok"
     with sqlite_database.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now() - 3600))
+        next_due = connection.scalar(select(schedules.c.next_due))
+        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
     late = checked(tagger_with_redis, code=1)["schedules"]
-    assert "last tick 1 h" in late["found"]
-    assert "tagger up" in late["remedy"]
+    assert ("nightly" in late["found"], "tagger beat" in late["remedy"]) == (True, True)
+    record_tick(sqlite_database)
+    assert "logs of the workers" in checked(tagger_with_redis, code=1)["schedules"]["remedy"]
+    assert "schedules: last tick" in tagger_with_redis("status").text
+    with sqlite_database.write() as connection:
+        connection.execute(update(schedules).values(next_due=next_due))
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - 3600))
+    assert "last tick 1 h" in checked(tagger_with_redis, code=1)["schedules"]["found"]
     status = tagger_with_redis("status", "--json")
     assert status.json["last_tick"]["is_late"] is True
-    assert 3600 <= status.json["last_tick"]["seconds_ago"] < 3700
     assert "schedules do not run (last tick 1 h" in status.err
     assert "start tagger beat" in status.err
 
@@ -588,13 +547,13 @@ def test_failing_photos_are_counted_with_how_to_retry_those_that_may_pass(
     assert "-> tagger job retry --kind timed-out\n" in output
 
 
-def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:
+def _with_failures(tagger_with_redis: CommandRunner, folder: Path) -> None:
     """Job 1: one photo that is fine, three that fail, one of them empty."""
     draw(folder / "photos" / "fine.jpg", 0)
     for name in ("a.jpg", "b.jpg"):
         (folder / "photos" / name).write_bytes(BROKEN)
     (folder / "photos" / "empty.jpg").touch()
-    assert tagger_with_redis("tag", "photos", *options).code == 3
+    assert tagger_with_redis("tag", "photos").code == 3
 
 
 class _NoNumbers(torch.nn.Module):

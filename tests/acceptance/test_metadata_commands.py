@@ -71,10 +71,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     after = state(photos)
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"eiffel.jpg", "berlin/gate.jpg", "moving.gif.xmp"}
-    assert {name: time for name, (_, time) in after.items() if name in before} == {
-        name: time for name, (_, time) in before.items()
-    }
-    assert b"landmark-tagger" in after["eiffel.jpg"][0]
+    assert after["eiffel.jpg"][1] == before["eiffel.jpg"][1]
     with Image.open(photos / "eiffel.jpg") as image:
         assert image.getexif().get_ifd(0x8825)[1] == "N"
 
@@ -95,27 +92,19 @@ def test_photos_that_failed_to_be_tagged_are_reported_after_a_full_write(
 def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis: CommandRunner, photos: Path) -> None:
     document = tagger_with_redis("tag", photos, "--write", "sidecar", "--json").json
     assert (document["job"], document["write_job"], document["tagged"]) == (1, 2, 3)
-    assert adds_up(document)
     jobs = tagger_with_redis("status", "--json").json["jobs"]
     assert [(job["kind"], job["parent"], job["total"]) for job in jobs] == [("write", 1, 3), ("tag", None, 4)]
-    assert all(adds_up(job) for job in jobs)
+    assert all(adds_up(job) for job in [*jobs, document])
     written = tagger_with_redis("metadata", "write", "--to", "sidecar", "--json").json
     assert (written["written"], written["unchanged"], written["total"]) == (0, 3, 3)
-    assert adds_up(written)
-    text = tagger_with_redis("job", "show", "1").text
-    assert "its tags are written by job 2" in text
+    assert "its tags are written by job 2" in tagger_with_redis("job", "show", "1").text
     assert "writes the tags of job 1" in tagger_with_redis("job", "show", "2").text
 
 
-@pytest.mark.parametrize("options", [(), ("--to", "nonsense")], ids=["missing", "unknown"])
-def test_a_missing_or_unknown_target_names_the_choices(
-    tagger: CommandRunner, options: tuple[str, ...]
-) -> None:
-    done = tagger("metadata", "write", *options)
+def test_a_missing_target_names_the_choices(tagger: CommandRunner) -> None:
+    done = tagger("metadata", "write")
     assert done.code == 2
-    assert "'--to'" in done.err
-    assert "sidecar" in done.err
-    assert "embed" in done.err
+    assert all(word in done.err for word in ("'--to'", "sidecar", "embed"))
 
 
 def test_a_dry_run_shows_the_difference_and_changes_nothing(
@@ -123,61 +112,41 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
 ) -> None:
     tagger_with_redis("tag", photos)
     before = state(photos)
-    output = tagger_with_redis("metadata", "write", "--to", "embed", "--dry-run")
+    write = ("metadata", "write", "--to", "embed")
+    output = tagger_with_redis(*write, "--dry-run")
     assert output.code == 0
     assert f"{photos / 'eiffel.jpg'}\n" in output.text
-    assert "  + XMP:dc:subject: Eiffel Tower" in output.text
     assert "  + XMP:lr:hierarchicalSubject: Places|France|Paris|Eiffel Tower" in output.text
     assert "EXIF:GPS" not in output.text
-    assert (
-        f"{photos / 'moving.gif'}: would get a sidecar file instead: Metadata is embedded in" in output.text
-    )
+    assert f"{photos / 'moving.gif'}: would get a sidecar file instead: Metadata is embedded" in output.text
     assert f"{photos / 'moving.gif.xmp'} (new)\n" in output.text
     assert "2 photos would be changed, 1 new sidecar would be created; this was a dry run" in output.err
-    assert (
-        "EXIF:GPSLatitude"
-        in tagger_with_redis("metadata", "write", "--to", "embed", "--gps", "--dry-run").text
-    )
-    listed = tagger_with_redis("metadata", "write", "--to", "embed", "--dry-run", "--json").json
+    listed = tagger_with_redis(*write, "--gps", "--dry-run", "--json").json
     by_name = {Path(each["path"]).name: each for each in listed}
     assert by_name.keys() == {"eiffel.jpg", "gate.jpg", "moving.gif"}
     (file,) = by_name["eiffel.jpg"]["files"]
     assert {"change": "added", "field": "XMP:dc:subject", "value": "Eiffel Tower"} in file["changes"]
+    assert "EXIF:GPSLatitude" in {change["field"] for change in file["changes"]}
     assert by_name["moving.gif"]["refusal"].startswith("Metadata is embedded in JPEG")
-    assert (
-        "3 photos would be looked at"
-        not in tagger_with_redis("tag", photos, "--write", "embed", "--dry-run").text
-    )
     assert state(photos) == before
     assert len(tagger_with_redis("status", "--json").json["jobs"]) == 1
-    tagger_with_redis("metadata", "write", "--to", "embed")
+    tagger_with_redis(*write)
     written = state(photos)
     undoing = tagger_with_redis("metadata", "undo", "--all", "--dry-run")
     assert "  - XMP:dc:subject: Eiffel Tower" in undoing.text
     assert f"{photos / 'moving.gif.xmp'} (removed)" in undoing.text
+    assert "no photo would be changed, 3 photos up to date" in tagger_with_redis(*write, "--dry-run").err
     assert state(photos) == written
-    assert (
-        "no photo would be changed, 3 photos up to date; this was a dry run"
-        in tagger_with_redis("metadata", "write", "--to", "embed", "--dry-run").err
-    )
 
 
 def test_only_what_a_query_finds_is_written(tagger_with_redis: CommandRunner, photos: Path) -> None:
     tagger_with_redis("tag", photos)
     before = state(photos)
-    assert (
-        "1 photo: 1 written"
-        in tagger_with_redis("metadata", "write", "--to", "embed", "--landmark", "Eiffel Tower").err
-    )
-    assert (
-        "1 photo: 1 written"
-        in tagger_with_redis("metadata", "write", "--to", "embed", "--under", photos / "berlin").err
-    )
-    changed = {name for name, each in state(photos).items() if each != before.get(name)}
-    assert changed == {"eiffel.jpg", "berlin/gate.jpg"}
-    output = tagger_with_redis("metadata", "write", "--to", "embed", "--landmark", "eifel")
-    assert output.code == 1
-    assert len(output.err.strip().splitlines()) == 1
+    write = ("metadata", "write", "--to", "embed", "--landmark")
+    assert "1 photo: 1 written" in tagger_with_redis(*write, "Eiffel Tower").err
+    assert {name for name, each in state(photos).items() if each != before.get(name)} == {"eiffel.jpg"}
+    output = tagger_with_redis(*write, "eifel")
+    assert (output.code, output.err.count("\n")) == (1, 1)
 
 
 def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
@@ -193,29 +162,16 @@ def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
     document = tagger_with_redis("metadata", "show", eiffel, "--json").json
     assert document["photo"]["fields"]["XMP:dc:subject"] == ["Eiffel Tower"]
     assert document["photo"]["landmarks"][0]["slug"] == "eiffel-tower"
-    assert [Path(each["path"]).name for each in document["sidecars"]] == ["eiffel.jpg.xmp"]
     alone = tagger_with_redis("metadata", "show", f"{eiffel}.xmp", "--json").json
-    assert alone["photo"] is None
-    assert alone["sidecars"] == document["sidecars"]
+    assert (alone["photo"], alone["sidecars"]) == (None, document["sidecars"])
     missing = tagger_with_redis("metadata", "show", photos / "nothing.jpg")
-    assert missing.code == 1
-    assert "nothing.jpg" in missing.err
-
-
-def test_show_lists_the_metadata_written_to_a_photo(tagger_with_redis: CommandRunner, photos: Path) -> None:
-    tagger_with_redis("tag", photos, "--write", "embed")
-    tagger_with_redis("metadata", "write", "--to", "sidecar")
-    shown = tagger_with_redis("show", photos / "eiffel.jpg").text
-    assert "to the photo" in shown
-    assert "to eiffel.jpg.xmp" in shown
-    written = tagger_with_redis("show", photos / "eiffel.jpg", "--json").json["metadata"]
-    assert [(each["file"], each["target"], each["job"]) for each in written] == [
-        ("eiffel.jpg", "embed", 2),
-        ("eiffel.jpg.xmp", "sidecar", 3),
+    assert (missing.code, "nothing.jpg" in missing.err) == (1, True)
+    assert "to eiffel.jpg.xmp" in tagger_with_redis("show", eiffel).text
+    written = tagger_with_redis("show", eiffel, "--json").json["metadata"]
+    assert [(each["file"], each["target"], each["job"], each["landmarks"]) for each in written] == [
+        ("eiffel.jpg", "embed", 2, ["eiffel-tower"]),
+        ("eiffel.jpg.xmp", "sidecar", 3, ["eiffel-tower"]),
     ]
-    assert {tuple(each["landmarks"]) for each in written} == {("eiffel-tower",)}
-    tagger_with_redis("metadata", "undo", "--all")
-    assert tagger_with_redis("show", photos / "eiffel.jpg", "--json").json["metadata"] == []
 
 
 def test_writes_are_undone_by_job_by_folder_or_all_at_once(
@@ -232,14 +188,6 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     assert tagger_with_redis("metadata", "undo", "--job", 2, "--json").json["written"] == 2
     assert state(photos) == before
     assert "the database has no written metadata there" in tagger_with_redis("metadata", "undo", "--all").err
-    tagger_with_redis("metadata", "write", "--to", "sidecar")
-    assert (
-        "2 photos: 2 undone"
-        in tagger_with_redis("metadata", "undo", photos / "berlin", photos / "moving.gif").err
-    )
-    assert state(photos).keys() - before.keys() == {"eiffel.jpg.xmp"}
-    assert "1 photo: 1 undone" in tagger_with_redis("metadata", "undo", "--all").err
-    assert state(photos) == before
     assert tagger_with_redis("query", "--json").json[0]["tags"]  # the tags stay in the database
     unknown_job = tagger_with_redis("metadata", "undo", "--job", 99)
     assert (unknown_job.code, "99" in unknown_job.err) == (1, True)
@@ -253,7 +201,6 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     sidecar.write_bytes(sidecar.read_bytes().replace(b"<rdf:li>", b"<rdf:li>mine</rdf:li><rdf:li>", 1))
     output = tagger_with_redis("metadata", "undo", "--all")
     assert "3 undone" in output.err
-    assert "edited: 1 photo whose file or sidecar another program has changed" in output.err
     assert f"the rest stays: {photos / 'moving.gif'}" in output.err
     assert "tagger job failures 3 --kind edited" in output.err
     assert {path.name for path in photos.rglob("*.xmp")} == {sidecar.name}
@@ -261,9 +208,7 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     assert tagger_with_redis("job", "show", "3", "--json").json["edited"] == [str(photos / "moving.gif")]
     (listed,) = tagger_with_redis("job", "failures", "3", "--kind", "edited", "--json").json
     assert (listed["kind"], listed["path"]) == ("edited", str(photos / "moving.gif"))
-    assert "moving.gif.xmp" in listed["text"]
     assert tagger_with_redis("job", "failures", "3").text == ""
-    assert "edited" not in tagger_with_redis("job", "show", "2", "--json").json
 
 
 def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, photos: Path) -> None:
@@ -271,16 +216,12 @@ def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, ph
     for words in (
         ["metadata", "undo"],
         ["metadata", "undo", "--all", "photos"],
-        ["metadata", "undo", "--all", "--job", "1"],
         ["metadata", "undo", "--all", "--wait"],
         ["metadata", "undo", "--all", "--enqueue", "--dry-run"],
         ["metadata", "write", "--to", "exif"],
         ["metadata", "write", "--to", "sidecar", "--wait"],
-        ["metadata", "write", "--to", "sidecar", "--enqueue", "--dry-run"],
         ["metadata", "write", "--to", "sidecar", "--taken-after", "May"],
-        ["metadata", "write", "--to", "sidecar", "--radius-km", "2"],
         ["metadata", "write", "--to", "sidecar", "--enqueue", "--priority", "soon"],
-        ["tag", "photos", "--write", "exif"],
         ["tag", "photos", "--gps"],
         ["tag", "photos", "--write", "none", "--description"],
         ["enqueue", "photos", "--write", "xmp"],
@@ -314,17 +255,11 @@ def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:
     tagger_with_redis("tag", photos, "--write", "embed")
-    assert (
-        "refused: 1 format; the tags of 1 of them are in sidecars" in tagger_with_redis("job", "show", 2).text
-    )
     assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 1
     tagger_with_redis("metadata", "undo", "--job", 2)
     assert not (photos / "moving.gif.xmp").exists()
     assert "sidecars" not in tagger_with_redis("job", "show", 2).text
     assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 0
-    assert all(
-        "refused_with_sidecar" not in tagger_with_redis("job", "show", job, "--json").json for job in (1, 3)
-    )
     assert "The tags were written to a sidecar" in tagger_with_redis("job", "failures", 2).text
 
 
@@ -336,31 +271,23 @@ def test_photos_that_could_not_be_written_are_listed_by_kind(
     os.link(photos / "eiffel.jpg", photos.parent / "second-name.jpg")
     output = tagger_with_redis("metadata", "write", "--to", "embed")
     assert output.code == 3
-    assert "1 failed" in output.err
-    assert "2 refused" in output.err
-    assert output.err.count("tagger job failures") == 1
-    job = tagger_with_redis("status", "--json").json["jobs"][0]["job"]
-    listed = tagger_with_redis("job", "failures", job, "--json").json
+    assert ("1 failed" in output.err, "2 refused" in output.err) == (True, True)
+    listed = tagger_with_redis("job", "failures", 2, "--json").json
     assert {Path(each["path"]).name: each["kind"] for each in listed} == {
         "gate.jpg": "gone",
         "moving.gif": "format",
         "eiffel.jpg": "link",
     }
-    assert all(each["text"] and each["attempts"] == 1 and each["job"] == job for each in listed)
-    only = tagger_with_redis(
-        "job", "failures", job, "--kind", "format", "--kind", "gone", "--format", "paths"
-    ).text
+    assert all(each["text"] and each["attempts"] == 1 and each["job"] == 2 for each in listed)
+    kinds = ("--kind", "format", "--kind", "gone", "--format", "paths")
+    only = tagger_with_redis("job", "failures", 2, *kinds).text
     assert {Path(line).name for line in only.splitlines()} == {"gate.jpg", "moving.gif"}
-    assert "1 photo not written" in tagger_with_redis("job", "failures", job, "--kind", "link").err
-    wrong = tagger_with_redis("job", "failures", job, "--kind", "not-an-image")
-    assert wrong.code == 2
-    assert "read-only" in wrong.err
-    # None of them fails to be tagged.
+    wrong = tagger_with_redis("job", "failures", 2, "--kind", "not-an-image")
+    assert (wrong.code, "read-only" in wrong.err) == (2, True)
+    # None of them fails to be tagged, and a sidecar takes what a photo must not.
     assert tagger_with_redis("job", "failures", "--json").json == []
-    # A sidecar takes what a photo must not.
-    assert (
-        tagger_with_redis("metadata", "write", "--to", "sidecar", "--under", photos / "eiffel.jpg").code == 0
-    )
+    sidecar = ("metadata", "write", "--to", "sidecar", "--under", photos / "eiffel.jpg")
+    assert tagger_with_redis(*sidecar).code == 0
 
 
 def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
@@ -368,34 +295,31 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
 ) -> None:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     folder = terminal.folder / "photos"
-    draw_many(folder, 40)
+    draw_many(folder, 5)
     before = state(folder)
     with terminal.processing_jobs():
         done = terminal.run("enqueue", "photos", "--write", "sidecar", "--wait")
-        assert "job 1 finished: 40 photos: 32 tagged, 8 unknown" in done.stderr
-        assert "job 2 finished, metadata written: 32 photos: 32 written" in done.stderr
+        assert "job 1 finished: 5 photos: 4 tagged, 1 unknown" in done.stderr
+        assert "job 2 finished, metadata written: 4 photos: 4 written" in done.stderr
         assert done.stdout == "1\n"
         after = state(folder)
         assert {name: after[name] for name in before} == before
-        assert len(after) == 72
+        assert len(after) == 9
 
         done = terminal.run("backfill", "all", "--write", "embed", "--wait")
-        assert "32 photos: 32 written" in done.stderr
-        assert sum(state(folder)[name] != before[name] for name in before) == 32
+        assert "4 photos: 4 written" in done.stderr
+        assert sum(state(folder)[name] != before[name] for name in before) == 4
 
-        (folder / "00" / "00000.jpg").unlink()
-        made = terminal.json(
-            *("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar", "--gps"),
-            "--gps-estimated",
-        )
-        fields = {
+        add = ("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar")
+        made = terminal.json(*add, "--gps", "--gps-estimated")
+        assert made["options"]["write"] == {
+            "to": "sidecar",
             "gps": True,
             "description": False,
             "language": None,
             "max_error_m": 5000,
             "embed_objects": False,
         }
-        assert made["options"]["write"] == {"to": "sidecar", **fields}
         assert "sidecar" in terminal.run("schedule", "list").stdout
         run = terminal.json("schedule", "run-now", "nightly")
         terminal.wait_until(lambda: any(job.parent == run["job"] and job.is_over for job in terminal.jobs()))
@@ -403,8 +327,5 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
         assert all(adds_up(job) for job in status)
         (chained,) = [job for job in status if job["parent"] == run["job"]]
         assert (chained["kind"], chained["state"]) == ("write", "finished")
-
-        undone = terminal.run("metadata", "undo", "--all", "--enqueue", "--wait", code=0)
-        assert "metadata undone" in undone.stderr
-    before.pop("00/00000.jpg")
-    assert {name: data for name, data in state(folder).items() if name != "00/00000.jpg.xmp"} == before
+        assert "metadata undone" in terminal.run("metadata", "undo", "--all", "--enqueue", "--wait").stderr
+    assert state(folder) == before

@@ -13,13 +13,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.schema import upgrade_database
-from tagger.library.catalog.registered_models import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PHOTO_KEYS = [
@@ -45,10 +43,7 @@ TAG_KEYS = [
 
 @pytest.fixture
 def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    known = StoredPhotos(
-        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
-    )
+    known = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
     taken_at = datetime(2024, 5, 6, 7, 8, 9)
     known.photo("paris/a.jpg", (EIFFEL, 0.97, True), (GATE, 0.01, False), taken_at=taken_at, digest="a")
     known.photo("paris/palace.jpg", (VERSAILLES, 0.8, True))
@@ -125,7 +120,7 @@ def test_every_format_has_the_same_content(tagger: CommandRunner, known: StoredP
     assert [feature["properties"] for feature in features["features"]] == photos
     assert features["features"][0]["geometry"] == {"type": "Point", "coordinates": [2.2945, 48.8584]}
     table = tagger("query").text.splitlines()
-    assert table[0].split("\t") == [paths[0], "Eiffel Tower", "97%", "France"]
+    assert table[0].split("\t") == [paths[0], "Eiffel Tower", "0.9700", "", "France"]
 
 
 def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> None:
@@ -145,20 +140,17 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, 
     output = tagger("query", "--landmark", "nameless-hill", "--json")
     assert (output.code, output.json) == (0, [])
     assert "no photo" in output.err
-    assert tagger("query", "--landmark", "nameless-hill", "--format", "geojson").json["features"] == []
-    assert tagger("query", "--landmark", "nameless-hill", "-q").err == ""
+    quiet = tagger("query", "--landmark", "nameless-hill", "-q", "--format", "geojson")
+    assert (quiet.json["features"], quiet.err) == ([], "")
 
 
-def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPhotos, tmp_path: Path) -> None:
+def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPhotos) -> None:
     def found(*words: object) -> list[str]:
         return [Path(line).name for line in tagger("query", *words, "--format", "paths").text.splitlines()]
 
     assert found("--country", "FRANCE") == ["a.jpg", "palace.jpg"]
     assert found("--near", "48.86,2.29", "--radius-km", "1") == ["a.jpg"]
-    assert found("--near", "48.86,2.29") == ["a.jpg"]
     assert found("--near", "-48.86,-2.29") == []
-    assert found("--min-score", "0.95") == ["a.jpg"]
-    assert found("--under", "photos/paris") == ["a.jpg", "palace.jpg"]
     assert found("--under", "photos/paris", "--under", "photos/berlin.jpg") == [
         *("a.jpg", "palace.jpg", "berlin.jpg")
     ]
@@ -172,21 +164,14 @@ def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPho
 @pytest.mark.parametrize(
     "words",
     [
-        ["--near", "99,2"],
-        ["--near", "paris"],
         ["--near", "nan,2"],
         ["--radius-km", "5"],
         ["--taken-after", "yesterday"],
-        ["--taken-after", "2024-05-06T00:00+02:00"],
-        ["--min-score", "2"],
         ["--limit", "0"],
         ["--format", "xml"],
         ["--json", "--format", "csv"],
         ["-0", "--format", "csv"],
-        ["--unknown", "--landmark", "eiffel-tower"],
-        ["--untagged", "--any-rank"],
         ["--untagged", "--unknown"],
-        ["--untagged", "--min-score", "0"],
     ],
     ids=" ".join,
 )
@@ -212,18 +197,14 @@ def test_names_that_are_no_text_survive_every_format(tagger: CommandRunner, know
     only = ("query", "--under", known.root / "odd")
     assert tagger(*only, "--format", "paths").out == path + b"\n"
     assert tagger(*only, "--print0").out == path + b"\0"
-    (photo,) = tagger(*only, "--json").json
-    assert os.fsencode(photo["path"]) == path
     (feature,) = tagger(*only, "--format", "geojson").json["features"]
     assert (os.fsencode(feature["properties"]["path"]), feature["geometry"]) == (path, None)
     output = tagger(*only, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(output.out.decode(errors="surrogateescape"), newline="")))
     assert os.fsencode(rows[0]["path"]) == path
     table = tagger(*only).out
-    assert table.count(b"\n") == 1
-    assert b"\x1b" not in table
-    shown = tagger("show", os.fsdecode(path))
-    assert (shown.code, b"\x1b" in shown.out) == (0, False)
+    assert (table.count(b"\n"), b"\x1b" in table) == (1, False)
+    assert b"\x1b" not in tagger("show", os.fsdecode(path)).out
     assert os.fsencode(tagger("show", os.fsdecode(path), "--json").json["path"]) == path
 
 
@@ -231,62 +212,37 @@ def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: St
     known.photo("copy.jpg", digest="a")
     listed = tagger("landmark", "list", "--json").json
     assert [(each["landmark"], each["photos"]) for each in listed] == [
-        (EIFFEL, 2),
-        (GATE, 1),
-        (VERSAILLES, 1),
+        *((EIFFEL, 2), (GATE, 1), (VERSAILLES, 1)),
     ]
     assert list(listed[0]) == [
         *("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos"),
         *("other_names", "own"),
     ]
-    assert [
-        each["landmark"] for each in tagger("landmark", "list", "--country", "germany", "--json").json
-    ] == [GATE]
+    german = tagger("landmark", "list", "--country", "germany", "--json").json
+    assert [each["landmark"] for each in german] == [GATE]
     assert len(tagger("landmark", "list", "--all", "--format", "ndjson").text.splitlines()) == 4
     assert tagger("landmark", "list").text.splitlines()[0] == "eiffel-tower\tEiffel Tower\tFrance\t2"
-    assert (
-        tagger("landmark", "list", "--format", "csv")
-        .text.splitlines()[1]
-        .startswith("eiffel-tower,Eiffel Tower")
-    )
+    csv_rows = tagger("landmark", "list", "--format", "csv").text.splitlines()
+    assert csv_rows[1].startswith("eiffel-tower,Eiffel Tower")
     assert tagger("landmark", "list", "--format", "paths").code == 2
 
 
 def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos) -> None:
-    known.photo("copy.jpg", digest="a")
+    copy = known.photo("copy.jpg", digest="a", camera_id=known.camera("Canon", "Canon EOS 5D", "0570"))
     known.verdict("a", EIFFEL, "confirmed")
     document = tagger("show", "photos/paris/a.jpg", "--json").json
     assert set(PHOTO_KEYS) <= set(document)
     assert [tag["landmark"] for tag in document["tags"]] == [EIFFEL, GATE]
     assert (document["model"], document["top_k"], document["threshold"]) == ("tiny", 5, 0.5)
-    assert document["copies"] == [str(known.root / "copy.jpg")]
+    assert (document["copies"], document["camera"]) == ([str(copy)], None)
     assert document["verdicts"][0]["verdict"] == "confirmed"
-    assert (document["camera"], document["dismissed"]) == (None, False)
-    text = tagger("show", known.root / "paris/a.jpg").text
-    assert "camera:" not in text
-    assert "Eiffel Tower" in text
+    known.gone("copy.jpg")
+    text = tagger("show", copy).text
+    assert "camera:     Canon EOS 5D (0570)\n" in text
+    assert "gone since: 2026-03-01 12:00 UTC\n" in text
     assert "confirmed by ada" in text
-
-
-def test_show_tells_the_camera_with_its_serial_number(tagger: CommandRunner, known: StoredPhotos) -> None:
-    path = known.photo("shot.jpg", camera_id=known.camera("Canon", "Canon EOS 5D", "0570"))
-    assert "camera:     Canon EOS 5D (0570)\n" in tagger("show", path).text
-    assert tagger("show", path, "--json").json["camera"] == "Canon EOS 5D (0570)"
-    known.photo("plain.jpg", camera_id=known.camera())
-    assert tagger("show", known.root / "plain.jpg", "--json").json["camera"] is None
-
-
-def test_a_photo_that_was_put_away_says_so_in_json_and_csv(
-    tagger: CommandRunner, known: StoredPhotos
-) -> None:
-    known.photo("cat.jpg", (EIFFEL, 0.1, False), digest="cat")
-    known.dismiss("cat")
-    found = {
-        Path(each["path"]).name: each["dismissed"] for each in tagger("query", "--any-rank", "--json").json
-    }
-    assert (found["cat.jpg"], found["a.jpg"]) == (True, False)
-    rows = csv.DictReader(io.StringIO(tagger("query", "--dismissed", "--format", "csv").text))
-    assert [row["dismissed"] for row in rows] == ["true"]
+    output = tagger("show", "elsewhere.jpg")
+    assert (output.code, "tagger tag" in output.err) == (1, True)
 
 
 def test_repeated_options_find_the_photos_of_any_of_their_values(
@@ -295,30 +251,13 @@ def test_repeated_options_find_the_photos_of_any_of_their_values(
     def names(*words: str) -> set[str]:
         return {Path(path).name for path in tagger("query", *words, "--format", "paths").text.splitlines()}
 
-    either = names("--landmark", EIFFEL) | names("--landmark", VERSAILLES)
-    assert names("--landmark", EIFFEL, "--landmark", VERSAILLES) == either
-    assert len(either) > 1
-    assert names("--country", "france", "--country", "Germany") >= either
-    assert names("--year", "2024", "--year", "1999") == names("--year", "2024") == {"a.jpg"}
-    assert tagger("query", "--year", "0").code == 2
+    assert names("--landmark", EIFFEL, "--landmark", VERSAILLES) == {"a.jpg", "palace.jpg"}
+    assert names("--country", "france", "--country", "Germany") == {"a.jpg", "palace.jpg", "berlin.jpg"}
+    assert names("--year", "2024", "--year", "1999") == {"a.jpg"}
     assert tagger("query", "--country", "france", "--country", "Nowhere").code == 1
-    known.photo(
-        "broken.jpg", classified=False, failure_kind="damaged", failure_text="It ends.", failure_attempts=1
-    )
+    known.photo("broken.jpg", classified=False, failure_kind="damaged", failure_attempts=1)
     assert names("--failed") == {"broken.jpg"}
-    assert "broken.jpg" not in names("--untagged")
-    assert tagger("query", "--failed", "--untagged").code == 2
-
-
-def test_show_tells_since_when_a_photo_is_gone(tagger: CommandRunner, known: StoredPhotos) -> None:
-    known.gone("paris/a.jpg")
-    assert "gone since: 2026-03-01 12:00 UTC\n" in tagger("show", known.root / "paris/a.jpg").text
-
-
-def test_show_of_an_unknown_photo_suggests_a_remedy(tagger: CommandRunner, known: StoredPhotos) -> None:
-    output = tagger("show", "elsewhere.jpg")
-    assert output.code == 1
-    assert "tagger tag" in output.err
+    assert names("--untagged") == {"new.jpg"}
 
 
 def test_a_closed_pipe_does_not_crash_the_query(known: StoredPhotos) -> None:
@@ -368,25 +307,19 @@ OTHER_COMMANDS = {
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [
-        pytest.param(["--help"], {"sqlalchemy", "pydantic"}, marks=pytest.mark.slow),
-        pytest.param(["query", "--help"], {"sqlalchemy"}, marks=pytest.mark.slow),
+        (["--help"], {"sqlalchemy", "pydantic"}),
+        (["query", "--help"], {"sqlalchemy"}),
         (
             ["query"],
-            {
-                *OTHER_COMMANDS,
-                "tagger.ledger",
-                "tagger.library.query.details",
-                "tagger.library.query.counts",
-            },
+            OTHER_COMMANDS | {"tagger.ledger", "tagger.library.query.details", "tagger.library.query.counts"},
         ),
-        pytest.param(
-            ["landmarks"],
-            {*OTHER_COMMANDS, "tagger.library.query.details", "tagger.library.query.find"},
-            marks=pytest.mark.slow,
+        (
+            ["landmark", "list"],
+            OTHER_COMMANDS | {"tagger.library.query.details", "tagger.library.query.find"},
         ),
         (["status"], {"alembic", "redis", "sqlalchemy.dialects.postgresql"}),
-        pytest.param(["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}, marks=pytest.mark.slow),
-        pytest.param(["model", "list"], set(), marks=pytest.mark.slow),
+        (["show", "x.jpg"], {"sqlalchemy.dialects.postgresql"}),
+        (["model", "list"], set()),
     ],
 )
 def test_asking_never_waits_for_what_it_does_not_need(
@@ -415,18 +348,7 @@ def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRu
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        "status",
-        "job list",
-        "query",
-        "trips",
-        "review",
-        "landmark list",
-        "model list",
-        "schedule list",
-        "db stats",
-    ],
+    "words", ["status", "job list", "query", "trips", "review", "landmark list", "model list", "db stats"]
 )
 def test_a_reading_command_creates_no_database(
     words: str, tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
