@@ -15,7 +15,7 @@ from support.scenes import tree
 from tagger.database.connection import open_database
 from tagger.database.tables import photos
 from tagger.library.catalog.contents import record_matching_photos
-from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.metadata.inspection import photo_fields
 
 PARIS = (48.8584, 2.2945)
 VALLEY = [(45.0 + minute / 2000, 7.0, 60 * minute) for minute in range(60)]
@@ -64,12 +64,6 @@ def track(tmp_path: Path) -> Path:
 
 def names(output: str) -> set[str]:
     return {Path(line).name for line in output.splitlines()}
-
-
-def names_of_located(folder: Path) -> set[str]:
-    return {
-        path.name for path in folder.glob("*.xmp") if "XMP:exif:GPSLatitude" in xmp_fields(path.read_bytes())
-    }
 
 
 def test_a_dry_run_says_that_positions_are_not_up_to_date(both: CommandRunner, folder: Path) -> None:
@@ -122,39 +116,24 @@ def test_positions_go_into_photos_and_come_out_again(both: CommandRunner, folder
     assert tree(folder) == before
 
 
-def test_errors_limit_what_is_written(both: CommandRunner, folder: Path) -> None:
-    both("tag", folder, "-q")
-    errors = {
-        Path(photo["path"]).name: photo["position"]["error_m"]
-        for photo in both("query", "--position", "any", "--json").json
-        if photo["position"]["source"] != "camera"
-    }
-    smaller, larger = sorted(errors, key=lambda name: errors[name])
-    write = ("metadata", "write", "--to", "sidecar", "--gps-estimated")
-    limit = str(errors[smaller] / 1000)
-    assert both(*write, "--max-error-km", limit, "--position", "any").code == 0
-    assert names_of_located(folder) == {f"{smaller}.xmp"}
-    assert both(*write).code == 0
-    assert names_of_located(folder) == {f"{smaller}.xmp", f"{larger}.xmp"}
+def test_tagging_writes_positions_at_once_and_errors_limit_them(both: CommandRunner, folder: Path) -> None:
+    before = tree(folder)
+    write = ("tag", folder, "--again", "--write", "sidecar", "--gps-estimated")
+    assert "tower.jpg: written: Eiffel Tower, position" in both(*write).text
+    assert both("metadata", "undo", "--all").code == 0
+    assert tree(folder) == before
+    limited = both(*write, "--max-error-km", "0.1").text  # a landmark is known to 300 m
+    assert "tower.jpg: written: Eiffel Tower → tower.jpg.xmp" in limited
 
 
 def test_options_that_need_others_are_wrong_usage(both: CommandRunner, folder: Path) -> None:
     for options, text in (
         (("metadata", "write", "--to", "sidecar", "--max-error-km", "1"), "it needs --gps-estimated"),
         (("tag", folder, "--gps-estimated"), "it needs --write"),
-        (("tag", folder, "--write", "sidecar", "--max-error-km", "1"), "it needs --gps-estimated"),
     ):
         refused = both(*options)
         assert refused.code == 2
         assert text in " ".join(refused.err.split())
-
-
-def test_tagging_writes_positions_at_once(both: CommandRunner, folder: Path) -> None:
-    before = tree(folder)
-    output = both("tag", folder, "--write", "sidecar", "--gps-estimated")
-    assert "phone2.jpg: written: position" in output.text
-    assert both("metadata", "undo", "--all").code == 0
-    assert tree(folder) == before
 
 
 def test_tagging_says_that_a_landmark_is_too_far_away(both: CommandRunner, tmp_path: Path) -> None:
