@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rig.servers import RedisServer
 from support.commands import Terminal, draw
 
 import tagger
+from tagger.composition import extensions
 
 REPOSITORY = Path(tagger.__file__).parents[1]
 GUIDE = REPOSITORY / "docs" / "how-to" / "extend.md"
@@ -101,24 +103,28 @@ def install_example(site: Path) -> None:
 
 
 @pytest.fixture
-def extended(tmp_path: Path) -> Terminal:
-    """A terminal whose Python has the package of the guide."""
+def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """A terminal whose Python, this one, has the package of the guide."""
     install_example(tmp_path / "site")
-    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(tmp_path / "site")})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    terminal = Terminal(tmp_path / "terminal")
     draw(terminal.folder / "photos" / "tower.jpg", 0)
-    return terminal
+    extensions.cache_clear()
+    yield terminal
+    extensions.cache_clear()
+    sys.modules.pop("tagger_diary", None)
 
 
 def test_the_package_of_the_guide_adds_a_command_and_receives_events(extended: Terminal) -> None:
-    extended.run_process("tag", "photos")
-    assert extended.run_process("diary").stdout == "Eiffel Tower, in job 1\n"
+    extended.run("tag", "photos")
+    assert extended.run("diary").stdout == "Eiffel Tower, in job 1\n"
 
 
 def test_an_extension_that_does_not_load_is_a_warning(extended: Terminal, tmp_path: Path) -> None:
     (tmp_path / "site" / "tagger_diary.py").write_text("import nothing_like_it")
-    done = extended.run_process("tag", "photos")
+    done = extended.run("tag", "photos")
     assert "tower.jpg: Eiffel Tower" in done.stdout
-    (warning,) = [line for line in done.stderr.splitlines() if "tagger_diary" in line or "diary" in line]
+    (warning,) = [line for line in done.stderr.splitlines() if "diary" in line]
     assert "tagger.event_receivers:diary of tagger-diary does not load" in warning
     assert "No module named 'nothing_like_it'" in warning
-    assert "No such command 'diary'" in extended.run_process("diary", code=2).stderr
+    assert "No such command 'diary'" in extended.run("diary", code=2).stderr
