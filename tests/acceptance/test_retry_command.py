@@ -34,7 +34,7 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
         (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes())
         done = terminal.run("job", "retry", "--priority", "interactive", "--wait")
         assert terminal.json("job", "failures") == []
-        assert "nothing to retry" in terminal.run("job", "retry").stderr
+        assert "no failed photos" in terminal.run("job", "failures").stderr
     job = terminal.json("job", "show", "2")
     assert (job["kind"], job["parent"], job["priority"], job["total"]) == ("retry", 1, "bulk", 2)
     assert "a retry of job 1" in terminal.run("job", "show", "2").stdout
@@ -51,42 +51,25 @@ def test_a_retry_without_redis_is_recorded_and_warns(
     assert (output.code, output.text) == (0, "2\n")
     assert "does not answer" in output.err
     assert "Job 2 is recorded" in output.err
-    assert "no worker is running" in output.err
-    again = tagger_with_redis("job", "retry", "--no-local", "--json")
-    assert (again.json["job"], again.json["kind"], again.json["total"], again.json["queued"]) == (
-        3,
-        "retry",
-        3,
-        3,
-    )
-
-
-def test_a_retry_on_sqlite_runs_in_the_command_where_no_worker_runs(
-    tagger_with_redis: CommandRunner, tmp_path: Path
-) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
-    output = tagger_with_redis("job", "retry", "1")
-    assert output.code == 3
-    assert "no worker runs, so this process does the work" in output.err
-    assert tagger_with_redis("job", "show", "2", "--json").json["state"] == "finished"
+    again = tagger_with_redis("job", "retry", "--no-local", "--json").json
+    assert again == again | {"job": 3, "kind": "retry", "total": 3, "queued": 3}
 
 
 def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
     _with_failures(tagger_with_redis, tmp_path)
     assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
-    assert (
-        len(
-            tagger_with_redis("job", "failures", "--kind", "empty", "--kind", "truncated", "1", "--json").json
-        )
-        <= 3
-    )
-    assert tagger_with_redis("job", "retry", "--kind", "empty", "--no-local", "--json").json["total"] == 1
-    assert tagger_with_redis("job", "retry", "--kind", "gone").code == 0
+    retried = tagger_with_redis("job", "retry", "--kind", "empty")
+    assert retried.code == 3
+    assert "no worker runs, so this process does the work" in retried.err
+    assert tagger_with_redis("job", "show", "2", "--json").json["total"] == 1
+    nothing = tagger_with_redis("job", "retry", "--kind", "gone", "--json")
+    assert nothing.json == {"job": None, "total": 0, "kinds": {}, "dry_run": False}
+    assert "nothing to retry" in nothing.err
+    assert "There is no job 7" in tagger_with_redis("job", "retry", "7").err
     for command in ("retry", "failures"):
         output = tagger_with_redis("job", command, "--kind", "broken")
         assert output.code == 2
         assert "there is no kind broken" in output.err
-        assert "unreadable" in output.err
 
 
 def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
@@ -108,25 +91,10 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
         assert connection.scalar(select(func.count()).select_from(models)) == 1
 
 
-def test_where_nothing_fails_no_job_is_made(tagger_with_redis: CommandRunner) -> None:
-    output = tagger_with_redis("job", "retry")
-    assert (output.code, output.out) == (0, b"")
-    assert "nothing to retry" in output.err
-    assert tagger_with_redis("job", "retry", "--json").json == {
-        "job": None,
-        "total": 0,
-        "kinds": {},
-        "dry_run": False,
-    }
-    assert tagger_with_redis("status", "--json").json["jobs"] == []
-    assert "There is no job 7" in tagger_with_redis("job", "retry", "7").err
-    assert tagger_with_redis("job", "failures").err.splitlines()[-1] == "no failed photos"
-
-
-def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:
+def _with_failures(tagger_with_redis: CommandRunner, folder: Path) -> None:
     """Job 1: one photo that is fine, three that fail, one of them empty."""
     draw(folder / "photos" / "fine.jpg", 0)
     for name in ("a.jpg", "b.jpg"):
         (folder / "photos" / name).write_bytes(BROKEN)
     (folder / "photos" / "empty.jpg").touch()
-    assert tagger_with_redis("tag", "photos", *options).code == 3
+    assert tagger_with_redis("tag", "photos").code == 3

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -58,27 +57,22 @@ def test_a_job_and_its_new_landmarks_are_reported_by_a_command_and_known_to_the_
     assert "webhooks" not in terminal.run("status").stdout
 
 
-@pytest.fixture
-def pending(terminal: Terminal, receiver: WebhookReceiver) -> int:
-    """How many events wait for the receiver, which refuses them."""
+def test_events_that_a_receiver_refused_are_listed_and_sent_with_the_next_ones(
+    terminal: Terminal, receiver: WebhookReceiver
+) -> None:
     receiver.behaviour = Behaviour(status=503)
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.run("tag", "photos")
-    count = terminal.json("status")["webhooks"]["pending"]
-    assert count > 1
-    return int(count)
-
-
-def test_events_that_a_receiver_refused_are_listed_and_sent_with_the_next_ones(
-    terminal: Terminal, receiver: WebhookReceiver, pending: int
-) -> None:
+    pending = terminal.json("status")["webhooks"]["pending"]
+    assert pending > 1
     assert "events pending for default" in terminal.run("status").stdout
     listed = terminal.json("people", "webhook", "list")
     assert "it answered with 503" in {each["problem"] for each in listed}
-    times = ("at", "next_attempt_at")
-    assert all(0 <= _seconds_between(*(each[name] for name in times)) < 3600 for each in listed)
-    found = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhook default"]
-    assert [each["state"] for each in found] == ["note"]
+    assert all(each["at"] <= each["next_attempt_at"] for each in listed)
+    setting = terminal.environment.pop("TAGGER_WEBHOOKS")
+    (check,) = [each for each in terminal.json("doctor")["checks"] if each["name"].startswith("webhook")]
+    assert f"{pending} events not delivered, and the settings here name no such receiver" in check["found"]
+    terminal.environment["TAGGER_WEBHOOKS"] = setting
     receiver.behaviour = Behaviour()
     receiver.received.clear()
     assert terminal.json("people", "webhook", "retry")["events"] == pending
@@ -93,10 +87,6 @@ def test_a_test_event_shows_the_answer(
     refused = tagger("people", "webhook", "test")
     assert (refused.code, "Set TAGGER_WEBHOOKS" in refused.err) == (1, True)
     url = receiver.url.replace("//", "//ada:geheim@")
-    monkeypatch.setenv("TAGGER_WEBHOOKS", named(url=url))
-    missing = tagger("people", "webhook", "test")
-    assert missing.code == 1
-    assert "webhooks.default.secret" in missing.err
     monkeypatch.setenv("TAGGER_WEBHOOKS", named(url=url, secret="whsec_short"))
     short = tagger("people", "webhook", "test")
     assert (short.code, "24 to 64 bytes" in short.err, "whsec_short" in short.err) == (1, True, False)
@@ -105,12 +95,9 @@ def test_a_test_event_shows_the_answer(
     name = receiver.url.partition("/hook")[0]
     assert (output.code, output.text) == (0, f"default ({name}): accepted with 200\nthanks\n")
     assert is_signed(receiver.received[0])
-    assert receiver.received[0].document["type"] == "test"
     receiver.behaviour = Behaviour(status=404, body=b"\x1b[2Jno such hook")
     output = tagger("people", "webhook", "test")
     assert (output.code, "it answered with 404" in output.text, "\x1b" in output.text) == (1, True, False)
-    (answer,) = tagger("people", "webhook", "test", "--json").json
-    assert (answer["accepted"], answer["status"], answer["address"]) == (False, 404, name)
 
 
 @pytest.fixture
@@ -142,7 +129,6 @@ def test_commands_try_and_retry_one_receiver_or_all(
     terminal.run("tag", "photos")
     one_given_up = {"pending": 0, "given_up": 1}
     assert terminal.json("status")["webhooks"] == {**one_given_up, "receivers": {"monitor": one_given_up}}
-    assert [each["receiver"] for each in terminal.json("people", "webhook", "list")] == ["monitor"]
     checks = {each["name"]: each for each in terminal.json("doctor")["checks"]}
     assert checks["webhook chat"]["state"] == "ok"
     assert "1 event given up: it answered with 410" in checks["webhook monitor"]["found"]
@@ -152,14 +138,3 @@ def test_commands_try_and_retry_one_receiver_or_all(
     assert terminal.json("people", "webhook", "retry", "monitor")["events"] == 1
     unknown = terminal.run("people", "webhook", "retry", "chta", code=1).stderr
     assert "No receiver of webhooks is called chta. The settings name chat, monitor" in unknown
-
-
-def test_events_of_a_receiver_that_is_no_longer_set_are_shown(terminal: Terminal, pending: int) -> None:
-    del terminal.environment["TAGGER_WEBHOOKS"]
-    found = [each for each in terminal.json("doctor")["checks"] if each["name"].startswith("webhook")]
-    (check,) = found
-    assert f"{pending} events not delivered, and the settings here name no such receiver" in check["found"]
-
-
-def _seconds_between(earlier: str, later: str) -> float:
-    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
