@@ -18,7 +18,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_TICK_S=SECONDS         beat sends a tick this often
     INJECT_BATTERY_WHILE=FILE     the machine runs on battery while the file exists
-    INJECT_VALUES=MODULE.NAME=N…  constants of the product in this process, such as the duration of a lease
+    INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
 
 import importlib
@@ -184,7 +184,7 @@ def set_values(words: list[str]) -> None:
         module, _, name = path.rpartition(".")
         imported = importlib.import_module(module)
         getattr(imported, name)  # fails if the name no longer exists
-        setattr(imported, name, float(value))
+        setattr(imported, name, json.loads(value))
 
 
 ON_DECODE = {
