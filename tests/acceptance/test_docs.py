@@ -21,7 +21,7 @@ from trainer.cli import main as trainer_cli
 
 PROJECT = Path(__file__).parents[2]
 DOCS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
-DAILY = {"README.md", "first-photos.md"}
+DAILY = {"README.md"}
 """The commands of other pages are in tests of their own too."""
 SESSIONS = [
     pytest.param(page, id=page.name, marks=[] if page.name in DAILY else pytest.mark.slow)
