@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,12 @@ from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
 from support.command_line import CommandRunner
+from support.gpx_files import START, walk, write_gpx
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents
+from tagger.library.positions.tracks import add_track
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 
@@ -180,13 +182,9 @@ def test_show_says_what_a_position_follows_from(tagger: CommandRunner, library: 
 
 def hike(folder: Path) -> Path:
     """A track of an hour, a point every five minutes."""
-    points = "".join(
-        f'<trkpt lat="45.{minute:02}" lon="7"><time>2024-05-03T20:{minute:02}:00Z</time></trkpt>'
-        for minute in range(0, 60, 5)
-    )
-    track = folder / "hike.gpx"
-    track.write_text(f'<gpx version="1.1"><trk><trkseg>{points}</trkseg></trk></gpx>')
-    return track
+    start_s = (datetime(2024, 5, 3, 20, tzinfo=UTC) - START).total_seconds()
+    points = [(start_s + 60 * minute, 45 + minute / 100, 7.0) for minute in range(0, 60, 5)]
+    return write_gpx(folder / "hike.gpx", points)
 
 
 def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
@@ -268,7 +266,6 @@ def test_the_first_and_the_last_times_that_there_are_stop_nothing(
 ) -> None:
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
     folder, start, paris = tmp_path / "photos", datetime.fromisoformat(noon), (48.858, 2.294)
     draw_shot(folder / "phone.jpg", 0, gps=paris, noon=start, model="Pixel", offset="-12:00")
     draw_shot(folder / "other.jpg", 0, gps=paris, noon=start, model="Galaxy", offset="+14:00")
@@ -277,3 +274,29 @@ def test_the_first_and_the_last_times_that_there_are_stop_nothing(
     located = tagger("locate", "--json").json
     assert located == located | {"photos": 3, "camera": 2, "landmark": 1}
     assert tagger("trips", "--json").json == []
+
+
+def test_tracks_are_listed_in_order_of_time_and_removed(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    add_track(sqlite_database, write_gpx(tmp_path / "evening.gpx", walk(20, start_s=36_000)))
+    add_track(sqlite_database, write_gpx(tmp_path / "morning.gpx", walk(10)))
+    listed = tagger("locate", "tracks", "--json").json
+    assert [(track["name"], track["points"]) for track in listed] == [
+        ("morning.gpx", 10),
+        ("evening.gpx", 20),
+    ]
+    assert listed[0]["first_at"] == "2019-05-03T08:00:00+00:00"
+    assert listed[0]["last_at"] == "2019-05-03T08:01:30+00:00"
+    table = tagger("locate", "tracks").text.splitlines()
+    assert table[0].split()[:3] == [str(listed[0]["id"]), "morning.gpx", "10"]
+
+    unknown = tagger("locate", "forget-track", "noon.gpx")
+    assert (unknown.code, "There is no track noon.gpx" in unknown.err) == (1, True)
+    output = tagger("locate", "forget-track", "morning.gpx")
+    assert (output.code, output.text) == (0, "")
+    assert output.err == "morning.gpx is removed\n"
+    assert tagger("locate", "forget-track", listed[1]["id"], "--json").json["name"] == "evening.gpx"
+    output = tagger("locate", "tracks")
+    assert (output.text, output.err) == ("", "there is no track; add one with: tagger locate --gpx FILE\n")

@@ -10,6 +10,7 @@ import pytest
 from support.artifacts import tiny_artifact
 from support.camera_photos import NOON, draw_shot
 from support.command_line import CommandRunner
+from support.gpx_files import START, write_gpx
 from support.scenes import tree
 
 from tagger.database.connection import open_database
@@ -18,7 +19,6 @@ from tagger.library.catalog.contents import record_matching_photos
 from tagger.metadata.inspection import photo_fields
 
 PARIS = (48.8584, 2.2945)
-VALLEY = [(45.0 + minute / 2000, 7.0, 60 * minute) for minute in range(60)]
 
 
 @pytest.fixture
@@ -27,9 +27,8 @@ def both(
 ) -> CommandRunner:
     """The command with a tiny model, on SQLite, then on PostgreSQL."""
     tiny_artifact(tmp_path / "tiny.pt")
-    settings = {"DATABASE_URL": database_url, "MODEL": str(tmp_path / "tiny.pt"), "DEVICE": "cpu"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"TAGGER_{name}", value)
+    monkeypatch.setenv("TAGGER_DATABASE_URL", database_url)
+    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     return tagger
 
 
@@ -52,14 +51,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def track(tmp_path: Path) -> Path:
-    start = (NOON + timedelta(hours=22)).replace(tzinfo=UTC)
-    points = "".join(
-        f'<trkpt lat="{latitude}" lon="{longitude}"><time>{(start + timedelta(seconds=at)).isoformat()}</time></trkpt>'
-        for latitude, longitude, at in VALLEY
-    )
-    file = tmp_path / "valley.gpx"
-    file.write_text(f'<gpx version="1.1"><trk><trkseg>{points}</trkseg></trk></gpx>')
-    return file
+    start_s = (NOON.replace(tzinfo=UTC) + timedelta(hours=22) - START).total_seconds()
+    points = [(start_s + 60 * minute, 45.0 + minute / 2000, 7.0) for minute in range(60)]
+    return write_gpx(tmp_path / "valley.gpx", points)
 
 
 def names(output: str) -> set[str]:
