@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -162,11 +163,10 @@ def postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database without rows: SQLite, then PostgreSQL."""
-    if request.param == "sqlite":
-        return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
-    return str(request.getfixturevalue("postgres_url"))
+    with _migrated_database(request, tmp_path / "database") as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -179,9 +179,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = open_database(database_url)
-    yield opened
-    opened.close()
+    with closing(open_database(database_url)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -189,17 +188,19 @@ def shared_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
     """As `database`, one for all tests of a module, which leave it as it is."""
-    if request.param == "sqlite":
-        file = tmp_path_factory.mktemp("database") / "tagger.sqlite"
-        opened = open_database(create_sqlite_database(file))
+    folder = tmp_path_factory.mktemp("database")
+    with _migrated_database(request, folder) as url, closing(open_database(url)) as opened:
         yield opened
-        opened.close()
+
+
+@contextmanager
+def _migrated_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield create_sqlite_database(folder / "tagger.sqlite")
         return
     databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
     with databases.migrated() as url:
-        opened = open_database(url)
-        yield opened
-        opened.close()
+        yield url
 
 
 @pytest.fixture

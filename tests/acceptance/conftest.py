@@ -1,6 +1,7 @@
 """Commands of `tagger` that run in this process, with a SQLite database and a data folder of their own."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
+from support.commands import Terminal
 from support.empty_databases import create_sqlite_database
 from support.tls_servers import PAGE as HARDEN
+from support.webhook_receiver import WebhookReceiver
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
@@ -21,6 +24,7 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"sqlite:///{tmp_path / 'data' / 'tagger.sqlite'}"
     monkeypatch.setenv("TAGGER_DATABASE_URL", url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
+    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
@@ -30,9 +34,8 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
     create_sqlite_database(tmp_path / "data" / "tagger.sqlite")
-    opened = open_database(sqlite_url)
-    yield opened
-    opened.close()
+    with closing(open_database(sqlite_url)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -48,9 +51,28 @@ def tagger_with_redis(
     """The same with a tiny model and a Redis server."""
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
     monkeypatch.setenv("TAGGER_REDIS_URL", redis_server.url)
     return tagger
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """A folder whose commands have a tiny model and a SQLite database."""
+    return Terminal(tmp_path / "terminal")
+
+
+@pytest.fixture
+def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal without a configured Redis, whose embedded one ends with the test."""
+    terminal = Terminal(tmp_path / "terminal")
+    yield terminal
+    terminal.end_embedded_redis()
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -33,37 +33,28 @@ def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
 
 
 def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(terminal: Terminal) -> None:
-    model = terminal.environment.pop("TAGGER_MODEL")
-    terminal.run("model", "add", model)
-    terminal.run("model", "use", "tiny")
-    tiny_artifact(terminal.folder / "next.pt", seed=0, name="next", threshold=0.6)
     terminal.run("tag", "photos")
+    tiny_artifact(terminal.folder / "next.pt", seed=0, name="next", threshold=0.6)
+    del terminal.environment["TAGGER_MODEL"]
     terminal.run("model", "add", "next.pt")
     terminal.run("model", "use", "next")
     assert terminal.run("backfill", "outdated", "--dry-run").stdout == "20\n"
-    assert terminal.run("backfill", "outdated", "--landmark", "eiffel-tower", "--dry-run").stdout == "4\n"
     of_germany = ("--country", "germany", "--verdict", "none")
     assert terminal.run("backfill", "outdated", *of_germany, "--dry-run").stdout == "4\n"
     job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower", "--no-local").stdout.strip()
     before = terminal.json("query", "--landmark", "eiffel-tower")
-    assert {tag["model"] for photo in before for tag in photo["tags"]} == {"tiny"}
+    assert [photo["tags"][0]["model"] for photo in before] == ["tiny"] * 4
     terminal.process_job(int(job))
     after = terminal.json("query", "--landmark", "eiffel-tower")
-    assert {photo["path"] for photo in after} == {photo["path"] for photo in before}
-    assert {tag["model"] for photo in after for tag in photo["tags"]} == {"next"}
+    assert [photo["tags"][0]["model"] for photo in after] == ["next"] * 4
     assert terminal.run("backfill", "outdated", "--dry-run").stdout == "16\n"
 
 
 def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
     assert "untagged, outdated, failed, all" in terminal.run("backfill", "everything", code=2).stderr
     assert "is not a date" in terminal.run("backfill", "all", "--taken-after", "May", code=2).stderr
-    assert (
-        "did you mean" in terminal.run("backfill", "all", "--landmark", "eifel-tower", code=1).stderr.lower()
-    )
-    assert (
-        "not a valid cron expression"
-        in terminal.run("schedule", "add", "x", "--cron", "daily", "all", code=1).stderr
-    )
+    invalid = terminal.run("schedule", "add", "x", "--cron", "daily", "all", code=1)
+    assert "not a valid cron expression" in invalid.stderr
 
 
 def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:

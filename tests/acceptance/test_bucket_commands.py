@@ -1,11 +1,20 @@
 """Commands with addresses in buckets, as a user types them, against a real S3 server."""
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from support.buckets import SECRET, Bucket
 from support.commands import Terminal, draw
+
+from tagger.cli.session import close_sessions, open_session
+from tagger.database.connection import Database
+from tagger.database.tables import roots
+from tagger.errors import BucketUnavailable
+from tagger.photos.object_store import open_store
+from tagger.photos.paths import ObjectPath
 
 
 @pytest.fixture
@@ -101,3 +110,24 @@ def test_photos_are_changed_on_request_in_a_bucket_with_versioning(
     assert "the original is restored" in terminal.run("metadata", "undo", tower).stdout
     refused = terminal.run("metadata", "write", "--to", "sidecar", "--embed-objects", code=2)
     assert "it needs --to embed" in refused.stderr
+
+
+def test_a_bucket_is_not_asked_for_while_the_servers_cannot_be_read(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process would ask AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    address, server = "s3://only-in-this-test/photos", "http://127.0.0.1:1"
+    with sqlite_database.write() as connection:
+        values = {"name": "photos", "location": address, "location_bytes": b"", "endpoint": server}
+        connection.execute(insert(roots).values(values))
+        connection.exec_driver_sql("ALTER TABLE roots RENAME TO roots_away")
+    open_session()
+    with pytest.raises(Exception, match="no such table"):
+        open_store(ObjectPath(f"{address}/tower.jpg"))
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE roots_away RENAME TO roots")
+    with pytest.raises(BucketUnavailable, match=server):
+        open_store(ObjectPath(f"{address}/tower.jpg"))
+    close_sessions()

@@ -35,12 +35,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def provider() -> Iterator[OidcProvider]:
     with OidcProvider() as provider:
         provider.client.secret = "a-secret"

@@ -1,6 +1,5 @@
 """`tagger enqueue`, `worker`, `status`: the main job through a real Redis and real Celery workers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from support.tls_servers import refused_objects
 @pytest.fixture
 def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-
-
-@pytest.fixture
-def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """Without a configured Redis."""
-    terminal = Terminal(tmp_path / "terminal")
-    yield terminal
-    terminal.end_embedded_redis()
 
 
 def test_a_folder_goes_through_redis_and_a_worker_into_the_database(

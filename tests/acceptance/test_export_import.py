@@ -7,20 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 
 
 @pytest.fixture
 def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
-    tiny_artifact(tmp_path / "tiny.pt")
-    known = StoredPhotos(
-        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
-    )
+    known = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
     known.photo(b"caf\xe9.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{'b2' * 32}")
     return known
 

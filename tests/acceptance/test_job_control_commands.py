@@ -1,29 +1,24 @@
 """`tagger job pause`, `resume`, `cancel` and priorities, with real workers; and what `status --watch` shows of it."""
 
-import os
-import pty
 import re
 import signal
-import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from select import select
 
 import psycopg
 import pytest
 from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select as select_rows
-from support.commands import BIN, Process, Terminal, draw_many
+from support.commands import Process, Terminal, draw_many
+from support.screens import Screen
 
 from tagger.database.enums import JobState
 from tagger.database.tables import jobs
 from tagger.ledger import job_control
 from tagger.ledger.workers import list_chunk_progress
 
-WAIT_S = 60.0
 PHOTOS = 160
 SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
 SLOW_PASS_S = "0.05"
@@ -127,43 +122,11 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     assert "job 1 was cancelled: by request" in terminal.log.read_text()
 
 
-class Screen:
-    """A command in a terminal of 80 columns and 24 lines, and what it wrote there."""
-
-    def __init__(self, terminal: Terminal, *words: str) -> None:
-        self._ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (24, 80))
-        self.process = subprocess.Popen(
-            [str(BIN / "tagger"), *words],
-            cwd=terminal.folder,
-            env={**terminal.environment, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.written = b""
-
-    def read_until(self, expected: bytes) -> None:
-        """Until that has been written since the last call."""
-        start, deadline = len(self.written), time.monotonic() + WAIT_S
-        while expected not in self.written[start:]:
-            ready, _, _ = select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{expected!r} was not written: {self.written!r}"
-            self.written += os.read(self._ours, 65536)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._ours)
-
-
 def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 40)
     terminal.run("enqueue", "photos")
+    assert "it needs one job" in terminal.run("status", "--watch", "--json", code=2).stderr
     with closing(Screen(terminal, "status", "--watch")) as screen:
         screen.read_until(b"queued messages: interactive 0, bulk 2")
         screen.process.send_signal(signal.SIGINT)
@@ -227,7 +190,3 @@ def _client_connections(url: str) -> int:
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid != pg_backend_pid()"
         ).fetchone()
     return int(row[0]) if row else 0
-
-
-def test_watching_all_jobs_is_not_for_programs(sqlite_terminal: Terminal) -> None:
-    assert "it needs one job" in sqlite_terminal.run("status", "--watch", "--json", code=2).stderr

@@ -1,10 +1,9 @@
 """`tagger model …` and `tagger db …` as a person types them."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import CLASSIFIED_AT, StoredPhotos
@@ -13,7 +12,6 @@ from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals, photos
 from tagger.library.catalog import shipped_model
-from tagger.library.catalog.registered_models import add_model
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +53,9 @@ def test_names_and_files_that_do_not_serve_exit_with_1_and_one_line(
     (tmp_path / "text.pt").write_text("not a model")
     for words in (
         ["model", "use", "other"],
-        ["model", "show", "other"],
         ["model", "show"],
         ["model", "add", "missing.pt"],
         ["model", "add", "text.pt"],
-        ["model", "verify", "text.pt"],
     ):
         output = tagger(*words)
         assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1), words
@@ -78,8 +74,7 @@ def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     tiny_artifact(file, seed=1)
     output = tagger("model", "verify", "a.pt")
     assert (output.code, "digest differs" in output.err) == (1, True)
-    place = sound.index(b"colours")
-    file.write_bytes(sound[:place] + b"COLOURS" + sound[place + 7 :])
+    file.write_bytes(sound.replace(b"colours", b"COLOURS", 1))
     assert tagger("model", "verify", "a.pt").code == 1
 
 
@@ -96,68 +91,26 @@ def test_db_stats_count_what_is_there(
 ) -> None:
     _known(sqlite_database, tmp_path)
     numbers = tagger("db", "stats", "--json").json
-    expected = {
-        "photos": 3,
-        "gone": 1,
-        "contents": 2,
-        "tagged": 1,
-        "unknown": 1,
-        "not_classified": 1,
-        "models": 1,
-    }
-    assert {name: numbers[name] for name in expected} == expected
+    counts = {"photos": 3, "gone": 1, "contents": 2, "tagged": 1, "unknown": 1, "not_classified": 1}
+    assert numbers == numbers | counts
     assert numbers["size_bytes"] > 0
     assert "photos:" in tagger("db", "stats").text
 
 
-def test_db_check_finds_a_sound_database_sound(
+def test_db_check_names_what_does_not_add_up(
     tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
 ) -> None:
     _job(sqlite_database, _known(sqlite_database, tmp_path).model.id)
-    assert tagger("db", "check", "--json").json == {"ok": True, "problems": []}
-    assert tagger("db", "check").text == "the database is consistent\n"
-
-
-_READ = {"classified_size_bytes": 1000, "classified_mtime_ns": 1}
-
-
-@pytest.mark.parametrize(
-    ("harms", "told"),
-    [
-        (
-            [
-                update(chunks).values(tagged=1, unknown=1),
-                update(contents).values(outcome="tagged"),
-                text("INSERT INTO model_labels VALUES (77, 0, 'x', 1)"),
-            ],
-            ["job_id 1, chunk 0: it counts more outcomes", "model_labels refers to a missing row of models"],
-        ),
-        (
-            [
-                update(jobs).values(total=3),
-                update(photos).where(photos.c.path == "new.jpg").values(_READ),
-                update(contents).values(outcome="tagged"),
-            ],
-            ["job 1: its total", "photo 3: its file counts as classified", "image 1-"],
-        ),
-    ],
-    ids=["rows", "sums"],
-)
-def test_db_check_names_what_does_not_add_up(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, harms: list[Any], told: list[str]
-) -> None:
-    """Sums are checked where rows are sound."""
-    _job(sqlite_database, _known(sqlite_database, tmp_path).model.id)
-    with sqlite_database.read() as connection:
-        connection.rollback()
-        connection.connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[attr-defined]
-        for harm in harms:
-            connection.execute(harm)
-        connection.commit()
+    read = {"classified_size_bytes": 1000, "classified_mtime_ns": 1}
+    with sqlite_database.write() as connection:
+        connection.execute(update(jobs).values(total=3))
+        connection.execute(update(photos).where(photos.c.path == "new.jpg").values(read))
+        connection.execute(update(contents).values(outcome="tagged"))
     output = tagger("db", "check", "--json")
     assert (output.code, output.json["ok"]) == (1, False)
     problems = "\n".join(output.json["problems"])
-    assert [words for words in told if words not in problems] == []
+    for told in ("job 1: its total", "photo 3: its file counts as classified", "image 1-"):
+        assert told in problems
 
 
 def test_db_recount_corrects_wrong_numbers_of_photos(
@@ -172,13 +125,13 @@ def test_db_recount_corrects_wrong_numbers_of_photos(
     counted = "counted the photos of each landmark and month again, in 1 block of images\n"
     assert tagger("db", "recount").text == counted
     assert tagger("db", "check").text == "the database is consistent\n"
+    assert tagger("db", "check", "--json").json == {"ok": True, "problems": []}
     (count,) = tagger("landmark", "list", "--json").json
     assert (count["landmark"], count["photos"]) == ("eiffel-tower", 1)
 
 
 def _known(database: Database, folder: Path) -> StoredPhotos:
-    tiny_artifact(folder / "tiny.pt")
-    known = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
+    known = StoredPhotos.with_tiny_model(database, folder)
     known.photo("a.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{1:064x}")
     known.photo("b.jpg", ("eiffel-tower", 0.1, False), digest=f"1-{2:064x}")
     known.photo("new.jpg", classified=False)

@@ -1,19 +1,12 @@
 """`tagger db prune` and workers with TAGGER_KEEP_JOBS_DAYS: what old jobs did is removed, and what they led to stays."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from rig.servers import RedisServer
 from sqlalchemy import func, select, update
 from support.commands import Terminal, draw
 
 from tagger.database.tables import job_items, jobs
-
-
-@pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
-    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
 def make_old(terminal: Terminal) -> None:
@@ -53,7 +46,8 @@ def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal: 
 
 
 @pytest.mark.slow
-def test_workers_prune_if_their_settings_say_so(terminal: Terminal) -> None:
+def test_workers_prune_if_their_settings_say_so(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.run("tag", "photos")
     make_old(terminal)

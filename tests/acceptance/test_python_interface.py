@@ -33,11 +33,6 @@ def library(tmp_path: Path, terminal: Terminal) -> Iterator[tagger.Library]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path / "terminal")
-
-
-@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     draw_many(folder, 5)

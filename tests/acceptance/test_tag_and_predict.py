@@ -1,4 +1,4 @@
-"""`tagger tag` and `look`, typed as a user types them, without any server."""
+"""`tagger tag` and `predict`, typed as a user types them, without any server."""
 
 import json
 import os
@@ -6,18 +6,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.artifacts import LABELS
 from support.commands import Terminal, draw, draw_many
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path / "terminal")
+from support.screens import Screen
 
 
 def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(terminal: Terminal) -> None:
@@ -38,21 +33,10 @@ def test_files_that_are_left_out_are_counted_by_extension(terminal: Terminal) ->
     for name in ("a.mp4", "b.MP4", "c.mov", "d.mov", "e.aae", "f.pdf", "g.pdf", "tower.jpg.xmp", ".h.mp4"):
         (terminal.folder / "photos" / name).touch()
     text = "left out by extension: 7 files (2 .mov, 2 .mp4, 2 .pdf, 1 more)"
-    for command in (("tag", "--dry-run"), ("tag",), ("enqueue",), ("backfill", "all", "--scan")):
-        done = terminal.run(*command, "photos")
-        assert text in done.stderr.splitlines()
+    for command in (("tag", "--dry-run"), ("enqueue",), ("backfill", "all", "--scan")):
+        assert text in terminal.run(*command, "photos").stderr.splitlines()
     assert terminal.json("tag", "photos")["other_files"] == 7
-    assert "  left out by extension: 7 files\n" in terminal.run("job", "show", 1).stdout
-    assert "extension" not in terminal.run("tag", "photos/tower.jpg").stderr
-
-
-def test_tagging_again_skips_tagged_photos(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 5)
-    terminal.run("tag", "photos")
-    again = terminal.json("tag", "photos")
-    assert (again["total"], again["skipped"], again["tagged"]) == (5, 5, 0)
-    forced = terminal.json("tag", "photos", "--again")
-    assert (forced["tagged"], forced["unknown"], forced["skipped"]) == (4, 1, 0)
+    assert "  left out by extension: 7 files\n" in terminal.run("job", "show", "1").stdout
 
 
 def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Terminal) -> None:
@@ -65,7 +49,7 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
         shlex.split(line.partition("run: tagger ")[2]) for line in done.stderr.splitlines()[-3:]
     )
     assert [photo["path"] for photo in terminal.json(*query)] == [str(folder / "tower.jpg")]
-    assert correct[:3] == ["reject", "PHOTO", "LANDMARK,"]
+    assert correct[:3] == ["reject", "LANDMARK", "PHOTO,"]
     assert "1 photo: 1 written" in terminal.run(*write).stderr
     assert terminal.run("-q", "tag", "my photos", "--again").stderr == ""
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
@@ -76,32 +60,27 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
 
 def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> None:
     folder = terminal.folder / "photos"
-    draw(folder / "good.jpg", 0)
+    draw(folder / "folder.jpg" / "inside.jpg", 1)
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("this is no picture")
     (folder / "link.jpg").symlink_to(folder / "nowhere.jpg")
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
-    (folder / "folder.jpg").mkdir()
-    draw(folder / "folder.jpg" / "inside.jpg", 1)
     (folder / "loop").symlink_to(folder)
     draw(folder / "whole.jpg", 2, size=(900, 700))
     (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:300])
     done = terminal.run("tag", "photos", code=3)
-    assert "good.jpg: Eiffel Tower" in done.stdout
     assert "folder.jpg/inside.jpg: Brandenburg Gate" in done.stdout
     failing = {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
-    kinds = {name: each["kind"] for name, each in failing.items()}
-    assert kinds == {
+    assert {name: each["kind"] for name, each in failing.items()} == {
         "empty.jpg": "empty",
         "text.jpg": "not-an-image",
         "link.jpg": "gone",
         "loop.jpg": "unreadable",
-        "cut.jpg": kinds["cut.jpg"],
+        "cut.jpg": "truncated",
     }
-    assert kinds["cut.jpg"] in {"truncated", "corrupt"}
     assert all(each["text"] and each["attempts"] == 1 and each["job"] == 1 for each in failing.values())
     job = terminal.json("job", "show", "1")
-    assert (job["total"], job["tagged"], job["failed"]) == (8, 3, 5)
+    assert (job["total"], job["tagged"], job["failed"]) == (7, 2, 5)
 
 
 @pytest.mark.slow
@@ -164,73 +143,60 @@ def test_an_unmounted_root_is_refused_and_marks_nothing_as_gone(terminal: Termin
     assert len(terminal.json("query", "--any-rank")) == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (["tag", "no-such-folder"], 1, "no file or folder at no-such-folder"),
-        (["tag", "photos", "--model", "no-such-model"], 1, "no-such-model"),
-        (["tag", "photos", "--model", "photos/text.pt"], 1, "cannot be used"),
-        (["tag", "photos", "--device", "abacus"], 1, "device"),
-        (["tag"], 2, "PATH"),
-        (["tag", "photos", "--top-k", "0"], 2, "--top-k"),
-        (["status", "99"], 1, "no job 99"),
-        (["show", "photos/a.jpg"], 1, "has no photo at"),
-        (["forget", "photos"], 1, "has no photo at"),
-        (["predict", "photos/nothing.jpg"], 3, "gone"),
-    ],
-)
-def test_invalid_input_gets_one_line_with_a_remedy(
-    terminal: Terminal, words: list[str], code: int, message: str
-) -> None:
+def test_invalid_input_gets_one_line_with_a_remedy(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     (terminal.folder / "photos" / "text.pt").write_text("no model")
-    done = terminal.run(*words, code=code)
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    if code == 1:
-        assert len(done.stderr.strip().splitlines()) == 1
+    for words, code, message in (
+        ("tag no-such-folder", 1, "no file or folder at no-such-folder"),
+        ("tag photos --model no-such-model", 1, "no-such-model"),
+        ("tag photos --model photos/text.pt", 1, "cannot be used"),
+        ("tag photos --device abacus", 1, "device"),
+        ("tag", 2, "PATH"),
+        ("tag photos --top-k 0", 2, "--top-k"),
+        ("job show 99", 1, "no job 99"),
+        ("forget photos", 1, "has no photo at"),
+        ("predict photos/nothing.jpg", 3, "gone"),
+    ):
+        done = terminal.run(*words.split(), code=code)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert code != 1 or len(done.stderr.strip().splitlines()) == 1
 
 
 def test_settings_come_from_option_then_environment_then_file(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
+    predict = ("predict", "photos/a.jpg")
     (terminal.folder / "tagger.toml").write_text("top_k = 1\n")
-    ignored = terminal.run("predict", "photos/a.jpg", "--json")
-    assert len(json.loads(ignored.stdout)[0]["tags"]) == len(LABELS)
-    assert "export TAGGER_CONFIG=./tagger.toml" in ignored.stderr
+    assert "export TAGGER_CONFIG=./tagger.toml" in terminal.run(*predict).stderr
     terminal.environment["TAGGER_CONFIG"] = "./tagger.toml"
-    assert len(terminal.json("predict", "photos/a.jpg")[0]["tags"]) == 1
+    assert len(terminal.json(*predict)[0]["tags"]) == 1
     terminal.environment["TAGGER_TOP_K"] = "2"
-    assert len(terminal.json("predict", "photos/a.jpg")[0]["tags"]) == 2
-    assert len(terminal.json("predict", "--top-k", "3", "photos/a.jpg")[0]["tags"]) == 3
+    assert len(terminal.json(*predict)[0]["tags"]) == 2
+    tags = terminal.json(*predict, "--top-k", "3", "--threshold", "0")[0]["tags"]
+    assert [tag["accepted"] for tag in tags] == [True] * 3
     (terminal.folder / "tagger.toml").write_text("topk = 1\n")
-    wrong = terminal.run("predict", "photos/a.jpg", code=1)
-    assert "topk" in wrong.stderr
+    assert "topk" in terminal.run(*predict, code=1).stderr
 
 
-def test_look_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal) -> None:
+def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal) -> None:
     photo = draw(terminal.folder / "photos" / "a.jpg", 2)
-    looked = terminal.json("predict", "photos/a.jpg")[0]
+    predicted = terminal.json("predict", "photos/a.jpg")[0]
     piped = json.loads(terminal.run("predict", "-", "--json", stdin=photo.read_bytes()).stdout)[0]
-    assert piped["tags"] == looked["tags"]
+    assert piped["tags"] == predicted["tags"]
     assert terminal.json("query", "--any-rank") == []
     terminal.run("tag", "photos")
-    stored = terminal.json("show", "photos/a.jpg")["tags"]
-    compared = ("landmark", "rank", "accepted", "score")
-    assert [[tag[key] for key in compared] for tag in stored] == [
-        [pytest.approx(tag[key]) if key == "score" else tag[key] for key in compared]
-        for tag in looked["tags"]
-    ]
+    for stored, tag in zip(terminal.json("show", "photos/a.jpg")["tags"], predicted["tags"], strict=True):
+        assert [stored[key] for key in ("landmark", "rank", "accepted")] == [
+            tag[key] for key in ("landmark", "rank", "accepted")
+        ]
+        assert stored["score"] == pytest.approx(tag["score"])
 
 
 def test_a_threshold_of_0_accepts_every_tag(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 5)
-    done = terminal.run("tag", "photos", "--threshold", "0", "--top-k", "2")
-    assert "5 photos: 5 tagged, 0 unknown" in done.stderr
-    photos = terminal.json("query")
-    assert [len(photo["tags"]) for photo in photos] == [2] * 5
-    assert all(tag["accepted"] for photo in photos for tag in photo["tags"])
-    predicted = terminal.json("predict", "photos/00/00000.jpg", "--threshold", "0")
-    assert all(each["accepted"] for each in predicted[0]["tags"])
+    assert "5 photos: 5 tagged" in terminal.run("tag", "photos", "--threshold", "0", "--top-k", "2").stderr
+    tags = [tag["accepted"] for photo in terminal.json("query") for tag in photo["tags"]]
+    assert tags == [True] * 10
 
 
 def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
@@ -241,7 +207,7 @@ def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
 
 
 def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 160)
+    draw_many(terminal.folder / "photos", 80)
     draw(terminal.folder / "photos" / "00" / "00001-hangs.jpg", seed=1000)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "2"}
     terminal.inject(slow_pass_s="0.05", hang_on_open="hangs")
@@ -252,62 +218,30 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     assert "no work is lost" in terminal.log.read_text()
     job = terminal.json("job", "show", "1")
     assert job["state"] == "cancelled"
-    assert 0 < job["cancelled"] < 161
-    assert job["cancelled"] + job["tagged"] + job["unknown"] == 161
+    assert 0 < job["cancelled"] < 81
+    assert job["cancelled"] + job["tagged"] + job["unknown"] == 81
     rest = terminal.json("tag", "photos")
     assert rest["skipped"] == job["tagged"] + job["unknown"]
-    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 161
+    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 81
 
 
 def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 6)
-    draw(terminal.folder / "photos" / "private" / "a.jpg", 1)
+    draw_many(terminal.folder / "photos", 2)
+    private = draw(terminal.folder / "photos" / "private" / "a.jpg", 1)
     terminal.run("tag", "photos")
     assert "1 photo would be forgotten" in terminal.run("forget", "photos/private", "--dry-run").stdout
     assert "1 photo forgotten" in terminal.run("forget", "photos/private").stdout
-    assert (terminal.folder / "photos" / "private" / "a.jpg").exists()
-    assert len(terminal.json("query", "--any-rank")) == 6
-    assert terminal.json("forget", "photos")["forgotten"] == 6
-    assert terminal.json("query", "--any-rank") == []
+    assert private.exists()
+    assert len(terminal.json("query", "--any-rank")) == 2
+    assert terminal.json("forget", "photos")["forgotten"] == 2
 
 
 @pytest.mark.slow
-def test_progress_shows_rate_and_eta_on_a_terminal_only(terminal: Terminal) -> None:
+def test_progress_shows_its_rate_on_a_terminal_only(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 30)
     quiet = terminal.run("tag", "photos", "--json")
     assert "job 1 finished: 30 photos" in quiet.stderr
-    assert "\r" not in quiet.stderr
-    assert "\x1b" not in quiet.stderr
-    shown = _on_a_terminal(terminal, "tag", "photos", "--again", "--json")
-    assert "tagging" in shown
-    assert "photos/s" in shown
-
-
-def _on_a_terminal(terminal: Terminal, *words: str) -> str:
-    """What a command shows on a pseudo-terminal."""
-    import pty
-
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "tagger"), *words],
-        cwd=terminal.folder,
-        env=terminal.environment | {"TERM": "xterm"},
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        close_fds=True,
-    )
-    os.close(child)
-    shown = b""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            data = os.read(parent, 65536)
-        except OSError:  # the terminal is closed: the command has ended
-            break
-        if not data:
-            break
-        shown += data
-    os.close(parent)
-    assert process.wait(30) == 0, shown
-    return shown.decode(errors="replace")
+    assert not {"\r", "\x1b"} & set(quiet.stderr)
+    with closing(Screen(terminal, "tag", "photos", "--again", "--json")) as screen:
+        screen.read_until(b"photos/s")
+        assert b"tagging" in screen.written

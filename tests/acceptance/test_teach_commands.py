@@ -39,7 +39,6 @@ class Library:
             patch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{self.database}")
             patch.setenv("TAGGER_DATA_FOLDER", str(self.database.parent))
             patch.setenv("TAGGER_MODEL", str(self.model))
-            patch.setenv("TAGGER_DEVICE", "cpu")
             assert run_command(main, "tag", self.photos).code == 0
 
     def church(self, *numbers: int) -> list[Path]:
@@ -55,7 +54,6 @@ def tagged_once(tmp_path_factory: pytest.TempPathFactory) -> Library:
 def untagged(tagger: CommandRunner, tagged_once: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     """The photos, with an empty database. Tests draw more photos elsewhere."""
     monkeypatch.setenv("TAGGER_MODEL", str(tagged_once.model))
-    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
     return tagged_once
 
 
@@ -81,30 +79,21 @@ def test_a_place_is_taught_and_found_in_the_library(tagger: CommandRunner, libra
         "5 more photos tagged, of which about 99% should be right; 0 suggestions\n"
     )
     assert output.code == 0
-    assert output.err == (
-        "to see the photos, run: tagger query --landmark our-church\n"
-        "more photos of it from other sides find more: tagger teach our-church PHOTO…\n"
-    )
-    more = tagger("teach", "our-church", *library.church(3, 4))
-    assert "from other sides" not in more.err  # five are a good start
+    assert "more photos of it from other sides find more: tagger teach our-church" in output.err
     assert found(tagger, "our church") == [f"{seed}.jpg" for seed in range(PHOTOS)]
     listed = tagger("query", "--near", "51,13.7", "--json").json
     assert len(listed) == PHOTOS
 
 
-def test_json_has_the_documented_keys(tagger: CommandRunner, library: Library) -> None:
-    document = tagger("teach", "Our church", *library.church(0, 1), "--json").json
+def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(
+    tagger: CommandRunner, library: Library
+) -> None:
+    options = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
+    document = tagger("teach", "Our church", *library.church(0, 1), *options).json
     assert list(document) == KEYS
-    counts = {key: document[key] for key in KEYS[:6]}
-    assert counts == {
-        "landmark": "our-church",
-        "examples": 2,
-        "rejected": 0,
-        "compared": 19,
-        "tagged": 6,
-        "suggested": 0,
-    }
-    assert document["seconds"] > 0
+    assert [document[key] for key in KEYS[:4]] == ["our-church", 2, 11, 19]
+    verdicts = tagger("review", "list", "--verdict", "rejected", "--json").json
+    assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
 
 
 def test_examples_that_the_model_names_otherwise_are_told(
@@ -114,11 +103,9 @@ def test_examples_that_the_model_names_otherwise_are_told(
     for path in red:
         Image.new("RGB", (int(path.stem[-2:]), 60), colour_of(0)).save(path, quality=95)
     assert tagger("tag", *red).code == 0
-    named = [{"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 3}]
     options = ("teach", "Our church", *red, library.church(0)[0])
     planned = tagger(*options, "--dry-run")
     assert planned.err == "the model had named 3 of them Eiffel Tower; these tags would be doubtful\n"
-    assert tagger(*options, "--dry-run", "--json").json["named_otherwise"] == named
     assert "the model had named 3 of them Eiffel Tower; these tags are doubtful now\n" in tagger(*options).err
     (tag, taught) = (
         next(tag for tag in tagger("show", red[0], "--json").json["tags"] if tag["landmark"] == slug)
@@ -127,16 +114,9 @@ def test_examples_that_the_model_names_otherwise_are_told(
     assert (tag["accepted"], tag["doubtful"]) == (False, "confirmed-other")
     assert (taught["accepted"], taught["doubtful"]) == (True, None)
     assert "doubtful: Our church is confirmed" in tagger("show", red[0]).text
-    assert tagger(*options, "--json").json["named_otherwise"] == named
+    named = {"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 3}
+    assert tagger(*options, "--json").json["named_otherwise"] == [named]
     assert found(tagger, "eiffel-tower") == []
-
-
-def test_all_photos_after_not_are_rejected(tagger: CommandRunner, library: Library) -> None:
-    more = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
-    document = tagger("teach", "Our church", *library.church(0), *more).json
-    assert (document["examples"], document["rejected"]) == (1, 11)
-    verdicts = tagger("review", "list", "--verdict", "rejected", "--json").json
-    assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
 
 
 def test_photos_that_are_not_in_the_database_are_tagged_first(
@@ -168,12 +148,6 @@ def test_broken_files_are_left_out_with_a_warning(
     assert "our-bridge" not in tagger("landmark", "list", "--all").text
 
 
-def test_a_photo_counts_once(tagger: CommandRunner, library: Library, tmp_path: Path) -> None:
-    copy = shutil.copy(*library.church(0), tmp_path / "copy.jpg")
-    output = tagger("teach", "Our church", *library.church(0, 0), copy, "--json")
-    assert output.json["examples"] == 1
-
-
 def test_what_contradicts_itself_is_wrong_usage(
     tagger: CommandRunner, library: Library, tmp_path: Path
 ) -> None:
@@ -182,10 +156,8 @@ def test_what_contradicts_itself_is_wrong_usage(
     for options in (
         (),
         (photo, "--not", photo),
-        (photo, "--not", library.bridge, copy),
-        (photo, "--not", photo, "--dry-run"),
+        (photo, "--not", copy),
         (photo, "--at", "91,0"),
-        (photo, "--at", "here"),
     ):
         output = tagger("teach", "Our church", *options)
         assert (output.code, output.text) == (2, ""), options
@@ -209,116 +181,70 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(
         output = tagger("teach", *options)
         assert (output.code, output.text) == (1, ""), options
         assert reason in output.err
+        assert options[1] == "empty" or tagger("teach", *options, "--dry-run").err == output.err
     assert tagger("review", "list", "--json").json == []
 
 
 def test_facts_of_a_landmark_that_exists_are_not_changed(tagger: CommandRunner, library: Library) -> None:
-    tagger("teach", "Our church", *library.church(0))
-    output = tagger("teach", "OUR CHURCH", *library.church(1), "--country", "Germany")
-    assert (output.code, "tagger landmark edit our-church" in " ".join(output.err.split())) == (1, True)
-    assert tagger("teach", "our church", *library.church(1), "--json").json["examples"] == 2
-    same = ("teach", "Our mill", library.bridge, "--country", "Germany", "--at", "51.05,13.74")
-    assert (tagger(*same).code, tagger(*same).code) == (0, 0)
-    assert tagger(*same[:-1], "51.06,13.74").code == 1
+    first = ("teach", "Our mill", library.bridge, "--country", "Germany")
+    assert (tagger(*first).code, tagger(*first).code) == (0, 0)
+    output = tagger("teach", "OUR MILL", *library.church(1), "--country", "France")
+    assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (1, True)
 
 
 def test_a_landmark_of_the_model_is_learned_from_photos_that_it_misses(
     tagger: CommandRunner, library: Library
 ) -> None:
     output = tagger("teach", "Eiffel Tower", *library.church(0, 1))
-    assert output.text == "Eiffel Tower (eiffel-tower): the verdicts are stored; the model knows it itself\n"
+    assert "the verdicts are stored; the model knows it itself" in output.text
     assert (output.code, "once you have confirmed 3 that the model missed" in output.err) == (0, True)
-    assert len(found(tagger, "eiffel-tower")) == 2
-    tagger("teach", "Eiffel Tower", *library.church(2))
-    assert len(found(tagger, "eiffel-tower")) == PHOTOS
-
-
-def test_a_landmark_without_confirmed_photos_says_what_is_missing(
-    tagger: CommandRunner, library: Library
-) -> None:
     tagger("landmark", "add", "Our church")
-    output = tagger("teach", "our-church", "--not", library.bridge)
-    assert "no photo of it is confirmed" in output.text
-    assert "tagger teach our-church PHOTO…" in output.err
+    assert "no photo of it is confirmed" in tagger("teach", "our-church", "--not", library.bridge).text
 
 
 def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: Library) -> None:
     options = ("teach", "Our church", *library.church(0, 1), "--not", library.bridge, "--dry-run")
-    assert tagger(*options).text == (
-        "2 photos would be confirmed as Our church (new, our-church), 1 rejected; nothing was changed\n"
-    )
+    assert "2 photos would be confirmed as Our church (new, our-church), 1 rejected" in tagger(*options).text
     planned = tagger(*options, "--json").json
-    assert (planned["examples"], planned["rejected"], planned["untagged"]) == (2, 1, [])
-    assert (planned["landmark"], planned["new"]) == ("our-church", True)
+    assert [planned[key] for key in ("landmark", "new", "examples", "rejected", "untagged")] == [
+        *("our-church", True, 2, 1, [])
+    ]
     assert tagger("review", "list", "--json").json == []
     assert "our-church" not in tagger("landmark", "list", "--all").text
-    assert tagger(*options, "missing.jpg").code == 1
-    assert (
-        tagger("teach", "Our church", "--not", library.bridge, "--dry-run").code == 1
-    )  # as without --dry-run
-    known = ("teach", "EIFFEL tower", *library.church(0), "--dry-run")
-    assert "would be confirmed as Eiffel Tower (eiffel-tower), 0 rejected" in tagger(*known).text
-    planned = tagger(*known, "--json").json
-    assert (planned["landmark"], planned["new"]) == ("eiffel-tower", False)
+    known = tagger("teach", "EIFFEL tower", *library.church(0), "--dry-run", "--json").json
+    assert (known["landmark"], known["new"]) == ("eiffel-tower", False)
 
 
 def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library) -> None:
     first = tagger("teach", "Our church", *library.church(0))
     assert "there is also" not in first.err
-    second = tagger("teach", "Our chuch", *library.church(1))
-    command = "landmark merge our-chuch --into our-church"
-    assert "there is also Our church (our-church)" in second.err
-    assert f"tagger {command}" in second.err
     planned = tagger("teach", "Our churc", *library.church(2), "--dry-run")
     assert "there is also Our church (our-church)" in planned.err
-    merged = tagger(*command.split())
-    assert merged.err == (
-        "Our church is now learned from 2 photos: 6 more photos tagged, of which about 99% should be right; "
-        "0 suggestions\n"
-    )
+    command = "landmark merge our-chuch --into our-church"
+    assert f"tagger {command}" in tagger("teach", "Our chuch", *library.church(1)).err
+    assert "Our church is now learned from 2 photos: 6 more photos tagged" in tagger(*command.split()).err
 
 
-def test_a_dry_run_refuses_what_the_command_refuses(tagger: CommandRunner, library: Library) -> None:
-    tagger("landmark", "add", "Mill")
-    for name, options, code in (
-        ("", (), 1),
-        ("two\nlines", (), 1),
-        ("x" * 201, (), 1),
-        ("Our church", ("--at", "91,0"), 2),
-        ("mill", ("--country", "Germany"), 1),
-    ):
-        typed = ("teach", name, *library.church(0), *options)
-        errors = [tagger(*typed, *dry_run) for dry_run in ((), ("--dry-run",))]
-        assert [(error.code, error.text) for error in errors] == [(code, "")] * 2, name
-        assert errors[0].err == errors[1].err
-    assert tagger("teach", "MILL", *library.church(0), "--dry-run", "--json").json["landmark"] == "mill"
-
-
-def test_an_invalid_name_is_refused_before_photos_are_tagged(
-    tagger: CommandRunner, untagged: Library
-) -> None:
+def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger: CommandRunner, untagged: Library) -> None:
     assert tagger("teach", "two\nlines", untagged.photos / "church").code == 1
-    assert tagger("query", "--any-rank", "--json").json == []
-
-
-def test_a_dry_run_tags_nothing(tagger: CommandRunner, untagged: Library) -> None:
     output = tagger("teach", "Our church", *untagged.church(0, 1, 2), "--dry-run")
     assert "3 paths would be tagged first" in output.text
     assert tagger("query", "--any-rank", "--json").json == []
 
 
-def test_verdicts_improve_what_was_learned_at_once(tagger: CommandRunner, library: Library) -> None:
-    before = tagger("teach", "Our church", *library.church(0), "--json").json
+def test_verdicts_improve_what_was_learned_at_once(
+    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger("teach", "Our church", *library.church(0))
     confirmed = tagger("confirm", "our church", *library.church(1))
-    assert (
-        "Our church is now learned from 2 photos: 6 more photos tagged, of which about 99%" in confirmed.err
-    )
+    assert "Our church is now learned from 2 photos: 6 more photos tagged" in confirmed.err
     rejected = tagger("reject", "our church", *library.church(2))
     assert "Our church is now learned from 2 photos and 1 rejected one: 5 more photos tagged" in rejected.err
     assert "2.jpg" not in found(tagger, "our-church")
-    after = tagger("teach", "our-church", *library.church(0), "--json").json
-    assert (before["examples"], before["rejected"]) == (1, 0)
-    assert (after["examples"], after["rejected"]) == (2, 1)
+    tiny_artifact(tmp_path / "tiny.pt")  # which gives no embeddings
+    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
+    verdict = tagger("confirm", "our church", *library.church(3))
+    assert (verdict.code, verdict.err) == (0, "")
 
 
 def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Library, tmp_path: Path) -> None:
@@ -327,52 +253,37 @@ def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Libra
         draw_place(tmp_path / "dim" / f"{step}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
     tagger("tag", tmp_path / "dim")
     taught = tagger("teach", "Our church", *library.church(0, 1, 2), "--json").json
-    assert taught["suggested"] > 1
     suggested = tagger("review", "our church", "--json").json
-    assert len(suggested) == taught["suggested"]
+    assert len(suggested) == taught["suggested"] > 1
     tags = [tag for photo in suggested for tag in photo["tags"]]
-    assert {(tag["landmark"], tag["accepted"], tag["verdict"]) for tag in tags} == {
-        ("our-church", False, None)
-    }
+    assert {(tag["landmark"], tag["accepted"]) for tag in tags} == {("our-church", False)}
     scores = [tag["score"] for tag in tags]
     assert scores == sorted(scores, reverse=True)
-    assert tagger("review", "--json").json == suggested
     assert tagger("review", "--limit", "1", "--format", "paths").text == suggested[0]["path"] + "\n"
     listed = tagger("review")
-    assert ("\tOur church\t" in listed.text, "\tsuggested\t" in listed.text) == (True, True)
+    assert "\tOur church\t" in listed.text
     assert "to answer one, run: tagger confirm LANDMARK PHOTO" in listed.err
-    assert tagger("review", "--format", "paths").err == ""
     tagger("reject", "our-church", suggested[0]["path"])
-    rest = [photo["path"] for photo in tagger("review", "--json").json]
-    assert suggested[0]["path"] not in rest
+    assert suggested[0]["path"] not in [photo["path"] for photo in tagger("review", "--json").json]
     assert tagger("review", "nowhere").code == 1
     assert tagger("review", "--format", "nothing").code == 2
 
 
-def test_imported_verdicts_teach(
+def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagged(
     tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger("teach", "Our church", *library.church(0, 1, 2))
     tagger("review", "export", "verdicts.json")
     shutil.copy(library.database, tmp_path / "other.sqlite")
-    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
-    tagger("landmark", "add", "Our church")
-    output = tagger("review", "import", "verdicts.json")
-    assert "the taught landmarks are up to date: 19 photos compared" in output.err
-    assert len(found(tagger, "our-church")) == PHOTOS
-
-
-def test_a_model_without_embeddings_cannot_be_taught(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tagger("teach", "Our church", *library.church(0, 1, 2))
-    tiny_artifact(tmp_path / "tiny.pt")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    output = tagger("teach", "Our church", *library.church(3))
-    assert (output.code, output.text) == (1, "")
-    assert "The model tiny gives no embeddings" in output.err
-    verdict = tagger("confirm", "our church", *library.church(0))
-    assert (verdict.code, verdict.err) == (0, "")
+    for name, said in (
+        ("other", "the taught landmarks are up to date"),
+        ("empty", "3 verdicts on unknown photos"),
+    ):
+        monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{name}.sqlite")
+        tagger("landmark", "add", "Our church")
+        assert said in tagger("review", "import", "verdicts.json").err
+        tagger("tag", library.photos)
+        assert len(found(tagger, "our-church")) == PHOTOS
 
 
 def test_photos_of_another_model_are_named_with_the_backfill(
@@ -386,56 +297,29 @@ def test_photos_of_another_model_are_named_with_the_backfill(
     assert "tagger backfill outdated" in output.err
     tagger("tag", library.photos)
     assert len(found(tagger, "our-church")) == PHOTOS
-    again = tagger("teach", "Our church", *library.church(0, 1, 2))
-    assert "another model" not in again.err
 
 
-def test_places_are_learned_again_when_another_model_tags_their_examples(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_embeddings_nothing_is_taught_or_similar(
+    tagger: CommandRunner, untagged: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tagger("teach", "Our church", *library.church(0, 1, 2))
-    teachable_artifact(tmp_path / "newer.pt", seed=1, name="newer")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "newer.pt"))
-    tagged = tagger("tag", library.photos, "--json")
-    assert (tagged.code, tagged.json["unknown"]) == (0, 19)
-    assert "the taught landmarks are up to date: 19 photos compared" in tagged.err
-    assert len(found(tagger, "our-church")) == PHOTOS
-    assert "the database is consistent" in tagger("db", "check").text
-
-
-def test_verdicts_that_were_imported_first_are_learned_when_their_photos_are_tagged(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tagger("teach", "Our church", *library.church(0, 1, 2))
-    tagger("review", "export", "verdicts.json")
-    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
-    tagger("landmark", "add", "Our church")
-    assert "3 verdicts on unknown photos" in tagger("review", "import", "verdicts.json").err
-    tagger("tag", library.photos)
-    assert len(found(tagger, "our-church")) == PHOTOS
-
-
-def test_errors_of_similar_do_not_speak_of_teaching_alone(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing = tagger("similar", "missing.jpg")
-    assert (missing.code, "taught" in missing.err) == (1, False)
+    none_stored = tagger("similar", *untagged.church(0))
+    assert (none_stored.code, none_stored.text) == (0, "")
+    assert "no other photo has an embedding" in none_stored.err
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    refused = tagger("similar", *library.church(0))
+    refused = tagger("similar", *untagged.church(0))
     assert (refused.code, "finding similar photos" in refused.err) == (1, True)
+    output = tagger("teach", "Our church", *untagged.church(3))
+    assert (output.code, output.text) == (1, "")
+    assert "The model tiny gives no embeddings" in output.err
 
 
 def test_similar_photos_are_ranked(tagger: CommandRunner, library: Library) -> None:
     tagger("confirm", "Eiffel Tower", *library.church(1))
     listed = tagger("similar", *library.church(0), "--json").json
-    assert {Path(photo["path"]).name for photo in listed[: PHOTOS - 1]} == {
-        f"{n}.jpg" for n in range(1, PHOTOS)
-    }
     similarities = [photo["similarity"] for photo in listed]
     assert similarities == sorted(similarities, reverse=True)
     assert similarities[PHOTOS - 2] > 0.8 > 0.5 > similarities[PHOTOS - 1]
-    assert len(listed) == 18
     names = {Path(photo["path"]).name: [tag["name"] for tag in photo["tags"]] for photo in listed}
     assert names["1.jpg"] == ["Eiffel Tower"]
 
@@ -446,21 +330,12 @@ def test_similar_photos_are_written_in_every_format(tagger: CommandRunner, libra
         path, similarity, landmarks = line.split("\t")
         assert (Path(path).parent.name, landmarks) == ("church", "")
         assert 0.8 < float(similarity) < 1
-    rows = tagger(*options, "--format", "csv").text.splitlines()
-    assert rows[0].startswith(
-        "path,outcome,digest,width,height,taken_at,dismissed,damaged,similarity,landmark,"
-    )
-    assert len(tagger(*options, "--format", "paths").text.splitlines()) == 2
+    assert ",similarity,landmark," in tagger(*options, "--format", "csv").text.splitlines()[0]
     assert len(tagger(*options, "--format", "ndjson").text.splitlines()) == 2
     assert '"similarity"' in tagger(*options, "--format", "geojson").text
+    below = tagger(*options, "--under", library.others, "--format", "paths").text.splitlines()
+    assert [Path(path).parent for path in below] == [library.others] * 2
     assert tagger("similar", *library.church(0), "--limit", "0").code == 2
-
-
-def test_similar_photos_below_a_folder(tagger: CommandRunner, library: Library) -> None:
-    options = ("--under", library.others, "--format", "paths")
-    paths = tagger("similar", *library.church(0, 1), *options).text.splitlines()
-    assert len(paths) == 10
-    assert {Path(path).parent for path in paths} == {library.others}
 
 
 def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
@@ -469,8 +344,6 @@ def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
     new = draw_place(tmp_path / "new.jpg", CHURCH, seed=100)
     copy = shutil.copy(*library.church(0), tmp_path / "copy.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    listed = tagger("similar", new, "--limit", PHOTOS, "--format", "paths").text.splitlines()
-    assert {Path(path).parent.name for path in listed} == {"church"}
     others = tagger("similar", copy, "--limit", "100", "--format", "paths")
     assert str(library.church(0)[0]) not in others.text.splitlines()
     mixed = tagger("similar", new, "broken.jpg", "--json")
@@ -478,16 +351,5 @@ def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
     assert "broken.jpg is left out: The content is not an image" in mixed.err
     for missing in ("broken.jpg", "missing.jpg"):
         output = tagger("similar", missing)
-        assert (output.code, output.text) == (1, "")
+        assert (output.code, output.text, "taught" in output.err) == (1, "", False)
     assert tagger("show", new).code == 1
-
-
-def test_similar_photos_need_stored_embeddings(
-    tagger: CommandRunner, untagged: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tagger("similar", *untagged.church(0))
-    assert (output.code, output.text) == (0, "")
-    assert "no other photo has an embedding" in output.err
-    tiny_artifact(tmp_path / "tiny.pt")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    assert "gives no embeddings" in tagger("similar", *untagged.church(0)).err

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,14 +25,6 @@ from tagger.settings import Settings
 @pytest.fixture
 def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-
-
-@pytest.fixture
-def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """Without a configured Redis."""
-    terminal = Terminal(tmp_path / "terminal")
-    yield terminal
-    terminal.end_embedded_redis()
 
 
 def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bare_terminal: Terminal) -> None:

@@ -1,6 +1,5 @@
 """`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
 
-import os
 import subprocess
 import sys
 import time
@@ -19,11 +18,6 @@ from tagger.jobs.enqueue.selection import select_paths
 from tagger.photos.watching import FolderWatch
 
 HOURLY = WatchIntervals(3600.0, 60.0)
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path / "terminal")
 
 
 def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
@@ -168,30 +162,6 @@ def test_what_the_system_does_not_report_is_found_by_scans(
             terminal.wait_until(lambda: watcher.step() or tagged)
     assert tagged == [{"a.jpg"}]
     assert "scanned every 0 minutes" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_name_that_is_not_utf_8_is_found_by_a_scan(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photos = terminal.folder / "photos"
-    draw(photos / "a.jpg", 0)
-    terminal.run("tag", "photos")
-    monkeypatch.setattr(watching, "RETRY_S", 0.0)
-    tagged = Tagged()
-    name = os.fsdecode(b"caf\xe9.jpg")
-
-    with environment_of(terminal.environment):
-        session = open_session()
-        with Watcher(session, select_paths([photos]), HOURLY, tagged.tag) as watcher:
-            watcher.step()
-            draw(photos / name, 1, seed=1)
-            terminal.wait_until(lambda: watcher.step() or tagged)
-            draw(photos / "b.jpg", 1, seed=2)
-            terminal.wait_until(lambda: watcher.step() or len(tagged) > 1)
-    assert tagged[0] == {name}
-    assert "b.jpg" in tagged[1]
-    assert "name is not UTF-8" in capsys.readouterr().err
 
 
 def test_watch_takes_folders_only(terminal: Terminal) -> None:

@@ -11,12 +11,6 @@ from support.commands import Terminal, draw, draw_many
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 
-@pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    with WebhookReceiver() as receiver:
-        yield receiver
-
-
 def named(**receiver: str) -> str:
     """The setting with one receiver."""
     return json.dumps({"default": receiver})
