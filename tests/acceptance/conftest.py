@@ -9,13 +9,15 @@ import pytest
 from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
-from support.commands import Terminal
+from support.commands import Terminal, draw
 from support.empty_databases import create_sqlite_database
 from support.tls_servers import PAGE as HARDEN
 from support.webhook_receiver import WebhookReceiver
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
+
+BROKEN = b"\xff\xd8\xff broken"
 
 
 @pytest.fixture
@@ -53,6 +55,15 @@ def tagger_with_redis(
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     monkeypatch.setenv("TAGGER_REDIS_URL", redis_server.url)
     return tagger
+
+
+@pytest.fixture
+def failing_photos(sqlite_database: Database, tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+    """Job 1 has one photo that is fine and three that fail, one of them empty."""
+    draw(tmp_path / "photos" / "fine.jpg", 0)
+    for name, content in (("a.jpg", BROKEN), ("b.jpg", BROKEN), ("empty.jpg", b"")):
+        (tmp_path / "photos" / name).write_bytes(content)
+    assert tagger_with_redis("tag", "photos").code == 3
 
 
 @pytest.fixture

@@ -47,8 +47,6 @@ from worker.dead_letters import store_dead_letter
 from worker.embedded_redis import server_program
 from worker.redis_keys import RedisKeys
 
-BROKEN = b"\xff\xd8\xff broken"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def one_sandbox() -> Iterator[None]:
@@ -230,10 +228,8 @@ def test_a_locked_database_names_who_holds_it(
     assert checked(tagger_with_redis, code=0)["database lock"]["state"] == "ok"
 
 
-def test_a_damaged_database_is_reported(
-    tagger_with_redis: CommandRunner, sqlite_url: str, tmp_path: Path
-) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
+@pytest.mark.usefixtures("failing_photos")
+def test_a_damaged_database_is_reported(tagger_with_redis: CommandRunner, sqlite_url: str) -> None:
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(file)) as connection:  # what is still in its log would hide the damage
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -477,25 +473,16 @@ def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
     assert "TAGGER_ROOTS names photo, which is not a root; the roots are photos" in output
 
 
+@pytest.mark.usefixtures("failing_photos")
 def test_failing_photos_are_counted_with_how_to_retry_those_that_may_pass(
-    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
+    tagger_with_redis: CommandRunner, sqlite_database: Database
 ) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
     assert checked(tagger_with_redis, code=0)["failing photos"]["remedy"] == "tagger job failures"
     with sqlite_database.write() as connection:  # as a read that hangs leaves it
         connection.execute(update(photos).where(photos.c.path == "a.jpg").values(failure_kind="timed-out"))
     output = tagger_with_redis("doctor").text
     assert "1 timed-out; the cause may be gone" in output
     assert "-> tagger job retry --kind timed-out\n" in output
-
-
-def _with_failures(tagger_with_redis: CommandRunner, folder: Path) -> None:
-    """Job 1: one photo that is fine, three that fail, one of them empty."""
-    draw(folder / "photos" / "fine.jpg", 0)
-    for name in ("a.jpg", "b.jpg"):
-        (folder / "photos" / name).write_bytes(BROKEN)
-    (folder / "photos" / "empty.jpg").touch()
-    assert tagger_with_redis("tag", "photos").code == 3
 
 
 class _NoNumbers(torch.nn.Module):

@@ -210,6 +210,8 @@ def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, ph
         ["metadata", "write", "--to", "sidecar", "--wait"],
         ["metadata", "write", "--to", "sidecar", "--taken-after", "May"],
         ["metadata", "write", "--to", "sidecar", "--enqueue", "--priority", "soon"],
+        ["metadata", "write", "--to", "sidecar", "--max-error-km", "1"],
+        ["tag", "photos", "--gps-estimated"],
         ["tag", "photos", "--gps"],
         ["tag", "photos", "--write", "none", "--description"],
         ["enqueue", "photos", "--write", "xmp"],

@@ -120,16 +120,6 @@ def test_tagging_writes_positions_at_once_and_errors_limit_them(both: CommandRun
     assert "tower.jpg: written: Eiffel Tower → tower.jpg.xmp" in limited
 
 
-def test_options_that_need_others_are_wrong_usage(both: CommandRunner, folder: Path) -> None:
-    for options, text in (
-        (("metadata", "write", "--to", "sidecar", "--max-error-km", "1"), "it needs --gps-estimated"),
-        (("tag", folder, "--gps-estimated"), "it needs --write"),
-    ):
-        refused = both(*options)
-        assert refused.code == 2
-        assert text in " ".join(refused.err.split())
-
-
 def test_tagging_says_that_a_landmark_is_too_far_away(both: CommandRunner, tmp_path: Path) -> None:
     draw_shot(tmp_path / "photos/tower.jpg", 0, gps=(35.68, 139.77), label=0)
     output = both("tag", str(tmp_path / "photos"))

@@ -42,10 +42,10 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
     assert (job["parent"], job["priority"], job["tagged"]) == (None, "interactive", 1)
 
 
+@pytest.mark.usefixtures("failing_photos")
 def test_a_retry_without_redis_is_recorded_and_warns(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer, tmp_path: Path
+    tagger_with_redis: CommandRunner, redis_server: RedisServer
 ) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
     redis_server.stop()
     output = tagger_with_redis("job", "retry", "1", "--no-local")
     assert (output.code, output.text) == (0, "2\n")
@@ -55,8 +55,8 @@ def test_a_retry_without_redis_is_recorded_and_warns(
     assert again == again | {"job": 3, "kind": "retry", "total": 3, "queued": 3}
 
 
-def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
+@pytest.mark.usefixtures("failing_photos")
+def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner) -> None:
     assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
     retried = tagger_with_redis("job", "retry", "--kind", "empty")
     assert retried.code == 3
@@ -72,13 +72,13 @@ def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp
         assert "there is no kind broken" in output.err
 
 
+@pytest.mark.usefixtures("failing_photos")
 def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
     tagger_with_redis: CommandRunner,
     tmp_path: Path,
     sqlite_database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _with_failures(tagger_with_redis, tmp_path)
     tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
     output = tagger_with_redis("job", "retry", "--dry-run")
@@ -89,12 +89,3 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
     with sqlite_database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(jobs)) == 1
         assert connection.scalar(select(func.count()).select_from(models)) == 1
-
-
-def _with_failures(tagger_with_redis: CommandRunner, folder: Path) -> None:
-    """Job 1: one photo that is fine, three that fail, one of them empty."""
-    draw(folder / "photos" / "fine.jpg", 0)
-    for name in ("a.jpg", "b.jpg"):
-        (folder / "photos" / name).write_bytes(BROKEN)
-    (folder / "photos" / "empty.jpg").touch()
-    assert tagger_with_redis("tag", "photos").code == 3
