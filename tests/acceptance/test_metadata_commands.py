@@ -306,9 +306,7 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
             "to": "sidecar",
             "gps": True,
             "description": False,
-            "language": None,
             "max_error_m": 5000,
-            "embed_objects": False,
         }
         assert "sidecar" in terminal.run("schedule", "list").stdout
         run = terminal.json("schedule", "run-now", "nightly")

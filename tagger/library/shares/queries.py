@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tagger.database.connection import Database
+from tagger.errors import QueryOptionInvalid
 from tagger.library.catalog.landmarks import find_landmark, landmarks_in_country
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.stored_queries import query_of_options, stored_options
@@ -37,8 +38,15 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
 
 
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
-    """The query of which `query_document` made the document. Its landmarks are found by their slugs alone."""
-    query = query_of_options(query_options(document))
+    """The query of which `query_document` made the document. Its landmarks are found by their slugs alone.
+
+    Raises:
+        QueryOptionInvalid: this version makes no such documents.
+    """
+    try:
+        query = query_of_options(query_options(document))
+    except ValueError as error:
+        raise QueryOptionInvalid(option="share", reason=str(error)) from error
     return replace(query, by_slug=bool(query.landmark), trip_moment=_moment(document))
 
 
