@@ -104,7 +104,7 @@ def test_files_that_come_one_after_the_other_become_one_photo(
     folder.tag(second)
     assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
     assert folder.verdicts_of("IMG_1.CR3") == folder.verdicts_of("IMG_1.JPG") == {(GATE, "confirmed")}
-    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+    assert folder.found() == {"IMG_1.JPG": [GATE]}
     assert database_stats(folder.database).photos == 1
 
 
@@ -117,14 +117,14 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder)
     assert mark_gone(folder.database, [jpeg], {}) == 1
     assert folder.primary_files() == {}
     assert unseen(folder) == ["IMG_1.CR3"]
-    assert folder.found() == {"IMG_1.CR3": [EIFFEL, GATE]}  # until its own preview is classified
+    assert folder.found() == {"IMG_1.CR3": [GATE]}
     assert folder.tag() == {"IMG_1.CR3": "tagged"}
     assert folder.found() == {"IMG_1.CR3": [GATE]}
     assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}
     folder.draw("IMG_1.JPG", 0)
     folder.tag()
     assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
-    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+    assert folder.found() == {"IMG_1.JPG": [GATE]}
 
 
 def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder: PairFolder) -> None:
@@ -145,10 +145,10 @@ def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder: PairFolder) ->
     raw.rename(folder.folder / "tower.CR3")
     jpeg.rename(folder.folder / "tower.JPG")
     assert folder.tag() == {"tower.JPG": "tagged"}
-    assert folder.found() == {"tower.JPG": [EIFFEL, GATE]}
+    assert folder.found() == {"tower.JPG": [GATE]}
     (folder.folder / "tower.CR3").rename(folder.folder / "other.CR3")
     assert folder.tag() == {"tower.JPG": "skipped", "other.CR3": "tagged"}
-    assert folder.found() == {"tower.JPG": [EIFFEL, GATE], "other.CR3": [GATE]}
+    assert folder.found() == {"tower.JPG": [GATE], "other.CR3": [GATE]}
 
 
 def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder: PairFolder) -> None:
@@ -221,11 +221,11 @@ def test_the_setting_makes_each_file_a_photo_of_its_own(folder: PairFolder, apar
     assert unseen(folder) == ["IMG_1.CR3"]
     folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
     assert folder.tag() == {"IMG_1.JPG": "skipped"}
-    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+    assert folder.found() == {"IMG_1.JPG": [GATE]}
     assert unseen(apart) == ["IMG_1.CR3"]
     assert preview_scan(apart.database, selection, inference, {})[:2] == (2, 1)
     assert apart.tag() == {"IMG_1.CR3": "tagged", "IMG_1.JPG": "skipped"}
-    assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [EIFFEL, GATE]}
+    assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [GATE]}
     assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}
 
 
