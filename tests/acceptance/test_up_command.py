@@ -60,7 +60,7 @@ def test_up_waits_while_redis_is_away(
         assert not keeps_worker(terminal.data, database)
         redis_server.start()
         terminal.wait_until(lambda: services.check() or terminal.active_workers())
-        assert keeps_worker(terminal.data, database)
+        terminal.wait_until(lambda: services.check() or keeps_worker(terminal.data, database))
     waits, answers = capsys.readouterr().err.splitlines()
     assert "does not answer" in waits
     assert "Waiting for it" in waits
