@@ -89,7 +89,13 @@ def test_no_password_is_ever_printed(terminal: Terminal) -> None:
         assert "heim" not in verbose.stdout + verbose.stderr, url
 
 
-@pytest.mark.parametrize("fixture", ["bare_terminal", "terminal"], ids=["embedded Redis", "own Redis"])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        pytest.param("bare_terminal", id="embedded Redis", marks=pytest.mark.slow),
+        pytest.param("terminal", id="own Redis"),
+    ],
+)
 def test_two_databases_of_one_machine_share_no_messages(
     request: pytest.FixtureRequest, fixture: str, tmp_path: Path
 ) -> None:
