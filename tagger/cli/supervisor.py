@@ -217,9 +217,8 @@ class _Process:
         if self._early_exits > len(RESTART_PAUSES_S):
             raise ProcessFailed(name=self._name, log=self.log, reason=cause)
         pause_s = RESTART_PAUSES_S[self._early_exits - 1]
-        console.warning(
-            f"the {self._name} process exited with code {code} ({cause}); restarting it in {pause_s:.0f} s"
-        )
+        end = f"was ended by signal {-code}" if code < 0 else f"exited with code {code} ({cause})"
+        console.warning(f"the {self._name} process {end}; restarting it in {pause_s:.0f} s")
         self._restart_at = time.monotonic() + pause_s
 
     def terminate(self) -> None:

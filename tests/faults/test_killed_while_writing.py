@@ -122,7 +122,7 @@ def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     assert [path for path in left if path.exists()] == []
 
 
-@pytest.mark.parametrize("steps", [(20,), pytest.param((1, 20, 50), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [(20,), pytest.param((1, 10, 30), marks=pytest.mark.slow)])
 def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
     library: Library, steps: Sequence[int]
 ) -> None:

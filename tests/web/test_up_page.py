@@ -93,7 +93,7 @@ def test_with_the_port_in_use_the_page_is_at_the_next_one_and_restarted_after_a_
             assert responds(address)  # a request waits for the next page process
             page = page_process(terminal)
             assert page != killed
-            assert "the page process exited with code -9; restarting it in 1 s" in terminal.log.read_text()
+            assert "the page process was ended by signal 9; restarting it in 1 s" in terminal.log.read_text()
         with pytest.raises(ProcessLookupError):
             os.kill(page, 0)
 
@@ -150,7 +150,7 @@ def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp
     with up(terminal, "--port", "0") as address:
         terminal.wait_until(lambda: "no longer served" in terminal.log.read_text())
         output = terminal.log.read_text()
-        assert output.count("the page process exited with code 1; restarting it") == 4
+        assert output.count("the page process exited with code 1 (it does not come up); restarting it") == 4
         assert (
             "The page process keeps exiting right after its start: it does not come up The full log" in output
         )

@@ -115,7 +115,10 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   const focused = document.activeElement;
   const hadFocus = form.contains(focused);
   const isFilled = ({ dataset }) => isAnew || dataset?.group !== "more";
+  const opened = [...form.querySelectorAll("details[open] > summary[id]")].map(({ id }) => id);
   window.Idiomorph.morph(form, counted, { callbacks: { beforeNodeMorphed: isFilled } });
+  // A list is new where the choice with the focus moves into it.
+  for (const id of opened) document.getElementById(id)?.parentElement.setAttribute("open", "");
   if (!hadFocus) return;
   const folded = form.contains(focused) && focused.closest(".filter-rest:not([open])");
   if (folded) folded.querySelector("summary").focus({ preventScroll: true });
