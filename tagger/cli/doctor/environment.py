@@ -14,8 +14,6 @@ from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
-from tagger.jobs.processing.model_cache import photo_limits
-from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 from tagger.system.permissions import (
     foreign_owner,
@@ -218,7 +216,13 @@ _PHOTOS = {
 
 
 def check_sandbox(settings: Settings) -> Iterator[Finding]:
-    """Start a process that decodes, and report its layers."""
+    """Start a process that decodes, and report its layers.
+
+    Imported here, for the quick checks need neither numpy nor Pillow.
+    """
+    from tagger.jobs.processing.model_cache import photo_limits
+    from tagger.pipeline.sandbox import Sandbox
+
     try:
         with Sandbox(photo_limits(settings)) as sandbox:
             layers = sandbox.layers()
