@@ -18,7 +18,6 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
-from tagger.ledger.failures import failure_document
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
@@ -128,6 +127,8 @@ def write_failures(
     failures: Iterable[tuple[Path, FailingPhoto]], output_format: Format, *, end: bytes = b"\n"
 ) -> int:
     """Write failing photos with their paths; returns their number. `end` follows each path."""
+    from tagger.ledger.failures import failure_document
+
     counter = Counter(failure_document(path, photo) for path, photo in failures)
     if output_format is Format.PATHS:
         write_parts(os.fsencode(each.path) + end for each in counter)
