@@ -44,7 +44,6 @@ from tagger.database.tables import (
     month_totals,
     photos,
 )
-from tagger.ledger.progress import is_any_claimable
 from tagger.library.catalog.landmarks import Images, all_images, photos_by_landmark, shown_landmark_rows
 
 NO_MONTH = "none"
@@ -270,6 +269,8 @@ def count_changed_blocks(database: Database, within_s: float) -> None:
 
     While another process does so on PostgreSQL, it has to do that.
     """
+    from tagger.ledger.progress import is_any_claimable
+
     until_s = time.monotonic() + within_s
     leave = BLOCKS_OF_JOBS if is_any_claimable(database) else 0
     while time.monotonic() < until_s and count_some_blocks(database, leave):
