@@ -26,7 +26,7 @@ from tagger.errors import ExamplesMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.processing.local_model import PhotoModel, Prediction
 from tagger.jobs.processing.script_jobs import Failure, Job, Progress, Throttled, job_of

@@ -26,7 +26,7 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
-from tagger.ledger.ownership import LEASE_S, RENEW_S
+from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.stale_jobs import recover_stale_jobs, remove_old_items
 from tagger.ledger.workers import record_heartbeat, remove_worker

@@ -19,7 +19,7 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.schema import upgrade_database
 from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
-from tagger.jobs.enqueue.selection import Selection
+from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.library.catalog.kept_counts import recount_all
 from tagger.library.catalog.registered_models import resolve_model

@@ -24,10 +24,9 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
 from tagger.database.retry import with_retry
-from tagger.jobs.processing.chunk_results import STORE_PHOTOS
+from tagger.jobs.processing.classification_chunk import STORE_PHOTOS
 from tagger.jobs.processing.open_items import ItemResult, OpenItem, open_items
-from tagger.jobs.processing.storage import store_results
-from tagger.jobs.processing.store_hooks import store_hooks
+from tagger.jobs.processing.storage import store_hooks, store_results
 from tagger.ledger.chunks import Claim, photos_claimed_earlier
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.jobs import finish_job

@@ -8,8 +8,7 @@ from urllib.parse import urlencode
 
 from bench.page.library import Library, Response, Server
 from bench.report import note, print_table
-from tagger.library.query.cursors import encode_cursor
-from tagger.library.query.find import find_tagged_page
+from tagger.library.query.find import encode_cursor, find_tagged_page
 from tagger.library.query.options import PhotoQuery
 
 TARGET_MS = 300.0

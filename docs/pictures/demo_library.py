@@ -17,8 +17,8 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
-from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control

@@ -18,7 +18,7 @@ from tagger.errors import ExamplesMissing
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.scan import Selection
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.examples import Example, NamedOtherwise
@@ -115,7 +115,7 @@ class ExamplePhotos:
         run_local_job(session.database, session.settings, job, lines=False)
 
     def _select(self, paths: Sequence[Path]) -> Selection:
-        from tagger.jobs.enqueue.selection import select_paths
+        from tagger.jobs.enqueue.scan import select_paths
 
         return select_paths(paths)
 

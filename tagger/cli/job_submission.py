@@ -19,8 +19,7 @@ from tagger.cli.output.job_text import (
     job_summary,
     other_files_lines,
 )
-from tagger.cli.output.summary import print_next_steps
-from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
+from tagger.cli.output.summary import edited_photos, print_next_steps, refused_photos
 from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.database.enums import Priority, Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.scan import Selection
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
     from worker.broker import Broker
@@ -144,8 +143,7 @@ def print_plan(
 ) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
     from tagger.jobs.enqueue.job_options import inference_options
-    from tagger.jobs.enqueue.scan import preview_scan
-    from tagger.jobs.enqueue.selection import require_available_roots
+    from tagger.jobs.enqueue.scan import preview_scan, require_available_roots
 
     database = open_session(settings, settle_jobs=True).database
     require_available_roots(database, selection, settings.roots)

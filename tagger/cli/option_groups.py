@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.scan import Selection
     from tagger.settings import Settings
 
 
@@ -145,7 +145,7 @@ class TagCommandOptions:
         Raises:
             PathNotFound: a path does not exist.
         """
-        from tagger.jobs.enqueue.selection import select_paths
+        from tagger.jobs.enqueue.scan import select_paths
 
         prepare_paths(paths, settings)
         return select_paths(paths, self.include or (), self.exclude or ())

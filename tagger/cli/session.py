@@ -46,7 +46,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
-        from tagger.ledger.ownership import process_name
+        from tagger.ledger.jobs import process_name
         from tagger.ledger.stale_jobs import recover_stale_jobs
         from tagger.system.tracing import start_tracing
 

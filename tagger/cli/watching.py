@@ -1,30 +1,250 @@
-"""Watch folders and buckets from a command: tag what is new or changed, and mark what is gone, until the command ends."""
+"""Watch folders and buckets from a command: tag what is new or changed, and mark what is gone, until the command ends.
+
+The system reports changes of folders; prefixes of buckets are polled.
+"""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli.output import console
-from tagger.cli.watched_sources import UnseenPhotos, WatchedBucket, WatchedFolders, WatchIntervals
+from tagger.cli.output.job_text import count_of, gone_text
 from tagger.errors import (
     BucketUnavailable,
     BucketUnwritable,
     DatabaseRemoved,
     FolderMessagesLost,
+    FoldersNotWatched,
     PathNotFound,
     TaggerError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from tagger.cli.session import Session
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.job_options import InferenceOptions
+    from tagger.jobs.enqueue.scan import Selection
+    from tagger.photos.folder_walk import FolderProblem, FoundPhoto
+    from tagger.photos.paths import ObjectPath
+    from tagger.photos.watching import Changes, FolderWatch
+
+LINKS_SHOWN = 3
+UNWATCHED_EVERY_S = 60.0
+"""How often folders are looked into whose changes the system does not report."""
+
+
+@dataclass(frozen=True)
+class WatchIntervals:
+    """How often everything is scanned, and buckets are polled."""
+
+    scan_every_s: float
+    poll_every_s: float
+
+
+class UnseenPhotos:
+    """Makes jobs for photos that need one, with `tag`, and marks those that are gone. The selection has the patterns."""
+
+    def __init__(self, session: Session, selection: Selection, tag: Callable[[Selection], object]) -> None:
+        self._session = session
+        self._tag = tag
+        self.selection = selection
+
+    @property
+    def settle_s(self) -> float:
+        return self._session.settings.settle_s
+
+    def scan(self, folder: Path, listing: Iterable[FoundPhoto | FolderProblem]) -> None:
+        """Act on the complete listing of a folder or prefix."""
+        from tagger.jobs.enqueue.scan import require_available_roots
+        from tagger.jobs.enqueue.watched_folders import scan_watched
+
+        settings, database = self._session
+        selection = replace(self.selection, folders=(folder,))
+        require_available_roots(database, selection, settings.roots)
+        changes = scan_watched(database, selection, listing, self._inference(), settings.roots)
+        _print_gone(changes.gone)
+        if changes.unseen.files or changes.unseen.folders:
+            self._tag(changes.unseen)
+
+    def tag_files(self, files: Sequence[Path]) -> None:
+        """Tag those files that need it."""
+        from tagger.jobs.enqueue.watched_folders import unseen_files
+
+        settings, database = self._session
+        self._tag_unseen(unseen_files(database, files, self._inference(), settings.roots))
+
+    def tag_found(self, prefix: Path, found: Sequence[FoundPhoto]) -> None:
+        """Tag those photos of a prefix that need it."""
+        from tagger.jobs.enqueue.watched_folders import unseen_photos
+
+        settings, database = self._session
+        self._tag_unseen(unseen_photos(database, prefix, found, self._inference(), settings.roots))
+
+    def mark_gone(self, paths: Sequence[Path]) -> None:
+        """Mark the photos at or below these paths that no longer exist."""
+        from tagger.jobs.enqueue.watched_folders import mark_gone
+
+        _print_gone(mark_gone(self._session.database, paths, self._session.settings.roots))
+
+    def _tag_unseen(self, unseen: Sequence[Path]) -> None:
+        if unseen:
+            self._tag(replace(self.selection, folders=(), files=tuple(unseen)))
+
+    def _inference(self) -> InferenceOptions:
+        from tagger.jobs.enqueue.job_options import inference_options
+
+        return inference_options(self._session.database, self._session.settings, reprocess=False)
+
+
+class WatchedFolders:
+    """Some folders. The system reports changes; scans find what it does not report."""
+
+    def __init__(self, unseen: UnseenPhotos, folders: Sequence[Path], intervals: WatchIntervals) -> None:
+        self._unseen = unseen
+        self._folders = folders
+        self._scan_every_s = intervals.scan_every_s
+        self._watch: FolderWatch | None = None
+        self._has_warned = False
+        self._has_unwatched = False
+        self._look_at = 0.0
+        self.scan_at = time.monotonic()
+        self.problem = ""
+
+    @property
+    def is_watching(self) -> bool:
+        return self._watch is not None
+
+    def start(self) -> None:
+        """Begin to follow what the system reports. If it reports nothing, a warning is printed."""
+        from tagger.photos.watching import FolderWatch
+
+        if not self._has_warned:
+            self._has_warned = True
+            _warn_of_links(self._folders)
+        patterns = (self._unseen.selection.include, self._unseen.selection.exclude)
+        try:
+            self._watch = FolderWatch(self._folders, *patterns, quiet_s=self._unseen.settle_s).__enter__()
+        except FoldersNotWatched as error:
+            console.warning(
+                f"{error} Until then, they are scanned every {self._scan_every_s / 60:.0f} minutes."
+            )
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        if self._watch is not None:
+            self._watch.__exit__(None, None, None)
+            self._watch = None
+
+    def step(self) -> None:
+        """Wait for changes for a moment, and act on them; scan all folders if it is time."""
+        if self._watch is not None:
+            self._act(self._watch.poll())
+            is_new = self._watch.has_new_folders
+            if (is_new or self._has_unwatched) and time.monotonic() >= self._look_at:
+                self._look_into_unwatched(self._watch)
+        if time.monotonic() >= self.scan_at:
+            self._scan()
+
+    def _look_into_unwatched(self, watch: FolderWatch) -> None:
+        """Tag new photos of the folders that the system does not watch, and mark those that are gone there."""
+        from tagger.photos.folder_walk import FoundPhoto
+        from tagger.photos.source import open_source
+
+        folders = watch.unwatched()
+        if folders and not self._has_unwatched:
+            more = f" and {count_of(len(folders) - 1, 'other folder')}" if len(folders) > 1 else ""
+            console.warning(
+                f"the system does not report changes in {folders[0]}{more}, because it watches no more folders for you. "
+                f"They are looked into every {UNWATCHED_EVERY_S:.0f} s. On Linux, raise fs.inotify.max_user_watches with sysctl."
+            )
+        self._has_unwatched = bool(folders)
+        selection, complete_before = self._unseen.selection, time.time() - self._unseen.settle_s
+        for folder in folders:
+            listing = open_source(str(folder)).photos(include=selection.include, exclude=selection.exclude)
+            found = [each for each in listing if isinstance(each, FoundPhoto)]
+            self._unseen.tag_found(folder, [each for each in found if each.mtime_ns < complete_before * 1e9])
+            self._unseen.mark_gone([folder])
+        self._look_at = time.monotonic() + UNWATCHED_EVERY_S
+
+    def _act(self, changes: Changes) -> None:
+        if not set(self._folders).isdisjoint(changes.missing):
+            self.scan_at = time.monotonic()
+        if changes.missing:
+            self._unseen.mark_gone(changes.missing)
+        if changes.photos:
+            self._unseen.tag_files(changes.photos)
+
+    def _scan(self) -> None:
+        """Find what no message told: on network shares, in folders that were not mounted, or when there were too many at once."""
+        from tagger.photos.source import open_source
+
+        # Anew: the folders of a disk that was unmounted are not watched any more.
+        self.stop()
+        self.start()
+        selection = self._unseen.selection
+        for folder in self._folders:
+            source = open_source(str(folder))
+            self._unseen.scan(folder, source.photos(include=selection.include, exclude=selection.exclude))
+        self.scan_at = time.monotonic() + self._scan_every_s
+        self.problem = ""
+
+
+class WatchedBucket:
+    """A prefix of a bucket. Polls find new photos behind the greatest key, scans all that is new, changed or gone."""
+
+    def __init__(self, unseen: UnseenPhotos, prefix: ObjectPath, intervals: WatchIntervals) -> None:
+        from tagger.photos.watching import BucketTail
+
+        self._unseen = unseen
+        self._prefix = prefix
+        self._intervals = intervals
+        self._tail = BucketTail(prefix, unseen.selection.include, unseen.selection.exclude)
+        self._poll_at = 0.0
+        self.scan_at = time.monotonic()
+        self.problem = ""
+
+    def stop(self) -> None:
+        """Nothing is open between two requests."""
+
+    def step(self) -> None:
+        """Scan or poll the prefix if it is time."""
+        now = time.monotonic()
+        if now >= self.scan_at:
+            self._unseen.scan(self._prefix, self._tail.all_photos(now))
+            self.scan_at = time.monotonic() + self._intervals.scan_every_s
+        elif now >= self._poll_at and not self.problem:
+            self._unseen.tag_found(self._prefix, self._tail.new_photos(now))
+        else:
+            return
+        self._poll_at = time.monotonic() + self._intervals.poll_every_s
+        self.problem = ""
+
+
+def _warn_of_links(folders: Sequence[Path]) -> None:
+    from tagger.photos.watching import outside_links
+
+    links = [f"{link} leads to {target}" for link, target in outside_links(folders)]
+    if links:
+        more = f", and {len(links) - LINKS_SHOWN} more" if len(links) > LINKS_SHOWN else ""
+        console.warning(
+            f"links to other folders: {', '.join(links[:LINKS_SHOWN])}{more}. Photos behind them are not tagged, but the system "
+            "has to watch all folders there, which can take long and exceed its limit. Remove the links, or watch the "
+            "folders beside them."
+        )
+
+
+def _print_gone(count: int) -> None:
+    if count:
+        console.info(gone_text(count))
+
 
 SCAN_EVERY_MIN = 60
 ScanEvery = Annotated[

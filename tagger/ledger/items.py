@@ -10,8 +10,7 @@ from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
 from tagger.database.statements import db_now, insert_page
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
-from tagger.ledger.jobs import OPEN_STATES
-from tagger.ledger.ownership import LEASE_S, process_name
+from tagger.ledger.jobs import LEASE_S, OPEN_STATES, process_name
 
 CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
 LARGEST_CHUNK = 256

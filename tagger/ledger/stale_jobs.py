@@ -16,8 +16,15 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
-from tagger.ledger.jobs import OPEN_STATES, done_jobs, end_local_job, finish_if_done, lock_open_chunks
-from tagger.ledger.ownership import LEASE_S, UNFILLED
+from tagger.ledger.jobs import (
+    LEASE_S,
+    OPEN_STATES,
+    UNFILLED,
+    done_jobs,
+    end_local_job,
+    finish_if_done,
+    lock_open_chunks,
+)
 
 log = logging.getLogger(__name__)
 LOCK_S = 2.0

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from tagger.metadata.formats.block_io import read_heif_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, read_gps
 from tagger.photos.containers import exif_of
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600

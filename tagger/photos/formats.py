@@ -1,12 +1,12 @@
-"""Detects a photo's format by its first bytes. The file's name is no evidence.
+"""Detects a photo's format by its first bytes, and names the kinds of images that are not as a camera took them.
 
-This is the only place that knows the signatures of formats, apart from those of cameras' RAW files (see raw). Whether a format
-can be decoded is decided in decoding.
+The file's name is no evidence. This is the only place that knows the signatures of formats, apart from those of cameras' RAW files (see
+raw). Whether a format can be decoded is decided in decoding.
 """
 
 from enum import StrEnum
 
-from tagger.photos.raw.detection import is_raw
+from tagger.photos.raw.layout import is_raw
 
 
 class PhotoFormat(StrEnum):
@@ -74,3 +74,10 @@ def _iso_media_format(head: bytes) -> PhotoFormat | None:
     if major in _AVIF_BRANDS or (brands & _AVIF_BRANDS and major not in _HEVC_BRANDS):
         return PhotoFormat.AVIF
     return PhotoFormat.HEIF if brands & _HEIF_BRANDS else None
+
+
+class PhotoOrigin(StrEnum):
+    """Why an image is not as a camera took it. The time and position of such an image say little about what it shows."""
+
+    SCREENSHOT = "screenshot"
+    EDITED = "edited"

@@ -22,7 +22,7 @@ from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process

@@ -42,9 +42,8 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.errors import DatabaseNotEmpty
-from tagger.ledger.jobs import OPEN_STATES, WRITE, cancel_job
-from tagger.ledger.ownership import UNFILLED
-from tagger.library.catalog import shipped_model
+from tagger.ledger.jobs import OPEN_STATES, UNFILLED, WRITE, cancel_job
+from tagger.library.catalog import registration
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import UNNAMED
 from tagger.model.artifact import Manifest, read_manifest
@@ -173,10 +172,10 @@ def deactivate(connection: Connection) -> Inactive:
 def _problems(connection: Connection) -> Iterator[str]:
     """What the imported rows say wrongly about each other, and about the model of this package."""
     yield from cross_problems(connection)
-    digest = shipped_model.shipped_digest()
+    digest = registration.shipped_digest()
     manifest = connection.scalar(select(models.c.manifest).where(models.c.digest == (digest or "")))
     if manifest is not None and Manifest.model_validate(manifest) != read_manifest(
-        shipped_model.shipped_file()
+        registration.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
 
@@ -241,7 +240,7 @@ def _update_sequences(connection: Connection) -> None:
 
 def _forget_model_files(connection: Connection) -> list[ImportedModel]:
     """A file that an export names may be anybody's. The model of this package needs no other file."""
-    own = or_(models.c.file.is_(None), models.c.digest == (shipped_model.shipped_digest() or ""))
+    own = or_(models.c.file.is_(None), models.c.digest == (registration.shipped_digest() or ""))
     imported = [
         ImportedModel(row.name, row.digest, row.file, row.in_use)
         for row in connection.execute(select(models).where(~own).order_by(models.c.id))

@@ -22,7 +22,7 @@ from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.single_sign_on import SingleSignOn
-from tagger.web.http.static_files import STATIC, AssetFiles
+from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
 from tagger.web.pages import account, admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document

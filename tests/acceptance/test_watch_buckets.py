@@ -10,9 +10,8 @@ from support.watching import Tagged, outcomes, started
 
 from tagger.cli import watching
 from tagger.cli.session import open_session
-from tagger.cli.watched_sources import WatchIntervals
-from tagger.cli.watching import Watcher
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.cli.watching import Watcher, WatchIntervals
+from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
 
 SELDOM = WatchIntervals(3600.0, 3600.0)

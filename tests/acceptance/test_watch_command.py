@@ -10,11 +10,10 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
-from tagger.cli import watched_sources, watching
+from tagger.cli import watching
 from tagger.cli.session import open_session
-from tagger.cli.watched_sources import WatchIntervals
-from tagger.cli.watching import Watcher
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.cli.watching import Watcher, WatchIntervals
+from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.watching import FolderWatch
 
 HOURLY = WatchIntervals(3600.0, 60.0)
@@ -44,10 +43,10 @@ def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(termin
 
 WATCH_WITH_A_LIMIT = """
 import sys
-from tagger.cli import watched_sources
+from tagger.cli import watching
 from tagger.cli.main import main
 
-watched_sources.UNWATCHED_EVERY_S = 1.0
+watching.UNWATCHED_EVERY_S = 1.0
 sys.argv = ["tagger", "watch", "photos"]
 main()
 """
@@ -149,7 +148,7 @@ def test_what_the_system_does_not_report_is_found_by_scans(
     draw(photos / "a.jpg", 0)
 
     def refuse(_watch: FolderWatch) -> FolderWatch:
-        raise watched_sources.FoldersNotWatched(reason="no space left")
+        raise watching.FoldersNotWatched(reason="no space left")
 
     monkeypatch.setattr(FolderWatch, "__enter__", refuse)
     monkeypatch.setattr(watching, "POLL_S", 0.01)

@@ -52,7 +52,7 @@ def test_a_worker_with_an_expired_lease_stores_nothing(
     scenario = scenario_on_each_database
     terminal = scenario.terminal
     values = terminal.injected.get("INJECT_VALUES", "")
-    terminal.inject(values=f"{values} tagger.jobs.processing.chunk_results.STORE_PHOTOS=4")
+    terminal.inject(values=f"{values} tagger.jobs.processing.classification_chunk.STORE_PHOTOS=4")
     with terminal.database() as database, terminal.workers(1) as (slow,):
         job = scenario.enqueue()
         # It has read which photos of the chunk are open: a worker that reads it later finds none left and ends it quietly.

@@ -17,8 +17,8 @@ from tagger.database.connection import open_database
 from tagger.database.tables import taught_tags
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.verdicts import VerdictKind, give_verdict
-from tagger.web import taught_updates
-from tagger.web.taught_updates import TaughtUpdates
+from tagger.web import state as server_state
+from tagger.web.state import TaughtUpdates
 
 PHOTOS = 4
 
@@ -30,7 +30,7 @@ def test_verdicts_are_learned_once_the_database_is_back(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(taught_updates, "RETRY_S", 0.2)
+    monkeypatch.setattr(server_state, "RETRY_S", 0.2)
     with closing(open_database(postgres.url)) as database:
         library = TaggedFolder(database, tmp_path, teachable_artifact)
         photos = [draw_place(library.folder / f"{seed}.jpg", 0, seed=seed) for seed in range(PHOTOS)]

@@ -11,8 +11,7 @@ from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
 from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
 from tagger.ledger.jobs import finish_scan
 from tagger.photos import key_listing, object_store
 from tagger.photos.paths import parse_path, printable_path

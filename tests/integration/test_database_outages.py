@@ -23,7 +23,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
-from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
@@ -70,13 +70,13 @@ def outage() -> Iterator[Outage]:
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     """Photos, and short leases."""
-    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.chunks", "worker.sweeper"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
-    for module in ("tagger.ledger.leases", "worker.sweeper"):
+    for module in ("tagger.ledger.chunks", "worker.sweeper"):
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
-    monkeypatch.setattr("tagger.ledger.leases.RETRY_S", 0.1)
+    monkeypatch.setattr("tagger.ledger.chunks.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.1)
     monkeypatch.setattr("tagger.jobs.processing.coordination.DATABASE_CHECK_S", 0.1)

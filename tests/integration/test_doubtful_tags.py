@@ -21,8 +21,7 @@ from tagger.library.query.covers import find_covers
 from tagger.library.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tag_reasons import DAMAGED
-from tagger.library.query.tagged_photos import Tag, photo_document
+from tagger.library.query.tagged_photos import DAMAGED, Tag, photo_document
 from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

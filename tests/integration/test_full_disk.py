@@ -13,7 +13,7 @@ from support.inferences import record_inferences
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Runner
-from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing import classification_chunk
 
 PHOTOS = 6
 END_S = 60.0
@@ -25,7 +25,7 @@ END_S = 60.0
 def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 4)
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
     monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.3)
     monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)

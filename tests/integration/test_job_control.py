@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
-from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import job_control, stale_jobs
@@ -193,7 +193,7 @@ def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
 def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 32)
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 32)
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()

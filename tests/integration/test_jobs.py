@@ -20,8 +20,7 @@ from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
 from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.job_control import pause, resume
-from tagger.ledger.jobs import cancel_job, finish_scan
-from tagger.ledger.ownership import LEASE_S, job_heartbeat, process_name
+from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name
 from tagger.ledger.stale_jobs import recover_stale_jobs
 
 
@@ -225,7 +224,7 @@ def test_jobs_of_living_owners_are_not_recovered(ledger: LedgerBuilder) -> None:
 def test_the_heartbeat_renews_the_lease_of_a_blocked_process(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.ledger.ownership.RENEW_S", 0.01)
+    monkeypatch.setattr("tagger.ledger.jobs.RENEW_S", 0.01)
     job = ledger.scanning()
     with ledger.database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job).values(owner_lease_until=0.0))

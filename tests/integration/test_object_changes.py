@@ -9,8 +9,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.scan import Scan, select_paths
 from tagger.jobs.enqueue.watched_folders import ObjectChanges, check_object_changes
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.paths import ObjectPath, parse_path

@@ -16,8 +16,7 @@ from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.neighbours import Neighbours, find_neighbours
+from tagger.library.query.find import Neighbours, find_neighbours, find_tagged, find_tagged_page
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections

@@ -14,11 +14,18 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.library.query import find, sorted_scan
-from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.find import ScanPosition, find_tagged, find_tagged_page
+from tagger.library.query.find import (
+    Neighbours,
+    ScanPosition,
+    decode_cursor,
+    encode_cursor,
+    find_neighbours,
+    find_surrounding,
+    find_tagged,
+    find_tagged_page,
+)
 from tagger.library.query.index_filters import index_filters
-from tagger.library.query.neighbours import Neighbours, find_neighbours, find_surrounding
 from tagger.library.query.option_values import Near
 from tagger.library.query.options import PhotoQuery
 

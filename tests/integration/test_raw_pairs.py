@@ -15,8 +15,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import preview_scan
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
 from tagger.jobs.enqueue.watched_folders import mark_gone, scan_watched, unseen_files
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.removal import forget_path

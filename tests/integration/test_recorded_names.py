@@ -17,11 +17,11 @@ from tagger.people.sessions import (
     Origin,
     end_open_session,
     list_sessions,
+    proxied_grant,
     session_grant,
     start_session,
     token_grant,
 )
-from tagger.people.sign_in import proxied_grant
 from tagger.people.tokens import add_token, list_tokens, revoke_token
 from tagger.people.users import (
     User,

@@ -17,8 +17,7 @@ from tagger.database.tables import job_items, photos, roots
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import Scan, ScanReport, Selection, require_available_roots, select_paths
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 

@@ -29,9 +29,10 @@ from tagger.library.shares.links import (
     add_share,
     find_share,
     list_shares,
+    query_document,
+    query_of_document,
     revoke_share,
 )
-from tagger.library.shares.queries import query_document, query_of_document
 from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.people.users import add_user, remove_user, set_role
 

@@ -19,7 +19,7 @@ from tagger.jobs.processing.storage import store_results
 from tagger.library.catalog.roots import ensure_root
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result
 
 VERSION = PhotoVersion(1, 1)

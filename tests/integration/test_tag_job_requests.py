@@ -16,7 +16,7 @@ from tagger.database.tables import jobs
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
 from tagger.ledger.jobs import NewJob
 from tagger.library.query.options import PhotoQuery, options_used_by, parse_query

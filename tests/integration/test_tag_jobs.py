@@ -19,7 +19,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
-from tagger.jobs.processing import chunk_results
+from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
@@ -34,7 +34,7 @@ from tagger.pipeline.requests import Request
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     # Several transactions even for few photos.
-    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
     return TaggedFolder(database, tmp_path)
 
 

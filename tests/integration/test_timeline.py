@@ -15,9 +15,13 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query import sorted_scan
-from tagger.library.query.cursors import decode_cursor, encode_cursor
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.find import (
+    decode_cursor,
+    encode_cursor,
+    find_neighbours,
+    find_tagged,
+    find_tagged_page,
+)
 from tagger.library.query.options import PhotoQuery, SortOption
 from tagger.library.query.timeline import (
     SectionStart,

@@ -10,8 +10,7 @@ from support.position_library import NOON, PositionLibrary
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.find import find_neighbours, find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
 

@@ -9,8 +9,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.library.query import sorted_scan
-from tagger.library.query.find import ScanPosition, find_tagged_page
-from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.find import ScanPosition, find_neighbours, find_tagged_page
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
 

@@ -23,8 +23,14 @@ from tagger.people.passwords import (
     generate_password,
     is_right,
 )
-from tagger.people.sessions import Origin, record_use, session_grant, start_session
-from tagger.people.sign_in import proxied_grant, sign_in_user
+from tagger.people.sessions import (
+    Origin,
+    proxied_grant,
+    record_use,
+    session_grant,
+    sign_in_user,
+    start_session,
+)
 from tagger.people.tokens import TokenNameTaken, add_token
 from tagger.people.users import (
     UserExists,
@@ -173,7 +179,7 @@ def test_a_password_that_changes_during_the_sign_in_starts_no_session(
         set_password(database, "ada", "another long password")
         return result
 
-    monkeypatch.setattr("tagger.people.sign_in.is_right", is_right_and_changed)
+    monkeypatch.setattr("tagger.people.sessions.is_right", is_right_and_changed)
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
     assert count(database, page_sessions) == 0
 
@@ -242,7 +248,7 @@ def test_sign_ins_at_the_same_time_renew_an_old_hash_once(
         both_have_read.wait(60)
         return passwords.is_outdated(stored)
 
-    monkeypatch.setattr("tagger.people.sign_in.is_outdated", is_outdated_for_both)
+    monkeypatch.setattr("tagger.people.sessions.is_outdated", is_outdated_for_both)
     in_threads([lambda: signed_in(database)] * 2)
     assert count(database, page_sessions) == 2
 
@@ -259,7 +265,7 @@ def test_an_old_hash_that_is_replaced_during_the_sign_in_starts_no_session(
         change(database, "ada", "another long password")
         return passwords.is_outdated(stored)
 
-    monkeypatch.setattr("tagger.people.sign_in.is_outdated", is_outdated_and_changed)
+    monkeypatch.setattr("tagger.people.sessions.is_outdated", is_outdated_and_changed)
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
     assert count(database, page_sessions) == 0
 
@@ -344,7 +350,7 @@ def test_attempts_at_once_do_not_exceed_the_limit(
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     checked: list[str] = []
     monkeypatch.setattr(
-        "tagger.people.sign_in.is_right", lambda password, _stored: bool(checked.append(password))
+        "tagger.people.sessions.is_right", lambda password, _stored: bool(checked.append(password))
     )
 
     def try_some() -> None:

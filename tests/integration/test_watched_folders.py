@@ -11,8 +11,7 @@ from tagger.database.tables import photos
 from tagger.errors import FailureKind, RootUnavailable
 from tagger.jobs.enqueue import watched_folders
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import (
     WatchedChanges,
     mark_gone,

@@ -12,8 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos

@@ -22,7 +22,7 @@ SHORT_DURATIONS = FaultDurations(
     frozen_s=4,
     locked_s=4,
     values=(
-        "tagger.ledger.ownership.LEASE_S=5 tagger.ledger.ownership.RENEW_S=1.5 "
+        "tagger.ledger.jobs.LEASE_S=5 tagger.ledger.jobs.RENEW_S=1.5 "
         "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.sweeper.SWEEP_S=1 tagger.ledger.dispatch.RETRY_S=1"
     ),
 )

@@ -10,8 +10,7 @@ from rig.drawing import draw_photo
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
+from tagger.metadata.splices import Blocks, apply_splices, inverse_of, undo_splices
 from tagger.photos.containers import digest_photo
 
 IMAGE = draw_photo(2, (96, 64))

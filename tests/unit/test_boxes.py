@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, insert, select
 
 from tagger.database.engine import add_missing_functions
 from tagger.database.tables import positions
-from tagger.library.query.boxes import Box
+from tagger.library.query.areas import Box
 from tagger.library.query.option_values import Near
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 

@@ -16,7 +16,7 @@ from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.photos.decoding.decode_errors import ends_early, failing_alone
+from tagger.photos.decoding.decode import ends_early, failing_alone
 
 PICTURE = draw_photo(7, (300, 200))
 BYTES = np.asarray(PICTURE)

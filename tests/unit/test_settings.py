@@ -9,8 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tagger.errors import SettingsInvalid
-from tagger.settings import Settings, load_settings
-from tagger.webhook_receivers import Event
+from tagger.settings import Event, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,7 @@ import pytest
 from support.command_words import check_command
 from support.webhook_receiver import SECRET
 
-from tagger.settings import Settings, load_settings
-from tagger.webhook_receivers import Event
+from tagger.settings import Event, Settings, load_settings
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")

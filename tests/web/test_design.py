@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tagger.web.http.static_files import STATIC
-from tagger.web.http.templates import TEMPLATES
+from tagger.web.http.templates import STATIC, TEMPLATES
 from tagger.web.pages import world_map
 
 STYLE = (STATIC / "app.css").read_text()

@@ -13,9 +13,8 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
 from tagger.database.tables import shares
-from tagger.library.shares.links import ShareState, list_shares
-from tagger.library.shares.queries import TRIP_MOMENT
-from tagger.library.trips import find as trip_finding
+from tagger.library.shares.links import TRIP_MOMENT, ShareState, list_shares
+from tagger.library.trips import grouping as trip_grouping
 from tagger.library.trips.grouping import Trip, group_trips
 from tagger.library.trips.homes import Visit
 from tagger.people.tokens import add_token
@@ -228,7 +227,7 @@ def test_the_trips_of_all_links_are_grouped_once(
         groupings += 1
         return group_trips(visits)
 
-    monkeypatch.setattr(trip_finding, "group_trips", group)
+    monkeypatch.setattr(trip_grouping, "group_trips", group)
     descriptions = [share["description"] for share in client.get("/api/shares").json()]
     name = "trip Paris, 3\N{EN DASH}5 May 2019"
     expected = ["with a landmark, 2019", f"all classified photos, {name}", f"{name}, unknown", name]

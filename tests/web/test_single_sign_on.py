@@ -29,7 +29,7 @@ from tagger.errors import SettingsInvalid
 from tagger.people.grants import Role
 from tagger.people.identities import link_user, unlink_user
 from tagger.people.oidc import provider as provider_module
-from tagger.people.oidc.id_tokens import usable_keys
+from tagger.people.oidc.code_flow import usable_keys
 from tagger.people.oidc.provider import Provider, ProviderMisconfigured, Registration
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, find_user_by_name, list_users, set_role

@@ -17,12 +17,12 @@ from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import SimilarPhotoDocument
-from tagger.web import taught_updates
+from tagger.web import state as server_state
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.teaching import TaughtLandmark
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
-from tagger.web.taught_updates import TaughtUpdates
+from tagger.web.state import TaughtUpdates
 
 CHURCH, PHOTOS = 0, 6
 
@@ -114,7 +114,7 @@ def test_several_verdicts_in_a_row_are_one_more_update(page: Page, monkeypatch: 
         assert released.wait(30)
         return 0
 
-    monkeypatch.setattr(taught_updates, "update_taught", update)
+    monkeypatch.setattr(server_state, "update_taught", update)
     updates = TaughtUpdates(page.library.database, lambda: page.library.model, threading.Event())
     updates.request()
     assert started.wait(30)
@@ -130,7 +130,7 @@ def test_several_verdicts_in_a_row_are_one_more_update(page: Page, monkeypatch: 
 def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
     page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(taught_updates, "RETRY_S", 0.01)
+    monkeypatch.setattr(server_state, "RETRY_S", 0.01)
     calls = list[int]()
 
     def update(*_values: object, **_options: object) -> int:
@@ -139,7 +139,7 @@ def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
             raise OperationalError("SELECT 1", None, Exception("the server is away"))
         return 0
 
-    monkeypatch.setattr(taught_updates, "update_taught", update)
+    monkeypatch.setattr(server_state, "update_taught", update)
     updates = TaughtUpdates(page.library.database, lambda: page.library.model, threading.Event())
     with caplog.at_level(logging.ERROR):
         updates.request()

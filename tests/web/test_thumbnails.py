@@ -13,9 +13,8 @@ from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from tagger.database.connection import Database
 from tagger.library.query.stored_photos import stored_photo
 from tagger.settings import Settings
-from tagger.web.media.disk_cache import DiskCache
 from tagger.web.media.photo_files import PhotoUnavailable
-from tagger.web.media.thumbnails import Thumbnails, ThumbnailSize
+from tagger.web.media.thumbnails import DiskCache, Thumbnails, ThumbnailSize
 
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.verdicts import DismissedPhotos, VerdictResult
-    from tagger.library.verdicts.documents import (
+    from tagger.library.verdicts.service import (
         QueryVerdictDocument,
         VerdictResultDocument,
         WithdrawnVerdicts,
@@ -177,7 +177,7 @@ class _VerdictAction:
 
     def apply_to_photos(self, photos: Sequence[Path], landmark: str) -> None:
         """With --json, one photo gives an object, several give a list."""
-        from tagger.library.verdicts.documents import verdict_result_document
+        from tagger.library.verdicts.service import verdict_result_document
         from tagger.photos.paths import absolute_path, parse_path
 
         photos = list(map(parse_path, photos))
@@ -220,7 +220,7 @@ class _VerdictAction:
 
     def apply_to_query(self, query: PhotoQuery) -> None:
         from tagger.library.verdicts import VerdictFilter, give_verdict_by_query, withdraw_verdicts
-        from tagger.library.verdicts.documents import WithdrawnVerdicts, query_verdict_document
+        from tagger.library.verdicts.service import WithdrawnVerdicts, query_verdict_document
 
         settings, database = session = open_session()
         document: QueryVerdictDocument | WithdrawnVerdicts

@@ -28,8 +28,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_summary
-from tagger.cli.output.summary import print_next_steps
-from tagger.cli.output.unwritten_photos import edited_photos, refused_photos
+from tagger.cli.output.summary import edited_photos, print_next_steps, refused_photos
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice

@@ -207,7 +207,7 @@ class _MetadataAction:
 
     def write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
         from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
-        from tagger.jobs.processing.metadata_leftovers import remove_interrupted_files
+        from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 
         remove_interrupted_files(self._database, self._settings.roots)
         new = write_job(self._database, self._settings, metadata, self._runner, self._priority)
@@ -224,7 +224,7 @@ class _MetadataAction:
     def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
         from tagger.jobs.enqueue.metadata_jobs import record_undo_job, undo_job
         from tagger.jobs.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
-        from tagger.jobs.processing.metadata_leftovers import remove_interrupted_files
+        from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
         from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
 
         self._check_targets(paths)

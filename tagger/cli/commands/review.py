@@ -87,7 +87,7 @@ def list_(
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
     from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
-    from tagger.library.verdicts.documents import VERDICT_COLUMNS
+    from tagger.library.verdicts.service import VERDICT_COLUMNS
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tagger.cli.supervisor import Supervisor
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.scan import Selection
 
 POLL_S = 0.5
 
@@ -126,7 +126,7 @@ def up(
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
     page = None if once else _page_listener(port)
-    from tagger.jobs.enqueue.selection import select_paths
+    from tagger.jobs.enqueue.scan import select_paths
 
     prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None

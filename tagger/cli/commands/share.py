@@ -83,8 +83,7 @@ def add(
     """
     from tagger.library.query.timeline import timeline_sections
     from tagger.library.shares.documents import share_documents
-    from tagger.library.shares.links import NewShare, add_share
-    from tagger.library.shares.queries import share_name
+    from tagger.library.shares.links import NewShare, add_share, share_name
 
     query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)

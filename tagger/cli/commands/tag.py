@@ -36,14 +36,21 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
-from tagger.cli.watched_sources import WatchIntervals
-from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher, wait_for_sources
+from tagger.cli.watching import (
+    POLL_EVERY_S,
+    SCAN_EVERY_MIN,
+    PollEvery,
+    ScanEvery,
+    Watcher,
+    WatchIntervals,
+    wait_for_sources,
+)
 from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.selection import Selection
+    from tagger.jobs.enqueue.scan import Selection
 
 WatchedFolders = Annotated[
     list[Path],
@@ -108,7 +115,7 @@ def watch(
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
-    from tagger.jobs.enqueue.selection import select_paths
+    from tagger.jobs.enqueue.scan import select_paths
 
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)

@@ -85,7 +85,7 @@ def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
 
 
 def _has_keys(provider: Provider) -> bool:
-    from tagger.people.oidc.id_tokens import usable_keys  # joserfc is imported only where there is a provider
+    from tagger.people.oidc.code_flow import usable_keys  # joserfc is imported only where there is a provider
 
     try:
         return len(usable_keys(provider.keys()).keys) > 0

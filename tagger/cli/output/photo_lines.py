@@ -14,8 +14,7 @@ from tagger.cli.output.formats import printable
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.jobs.processing.claimed_chunk import StoredBatch
-from tagger.jobs.processing.storage import StoredOutcome
-from tagger.jobs.processing.store_hooks import AddedTag
+from tagger.jobs.processing.storage import AddedTag, StoredOutcome
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import job_kind, job_model_id, list_jobs
 from tagger.library.catalog.landmarks import all_landmarks

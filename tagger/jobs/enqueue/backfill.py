@@ -15,11 +15,16 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority, Runner
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, photos, positions
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
-from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import (
+    ProgressCallback,
+    Scan,
+    ScanReport,
+    Selection,
+    require_available_roots,
+    select_paths,
+)
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
-from tagger.ledger.ownership import job_heartbeat
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat
 from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery

@@ -19,8 +19,7 @@ from tagger.jobs.enqueue.metadata_selection import (
 )
 from tagger.jobs.enqueue.scan import ProgressCallback
 from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
-from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan
-from tagger.ledger.ownership import job_heartbeat
+from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan, job_heartbeat
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.positions.update import update_positions
 from tagger.library.query.find import find_tagged

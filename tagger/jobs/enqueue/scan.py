@@ -1,7 +1,7 @@
 """Scans: photos in folders become rows and items of a job, and photos that no longer exist are marked as gone.
 
-Folders and tables are read in the same order of paths and merged page by page, so memory stays flat. Knows nothing of
-pixels.
+A command or a web request names the folders and files. Folders and tables are read in the same order of paths and merged page by page,
+so memory stays flat. Knows nothing of pixels.
 """
 
 import os
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.errors import FailureKind
+from tagger.errors import FailureKind, PathNotFound
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
@@ -30,7 +30,6 @@ from tagger.jobs.enqueue.photo_rows import (
     store_gone,
     update_photos,
 )
-from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.items import NewItem, append_items, lock_scan
 from tagger.library.catalog.raw_pairs import pair_files, separate_files
 from tagger.library.catalog.roots import (
@@ -41,12 +40,64 @@ from tagger.library.catalog.roots import (
     path_prefix,
     photos_below,
     store_endpoint,
+    unavailable_error,
+    unavailable_mount,
 )
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.paths import parse_path, path_text, printable_path
+from tagger.photos.objects import is_object
+from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
 from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Folders to scan (none inside another), single files, and patterns for the photos in the folders."""
+
+    folders: tuple[Path, ...]
+    files: tuple[Path, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+def select_paths(
+    paths: Iterable[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Selection:
+    """Sort paths into folders and files: resolve links in folders, drop duplicates and what is inside another folder.
+
+    Raises:
+        PathNotFound: a path does not exist.
+        ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not answer.
+    """
+    folders, files = set[Path](), set[Path]()
+    for path in map(parse_path, paths):
+        if isinstance(path, ObjectPath):
+            (files if is_object(path) else folders).add(path)
+        elif path.is_dir():
+            folders.add(path.resolve())
+        elif os.path.lexists(path):
+            files.add(path.parent.resolve() / path.name)
+        else:
+            raise PathNotFound(path=path)
+    outermost = {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
+    single = {file for file in files if not any(parent in outermost for parent in file.parents)}
+    return Selection(tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude))
+
+
+def require_available_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
+    """Check, before anything is recorded, that the disks of all folders are mounted.
+
+    Raises:
+        RootUnavailable: a folder is empty, but the database has photos in it.
+    """
+    with database.read() as connection:
+        for folder in selection.folders:
+            root = find_root(connection, folder, root_paths)
+            mount = None if root is None else unavailable_mount(connection, root, folder)
+            if root is not None and mount is not None:
+                raise unavailable_error(connection, root, folder, mount)
+
 
 PAGE = 2000
 LONGEST_PATH_BYTES = 2000

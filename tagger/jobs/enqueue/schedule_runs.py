@@ -21,10 +21,9 @@ from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import job_items, jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
-from tagger.jobs.enqueue.scan import ProgressCallback
+from tagger.jobs.enqueue.scan import ProgressCallback, Selection
 from tagger.jobs.enqueue.schedule_windows import latest_due, next_due, resume_paused_runs
 from tagger.jobs.enqueue.schedules import follows_links, schedule_backfill, schedule_row
-from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings

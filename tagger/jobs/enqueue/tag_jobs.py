@@ -16,12 +16,10 @@ from tagger.database.tables import jobs, photos
 from tagger.errors import BucketUnwritable
 from tagger.jobs.enqueue.backfill import backfill_from_options
 from tagger.jobs.enqueue.job_options import UNDO_JOB, InferenceOptions, MetadataOptions, inference_options
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
-from tagger.jobs.enqueue.selection import Selection, require_available_roots
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.failures import FailureFilter, failure_conditions
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import TRACE, WRITE, NewJob, create_job, finish_scan
-from tagger.ledger.ownership import job_heartbeat
+from tagger.ledger.jobs import TRACE, WRITE, NewJob, create_job, finish_scan, job_heartbeat
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.path_ranges import path_ranges
 from tagger.photos.paths import ObjectPath, path_from_json, path_to_json

@@ -17,13 +17,13 @@ from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
 from tagger.jobs.enqueue.scan import (
     ScanReport,
+    Selection,
     listed_pages,
     mark_unlisted,
     stored_pages,
     with_rows,
     without_problems,
 )
-from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.items import photos_in_open_jobs
 from tagger.library.catalog.roots import (
     Root,

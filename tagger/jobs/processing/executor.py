@@ -29,10 +29,8 @@ from tagger.jobs.processing.coordination import (
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
-from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
-from tagger.ledger.jobs import end_local_job, finish_job
-from tagger.ledger.leases import LeaseRenewer
-from tagger.ledger.ownership import job_heartbeat, process_name
+from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
+from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
 from tagger.ledger.progress import job_kind, job_model_id
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.pipeline.profile import Profile, Profiler

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagger.database.connection import Database
-from tagger.jobs.processing.store_hooks import StoreHook, store_hooks
+from tagger.jobs.processing.storage import StoreHook, store_hooks
 from tagger.library.catalog.backend_selections import StoredSelections
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.model.backends.protocol import BackendOptions

@@ -14,7 +14,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
-from tagger.library.catalog import shipped_model
+from tagger.library.catalog import registration
 from tagger.library.catalog.registration import lock_registry, register, register_file
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.settings import is_model_path
@@ -72,10 +72,10 @@ def preview_model(database: Database | None, selector: str | None) -> Registered
     for model in registered:
         if model.in_use if selector is None else model.name == selector:
             return model
-    if selector in {None, shipped_model.shipped_name()}:
-        if not shipped_model.shipped_file().is_file():
+    if selector in {None, registration.shipped_name()}:
+        if not registration.shipped_file().is_file():
             raise ModelNotSelected
-        return unregistered_model(shipped_model.shipped_file())
+        return unregistered_model(registration.shipped_file())
     if not _is_file(str(selector)):
         raise _not_found(str(selector), [model.name for model in registered])
     return unregistered_model(Path(str(selector)))
@@ -120,7 +120,7 @@ def use_model(database: Database, name: str) -> RegisteredModel:
 
 def list_models(database: Database) -> list[RegisteredModel]:
     """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
-    if shipped_model.shipped_file().is_file():
+    if registration.shipped_file().is_file():
         _shipped(database)
     return _select(database)
 
@@ -196,7 +196,7 @@ def verify_model(model: RegisteredModel) -> None:
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     matches = _select(database, models.c.name == name)
-    if not matches and name == shipped_model.shipped_name():
+    if not matches and name == registration.shipped_name():
         return _shipped(database)
     return matches[0] if matches else None
 
@@ -218,13 +218,13 @@ def _in_use(database: Database) -> RegisteredModel | None:
 
 def _shipped(database: Database) -> RegisteredModel:
     """The shipped model of this version, registered on first use."""
-    digest = shipped_model.shipped_digest()
+    digest = registration.shipped_digest()
     if digest is None:
         raise ModelNotSelected
     model = model_by_digest(database, digest)
     if model is not None:
         return model
-    manifest = read_manifest(shipped_model.shipped_file())
+    manifest = read_manifest(registration.shipped_file())
     return model_by_id(database, register(database, digest, manifest, path=None, name=None))
 
 
@@ -233,7 +233,7 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     with database.read() as connection:
         rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
         in_use = connection.scalar(select(models.c.digest).where(models.c.in_use).limit(1))
-    shipped = shipped_model.shipped_digest()
+    shipped = registration.shipped_digest()
     return [_model(row, in_use=in_use or shipped, shipped=shipped) for row in rows]
 
 
@@ -243,7 +243,7 @@ def _model(row: Row[Any], *, in_use: str | None, shipped: str | None) -> Registe
         id=row.id,
         name=row.name,
         digest=row.digest,
-        file=shipped_model.shipped_file() if is_shipped else Path(row.file),
+        file=registration.shipped_file() if is_shipped else Path(row.file),
         manifest=Manifest.model_validate(row.manifest),
         in_use=row.digest == in_use,
         shipped=is_shipped,

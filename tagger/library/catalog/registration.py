@@ -1,14 +1,17 @@
 """Registration of a model file: one transaction that stores the model, its labels and its landmarks.
 
-Landmarks of a manifest are united with those that are there; what a person set stays.
+Landmarks of a manifest are united with those that are there; what a person set stays. The model that ships is a file of the package,
+which upgrades of the package replace.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
-from tagger.library.catalog import shipped_model
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmark_ids_by_slug
 from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
@@ -135,7 +137,7 @@ def register_file(database: Database, file: Path, name: str | None = None) -> in
         ModelRefused: the file cannot be read, or its manifest or path cannot be stored.
         ModelNameTaken: another model has `name`.
     """
-    shipped = shipped_model.shipped_file()
+    shipped = shipped_file()
     file = file.absolute()
     is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
     digest, manifest = file_digest(file), read_manifest(file)
@@ -199,7 +201,7 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, object
         storable = False
     if not storable:
         raise ModelRefused(
-            path=path or shipped_model.shipped_file(),
+            path=path or shipped_file(),
             reason="its manifest has a value that no database can store",
         )
     return document
@@ -233,7 +235,7 @@ def _replace_manifest(
 
 
 def _file_is_current(existing: Row[Any]) -> bool:
-    if existing.digest == shipped_model.shipped_digest():
+    if existing.digest == shipped_digest():
         return True
     return (
         existing.file is not None
@@ -266,3 +268,28 @@ def _label_rows(
         }
         for position, label in enumerate(labels)
     ]
+
+
+def shipped_file() -> Path:
+    """The path of the shipped model. An installation may lack the file."""
+    return Path(str(importlib.resources.files("tagger") / "shipped" / "landmarks.pt"))
+
+
+def shipped_digest() -> str | None:
+    """The digest of the shipped model; None without one."""
+    file = shipped_file()
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
+def shipped_name() -> str | None:
+    """The name of the shipped model; None without one."""
+    return read_manifest(shipped_file()).name if shipped_file().is_file() else None
+
+
+@lru_cache(maxsize=4)
+def _digest(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
+    return file_digest(file)

@@ -23,7 +23,7 @@ from tagger.library.positions.estimation import Sequence as Line
 from tagger.library.positions.estimation import contradicted
 from tagger.library.positions.evidence import TRUST, Fix, gps_error_m, read_photos, select_photos, shots_of
 from tagger.library.positions.track_fixes import locate_on_tracks
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
 _PLACE = ("country", "region", "city")

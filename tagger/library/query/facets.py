@@ -35,8 +35,7 @@ from tagger.library.query.areas import Area
 from tagger.library.query.filters import AddedOption, ResolvedQuery
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
-from tagger.library.query.photo_conditions import Condition
-from tagger.library.query.tag_conditions import shown_landmarks
+from tagger.library.query.photo_conditions import Condition, shown_landmarks
 from tagger.library.query.tagged_photos import select_photos
 from tagger.photos.paths import path_text
 

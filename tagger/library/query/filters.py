@@ -38,14 +38,15 @@ from tagger.library.query.path_ranges import PathRange, path_ranges
 from tagger.library.query.photo_conditions import (
     Condition,
     has_position_of,
+    has_tag,
     has_verdict_of,
+    is_first_copy,
     is_of_job,
     is_rejected_once,
     is_shared,
     off_index,
     taken_in,
 )
-from tagger.library.query.tag_conditions import has_tag, is_first_copy
 
 if TYPE_CHECKING:
     from tagger.library.trips.grouping import Trip
@@ -137,7 +138,7 @@ class ResolvedQuery:
         if self.query.verdict is not None:
             yield has_verdict_of(self.query.verdict)
         if self.trip is not None:
-            from tagger.library.trips.find import is_of_trip
+            from tagger.library.trips.grouping import is_of_trip
 
             yield is_of_trip(self.trip)
         if self.query.job is not None:
@@ -278,7 +279,7 @@ def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
-    from tagger.library.trips.find import find_trip
+    from tagger.library.trips.grouping import find_trip
 
     trip = find_trip(connection, trip_id)
     if query.trip_moment is not None and not trip.contains(query.trip_moment):

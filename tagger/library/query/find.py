@@ -2,10 +2,18 @@
 
 A query reads pages of photos in its order, filters in SQL what SQL can filter, and then selects the effective tags of
 each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
+
+A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and its content is not trusted. The photos
+before and after one are found from its row, which gives its key in a scan.
 """
 
+import base64
+import binascii
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
@@ -197,3 +205,133 @@ class Search:
             if selected is not None:
                 matches.append((row, self.names.photo(connection, row, photo_tags, selected)))
         return matches
+
+
+MOST_CHARACTERS = 20_000
+"""Longer cursors are refused. A cursor contains a path if photos are sorted by name."""
+
+
+def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
+    """The cursor that `decode_cursor` accepts for the same query."""
+    key = None if position.after is None else [_encode_part(part) for part in position.after]
+    document = [_query_digest(query), position.scan, key]
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
+    """The position in a cursor.
+
+    Raises:
+        CursorInvalid: the text is not a cursor, or is one of another query.
+    """
+    if len(cursor) > MOST_CHARACTERS:
+        raise CursorInvalid
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        query_digest, scan, key = json.loads(text)
+        after = None if key is None else tuple(_decode_part(part) for part in key)
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise CursorInvalid from None
+    if query_digest != _query_digest(query) or not _is_index(scan):
+        raise CursorInvalid
+    return ScanPosition(scan, after)
+
+
+def _encode_part(part: Any) -> object:
+    if isinstance(part, datetime):
+        return {"time": part.isoformat()}
+    return {"bytes": part.hex()} if isinstance(part, bytes) else part
+
+
+def _decode_part(part: Any) -> object:
+    if isinstance(part, dict):
+        return bytes.fromhex(part["bytes"]) if "bytes" in part else datetime.fromisoformat(part["time"])
+    if isinstance(part, str):
+        part.encode()  # raises for a lone surrogate, which the database would refuse
+        if "\0" in part:
+            raise ValueError("a path contains no NUL")
+    return part
+
+
+def _query_digest(query: PhotoQuery) -> str:
+    return blake2b(repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6).hexdigest()
+
+
+def _is_index(number: object) -> bool:
+    return type(number) is int and 0 <= number < 2**31
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The ids of the photos before and after one; None: there is none, or it is too far away to search for."""
+
+    previous: int | None = None
+    following: int | None = None
+
+
+@dataclass(frozen=True)
+class SurroundingPhotos:
+    """The photos before and after one, the nearest first. Fewer than requested: there are no more, or they are too far away."""
+
+    previous: tuple[TaggedPhoto, ...] = ()
+    following: tuple[TaggedPhoto, ...] = ()
+
+
+def find_neighbours(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None, photo_id: int
+) -> Neighbours:
+    """The photos before and after one in the result of `find_tagged`; also for a photo that has stopped matching.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
+    found = find_surrounding(database, query, root_paths, photo_id, before=1, after=1)
+    previous, following = (
+        photos_there[0].id if photos_there else None for photos_there in (found.previous, found.following)
+    )
+    return Neighbours(previous, following)
+
+
+def find_surrounding(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    photo_id: int,
+    *,
+    before: int,
+    after: int,
+) -> SurroundingPhotos:
+    """Up to `before` photos before one in the result of `find_tagged`, and up to `after` photos after it.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
+    search = Search.start(database, query, root_paths)
+    with database.read() as connection:
+        position = _position(connection, photo_id, search)
+    if position is None:
+        return SurroundingPhotos()
+    return SurroundingPhotos(
+        previous=_first(search.pages(position, before, backwards=True), before) if before else (),
+        following=_first(search.pages(position, after), after) if after else (),
+    )
+
+
+def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
+    """The scan that returns the photo, and its key there."""
+    for number, scan in enumerate(search.scans):
+        if (row := scan.row(connection, photo_id)) is not None:
+            return ScanPosition(number, scan.key(row))
+    return None
+
+
+def _first(pages: Iterator[FilteredPage], count: int) -> tuple[TaggedPhoto, ...]:
+    """The first `count` photos of the pages, from at most `MOST_ROWS` rows after the last photo found."""
+    found: list[TaggedPhoto] = []
+    rows = 0
+    for page in pages:
+        found += (photo for photo, _ in page.matches)
+        rows = 0 if page.matches else rows + page.rows
+        if len(found) >= count or rows >= MOST_ROWS:
+            break
+    return tuple(found[:count])

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
-from tagger.library.query.boxes import Box
+from tagger.library.query.areas import Box
 from tagger.library.query.option_values import BoundingBox
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 

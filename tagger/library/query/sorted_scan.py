@@ -17,8 +17,7 @@ from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, off_index
-from tagger.library.query.tag_conditions import best_accepted_score, is_rejected
+from tagger.library.query.photo_conditions import Condition, best_accepted_score, is_rejected, off_index
 from tagger.library.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000

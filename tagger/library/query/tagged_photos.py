@@ -1,23 +1,101 @@
 """Photos as query results: path, outcome, and effective tags with the names of their landmarks.
 
-Reads rows and names. Which photos to read is decided in find and details.
+Reads rows and names; which photos to read is decided in find and details. A tag whose acceptance its score does not explain has the
+reason in words. An unknown photo has a guess, if the model's best prediction is worth one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from tagger.database.enums import Doubt, Outcome
+from tagger.database.enums import Doubt, Outcome, PositionSource
 from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
 from tagger.library.catalog.contents import is_dismissed
-from tagger.library.catalog.landmarks import Landmark, all_landmarks
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
-from tagger.library.query.guesses import best_guess
-from tagger.library.query.tag_reasons import guess_refusal, tag_reason
+from tagger.photos.formats import PhotoOrigin
 from tagger.system.documents import document_of
+from tagger.system.geo import distance_km
+
+
+def is_guess(scores: Sequence[float]) -> bool:
+    """Whether the first of the best scores is worth a guess.
+
+    It is if the landmark is likelier than all that is not among them: other landmarks, and none at all.
+    """
+    return bool(scores) and scores[0] > 1.0 - sum(scores)
+
+
+def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
+    """The guess among a photo's effective tags, best first; None if one is accepted, or if a verdict spoke against it."""
+    if any(tag.accepted for tag in tags):
+        return None
+    predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
+    if not is_guess([tag.score for tag in predicted]):
+        return None
+    best = predicted[0]
+    return best if best.verdict is None else None
+
+
+_OTHERS = {Doubt.CONFIRMED_OTHER: "confirmed", Doubt.TAUGHT_OTHER: "taught"}
+"""What another landmark of the image is that makes a tag doubtful."""
+DAMAGED = "a part of the image is missing"
+_TOO_FAST = "from where the camera's GPS was before or after; nobody travels that fast"
+_SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
+
+
+def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
+    """The reason of an effective tag, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
+    if tag.doubtful in _OTHERS:
+        names = sorted(accepted)
+        return f"doubtful: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} {_OTHERS[tag.doubtful]}"
+    if tag.doubtful == Doubt.DAMAGED:
+        return f"doubtful: {DAMAGED}"
+    if tag.position_odds is None or tag.verdict is not None:
+        return None
+    if tag.doubtful == Doubt.SPEED:
+        return f"doubtful: {distance_text(tag.distance_m)} {_TOO_FAST}"
+    state = "accepted" if tag.accepted else "doubtful"
+    if source in _SOURCES:
+        return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
+    return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"
+
+
+def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
+    """Why the best prediction for a photo is no guess: it is damaged, or was taken elsewhere, by what a GPS receiver measured. None: it is one.
+
+    `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
+    """
+    if photo.damaged:
+        return DAMAGED
+    if tag.position_odds is not None:
+        return _refusal_of_tag(tag, photo)
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _SOURCES:
+        return None
+    if landmark.latitude is None or landmark.longitude is None:
+        return None
+    distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
+    if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
+        return None
+    return f"{distance_text(distance * 1000)} away by {_SOURCES[PositionSource(photo.source)]}"
+
+
+def _refusal_of_tag(tag: Row[Any], photo: Row[Any]) -> str:
+    """The same for a tag that where the camera was has made doubtful."""
+    if tag.doubtful == Doubt.SPEED:
+        return f"{distance_text(tag.distance_m)} {_TOO_FAST}"
+    by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
+    return f"{distance_text(tag.distance_m)} away by {by}"
+
+
+def distance_text(metres: float) -> str:
+    """`210 m`, `9,560 km`."""
+    if metres < 995:
+        return f"{metres:.0f} m"
+    return f"{metres / 1000:.1f} km" if metres < 9950 else f"{metres / 1000:,.0f} km"
 
 
 @dataclass(frozen=True)

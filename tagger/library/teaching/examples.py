@@ -18,8 +18,7 @@ from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.path_ranges import path_ranges
-from tagger.library.query.tag_reasons import DAMAGED
-from tagger.library.query.tagged_photos import NameCache, select_photos
+from tagger.library.query.tagged_photos import DAMAGED, NameCache, select_photos
 from tagger.library.teaching.embeddings import Embeddings, restore
 from tagger.photos.paths import absolute_path
 

@@ -1,4 +1,9 @@
-"""Giving and withdrawing verdicts: for one photo, for several photos, or for all photos of a query."""
+"""Giving and withdrawing verdicts: for one photo, for several photos, or for all photos of a query.
+
+Their effects as JSON are the same from the command line and the API.
+"""
+
+from __future__ import annotations
 
 import json
 import tempfile
@@ -6,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
 
@@ -32,6 +37,10 @@ from tagger.library.verdicts.store import (
     stored_verdicts,
     write_verdicts,
 )
+from tagger.system.documents import document_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -330,3 +339,66 @@ def withdraw_verdicts(
                 under=[str(path).encode(errors="backslashreplace").decode() for path in query.under] or None,
             )
     return count
+
+
+VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
+
+
+@dataclass(frozen=True)
+class VerdictResultDocument:
+    """A landmark's verdict on a photo after the request, and `before` it; with `dry_run`, as it would be."""
+
+    path: str
+    digest: str
+    landmark: str
+    name: str
+    verdict: str | None
+    before: str | None
+    changed: bool
+    photos: int
+    dry_run: bool
+
+
+def verdict_result_document(
+    path: Path, result: VerdictResult, kind: VerdictKind, *, withdraw: bool, dry_run: bool
+) -> VerdictResultDocument:
+    """A verdict given to one photo, or withdrawn with `withdraw`."""
+    changed = result.before is kind if withdraw else result.before is not kind
+    after = (None if changed else result.before) if withdraw else kind
+    return document_of(
+        VerdictResultDocument,
+        result,
+        path=str(path),
+        landmark=result.landmark.slug,
+        name=result.landmark.display_name,
+        verdict=after,
+        changed=changed,
+        dry_run=dry_run,
+    )
+
+
+@dataclass(frozen=True)
+class QueryVerdictDocument:
+    """A verdict on all photos of a query; `replaced` is how many had the other verdict."""
+
+    verdict: str
+    photos: int
+    tags: int
+    replaced: int
+    dry_run: bool
+
+
+def query_verdict_document(
+    result: QueryVerdictResult, kind: VerdictKind, *, dry_run: bool
+) -> QueryVerdictDocument:
+    """A verdict given to all photos of a query."""
+    return document_of(QueryVerdictDocument, result, verdict=kind, dry_run=dry_run)
+
+
+@dataclass(frozen=True)
+class WithdrawnVerdicts:
+    """How many verdicts were withdrawn."""
+
+    verdict: str
+    withdrawn: int
+    dry_run: bool

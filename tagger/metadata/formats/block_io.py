@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import jpeg, png, tiff, webp
-from tagger.metadata.formats.blocks import Blocks, broken_structure, unsupported_block
-from tagger.metadata.splices import Splice
+from tagger.metadata.splices import Blocks, Splice, broken_structure, unsupported_block
 from tagger.photos.containers import read_container
 from tagger.photos.decoding.formats import open_header, require_format
 from tagger.photos.formats import PhotoFormat, detect_format, is_iso_media

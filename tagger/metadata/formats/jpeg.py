@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import Blocks, ambiguous_blocks, broken_structure, signed_file, too_large
 from tagger.metadata.formats.jpeg_offsets import offset_patches, read_index, require_movable
 from tagger.metadata.formats.jpeg_segments import (
     APP0,
@@ -24,7 +23,7 @@ from tagger.metadata.formats.jpeg_segments import (
     pack_segment,
     read_jpeg,
 )
-from tagger.metadata.splices import Splice
+from tagger.metadata.splices import Blocks, Splice, ambiguous_blocks, broken_structure, signed_file, too_large
 
 _GUID_BYTES = 32
 _EXTENDED_HEAD_BYTES = _GUID_BYTES + 8

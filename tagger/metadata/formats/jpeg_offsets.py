@@ -15,7 +15,6 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import fixed_offsets
 from tagger.metadata.formats.ifd import (
     Ifd,
     IfdEntry,
@@ -27,7 +26,7 @@ from tagger.metadata.formats.ifd import (
     read_header,
 )
 from tagger.metadata.formats.jpeg_segments import APP1, APP2, EXIF, MPF, Jpeg
-from tagger.metadata.splices import Splice
+from tagger.metadata.splices import Splice, fixed_offsets
 
 _FOOTER_BYTES = 64
 _CANON_NAME = b"CANON OPTIONAL DATA\0"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import broken_structure
+from tagger.metadata.splices import broken_structure
 from tagger.photos.jpeg import SEGMENT_LIMIT
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

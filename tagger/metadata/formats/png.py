@@ -4,15 +4,15 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import (
+from tagger.metadata.splices import (
     Blocks,
+    Splice,
     ambiguous_blocks,
     broken_structure,
     signed_file,
     too_large,
     unsupported_block,
 )
-from tagger.metadata.splices import Splice
 from tagger.photos.formats import PNG_SIGNATURE
 from tagger.photos.jpeg import SEGMENT_LIMIT
 

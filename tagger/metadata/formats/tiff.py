@@ -3,15 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.formats.blocks import (
-    Blocks,
-    ambiguous_blocks,
-    broken_structure,
-    fixed_offsets,
-    signed_file,
-    too_large,
-    unsupported_block,
-)
 from tagger.metadata.formats.ifd import (
     Ifd,
     IfdEntry,
@@ -25,7 +16,16 @@ from tagger.metadata.formats.ifd import (
     read_header,
 )
 from tagger.metadata.formats.jpeg_offsets import has_notes_at_end
-from tagger.metadata.splices import Splice
+from tagger.metadata.splices import (
+    Blocks,
+    Splice,
+    ambiguous_blocks,
+    broken_structure,
+    fixed_offsets,
+    signed_file,
+    too_large,
+    unsupported_block,
+)
 
 _XMP, _C2PA = 700, 0xCD41
 _BYTES, _UNDEFINED = 1, 7

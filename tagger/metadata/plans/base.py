@@ -14,8 +14,7 @@ from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.files.originals import Original
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.splices import apply_splices, undo_splices
+from tagger.metadata.splices import Blocks, apply_splices, undo_splices
 from tagger.metadata.tag_fields import Position, TagFields
 from tagger.metadata.xmp.namespaces import POSITION
 from tagger.photos.containers import digest_photo, exif_of

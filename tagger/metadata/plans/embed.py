@@ -9,7 +9,6 @@ from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.originals import Original
 from tagger.metadata.formats import can_embed, extended_xmp, is_jpeg, read_blocks, replace_blocks
-from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.plans.base import (
     FilePlan,
     FindUndoRecord,
@@ -20,7 +19,7 @@ from tagger.metadata.plans.base import (
     verify_insertion,
     without_occupied_fields,
 )
-from tagger.metadata.splices import apply_splices, inverse_of
+from tagger.metadata.splices import Blocks, apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.containers import digest_photo

@@ -10,7 +10,6 @@ from tagger.metadata.files.originals import Original
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.block_io import read_only_blocks
-from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.plans.base import (
     FilePlan,
     FindUndoRecord,
@@ -24,7 +23,7 @@ from tagger.metadata.plans.base import (
     remove_our_values,
     without_occupied_fields,
 )
-from tagger.metadata.splices import Splice, inverse_of
+from tagger.metadata.splices import Blocks, Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import read_for_writing
 

@@ -25,7 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.containers import PNG_STILL, png_chunks
-from tagger.photos.decoding.tiff_options import check_tags, prepare_tiff, quiet_libtiff
+from tagger.photos.decoding.memory import check_tags, prepare_tiff, quiet_libtiff
 from tagger.photos.formats import (
     BIG_ENDIAN_BIGTIFF,
     BOXES_BYTES,

@@ -4,8 +4,7 @@ Sensor data are not developed here (see decoding.raw_development). All parsing i
 never raises on bad input. Knows nothing of pixels or of how metadata is written.
 """
 
-from tagger.photos.raw.detection import is_raw
 from tagger.photos.raw.file import RawFile, read_raw
-from tagger.photos.raw.layout import Bitmap, Preview
+from tagger.photos.raw.layout import Bitmap, Preview, is_raw
 
 __all__ = ["Bitmap", "Preview", "RawFile", "is_raw", "read_raw"]

@@ -9,8 +9,18 @@ from dataclasses import dataclass
 
 from tagger.photos.jpeg import jpeg_exif
 from tagger.photos.raw.cr3 import cr3_layout
-from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE, MINOLTA_SIGNATURE
-from tagger.photos.raw.layout import Bitmap, Preview, RawLayout, Span, find_bitmaps, find_previews, lies_in
+from tagger.photos.raw.layout import (
+    CANON_BRAND,
+    FUJIFILM_SIGNATURE,
+    MINOLTA_SIGNATURE,
+    Bitmap,
+    Preview,
+    RawLayout,
+    Span,
+    find_bitmaps,
+    find_previews,
+    lies_in,
+)
 from tagger.photos.raw.tiff_layout import tiff_layout
 
 _LEAST_SHARE = 8

@@ -7,16 +7,18 @@ Pentax also keep one in the maker note, and Panasonic in a tag. Some older previ
 import struct
 from collections.abc import Iterable, Iterator
 
-from tagger.photos.raw.detection import (
+from tagger.photos.raw.layout import (
     COMPRESSION,
     PANASONIC_SIGNATURE,
     PHOTOMETRIC,
     SUBFILE_TYPE,
+    RawLayout,
+    Span,
+    StoredBitmap,
     directories_of,
     is_phase_one,
     is_sensor_image,
 )
-from tagger.photos.raw.layout import RawLayout, Span, StoredBitmap
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 _DIRECTORY_LIMIT = 32

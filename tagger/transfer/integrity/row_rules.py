@@ -42,7 +42,7 @@ from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
 from tagger.library.verdicts import VerdictKind
 from tagger.metadata.splices import check_inverse
 from tagger.model.artifact import Manifest
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import is_object_address, path_from_json, path_from_text, path_text, path_to_json
 from tagger.system.names import SLUG_PATTERN
 

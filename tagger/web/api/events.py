@@ -28,7 +28,7 @@ from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_options import inference_options
-from tagger.jobs.enqueue.selection import Selection
+from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.watched_folders import check_object_changes
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings

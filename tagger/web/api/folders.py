@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
 from tagger.errors import ObjectAddressInvalid, PathNotFound
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.library.catalog.roots import list_roots
 from tagger.photos.folders import MountState, check_mount
 from tagger.photos.paths import ObjectPath, parse_path

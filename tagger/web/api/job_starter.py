@@ -25,10 +25,9 @@ from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.scan import ProgressCallback, ScanReport
+from tagger.jobs.enqueue.scan import ProgressCallback, ScanReport, Selection
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
 from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.settings import Settings

@@ -10,7 +10,6 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.library.query.documents import (
     PositionCellDocument,
@@ -19,8 +18,13 @@ from tagger.library.query.documents import (
     photo_feature_parts,
 )
 from tagger.library.query.facets import Facet
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.find import (
+    decode_cursor,
+    encode_cursor,
+    find_surrounding,
+    find_tagged,
+    find_tagged_page,
+)
 from tagger.library.query.option_values import parse_date
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document

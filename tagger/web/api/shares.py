@@ -20,9 +20,11 @@ from tagger.library.shares.links import (
     add_share,
     get_share,
     list_shares,
+    query_document,
+    query_options,
     revoke_share,
+    share_name,
 )
-from tagger.library.shares.queries import query_document, query_options, share_name
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params

@@ -8,8 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from tagger.library.query.cursors import decode_cursor, encode_cursor
-from tagger.library.query.find import ScanPosition
+from tagger.library.query.find import ScanPosition, decode_cursor, encode_cursor
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import (

@@ -35,7 +35,7 @@ from tagger.library.verdicts import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.documents import (
+from tagger.library.verdicts.service import (
     QueryVerdictDocument,
     VerdictResultDocument,
     WithdrawnVerdicts,

@@ -17,11 +17,12 @@ from tagger.people.sessions import (
     Origin,
     ProviderSession,
     end_session,
+    proxied_grant,
     session_grant,
+    sign_in_user,
     start_session,
     token_grant,
 )
-from tagger.people.sign_in import proxied_grant, sign_in_user
 from tagger.people.tokens import token_digest
 from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.system.documents import json_default
 from tagger.web.http.auth import while_authenticated
-from tagger.web.http.static_files import FOR_EVER
+from tagger.web.http.templates import FOR_EVER
 
 
 class HeadRequests:

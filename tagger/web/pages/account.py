@@ -12,8 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.people.grants import Grant
 from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
-from tagger.people.sessions import end_open_session, list_sessions
-from tagger.people.sign_in import check_user
+from tagger.people.sessions import check_user, end_open_session, list_sessions
 from tagger.people.users import find_user, set_password
 from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render

@@ -29,8 +29,15 @@ from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.filters import check_options, params_or_error, raw_params, score_choices
-from tagger.web.pages.photos import QUERY_ERRORS, all_photos_address, photos_name
+from tagger.web.pages.photos import (
+    QUERY_ERRORS,
+    all_photos_address,
+    check_options,
+    params_or_error,
+    photos_name,
+    raw_params,
+    score_choices,
+)
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

@@ -29,11 +29,11 @@ from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import JOBS_SHOWN, Status, one_job, read_status, start_retry, waiting_reason
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.templates import render
-from tagger.web.pages.job_failures import failures_view
 from tagger.web.pages.job_forms import folder_choices
 from tagger.web.pages.job_views import (
     QUEUE_TEXTS,
     backfill_text,
+    failures_view,
     job_view,
     last_tick_text,
     page_version,
@@ -41,7 +41,7 @@ from tagger.web.pages.job_views import (
     time_text,
     worker_text,
 )
-from tagger.web.pages.landmark_rows import landmark_name
+from tagger.web.pages.tiles import landmark_name
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

@@ -20,15 +20,15 @@ from tagger.library.query.position_clusters import (
     needs_fine_cells,
 )
 from tagger.library.query.trip_summaries import PathPoint, trip_path
-from tagger.library.trips.find import find_trip
+from tagger.library.trips.grouping import find_trip
 from tagger.settings import Settings
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.static_files import asset
-from tagger.web.pages.live_trip import path_geometry, trip_cells
+from tagger.web.http.templates import asset
 from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import thumbnail_address
+from tagger.web.pages.trip_map import path_geometry, trip_cells
 from tagger.web.pages.world_map import MapView, project
 from tagger.web.state import AppState, State
 

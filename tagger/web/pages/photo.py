@@ -23,7 +23,7 @@ from tagger.ledger.progress import open_job_of_photo
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
-from tagger.library.query.neighbours import find_neighbours
+from tagger.library.query.find import find_neighbours
 from tagger.library.query.stored_photos import stored_photo
 from tagger.library.query.tagged_photos import Position, TaggedPhoto
 from tagger.library.query.trip_summaries import trip_of_photo
@@ -41,11 +41,19 @@ from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
-from tagger.web.pages.landmark_rows import LandmarkRow, landmark_name, landmark_rows, photo_headline
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, photos_name
-from tagger.web.pages.tiles import Link, landmark_address, photo_address, trip_address
+from tagger.web.pages.tiles import (
+    LandmarkRow,
+    Link,
+    landmark_address,
+    landmark_name,
+    landmark_rows,
+    photo_address,
+    photo_headline,
+    trip_address,
+)
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 

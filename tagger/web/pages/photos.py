@@ -1,10 +1,12 @@
 """Grids of photos: those of a landmark, of any query with its filter form, and unknown ones.
 
-Each grid's address holds its whole query, and links to the same query in the API.
+Each grid's address holds its whole query, and links to the same query in the API. Its active filters are chips. The grid of a landmark
+shows what is learned of it: from how many photos, what was found, and what is to review.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from itertools import groupby
 from typing import Annotated
 
@@ -19,33 +21,134 @@ from tagger.errors import (
     LandmarkAmbiguous,
     LandmarkNotFound,
     QueryInvalid,
+    TaggerError,
     TripNotFound,
 )
 from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.query.counts import LandmarkCount
-from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.filter_words import (
     WHICH,
     WITH_LANDMARK_CHIP,
+    active_filters,
     is_of_accepted_tags,
+    selects_all_photos,
     selects_with_landmark,
 )
-from tagger.library.query.find import find_tagged, find_tagged_page
+from tagger.library.query.find import decode_cursor, encode_cursor, find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.stored_photos import has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares.queries import share_name
+from tagger.library.shares.links import share_name
+from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
+from tagger.library.teaching.teaching import TaughtState, examples_of, taught_state
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.query_params import QueryParams
+from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
-from tagger.web.pages.filters import check_options, filter_chips, params_or_error, raw_params
-from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
+
+LEAST_EXAMPLES = 3
+"""From this many confirmed photos on, a page offers to learn the landmark."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """`examples`: the photos that the landmark was learned from. `result`: what came of it; None if it is not asked for."""
+
+    examples: int
+    to_review: int
+    can_learn: bool
+    result: TaughtState | None
+
+    @property
+    def to_review_text(self) -> str:
+        """The number of entries to review, as far as they are counted."""
+        return f"{COUNT_LIMIT - 1}+" if self.to_review >= COUNT_LIMIT else str(self.to_review)
+
+
+def learning_of(state: AppState, landmark: Landmark, *, with_result: bool = False) -> Learning:
+    """Return what is learned of the landmark now. `with_result` also counts what was found."""
+    to_review = count_to_review(state.database, landmark.id)
+    model = teachable_model(state)
+    if model is None:
+        return Learning(0, to_review, False, None)
+    confirmed, examples = examples_of(state.database, model, landmark)
+    result = taught_state(state.database, model, landmark) if with_result else None
+    return Learning(examples, to_review, confirmed >= LEAST_EXAMPLES, result)
+
+
+def teachable_model(state: AppState) -> RegisteredModel | None:
+    """Return the model in use; None if there is none, or it gives no embeddings."""
+    try:
+        model = state.model()
+    except TaggerError:  # a page about photos works without a model
+        return None
+    return None if model.manifest.embedding is None else model
+
+
+_SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
+_PAGE_OPTIONS = ("after", "which")
+
+
+@wraps(query_params)
+def params_or_error(**options: str | float | bool | None) -> QueryParams | QueryInvalid:
+    """Return the query of a request, or its error for the form to show; a FastAPI dependency."""
+    try:
+        return query_params(**options)
+    except QueryInvalid as error:
+        return error
+
+
+def raw_params(request: Request) -> QueryParams:
+    """Return the options as typed, for the form; the query is empty."""
+    values = {
+        name: [value for value in request.query_params.getlist(name) if value.strip()]
+        for name in ADDRESS_OPTIONS
+    }
+    options = {
+        name: tuple(texts) if ADDRESS_OPTIONS[name].several else texts[-1]
+        for name, texts in values.items()
+        if texts
+    }
+    return QueryParams(options, PhotoQuery())
+
+
+def check_options(request: Request, *more: str) -> None:
+    """Raises:
+    QueryInvalid: the address has an option that no query has, nor the page: `more`.
+    """
+    for name in request.query_params:
+        if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS, *more):
+            raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
+
+
+def score_choices(score: str | None) -> list[str]:
+    """Return the least scores to choose from, including the current one."""
+    return sorted({*_SCORES, *([score] if score else ())}, key=float)
+
+
+def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
+    """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
+    names = {landmark.slug: landmark.display_name for landmark in landmarks}
+    return [
+        Link(text, _address_without(params, removed))
+        for text, removed in active_filters(params.options, params.query, names, trip_name)
+    ]
+
+
+def _address_without(params: QueryParams, removed: Mapping[str, object]) -> str:
+    """The address of the other filters; without the last landmark or country, of all classified photos."""
+    rest = {name: value for name, value in {**params.options, **removed}.items() if value is not None}
+    was_of_tags = is_of_accepted_tags(params.options) and not is_of_accepted_tags(rest)
+    if was_of_tags and not selects_all_photos(rest) and not rest.keys() & WHICH.keys():
+        rest |= {"any_rank": "1"}
+    return address_of("/photos", rest)
+
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

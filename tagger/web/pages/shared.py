@@ -8,10 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.library.query.cursors import decode_cursor, encode_cursor
 from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.find import find_tagged_page
-from tagger.library.query.neighbours import find_surrounding
+from tagger.library.query.find import decode_cursor, encode_cursor, find_surrounding, find_tagged_page
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.library.shares.links import Share
@@ -21,7 +19,6 @@ from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
 from tagger.web.media.thumbnails import ThumbnailSize
-from tagger.web.pages.landmark_rows import landmark_rows
 from tagger.web.pages.photo import shown_position
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months
 from tagger.web.pages.share_visits import (
@@ -32,7 +29,7 @@ from tagger.web.pages.share_visits import (
     share_address,
     valid_share,
 )
-from tagger.web.pages.tiles import PhotoTile, photo_tile
+from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
 from tagger.web.state import AppState, State
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse, route_class=SharedRoute)

@@ -17,7 +17,7 @@ from tagger.metadata import exif
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.containers import exif_of
-from tagger.photos.origin import PhotoOrigin
+from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.sandbox import _camera_facts
 from tagger.pipeline.sandbox_main import _open_reply
 

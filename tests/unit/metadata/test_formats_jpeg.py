@@ -29,8 +29,7 @@ from tagger.metadata.formats import (
     read_blocks,
     replace_blocks,
 )
-from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.splices import apply_splices
+from tagger.metadata.splices import Blocks, apply_splices
 
 PLAIN = encode_photo("JPEG")
 JFIF_END = 20

@@ -17,7 +17,7 @@ from support.format_photos import (
 
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.formats import read_blocks
-from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.splices import Blocks
 
 PLAIN = encode_photo("PNG")
 HEADER_END = 33

@@ -15,7 +15,7 @@ from support.format_photos import (
 
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.formats import can_embed, read_blocks
-from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.splices import Blocks
 
 PLAIN = encode_photo("TIFF", IMAGE)
 TINY = IMAGE.resize((4, 3)).convert("L").tobytes()

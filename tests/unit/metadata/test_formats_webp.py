@@ -18,7 +18,7 @@ from support.format_photos import (
 
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.formats import read_blocks
-from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.splices import Blocks
 
 PLAIN = encode_photo("WEBP")
 LOSSLESS = encode_photo("WEBP", lossless=True)

@@ -25,8 +25,7 @@ from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
-from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS
-from tagger.web.pages.job_views import job_view, remaining_text, worker_text
+from tagger.web.pages.job_views import FAILURE_TEXTS, REFUSAL_TEXTS, job_view, remaining_text, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
 FAILURES = FAILURES_PER_PAGE + 5
