@@ -16,6 +16,8 @@ from tagger.cli.help import DEFAULT
 from tagger.cli.program import COMMANDS, commands, run
 from tagger.composition import ROOMS, load
 
+PROJECT = Path(__file__).parents[2]
+
 
 def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
     for name, command in commands.items():
@@ -137,3 +139,19 @@ def test_every_place_of_a_room_exists() -> None:
         values = [value for value in vars(room).values() if isinstance(value, str) and ":" in value]
         for place in (*values, *room.people_commands.values()):
             assert callable(load(place)), place
+
+
+def test_commands_that_messages_name_exist() -> None:
+    sources = "".join(
+        file.read_text()
+        for folder in ("tagger", "trainer", "worker")
+        for file in (PROJECT / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"(?:`tagger|[Rr]un tagger|\{tagger\}) ([a-z][a-z-]*) ?([a-zA-Z-]*)", sources))
+    named = {words for words in named if words[0] not in {"as", "help"}}  # "run tagger as that user"
+    named -= {("export", "FILE")}  # a version before 1.0
+    assert len(named) > 60
+    for name, inner in named:
+        assert name in commands, f"tagger {name}"
+        nested = getattr(commands[name], "commands", {})
+        assert not nested or DEFAULT in nested or not inner or inner in nested, f"tagger {name} {inner}"

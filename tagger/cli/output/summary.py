@@ -100,13 +100,13 @@ def print_summary(database: Database, job: int) -> None:
     tagger = _program()
     if counts:
         typer.echo(f'  {tagger} query --landmark "{counts[0].name}"')
-    typer.echo(f"  {tagger} landmarks")
+    typer.echo(f"  {tagger} landmark list")
     typer.echo(f"  {tagger} up  # shows the photos on a web page")
     progress = list_jobs(database, job)[0]
     if progress.unknown:
         typer.echo(f"  {tagger} teach NAME PHOTO…")
     if progress.failed:
-        typer.echo(f"  {tagger} failures {job}")
+        typer.echo(f"  {tagger} job failures {job}")
 
 
 def _program() -> str:
