@@ -22,7 +22,7 @@ def load_model(
 ) -> "Model":
     """Load a model on a kind of device. The selection of its backend is kept where the tagger keeps it with this data folder."""
     from tagger.database.connection import open_database
-    from tagger.library.catalog.backend_selections import StoredSelections
+    from tagger.library.catalog.registered_models import StoredSelections
     from tagger.model.artifact import file_digest, read_manifest
     from tagger.model.backends.protocol import BackendOptions
     from tagger.model.devices import choose_device, passes_at_once

@@ -28,7 +28,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
-from tagger.jobs.processing.local_model import PhotoModel, Prediction
+from tagger.jobs.processing.model_cache import PhotoModel, Prediction
 from tagger.jobs.processing.script_jobs import Failure, Job, Progress, Throttled, job_of
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import list_jobs

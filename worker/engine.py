@@ -16,7 +16,7 @@ from tagger.database.enums import Priority
 from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
-from tagger.jobs.enqueue.schedule_windows import pause_ended_runs
+from tagger.jobs.enqueue.schedules import pause_ended_runs
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim

@@ -15,7 +15,7 @@ from bench.photos import photos_in
 from bench.report import note
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, EmbeddingSpace, learn
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics
 
 if TYPE_CHECKING:
     from tagger.model.model import Model

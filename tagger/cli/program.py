@@ -97,7 +97,7 @@ COMMANDS = {
         "query.query": "Search photos by landmark, place, folder and date.",
         "query.show": "Show everything about one photo.",
         "query.trips": "List trips, grouped by time and place.",
-        "similar.similar": "List the photos that resemble these most.",
+        "query.similar": "List the photos that resemble these most.",
     },
     "Correct": {
         "confirm.confirm": "Confirm that photos show a landmark.",

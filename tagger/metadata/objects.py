@@ -26,15 +26,16 @@ from tagger.metadata.files.sidecars import (
     refuse_shared,
     shares_sidecar,
 )
-from tagger.photos.object_errors import (
+from tagger.photos.object_store import (
+    can_sign,
     condition_errors,
     error_code,
     error_text,
     is_unsupported,
     lacks_rights,
+    open_store,
     store_errors,
 )
-from tagger.photos.object_store import can_sign, open_store
 from tagger.photos.object_writes import (
     ObjectChanged,
     ObjectDiffers,

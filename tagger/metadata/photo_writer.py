@@ -1,16 +1,20 @@
 """One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
 
-If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
+If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged. For people, a file has its
+fields by name, and the differences between two versions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
+from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.inspection import xmp_packet
+from tagger.metadata.formats import can_embed, is_jpeg, read_blocks
+from tagger.metadata.formats.block_io import read_only_blocks
 from tagger.metadata.objects import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.plans import (
     FilePlan,
@@ -29,10 +33,84 @@ from tagger.metadata.writable_files import (
     sidecar_paths,
 )
 from tagger.metadata.xmp import has_our_fields
-from tagger.photos.containers import digest_photo
+from tagger.photos.containers import digest_photo, exif_of
 from tagger.photos.files import read_photo
 from tagger.photos.paths import ObjectPath
 from tagger.photos.source import read_named
+
+Fields: TypeAlias = Mapping[str, str | list[str]]
+"""Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
+
+TAGGER_RECORD = "landmarkTagger:"
+"""The fields of tagger's own record of what it wrote; they are not shown as fields."""
+
+
+def photo_fields(data: bytes) -> Fields:
+    """The fields of a photo's own file. Values that cannot be read are absent.
+
+    Raises:
+        WriteRefused: the container or its XMP is broken.
+    """
+    blocks = read_blocks(data) if can_embed(data) else read_only_blocks(data)
+    return {
+        **exif.read(exif_of(data) or blocks.exif),
+        **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
+        **xmp_fields(blocks.xmp),
+    }
+
+
+def xmp_fields(packet: bytes | None) -> Fields:
+    """The fields of an XMP packet or sidecar.
+
+    Raises:
+        WriteRefused: it cannot be read.
+    """
+    return {f"XMP:{name}": _text_or_texts(value) for name, value in xmp.properties(packet).items()}
+
+
+def xmp_packet(data: bytes) -> bytes | None:
+    """The XMP packet in a photo's own file."""
+    return read_blocks(data).xmp if can_embed(data) else None
+
+
+def exif_refusal(data: bytes) -> str | None:
+    """Why a JPEG photo's EXIF cannot be written; None if it can, or if the photo is not a JPEG."""
+    if not is_jpeg(data):
+        return None
+    try:
+        exif.add(read_blocks(data).exif, TagFields(keywords=("any keyword",)))
+    except (WriteRefused, exif.ExifRewriteError) as error:
+        return str(error)
+    return None
+
+
+def differences(before: Fields, after: Fields) -> list[tuple[str, str, str]]:
+    """(sign, field, value) for each value that is removed (`-`) or added (`+`), sorted by field."""
+    lines = []
+    for name in sorted({*before, *after}):
+        old, new = _values(before.get(name)), _values(after.get(name))
+        lines += [("-", name, value) for value in old if value not in new]
+        lines += [("+", name, value) for value in new if value not in old]
+    return lines
+
+
+def _values(value: str | list[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+def _text_or_texts(value: xmp.Value) -> str | list[str]:
+    if isinstance(value, list):
+        return [_one_line(item) for item in value]
+    return _one_line(value)
+
+
+def _one_line(value: xmp.Value) -> str:
+    if isinstance(value, dict):
+        if list(value) == ["x-default"]:
+            return _one_line(value["x-default"])
+        return "; ".join(f"{name.rpartition(':')[2]}={_one_line(item)}" for name, item in value.items())
+    return ", ".join(map(_one_line, value)) if isinstance(value, list) else value
+
 
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 """Refusals after which a sidecar could state wrong tags."""

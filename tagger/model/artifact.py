@@ -3,7 +3,11 @@
 The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
 (B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder
 is the probability that the photo shows none of the labels. In format 2 it returns these scores and an embedding (B, D), with
-which other landmarks can be taught, and the file has the background statistics. Normalisation is part of the forward.
+which other landmarks can be taught. Normalisation is part of the forward.
+
+A file of format 2 has background statistics: mean and covariance of the embeddings of photos that show none of its landmarks. They tell
+what is special about the few photos of a landmark that somebody teaches ("Discriminative decorrelation", Hariharan et al., 2012). They
+are one entry, as little-endian float32: the mean (D,), then the upper triangle of the covariance, row by row.
 
 The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
 of the digest. What their code can do is limited: see model_archive.
@@ -15,22 +19,75 @@ import io
 import json
 import stat
 import zipfile
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.background import BackgroundStatistics, stored_bytes
 from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import torch
+
+Values = npt.NDArray[np.float32]
+STORED = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class BackgroundStatistics:
+    """`photos`: how many were measured. `mean`: (D,). `covariance`: (D, D)."""
+
+    photos: int
+    mean: Values
+    covariance: Values
+
+    @classmethod
+    def measured(cls, embeddings: Values) -> Self:
+        """The statistics of embeddings, (N, D), of at least two photos."""
+        values = embeddings.astype(np.float64)
+        covariance = np.cov(values, rowvar=False).reshape(values.shape[1], -1)
+        return cls(len(values), values.mean(axis=0).astype(np.float32), covariance.astype(np.float32))
+
+    def to_bytes(self) -> bytes:
+        """What the model file stores."""
+        triangle = self.covariance[np.triu_indices(len(self.mean))]
+        return np.concatenate([self.mean, triangle]).astype(STORED).tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, photos: int, dimension: int) -> Self:
+        """Restore the statistics.
+
+        Raises:
+            ValueError: the data has another size, or values that are not finite.
+        """
+        if len(data) != stored_bytes(dimension):
+            raise ValueError(
+                f"its background statistics have {len(data)} bytes instead of {stored_bytes(dimension)}"
+            )
+        values = np.frombuffer(data, STORED).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError("its background statistics have values that are not finite")
+        covariance = np.zeros((dimension, dimension), np.float32)
+        covariance[np.triu_indices(dimension)] = values[dimension:]
+        covariance += np.triu(covariance, 1).T
+        return cls(photos, values[:dimension], covariance)
+
+
+def stored_bytes(dimension: int) -> int:
+    """The size of the statistics in a model file."""
+    return STORED.itemsize * (dimension + dimension * (dimension + 1) // 2)
+
 
 MANIFEST_NAME = "manifest.json"
 BACKGROUND_NAME = "background.f32"

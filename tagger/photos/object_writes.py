@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos import object_store
 from tagger.photos.files import PhotoVersion
-from tagger.photos.object_errors import condition_errors, is_unsupported, is_worth_repeating, store_errors
-from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
+from tagger.photos.object_store import (
+    RETRY_TIMEOUT,
+    can_sign,
+    condition_errors,
+    is_unsupported,
+    is_worth_repeating,
+    open_store,
+    store_errors,
+)
 from tagger.photos.objects import object_version
 from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import send_signed

@@ -16,17 +16,24 @@ from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
 from tagger.photos.folders import Mount, MountState
-from tagger.photos.key_listing import (
+from tagger.photos.object_store import (
+    RETRY_TIMEOUT,
+    can_sign,
+    error_code,
+    error_text,
+    is_worth_repeating,
+    open_store,
+    store_errors,
+)
+from tagger.photos.paths import ObjectPath, printable_path
+from tagger.photos.photo_names import OtherFiles
+from tagger.photos.signed_requests import (
     UnlistedKey,
     begins_with_slashes,
     exact_pages,
     key_problem,
     plain_pages,
 )
-from tagger.photos.object_errors import error_code, error_text, is_worth_repeating, store_errors
-from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
-from tagger.photos.paths import ObjectPath, printable_path
-from tagger.photos.photo_names import OtherFiles
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

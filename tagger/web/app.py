@@ -15,9 +15,8 @@ from tagger.web import api, pages
 from tagger.web.api.events import EventBatches, EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.attempt_limiter import AttemptLimiter, VisitorLimiter
+from tagger.web.http.attempt_limiter import AttemptLimiter, CountLimiter, VisitorLimiter
 from tagger.web.http.auth import AccessPolicy, Authenticator
-from tagger.web.http.count_limiter import CountLimiter
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests

@@ -16,7 +16,7 @@ from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.path_ranges import files_by_name
+from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.suggestions import (
     Names,

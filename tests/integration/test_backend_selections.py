@@ -14,7 +14,7 @@ from support.artifacts import SIZE, tiny_artifact
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import backend_selections
-from tagger.library.catalog.backend_selections import StoredSelections, find_selection
+from tagger.library.catalog.registered_models import StoredSelections, find_selection
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends import openvino
 from tagger.model.backends.protocol import BackendChoice, BackendOptions, SelectionKey

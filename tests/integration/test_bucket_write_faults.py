@@ -16,7 +16,7 @@ from tagger.library.catalog.removal import forget_path
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import object_sidecar_paths
-from tagger.photos import key_listing
+from tagger.photos import signed_requests
 from tagger.photos.paths import parse_path
 
 
@@ -193,7 +193,7 @@ def test_sidecars_of_forgotten_photos_are_undone_by_name(photos: WrittenBucket, 
 def test_names_of_sidecars(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(key_listing, "PAGE", 2)
+    monkeypatch.setattr(signed_requests, "PAGE", 2)
     bucket.proxy.page_keys = 2
     for prefix in ("", "trip ä/"):
         for name in ("IMG_1.jpg", *others):

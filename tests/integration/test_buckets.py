@@ -13,7 +13,7 @@ from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
 from tagger.ledger.jobs import finish_scan
-from tagger.photos import key_listing, object_store
+from tagger.photos import object_store, signed_requests
 from tagger.photos.paths import parse_path, printable_path
 
 
@@ -59,7 +59,7 @@ class Prefixes:
 @pytest.fixture
 def prefixes(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(key_listing, "PAGE", 10)
+    monkeypatch.setattr(signed_requests, "PAGE", 10)
     monkeypatch.setattr(scan, "PAGE", 10)
     return Prefixes(database, bucket)
 

@@ -12,7 +12,7 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photo_tags, photos, photos_view, tags
-from tagger.jobs.processing.photo_tags import load_photo_tags
+from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions.update import update_positions

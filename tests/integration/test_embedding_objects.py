@@ -13,7 +13,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.inspection import photo_fields
+from tagger.metadata.photo_writer import photo_fields
 
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
 

@@ -20,7 +20,7 @@ from tagger.library.catalog.removal import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind
 from tagger.metadata import photo_writer
-from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.metadata.photo_writer import photo_fields, xmp_fields
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -15,8 +15,7 @@ from tagger.errors import ScheduleInvalid
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules, run_now
-from tagger.jobs.enqueue.schedule_windows import next_time_of_day, pause_ended_runs
-from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, next_time_of_day, pause_ended_runs
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.settings import Settings
 

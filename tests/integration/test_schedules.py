@@ -20,8 +20,14 @@ from tagger.jobs.enqueue.schedule_runs import (
     run_due_schedules,
     run_now,
 )
-from tagger.jobs.enqueue.schedule_windows import latest_due, next_due
-from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
+from tagger.jobs.enqueue.schedules import (
+    add_schedule,
+    latest_due,
+    list_schedules,
+    next_due,
+    pause_schedule,
+    remove_schedule,
+)
 from tagger.ledger.jobs import cancel_job
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings

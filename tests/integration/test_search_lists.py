@@ -11,7 +11,7 @@ from tagger.database.tables import photos
 from tagger.library.query.counts import city_counts, folder_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
-from tagger.library.query.path_ranges import files_by_name
+from tagger.library.query.photo_conditions import files_by_name
 
 PATHS = (
     "top.jpg",

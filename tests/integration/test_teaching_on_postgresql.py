@@ -16,8 +16,8 @@ from tagger.database.tables import classifiers
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import Landmark
+from tagger.library.teaching.comparison import TaughtCache
 from tagger.library.teaching.learning import learn_landmarks
-from tagger.library.teaching.taught_tags import TaughtCache
 from tagger.library.verdicts import VerdictKind, give_verdict
 
 

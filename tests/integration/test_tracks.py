@@ -14,7 +14,7 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
-from tagger.library.positions.track_fixes import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
+from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
 from tagger.transfer.integrity.database_check import check_database
 

@@ -16,7 +16,7 @@ from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.library.catalog.removal import forget_path
 from tagger.library.positions.update import update_positions
 from tagger.library.query.options import PhotoQuery
-from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.metadata.photo_writer import photo_fields, xmp_fields
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)

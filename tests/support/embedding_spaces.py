@@ -7,7 +7,7 @@ covariance would take longer than the rest of most updates.
 import hashlib
 
 from tagger.library.teaching.classifiers import EmbeddingSpace
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics
 
 
 def share_embedding_spaces() -> None:

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from support.artifacts import LABELS, SIZE, THRESHOLD, MeanColours
 
-from tagger.model.artifact import Embedding, InputRule, Manifest, save_artifact
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Manifest, save_artifact
 
 CELLS = 20
 DIMENSION = CELLS * CELLS * 3

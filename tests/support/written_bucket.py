@@ -6,7 +6,7 @@ from support.buckets import Bucket
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.metadata.inspection import xmp_fields
+from tagger.metadata.photo_writer import xmp_fields
 from tagger.photos.paths import parse_path
 
 OWNERS = (

@@ -12,8 +12,12 @@ from support.scenes import tree
 from tagger.database.enums import JobKind, Runner, Target
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
-from tagger.jobs.enqueue.metadata_selection import written_photo_conditions
+from tagger.jobs.enqueue.metadata_jobs import (
+    record_undo_job,
+    record_write_job,
+    select_parent_photos,
+    written_photo_conditions,
+)
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired

@@ -13,9 +13,14 @@ from support.command_line import CommandOutput, CommandRunner
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
-from tagger.model.artifact import file_digest, load_module, read_background, read_manifest
+from tagger.model.artifact import (
+    BackgroundStatistics,
+    file_digest,
+    load_module,
+    read_background,
+    read_manifest,
+)
 from tagger.model.backends.torchscript import TorchScriptBackend
-from tagger.model.background import BackgroundStatistics
 from tagger.model.devices import Device
 from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches

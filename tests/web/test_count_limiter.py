@@ -9,7 +9,7 @@ import anyio
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
-from tagger.web.http.count_limiter import CLIENT_GONE, OF_ONE, CountLimiter
+from tagger.web.http.attempt_limiter import CLIENT_GONE, OF_ONE, CountLimiter
 
 
 class Asking:

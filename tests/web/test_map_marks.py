@@ -12,7 +12,7 @@ from support.library_photos import EIFFEL, LibraryPhotos, picture
 from tagger.database.connection import Database
 from tagger.library.query.position_clusters import PositionCell
 from tagger.settings import Settings
-from tagger.web.pages.library_map import VIEWS
+from tagger.web.pages.library import VIEWS
 from tagger.web.pages.map_clusters import MOST_MARKS, photo_marks
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")

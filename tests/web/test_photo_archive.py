@@ -19,9 +19,8 @@ from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
 from tagger.web.api import photos
 from tagger.web.http import auth
-from tagger.web.media import photo_archive
-from tagger.web.media.photo_archive import ArchivedPhoto, archive_parts
-from tagger.web.media.photo_files import BLOCK_BYTES, OpenFile
+from tagger.web.media import photo_files
+from tagger.web.media.photo_files import BLOCK_BYTES, ArchivedPhoto, OpenFile, archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
 ORIGIN = {"origin": LOCAL_URL}
@@ -52,7 +51,7 @@ def archive_of(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, io.BytesIO | 
         n: OpenFile(file or io.BytesIO(content(name)), SIZE_BYTES, int(time_s) * 10**9)
         for n, (name, file, time_s) in enumerate(files)
     }
-    monkeypatch.setattr(photo_archive, "open_stored", lambda photo: opened[photo.id])
+    monkeypatch.setattr(photo_files, "open_stored", lambda photo: opened[photo.id])
     root = Path("/photos")
     photos = (StoredPhoto(n, root, root / name, SIZE_BYTES, 0, None) for n, (name, *_) in enumerate(files))
     archived = (ArchivedPhoto([photo]) for photo in photos)
@@ -118,10 +117,10 @@ def test_a_download_ends_when_its_token_is_revoked(
             revoke_token(web_database, "phone")
         return open_stored(photo)
 
-    open_stored = photo_archive.open_stored
+    open_stored = photo_files.open_stored
     with patch.object(auth, "RECHECK_S", 0.0):
         whole = client.post("/photos/export", data=form, headers=headers)
-        with patch.object(photo_archive, "open_stored", open_and_revoke):
+        with patch.object(photo_files, "open_stored", open_and_revoke):
             cut = client.post("/photos/export", data=form, headers=headers)
     assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
     assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from support.artifacts import LABELS
 from support.page_server import LOCAL_URL, photo, served
 
-from tagger.cli.output.predictions import print_predictions
+from tagger.cli.output.photo_lines import print_predictions
 from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
 from tagger.settings import Settings

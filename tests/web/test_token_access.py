@@ -28,8 +28,7 @@ from tagger.people.grants import Grant, Role
 from tagger.people.tokens import add_token, list_tokens, revoke_token
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http import access_recorder, auth
-from tagger.web.http.access_recorder import AccessRecorder
+from tagger.web.http import auth
 from tagger.web.http.attempt_limiter import (
     ATTEMPT_WINDOW_S,
     MAX_ATTEMPTS,
@@ -39,7 +38,7 @@ from tagger.web.http.attempt_limiter import (
     RETRY_S,
     WINDOW_S,
 )
-from tagger.web.http.auth import SAFE_METHODS, SIGN_IN_WINDOW_S, AccessPolicy
+from tagger.web.http.auth import SAFE_METHODS, SIGN_IN_WINDOW_S, AccessPolicy, AccessRecorder
 from tagger.web.http.forwarded import Client
 
 WRONG = "a-wrong-token-of-16"
@@ -200,7 +199,7 @@ def test_wrong_tokens_are_logged_and_recorded_with_their_address(
         sign_in(client, WRONG)
         status(client_at("2001:db8:0:1::7"), WRONG)
         finish_recording(client)
-    lines = [record.getMessage() for record in caplog.records if record.name == access_recorder.__name__]
+    lines = [record.getMessage() for record in caplog.records if record.name == auth.__name__]
     assert lines == ["wrong token from 198.51.100.9", "wrong token from 2001:db8:0:1::7"]
     recorded = entries(web_database, AuditAction.SIGN_IN_REFUSED)
     assert [entry.details["address"] for entry in recorded] == ["2001:db8:0:1::7", "198.51.100.9"]
@@ -320,7 +319,7 @@ def test_the_summary_is_written_at_the_end_once_the_database_can_or_in_the_serve
         closing.join(10)
     assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded"] == 2
     assert "lacks" not in caplog.text
-    monkeypatch.setattr(access_recorder, "STOP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(auth, "STOP_TIMEOUT_S", 0.3)
     recorder = AccessRecorder(web_database)
     with broken_audit_log(web_database), caplog.at_level(logging.WARNING):
         recorder.record_refusal(Client("198.51.100.1"))

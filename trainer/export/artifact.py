@@ -20,6 +20,7 @@ from torch.nn import functional
 from tagger.errors import ModelRefused
 from tagger.model.artifact import (
     MANIFEST_NAME,
+    BackgroundStatistics,
     Embedding,
     Manifest,
     check_program,
@@ -27,7 +28,6 @@ from tagger.model.artifact import (
     load_module,
     save_artifact,
 )
-from tagger.model.background import BackgroundStatistics
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
 from tagger.model.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS

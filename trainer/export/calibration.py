@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import InputRule
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics, InputRule
 from tagger.model.devices import Device
 from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData

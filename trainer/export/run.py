@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tagger.model.artifact import InputRule, Label
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics, InputRule, Label
 from trainer.backbones import Backbone, build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Classifier, Encoder

@@ -197,7 +197,7 @@ class _MetadataAction:
         self._settings, self._database = open_session(settle_jobs=True)
 
     def preview_write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
-        from tagger.jobs.enqueue.metadata_selection import selected_photo_pages
+        from tagger.jobs.enqueue.metadata_jobs import selected_photo_pages
         from tagger.library.positions.update import is_up_to_date
 
         pages = selected_photo_pages(self._database, query, self._settings.roots, metadata.max_error_m)
@@ -222,8 +222,12 @@ class _MetadataAction:
         self._process(job)
 
     def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
-        from tagger.jobs.enqueue.metadata_jobs import record_undo_job, undo_job
-        from tagger.jobs.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
+        from tagger.jobs.enqueue.metadata_jobs import (
+            photo_id_pages,
+            record_undo_job,
+            undo_job,
+            written_photo_conditions,
+        )
         from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
         from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
 

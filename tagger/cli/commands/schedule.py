@@ -73,8 +73,7 @@ def add(
     """
     from tagger.jobs.enqueue.backfill import validate_backfill
     from tagger.jobs.enqueue.documents import schedule_document
-    from tagger.jobs.enqueue.schedule_windows import explain_cron
-    from tagger.jobs.enqueue.schedules import add_schedule
+    from tagger.jobs.enqueue.schedules import add_schedule, explain_cron
     from tagger.ledger.workers import find_last_tick
 
     backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())

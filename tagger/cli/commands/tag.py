@@ -183,7 +183,7 @@ def predict(
     from tagger.model.devices import quiet_threads
 
     quiet_threads()
-    from tagger.cli.output.predictions import print_predictions
+    from tagger.cli.output.photo_lines import print_predictions
 
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
     prepare_paths(files, settings)

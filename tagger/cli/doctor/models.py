@@ -11,8 +11,7 @@ from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
 from tagger.ledger.workers import open_jobs
-from tagger.library.catalog.backend_selections import find_selection
-from tagger.library.catalog.registered_models import model_by_id, preview_model, verify_model
+from tagger.library.catalog.registered_models import find_selection, model_by_id, preview_model, verify_model
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model

@@ -10,14 +10,14 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json_list, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.metadata.inspection import TAGGER_RECORD
+from tagger.metadata.photo_writer import TAGGER_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.metadata.inspection import Fields
+    from tagger.metadata.photo_writer import Fields
     from tagger.metadata.plans import FilePlan
     from tagger.metadata.xmp import WrittenLandmark
 
@@ -164,7 +164,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     from tagger.errors import PhotoFailed, SystemRefused
     from tagger.metadata.errors import WriteFailed, WriteRefused
     from tagger.metadata.files.sidecars import is_sidecar_name
-    from tagger.metadata.inspection import exif_refusal
+    from tagger.metadata.photo_writer import exif_refusal
     from tagger.metadata.writable_files import existing_sidecars
     from tagger.photos.paths import ObjectPath, parse_path
     from tagger.photos.source import check_exists, read_named
@@ -210,7 +210,7 @@ def print_state(state: MetadataState) -> None:
 
 def _photo_state(path: Path, data: bytes) -> FileState:
     from tagger.metadata.errors import WriteRefused
-    from tagger.metadata.inspection import photo_fields, xmp_packet
+    from tagger.metadata.photo_writer import photo_fields, xmp_packet
     from tagger.metadata.xmp import written_landmarks
 
     try:
@@ -223,7 +223,7 @@ def _sidecar_state(path: Path) -> FileState:
     from tagger.errors import PhotoFailed
     from tagger.metadata.errors import WriteRefused
     from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
-    from tagger.metadata.inspection import xmp_fields
+    from tagger.metadata.photo_writer import xmp_fields
     from tagger.metadata.xmp import written_landmarks
     from tagger.photos.source import read_named
 

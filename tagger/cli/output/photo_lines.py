@@ -1,30 +1,46 @@
-"""A line of text for each stored photo; control characters in file names are escaped."""
+"""A line of text for each photo that is stored, and the predictions of `tagger predict`, which are printed, not stored.
 
+Control characters in file names are escaped.
+"""
+
+import json as json_module
 import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import typer
 
+from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
+from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Outcome
+from tagger.errors import PhotoFailed
 from tagger.jobs.processing.claimed_chunk import StoredBatch
+from tagger.jobs.processing.model_cache import open_local_model
 from tagger.jobs.processing.storage import AddedTag, StoredOutcome
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import job_kind, job_model_id, list_jobs
-from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.catalog.registered_models import model_by_id
+from tagger.library.catalog.landmarks import Landmark, all_landmarks
+from tagger.library.catalog.registered_models import (
+    RegisteredModel,
+    model_by_id,
+    resolve_model,
+    unregistered_model,
+)
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
+from tagger.library.query.documents import failed_prediction_document, prediction_document
 from tagger.model.predictions import Prediction
-from tagger.photos.paths import path_from_text
+from tagger.photos.paths import absolute_path, path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result
 from tagger.settings import Settings
+from tagger.system.documents import json_default
 
 LEAST_TELLING_SCORE = 0.01
 """A prediction below it says nothing about an unknown photo, so it is not printed."""
@@ -131,3 +147,69 @@ def _outcome_text(
 
 def _score_text(prediction: Prediction, names: Sequence[str]) -> str:
     return f"{names[prediction.position]} {prediction.score:.0%}"
+
+
+def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
+    """Print the predictions for each file; returns the number of files that failed."""
+    database = open_session(settings).database
+    registered = _select_model(database, settings)
+    with database.read() as connection:
+        landmarks = landmarks_of_labels(connection, registered.manifest.labels)
+    threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
+    documents: list[object] = []
+    failed = 0
+    with open_local_model(registered, settings) as model:
+        for file in files:
+            try:
+                output = model.output(model.open(file))
+            except PhotoFailed as error:
+                failed += 1
+                failure = error.failure
+                documents.append(failed_prediction_document(_absolute(file), failure))
+                typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
+                continue
+            predictions = output.top_k(settings.top_k, threshold)
+            document = prediction_document(
+                _absolute(file), predictions, registered, landmarks, is_damaged=output.is_damaged
+            )
+            documents.append(document)
+            if not json:
+                _print(file, predictions, landmarks, threshold, with_heading=len(files) > 1)
+                if output.is_damaged:
+                    console.warning(f"{printable(file)}: a part of the image is missing")
+    if json:
+        typer.echo(json_module.dumps(documents, default=json_default))
+    return failed
+
+
+def _select_model(database: Database, settings: Settings) -> RegisteredModel:
+    """The model of the settings; a model file need not be registered."""
+    if settings.model is not None and Path(settings.model).is_file():
+        return unregistered_model(Path(settings.model))
+    return resolve_model(database, settings.model)
+
+
+def _absolute(file: str) -> str:
+    return file if file == "-" else str(absolute_path(Path(file)))
+
+
+def _print(
+    file: str,
+    predictions: Sequence[Prediction],
+    landmarks: Sequence[Landmark],
+    threshold: float,
+    *,
+    with_heading: bool,
+) -> None:
+    if with_heading:
+        typer.echo(f"{printable(file)}:")
+    for prediction in predictions:
+        landmark = landmarks[prediction.position]
+        mark = "*" if prediction.accepted else " "
+        location = ", ".join(part for part in (landmark.city, landmark.country) if part)
+        name = printable(landmark.display_name + (f" ({location})" if location else ""))
+        typer.echo(f"{mark} {prediction.score:6.1%}  {name}")
+    if not any(prediction.accepted for prediction in predictions):
+        typer.echo(
+            f"  no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
+        )

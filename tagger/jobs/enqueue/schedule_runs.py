@@ -2,7 +2,7 @@
 
 A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are caught up
 with one run. A schedule whose last job has not finished does not start another; it continues one that was paused because its
-time was over (see schedule_windows).
+time was over (see schedules).
 """
 
 import logging
@@ -22,8 +22,14 @@ from tagger.database.tables import job_items, jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.scan import ProgressCallback, Selection
-from tagger.jobs.enqueue.schedule_windows import latest_due, next_due, resume_paused_runs
-from tagger.jobs.enqueue.schedules import follows_links, schedule_backfill, schedule_row
+from tagger.jobs.enqueue.schedules import (
+    follows_links,
+    latest_due,
+    next_due,
+    resume_paused_runs,
+    schedule_backfill,
+    schedule_row,
+)
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings

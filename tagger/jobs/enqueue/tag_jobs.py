@@ -21,7 +21,7 @@ from tagger.ledger.failures import FailureFilter, failure_conditions
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import TRACE, WRITE, NewJob, create_job, finish_scan, job_heartbeat
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.path_ranges import path_ranges
+from tagger.library.query.photo_conditions import path_ranges
 from tagger.photos.paths import ObjectPath, path_from_json, path_to_json
 from tagger.settings import Settings
 from tagger.system.tracing import is_traceparent

@@ -13,8 +13,7 @@ from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
 from tagger.jobs.processing.open_items import OpenItem, open_items
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
-from tagger.library.teaching.comparison import compare_images, mark_applied
-from tagger.library.teaching.taught_tags import TaughtCache
+from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
 from tagger.pipeline.results import MetadataOutcome
 
 NO_EMBEDDING = "its image has no embedding of the job's model"

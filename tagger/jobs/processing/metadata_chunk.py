@@ -22,11 +22,17 @@ from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
-from tagger.jobs.processing.metadata_results import PhotoResult, intended_writes, record_results
+from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.open_items import OpenItem, open_items
-from tagger.jobs.processing.photo_tags import PhotoTags, load_photo_tags
 from tagger.jobs.processing.storage import StoredOutcome
-from tagger.jobs.processing.undo_log import find_undo_record, has_incomplete_write, record_intents
+from tagger.jobs.processing.undo_log import (
+    PhotoResult,
+    find_undo_record,
+    has_incomplete_write,
+    intended_writes,
+    record_intents,
+    record_results,
+)
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots

@@ -1,20 +1,49 @@
-"""Loads registered models and keeps them, each with its own pipeline. Starts no threads before a model is loaded."""
+"""Models in this process, each with its own pipeline: registered ones, which are kept, and one for photos that are not stored.
 
+Scripts have the latter as `PhotoModel`, commands use it too. No thread starts before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
 import threading
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, overload
+
+import numpy as np
 
 from tagger.database.connection import Database
+from tagger.errors import EmbeddingsMissing
 from tagger.jobs.processing.storage import StoreHook, store_hooks
-from tagger.library.catalog.backend_selections import StoredSelections
-from tagger.library.catalog.registered_models import model_by_id, verify_model
+from tagger.library.catalog.registered_models import StoredSelections, model_by_id, verify_model
 from tagger.model.backends.protocol import BackendOptions
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
-from tagger.model.model import Model, load_fastest_model
+from tagger.model.model import Model, load_fastest_model, load_model
+from tagger.photos.files import PhotoBytes
+from tagger.photos.paths import parse_path
+from tagger.photos.source import read_named
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits
+from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy.typing as npt
+    from PIL.Image import Image as Pillow
+
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.model.predictions import ImageOutput
+    from tagger.settings import Settings
+
+    ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -99,3 +128,165 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
     )
+
+
+IMAGES_AT_ONCE = 64
+"""Images whose pixels a model holds in memory."""
+
+
+class LocalModel:
+    """Opens photos and runs the model on them."""
+
+    def __init__(self, model: Model, opener: Callable[[PhotoBytes], OpenPhoto], max_bytes: int) -> None:
+        self._model = model
+        self._opener = opener
+        self._max_bytes = max_bytes
+
+    def open(self, file: str) -> OpenPhoto:
+        """Read a photo; - is standard input.
+
+        Raises:
+            PhotoFailed: it cannot be read.
+        """
+        return self._opener(self._read(file))
+
+    def open_bytes(self, data: bytes) -> OpenPhoto:
+        """Open a photo that is in memory."""
+        return self._opener(PhotoBytes(data, len(data), 0))
+
+    def output(self, photo: OpenPhoto) -> ImageOutput:
+        """Decode a photo, and run the model on it.
+
+        Raises:
+            PhotoFailed: it cannot be decoded.
+        """
+        return self.outputs([photo])[0]
+
+    def outputs(self, photos: Sequence[OpenPhoto]) -> list[ImageOutput]:
+        """Decode photos, and run the model on them together.
+
+        Raises:
+            PhotoFailed: one cannot be decoded.
+        """
+        images = [photo.decode() for photo in photos]
+        outputs = self._model.predict([image.pixels for image in images])
+        return [
+            replace(output, is_damaged=image.is_damaged)
+            for image, output in zip(images, outputs, strict=True)
+        ]
+
+    def _read(self, file: str) -> PhotoBytes:
+        if file != "-":
+            return read_named(parse_path(file), max_bytes=self._max_bytes)
+        data = sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes]
+        return PhotoBytes(data, len(data), 0)
+
+
+@contextmanager
+def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterator[LocalModel]:
+    """Load the model on the device of the settings.
+
+    Photos are decoded in a sandbox if the settings say so, and those RAW photos that must be developed.
+    """
+    device = choose_device(settings.device, settings.batch_size)
+    model = load_model(
+        registered.file, registered.digest, registered.manifest, device, threads=settings.threads
+    )
+    resize, limits = model.manifest.input.resize, photo_limits(settings)
+    with Sandbox(limits) as sandbox:
+
+        def opened(photo: PhotoBytes) -> OpenPhoto:
+            if settings.sandbox == "always":
+                return sandbox.open(photo, resize)
+            return open_bytes(photo, resize, limits, sandbox.decode)
+
+        yield LocalModel(model, opened, settings.max_bytes)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""
+
+    landmark: str
+    name: str
+    score: float
+    accepted: bool
+
+
+class PhotoModel:
+    """A loaded model. Images are paths, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
+
+    def __init__(
+        self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
+    ) -> None:
+        self.name = registered.name
+        self._registered = registered
+        self._names = names
+        manifest = registered.manifest
+        self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
+        with ExitStack() as stack:
+            self._model = stack.enter_context(open_local_model(registered, settings))
+            self._close = weakref.finalize(self, stack.pop_all().close)
+
+    def close(self) -> None:
+        """End the processes that decode suspicious photos."""
+        self._close()
+
+    @overload
+    def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
+    @overload
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """Return the `top_k` landmarks of an image, best first; of several images, a list for each.
+
+        Raises:
+            PhotoFailed: an image cannot be read.
+        """
+        several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
+        found = [self._predictions(output, top_k) for output in self._outputs(several)]
+        return found if several is images else found[0]
+
+    def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
+        """Return the embeddings of images, float32 (N, D).
+
+        Raises:
+            EmbeddingsMissing: the model gives none.
+            PhotoFailed: an image cannot be read.
+        """
+        embedding = self._registered.manifest.embedding
+        if embedding is None:
+            raise EmbeddingsMissing(name=self.name)
+        rows = [output.embedding for output in self._outputs(images)]
+        return np.array(rows, np.float32).reshape(-1, embedding.dimension)
+
+    def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
+        rest = iter(images)
+        while part := list(islice(rest, IMAGES_AT_ONCE)):
+            yield from self._model.outputs([self._opened(image) for image in part])
+
+    def _opened(self, image: ImageLike) -> OpenPhoto:
+        if isinstance(image, str | Path):
+            return self._model.open(str(image))
+        return self._model.open_bytes(_tiff(image))
+
+    def _predictions(self, output: ImageOutput, top_k: int) -> list[Prediction]:
+        return [
+            Prediction(*self._names[each.position], each.score, each.accepted)
+            for each in output.top_k(top_k, self._threshold)
+        ]
+
+
+def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
+    """Return the image as a file without loss, so that it is decoded as photos are."""
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}")
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    upright = ImageOps.exif_transpose(image)
+    upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
+    return file.getvalue()

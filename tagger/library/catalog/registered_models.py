@@ -1,22 +1,29 @@
 """The registered models: which exist, which is in use, whether a model's file is unchanged, and the file that the package ships.
 
 Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
-its file may move, and upgrades of the package replace the shipped one.
+its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model by measurement
+serves the others of its kind.
 """
 
+import logging
+import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.tables import models
+from tagger.database.tables import backend_selections, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
 from tagger.library.catalog import registration
 from tagger.library.catalog.registration import lock_registry, register, register_file
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
+from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.settings import is_model_path
 
 UNNAMED = ""
@@ -257,3 +264,64 @@ def _names(database: Database) -> list[str]:
 
 def _not_found(name: str, names: list[str]) -> ModelNotFound:
     return ModelNotFound(name=name, names=", ".join(names) or "none is registered")
+
+
+log = logging.getLogger(__name__)
+
+_CHOICE = TypeAdapter(BackendChoice)
+
+
+@dataclass(frozen=True)
+class StoredSelection:
+    """A selection, and the machine that measured it."""
+
+    choice: BackendChoice
+    selected_at: datetime
+    selected_by: str
+
+
+class StoredSelections:
+    """The selections in a database (see model.backends.protocol.SelectionStore)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, key: SelectionKey) -> BackendChoice | None:
+        """None if there is none, or an invalid one."""
+        stored = find_selection(self._database, key)
+        return None if stored is None else stored.choice
+
+    def store(self, key: SelectionKey, choice: BackendChoice) -> None:
+        """Store the choice. An error of the database is logged: it only makes the next start slower."""
+        row = {
+            "key": str(key),
+            "model_digest": key.model,
+            "device": key.device,
+            "hardware": key.hardware,
+            "engines": list(key.engines),
+            "backend": choice.backend,
+            "batch_size": choice.batch_size,
+            "selected_at": datetime.now(UTC),
+            "selected_by": socket.gethostname(),
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(delete(backend_selections).where(backend_selections.c.key == str(key)))
+                connection.execute(insert(backend_selections).values(row))
+        except SQLAlchemyError as error:
+            log.info("the selected backend could not be stored: %s", error)
+
+
+def find_selection(database: Database, key: SelectionKey) -> StoredSelection | None:
+    """The selection that a machine of this kind made; None if there is none, or an invalid one."""
+    query = select(backend_selections).where(backend_selections.c.key == str(key))
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    values = {"backend": row.backend, "batch_size": row.batch_size}
+    try:
+        choice = _CHOICE.validate_python(values)
+    except ValidationError:
+        return None
+    return StoredSelection(choice, row.selected_at, row.selected_by)

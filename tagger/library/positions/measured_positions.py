@@ -21,8 +21,15 @@ from tagger.library.catalog.cameras import clock_seconds, is_clock_time
 from tagger.library.positions.cities import PlaceNames
 from tagger.library.positions.estimation import Sequence as Line
 from tagger.library.positions.estimation import contradicted
-from tagger.library.positions.evidence import TRUST, Fix, gps_error_m, read_photos, select_photos, shots_of
-from tagger.library.positions.track_fixes import locate_on_tracks
+from tagger.library.positions.evidence import (
+    TRUST,
+    Fix,
+    gps_error_m,
+    locate_on_tracks,
+    read_photos,
+    select_photos,
+    shots_of,
+)
 from tagger.photos.formats import PhotoOrigin
 
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")

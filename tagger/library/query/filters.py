@@ -34,9 +34,9 @@ from tagger.library.catalog.landmarks import (
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import Area, position_countries, query_areas
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.path_ranges import PathRange, path_ranges
 from tagger.library.query.photo_conditions import (
     Condition,
+    PathRange,
     has_position_of,
     has_tag,
     has_verdict_of,
@@ -45,6 +45,7 @@ from tagger.library.query.photo_conditions import (
     is_rejected_once,
     is_shared,
     off_index,
+    path_ranges,
     taken_in,
 )
 

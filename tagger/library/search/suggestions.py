@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
-from tagger.library.query.path_ranges import NamedFile
+from tagger.library.query.photo_conditions import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.matching import Match, NameIndex, country_names, parse_dates
 

@@ -27,7 +27,7 @@ from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 if TYPE_CHECKING:
     from typing import Self
 
-    from tagger.model.background import BackgroundStatistics
+    from tagger.model.artifact import BackgroundStatistics
 
 Values = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]

@@ -16,8 +16,8 @@ from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.teaching.classifiers import Classifier, EmbeddingSpace, learn
+from tagger.library.teaching.comparison import delete_taught_tags, next_version
 from tagger.library.teaching.examples import Evidence, find_evidence, load_embeddings
-from tagger.library.teaching.taught_tags import delete_taught_tags, next_version
 from tagger.model.artifact import Embedding, read_background
 
 LIBRARY_SAMPLE = 4000

@@ -17,8 +17,7 @@ from tagger.database.statements import pages
 from tagger.database.tables import contents, embeddings, photos
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.path_ranges import path_ranges
-from tagger.library.query.photo_conditions import off_index
+from tagger.library.query.photo_conditions import off_index, path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 from tagger.library.teaching.embeddings import Embeddings, restore
 from tagger.library.teaching.learning import embedding_of

@@ -33,7 +33,7 @@ from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_und
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 from tagger.library.teaching.classifiers import ACCEPTED_SCORE
-from tagger.library.teaching.taught_tags import is_suggestion, is_tagged_by_model
+from tagger.library.teaching.comparison import is_suggestion, is_tagged_by_model
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from tagger.library.catalog.contents import (
 )
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.teaching.comparison import Progress, compare_all
+from tagger.library.teaching.comparison import Progress, compare_all, is_tagged_by_model
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import learn_landmarks
-from tagger.library.teaching.taught_tags import is_tagged_by_model
 from tagger.system.documents import document_of
 
 

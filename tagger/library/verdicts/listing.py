@@ -16,8 +16,7 @@ from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import landmark_slugs
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.path_ranges import PathRange, path_ranges
-from tagger.library.query.photo_conditions import Condition, taken_in
+from tagger.library.query.photo_conditions import Condition, PathRange, path_ranges, taken_in
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 

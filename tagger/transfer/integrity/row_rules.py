@@ -35,8 +35,7 @@ from tagger.database.enums import (
 )
 from tagger.errors import FailureKind, ScheduleInvalid
 from tagger.jobs.enqueue.backfill import BackfillScope
-from tagger.jobs.enqueue.schedule_windows import check_time_of_day, explain_cron, next_due
-from tagger.jobs.enqueue.schedules import backfill_from_schedule
+from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.tag_jobs import check_job_options
 from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
 from tagger.library.verdicts import VerdictKind

@@ -31,7 +31,7 @@ from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import AppState, State

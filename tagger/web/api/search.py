@@ -11,7 +11,7 @@ from tagger.library.search.suggestions import Kind, Suggestion
 from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import address_of
 
 router = api_router("search")

@@ -21,7 +21,7 @@ from tagger.library.query.timeline import (
 from tagger.system.documents import document_of
 from tagger.system.text_format import percent
 from tagger.web.api.routes import api_router
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.state import State
 

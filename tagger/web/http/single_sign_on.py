@@ -23,9 +23,14 @@ from tagger.people.oidc.provider import (
     SignInExpired,
 )
 from tagger.people.sessions import Origin, ProviderSession
-from tagger.web.http.access_recorder import AccessRecorder
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
-from tagger.web.http.auth import MAX_BROWSER_LENGTH, MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns
+from tagger.web.http.auth import (
+    MAX_BROWSER_LENGTH,
+    MAX_SIGN_INS,
+    SIGN_IN_WINDOW_S,
+    AccessRecorder,
+    TooManySignIns,
+)
 from tagger.web.http.forwarded import Client
 
 log = logging.getLogger(__name__)

@@ -1,15 +1,26 @@
-"""Opening a stored photo's file or object for display. The path comes from the database, never from a request."""
+"""Opening a stored photo's file or object for display, and ZIP archives of photos, as a stream of any length.
+
+The path comes from the database, never from a request.
+"""
 
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from io import BytesIO
+from itertools import chain
 from typing import BinaryIO
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from tagger.database.connection import Database
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, PhotoFailure
-from tagger.library.query.stored_photos import StoredPhoto
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.stored_photos import StoredPhoto, stored_photos, stored_raw_files
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.writable_files import existing_sidecars
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.objects import ObjectSource, find_object
@@ -137,3 +148,172 @@ def _is_as_scanned(photo: StoredPhoto, file: OpenFile) -> bool:
         return same and real.is_relative_to(photo.root.resolve())
     except (OSError, RuntimeError):
         return False
+
+
+MISSING = "missing.txt"
+"""The entry that lists photos whose files are not there, or not complete."""
+_UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What some programs that extract archives take for a folder or a drive, and what would start a line of `MISSING`."""
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+_LAST_TIME = (2107, 12, 31, 23, 59, 58)
+"""Of entries in ZIP archives."""
+_LATER_S = 2**33
+"""After the last time, and a year that `datetime` knows."""
+
+
+@dataclass(frozen=True)
+class ArchivedPhoto:
+    """A photo to archive: its own file first, then others of it. `problem`: why others may be left out."""
+
+    files: Sequence[StoredPhoto]
+    problem: str | None = None
+
+
+def archive_parts(photos: Iterable[ArchivedPhoto]) -> Iterator[bytes]:
+    """Yield the archive, with each file under its own name. Photos are not compressed: their formats are.
+
+    A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
+    """
+    sink = _Sink()
+    names, missing = _Names(), list[str]()
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
+        for photo in photos:
+            yield from _photo_parts(photo, names, archive, sink, missing)
+        if missing:
+            archive.writestr(names.unique(MISSING), "".join(missing))
+    yield sink.take()
+
+
+def _photo_parts(
+    photo: ArchivedPhoto, names: "_Names", archive: ZipFile, sink: "_Sink", missing: list[str]
+) -> Iterator[bytes]:
+    """Write the files of a photo, whose names get the same number: `a (2).jpg` and `a (2).cr3`."""
+    own_names = [_entry_name(file) for file in photo.files]
+    entry_names: list[str] = []
+    for index, file in enumerate(photo.files):
+        name = own_names[index]
+        try:
+            with (opened := open_stored(file)).file:
+                entry_names = entry_names or names.unique_together(own_names)
+                name = entry_names[index]
+                yield from _file_parts(opened, name, archive, sink)
+        except (PhotoUnavailable, _FileIncomplete) as error:
+            missing.append(f"{name}: {error}\n")
+    if photo.problem is not None:
+        missing.append(f"{own_names[0]}: {photo.problem}\n")
+
+
+class _FileIncomplete(Exception):
+    """A file could not be read to its end; the text says why."""
+
+
+def _file_parts(file: OpenFile, name: str, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
+    """Write a file as an entry, and yield what is written. If not even its first block can be read, there is no entry.
+
+    Raises:
+        _FileIncomplete: the file could not be read, or ended before its size.
+    """
+    written_bytes, problem = 0, "The file became shorter while it was read."
+    try:
+        blocks = file.blocks()
+        first = next(blocks, b"")
+        entry = ZipInfo(name, _entry_time(file.mtime_ns))
+        with archive.open(entry, "w", force_zip64=True) as target:
+            for block in chain([first], blocks):
+                written_bytes += target.write(block)
+                yield sink.take()
+    except OSError as error:
+        problem = os_error_text("The file", error)
+    if written_bytes < file.size_bytes:
+        raise _FileIncomplete(f"{problem} The archive has {written_bytes} of its {file.size_bytes} bytes.")
+
+
+class _Sink:
+    """A file that keeps what is written until it is taken. It cannot seek, so sizes follow each entry."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def take(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+class _Names:
+    """Names of entries: `a.jpg`, then `a (2).jpg`, in any case, since some systems know no difference."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def unique_together(self, names: Sequence[str]) -> list[str]:
+        """Names for the files of a photo, whose own is the first: `a.jpg`, `a.cr3`, then `a (2).jpg`, `a (2).cr3`."""
+        stem = names[0].rpartition(".")[0] or names[0]
+        endings = [name[len(stem) :] for name in names if name.lower().startswith(stem.lower())]
+        number, numbered = 1, stem
+        while any((numbered + ending).lower() in self._used for ending in endings):
+            number += 1
+            numbered = f"{stem} ({number})"
+        return [self.unique(self._with_stem(name, stem, numbered)) for name in names]
+
+    @staticmethod
+    def _with_stem(name: str, stem: str, new: str) -> str:
+        return new + name[len(stem) :] if name.lower().startswith(stem.lower()) and new != stem else name
+
+    def unique(self, name: str) -> str:
+        stem, dot, suffix = name.rpartition(".")
+        candidate, number = name, 1
+        while candidate.lower() in self._used:
+            number += 1
+            candidate = f"{stem} ({number}){dot}{suffix}" if stem else f"{name} ({number})"
+        self._used.add(candidate.lower())
+        return candidate
+
+
+def _entry_name(photo: StoredPhoto) -> str:
+    return _UNSAFE.sub("_", photo.path.name.encode(errors="replace").decode())
+
+
+def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
+    """The time in the time zone of this machine, or the nearest one that an entry can have."""
+    time = datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
+    parts = (time.year, time.month, time.day, time.hour, time.minute, time.second)
+    return min(max(parts, _FIRST_TIME), _LAST_TIME)
+
+
+def archived_photos(
+    database: Database, photo_ids: Iterable[int], root_paths: RootPaths, *, whole: bool
+) -> Iterator[ArchivedPhoto]:
+    """Yield the photos, each as it is when it is its turn. `whole`: with RAW files and sidecars."""
+    for photo in stored_photos(database, photo_ids, root_paths):
+        if whole:
+            yield _with_other_files([photo, *stored_raw_files(database, photo.id, root_paths)])
+        else:
+            yield ArchivedPhoto([photo])
+
+
+def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
+    sidecars: list[StoredPhoto] = []
+    problem = None
+    for file in files:
+        try:
+            paths = existing_sidecars(file.path, file.root)
+        except (WriteRefused, WriteFailed) as error:
+            problem = error.text
+        else:
+            for path in paths:
+                if not isinstance(path, ObjectPath) and path.is_symlink():
+                    problem = f"The sidecar {path.name} is a link, which may lead to any file."
+                else:
+                    # A scan does not know it, so that nothing is compared with what it found.
+                    sidecars.append(replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None))
+    return ArchivedPhoto([*files, *sidecars], problem)

@@ -25,7 +25,7 @@ from tagger.library.query.filter_words import (
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import number_text
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

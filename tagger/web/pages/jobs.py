@@ -16,8 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.schedule_windows import explain_cron
-from tagger.jobs.enqueue.schedules import Schedule, list_schedules
+from tagger.jobs.enqueue.schedules import Schedule, explain_cron, list_schedules
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs

@@ -22,7 +22,7 @@ from tagger.library.query.position_clusters import (
 from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.grouping import find_trip
 from tagger.settings import Settings
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import asset

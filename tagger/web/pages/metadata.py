@@ -17,15 +17,13 @@ from pydantic import BaseModel, ConfigDict
 from tagger.database.enums import Priority, Runner, Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
+    has_photos_outside,
+    options_of_last_sidecar,
     record_undo_job_of_photos,
     record_write_job_of_photos,
     undo_job,
-    write_job,
-)
-from tagger.jobs.enqueue.metadata_selection import (
-    has_photos_outside,
-    options_of_last_sidecar,
     was_embedded,
+    write_job,
     written_photos,
 )
 from tagger.jobs.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos

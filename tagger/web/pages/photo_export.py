@@ -15,7 +15,7 @@ from tagger.library.query.tagged_photos import photo_document
 from tagger.web.http.query_params import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES
-from tagger.web.media.photo_archive import archive_parts, archived_photos
+from tagger.web.media.photo_files import archive_parts, archived_photos
 from tagger.web.state import State
 
 router = APIRouter(include_in_schema=False)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue import schedules as service
-from tagger.jobs.enqueue.schedule_windows import explain_cron, local_zone, next_due
+from tagger.jobs.enqueue.schedules import explain_cron, local_zone, next_due
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule

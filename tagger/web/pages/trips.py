@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from tagger.library.query.stored_photos import has_photos
 from tagger.library.query.trip_summaries import TripLandmark, TripSummary, trip_path, trip_summary
-from tagger.web.http.count_limiter import COUNTING
+from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render

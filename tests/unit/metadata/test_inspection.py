@@ -9,7 +9,7 @@ from support.format_photos import IMAGE, encode_photo, exif_block
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.inspection import (
+from tagger.metadata.photo_writer import (
     Fields,
     differences,
     exif_refusal,

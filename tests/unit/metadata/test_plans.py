@@ -12,7 +12,7 @@ from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.inspection import Fields, photo_fields, xmp_fields
+from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import (
     FilePlan,
     FindUndoRecord,

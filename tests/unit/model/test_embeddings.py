@@ -11,6 +11,7 @@ from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, SmallNetw
 
 from tagger.errors import ModelRefused
 from tagger.model.artifact import (
+    BackgroundStatistics,
     Embedding,
     InputRule,
     Label,
@@ -21,7 +22,6 @@ from tagger.model.artifact import (
     save_artifact,
 )
 from tagger.model.backends.selection import generated_images
-from tagger.model.background import BackgroundStatistics
 from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.model.predictions import ImageOutput

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
-from tagger.library.query.path_ranges import NamedFile
+from tagger.library.query.photo_conditions import NamedFile
 from tagger.library.search.suggestions import (
     MOST,
     Kind,

@@ -15,7 +15,7 @@ from tagger.library.teaching.classifiers import (
     EmbeddingSpace,
     learn,
 )
-from tagger.model.background import BackgroundStatistics
+from tagger.model.artifact import BackgroundStatistics
 
 DIMENSION = 64
 Values = npt.NDArray[np.float32]
