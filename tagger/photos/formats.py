@@ -6,8 +6,6 @@ raw). Whether a format can be decoded is decided in decoding.
 
 from enum import StrEnum
 
-from tagger.photos.raw.layout import is_raw
-
 
 class PhotoFormat(StrEnum):
     """The formats that can be read. JPEG includes MPO, which is a JPEG with further images behind the first."""
@@ -34,6 +32,9 @@ def detect_format(head: bytes) -> PhotoFormat | None:
 
     Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a TIFF.
     """
+    # Only here: `tagger query` needs no more than the names of formats.
+    from tagger.photos.raw.layout import is_raw
+
     if is_raw(head):
         return PhotoFormat.RAW
     if is_iso_media(head):

@@ -97,7 +97,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("words", "module", "most"),
     [
-        ("query", "query", 83),
+        ("query", "query", 75),
         ("--help", None, 13),
         *(
             pytest.param(words, module, 100, marks=pytest.mark.slow)
