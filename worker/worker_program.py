@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from celery import signals
+from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
@@ -18,8 +19,10 @@ from worker.broker import check_broker
 from worker.engine import current_engine
 
 
-def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool) -> None:
+def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, beat: bool) -> None:
     """Run until stopped, then exit with the worker's exit code. With `wait`, the consumer waits for Redis.
+
+    With `beat`, the scheduler runs in a thread. Celery's --beat forks a process, after torch has started its threads.
 
     Raises:
         RedisUnavailable: Redis does not answer, without `wait`.
@@ -36,8 +39,15 @@ def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool) 
         loglevel=log_level,
         quiet=True,
     )
+    if beat:
+        signals.worker_ready.connect(_start_beat)
     program.start()
     sys.exit(program.exitcode)
+
+
+def _start_beat(**_: Any) -> None:
+    # Nothing stops the thread: it keeps nothing, and ends with the process.
+    EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler).start()
 
 
 def _on_ready(**_: Any) -> None:

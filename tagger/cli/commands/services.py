@@ -67,6 +67,9 @@ def worker(
     device: DeviceName = None,
     batch_size: BatchSize = None,
     model: ModelName = None,
+    beat: Annotated[
+        bool, typer.Option("--beat", help="Start schedules too, like `tagger beat`. Several beats are safe.")
+    ] = False,
     no_wait: NoWait = False,
     *,
     options: WorkerOptions,
@@ -87,7 +90,7 @@ def worker(
         run_worker,
     )  # reads the settings at import, so import it after they are exported
 
-    run_worker([Priority(name) for name in priorities], _log_level(), wait=not no_wait)
+    run_worker([Priority(name) for name in priorities], _log_level(), wait=not no_wait, beat=beat)
 
 
 def beat(no_wait: NoWait = False) -> None:
