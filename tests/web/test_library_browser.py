@@ -242,7 +242,9 @@ def test_fast_scrolling_asks_only_for_the_photos_of_the_last_screen(browser: Bro
         )
         last = loaded_tiles(page)[-1]["number"]
         assert last == SHOWN
-        assert 1 <= len([url for url in requests if "/api/timeline/photos" in url]) < 12  # sections were passed
+        assert (
+            1 <= len([url for url in requests if "/api/timeline/photos" in url]) < 12
+        )  # sections were passed
 
 
 @pytest.mark.slow

@@ -575,46 +575,16 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
                 assert f'value="{query.partition("=")[2].replace("+", " ")}"' in panel.text
 
 
-def test_the_map_has_a_dot_and_a_line_for_each_landmark(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_map_lists_landmarks_by_country(client: TestClient, library: LibraryPhotos) -> None:
     for n in range(4):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True))
     page = client.get("/map").text
-    radii = [float(radius) for radius in re.findall(r'class="map-dot"[^>]* r="([\d.]+)"', page)]
-    assert radii == [12.0, 6.0]  # small ones on top; the area says how many
     assert "1 landmark, 4 photos" in page
     countries = re.findall(r'class="strong">(\w+)<', page[page.index("map-list") :])
     assert countries == ["France", "Germany"]
-    assert page.count('href="/landmarks/eiffel-tower"') == 2
-    assert 'aria-label="Eiffel Tower, 4 photos"' in page
-
-
-def test_a_part_of_the_map_shows_the_same_dots_more_closely(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    for n, slug in enumerate((EIFFEL, GATE)):
-        library.photo(f"{n}.jpg", (slug, 0.9, True))
-    world = client.get("/map").text
-    assert 'aria-current="true">World<' in world
-    assert "Africa" not in world  # where nothing is
-    closer = client.get(address_of(world, "Europe")).text
-    boxes = [
-        [float(number) for number in re.findall(r'class="map" viewBox="([^"]*)"', page)[0].split()]
-        for page in (world, closer)
-    ]
-    assert boxes[1][2] / boxes[1][3] == pytest.approx(boxes[0][2] / boxes[0][3], rel=0.01)
-    assert boxes[1][2] < boxes[0][2] / 3
-    dots = re.findall(r'class="map-dot" cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', closer)
-    left, top, width, height = boxes[1]
-    for x, y, radius in dots:
-        assert left < float(x) < left + width
-        assert top < float(y) < top + height
-        assert float(radius) / width == pytest.approx(12 / 1000, rel=0.02)
-    assert len(dots) == 2
-    assert client.get("/map?part=Nowhere").text == world
-
-
-# ---------- hostile ----------
+    assert page.count('href="/landmarks/eiffel-tower"') == 1
+    assert "No photo has a position yet." in page
 
 
 def test_what_was_typed_is_text_and_pages_have_no_script_or_style_of_their_own(

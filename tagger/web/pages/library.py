@@ -4,7 +4,6 @@ The map has dots for landmarks and marks for photos, in views of the world and i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,18 +15,16 @@ from tagger.ledger.progress import count_open_jobs
 from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.covers import Cover
-from tagger.library.query.option_values import BoundingBox, parse_box
-from tagger.library.query.position_clusters import PositionCell
+from tagger.library.query.option_values import parse_box
 from tagger.library.query.stored_photos import has_photos
 from tagger.library.search.suggestions import Kind
 from tagger.web.api.search import Lists, suggestion_document
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import extent_of, legend, live_map, photo_marks
+from tagger.web.pages.map_clusters import extent_of, legend, live_map
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import LandmarkCard, Link, landmark_address, landmark_card
-from tagger.web.pages.world_map import HEIGHT, WIDTH, WORLD, MapView, project
+from tagger.web.pages.tiles import LandmarkCard, Link, landmark_card
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -156,100 +153,28 @@ def _country_links(counts: Sequence[LandmarkCount], selected: str) -> list[Link]
     ]
 
 
-MIN_RADIUS, MAX_RADIUS = 4.0, 12.0
-MIN_MARKS = 2
-"""A part of the world with fewer landmarks and cells of photos has no view of its own."""
 NO_COUNTRY = "Elsewhere"
 
 
 @router.get("/map")
-def show_map(
-    request: Request, state: State, overview: Overview, part: Text = "", box: Text = ""
-) -> HTMLResponse:
-    """Show landmarks with photos, and photos, on the map of the world or a part of it, and landmarks as a list."""
+def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
+    """Show photos on a map, or the part of it in a box, and landmarks as a list."""
     counts = overview.counts()
     cells = overview.position_cells()
     with_photos = [count for count in counts or () if count.photos]
-    view = view_named(part)
     response = render(
         request,
         "map.html",
-        dots=map_dots(with_photos, view),
-        marks=photo_marks(cells or (), view),
         legend=legend(cells or ()),
         by_country=group_by_country(with_photos),
-        without_position=[count for count in with_photos if count.latitude is None],
         is_complete=counts is not None and cells is not None,
-        view=view,
-        live=live_map(state.settings, extent_of(cells), parse_box(box) if box else view.bounds)
-        if cells
-        else None,
-        views=views_of(with_photos, cells or ()),
+        live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
         has_photos=has_photos(state.database),
         downloads=download_links(QueryParams.of(), "/api/landmarks"),
     )
     if state.settings.web_map_tiles is not None:
         response.headers["content-security-policy"] = policy_with_tiles(state.settings.web_map_tiles)
     return response
-
-
-@dataclass(frozen=True)
-class MapDot:
-    """A landmark on the map. The area grows with the number of photos."""
-
-    x: float
-    y: float
-    radius: float
-    name: str
-    photos: int
-    address: str
-
-
-def _view(name: str, north: float, west: float, south: float, east: float) -> MapView:
-    """Return the smallest view that contains these parallels and meridians, in degrees."""
-    corners = [project(latitude, longitude) for latitude in (north, south) for longitude in (west, east)]
-    left, right = min(x for x, _ in corners), max(x for x, _ in corners)
-    top, bottom = min(y for _, y in corners), max(y for _, y in corners)
-    width = min(WIDTH, max(right - left, (bottom - top) * WIDTH / HEIGHT))
-    view_left, view_top = (left + right - width) / 2, (top + bottom - width * HEIGHT / WIDTH) / 2
-    bounds = BoundingBox(south, west, north, east)
-    return MapView(name, round(view_left, 1), round(view_top, 1), round(width, 1), bounds)
-
-
-VIEWS = (
-    WORLD,
-    _view("Europe", 62, -12, 35, 42),
-    _view("Africa", 38, -20, -36, 52),
-    _view("Middle East", 43, 24, 12, 64),
-    _view("South Asia", 37, 60, 5, 98),
-    _view("East Asia", 46, 92, -10, 148),
-    _view("North America", 60, -130, 12, -60),
-    _view("South America", 14, -84, -56, -34),
-    _view("Oceania", -8, 110, -48, 180),
-)
-
-
-def views_of(counts: Sequence[LandmarkCount], cells: Sequence[PositionCell]) -> list[MapView]:
-    """Return the world and the views with enough to show."""
-    points = [point for _, point in _points(counts)]
-    points += {project(cell.latitude, cell.longitude) for cell in cells}
-    return [
-        view for view in VIEWS if view is WORLD or sum(view.contains(*point) for point in points) >= MIN_MARKS
-    ]
-
-
-def view_named(name: str) -> MapView:
-    """Return the view of that name, else the world."""
-    return next((view for view in VIEWS if view.name == name), WORLD)
-
-
-def map_dots(counts: Sequence[LandmarkCount], view: MapView = WORLD) -> list[MapDot]:
-    """Return the dots of a view, the smallest last, so that large dots do not cover them."""
-    max_photos = max((count.photos for count in counts), default=1) or 1
-    dots = [
-        _dot(count, max_photos, view, *point) for count, point in _points(counts) if view.contains(*point)
-    ]
-    return sorted(dots, key=lambda dot: -dot.radius)
 
 
 def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
@@ -260,17 +185,3 @@ def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[La
     return sorted(
         groups.items(), key=lambda group: (-sum(count.photos for count in group[1]), normalize_name(group[0]))
     )
-
-
-def _points(counts: Sequence[LandmarkCount]) -> list[tuple[LandmarkCount, tuple[float, float]]]:
-    return [
-        (count, project(count.latitude, count.longitude))
-        for count in counts
-        if count.latitude is not None and count.longitude is not None
-    ]
-
-
-def _dot(count: LandmarkCount, max_photos: int, view: MapView, x: float, y: float) -> MapDot:
-    radius = max(MIN_RADIUS, MAX_RADIUS * (count.photos / max_photos) ** 0.5)
-    address = landmark_address(count.landmark)
-    return MapDot(x, y, round(radius * view.scale, 2), count.name, count.photos, address)

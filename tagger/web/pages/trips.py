@@ -17,8 +17,8 @@ from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import live_map
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import After, photo_grid
-from tagger.web.pages.tiles import Link, photo_address, thumbnail_address, trip_address
-from tagger.web.pages.trip_map import draw_trip, trip_bounds
+from tagger.web.pages.tiles import Link, thumbnail_address, trip_address
+from tagger.web.pages.trip_map import trip_bounds
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -74,7 +74,6 @@ def show_trip(
         filter_address=params.address("/photos"),
         places=[place for place in trip.places if place.city],
         landmarks=_landmark_links(summary.landmarks[:_LANDMARKS], params),
-        map=draw_trip(path, trip.places, lambda id_: photo_address(id_, params)),
         live=live_map(state.settings, trip_bounds(path)) if path else None,
         path_address=f"{trip_address(trip.id)}/path",
         grid=photo_grid(state, params, after, trip_address(trip.id)),

@@ -1,8 +1,8 @@
-// The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, the drawing of the page stays.
+// The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, a note says so.
 
 import { create } from "./elements.js";
 import { AreaSelection } from "./map_area.js";
-import { LiveMap, boxOf, corners, startOrExplain } from "./map_live.js";
+import { LiveMap, boxOf, startOrExplain } from "./map_live.js";
 
 function showSummary(summary, { photos, text, address }) {
   summary.replaceChildren();
@@ -35,15 +35,6 @@ async function start(host) {
     history.replaceState(history.state, "", `/map?box=${boxOf(map)}`);
     update();
   });
-  for (const chip of figure.querySelectorAll("[data-bounds].chip")) {
-    chip.addEventListener("click", (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      for (const other of figure.querySelectorAll(".chip[aria-current]")) other.removeAttribute("aria-current");
-      chip.setAttribute("aria-current", "true");
-      map.fitBounds(corners(chip.dataset.bounds), { padding: 48, maxZoom: 15 });
-    });
-  }
   update();
 }
 

@@ -8,9 +8,9 @@ import { requestJson } from "./server.js";
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
 
-/** Draws the map by `start`. Where that is not possible, the drawing of the page stays, with a note that says why. */
+/** Draws the map by `start`. Where that is not possible, a note says why. */
 export async function startOrExplain(host, start) {
-  const note = host.closest("figure").querySelector("[data-drawing-note]");
+  const note = host.closest("figure").querySelector("[data-map-note]");
   try {
     if (hasWebGL()) await start(host);
     else note.classList.remove("without-script");
@@ -32,7 +32,7 @@ function loadStyle(address) {
 }
 
 /** South, west, north and east of an attribute, as MapLibre's corners. */
-export function corners(text) {
+function corners(text) {
   const [south, west, north, east] = text.split(",").map(Number);
   return [[west, south], [east < west ? east + 360 : east, north]];
 }
@@ -77,12 +77,11 @@ function followTheme(map, style) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
 }
 
-/** The map of an element, in the place of the drawing in its figure. */
+/** The map of an element. */
 export class LiveMap {
   /** Loads what the map needs, and draws it; with a path, if there is its geometry. */
   static async start(host, path = null) {
     const maplibre = await loadLibrary(host.dataset);
-    host.closest("figure").classList.add("map-figure--live");
     host.hidden = false;
     return new LiveMap(maplibre, host, path);
   }
