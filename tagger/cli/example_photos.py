@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tagger.cli.job_submission import create_tag_job
-from tagger.cli.local_jobs import run_local_job
+from tagger.cli.job_submission import create_tag_job, run_local_job
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of

@@ -14,7 +14,7 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.library.query.trip_summaries import PathPoint
 from tagger.settings import Settings
-from tagger.web.pages.trip_map import path_geometry, trip_bounds
+from tagger.web.pages.map_clusters import path_geometry, trip_bounds
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, wake_workers
-from tagger.cli.local_jobs import finish_in_process, select_runner
+from tagger.cli.job_submission import finish_in_process, finish_submission, select_runner, wake_workers
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,

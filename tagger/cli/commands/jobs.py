@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, follow, wake_workers
-from tagger.cli.local_jobs import finish_in_process, select_runner
+from tagger.cli.job_submission import (
+    finish_in_process,
+    finish_submission,
+    follow,
+    select_runner,
+    wake_workers,
+)
 from tagger.cli.options import (
     DryRun,
     FailureKinds,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli.job_submission import finish_submission, wake_workers
-from tagger.cli.local_jobs import finish_in_process
+from tagger.cli.job_submission import finish_in_process, finish_submission, wake_workers
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,

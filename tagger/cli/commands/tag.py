@@ -10,11 +10,11 @@ import typer
 
 from tagger.cli.job_submission import (
     create_tag_job,
+    finish_in_process,
     finish_submission,
     print_plan,
     submit_tag_job,
 )
-from tagger.cli.local_jobs import finish_in_process
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Again,

@@ -1,10 +1,11 @@
-"""Marks and clusters of photos on a map: where they were taken, by where their positions come from.
+"""Marks and clusters of photos on a map: where they were taken, by where their positions come from. The map of a trip has its path, too.
 
 Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import ceil, floor
 from typing import Annotated, Any
 
@@ -27,7 +28,6 @@ from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import asset
 from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import thumbnail_address
-from tagger.web.pages.trip_map import path_geometry, trip_cells
 from tagger.web.state import AppState, State
 
 SOURCES = {"camera": "by GPS", "track": "by a GPS track", "neighbour": "estimated"}
@@ -59,6 +59,12 @@ MOST_ZOOM = 20
 SOURCE_NAMES = {**SOURCES, "landmark": "by a landmark"}
 _ROUNDING = 100_000
 """Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
+_DECIMALS = 5
+"""Of the longitudes and latitudes of a path: about a metre."""
+_SPOT_DEGREES = 0.02
+"""Photos of one spot are within about two kilometres."""
+_AROUND_DEGREES = 4.0
+"""A map of one spot shows the land this far around it: streets are not drawn."""
 
 
 @router.get("/map/clusters", dependencies=[COUNTING])
@@ -158,3 +164,70 @@ def _address(box: BoundingBox, trip: str | None) -> str:
     north, east = (ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east))
     outer = BoundingBox(max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east))
     return QueryParams.of(trip=trip, box=str(outer)).address("/photos")
+
+
+def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
+    """A cell for each photo."""
+    return [
+        PositionCell(
+            source=point.source,
+            photos=1,
+            south=point.latitude,
+            north=point.latitude,
+            west=point.longitude,
+            east=point.longitude,
+            city=point.city,
+            country=point.country,
+            photo_id=point.photo_id,
+        )
+        for point in path
+    ]
+
+
+def is_one_spot(path: Sequence[PathPoint]) -> bool:
+    """Whether all photos of a path are near each other."""
+    bounds = _least_bounds(path)
+    return max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) < _SPOT_DEGREES
+
+
+def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
+    """The part of the world that the map of a trip shows: the least box around its photos, or that around one spot. It may cross 180°."""
+    bounds = _least_bounds(path)
+    if not is_one_spot(path):
+        return bounds
+    return BoundingBox(
+        max(bounds.south - _AROUND_DEGREES, -85.0),
+        _turned(bounds.west - _AROUND_DEGREES),
+        min(bounds.north + _AROUND_DEGREES, 85.0),
+        _turned(bounds.east + _AROUND_DEGREES),
+    )
+
+
+def _least_bounds(path: Sequence[PathPoint]) -> BoundingBox:
+    latitudes = [point.latitude for point in path]
+    origin = path[0].longitude
+    easts = [_turned(point.longitude - origin) for point in path]
+    west, east = _turned(origin + min(easts)), _turned(origin + max(easts))
+    return BoundingBox(min(latitudes), west, max(latitudes), east)
+
+
+def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
+    """The way of each camera in order of time, as GeoJSON. Longitudes go on beyond 180° where it crosses that."""
+    ways = (list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id))
+    return {"type": "MultiLineString", "coordinates": [way for way in ways if len(way) > 1]}
+
+
+def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:
+    longitude = points[0].longitude
+    last: tuple[float, float] | None = None
+    for point in points:
+        longitude += _turned(point.longitude - longitude)
+        place = (round(longitude, _DECIMALS), round(point.latitude, _DECIMALS))
+        if place != last:
+            yield place
+        last = place
+
+
+def _turned(degrees: float) -> float:
+    """The same direction, from -180 to 180."""
+    return (degrees + 180) % 360 - 180

@@ -14,11 +14,10 @@ from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import live_map
+from tagger.web.pages.map_clusters import live_map, trip_bounds
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import After, photo_grid
 from tagger.web.pages.tiles import Link, thumbnail_address, trip_address
-from tagger.web.pages.trip_map import trip_bounds
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
