@@ -20,11 +20,11 @@ from tagger.library.catalog.removal import forget_path
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.timeline import timeline_sections
-from tagger.library.shares.documents import SharedPhotos
 from tagger.library.shares.links import (
     KEPT_DAYS,
     NewShare,
     Share,
+    SharedPhotos,
     ShareState,
     add_share,
     find_share,

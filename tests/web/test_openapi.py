@@ -26,7 +26,7 @@ from tagger.library.query.documents import (
     RemovedLandmarkDocument,
 )
 from tagger.library.query.trip_summaries import TripDocument
-from tagger.library.shares.documents import ShareDocument
+from tagger.library.shares.links import ShareDocument
 from tagger.library.verdicts import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     QueryVerdictDocument,

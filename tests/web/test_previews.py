@@ -19,7 +19,7 @@ from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
 
 from tagger.database.connection import Database
-from tagger.library.query.stored_photos import StoredPhoto
+from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.api.photo_images import FileResponse
 from tagger.web.media.photo_files import open_stored

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 
 from tagger.database.connection import Database
-from tagger.library.query.stored_photos import stored_photo
+from tagger.library.query.tagged_photos import stored_photo
 from tagger.settings import Settings
 from tagger.web.media.photo_files import PhotoUnavailable
 from tagger.web.media.thumbnails import DiskCache, Thumbnails, ThumbnailSize

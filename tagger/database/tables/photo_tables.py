@@ -17,8 +17,8 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.column_parts import name_of
 from tagger.database.enums import ClockSource
+from tagger.database.statements import name_of
 from tagger.database.tables.column_types import (
     Id,
     PathText,

@@ -29,8 +29,7 @@ from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_filters import index_filters, narrowest_filter
-from tagger.library.query.options import PhotoQuery, options_used_by
-from tagger.library.query.stored_queries import query_of_options, stored_options
+from tagger.library.query.options import PhotoQuery, options_used_by, query_of_options, stored_options
 from tagger.library.teaching.comparison import outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json

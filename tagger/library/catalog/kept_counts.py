@@ -32,9 +32,8 @@ from sqlalchemy import (
     union,
 )
 
-from tagger.database.column_parts import month_of
 from tagger.database.connection import Database
-from tagger.database.statements import among, upsert
+from tagger.database.statements import among, month_of, upsert
 from tagger.database.tables import (
     changed_blocks,
     contents,

@@ -8,8 +8,8 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, func, select
 
-from tagger.database.column_parts import folder_of
 from tagger.database.connection import Database
+from tagger.database.statements import folder_of
 from tagger.database.tables import PRESENT, job_items, photos, positions
 from tagger.library.catalog.kept_counts import kept_photos_by_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark

@@ -23,9 +23,8 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.column_parts import first_part, year_of
 from tagger.database.connection import Database
-from tagger.database.statements import among
+from tagger.database.statements import among, first_part, year_of
 from tagger.database.tables import landmarks, photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.library.catalog.cameras import camera_models

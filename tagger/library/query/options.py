@@ -1,4 +1,4 @@
-"""The options of a photo query, each declared once, and their one parser.
+"""The options of a photo query, each declared once, their one parser, and queries as JSON for schedules, jobs and shares.
 
 The options of commands, the parameters of addresses, the filters of the page and the reference come from these declarations, so
 the same text means the same everywhere.
@@ -22,6 +22,7 @@ from tagger.library.query.option_values import (
     year_limits,
 )
 from tagger.library.trips import TripMoment
+from tagger.photos.paths import absolute_path, path_from_json, path_to_json
 
 MAX_NAMES = 100
 """Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
@@ -400,3 +401,61 @@ def _refuse_with(option: str, others: dict[str, object]) -> None:
     for name, value in others.items():
         if value is not None and value is not False and value != ():
             raise QueryOptionInvalid(option=option, reason=f"cannot be combined with {name}")
+
+
+_NOT_STORED = ("share", "by_slug", "trip_moment", "any_outcome", "sort", "distinct", "limit")
+"""Options about the order and the number of photos, and those of no command or address. An option that was left out by mistake would
+select more than was meant."""
+
+
+def stored_options(query: PhotoQuery) -> dict[str, Any]:
+    """The options of the query that are set, as `query_of_options` takes them: one landmark as text, folders by their whole paths."""
+    options = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
+    for name in ("landmark", "country"):
+        options[name] = options[name][0] if len(options[name]) == 1 else list(options[name])
+    options |= {"year": list(query.year), "camera": list(query.camera)}
+    if query.near is not None:
+        options["near"] = f"{query.near.latitude},{query.near.longitude}"
+        options["radius_km"] = query.near.radius_km
+    options["box"] = query.box and str(query.box)
+    options["under"] = [path_to_json(absolute_path(folder)) for folder in query.under]
+    for name in ("taken_after", "taken_before"):
+        options[name] = options[name] and options[name].isoformat()
+    return {
+        name: value for name, value in options.items() if not (value is None or value is False or value == [])
+    }
+
+
+def query_of_options(options: Mapping[str, Any]) -> PhotoQuery:
+    """The query of which `stored_options` made the options.
+
+    Raises:
+        ValueError: it made no such options.
+    """
+    try:
+        return parse_query(**{name: _value(name, value) for name, value in options.items()})
+    except QueryOptionInvalid as error:
+        raise ValueError(str(error)) from None
+
+
+def _value(name: str, value: object) -> Any:
+    option = QUERY_OPTIONS.get(name)
+    if option is None or name in _NOT_STORED:
+        raise ValueError(f"a query has no option {name!r}")
+    if not option.several:
+        return _one(name, option, value)
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list):
+        raise ValueError(f"{name} is not a list")  # noqa: TRY004 - as for other invalid values
+    return tuple(_one(name, option, each) for each in values)
+
+
+def _one(name: str, option: QueryOption, value: Any) -> Any:
+    if option.kind is Path:
+        return path_from_json(value)
+    if type(value) not in ((int, float) if option.kind is float else (option.kind,)):
+        raise ValueError(f"{name} is not of the type {option.kind.__name__}")
+    is_too_small = option.minimum is not None and not value >= option.minimum
+    if is_too_small or (option.maximum is not None and not value <= option.maximum):
+        raise ValueError(f"{name} has no value {value}")
+    return value

@@ -32,9 +32,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
-from tagger.database.column_parts import name_of
 from tagger.database.connection import Database
-from tagger.database.statements import among, greatest
+from tagger.database.statements import among, greatest, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
 from tagger.library.catalog.contents import is_dismissed, is_undisputed
 from tagger.library.catalog.roots import Root, RootPaths, list_roots

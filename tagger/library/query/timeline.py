@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select
 
-from tagger.database.column_parts import month_of
 from tagger.database.connection import Database
+from tagger.database.statements import month_of
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.kept_counts import ASPECT, ASPECT_UNIT, MonthPhotos, kept_photos_by_month
 from tagger.library.catalog.roots import RootPaths

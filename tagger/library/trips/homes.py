@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
 
-from tagger.database.column_parts import day_of, is_midnight
 from tagger.database.enums import PositionSource
+from tagger.database.statements import day_of, is_midnight
 from tagger.database.tables import photos, positions
 from tagger.library.catalog.cameras import is_clock_time
 from tagger.system.geo import distance_km

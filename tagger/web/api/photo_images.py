@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
-from tagger.library.query.stored_photos import StoredPhoto, stored_photo
+from tagger.library.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.photos.decoding.formats import require_format
 from tagger.photos.formats import PhotoFormat
 from tagger.web.api.photos import PhotoNumber

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import ShareInvalid
 from tagger.library.query.options import PhotoQuery
-from tagger.library.shares.documents import ShareDocument, share_documents
 from tagger.library.shares.links import (
     LONGEST_NAME,
     MOST_PHOTOS,
     NewShare,
     Share,
+    ShareDocument,
     ShareState,
     add_share,
     get_share,
@@ -23,6 +23,7 @@ from tagger.library.shares.links import (
     query_document,
     query_options,
     revoke_share,
+    share_documents,
     share_name,
 )
 from tagger.web.api.routes import api_router

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import CursorInvalid, ExamplesMissing, QueryInvalid
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.stored_photos import stored_photo
 from tagger.library.query.tagged_photos import (
     PhotoDocument,
     SimilarPhotoDocument,
     TaggedPhoto,
     photo_document,
+    stored_photo,
 )
 from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings, named_otherwise
 from tagger.library.teaching.learning import embedding_of

@@ -19,7 +19,7 @@ from tagger.library.query.options import (
     options_used_by,
     refuse_all_but,
 )
-from tagger.library.query.stored_photos import stored_photo
+from tagger.library.query.tagged_photos import stored_photo
 from tagger.library.verdicts import (
     DismissedPhotos,
     ListedVerdict,

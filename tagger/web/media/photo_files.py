@@ -18,7 +18,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from tagger.database.connection import Database
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, PhotoFailure
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.stored_photos import StoredPhoto, stored_photos, stored_raw_files
+from tagger.library.query.tagged_photos import StoredPhoto, stored_photos, stored_raw_files
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.writable_files import existing_sidecars
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns

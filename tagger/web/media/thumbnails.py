@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
-from tagger.library.query.stored_photos import StoredPhoto
+from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled

@@ -16,7 +16,7 @@ from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.covers import Cover
 from tagger.library.query.option_values import parse_box
-from tagger.library.query.stored_photos import has_photos
+from tagger.library.query.tagged_photos import has_photos
 from tagger.library.search.suggestions import Kind
 from tagger.web.api.search import Lists, suggestion_document
 from tagger.web.http.query_params import QueryParams

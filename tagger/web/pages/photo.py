@@ -24,8 +24,7 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
 from tagger.library.query.find import find_neighbours
-from tagger.library.query.stored_photos import stored_photo
-from tagger.library.query.tagged_photos import Position, TaggedPhoto
+from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.library.query.trip_summaries import trip_of_photo
 from tagger.library.verdicts import (
     VerdictKind,

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
-from tagger.library.query.stored_photos import photos_by_id
-from tagger.library.query.tagged_photos import photo_document
+from tagger.library.query.tagged_photos import photo_document, photos_by_id
 from tagger.web.http.query_params import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES

@@ -38,7 +38,7 @@ from tagger.library.query.filter_words import (
 )
 from tagger.library.query.find import decode_cursor, encode_cursor, find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.stored_photos import has_dismissed_photos, has_photos
+from tagger.library.query.tagged_photos import has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import share_name
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review

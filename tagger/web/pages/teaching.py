@@ -11,8 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.stored_photos import has_photos, stored_photo
-from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.tagged_photos import TaggedPhoto, has_photos, stored_photo
 from tagger.library.teaching.look_alikes import LookAlikes, find_look_alikes, photos_of_groups
 from tagger.library.teaching.teaching import update_taught
 from tagger.web.api.teaching import similar_photos

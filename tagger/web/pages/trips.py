@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.library.query.stored_photos import has_photos
+from tagger.library.query.tagged_photos import has_photos
 from tagger.library.query.trip_summaries import TripLandmark, TripSummary, trip_path, trip_summary
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams

@@ -12,8 +12,7 @@ from tagger.errors import PhotoFailed
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.query.stored_photos import has_photos
-from tagger.library.query.tagged_photos import is_guess
+from tagger.library.query.tagged_photos import has_photos, is_guess
 from tagger.model.predictions import Prediction
 from tagger.web.api.predict import Classification, classify
 from tagger.web.api.timeline import headline, with_score

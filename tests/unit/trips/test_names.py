@@ -17,7 +17,7 @@ from support.trip_visits import (
     visits,
 )
 
-from tagger.library.trips.names import format_dates, place_name, visited_places
+from tagger.library.trips.grouping import format_dates, place_name, visited_places
 
 DASH = "\N{EN DASH}"
 
