@@ -22,16 +22,22 @@ from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
 from tagger.database.retry import DatabaseError
-from tagger.errors import ExamplesMissing
+from tagger.errors import ExamplesMissing, PhotoNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
+from tagger.jobs.enqueue.metadata_jobs import (
+    record_undo_job,
+    select_parent_photos,
+    undo_job,
+    written_photo_conditions,
+)
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel, Prediction
 from tagger.jobs.processing.script_jobs import Failure, Job, Progress, Throttled, job_of
 from tagger.ledger.jobs import cancel_job
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.progress import check_job, list_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
@@ -42,6 +48,7 @@ from tagger.library.catalog.registered_models import (
     unregistered_model,
 )
 from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.catalog.removal import is_stored
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
@@ -229,6 +236,35 @@ class Library:
         new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
         number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
         return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)
+
+    def undo(
+        self,
+        photos: Named | Iterable[Named] = (),
+        *,
+        job: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Job:
+        """Undo what was written to the metadata of photos and folders, or by one job, in this process; return the job that did.
+
+        A file that no other program has changed since becomes identical to the original. Files that the database does not
+        know, such as copies of written photos, stay as they are: `tagger metadata undo` undoes these by their own record.
+
+        Raises:
+            ValueError: neither photos nor a job is named.
+            PhotoNotFound, JobNotFound: the database has no such photo, folder or job.
+        """
+        paths = [_path(photo) for photo in _several(photos)]
+        if not paths and job is None:
+            raise ValueError("name photos, folders, or a job")
+        if job is not None:
+            check_job(self._database, job)
+        for path in paths:
+            if not is_stored(self._database, path, self._settings.roots):
+                raise PhotoNotFound(path=str(path))
+        remove_interrupted_files(self._database, self._settings.roots)
+        conditions = written_photo_conditions(self._database, job, paths, self._settings.roots)
+        new = undo_job(self._database, self._settings, job, Runner.LOCAL, Priority.INTERACTIVE)
+        return self._run(record_undo_job(self._database, new, conditions), on_progress)
 
     def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:
         """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.

@@ -106,6 +106,24 @@ def test_a_backfill_runs_here_where_no_worker_does(library: tagger.Library, phot
         library.backfill("all", unknown=True)  # type: ignore[call-arg]
 
 
+def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
+    library: tagger.Library, photos: Path
+) -> None:
+    originals = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    library.tag(photos, write="embed")
+    written = [path for path in originals if path.read_bytes() != originals[path]]
+    job = library.jobs()[0]
+    undone = library.undo(written[0])
+    assert (undone.state, undone.total) == ("finished", 1)
+    assert written[0].read_bytes() == originals[written[0]] != written[1].read_bytes()
+    assert (library.undo(job=job.number).total, library.undo(photos).total) == (3, 0)
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == originals
+    with pytest.raises(ValueError, match="name photos"):
+        library.undo()
+    with pytest.raises(PhotoNotFound):
+        library.undo(photos / "nowhere.jpg")
+
+
 def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:
     job = library.enqueue(photos)
     with pytest.raises(TimeoutError):
