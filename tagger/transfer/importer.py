@@ -5,7 +5,6 @@ file, schedules are paused, open jobs are paused, or cancelled if no worker coul
 """
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -118,14 +117,13 @@ def import_database(
     source: IO[bytes],
     name: str,
     *,
-    new_ledger: bool = False,
     dry_run: bool = False,
     progress: Progress = lambda _done, _total: None,
 ) -> ImportReport:
     """Fill the empty `database` from an exported file. `name` is the file's name in error messages.
 
-    `new_ledger` gives the database a ledger id of its own, needed if the exported one stays in use. `dry_run` does the
-    same and rolls it back.
+    The database keeps its own ledger id, because two databases with the same one would share their keys in Redis. `dry_run`
+    does the same and rolls it back.
 
     Raises:
         DatabaseNotEmpty: the database has rows.
@@ -141,18 +139,16 @@ def import_database(
         for table, rows in reader.pages():
             with reader.refuse_on_error():
                 _insert(connection, table, rows)
-        if new_ledger:
-            connection.execute(update(ledgers).values(ledger_id=str(uuid.uuid4())))
+        connection.execute(update(ledgers).values(ledger_id=database.ledger_id))
         _count_authors(connection)
         inactive = deactivate(connection)
         for problem in _problems(connection):
             raise reader.refuse_content(problem)
-        ledger = str(connection.scalar(select(ledgers.c.ledger_id)))
         total = sum(reader.counts.values())
-        record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
+        record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=database.ledger_id, rows=total)
         if not dry_run:  # no transaction takes sequences back
             _update_sequences(connection)
-    return ImportReport(ledger, reader.counts, inactive)
+    return ImportReport(database.ledger_id, reader.counts, inactive)
 
 
 def deactivate(connection: Connection) -> Inactive:

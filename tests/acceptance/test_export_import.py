@@ -63,7 +63,7 @@ def test_what_was_exported_is_imported(
     assert (again.code, again.err.count("\n")) == (1, 1)
     assert "is not empty" in again.err
     elsewhere(tmp_path, monkeypatch, "third")
-    assert "--new-ledger" in tagger("db", "import", name).err
+    assert "identity of its own" in tagger("db", "import", name).err
 
 
 def test_rows_and_verdicts_are_stored_though_photos_cannot_be_counted(

@@ -266,13 +266,6 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
 @db_app.command("import")
 def import_(
     file: DatabaseFile = STREAM,
-    new_ledger: Annotated[
-        bool,
-        typer.Option(
-            "--new-ledger",
-            help="Give the new database its own identity. Use it if the old database stays in use too.",
-        ),
-    ] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -294,7 +287,6 @@ def import_(
             database,
             source,
             display_name(file),
-            new_ledger=new_ledger,
             dry_run=dry_run,
             progress=lambda done, total: line.show("importing", done, total),
         )
@@ -302,28 +294,21 @@ def import_(
         document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
         write_json(document | {"inactive": inactive_document(report.inactive)})
     else:
-        _print_import(report, new_ledger=new_ledger, dry_run=dry_run)
+        _print_import(report, dry_run=dry_run)
     if not dry_run:
         with suppress(DatabaseError):  # every reader counts what is left
             count_changed_blocks(database, COUNT_S)
 
 
-def _print_import(report: ImportReport, *, new_ledger: bool, dry_run: bool) -> None:
+def _print_import(report: ImportReport, *, dry_run: bool) -> None:
     typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
     for inactive in inactive_lines(report.inactive):
         console.info(inactive)
     if not dry_run:
-        console.info(_next_steps(new_ledger=new_ledger))
-
-
-def _next_steps(*, new_ledger: bool) -> str:
-    doctor = "`tagger doctor` checks what is still missing"
-    if new_ledger:
-        return f"this database has an identity of its own; {doctor}"
-    return (
-        "this database has the identity of the old one: use only one of them from now on, or import with "
-        f"--new-ledger; {doctor}"
-    )
+        console.info(
+            "this database has an identity of its own: the old one may stay in use; "
+            "`tagger doctor` checks what is still missing"
+        )
 
 
 def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
