@@ -192,6 +192,18 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Termi
         assert stored["score"] == pytest.approx(tag["score"])
 
 
+def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal) -> None:
+    photo = draw(terminal.folder / "photos" / "cut.jpg", 0, size=(1200, 900))
+    photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
+    missing = "a part of the image is missing"
+    predicted = terminal.json("predict", photo)[0]
+    assert (predicted["damaged"], predicted["outcome"]) == (True, "unknown")
+    assert terminal.run("predict", photo).stdout.endswith(f"  {missing}, so no prediction is accepted\n")
+    assert f"unknown ({missing}; best prediction: Eiffel Tower" in terminal.run("tag", "photos").stdout
+    assert terminal.json("show", photo)["damaged"]
+    assert missing in terminal.run("show", photo).stdout
+
+
 def test_a_threshold_of_0_accepts_every_tag(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 5)
     assert "5 photos: 5 tagged" in terminal.run("tag", "photos", "--threshold", "0", "--top-k", "2").stderr

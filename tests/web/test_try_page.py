@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.browser import axe_findings, open_page, serving
+from support.commands import draw
 from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
@@ -85,6 +86,18 @@ def test_a_script_gets_the_result_alone(client: TestClient) -> None:
     assert '<h2 class="result-name">No landmark</h2>' in fragment.text
     assert ": No landmark, " in fragment.text
     assert "map-pin" not in fragment.text
+
+
+def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landmark(
+    client: TestClient, tmp_path: Path
+) -> None:
+    whole = draw(tmp_path / "cut.jpg", 0, size=(1200, 900)).read_bytes()
+    cut = whole[: len(whole) // 2]
+    assert client.post("/api/predict", files={"file": ("cut.jpg", cut)}).json()["damaged"]
+    fragment = client.post("/", files={"photo": ("cut.jpg", cut)}, headers=HTMX_REQUEST).text
+    assert 'data-announcement="cut.jpg: A part of the image is missing"' in fragment
+    assert "So no landmark is accepted" in fragment
+    assert not any(words in fragment for words in ("below the threshold", "shows no landmark", "row--sure"))
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])

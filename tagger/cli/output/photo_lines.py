@@ -14,7 +14,6 @@ from typing import Self
 
 import typer
 
-from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
@@ -174,9 +173,12 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
             )
             documents.append(document)
             if not json:
-                _print(file, predictions, landmarks, threshold, with_heading=len(files) > 1)
-                if output.is_damaged:
-                    console.warning(f"{printable(file)}: a part of the image is missing")
+                unaccepted_text = (
+                    "a part of the image is missing, so no prediction is accepted"
+                    if output.is_damaged
+                    else f"no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
+                )
+                _print(file, predictions, landmarks, unaccepted_text, with_heading=len(files) > 1)
     if json:
         typer.echo(json_module.dumps(documents, default=json_default))
     return failed
@@ -197,7 +199,7 @@ def _print(
     file: str,
     predictions: Sequence[Prediction],
     landmarks: Sequence[Landmark],
-    threshold: float,
+    unaccepted_text: str,
     *,
     with_heading: bool,
 ) -> None:
@@ -210,6 +212,4 @@ def _print(
         name = printable(landmark.display_name + (f" ({location})" if location else ""))
         typer.echo(f"{mark} {prediction.score:6.1%}  {name}")
     if not any(prediction.accepted for prediction in predictions):
-        typer.echo(
-            f"  no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
-        )
+        typer.echo(f"  {unaccepted_text}")

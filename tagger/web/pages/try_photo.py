@@ -12,7 +12,7 @@ from tagger.errors import PhotoFailed
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.query.tagged_photos import has_photos, is_guess
+from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
 from tagger.model.predictions import Prediction
 from tagger.web.api.predict import Classification, classify
 from tagger.web.api.timeline import headline, with_score
@@ -48,7 +48,10 @@ class ScoreBar:
 
 @dataclass(frozen=True)
 class UploadPrediction:
-    """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks."""
+    """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks.
+
+    `is_damaged`: a part of the image is missing, so that no landmark is accepted.
+    """
 
     bars: tuple[ScoreBar, ...]
     rest: float
@@ -56,6 +59,7 @@ class UploadPrediction:
     threshold: float
     model: str
     duration_ms: int
+    is_damaged: bool = False
 
     @property
     def accepted(self) -> ScoreBar | None:
@@ -69,7 +73,9 @@ class UploadPrediction:
 
     @property
     def headline(self) -> str:
-        """What the photo shows."""
+        """What the photo shows, or that a part of it is missing."""
+        if self.is_damaged:
+            return DAMAGED.capitalize()
         accepted, guess = self.accepted, self.guess
         return headline([accepted.name] if accepted else [], guess.name if guess else None)
 
@@ -87,6 +93,8 @@ class UploadResult:
         """The result for screen readers."""
         if self.prediction is None:
             return f"{self.file}: {self.failure}"
+        if self.prediction.is_damaged:
+            return f"{self.file}: {self.prediction.headline}"
         best = self.prediction.accepted or self.prediction.guess
         score = best.score if best else self.prediction.none_of_them
         return f"{self.file}: {with_score(self.prediction.headline, score)}"
@@ -124,6 +132,7 @@ def upload_prediction(classification: Classification, top_k: int) -> UploadPredi
         threshold=classification.threshold,
         model=classification.model.name,
         duration_ms=round(classification.duration_ms),
+        is_damaged=classification.is_damaged,
     )
 
 
