@@ -275,6 +275,51 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
     assert "no answer" in str(first.problem)
 
 
+@pytest.mark.parametrize("way", ["cut", "silent"])
+def test_a_message_whose_answer_is_lost_is_delivered_again_with_its_id(
+    way: str, receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    record(database, 1)
+    ended = threading.Event()
+    receiver.behaviour = Behaviour(loses_answer=way == "cut", hangs=ended if way == "silent" else None)
+    assert send_due(database, target(receiver)) == 0
+    ended.set()
+    receiver.behaviour = Behaviour()
+    make_due(database)
+    assert send_due(database, target(receiver)) == 1
+    first, again = receiver.received
+    assert (again.body, again.headers["webhook-id"]) == (first.body, first.headers["webhook-id"])
+    assert all(map(is_signed, receiver.received))
+    assert counts_of(database) == MessageCounts()
+
+
+def test_a_worker_that_waits_for_a_receiver_stops_at_once_and_its_message_is_sent_again(
+    receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "CHECK_S", 0.01)
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
+    monkeypatch.setattr(delivery, "STOP_S", 0.1)
+    monkeypatch.setattr(delivery, "receivers_of", lambda _settings: [target(receiver)])
+    record(database, 1)
+    hanging = threading.Event()
+    receiver.behaviour = Behaviour(hangs=hanging)
+    senders = delivery.SenderThreads(database, Settings())
+    senders.start()
+    wait_for(lambda: len(receiver.received) == 1)
+    began = time.monotonic()
+    senders.close()
+    assert time.monotonic() - began < 10, "a worker that stops waits for its receivers"
+    assert counts_of(database).pending == 1
+    receiver.behaviour = Behaviour()
+    make_due(database)  # as after the claim of the worker that stopped has ended
+    assert send_due(database, target(receiver)) == 1
+    hanging.set()
+    wait_for(lambda: "webhooks default" not in {thread.name for thread in threading.enumerate()})
+    assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
+    assert counts_of(database) == MessageCounts(), "the late result changes nothing"
+
+
 def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

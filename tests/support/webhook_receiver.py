@@ -19,13 +19,17 @@ OTHER_SECRET = f"whsec_{base64.b64encode(bytes(range(32, 64))).decode()}"
 
 @dataclass
 class Behaviour:
-    """How the receiver answers. `hangs`: not before this is set; `drips`: a byte of a header now and then, until it is set."""
+    """How the receiver answers. `hangs`: not before this is set; `drips`: a byte of a header now and then, until it is set.
+
+    `loses_answer`: the connection is cut after the request was handled.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
     hangs: threading.Event | None = None
     drips: threading.Event | None = None
+    loses_answer: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class WebhookReceiver:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
             while not behaviour.drips.wait(0.05):
                 handler.wfile.write(b"x")
+            return
+        if behaviour.loses_answer:
             return
         handler.send_response(behaviour.status)
         for name, value in behaviour.headers.items():
