@@ -17,8 +17,7 @@ from tagger.database.tables import dismissals
 from tagger.errors import VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.covers import find_covers
+from tagger.library.query.counts import find_covers, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery

@@ -16,8 +16,7 @@ from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.positions.update import update_positions
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.covers import find_covers
+from tagger.library.query.counts import find_covers, landmark_counts
 from tagger.library.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery

@@ -23,7 +23,7 @@ from tagger.database.enums import Runner
 from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.query import facets
-from tagger.library.query.covers import find_covers
+from tagger.library.query.counts import find_covers
 from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
 from tagger.database.tables import contents, photos, positions, tags
 from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.query.covers import Cover
+from tagger.library.query.counts import Cover
 from tagger.library.query.photo_conditions import is_accepted, shown_landmarks
 from tagger.library.trips.grouping import Trip, VisitedPlace, find_trip, find_trips, is_of_trip, list_trips
 from tagger.system.documents import document_of

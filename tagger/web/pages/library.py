@@ -13,8 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.database.connection import Database
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.catalog.landmarks import all_landmarks, normalize_name
-from tagger.library.query.counts import LandmarkCount
-from tagger.library.query.covers import Cover
+from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.tagged_photos import has_photos
 from tagger.library.search.suggestions import Kind

@@ -1,8 +1,10 @@
 """Marks and clusters of photos on a map: where they were taken, by where their positions come from. The map of a trip has its path, too.
 
-Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot.
+Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot. A small map
+has the outline of the world (static/world.svg), onto which a position is projected.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -231,3 +233,28 @@ def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:
 def _turned(degrees: float) -> float:
     """The same direction, from -180 to 180."""
     return (degrees + 180) % 360 - 180
+
+
+WORLD_WIDTH, WORLD_HEIGHT = 1000.0, 435.0
+WORLD_VIEW_BOX = f"0 0 {WORLD_WIDTH:g} {WORLD_HEIGHT:g}"
+_NORTH = 84.0
+"""The latitude of the upper edge; only ice is north of it."""
+
+
+def project(latitude: float, longitude: float) -> tuple[float, float]:
+    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection."""
+    x, y = _natural_earth(math.radians(latitude), math.radians(longitude))
+    return round(WORLD_WIDTH / 2 + _SCALE * x, 1), round(_SCALE * (_TOP - y), 1)
+
+
+def _natural_earth(latitude: float, longitude: float) -> tuple[float, float]:
+    """Tom Patterson's projection, as the polynomials of Šavrič, Jenny and others (2011); radians."""
+    p2 = latitude * latitude
+    p4 = p2 * p2
+    x_factor = 0.8707 - 0.131979 * p2 + p4 * (-0.013791 + p4 * (0.003971 * p2 - 0.001529 * p4))
+    y_factor = 1.007226 + p2 * (0.015085 + p4 * (-0.044475 + 0.028874 * p2 - 0.005916 * p4))
+    return longitude * x_factor, latitude * y_factor
+
+
+_SCALE = WORLD_WIDTH / 2 / _natural_earth(0.0, math.pi)[0]
+_TOP = _natural_earth(math.radians(_NORTH), 0.0)[1]

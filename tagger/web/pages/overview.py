@@ -11,8 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
-from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.library.query.covers import Cover, find_covers
+from tagger.library.query.counts import Cover, LandmarkCount, find_covers, landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, position_cells
 from tagger.library.query.timeline import count_photos

@@ -40,6 +40,7 @@ from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, photos_name
@@ -53,7 +54,6 @@ from tagger.web.pages.tiles import (
     photo_headline,
     trip_address,
 )
-from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -179,7 +179,7 @@ def _render(
         point=_map_point(state, position, rows),
         near_here=_near_address(position),
         trip=_trip_link(request, state, details.photo),
-        view_box=VIEW_BOX,
+        view_box=WORLD_VIEW_BOX,
         grid=None if grid_params is None else _grid_context(state, grid_params, photo_id),
         verdict_address=verdict_address,
         dismissal_address=dismissal_address,

@@ -47,9 +47,9 @@ from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
 from tagger.web.pages.library import country_address, download_links
+from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
-from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
 LEAST_EXAMPLES = 3
@@ -220,7 +220,7 @@ def show_landmark(
         landmark=landmark,
         photos=None if counts is None else _photo_count(counts, landmark.slug),
         point=_map_point(landmark),
-        view_box=VIEW_BOX,
+        view_box=WORLD_VIEW_BOX,
         country=None
         if landmark.country is None
         else Link(landmark.country, country_address(landmark.country)),

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.query.covers import find_examples
+from tagger.library.query.counts import find_examples
 from tagger.library.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.library.teaching.suggestions import (
     COUNT_LIMIT,

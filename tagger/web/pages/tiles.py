@@ -13,8 +13,7 @@ from urllib.parse import quote
 from tagger.database.connection import Database
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.counts import LandmarkCount
-from tagger.library.query.covers import Cover
+from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.query.timeline import count_copies

@@ -18,8 +18,7 @@ from tagger.web.api.predict import Classification, classify
 from tagger.web.api.timeline import headline, with_score
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedPhoto, read_upload
-from tagger.web.pages import world_map
-from tagger.web.pages.world_map import project
+from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.state import AppState, State
 
 NO_COUNTRY = "Elsewhere"
@@ -206,7 +205,7 @@ async def try_photo(request: Request, state: State) -> HTMLResponse:
         result = await _result(state, photo)
     status = HTTPStatus.OK if result.prediction else HTTPStatus.UNPROCESSABLE_ENTITY
     if "hx-request" in request.headers:
-        return render(request, "try_result.html", status, result=result, view_box=world_map.VIEW_BOX)
+        return render(request, "try_result.html", status, result=result, view_box=WORLD_VIEW_BOX)
     summary = await run_in_threadpool(_summary, state)
     return _render(request, state, summary, result, status)
 
@@ -246,5 +245,5 @@ def _render(
         result=result,
         summary=summary,
         max_bytes=max_upload_bytes(state),
-        view_box=world_map.VIEW_BOX,
+        view_box=WORLD_VIEW_BOX,
     )
