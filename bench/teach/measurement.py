@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bench.models import MAX_BYTES, MAX_PIXELS, load_model
 from bench.photos import photos_in
 from bench.report import note
-from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, EmbeddingSpace, learn
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, learn
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
 from tagger.model.artifact import BackgroundStatistics
 
@@ -142,7 +143,7 @@ class Ranking:
 
     @property
     def accepted_recall(self) -> float:
-        return float((self.scores[self.is_right] >= ACCEPTED_SCORE).mean())
+        return float((self.scores[self.is_right] >= TAUGHT_THRESHOLD).mean())
 
     @property
     def suggested_recall(self) -> float:
@@ -152,17 +153,19 @@ class Ranking:
     @property
     def accepted(self) -> tuple[int, int]:
         """How many photos got the tag, and how many of them rightly."""
-        accepted = self.scores >= ACCEPTED_SCORE
+        accepted = self.scores >= TAUGHT_THRESHOLD
         return int(accepted.sum()), int((accepted & self.is_right).sum())
 
     @property
     def false_suggestions(self) -> int:
-        return int(((self.scores >= SUGGESTED_SCORE) & (self.scores < ACCEPTED_SCORE) & ~self.is_right).sum())
+        return int(
+            ((self.scores >= SUGGESTED_SCORE) & (self.scores < TAUGHT_THRESHOLD) & ~self.is_right).sum()
+        )
 
     def false_tags_of_10_000(self, source: int) -> float:
         """False tags for each 10,000 photos of a folder that do not show the landmark."""
         others = (self.source == source) & ~self.is_right
-        return 10_000 * int((self.scores[others] >= ACCEPTED_SCORE).sum()) / max(int(others.sum()), 1)
+        return 10_000 * int((self.scores[others] >= TAUGHT_THRESHOLD).sum()) / max(int(others.sum()), 1)
 
     @cached_property
     def _ranked(self) -> Truth:

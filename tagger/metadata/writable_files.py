@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeAlias
 
-from tagger.metadata.files import originals, replacement, sidecars, temporary_files
+from tagger.metadata.files import originals, replacement, sidecar_names, temporary_files
 from tagger.metadata.files.originals import Original
 from tagger.metadata.objects import (
     ObjectOriginal,
@@ -50,7 +50,7 @@ def sidecar_paths(
     """
     if isinstance(photo, ObjectPath):
         return object_sidecar_paths(photo, may_create=may_create, adds=adds)
-    return sidecars.sidecar_paths(photo, root, may_create=may_create, adds=adds)
+    return sidecar_names.sidecar_paths(photo, root, may_create=may_create, adds=adds)
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:

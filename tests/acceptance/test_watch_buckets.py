@@ -8,9 +8,9 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
-from tagger.cli import watching
+from tagger.cli.commands import watch
+from tagger.cli.commands.watch import Watcher, WatchIntervals
 from tagger.cli.session import open_session
-from tagger.cli.watching import Watcher, WatchIntervals
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
 
@@ -67,7 +67,7 @@ def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
 def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     terminal: Terminal, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(watching, "RETRY_S", 0.0)
+    monkeypatch.setattr(watch, "RETRY_S", 0.0)
     photos = terminal.folder / "photos"
     draw(photos / "a.jpg", 0, seed=3)
     terminal.run("tag", bucket.address)

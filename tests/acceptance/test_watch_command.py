@@ -10,9 +10,9 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
-from tagger.cli import watching
+from tagger.cli.commands import watch
+from tagger.cli.commands.watch import Watcher, WatchIntervals
 from tagger.cli.session import open_session
-from tagger.cli.watching import Watcher, WatchIntervals
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.watching import FolderWatch
 
@@ -43,10 +43,10 @@ def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(termin
 
 WATCH_WITH_A_LIMIT = """
 import sys
-from tagger.cli import watching
+from tagger.cli.commands import watch
 from tagger.cli.main import main
 
-watching.UNWATCHED_EVERY_S = 1.0
+watch.UNWATCHED_EVERY_S = 1.0
 sys.argv = ["tagger", "watch", "photos"]
 main()
 """
@@ -106,8 +106,8 @@ def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
         if len(pauses) == 3:
             photos.mkdir()
 
-    monkeypatch.setattr(watching.time, "sleep", pause)
-    selection = watching.wait_for_sources(lambda: select_paths([photos]))
+    monkeypatch.setattr(watch.time, "sleep", pause)
+    selection = watch.wait_for_sources(lambda: select_paths([photos]))
     assert selection.folders == (photos,)
     assert len(pauses) == 3
     assert capsys.readouterr().err.count("Waiting for it") == 1
@@ -120,7 +120,7 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     photos = terminal.folder / "photos"
     draw(photos / "a.jpg", 0)
     terminal.run("tag", "photos")
-    monkeypatch.setattr(watching, "RETRY_S", 0.0)
+    monkeypatch.setattr(watch, "RETRY_S", 0.0)
     tagged = Tagged()
 
     with environment_of(terminal.environment):
@@ -148,10 +148,10 @@ def test_what_the_system_does_not_report_is_found_by_scans(
     draw(photos / "a.jpg", 0)
 
     def refuse(_watch: FolderWatch) -> FolderWatch:
-        raise watching.FoldersNotWatched(reason="no space left")
+        raise watch.FoldersNotWatched(reason="no space left")
 
     monkeypatch.setattr(FolderWatch, "__enter__", refuse)
-    monkeypatch.setattr(watching, "POLL_S", 0.01)
+    monkeypatch.setattr(watch, "POLL_S", 0.01)
     tagged = Tagged()
 
     with environment_of(terminal.environment):

@@ -19,6 +19,7 @@ from tagger.database.tables import classifiers, contents, embeddings, photos, ta
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.jobs.processing import comparison_chunk
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -30,7 +31,7 @@ from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE
 from tagger.library.teaching.embeddings import stored_bytes
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.suggestions import find_suggestions
@@ -296,7 +297,7 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
     found = [tag for photo in suggested for tag in photo.tags]
     scores = [tag.score or 0 for tag in found]
     assert (len(scores), {tag.source for tag in found}) == (before.suggested, {"taught"})
-    assert SUGGESTED_SCORE <= scores[-1] < scores[0] < ACCEPTED_SCORE
+    assert SUGGESTED_SCORE <= scores[-1] < scores[0] < TAUGHT_THRESHOLD
     assert scores == sorted(scores, reverse=True)
     with library.database.write() as connection:
         query = select(photos.c.id, tags.c.content_id).join(tags, tags.c.content_id == photos.c.content_id)

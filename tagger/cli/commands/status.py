@@ -44,7 +44,7 @@ def status(
         raise typer.BadParameter("it needs one job: tagger job show JOB --watch", param_hint="--json")
     session = open_for_reading(settle_jobs=True)
     if watch:
-        from tagger.cli.output.watch import watch as watch_all
+        from tagger.cli.output.status_screen import watch as watch_all
 
         watch_all(*session)
     else:

@@ -1,8 +1,7 @@
-"""`tagger tag`, `watch`, `predict`, `enqueue` and `forget`."""
+"""`tagger tag`, `predict`, `enqueue` and `forget`."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +22,6 @@ from tagger.cli.options import (
     DryRun,
     Json,
     ModelName,
-    NoWait,
     Paths,
     PriorityName,
     Threshold,
@@ -36,32 +34,11 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
-from tagger.cli.watching import (
-    POLL_EVERY_S,
-    SCAN_EVERY_MIN,
-    PollEvery,
-    ScanEvery,
-    Watcher,
-    WatchIntervals,
-    wait_for_sources,
-)
-from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
-
-WatchedFolders = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
-        metavar="FOLDER",
-    ),
-]
-Enqueue = Annotated[
-    bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
-]
 
 
 @with_option_groups
@@ -91,66 +68,13 @@ def tag(
         print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job, code = _tag_here(session, selection, metadata, again=again, profile=profile, json=json)
+    job, code = tag_here(session, selection, metadata, again=again, profile=profile, json=json)
     if not json:
         print_next_steps(session.database, job)
     raise typer.Exit(code)
 
 
-@with_option_groups
-def watch(
-    paths: WatchedFolders,
-    options: TagCommandOptions,
-    write_options: WriteOptions,
-    enqueue: Enqueue = False,
-    poll_every: PollEvery = POLL_EVERY_S,
-    scan_every: ScanEvery = SCAN_EVERY_MIN,
-    device: DeviceName = None,
-    batch_size: BatchSize = None,
-    no_wait: NoWait = False,
-) -> None:
-    """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
-
-    In folders, that takes seconds. Deleted photos are marked as gone. Buckets are asked every minute for photos behind their greatest key. Everything is scanned from time to time, too: network shares and buckets do not report changes. Photos that failed are tried again when they change.
-
-    Example: tagger watch ~/Pictures s3://holidays/incoming
-    """
-    from tagger.jobs.enqueue.scan import select_paths
-
-    metadata = write_options.metadata()
-    settings = options.settings(device=device, batch_size=batch_size)
-    session = open_session(settings, settle_jobs=True)
-    select = partial(select_paths, paths, options.include or (), options.exclude or ())
-    selection = select() if no_wait else wait_for_sources(select)
-    if selection.files:
-        text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
-        raise typer.BadParameter(text, param_hint="FOLDER")
-
-    def tag_photos(photos: Selection) -> int:
-        if enqueue:
-            return submit_tag_job(session, photos, Priority.BULK, write=metadata, start_redis=True)
-        return _tag_here(session, photos, metadata)[0]
-
-    from tagger.database.enums import Priority
-
-    announce_stop("start the same command again: it finds what is not tagged yet")
-    intervals = WatchIntervals(60.0 * scan_every, poll_every)
-    with Watcher(session, selection, intervals, tag_photos) as watcher:
-        console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
-        while True:
-            watcher.step()
-
-
-def _sources_text(selection: Selection) -> str:
-    """`2 folders`, `1 folder and 1 bucket`."""
-    from tagger.photos.paths import ObjectPath
-
-    buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
-    counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
-    return " and ".join(count_of(count, noun) for noun, count in counts if count)
-
-
-def _tag_here(
+def tag_here(
     session: Session,
     selection: Selection,
     metadata: MetadataOptions | None,

@@ -163,7 +163,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     """
     from tagger.errors import PhotoFailed, SystemRefused
     from tagger.metadata.errors import WriteFailed, WriteRefused
-    from tagger.metadata.files.sidecars import is_sidecar_name
+    from tagger.metadata.files.sidecar_names import is_sidecar_name
     from tagger.metadata.photo_writer import exif_refusal
     from tagger.metadata.writable_files import existing_sidecars
     from tagger.photos.paths import ObjectPath, parse_path
@@ -222,7 +222,7 @@ def _photo_state(path: Path, data: bytes) -> FileState:
 def _sidecar_state(path: Path) -> FileState:
     from tagger.errors import PhotoFailed
     from tagger.metadata.errors import WriteRefused
-    from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
+    from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
     from tagger.metadata.photo_writer import xmp_fields
     from tagger.metadata.xmp import written_landmarks
     from tagger.photos.source import read_named

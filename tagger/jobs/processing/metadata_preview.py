@@ -30,7 +30,7 @@ from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
 from tagger.library.query.tagged_photos import best_first
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.metadata.files.sidecar_names import is_sidecar_name
 from tagger.metadata.photo_writer import (
     TAGGER_RECORD,
     PhotoPlan,

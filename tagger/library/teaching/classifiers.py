@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD
-
 if TYPE_CHECKING:
     from typing import Self
 
@@ -34,10 +32,8 @@ Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 STORED = np.dtype("<f4")
 
-ACCEPTED_SCORE = TAUGHT_THRESHOLD
-"""A photo with at least this score gets the tag."""
 SUGGESTED_SCORE = 0.2
-"""A photo with at least this score, but less than `ACCEPTED_SCORE`, is suggested."""
+"""A photo with at least this score, but less than `TAUGHT_THRESHOLD`, is suggested."""
 
 # How much the examples count. More of the identity helps single examples, less of it helps twenty.
 COVARIANCE_SHARE, IDENTITY_SHARE = 0.9, 1.0

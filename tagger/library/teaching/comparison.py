@@ -33,9 +33,9 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import classifiers, embeddings, models, tags, taught_tags
-from tagger.library.catalog.contents import lock_contents, record_contents
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD, lock_contents, record_contents
 from tagger.library.query.photo_conditions import off_index
-from tagger.library.teaching.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier
 from tagger.library.teaching.embeddings import Embeddings, quantize, restore
 
 
@@ -68,7 +68,7 @@ class TaughtLandmarks:
             scores = classifier.scores(embeddings)
             for row in np.flatnonzero(scores >= SUGGESTED_SCORE):
                 score = float(scores[row])
-                tags[row].append(TaughtTag(landmark_id, score, score >= ACCEPTED_SCORE))
+                tags[row].append(TaughtTag(landmark_id, score, score >= TAUGHT_THRESHOLD))
         return tags
 
 

@@ -29,10 +29,9 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import landmarks, photos, tags, taught_tags
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD, has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
-from tagger.library.teaching.classifiers import ACCEPTED_SCORE
 from tagger.library.teaching.comparison import is_suggestion, is_tagged_by_model
 
 
@@ -103,7 +102,7 @@ def count_suggestions(
     return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
 
 
-SURE_SCORE = ACCEPTED_SCORE
+SURE_SCORE = TAUGHT_THRESHOLD
 """Tags of the model with at least this score are not reviewed, nor are those of taught landmarks, which need it."""
 COUNT_LIMIT = 1000
 """Entries are counted up to this number, so that counting costs little however large the library is."""

@@ -25,7 +25,7 @@ from typing import Self
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.metadata.files.originals import Original, busy, open_unchanged
-from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.metadata.files.sidecar_names import is_sidecar_name
 from tagger.metadata.files.temporary_files import (
     TemporaryFile,
     check_written,

@@ -7,7 +7,7 @@ from tagger.database.enums import Target
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.files.originals import Original
-from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
+from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.block_io import read_only_blocks
 from tagger.metadata.plans.base import (

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.examples import examples
 
+from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 from tagger.library.teaching.classifiers import (
-    ACCEPTED_SCORE,
     SUGGESTED_SCORE,
     Classifier,
     EmbeddingSpace,
@@ -44,7 +44,7 @@ def test_the_photos_of_a_landmark_are_found_and_strangers_are_not() -> None:
     classifier = learn(SPACE, photos_of_landmark(5), NONE, library)
 
     assert (classifier.scores(photos_of_landmark(100, seed=2)) >= SUGGESTED_SCORE).mean() > 0.9
-    assert (classifier.scores(others) >= ACCEPTED_SCORE).mean() < 0.001
+    assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
 def test_more_examples_find_more_photos() -> None:
@@ -54,7 +54,7 @@ def test_more_examples_find_more_photos() -> None:
     found = [
         (
             learn(SPACE, photos_of_landmark(count, spread=1.0), NONE, library).scores(photos)
-            >= ACCEPTED_SCORE
+            >= TAUGHT_THRESHOLD
         ).mean()
         for count in (1, 5, 20)
     ]
@@ -105,7 +105,7 @@ def test_a_landmark_of_two_sides_is_found_from_both() -> None:
 
     for side in sides:
         assert (classifier.scores(side) >= SUGGESTED_SCORE).mean() > 0.5
-    assert (classifier.scores(others) >= ACCEPTED_SCORE).mean() < 0.001
+    assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
 def test_examples_without_anything_in_common_accept_no_strangers() -> None:
@@ -113,7 +113,7 @@ def test_examples_without_anything_in_common_accept_no_strangers() -> None:
 
     classifier = learn(SPACE, strangers(5, seed=2), NONE, library)
 
-    assert (classifier.scores(library) >= ACCEPTED_SCORE).mean() < 0.002
+    assert (classifier.scores(library) >= TAUGHT_THRESHOLD).mean() < 0.002
 
 
 def test_a_landmark_without_examples_is_refused() -> None:

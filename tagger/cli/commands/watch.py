@@ -1,4 +1,4 @@
-"""Watch folders and buckets from a command: tag what is new or changed, and mark what is gone, until the command ends.
+"""`tagger watch`: tag what is new or changed in folders and buckets, and mark what is gone, until the command ends.
 
 The system reports changes of folders; prefixes of buckets are polled.
 """
@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.commands.tag import tag_here
+from tagger.cli.job_submission import submit_tag_job
+from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
+from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
 from tagger.cli.output.job_text import count_of, gone_text
+from tagger.cli.session import open_session
 from tagger.errors import (
     BucketUnavailable,
     BucketUnwritable,
@@ -22,10 +29,10 @@ from tagger.errors import (
     PathNotFound,
     TaggerError,
 )
+from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -366,3 +373,68 @@ class Watcher:
             console.warning(problem)
         source.problem = problem
         source.scan_at = time.monotonic() + min(RETRY_S, self._intervals.scan_every_s)
+
+
+FoldersAndPrefixes = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
+        metavar="FOLDER",
+    ),
+]
+Enqueue = Annotated[
+    bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
+]
+
+
+@with_option_groups
+def watch(
+    paths: FoldersAndPrefixes,
+    options: TagCommandOptions,
+    write_options: WriteOptions,
+    enqueue: Enqueue = False,
+    poll_every: PollEvery = POLL_EVERY_S,
+    scan_every: ScanEvery = SCAN_EVERY_MIN,
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+    no_wait: NoWait = False,
+) -> None:
+    """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
+
+    In folders, that takes seconds. Deleted photos are marked as gone. Buckets are asked every minute for photos behind their greatest key. Everything is scanned from time to time, too: network shares and buckets do not report changes. Photos that failed are tried again when they change.
+
+    Example: tagger watch ~/Pictures s3://holidays/incoming
+    """
+    from tagger.jobs.enqueue.scan import select_paths
+
+    metadata = write_options.metadata()
+    settings = options.settings(device=device, batch_size=batch_size)
+    session = open_session(settings, settle_jobs=True)
+    select = partial(select_paths, paths, options.include or (), options.exclude or ())
+    selection = select() if no_wait else wait_for_sources(select)
+    if selection.files:
+        text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
+        raise typer.BadParameter(text, param_hint="FOLDER")
+
+    def tag_photos(photos: Selection) -> int:
+        if enqueue:
+            return submit_tag_job(session, photos, Priority.BULK, write=metadata, start_redis=True)
+        return tag_here(session, photos, metadata)[0]
+
+    from tagger.database.enums import Priority
+
+    announce_stop("start the same command again: it finds what is not tagged yet")
+    intervals = WatchIntervals(60.0 * scan_every, poll_every)
+    with Watcher(session, selection, intervals, tag_photos) as watcher:
+        console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
+        while True:
+            watcher.step()
+
+
+def _sources_text(selection: Selection) -> str:
+    """`2 folders`, `1 folder and 1 bucket`."""
+    from tagger.photos.paths import ObjectPath
+
+    buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
+    counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
+    return " and ".join(count_of(count, noun) for noun, count in counts if count)

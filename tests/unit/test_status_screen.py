@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from tagger.cli.output.job_text import RECENT_S, JobRates
-from tagger.cli.output.watch import View, job_line, view_lines
+from tagger.cli.output.status_screen import View, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
 from tagger.ledger.progress import JobProgress
