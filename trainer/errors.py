@@ -25,8 +25,8 @@ class LandmarksFileInvalid(TaggerError):
     """The landmarks file {path} cannot be used: {reason}. Correct it, or remove it to name landmarks after their labels."""
 
 
-class ExclusionsInvalid(TaggerError):
-    """The list of excluded photos {path} cannot be used: {reason}. It is a CSV file with the columns photo and reason."""
+class PhotoListInvalid(TaggerError):
+    """The list of photos {path} cannot be used: {reason}. It is a CSV file with the columns photo and {column}."""
 
 
 class BackboneUnknown(TaggerError):

@@ -21,15 +21,12 @@ def noise_squares(count: int, side: int = 32, seed: int = 0) -> CachedPhotos:
     )
 
 
-def training_set(
-    targets: list[int], *, batch_size: int = 4, balance: float = 0.5, seed: int = 0
-) -> TrainingSet:
+def training_set(targets: list[int], *, batch_size: int = 4, seed: int = 0) -> TrainingSet:
     return TrainingSet(
         cached=noise_squares(len(targets)),
         positions=np.arange(len(targets)),
         targets=np.array(targets),
-        groups=np.array(targets),
-        balance=balance,
+        weights=np.ones(len(targets)),
         augmentation=Augmentation(erased_share=0.5),
         batch_size=batch_size,
         seed=seed,

@@ -1,5 +1,6 @@
 """`trainer data combine`: labels by the gazetteer, other landmarks, exclusions, and nothing in training that is like a test photo."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_excluded_photos_are_left_out_with_their_reason_except_those_for_testing
     counts = photos(collections / "out")
     assert (counts["train/00.Arch"], counts["test/00.Arch"]) == (8, 2)
     assert "others/ruin" not in counts
+
+
+def test_sources_are_listed_and_by_default_those_are_the_collections(
+    collections: Path, trainer: CommandRunner
+) -> None:
+    sources = collections / "where.csv"
+    sources.write_text("photo,source\n00.Arch/0.jpg,site-a\nruin/,site-b\narch/400.jpg,site-c\n")
+    combine(trainer, collections, "--sources", sources)
+    with (collections / "out" / "sources.csv").open(encoding="utf-8", newline="") as file:
+        listed = {row["photo"]: row["source"] for row in csv.DictReader(file)}
+    paths = (collections / "out").rglob("*.jpg")
+    assert listed.keys() == {f"{path.parent.name}/{path.name}" for path in paths}
+    names = ("00.Arch/0.jpg", "00.Arch/1.jpg", "00.Arch/400.jpg", "00.Arch/401.jpg", "ruin/700.jpg")
+    assert [listed[name] for name in names] == ["site-a", "main", "site-c", "more", "site-b"]
 
 
 @pytest.mark.parametrize(

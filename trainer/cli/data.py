@@ -47,6 +47,12 @@ ExcludedPhotos = Annotated[
         help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
     ),
 ]
+PhotoSources = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
+    ),
+]
 TestSeed = Annotated[
     int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
 ]
@@ -161,11 +167,12 @@ def combine(
     landmarks: LandmarksFile,
     out: NewFolder,
     exclude: ExcludedPhotos = None,
+    sources: PhotoSources = None,
     seed: TestSeed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK and landmarks.csv.
+    """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK, landmarks.csv and sources.csv.
 
     Photos for testing stay what they are, and what looks like one of them is left out of training. Of a landmark without any, a fifth is
     held out for testing. Photos are copied, never moved or changed.
@@ -177,7 +184,7 @@ def combine(
 
     for folder in folders:
         require_free_folder(out, folder)
-    combination = plan_combination(folders, landmarks, exclude, seed=seed)
+    combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
     _log_left_out(combination)
     if not dry_run:
         write_combination(combination, out)

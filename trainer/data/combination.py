@@ -11,14 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tagger.errors import PathNotFound, PhotoFailure
+from tagger.errors import PhotoFailure
 from tagger.model.artifact import Label
+from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
+from trainer.data.folders import (
+    SOURCES,
+    Dataset,
+    DatasetPhoto,
+    PhotoFacts,
+    examine_photos,
+    read_dataset,
+    read_photo_list,
+)
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer, write_gazetteer
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
 from trainer.data.split import TRAIN, assign_splits
-from trainer.errors import ExclusionsInvalid, writing_to
+from trainer.errors import writing_to
 
 TEST, OTHERS = "test", "others"
 TEST_SHARE = 0.2
@@ -27,10 +36,11 @@ TEST_SHARE = 0.2
 
 @dataclass
 class Combination:
-    """The planned folder. `left_out` counts the photos that are not copied, by reason."""
+    """The planned folder. `sources` says where each copied photo comes from; `left_out` counts all others, by reason."""
 
     landmarks: tuple[Label, ...]
     copies: list[PhotoCopy] = field(default_factory=list)
+    sources: dict[Path, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -54,32 +64,37 @@ class Combination:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A readable photo, and where it belongs. `label` is None for other landmarks."""
+    """A readable photo, and where it comes from and belongs. `label` is None for other landmarks."""
 
     photo: DatasetPhoto
+    source: str
     facts: PhotoFacts
     label: str | None
 
 
 def plan_combination(
-    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, *, seed: int
+    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, sources: Path | None, *, seed: int
 ) -> Combination:
     """Assign each photo to a split and a label, or leave it out. Writes nothing.
 
     Args:
         folders: collections with LABEL/photo.jpg or {train,val,test}/LABEL/photo.jpg; of equal photos, the first is taken
         landmarks: the gazetteer, see `read_gazetteer`
-        exclusions: see `read_exclusions`
+        exclusions: why photos are left out, see `read_photo_list`
+        sources: where photos come from, see `read_photo_list`; those not listed come from their collection
         seed: of the photos that are chosen for testing
 
     Raises:
-        PathNotFound, DatasetEmpty, LandmarksFileInvalid, ExclusionsInvalid: with what to change.
+        PathNotFound, DatasetEmpty, LandmarksFileInvalid, PhotoListInvalid: with what to change.
     """
     by_label = read_gazetteer(landmarks)
-    excluded = read_exclusions(exclusions) if exclusions else {}
+    excluded = read_photo_list(exclusions, "reason") if exclusions else {}
+    listed = read_photo_list(sources, "source") if sources else {}
     combination = Combination(tuple(by_label.values()))
     names = {name: label for label, each in by_label.items() for name in (each.slug, label)}
-    candidates = _candidates([read_dataset(folder) for folder in folders], names, excluded, combination)
+    candidates = _candidates(
+        [read_dataset(folder) for folder in folders], names, excluded, listed, combination
+    )
     groups = group_near_duplicates(
         [each.facts.sketch.difference_hash for each in candidates],
         [each.facts.sketch.thumbnail for each in candidates],
@@ -92,50 +107,39 @@ def plan_combination(
         else:
             target = Path(split, candidate.label) if candidate.label else Path(OTHERS, candidate.photo.label)
             combination.copies.append(PhotoCopy(candidate.photo.path, target, candidate.facts.digest))
+            combination.sources[candidate.photo.path] = candidate.source
     return combination
 
 
-def read_exclusions(path: Path) -> dict[str, str]:
-    """Why photos are left out, from a CSV file with the columns `photo` and `reason`.
-
-    A photo is FOLDER/NAME; FOLDER/ stands for all photos in the folder.
-
-    Raises:
-        PathNotFound, ExclusionsInvalid: the file is missing, or is not such a file.
-    """
-    if not path.is_file():
-        raise PathNotFound(path=path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ExclusionsInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
-    exclusions = {row.get("photo") or "": row.get("reason") or "" for row in rows}
-    if not all("/" in photo and reason for photo, reason in exclusions.items()):
-        raise ExclusionsInvalid(path=path, reason="each row needs a photo, FOLDER/NAME, and a reason")
-    return exclusions
-
-
 def _candidates(
-    datasets: Sequence[Dataset], names: dict[str, str], excluded: dict[str, str], combination: Combination
+    datasets: Sequence[Dataset],
+    names: dict[str, str],
+    excluded: dict[str, str],
+    sources: dict[str, str],
+    combination: Combination,
 ) -> list[_Candidate]:
-    photos: list[DatasetPhoto] = []
-    for photo in (photo for dataset in datasets for photo in dataset.photos):
-        reason = excluded.get(f"{photo.label}/{photo.path.name}") or excluded.get(f"{photo.label}/")
+    photos: list[tuple[DatasetPhoto, str]] = []
+    for photo, collection in ((photo, each.folder) for each in datasets for photo in each.photos):
+        entries = f"{photo.label}/{photo.path.name}", f"{photo.label}/"
+        reason = _first(excluded, entries)
         if reason and photo.split != TEST:
             combination.left_out[reason] += 1
         else:
-            photos.append(photo)
+            photos.append((photo, _first(sources, entries) or collection.resolve().name))
     candidates: dict[str, _Candidate] = {}
-    results = examine_photos([photo.path for photo in photos])
-    for photo, facts in zip(photos, results, strict=True):
+    results = examine_photos([photo.path for photo, _ in photos])
+    for (photo, source), facts in zip(photos, results, strict=True):
         if isinstance(facts, PhotoFailure):
             combination.left_out["unreadable"] += 1
         elif facts.digest in candidates:
             combination.left_out["a copy"] += 1
         else:
-            candidates[facts.digest] = _Candidate(photo, facts, names.get(photo.label))
+            candidates[facts.digest] = _Candidate(photo, source, facts, names.get(photo.label))
     return list(candidates.values())
+
+
+def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
+    return next((listed[entry] for entry in entries if entry in listed), None)
 
 
 def _splits(candidates: Sequence[_Candidate], groups: Sequence[int], seed: int) -> list[str]:
@@ -155,7 +159,7 @@ def _splits(candidates: Sequence[_Candidate], groups: Sequence[int], seed: int) 
 
 
 def write_combination(combination: Combination, out: Path) -> None:
-    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with a landmarks.csv; all or nothing.
+    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing.
 
     Raises:
         FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
@@ -163,6 +167,13 @@ def write_combination(combination: Combination, out: Path) -> None:
     require_free_folder(out)
     require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))
     with new_folder(out) as folder:
-        copy_photos(combination.copies, folder)
+        targets = copy_photos(combination.copies, folder)
         with writing_to(out):
             write_gazetteer(folder / FILE_NAME, combination.trained)
+            with (folder / SOURCES).open("w", encoding="utf-8", newline="") as file:
+                rows = csv.writer(file, lineterminator="\n")
+                rows.writerow(("photo", "source"))
+                for photo, target in targets:
+                    name, is_altered = path_text(f"{target.parent.name}/{target.name}")
+                    if not is_altered:
+                        rows.writerow((name, path_text(combination.sources[photo])[0]))

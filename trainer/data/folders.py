@@ -1,12 +1,15 @@
 """Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg: find them and read their facts.
 
+CSV lists say more of photos by FOLDER/NAME: where they come from, or why they are left out.
+
 Knows nothing of the landmarks that labels stand for (see gazetteer). Does not import torch.
 """
 
+import csv
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +26,14 @@ from tagger.photos.photo_names import is_photo_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
-from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty
+from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty, PhotoListInvalid
 from trainer.progress import photo_progress
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
 SPLITS = ("train", "val", "test")
+SOURCES = "sources.csv"
+"""The list of a training folder that says where its photos come from."""
 SKETCH_SIZE = Resize(short_side=64, size=64)
 """Large enough to compare photos; JPEGs are decoded at an eighth of their size for it."""
 PHOTOS_AHEAD = 64
@@ -40,12 +45,13 @@ log = logging.getLogger("trainer")
 class LabelledPhoto:
     """A photo and its label; None: it shows none of the labels.
 
-    `place` is the other landmark that a photo without a label shows; None: an ordinary photo.
+    `place` is the other landmark that a photo without a label shows; None: an ordinary photo, of a `kind` such as rooms.
     """
 
     path: Path
     label: str | None
     place: str | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,14 +144,17 @@ def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
 
 
 def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
-    """Every photo in `folder`, at any depth, without a label.
+    """Every photo in `folder`, at any depth, without a label. Its kind is the folder directly in `folder`.
 
     Raises:
         PathNotFound: there is no such folder.
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    return tuple(LabelledPhoto(path, None) for path in photo_paths(folder))
+    return tuple(
+        LabelledPhoto(path, None, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
+        for path in photo_paths(folder)
+    )
 
 
 def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
@@ -172,6 +181,37 @@ def photo_paths(folder: Path) -> list[Path]:
         else:
             paths.append(entry.path)
     return paths
+
+
+def read_photo_list(path: Path, column: str) -> dict[str, str]:
+    """What a CSV file with the columns `photo` and `column` says of each photo, FOLDER/NAME, or of all in FOLDER/.
+
+    Raises:
+        PathNotFound, PhotoListInvalid: the file is missing, or is not such a file.
+    """
+    if not path.is_file():
+        raise PathNotFound(path=path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = f"it is not a CSV file in UTF-8 ({error})"
+        raise PhotoListInvalid(path=path, reason=reason, column=column) from error
+    values = {row.get("photo") or "": row.get(column) or "" for row in rows}
+    if not all("/" in photo and value for photo, value in values.items()):
+        reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
+        raise PhotoListInvalid(path=path, reason=reason, column=column)
+    return values
+
+
+def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
+    """Where each photo comes from, as listed in `folder`'s sources.csv; empty if it does not say.
+
+    Raises:
+        PhotoListInvalid: the list cannot be used.
+    """
+    listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
+    return [listed.get(f"{path.parent.name}/{path.name}", "") for path in paths]
 
 
 def read_dataset(folder: Path) -> Dataset:

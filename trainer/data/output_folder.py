@@ -117,8 +117,11 @@ def _remove_leftovers(partial: Path) -> None:
     shutil.rmtree(partial)
 
 
-def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> None:
+def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Path]]:
     """Copy photos into folders below `root`. Photos of the same name get their digest in the name.
+
+    Returns:
+        each photo, and its copy relative to `root`, in the order of the copies' folders and names
 
     Raises:
         OutputUnwritable: a photo cannot be copied.
@@ -129,6 +132,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> None:
             (root / target).parent.mkdir(parents=True, exist_ok=True)
             _copy(source, root / target)
             advance(1)
+    return targets
 
 
 def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:

@@ -1,7 +1,8 @@
 """Prepare a folder of labelled photos for training: decode it once, and hold out validation photos."""
 
 import logging
-from collections.abc import Hashable
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from trainer.data.folders import (
     find_ordinary_photos,
     find_other_landmarks,
     read_training_folder,
+    sources_of,
 )
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import CachedPhotos, cache_photos
@@ -24,8 +26,14 @@ from trainer.data.split import assign_splits
 from trainer.errors import LabelEmpty, ValidationImpossible
 
 VALIDATION_SHARE = 0.15
-ORDINARY, OTHER = "", "/"
-"""The labels of ordinary photos and of other landmarks where one is required. No folder has these names."""
+LARGEST_HELD_OUT = 1 / 3
+"""A source with a larger share of a landmark's photos is needed for training."""
+SOURCE_SHARE = 0.6
+"""The largest source of a landmark has at most this share of the landmark's weight, if there are others."""
+MOST_OFTEN = 4.0
+"""A photo of another source counts at most as much as this many photos of the largest: a few photos are soon learnt by heart."""
+ORDINARY, OTHER = "/", "//"
+"""The labels of ordinary photos, with their kind, and of other landmarks where one is required. No folder has these names."""
 CACHE_SCALE = 9 / 7
 """Cached photos are larger than the model's input by this factor, for closer views of them."""
 
@@ -38,12 +46,13 @@ class TrainingData:
 
     labels: tuple[Label, ...]
     cached: CachedPhotos
+    sources: npt.NDArray[np.str_]  # (N,), where each photo comes from; empty if that is not known
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
 
     @property
     def classes(self) -> int:
-        """L, and after the labels one class for the ordinary photos and one for each other landmark in training."""
+        """L, and after the labels one class for each kind of ordinary photos and one for each other landmark in training."""
         return len(self.labels) + len(self._background_groups)
 
     @property
@@ -71,8 +80,8 @@ class TrainingData:
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """Each photo's group, int64 (N,): its label, the other landmark that it shows, or the ordinary photos."""
-        names = [(photo.label, photo.place) for photo in self.cached.photos]
+        """Each photo's group, int64 (N,): its label, the other landmark that it shows, or its kind of ordinary photos."""
+        names = [(photo.label, photo.place, photo.kind) for photo in self.cached.photos]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return np.array([numbers[name] for name in names], dtype=np.int64)
 
@@ -80,6 +89,17 @@ class TrainingData:
     def is_other(self) -> npt.NDArray[np.bool_]:
         """Whether each photo shows a landmark without a label, bool (N,)."""
         return np.array([photo.place is not None for photo in self.cached.photos], dtype=bool)
+
+    @property
+    def is_from_new_source(self) -> npt.NDArray[np.bool_]:
+        """Whether a photo shows a landmark of whose training photos none comes from its source, bool (N,)."""
+        pairs = list(zip(self.targets.tolist(), self.sources.tolist(), strict=True))
+        trained = {pairs[position] for position in self.training.tolist()}
+        return np.array([pair[0] < len(self.labels) and pair not in trained for pair in pairs], dtype=bool)
+
+    def training_weights(self, balance: float) -> npt.NDArray[np.float64]:
+        """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`."""
+        return photo_weights(self.groups[self.training], self.sources[self.training], balance)
 
     def provenance(self) -> dict[str, object]:
         """Counts and a digest of the photos, without names of files or machines."""
@@ -135,7 +155,9 @@ def prepare(
     cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), square_side(size), cache)
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
-    prepared = TrainingData(labels, cached, targets, _hold_out(cached, set(folder.val), seed))
+    sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
+    is_validation = _hold_out(cached, sources, set(folder.val), seed)
+    prepared = TrainingData(labels, cached, sources, targets, is_validation)
     _require_photos(prepared, data)
     return prepared
 
@@ -155,27 +177,78 @@ def square_side(size: int) -> int:
     return 32 * round(size * CACHE_SCALE / 32)
 
 
-def _hold_out(cached: CachedPhotos, val: set[LabelledPhoto], seed: int) -> npt.NDArray[np.bool_]:
+def photo_weights(
+    groups: npt.NDArray[np.int64], sources: npt.NDArray[np.str_], balance: float
+) -> npt.NDArray[np.float64]:
+    """The weight of each photo in training, float64 (N,).
+
+    Args:
+        groups: int64 (N,), each photo's group
+        sources: str (N,); a group of several sources has the weight of one of the same size, with less of its largest source
+        balance: 0: every photo has the same weight; 1: every group has the same weight
+    """
+    weights = np.bincount(groups)[groups].astype(np.float64) ** -balance
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        names, counts = np.unique(sources[rows], return_counts=True)
+        is_largest, largest = sources[rows] == names[counts.argmax()], counts.max()
+        if largest < len(rows):
+            factor = largest / (len(rows) - largest) * (1 - SOURCE_SHARE) / SOURCE_SHARE
+            shares = np.where(is_largest, 1.0, np.clip(factor, 1.0, MOST_OFTEN))
+            weights[rows] *= shares / shares.mean()
+    return weights
+
+
+def _hold_out(
+    cached: CachedPhotos, sources: npt.NDArray[np.str_], val: set[LabelledPhoto], seed: int
+) -> npt.NDArray[np.bool_]:
     """Hold out the photos of val/, or a share of train/; a share of the ordinary photos; and a share of the other landmarks.
 
-    Near-duplicates stay together, and so do all photos of another landmark.
+    Near-duplicates stay together, and so do all photos of another landmark, and those of a source that is held out for its label.
     """
     sketches = [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
     duplicates = group_near_duplicates(
         [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
     )
+    whole_sources = _whole_sources(cached.photos, sources)
     groups: list[Hashable] = [
-        photo.place or group for photo, group in zip(cached.photos, duplicates, strict=True)
+        photo.place or whole or group
+        for photo, whole, group in zip(cached.photos, whole_sources, duplicates, strict=True)
     ]
-    labels = [photo.label or (OTHER if photo.place else ORDINARY) for photo in cached.photos]
-    splits = assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed)
+    labels = [photo.label or (OTHER if photo.place else ORDINARY + photo.kind) for photo in cached.photos]
+    splits = np.array(assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed))
+    by_source = np.array([whole is not None for whole in whole_sources])
+    like_them = np.isin(duplicates, np.array(duplicates)[(splits == "val") & by_source])
     return np.array(
         [
-            photo in val or (split == "val" and (not val or photo.label is None))
-            for photo, split in zip(cached.photos, splits, strict=True)
+            photo in val or (held_out and (not val or photo.label is None))
+            for photo, held_out in zip(cached.photos, ((splits == "val") | like_them).tolist(), strict=True)
         ],
         dtype=bool,
     )
+
+
+def _whole_sources(
+    photos: Sequence[LabelledPhoto], sources: npt.NDArray[np.str_]
+) -> list[tuple[str, str] | None]:
+    """The group of each photo of a label from which whole sources can be held out, else None.
+
+    Users' photos come from none of the sources. So half of a label's sources apart from the largest may be held out, and the rest is
+    one group, which is too large for it.
+    """
+    pairs = [(photo.label, source) for photo, source in zip(photos, sources.tolist(), strict=True)]
+    counts, by_label = Counter(pairs), defaultdict[str, list[str]](list)
+    for label, source in sorted(counts, key=lambda pair: (counts[pair], str(pair))):
+        if label:
+            by_label[label].append(source)  # the smallest source first
+    groups: dict[tuple[str | None, str], tuple[str, str]] = {}
+    for label, (smallest, *others) in by_label.items():
+        total = sum(counts[label, source] for source in (smallest, *others))
+        if others and counts[label, smallest] <= LARGEST_HELD_OUT * total:
+            candidates = (smallest, *others[1:-1:2])
+            for source in (smallest, *others):
+                groups[label, source] = (label, source if source in candidates else "")
+    return [groups.get(pair) for pair in pairs]
 
 
 def _require_photos(prepared: TrainingData, data: Path) -> None:

@@ -11,16 +11,18 @@ from tagger.errors import PathNotFound
 from tagger.model.artifact import Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
-from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
+from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths, sources_of
 from trainer.errors import EvaluationImpossible
 from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff
 from trainer.evaluation.recognition import (
     Mistake,
     Recognition,
     Rejection,
+    SourceResult,
     confident_mistakes,
     measure_recognition,
     measure_rejection,
+    measure_sources,
 )
 from trainer.evaluation.robustness import (
     AlterationResult,
@@ -42,6 +44,7 @@ class Evaluation:
     unreadable: int
     skipped: dict[str, int]  # photos by label that the model lacks
     recognition: Recognition
+    by_source: dict[str, SourceResult]  # empty if the folder does not list the photos' sources
     gap: Estimate
     tradeoff: Tradeoff
     rejection: Rejection | None
@@ -58,7 +61,7 @@ def evaluate(
     `distractors` is a folder of photos that show none of the landmarks. `altered`: also evaluate altered photos.
 
     Raises:
-        ModelRefused, PathNotFound, EvaluationImpossible: with what to change.
+        ModelRefused, PathNotFound, PhotoListInvalid, EvaluationImpossible: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     photos, skipped = _photos_of(data, manifest)
@@ -80,6 +83,7 @@ def evaluate(
         unreadable=len(photos) - len(targets),
         skipped=skipped,
         recognition=recognition,
+        by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         tradeoff=compute_tradeoff(top, correct, other_top),
         rejection=measure_rejection(top, other_top, _folders(others, distractors), threshold),

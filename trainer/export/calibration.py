@@ -90,7 +90,8 @@ def complete_run(
     classifier = _calibrate(data, encoder, head, training_features, features)
     scores = classifier.scores_of(features)  # float32 (N, L)
     is_other = torch.from_numpy(data.is_other[data.validation])
-    threshold, metrics = measure(scores, targets, is_other, precision)
+    from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
+    threshold, metrics = measure(scores, targets, is_other, from_new_source, precision)
     record = _record(
         data, replace(model, backbone=backbone), rule, classifier, background.photos, threshold, metrics
     )
@@ -166,7 +167,7 @@ def _calibrate(
 
 
 def measure(
-    scores: Tensor, targets: Tensor, is_other: Tensor, precision: float
+    scores: Tensor, targets: Tensor, is_other: Tensor, from_new_source: Tensor, precision: float
 ) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
@@ -174,6 +175,7 @@ def measure(
         scores: float32 (N, L), as the exported model will return them
         targets: int64 (N,); L: none of them
         is_other: bool (N,), whether a photo shows a landmark without a label
+        from_new_source: bool (N,), see `TrainingData.is_from_new_source`
         precision: the share of accepted labels that should be right, 0…1
     """
     landmarks = targets < scores.shape[1]
@@ -196,6 +198,15 @@ def measure(
         "val_precision_at_threshold": threshold.precision,
         "val_accepted_rightly": threshold.accepted,
     }
+    new = from_new_source[landmarks]
+    if new.any():
+        accepted = top[new] >= threshold.value
+        metrics |= {
+            "val_new_source_photos": float(new.sum()),
+            "val_new_source_top1": float(correct[new].float().mean()),
+            "val_new_source_accepted_rightly": float((accepted & correct[new]).float().mean()),
+            "val_new_source_accepted_wrongly": float((accepted & ~correct[new]).float().mean()),
+        }
     for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHER, "val_other_landmark")):
         if kind in others:
             metrics |= {

@@ -78,9 +78,7 @@ class TrainingSet:
     cached: CachedPhotos
     positions: Positions  # int64 (N,), the training photos in `cached`
     targets: Positions  # int64 (N,)
-    groups: Positions  # int64 (N,), see `TrainingData`
-    balance: float
-    """0: every photo is equally frequent; 1: every group is equally frequent."""
+    weights: npt.NDArray[np.float64]  # (N,), how frequent each photo is, relative to the others
     augmentation: Augmentation
     batch_size: int
     seed: int
@@ -93,7 +91,7 @@ class TrainingSet:
     def epoch(self, number: int, size: int) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, with views of `size` pixels."""
         generator = np.random.default_rng((self.seed, number))
-        order = sample_rows(self.groups, self.balance, self.steps * self.batch_size, generator)
+        order = sample_rows(self.weights, self.steps * self.batch_size, generator)
         seeds = generator.integers(0, 2**63, len(order))
         pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(core_count(), "views") as pool:
@@ -122,13 +120,12 @@ class TrainingSet:
         return Batch(images, torch.from_numpy(self.targets[rows]))
 
 
-def sample_rows(groups: Positions, balance: float, count: int, generator: Generator) -> Positions:
-    """Sample `count` rows of `groups` in random order, int64; `balance` makes rows of small groups more frequent.
+def sample_rows(weights: npt.NDArray[np.float64], count: int, generator: Generator) -> Positions:
+    """Sample `count` rows in random order, int64, as often as their `weights`, float64 (N,), say.
 
     Uses systematic sampling: a row with an expected count of 1.3 occurs once or twice, and one with at least 1 always occurs.
     """
-    weights = np.bincount(groups)[groups].astype(np.float64) ** -balance
-    rows = generator.permutation(len(groups))
+    rows = generator.permutation(len(weights))
     cumulative = np.cumsum(weights[rows])  # float64 (N,), ascending
     ticks = (generator.random() + np.arange(count)) * cumulative[-1] / count
     sample = rows[np.minimum(np.searchsorted(cumulative, ticks, side="right"), len(rows) - 1)]

@@ -29,8 +29,6 @@ from trainer.progress import photo_progress
 BATCH_SIZE = 256
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
-BALANCE = 0.5
-"""0: every photo has the same weight; 1: every group has the same weight."""
 FEATURE_BATCH_SIZE = 8
 """Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
 VIEWS = ("plain", "mirrored", "closer", "closer, mirrored")
@@ -44,23 +42,30 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of photos in several views, their targets and groups.
+    """Features of photos in several views, and their targets.
 
     Targets are classes for training. For validation, the target after the last label is "none of them".
     """
 
     features: Tensor  # float32 (N, V, F)
     targets: Tensor  # int64 (N,)
-    groups: Tensor  # int64 (N,), see `TrainingData`
 
 
 def fit_head(
-    training: FeatureSet, validation: FeatureSet, labels: int, classes: int, *, epochs: int, seed: int
+    training: FeatureSet,
+    weights: Tensor,
+    validation: FeatureSet,
+    labels: int,
+    classes: int,
+    *,
+    epochs: int,
+    seed: int,
 ) -> tuple[nn.Linear, list[Epoch]]:
     """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
 
     Args:
         training: the features to fit
+        weights: float (N,), of the photos in training
         validation: the features to measure; only the first view is used
         labels: L
         classes: C; those after the labels are background
@@ -74,7 +79,7 @@ def fit_head(
     head = nn.Linear(width, classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    weights = _weights(training.groups).repeat_interleave(views)
+    weights = weights.float().repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
     losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed)
@@ -107,11 +112,6 @@ def _fit(
             cosine.step()
             total += loss.item() * len(rows)
         yield total / len(inputs)
-
-
-def _weights(groups: Tensor) -> Tensor:
-    """The weight of each photo, float32 (N,)."""
-    return torch.bincount(groups)[groups].float() ** -BALANCE
 
 
 @torch.no_grad()

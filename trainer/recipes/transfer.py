@@ -1,7 +1,7 @@
 """The transfer recipe: train a linear layer on the features of a pretrained backbone, then fine-tune both together.
 
-Ordinary photos, if there are any, are one more class of the linear layer, and so is each other landmark. The scores of these
-background classes are missing from the sum of the landmarks' scores.
+Each kind of ordinary photos is one more class of the linear layer, and so is each other landmark. The scores of these background
+classes are missing from the sum of the landmarks' scores.
 """
 
 from collections.abc import Callable
@@ -87,12 +87,12 @@ def _train_head(
         cache=options.out / FEATURES,
         source=asdict(backbone),
     )
-    targets, groups = torch.from_numpy(data.targets), torch.from_numpy(data.groups)
-    classes = torch.from_numpy(data.classes_of_photos)
+    targets, classes = torch.from_numpy(data.targets), torch.from_numpy(data.classes_of_photos)
     validation = torch.from_numpy(data.is_validation)
     head, history = fit_head(
-        FeatureSet(features[~validation], classes[~validation], groups[~validation]),
-        FeatureSet(features[validation], targets[validation], groups[validation]),
+        FeatureSet(features[~validation], classes[~validation]),
+        torch.from_numpy(data.training_weights(BALANCE)),
+        FeatureSet(features[validation], targets[validation]),
         len(data.labels),
         data.classes,
         epochs=HEAD_EPOCHS,

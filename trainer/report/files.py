@@ -28,6 +28,7 @@ from trainer.evaluation.recognition import (
     Mistake,
     Recognition,
     Rejection,
+    SourceResult,
     confident_mistakes,
 )
 from trainer.evaluation.robustness import AlterationResult
@@ -139,6 +140,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         **_estimate("gap", evaluation.gap),
         "reliability": [_bin(entry) for entry in recognition.bins],
         "labels": [_figures(result) for result in recognition.per_label],
+        "sources": {name: _figures(result) for name, result in evaluation.by_source.items()},
         "rejection": _rejection(evaluation.rejection) if evaluation.rejection else None,
         "thresholds": _thresholds(evaluation.tradeoff),
         "altered": None if evaluation.alterations is None else _alterations(evaluation.alterations),
@@ -147,7 +149,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _figures(result: Recognition | LabelResult | DistractorResult) -> dict[str, object]:
+def _figures(result: Recognition | LabelResult | SourceResult | DistractorResult) -> dict[str, object]:
     """The numbers and texts of a result; estimates with their intervals."""
     document: dict[str, object] = {}
     for name, value in vars(result).items():

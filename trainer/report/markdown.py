@@ -1,10 +1,10 @@
 """An evaluation in Markdown: the most important figures, a summary in words, and all details."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.evaluation import Evaluation
 from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
-from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection
+from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection, SourceResult
 
 CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
 TRADEOFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"
@@ -23,6 +23,7 @@ def markdown(evaluation: Evaluation) -> str:
         _alterations(evaluation),
         _mistakes(evaluation),
         _landmarks(evaluation),
+        _sources(evaluation.by_source),
         f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions, and numbers the mistakes.\n\n![Confusion]({CONFUSION})",
         _method(evaluation),
     ]
@@ -242,6 +243,21 @@ def _landmark_row(result: LabelResult) -> tuple[str, ...]:
     taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
     right, tagged = str(result.right), str(result.accepted_right)
     return result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for
+
+
+def _sources(by_source: Mapping[str, SourceResult]) -> str:
+    if not by_source:
+        return ""
+    rows = [
+        (
+            name,
+            str(result.photos),
+            *map(_percent, (result.top1, result.accepted_right, result.accepted_wrong)),
+        )
+        for name, result in by_source.items()
+    ]
+    head = ("source", "photos", "right", "right tag", "wrong tag")
+    return "## Sources of the landmark photos\n\n" + table(head, rows)
 
 
 def _method(evaluation: Evaluation) -> str:
