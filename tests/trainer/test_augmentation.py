@@ -12,7 +12,14 @@ from trainer.learning.batches import Augmentation, augment
 
 PHOTO = noise_squares(1, 64).image(0)
 NOTHING = Augmentation(
-    least_area=1.0, distortion=1.0, light=0.0, coarse_share=0.0, jpeg_share=0.0, grey_share=0.0
+    least_area=1.0,
+    distortion=1.0,
+    light=0.0,
+    tint=0.0,
+    coarse_share=0.0,
+    jpeg_share=0.0,
+    grey_share=0.0,
+    framed_share=0.0,
 )
 SHARES = st.sampled_from([0.0, 0.5, 1.0])
 
@@ -29,6 +36,8 @@ SHARES = st.sampled_from([0.0, 0.5, 1.0])
         coarse_share=SHARES,
         jpeg_share=SHARES,
         grey_share=SHARES,
+        tint=st.floats(0.0, 1.0),
+        framed_share=SHARES,
         erased_share=SHARES,
         turned_share=SHARES,
         tilted_share=SHARES,
@@ -55,7 +64,11 @@ def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "share", ["coarse_share", "jpeg_share", "grey_share", "erased_share", "turned_share", "tilted_share"]
+    "share",
+    [
+        *("tint", "coarse_share", "jpeg_share", "grey_share"),
+        *("framed_share", "erased_share", "turned_share", "tilted_share"),
+    ],
 )
 def test_each_alteration_shows(share: str) -> None:
     options = Augmentation(**{**vars(NOTHING), share: 1.0})
@@ -77,6 +90,32 @@ def test_turned_views_are_turned_by_a_quarter_to_either_side() -> None:
         for quarter in (np.rot90(PHOTO), np.rot90(PHOTO, -1))
         for turned in (quarter, quarter[:, ::-1])
     }
+
+
+def test_coarse_views_have_as_little_detail_as_photos_of_a_third_of_the_size() -> None:
+    options = Augmentation(**{**vars(NOTHING), "coarse_share": 1.0})
+    photo = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    views = [augment(photo, 64, options, np.random.default_rng(seed)) for seed in range(40)]
+    details = sorted(_detail(each) / _detail(photo) for each in views)
+
+    assert details[0] < 0.2
+    assert details[-1] > 0.3
+
+
+def test_frames_cover_two_opposite_sides_or_all_with_one_shade() -> None:
+    options = Augmentation(**{**vars(NOTHING), "framed_share": 1.0})
+    edges = set()
+    for seed in range(20):
+        framed = view(options, seed)
+        sides = (framed[0], framed[-1], framed[:, 0], framed[:, -1])
+        edges.add(tuple(bool(np.ptp(side) == 0) for side in sides))
+
+    assert edges == {(True, True, False, False), (False, False, True, True), (True, True, True, True)}
+
+
+def _detail(view: Pixels) -> float:
+    """The mean difference of neighbouring pixels."""
+    return float(np.abs(np.diff(view.astype(int), axis=1)).mean())
 
 
 def view(options: Augmentation, seed: int) -> Pixels:

@@ -25,6 +25,9 @@ from trainer.data.pixels import CachedPhotos
 BATCHES_AHEAD = 4
 HIGHEST_TILT = 8.0
 """Degrees."""
+LEAST_SCALE = 1 / 3
+"""Of a coarse photo: from the squares for a model of 224 pixels, this makes photos of 96."""
+RESAMPLINGS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 MIXUP_ALPHA, CUTMIX_ALPHA = 0.4, 1.0
 
 Generator = np.random.Generator
@@ -41,8 +44,10 @@ class Augmentation:
     """The highest factor by which a view's aspect ratio changes, in addition to the photo's stretch to a square."""
     light: float = 0.3
     """The highest relative change of brightness, contrast and saturation."""
-    coarse_share: float = 0.2
-    """Downscaled and upscaled, like small or enlarged photos."""
+    tint: float = 0.08
+    """The highest relative change of each colour channel, like another white balance."""
+    coarse_share: float = 0.5
+    """Downscaled, half of them also compressed, and upscaled, like small or enlarged photos: size must not tell sources apart."""
     jpeg_share: float = 0.25
     """Saved as JPEG of low quality."""
     grey_share: float = 0.03
@@ -50,6 +55,8 @@ class Augmentation:
     """Turned by a quarter to the left or right, like photos that lost their orientation."""
     tilted_share: float = 0.0
     """Turned by an angle of up to `HIGHEST_TILT`, with black corners."""
+    framed_share: float = 0.05
+    """Bars of one colour at two opposite sides or all of them, like screenshots and prints."""
     erased_share: float = 0.0
     """A rectangle filled with one colour, like an obstacle in front of the landmark."""
 
@@ -141,15 +148,18 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
         options: how far the view may differ
         generator: the source of all randomness
     """
-    image = _crop(_turn(Image.fromarray(pixels), options, generator), size, options, generator)
+    image = _turn(Image.fromarray(pixels), options, generator)
+    if generator.random() < options.coarse_share:
+        image = _coarsen(image, generator)
+    image = _crop(image, size, options, generator)
     if generator.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     image = _change_light(image, options, generator)
-    if generator.random() < options.coarse_share:
-        image = _coarsen(image, generator)
     if generator.random() < options.jpeg_share:
         image = _compress(image, generator)
     view = np.array(image)
+    if generator.random() < options.framed_share:
+        _frame(view, generator)
     if generator.random() < options.erased_share:
         _erase(view, generator)
     return view
@@ -164,6 +174,14 @@ def _turn(image: Image.Image, options: Augmentation, generator: Generator) -> Im
     return image
 
 
+def _coarsen(image: Image.Image, generator: Generator) -> Image.Image:
+    """Reduce the photo. The crop enlarges it again."""
+    scale = math.exp(generator.uniform(math.log(LEAST_SCALE), math.log(0.9)))
+    side = max(8, round(image.width * scale))
+    small = image.resize((side, side), RESAMPLINGS[generator.integers(2)])
+    return _compress(small, generator) if generator.random() < 0.5 else small
+
+
 def _crop(image: Image.Image, size: int, options: Augmentation, generator: Generator) -> Image.Image:
     width, height = image.size
     area = generator.uniform(options.least_area, 1.0)
@@ -171,29 +189,34 @@ def _crop(image: Image.Image, size: int, options: Augmentation, generator: Gener
     across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
     left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
     box = (left * width, top * height, (left + across) * width, (top + down) * height)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return image.resize((size, size), RESAMPLINGS[generator.integers(2)], box)
 
 
 def _change_light(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for number in generator.permutation(len(enhancers)):
         image = enhancers[number](image).enhance(1 + options.light * generator.uniform(-1, 1))
+    gains = 1 + options.tint * generator.uniform(-1, 1, (3, 1))
+    image = image.point((np.arange(256) * gains).round().clip(0, 255).ravel().tolist())
     if generator.random() < options.grey_share:
         image = ImageEnhance.Color(image).enhance(0)
     return image
 
 
-def _coarsen(image: Image.Image, generator: Generator) -> Image.Image:
-    size = image.size
-    side = max(8, round(size[0] * generator.uniform(0.35, 0.8)))
-    small = image.resize((side, side), Image.Resampling.BILINEAR)
-    return small.resize(size, Image.Resampling.BILINEAR)
-
-
 def _compress(image: Image.Image, generator: Generator) -> Image.Image:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=int(generator.integers(25, 75)))
+    image.save(file, "JPEG", quality=int(generator.integers(25, 95)))
     return Image.open(file).convert("RGB")
+
+
+def _frame(view: Pixels, generator: Generator) -> None:
+    depth = max(1, int(view.shape[0] * generator.uniform(0.02, 0.15)))
+    shade = (0, 255, int(generator.integers(256)))[generator.integers(3)]
+    sides = generator.integers(3)
+    if sides != 0:
+        view[:depth] = view[-depth:] = shade
+    if sides != 1:
+        view[:, :depth] = view[:, -depth:] = shade
 
 
 def _erase(view: Pixels, generator: Generator) -> None:
