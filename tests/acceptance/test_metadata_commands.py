@@ -167,7 +167,7 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     written = state(photos)
     output = tagger_with_redis("metadata", "undo", photos / "eiffel.jpg")
     assert output.code == 0
-    assert "written: removed from the photo itself" in output.text
+    assert "undone: removed from the photo itself" in output.text
     assert "metadata undone: 1 photo: 1 undone" in output.err
     assert state(photos) == {**written, "eiffel.jpg": before["eiffel.jpg"]}
     assert tagger_with_redis("metadata", "undo", "--job", 2, "--json").json["written"] == 2

@@ -304,7 +304,7 @@ def test_without_embeddings_nothing_is_taught_or_similar(
 ) -> None:
     none_stored = tagger("similar", *untagged.church(0))
     assert (none_stored.code, none_stored.text) == (0, "")
-    assert "no other photo has an embedding" in none_stored.err
+    assert "no other photo to compare" in none_stored.err
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     refused = tagger("similar", *untagged.church(0))

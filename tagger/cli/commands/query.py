@@ -218,7 +218,9 @@ def similar(
         without=given.content_ids,
     )
     if not write_similar_photos(found, output_format):
-        console.info("no other photo has an embedding; to tag photos, run: tagger tag FOLDER")
+        console.info(
+            "there is no other photo to compare with; name fewer photos, or tag more with: tagger tag FOLDER"
+        )
     warn_of_other_models(session, model)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if given.has_failed else console.DONE)
 

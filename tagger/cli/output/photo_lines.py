@@ -18,7 +18,7 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, Outcome
+from tagger.database.enums import METADATA_KINDS, JobKind, Outcome
 from tagger.errors import PhotoFailed
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.model_cache import open_local_model
@@ -61,7 +61,9 @@ class StoredPrinter:
         self._roots: dict[int, Root] = {}
         self._done, self._total = progress.done, progress.total
         self._stored_count, self._started_at = 0, time.monotonic()
-        self._action = "writing" if job_kind(database, job) in METADATA_KINDS else "tagging"
+        kind = job_kind(database, job)
+        self._action = "writing" if kind in METADATA_KINDS else "tagging"
+        self._written = "undone" if kind is JobKind.UNDO else str(Outcome.WRITTEN)
         self._progress = ProgressLine(self._action)
 
     def __enter__(self) -> Self:
@@ -94,7 +96,7 @@ class StoredPrinter:
         name = path_from_text(stored.item.path, stored.item.path_bytes)
         path = os.path.join(str(root.folder), name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
         added = [self._added_text(tag) for tag in stored.added if tag.accepted]
-        return photo_line(path, stored.result, stored.outcome, self._names, added)
+        return photo_line(path, stored.result, stored.outcome, self._names, added, written=self._written)
 
     def _added_text(self, tag: AddedTag) -> str:
         if tag.landmark_id not in self._landmark_names:
@@ -116,16 +118,20 @@ def photo_line(
     outcome: ItemOutcome,
     names: Sequence[str],
     added: Sequence[str] = (),
+    *,
+    written: str = "written",
 ) -> str:
-    """`names` are the names of the landmarks by the position of their label, `added` the accepted tags of hooks in words."""
+    """`names` are the names of the landmarks by the position of their label, `added` the accepted tags of hooks in words.
+
+    `written` says what the job did with metadata that changed.
+    """
+    if isinstance(result, MetadataOutcome):
+        done = written if outcome.outcome is Outcome.WRITTEN else outcome.outcome
+        return printable(f"{path}: {done}: {result.text}")
     return printable(f"{path}: {_outcome_text(result, outcome, names, added)}")
 
 
-def _outcome_text(
-    result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str], added: Sequence[str]
-) -> str:
-    if isinstance(result, MetadataOutcome):
-        return f"{outcome.outcome}: {result.text}"
+def _outcome_text(result: Result, outcome: ItemOutcome, names: Sequence[str], added: Sequence[str]) -> str:
     match outcome.outcome:
         case Outcome.FAILED:
             return f"failed ({outcome.reason}): {outcome.text}"
