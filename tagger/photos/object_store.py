@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from tagger.errors import BucketUnavailable, ExtraMissing
 from tagger.photos.paths import ObjectPath
@@ -46,6 +48,10 @@ _endpoint_readers: list[Callable[[], None]] = []
 _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
+_NO_PROXY_THERE = "http://127.0.0.1:9"
+"""obstore follows redirects, also to other servers, which nothing switches off. It would ask them through a proxy, which is not there."""
+_REDIRECTED = "127.0.0.1:9,"
+"""A part of the error's text after a redirect to another server."""
 
 
 def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
@@ -218,7 +224,22 @@ def _client_options(variables: dict[str, str], endpoint: str | None, *, patient:
         options["allow_http"] = True
     if bundle := variables.get("AWS_CA_BUNDLE"):
         options["root_certificate"] = _certificates(Path(bundle))
+    if endpoint and _uses_no_other_server(variables, endpoint):
+        options |= {"proxy_url": _NO_PROXY_THERE, "proxy_excludes": _host_of(endpoint)}
     return options
+
+
+def _uses_no_other_server(variables: dict[str, str], endpoint: str) -> bool:
+    """Whether all requests go to the endpoint directly: there is no proxy, and the credentials are known."""
+    proxies = getproxies_environment().keys() & {"all", endpoint.partition(":")[0].lower()}
+    is_proxied = "AWS_PROXY_URL" in variables or (proxies and not proxy_bypass(_host_of(endpoint)))
+    is_anonymous = variables.get("AWS_SKIP_SIGNATURE", "").lower() in {"true", "1"}
+    has_keys = "AWS_ACCESS_KEY_ID" in variables or _ProfileKeys(variables).read() is not None
+    return not is_proxied and (is_anonymous or has_keys)
+
+
+def _host_of(endpoint: str) -> str:
+    return urlsplit(endpoint).hostname or ""
 
 
 class _CertificatesUnreadable(Exception):
@@ -331,7 +352,8 @@ def is_worth_repeating(error: Exception) -> bool:
     if code in EXPIRED_CODES:
         reopen_stores()
         return True
-    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
+    is_final = lacks_credentials(error) or _REDIRECTED in str(error)
+    return not code and not is_final and not isinstance(error, FileNotFoundError | ValueError)
 
 
 def is_unsupported(error: Exception) -> bool:
@@ -385,6 +407,7 @@ _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their ri
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
 _CONNECTION_TEXTS = {
+    _REDIRECTED: "{} redirects to another server, and redirects are not followed. Check the endpoint",
     "dns error": "the name of {} is not known. Check the endpoint and the network",
     "ConnectionRefused": "no server listens at {}. Check the endpoint, and that the server runs",
     "InvalidContentType": "{} does not use TLS. Begin the endpoint with http:// instead of https://",
