@@ -49,7 +49,7 @@ UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def start_embedded(data_folder: Path, ledger_id: str) -> str:
-    """Start the ledger's Redis in the data folder if it is not running. Returns its address.
+    """Start the ledger's Redis in the data folder if it is not running. Returns its address, also of one that does not answer now.
 
     Raises:
         EmbeddedRedisMissing, EmbeddedRedisFull, RedisUnavailable: it cannot be started.
@@ -57,12 +57,12 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
     """
     folder = server_folder(data_folder, ledger_id)
     require_safe_folders(data_folder, ledger_id)
-    if not _answers(socket_path(data_folder, ledger_id)):
+    if not _is_running(socket_path(data_folder, ledger_id)):
         make_private_folder(folder)
         require_safe_folders(data_folder, ledger_id)  # another user may have made them first
         with _lock(folder / "start.lock"):
             _prepare_socket_folder(folder.absolute())
-            if not _answers(socket_path(data_folder, ledger_id)):
+            if not _is_running(socket_path(data_folder, ledger_id)):
                 _start(socket_path(data_folder, ledger_id), folder)
     return embedded_url(data_folder, ledger_id)
 
@@ -155,7 +155,7 @@ def _start(socket: Path, folder: Path) -> None:
             env={name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")},
         )
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not _answers(socket):
+    while not _is_running(socket):
         if watcher.poll() is not None or time.monotonic() > deadline:
             raise _start_error(socket, folder)
         time.sleep(0.02)
@@ -203,12 +203,15 @@ def _command(socket: Path, folder: Path) -> list[str]:
     ]
 
 
-def _answers(socket: Path) -> bool:
+def _is_running(socket: Path) -> bool:
+    """Whether there is a server. One that is frozen is waited for, like any other Redis: a second one would write the same files."""
     if not socket.exists():
         return False
     try:
         with _client(socket) as client:
             return bool(client.ping())
+    except redis.TimeoutError:
+        return True
     except redis.RedisError:  # also while it loads its file
         return False
 

@@ -2,12 +2,18 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 from rig.servers import RedisServer
-from support.commands import draw_many, stop
+from support.commands import Terminal, draw_many, stop
 from support.fault_durations import FaultDurations
 from support.fault_scenario import FaultScenario
+
+from worker.broker import Broker
+from worker.embedded_redis import start_embedded
+from worker.redis_keys import RedisKeys
 
 
 def _killed(redis: RedisServer, durations: FaultDurations) -> None:
@@ -78,6 +84,38 @@ def test_a_worker_starts_and_stops_while_redis_is_frozen(
     assert scenario.terminal.active_workers() == []
     assert "Redis did not answer for 5 s" in scenario.log
     redis_server.resume()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(
+    tmp_path: Path, durations: FaultDurations
+) -> None:
+    terminal = Terminal(tmp_path / "terminal")
+    draw_many(terminal.folder / "few", 10)
+    job = int(terminal.run("enqueue", "few").stdout)
+    with terminal.database() as database:
+        broker = Broker(start_embedded(terminal.data, database.ledger_id), RedisKeys(""), embedded=True)
+    with broker.client() as client:
+        server = psutil.Process(client.info()["process_id"])
+    try:
+        server.suspend()
+        stopped, waiting = terminal.start("worker"), terminal.start("worker")
+        terminal.wait_until(lambda: terminal.log.read_text().count("does not answer") == 2)
+        began = time.monotonic()
+        assert stop(stopped) in {0, 130}  # 130: it was not a Celery worker yet
+        assert time.monotonic() - began < 15
+        time.sleep(durations.frozen_s)
+        server.resume()
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        assert stop(waiting) == 0
+    finally:
+        server.resume()
+        terminal.end_embedded_redis()
+    log = terminal.log.read_text()
+    assert log.count("does not answer") == 2, "one message of each worker"
+    assert log.count("Redis accepts messages again") == 1
+    assert "Traceback" not in log
 
 
 @pytest.mark.slow

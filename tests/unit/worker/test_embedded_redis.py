@@ -22,6 +22,7 @@ from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
+from worker.redis_sockets import socket_client
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
@@ -140,6 +141,25 @@ def test_a_server_ends_with_its_watcher_and_never_runs_beside_another(data_folde
     start_embedded(data_folder, LEDGER)
 
 
+@pytest.mark.parametrize("data_folder", ["short"], indirect=True)
+def test_a_frozen_server_is_neither_an_error_nor_started_again(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
+    url = start_embedded(data_folder, LEDGER)
+    broker = Broker(url, KEYS, embedded=True)
+    with broker.client() as client:
+        server = Process(client.info()["process_id"])
+    server.suspend()
+    try:
+        assert start_embedded(data_folder, LEDGER) == url
+        with pytest.raises(RedisUnavailable, match="does not answer"):
+            check_broker(broker)
+    finally:
+        server.resume()
+    check_broker(broker)
+
+
 @pytest.mark.parametrize("use", [start_embedded, embedded_url])
 def test_a_data_folder_that_every_user_can_change_is_refused(
     data_folder: Path, use: Callable[[Path, str], str]
@@ -161,7 +181,7 @@ def test_the_running_server_in_another_users_folder_is_not_used(
     os.chown(data_folder, 1234, -1)
     with monkeypatch.context() as patches:
         patches.setattr(os, "geteuid", lambda: 1000)
-        patches.setattr(embedded_redis, "_answers", lambda _socket: True)
+        patches.setattr(embedded_redis, "_is_running", lambda _socket: True)
         for start in (True, False):
             with pytest.raises(PermissionsUnsafe, match="belongs to another user"):
                 find_broker(load_settings(data_folder=data_folder), LEDGER, start=start)
