@@ -1,18 +1,21 @@
 """The limited users of docs/how-to/harden.md: workers do with them (see test_enqueue_and_work), and nothing else is allowed."""
 
 import re
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import psycopg
 import pytest
+import trustme
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 from rig.servers import KEYS, PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
-from support.tls_proxy import TlsProxy
+from support.http_servers import running
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database
@@ -105,12 +108,15 @@ def test_only_the_owner_upgrades_and_imports(
         assert run_as(owner_url, *command)[0] == 0
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused_by_default(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused_by_default() -> None:
+    """The server ends each connection at the handshake, before a client could send a command."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server = ThreadingTCPServer(("127.0.0.1", 0), BaseRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     with (
-        TlsProxy(redis_server.port, tmp_path / "redis.pem") as proxy,
-        closing(make_app(f"rediss://localhost:{proxy.port}/0", KEYS)) as app,
+        running(server),
+        closing(make_app(f"rediss://localhost:{server.server_address[1]}/0", KEYS)) as app,
         app.connection_for_write() as connection,
         pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
