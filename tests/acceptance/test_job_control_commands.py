@@ -1,22 +1,18 @@
-"""`tagger job pause`, `resume`, `cancel` and priorities, with real workers; and what `status --watch` shows of it."""
+"""`tagger job pause`, `resume` and `cancel`, and what `status --watch` shows of it."""
 
 import re
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from rig.servers import PostgresServer, RedisServer
-from sqlalchemy import select as select_rows
-from support.commands import Process, Terminal, draw_many
+from support.commands import Terminal, draw_many
 from support.screens import Screen
 
 from tagger.database.enums import JobState
-from tagger.database.tables import jobs
-from tagger.ledger import job_control
 from tagger.ledger.workers import list_chunk_progress
 
 PHOTOS = 160
@@ -25,76 +21,16 @@ SLOW_PASS_S = "0.05"
 
 
 @pytest.fixture
-def postgresql_terminal(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> Terminal:
-    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
-    return Terminal(tmp_path / "terminal", settings)
-
-
-@pytest.fixture
 def sqlite_terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-@contextmanager
-def half_done(terminal: Terminal) -> Iterator[tuple[int, Process]]:
-    """A job that a slow worker has in hand, and the worker, which is frozen."""
-    draw_many(terminal.folder / "photos", PHOTOS)
-    terminal.environment |= SLOW
-    terminal.inject(slow_pass_s=SLOW_PASS_S)
-    with terminal.workers(1) as (worker,), terminal.database() as database:
-        with terminal.frozen([worker]):
-            job = int(terminal.run("enqueue", "photos").stdout)
-        terminal.freeze_with_a_lease(worker, database)
-        try:
-            yield job, worker
-        finally:
-            worker.send_signal(signal.SIGCONT)
-
-
-@pytest.mark.slow
-def test_a_paused_job_stops_within_a_batch_and_resumes_there(postgresql_terminal: Terminal) -> None:
-    terminal = postgresql_terminal
-    draw_many(terminal.folder / "others", 10)
-    with half_done(terminal) as (job, worker):
-        before = terminal.progress(job)
-        assert before.running
-        (paused,) = terminal.json("job", "pause", str(job))["jobs"]
-        assert paused["state"] == "paused"
-        other = int(terminal.run("enqueue", "--again", "others").stdout)
-        worker.send_signal(signal.SIGCONT)
-        terminal.wait_until(lambda: terminal.progress(other).is_over and not terminal.progress(job).running)
-        assert terminal.progress(other).done == 10
-        still = terminal.progress(job)
-        assert (still.state, still.done + still.queued) == (JobState.PAUSED, PHOTOS)
-        assert before.done <= still.done < PHOTOS
-        terminal.run("job", "resume", str(job))
-        terminal.wait_until(lambda: terminal.progress(job).is_over)
-    progress = terminal.progress(job)
-    assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, PHOTOS, 0)
-    assert "Traceback" not in terminal.log.read_text()
-
-
-@pytest.mark.timeout(120)
-def test_pausing_a_job_that_another_process_has_locked_says_so(
-    postgresql_terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = postgresql_terminal
-    monkeypatch.setattr(job_control, "LOCK_S", 0.5)
-    draw_many(terminal.folder / "photos", 2)
-    job = int(terminal.run("enqueue", "photos").stdout)
-    with terminal.database() as database, database.write() as other:
-        other.execute(select_rows(jobs).with_for_update())
-        refused = terminal.run("job", "pause", str(job), code=1).stderr
-        assert f"error: Job {job} is unchanged: another process has locked it" in refused
-    assert terminal.progress(job).state is JobState.QUEUED
-    terminal.run("job", "pause", str(job))
-    assert terminal.progress(job).state is JobState.PAUSED
-
-
-def test_a_cancelled_job_is_neither_resumed_nor_cancelled_again(sqlite_terminal: Terminal) -> None:
+def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 2)
     job = terminal.run("enqueue", "photos").stdout.strip()
+    assert [each["state"] for each in terminal.json("job", "pause", job)["jobs"]] == ["paused"]
+    assert [each["state"] for each in terminal.json("job", "resume", job)["jobs"]] == ["queued"]
     assert f"job {job} cancelled: 2 photos" in terminal.run("job", "cancel", job).stdout
     refused = terminal.run("job", "resume", job, "99", code=1).stderr
     assert f"Job {job} is cancelled already" in refused
