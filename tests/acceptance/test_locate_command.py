@@ -128,22 +128,6 @@ def test_an_unknown_camera_is_answered_with_those_that_are_known(
     assert tagger("locate", "--clock-offset", "canon eos 5d=-05:30").code == 0
 
 
-def test_query_finds_photos_by_where_their_position_comes_from(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
-    tagger("locate")
-
-    def found(*options: str) -> list[str]:
-        return [Path(path).name for path in tagger("query", *options, "--format", "paths").text.split()]
-
-    assert found("--position", "camera") == ["0.jpg"]
-    assert found("--position", "neighbour") == ["1.jpg"]
-    assert found("--position", "landmark") == ["2.jpg"]
-    assert found("--position", "any") == ["0.jpg", "1.jpg", "2.jpg"]
-    assert found("--position", "none") == ["3.jpg"]
-    assert "'gps' is no source of positions" in " ".join(tagger("query", "--position", "gps").err.split())
-
-
 def test_every_format_has_positions_of_each_source(tagger: CommandRunner, library: PositionLibrary) -> None:
     tagger("locate")
     features = tagger("query", "--position", "any", "--format", "geojson").json["features"]

@@ -216,21 +216,6 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert (output.code, "tagger tag" in output.err) == (1, True)
 
 
-def test_repeated_options_find_the_photos_of_any_of_their_values(
-    tagger: CommandRunner, known: StoredPhotos
-) -> None:
-    def names(*words: str) -> set[str]:
-        return {Path(path).name for path in tagger("query", *words, "--format", "paths").text.splitlines()}
-
-    assert names("--landmark", EIFFEL, "--landmark", VERSAILLES) == {"a.jpg", "palace.jpg"}
-    assert names("--country", "france", "--country", "Germany") == {"a.jpg", "palace.jpg", "berlin.jpg"}
-    assert names("--year", "2024", "--year", "1999") == {"a.jpg"}
-    assert tagger("query", "--country", "france", "--country", "Nowhere").code == 1
-    known.photo("broken.jpg", classified=False, failure_kind="damaged", failure_attempts=1)
-    assert names("--failed") == {"broken.jpg"}
-    assert names("--untagged") == {"new.jpg"}
-
-
 def test_a_closed_pipe_does_not_crash_the_query(known: StoredPhotos) -> None:
     for number in range(150):  # more than the system buffers
         known.photo(f"many/{number}.jpg", (EIFFEL, 0.9, True))

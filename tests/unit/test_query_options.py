@@ -48,6 +48,7 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"taken_before": "2024-05-06T00:00+02:00"}, "taken_before", "Leave out the time zone"),
     ({"unknown": True, "landmark": "eiffel-tower"}, "unknown", "cannot be combined with a landmark"),
     ({"unknown": True, "min_score": 0.0}, "unknown", "cannot be combined with a minimum score"),
+    ({"position": "gps"}, "position", "'gps' is no source of positions"),
     ({"verdict": "maybe"}, "verdict", "'maybe' is no verdict"),
     ({"dismissed": True, "verdict": "none"}, "dismissed", "cannot be combined with photos without a verdict"),
     ({"year": [2019, 10_000]}, "year", "10000 is not a year"),
