@@ -2,7 +2,7 @@
 
 import shutil
 import struct
-import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -109,9 +109,19 @@ def _embedding_problems(original: bytes, new: bytes) -> Iterator[str]:
         keyword.casefold() for keyword in after["XMP:dc:subject"]
     }:
         yield "has not the keywords"
-    if digest_photo(new) != digest_photo(original):
+    if digest_photo(new) != digest_photo(original) or _small_frames(new) != _small_frames(original):
         yield "is another picture"
     yield from (f"has another {name}" for name in before if not _is_there(before[name], after.get(name)))
+
+
+def _small_frames(data: bytes) -> list[bytes] | None:
+    """The pixels of a small photo that Pillow can decode."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return frames(data) if len(data) < 100_000 else None
+        except Exception:  # noqa: BLE001 - Pillow raises anything
+            return None
 
 
 def _is_there(was: str | list[str], now: str | list[str] | None) -> bool:
@@ -161,12 +171,15 @@ def written(every: int, test_data: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
+def test_most_real_photos_are_written(every: int, written: Path) -> None:
+    assert len(list((written / "after").iterdir())) > 200 / every
+
+
 def test_exiftool_finds_our_values_and_all_existing_ones(every: int, written: Path) -> None:
     if not is_installed():
         pytest.skip(NO_EXIFTOOL)
     before, after = read_fields(written / "before"), read_fields(written / "after")
     assert before.keys() == after.keys()
-    assert len(before) > 150 / every
     kinds = {name.partition(":")[0] for fields in before.values() for name in fixed_fields(fields)}
     assert {"MPImage2", "IFD1", "ICC_Profile", "ICC-header", "Nikon", "Canon", "Sony", "IPTC"} <= kinds
     for name, fields in before.items():
@@ -176,50 +189,6 @@ def test_exiftool_finds_our_values_and_all_existing_ones(every: int, written: Pa
 
 def _keywords_in(fields: Fields) -> set[str]:
     return {str(keyword) for value in fields["XMP-dc:Subject"] for keyword in value}
-
-
-@pytest.mark.slow
-def test_undo_keeps_changes_by_exiftool(every: int, written: Path, tmp_path: Path) -> None:
-    """exiftool edits the originals and the written files; after an undo of the latter, both have equal fields."""
-    if not is_installed():
-        pytest.skip(NO_EXIFTOOL)
-    names = _without_large_files(written / "before")
-    for folder, source in (("never", "before"), ("rid", "after")):
-        (tmp_path / folder).mkdir()
-        for name in names:
-            shutil.copy(written / source / name, tmp_path / folder)
-        _edit(tmp_path / folder)
-    for name in names:
-        data = (tmp_path / "rid" / name).read_bytes()
-        photo = new_photo(tmp_path / "one", data, name)
-        photo.undo()
-        assert photo.data != data, name
-        (tmp_path / "rid" / name).write_bytes(photo.data)
-        assert [file.name for file in (tmp_path / "one").iterdir()] == [name]
-        photo.path.unlink()
-    never, rid = read_fields(tmp_path / "never"), read_fields(tmp_path / "rid")
-    assert len(never) > 100 / every
-    wrong = {name: _differing_fields(fields, rid[name]) for name, fields in never.items()}
-    assert {name: fields for name, fields in wrong.items() if fields} == {}
-    edited = [name for name in rid if "XMP-xmp:Rating" in rid[name]]
-    assert len(edited) > 100 / every
-
-
-def _differing_fields(one: Fields, other: Fields) -> list[str]:
-    """Fields that differ, except for the offsets that exiftool chose."""
-    names = {*lost_fields(one, other), *lost_fields(other, one)}
-    return sorted(name for name in names if not name.endswith(("Offset", "Offsets", "Start")))
-
-
-def _without_large_files(folder: Path) -> list[str]:
-    """Small files only: exiftool rewrites one after the other."""
-    return [file.name for file in sorted(folder.iterdir()) if file.stat().st_size < 100_000]
-
-
-def _edit(folder: Path) -> None:
-    changes = ("-XMP:Rating=4", "-XMP-dc:Creator=Somebody", "-XMP-dc:Subject+=theirs")
-    command = ["exiftool", "-q", "-overwrite_original", *changes, str(folder)]
-    subprocess.run(command, check=False, capture_output=True, timeout=120)
 
 
 # --- Generated photos.
