@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
@@ -15,7 +14,6 @@ from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts import VerdictKind
@@ -25,17 +23,14 @@ from tagger.metadata.photo_writer import photo_fields, xmp_fields
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
-<dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject>%s</rdf:Description></rdf:RDF></x:xmpmeta>"""
-DESCRIBED = (
-    '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">My aunt</rdf:li></rdf:Alt></dc:description>'
-)
+<dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
 
 
-def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0, *, more: str = "") -> Path:
+def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0) -> Path:
     """Draw a photo with a keyword of its owner."""
     path = folder.draw(name, label, shade=sum(name.encode()) % 40)
     image = Image.open(path)
-    image.save(path, quality=90, xmp=(OWNERS % more).encode())
+    image.save(path, quality=90, xmp=OWNERS.encode())
     return path
 
 
@@ -180,7 +175,7 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
     assert folder.files()["full.jpg"] == before["full.jpg"]
 
 
-# --- Verdicts and other models.
+# --- Verdicts.
 
 
 def test_rejected_tag_is_removed_and_confirmed_tag_added(
@@ -214,26 +209,6 @@ def test_confirmed_tag_without_score_is_written(folder: WrittenFolder) -> None:
     assert keywords(path) == [GATE_NAME]
 
 
-def test_another_models_tags_replace_only_ours(folder: WrittenFolder, tmp_path: Path) -> None:
-    path = draw_with_keyword(folder, "a.jpg")
-    before = folder.files()
-    folder.tag()
-    folder.write()
-    renamed = [
-        label.model_copy(update={"slug": f"new-{label.slug}", "name": f"New {label.name}"})
-        for label in LABELS
-    ]
-    tiny_artifact(tmp_path / "other.pt", renamed, name="other")
-    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
-    assert folder.write() == {"a.jpg": "written"}
-    assert keywords(path) == ["holiday", f"New {EIFFEL_NAME}"]
-    folder.undo()
-    assert folder.files() == before
-
-
-# --- Positions and descriptions.
-
-
 # --- Undo.
 
 
@@ -253,21 +228,6 @@ def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     assert folder.files() == before
     assert folder.undo() == {}
     assert folder.undo_rows == []
-
-
-def test_owners_sidecars_are_updated_and_restored(folder: WrittenFolder) -> None:
-    for name in ("a.jpg", "b.jpg"):
-        draw_with_keyword(folder, name)
-    (folder.folder / "a.jpg.xmp").write_text(OWNERS % DESCRIBED)
-    (folder.folder / "b.xmp").write_text(OWNERS % "")
-    before = folder.files()
-    folder.tag()
-    folder.write()
-    assert folder.files().keys() == before.keys()
-    for name in ("a.jpg.xmp", "b.xmp"):
-        assert keywords(folder.folder / name) == ["holiday", EIFFEL_NAME]
-    folder.undo()
-    assert folder.files() == before
 
 
 def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
