@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import select
 from support.buckets import SECRET, Bucket, BucketProxy, Fault
-from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.colour_folders import EIFFEL, GATE
+from support.written_bucket import WrittenBucket
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
@@ -23,31 +23,7 @@ from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import open_source
 
 
-class TaggedBucket(TaggedFolder):
-    """Draws photos into a bucket and tags them."""
-
-    def __init__(self, database: Database, folder: Path, bucket: Bucket) -> None:
-        super().__init__(database, folder)
-        self.bucket = bucket
-
-    def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
-        path = super().draw(name, label, shade=shade)
-        self.bucket.put(name, path)
-        return path
-
-    def tag_bucket(self, **options: object) -> dict[str, str]:
-        return self.tag(parse_path(self.bucket.address), **options)
-
-
-@pytest.fixture
-def photos(
-    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> TaggedBucket:
-    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    return TaggedBucket(database, tmp_path, bucket)
-
-
-def test_objects_are_tagged_once(photos: TaggedBucket, bucket: Bucket) -> None:
+def test_objects_are_tagged_once(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     photos.draw("trip/b.jpg", 1)
     photos.draw("grey.jpg", None)
@@ -63,7 +39,7 @@ def test_objects_are_tagged_once(photos: TaggedBucket, bucket: Bucket) -> None:
     assert bucket.proxy.count("GET", "/a.jpg") == 0
 
 
-def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: TaggedBucket, bucket: Bucket) -> None:
+def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     photos.tag_bucket()
     before = photos.photo("a.jpg")
@@ -77,7 +53,7 @@ def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: TaggedBuck
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
-    photos: TaggedBucket, bucket: Bucket
+    photos: WrittenBucket, bucket: Bucket
 ) -> None:
     photos.draw("a.jpg", 0)
     gate = photos.draw("gate.jpg", 1).read_bytes()
@@ -100,7 +76,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
     ],
     ids=lambda fault: f"{fault.status}-{fault.cut_after}-{fault.delay_s}",
 )
-def test_what_fails_for_a_moment_is_repeated(photos: TaggedBucket, bucket: Bucket, fault: Fault) -> None:
+def test_what_fails_for_a_moment_is_repeated(photos: WrittenBucket, bucket: Bucket, fault: Fault) -> None:
     photos.draw("a.jpg", 0)
     bucket.proxy.inject(fault)
     assert photos.tag_bucket() == {"a.jpg": "tagged"}
@@ -108,7 +84,7 @@ def test_what_fails_for_a_moment_is_repeated(photos: TaggedBucket, bucket: Bucke
 
 
 def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(
-    photos: TaggedBucket, bucket: Bucket
+    photos: WrittenBucket, bucket: Bucket
 ) -> None:
     names = [f"{number:02}.jpg" for number in range(40)]
     for number, name in enumerate(names):
@@ -136,7 +112,7 @@ def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(
             assert photos.tags_of(name)[0] == (GATE if is_gate else EIFFEL, 1, True), name
 
 
-def test_an_object_that_may_not_be_read_fails_alone(photos: TaggedBucket, bucket: Bucket) -> None:
+def test_an_object_that_may_not_be_read_fails_alone(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     photos.draw("b.jpg", 1)
     bucket.proxy.inject(Fault("/a.jpg", status=403, code="InvalidObjectState", times=10**9))
@@ -146,7 +122,7 @@ def test_an_object_that_may_not_be_read_fails_alone(photos: TaggedBucket, bucket
     assert "archived (InvalidObjectState)" in row.failure_text
 
 
-def test_a_job_waits_for_a_bucket_that_refuses(photos: TaggedBucket, bucket: Bucket) -> None:
+def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
@@ -164,7 +140,7 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: TaggedBucket, bucket: Buc
     "status", [307, *(pytest.param(each, marks=pytest.mark.slow) for each in (301, 302, 303, 308))]
 )
 def test_a_redirect_to_another_server_is_not_followed(
-    photos: TaggedBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, status: int
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setattr(object_store, "RETRY_TIMEOUT", timedelta(seconds=0.1))
@@ -193,7 +169,7 @@ def test_a_redirect_to_another_server_is_not_followed(
 
 
 @pytest.mark.postgresql
-def test_a_size_limit_applies_before_an_object_is_read(photos: TaggedBucket, bucket: Bucket) -> None:
+def test_a_size_limit_applies_before_an_object_is_read(photos: WrittenBucket, bucket: Bucket) -> None:
     bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
     photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
     assert photos.tag_bucket() == {"large.jpg": "failed"}
@@ -201,7 +177,7 @@ def test_a_size_limit_applies_before_an_object_is_read(photos: TaggedBucket, buc
 
 
 def test_keys_come_from_the_profile_of_the_aws_tools(
-    photos: TaggedBucket, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: WrittenBucket, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos.draw("a.jpg", 0)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -267,7 +243,7 @@ def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None
 
 @pytest.mark.postgresql
 def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server(
-    photos: TaggedBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))

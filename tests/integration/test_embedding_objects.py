@@ -10,7 +10,6 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.photo_writer import photo_fields
@@ -137,23 +136,6 @@ def test_an_answer_that_is_lost_counts_as_written(photos: WrittenBucket, bucket:
     assert photos.write(EMBED_OBJECTS) == {"a.jpg": "written"}
     assert photos.undo() == {"a.jpg": "written"}
     assert photos.objects() == before
-
-
-def test_a_job_that_dies_after_a_write_is_resumed(photos: WrittenBucket, bucket: Bucket) -> None:
-    set_versioning(bucket, "Enabled")
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    before = photos.objects()
-    job = photos.create_write_job_for_workers(EMBED_OBJECTS)
-    bucket.proxy.inject(Fault("/a.jpg", method="PUT", then=lambda: photos.lose_leases(job)))
-    assert photos.work(job) == [ChunkEnd.LOST]
-    written = photos.objects()
-    assert written != before
-    assert photos.work(job) == [ChunkEnd.DONE]
-    assert photos.outcomes(job) == {"a.jpg": "written"}
-    assert photos.objects() == written
-    photos.undo()
-    assert (photos.objects(), photos.undo_rows) == (before, [])
 
 
 def test_undo_leaves_photos_alone_once_versioning_is_off(photos: WrittenBucket, bucket: Bucket) -> None:
