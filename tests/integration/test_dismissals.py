@@ -14,7 +14,6 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import dismissals
-from tagger.errors import VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.removal import forget_path
 from tagger.library.query.counts import find_covers, landmark_counts
@@ -188,11 +187,3 @@ def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
     report = folder.import_(document(digest, MONDAY + timedelta(days=1)), confirmed)
     assert (report.added, report.older) == (1, 1)
     assert folder.dismissed() == 0
-
-
-@pytest.mark.parametrize(
-    ("verdict", "landmark"), [("not-a-landmark", EIFFEL), ("rejected", None), ("perhaps", EIFFEL)]
-)
-def test_an_entry_that_is_neither_is_refused(folder: Folder, verdict: str, landmark: str | None) -> None:
-    with pytest.raises(VerdictsInvalid):
-        folder.import_(document(f"1-{1:064x}", MONDAY, verdict, landmark))
