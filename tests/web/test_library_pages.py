@@ -29,7 +29,6 @@ from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue
 from tagger.web.http.auth import AccessPolicy
 
-VIEWS = ("/library", "/photos", "/map", "/unknown", "/landmarks/eiffel-tower")
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
 
@@ -587,17 +586,8 @@ def test_the_map_lists_landmarks_by_country(client: TestClient, library: Library
     assert "No photo has a position yet." in page
 
 
-def test_what_was_typed_is_text_and_pages_have_no_script_or_style_of_their_own(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
-    for path in (*VIEWS, "/search?q=e"):
-        page = client.get(path).text
-        assert " style=" not in page, path
-        assert not re.search(r"<script(?![^>]*\bsrc=)", page), path
-        assert not re.search(r"\son\w+=", page), path
-        assert "http://" not in page.replace("http://www.w3.org", ""), path
-        assert "https://" not in page, path
     for path in ("/library", "/search", "/photos"):
         page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE}).text
         assert "<img src=x" not in page, path

@@ -1,5 +1,6 @@
-"""The map: clusters for mouse, finger and keyboard, the visible part as a filter, and what it loads."""
+"""The map: clusters for mouse, finger and keyboard, the visible part as a filter, what it loads, and its legend."""
 
+import re
 from itertools import combinations
 
 import pytest
@@ -8,6 +9,7 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
+from tagger.database.connection import Database
 from tagger.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
@@ -147,3 +149,35 @@ def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client: Te
         packed = client.get(f"/static/vendor/map/{name}", headers={"accept-encoding": "gzip"})
         assert packed.headers["content-encoding"] == "gzip"
         assert "javascript" in packed.headers["content-type"]
+
+
+# ---------- the legend, and browsers that cannot draw the map ----------
+
+
+def test_each_source_has_an_entry_of_the_legend(client: TestClient, library: LibraryPhotos) -> None:
+    page = client.get("/map").text
+    assert re.findall(r'<a href="([^"]*)">(\d photos? [^<]*)</a>', page) == [
+        ("/photos?position=camera", "2 photos by GPS"),
+        ("/photos?position=track", "1 photo by a GPS track"),
+        ("/photos?position=neighbour", "1 photo estimated"),
+    ]
+
+
+def test_without_positions_there_is_no_legend(client: TestClient, web_database: Database) -> None:
+    assert "map-legend" not in client.get("/map").text
+
+
+@pytest.mark.parametrize(
+    "script", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["without WebGL", "without script"]
+)
+def test_a_browser_that_cannot_draw_the_map_says_so(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos, script: bool
+) -> None:
+    with (
+        serving(web_settings) as address,
+        open_page(browser, "about:blank", screen=PHONE, script=script) as page,
+    ):
+        page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+        page.goto(f"{address}/map")
+        expect(page.get_by_text("needs JavaScript and WebGL")).to_be_visible()
+        expect(page.locator(".map-live")).to_be_hidden()
