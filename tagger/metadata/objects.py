@@ -136,21 +136,28 @@ def _check_conditional_writes(folder: ObjectPath) -> None:
         if bucket in _left:
             _delete_left(bucket)
         if bucket not in _supported:
-            _delete_old(folder)
+            remove_old_checks(folder)
             _supported[bucket] = _supports_conditions(bucket, folder / f"{_NAME_START}{uuid4().hex}")
     if not _supported[bucket]:
         raise _UNSUPPORTED
 
 
-def _delete_old(folder: ObjectPath) -> None:
-    """Delete the check objects that processes left in a folder when they died. If that fails, the check that follows says why."""
+def remove_old_checks(folder: ObjectPath, *, dry_run: bool = False) -> int:
+    """Delete the check objects that processes left in a folder when they died; return their number. With `dry_run`, they stay.
+
+    If that fails, the check before the next write says why.
+    """
+    count = 0
     with suppress(BucketUnavailable, WriteRefused, WriteFailed):
         for path, written_at in objects_beginning(folder, _NAME_START):
             if time.time() - written_at > _OLD_S:
                 with _translated_store_errors(path, "deleted"):
                     stored = read_object(path, max_bytes=len(_TEXT))
                     if stored is not None and stored.data == _TEXT:
-                        delete_object(path, stored)
+                        count += 1
+                        if not dry_run:
+                            delete_object(path, stored)
+    return count
 
 
 def _supports_conditions(bucket: tuple[str | None, ...], path: ObjectPath) -> bool:

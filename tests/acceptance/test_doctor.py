@@ -90,7 +90,7 @@ def test_a_healthy_installation_has_nothing_wrong(
     names = [each["name"] for each in checks]
     assert len(names) == len(set(names))
     of_machine = {"settings", "environment", "data folder", "disk space", "device", "sandbox"}
-    of_jobs = {"dead letters", "workers", "jobs", "roots", "failing photos"}
+    of_jobs = {"dead letters", "workers", "jobs", "roots", "failing photos", "interrupted writes"}
     assert of_machine | of_jobs | {"database", "model", "redis"} <= set(names)
     # Valkey calls itself Redis 7.2.4 besides, for clients of Redis.
     told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout

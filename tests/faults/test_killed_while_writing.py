@@ -88,6 +88,14 @@ class Library:
     def leftovers(self) -> list[Path]:
         return [path for path in self.files() if path not in self.originals]
 
+    def interrupted_writes(self) -> str:
+        """What `tagger doctor` finds of them. It changes no file."""
+        before = self.files()
+        checks = self.terminal.json("doctor")["checks"]
+        assert self.files() == before
+        (finding,) = [check for check in checks if check["name"] == "interrupted writes"]
+        return str(finding["found"])
+
     def is_brought_back(self) -> None:
         assert self.files() == self.originals
         with self.terminal.database() as database, database.read() as connection:
@@ -110,7 +118,7 @@ def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations
 @pytest.mark.parametrize(
     "next_command", [("undo", "--all"), ("write", "--to", "embed")], ids=["undo", "write"]
 )
-def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
+def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     library: Library, next_command: Sequence[str]
 ) -> None:
     library.terminal.inject(kill_on_open="photo-080")
@@ -118,8 +126,10 @@ def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     left = [path for path in library.leftovers() if path.suffix == ".part"]
     assert left
     library.terminal.injected.clear()
+    assert f"{len(left)} hidden file" in library.interrupted_writes()
     library.terminal.run("metadata", *next_command)
     assert [path for path in left if path.exists()] == []
+    assert library.interrupted_writes() == "left no hidden files"
 
 
 @pytest.mark.parametrize("steps", [(20,), pytest.param((1, 10, 30), marks=pytest.mark.slow)])

@@ -10,8 +10,11 @@ from support.empty_databases import create_sqlite_database
 from support.written_bucket import OWNERS, WrittenBucket
 from support.written_folder import SIDECAR
 
+from tagger.database.enums import Runner
 from tagger.jobs.processing import metadata_chunk
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.library.catalog.removal import forget_path
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
@@ -149,6 +152,23 @@ def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
     monkeypatch.setattr(objects, "_OLD_S", -60.0)
     photos.write(None)
     assert photos.objects().keys() == {".tagger-check-of-another-program", "a.jpg", "b.jpg"}
+
+
+def test_the_check_object_of_a_killed_job_is_found_beside_its_photos(
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_OLD_S", -60.0)
+    photos.draw("trip/a.jpg", 0)
+    photos.tag_bucket()
+    left = f"trip/.tagger-check-{'0' * 32}"
+    bucket.put(left, objects._TEXT)
+    assert remove_interrupted_files(photos.database, {}) == 0
+    job = photos.create_write_job_for_workers(SIDECAR)
+    assert claim_next_chunk(photos.database, job, Runner.WORKERS, "killed")
+    assert remove_interrupted_files(photos.database, {}, dry_run=True) == 1
+    assert left in photos.objects()
+    assert remove_interrupted_files(photos.database, {}) == 1
+    assert left not in photos.objects()
 
 
 def test_a_replaced_object_gets_no_sidecar_and_a_deleted_one_fails(

@@ -133,13 +133,14 @@ def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iter
     if database is None:
         return
     from tagger.cli.doctor.jobs import check_jobs
-    from tagger.cli.doctor.photos import check_failures, check_roots
+    from tagger.cli.doctor.photos import check_failures, check_interrupted_writes, check_roots
 
     groups = (
         CheckGroup("workers", lambda: check_jobs(database, settings.data_folder)),
         *_room_groups(settings, database),
         CheckGroup("roots", lambda: check_roots(database, settings.roots)),
         CheckGroup("failing photos", lambda: check_failures(database)),
+        CheckGroup("interrupted writes", lambda: check_interrupted_writes(database, settings.roots)),
     )
     for group in groups:
         yield from group.findings()

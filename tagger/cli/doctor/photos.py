@@ -10,6 +10,7 @@ from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.tag_jobs import count_failures
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.ledger.failures import FailureFilter
 from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.photos.folders import Mount, MountState
@@ -63,6 +64,18 @@ def check_failures(database: Database) -> Iterator[Finding]:
     if permanent:
         found = f"{_list_counts(permanent)}; they fail until the files change"
         yield note("failing photos", found, "tagger job failures")
+
+
+def check_interrupted_writes(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
+    """Look for hidden files beside the photos of jobs that were killed, or are running: those of running ones are locked."""
+    count = remove_interrupted_files(database, root_paths, dry_run=True)
+    if not count:
+        yield ok("interrupted writes", "left no hidden files")
+        return
+    found = (
+        f"{count_of(count, 'hidden file')} (.tagger-…) of killed writes beside photos; no photo is damaged"
+    )
+    yield note("interrupted writes", found, "the next tagger metadata write or undo removes them")
 
 
 def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import select
@@ -38,8 +39,10 @@ from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.temporary_files import remove_leftovers
+from tagger.metadata.objects import remove_old_checks
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.photos.paths import ObjectPath
 from tagger.pipeline.results import MetadataOutcome
 
 JOBS = 20
@@ -57,38 +60,55 @@ class PhotoPath(Protocol):
     def path_bytes(self) -> bytes: ...
 
 
-def remove_interrupted_files(database: Database, root_paths: RootPaths) -> None:
-    """Remove the temporary files of the latest jobs whose process died. They have no record, so an undo does not find them."""
+def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_run: bool = False) -> int:
+    """Remove the temporary files of the latest jobs whose process died, and return their number. With `dry_run`, they stay.
+
+    They have no record, so an undo does not find them. In buckets, they are check objects.
+    """
     paths = _interrupted_photos(database)
     with database.read() as connection:
         needed = {path.root_id for path in paths}
         roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
         unavailable = unavailable_roots(connection, roots)
-    remove_files_beside(paths, {root.id: root for root in roots if root not in unavailable})
+    reachable = {root.id: root for root in roots if root not in unavailable}
+    count = remove_files_beside(paths, reachable, dry_run=dry_run)
+    for _root, folder in _folders_of(paths, reachable):
+        if isinstance(folder, ObjectPath):
+            count += remove_old_checks(folder, dry_run=dry_run)
+    return count
 
 
-def remove_files_beside(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> None:
-    """Remove the temporary files in the folders of photos. Photos of other roots, and objects in buckets, have none."""
-    reachable = (path for path in paths if path.root_id in roots and not roots[path.root_id].is_bucket)
-    folders = {
+def remove_files_beside(
+    paths: Iterable[PhotoPath], roots: Mapping[int, Root], *, dry_run: bool = False
+) -> int:
+    """Remove the temporary files in the folders of photos; return their number. Photos of other roots, and objects in buckets, have none."""
+    count = 0
+    for root, folder in _folders_of(paths, roots):
+        if not isinstance(folder, ObjectPath):
+            with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+                count += remove_leftovers(folder, root.folder, dry_run=dry_run)
+    return count
+
+
+def _folders_of(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
+    reachable = (path for path in paths if path.root_id in roots)
+    return {
         (roots[path.root_id], roots[path.root_id].path_of(path.path, path.path_bytes).parent)
         for path in reachable
     }
-    for root, folder in folders:
-        with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-            remove_leftovers(folder, root.folder)
 
 
 def _interrupted_photos(database: Database) -> Sequence[PhotoPath]:
-    """The photos of the chunks that a process had claimed when its job was cancelled."""
-    cancelled = select(jobs.c.id).where(jobs.c.kind.in_(METADATA_KINDS), jobs.c.state == JobState.CANCELLED)
-    latest = cancelled.order_by(jobs.c.id.desc()).limit(JOBS)
+    """The photos of the chunks that a process has claimed and not finished, or had when its job was cancelled."""
+    ended_early = select(jobs.c.id).where(jobs.c.kind.in_(METADATA_KINDS), jobs.c.state != JobState.FINISHED)
+    latest = ended_early.order_by(jobs.c.id.desc()).limit(JOBS)
+    is_open = (chunks.c.cancelled > 0) | ~chunks.c.done
     in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
     query = (
         select(photos.c.root_id, photos.c.path, photos.c.path_bytes)
         .join(job_items, job_items.c.photo_id == photos.c.id)
         .join(chunks, (chunks.c.job_id == job_items.c.job_id) & in_chunk)
-        .where(chunks.c.job_id.in_(latest), chunks.c.claimed_at.is_not(None), chunks.c.cancelled > 0)
+        .where(chunks.c.job_id.in_(latest), chunks.c.claimed_at.is_not(None), is_open)
     )
     with database.read() as connection:
         return connection.execute(query).all()
