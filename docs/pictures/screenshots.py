@@ -157,7 +157,6 @@ VIEWS = {
     "job-running": View("/jobs/{running}"),
     "job-failures": View("/jobs/{failing}", failing="**/thumbnail?*"),
     "start": View("/jobs/new", _open_folder),
-    "schedule": View("/jobs/schedules/new"),
     "sign-in": View("/sign-in", token=True),
     "nothing-fits": View("/photos?min_score=1&taken_after=2026-01-01"),
     "not-there": View("/photos/999999", failing="**/photos/*"),

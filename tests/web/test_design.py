@@ -61,14 +61,6 @@ def test_no_page_asks_another_site_for_anything() -> None:
         assert not loaded.search(path.read_text()), path.name
 
 
-def test_commands_are_in_notes_for_the_command_line_alone() -> None:
-    commands = re.compile(r"`|\btagger (?:beat|enqueue|locate|metadata|retry|serve|status|tag|up|worker)\b")
-    for path in TEMPLATES.glob("*.html"):
-        words = re.sub(r"command_note\(.*?\) }}|\{#.*?#\}", "", path.read_text(), flags=re.DOTALL)
-        if path.name != "sign_in.html":  # its reader holds a token that a command printed
-            assert not commands.search(words), path.name
-
-
 def test_no_template_holds_style_or_script_of_its_own() -> None:
     inline = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on", re.IGNORECASE)
     for path in TEMPLATES.glob("*.html"):

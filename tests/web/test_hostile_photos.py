@@ -125,7 +125,6 @@ PAGES = {
     "/jobs": EVIL,
     "/jobs/2": EVIL,
     "/jobs/new": EVIL,
-    "/jobs/schedules/new": EVIL,
     "/": EVIL,
     "/no-such-{evil}": "Not found",
 }

@@ -97,7 +97,6 @@ def test_without_allowed_folders_no_backfill_is_started(
     client = client_where(web_folders=folders)
     assert client.post("/api/backfills", json={"what": "all", "dry_run": True}).status_code == 403
     assert client.post("/api/backfills", json={"what": "all"}).status_code == 403
-    assert client.post("/jobs/backfill", data={"what": "all"}).status_code == 403
     assert client.post("/api/schedules", json=NIGHTLY).status_code == 403
     assert client.get("/api/status").json()["jobs"] == []
 
@@ -193,22 +192,22 @@ def test_only_allowed_targets_are_offered_and_accepted(
     client_where: ClientWhere, library: LibraryPhotos, allowed_target: str, offered: set[str]
 ) -> None:
     client = client_where(web_write=allowed_target)
-    for page in (client.get("/jobs/new").text, client.get("/jobs/schedules/new").text):
-        assert {
-            target for target in ("none", "sidecar", "embed") if f'<option value="{target}"' in page
-        } == offered
-        assert ("TAGGER_WEB_WRITE=" in page) == (allowed_target != "embed")
+    page = client.get("/jobs/new").text
+    assert {
+        target for target in ("none", "sidecar", "embed") if f'<option value="{target}"' in page
+    } == offered
+    assert ("TAGGER_WEB_WRITE" in page) == (allowed_target != "embed")
     for target in ("none", "sidecar", "embed"):
         answers = [
             client.post("/api/jobs", json={"paths": [str(library.root)], "write": target}),
             client.post("/api/backfills", json={"what": "all", "dry_run": True, "write": target}),
             client.post("/api/schedules", json=NIGHTLY | {"name": target, "write": target}),
             client.post("/jobs/new", data={"folder": folder_key(library.root), "write": target}),
-            client.post("/jobs/backfill", data={"what": "all", "write": target}),
-            client.post("/jobs/schedules/new", data=NIGHTLY | {"name": f"{target} too", "write": target}),
+            client.post("/jobs/nightly", data={"scan": folder_key(library.root), "write": target}),
         ]
+        client.delete(f"/api/schedules/New photos in {library.root.name}")  # of the form
         codes = [answer.status_code for answer in answers]
-        assert codes == ([202, 202, 201, 303, 303, 303] if target in offered else [403] * 6), target
+        assert codes == ([202, 202, 201, 303, 303] if target in offered else [403] * 5), target
         assert target in offered or all(f"TAGGER_WEB_WRITE={target}" in answer.text for answer in answers)
 
 
@@ -282,8 +281,6 @@ def test_words_with_control_characters_are_refused(client_of_either: TestClient,
     assert client.post("/api/schedules", json=NIGHTLY | {"name": f"a{word}b"}).status_code == 422
     for address, form in (
         ("/photos/1/verdict", {"landmark": word}),
-        ("/jobs/backfill", {"what": "all", "landmark": word}),
-        ("/jobs/schedules/new", NIGHTLY | {"name": f"a{word}b"}),
         ("/jobs/schedules/remove", {"name": word}),
     ):
         answer = client.post(address, data=form)
@@ -298,7 +295,6 @@ def test_a_schedule_has_a_name_that_an_address_carries(
     client = client_where()
     for name in (".", "..", "a/../b", "./a"):
         assert client.post("/api/schedules", json=NIGHTLY | {"name": name}).status_code == 422
-        assert client.post("/jobs/schedules/new", data=NIGHTLY | {"name": name}).status_code == 422
     assert list_schedules(web_database) == []
     assert client.post("/api/schedules", json=NIGHTLY | {"name": "a.b/..c"}).status_code == 201
     assert client.delete("/api/schedules/a.b/..c").status_code == 204

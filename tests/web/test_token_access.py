@@ -55,7 +55,6 @@ READ_ONLY_MAY_NOT_GET = {
     "/api/shares",
     "/api/shares/1",
     "/jobs/new",
-    "/jobs/schedules/new",
 }
 
 ClientAt = Callable[..., TestClient]
@@ -482,7 +481,7 @@ def test_pages_offer_only_what_a_session_may_do(
     process_job(web_database, web_settings, failed)
     assert admin.post("/api/backfills", json={"what": "all"}, headers=ORIGIN).status_code == 202
     offered = {
-        "/jobs": {"/jobs/new", "/jobs/schedules/new", "/jobs/schedules/pause", "/jobs/schedules/run"},
+        "/jobs": {"/jobs/new", "/jobs/schedules/pause", "/jobs/schedules/run"},
         f"/jobs/{failed}": {f"/jobs/{failed}/retry"},
         f"/photos/{number}": {f"/photos/{number}/verdict", "data-name-another", 'id="naming"', "Write tags"},
         f"/landmarks/{EIFFEL}": {"select.js"},

@@ -151,7 +151,7 @@ class AccessRecorder:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})
 """What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new", "/jobs/schedules/new"})
+_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})
 """What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos."""
 _HIDDEN_BELOW = "/api/shares/"
 _ADMIN_PATHS = ("/admin/", "/api/admin/")

@@ -1,20 +1,19 @@
-"""The page that starts jobs: a folder browser, and the form of a backfill."""
+"""The page that starts jobs: a folder that is tagged now, and one that is looked into every night."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.database.enums import Priority
-from tagger.errors import QueryOptionInvalid, TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos
-from tagger.library.query.option_values import parse_date
+from tagger.errors import TaggerError
+from tagger.jobs.enqueue.backfill import BackfillScope
+from tagger.jobs.enqueue.schedules import local_zone
 from tagger.photos.paths import ObjectPath
 from tagger.web.api.folders import (
     AllowedFolders,
@@ -23,21 +22,17 @@ from tagger.web.api.folders import (
     list_subfolders,
     path_of_key,
 )
-from tagger.web.api.job_requests import BackfillRequest, Key, WriteMode, write_modes
+from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter, TaggingOptions
+from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
-from tagger.web.pages.job_views import SCOPE_TEXTS
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-NOTHING_FOUND = (
-    "No photo in the library is like this, so no job was started. Photos that fail or are not classified have no landmark of the "
-    "model; new photos are found by a scan."
-)
-Text = Annotated[str, Field(max_length=1000), ONE_LINE]
+AT_NIGHT = "03:00"
+MAX_NAME_LENGTH = 100
 WRITE_TEXTS = {
     WriteMode.NONE: "No",
     WriteMode.SIDECAR: "Into XMP sidecar files",
@@ -67,39 +62,33 @@ class FolderForm(BaseModel):
     priority: Priority = Priority.BULK
 
 
-class BackfillForm(BaseModel):
-    """A job over photos in the database. An empty field is an empty text."""
+class NightlyForm(BaseModel):
+    """A schedule that tags the new photos of a folder every day at a time of the server's zone."""
 
     model_config = ConfigDict(extra="forbid")
 
-    what: BackfillScope
-    landmark: Text = ""
-    taken_after: Text = ""
-    taken_before: Text = ""
-    scan: Key = ""
+    scan: Key
+    time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = AT_NIGHT
     write: WriteMode = WriteMode.NONE
-    priority: Priority = Priority.BULK
 
-    def request_values(self) -> dict[str, Any]:
-        """Return the fields of `BackfillRequest`.
-
-        Raises:
-            QueryOptionInvalid: a date is invalid.
-        """
-        return {
-            "what": self.what,
-            "landmark": self.landmark.strip() or None,
-            "taken_after": parse_date(self.taken_after.strip() or None, "taken_after"),
-            "taken_before": parse_date(self.taken_before.strip() or None, "taken_before"),
-            "scan": [{"key": self.scan}] if self.scan else [],
-            "write": self.write,
-            "priority": self.priority,
-        }
+    def schedule(self, folder: str) -> ScheduleRequest:
+        """The request that adds it. It is named after the folder."""
+        hour, minute = map(int, self.time.split(":"))
+        name = "".join(filter(str.isprintable, Path(folder).name or folder))
+        return ScheduleRequest(
+            name=" ".join(f"New photos in {name[:MAX_NAME_LENGTH]}".split()),
+            cron=f"{minute} {hour} * * *",
+            zone=None,
+            until=None,
+            what=BackfillScope.UNTAGGED,
+            scan=[FolderKey(key=self.scan)],
+            write=self.write,
+        )
 
 
 @router.get("/jobs/new")
 def show_new(request: Request, state: State, folder: Annotated[str, Query(max_length=8192)] = "") -> Response:
-    """Show the folder browser and the form of a backfill."""
+    """Show the folder browser and the form of a schedule."""
     return _render(request, state, folder)
 
 
@@ -120,36 +109,14 @@ def start_folder(
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-@router.post("/jobs/backfill")
-def start_backfill(
-    request: Request, state: State, starter: Starter, form: Annotated[BackfillForm, Form()]
-) -> Response:
-    """Start a backfill."""
+@router.post("/jobs/nightly")
+def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
+    """Add a schedule that tags new photos."""
     try:
-        body = validate(BackfillRequest, form.request_values())
-        backfill = body.backfill(state)
-        if not _may_have_photos(state, backfill, body.priority):
-            return _render(request, state, "", NOTHING_FOUND, HTTPStatus.CONFLICT, form.model_dump())
-        job = starter.backfill(backfill, body.priority)
-    except QueryOptionInvalid as error:
-        return _render(
-            request, state, "", page_text(error), HTTPStatus.UNPROCESSABLE_ENTITY, form.model_dump()
-        )
+        add_schedule(state, form.schedule(path_of_key(form.scan)))
     except TaggerError as error:
-        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, form.model_dump())
-    return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
-
-
-def _may_have_photos(state: AppState, backfill: Backfill, priority: Priority) -> bool:
-    """Return whether a backfill finds photos now, or may find some by a scan or by learning.
-
-    Raises:
-        TaggerError: the backfill is not possible.
-    """
-    if backfill.scan or backfill.scope is BackfillScope.TAUGHT:
-        return True
-    new = backfill_job(state.database, state.settings, backfill, priority)
-    return bool(count_photos(state.database, backfill, new.model_id, state.settings.roots))
+        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=form.model_dump())
+    return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 
 def folder_choices(allowed: AllowedFolders) -> Sequence[FolderChoice]:
@@ -157,25 +124,9 @@ def folder_choices(allowed: AllowedFolders) -> Sequence[FolderChoice]:
     return [_choice(folder, is_whole=True) for folder in allowed.folders]
 
 
-def write_choices(state: AppState) -> dict[WriteMode, str]:
+def _write_choices(state: AppState) -> dict[WriteMode, str]:
     """Return the write modes that the server allows, with their texts."""
     return {mode: WRITE_TEXTS[mode] for mode in write_modes(state.settings)}
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def validate(kind: type[Model], values: dict[str, Any]) -> Model:
-    """Return the model of these values.
-
-    Raises:
-        HTTPException: a value is invalid; the text lists the errors.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        text = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:10])
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{text}.") from None
 
 
 def _render(
@@ -184,10 +135,9 @@ def _render(
     key: str,
     problem: str = "",
     status: HTTPStatus = HTTPStatus.OK,
-    typed: dict[str, Any] | None = None,
     chosen: dict[str, Any] | None = None,
 ) -> HTMLResponse:
-    """Render the page. `typed` are the fields of the backfill, `chosen` those of the job over a folder, if one was refused."""
+    """Render the page. `chosen` are the fields of a form that was refused."""
     allowed = allowed_folders(state.settings, state.database)
     folder = allowed.check(path_of_key(key)) if key else None
     if folder is None and len(allowed.folders) == 1 and not problem:
@@ -207,11 +157,11 @@ def _render(
         more=more,
         choices=folder_choices(allowed),
         has_several=len(allowed.folders) > 1,
-        scopes=SCOPE_TEXTS,
-        writes=write_choices(state),
+        writes=_write_choices(state),
         problem=problem,
-        typed=typed or {},
         chosen=chosen or {},
+        at_night=AT_NIGHT,
+        zone=local_zone(),
     )
 
 

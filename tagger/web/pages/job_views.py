@@ -44,10 +44,6 @@ KIND_TEXTS = {
     JobKind.UNDO: "Undo metadata changes",
 }
 PRIORITY_TEXTS = {Priority.BULK: "normal", Priority.INTERACTIVE: "high"}
-QUEUE_TEXTS = {
-    Priority.BULK: "In the queue, normal priority",
-    Priority.INTERACTIVE: "In the queue, high priority",
-}
 STATE_COLOURS = {
     JobState.RUNNING: "sure",
     JobState.SCANNING: "sure",
@@ -277,7 +273,8 @@ def _live_fields(job: JobProgress) -> LiveFields:
 def _count_texts(job: JobProgress) -> list[str]:
     """Return the outcomes with at least one photo."""
     if job.kind in METADATA_KINDS:
-        counts = {"written": job.written, "unchanged": job.unchanged, "refused": job.refused}
+        changed = "undone" if job.kind is JobKind.UNDO else "written"
+        counts = {changed: job.written, "unchanged": job.unchanged, "refused": job.refused}
     else:
         counts = {"tagged": job.tagged, "unknown": job.unknown}
     counts |= {"skipped": job.skipped, "failed": job.failed, "cancelled": job.cancelled}

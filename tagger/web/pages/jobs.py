@@ -14,9 +14,15 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.enums import METADATA_KINDS, Priority
+from tagger.database.enums import METADATA_KINDS
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.schedules import Schedule, explain_cron, list_schedules
+from tagger.jobs.enqueue.schedules import (
+    Schedule,
+    explain_cron,
+    list_schedules,
+    pause_schedule,
+    remove_schedule,
+)
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
@@ -27,10 +33,10 @@ from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import JOBS_SHOWN, Status, one_job, read_status, start_retry, waiting_reason
 from tagger.web.http.error_responses import page_text
+from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import folder_choices
 from tagger.web.pages.job_views import (
-    QUEUE_TEXTS,
     backfill_text,
     failures_view,
     job_view,
@@ -56,6 +62,15 @@ class JobAction(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+
+
+class ScheduleAction(StrEnum):
+    """A button of a schedule."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    RUN = "run"
+    REMOVE = "remove"
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,6 @@ def render_jobs(
         older=status.older,
         workers=status.workers,
         worker_text=worker_text,
-        has_redis=status.has_redis,
-        queues=[(name, QUEUE_TEXTS[Priority(name)], depth) for name, depth in status.queues.items()],
         waiting_reason=status.problem or waiting_reason(state, status),
         needs_worker=status.problem is None and _needs_worker(state, status),
         worker_starts=state.has_own_worker and status.problem is None,
@@ -144,6 +157,28 @@ def show_job(
         number_text=number_text,
         photo_count=photo_count,
     )
+
+
+@router.post("/jobs/schedules/{action}")
+def change_schedule(
+    request: Request,
+    state: State,
+    starter: Starter,
+    action: ScheduleAction,
+    name: Annotated[str, Form(), ONE_LINE],
+) -> Response:
+    """Pause, resume, run or remove a schedule."""
+    match action:
+        case ScheduleAction.REMOVE:
+            remove_schedule(state.database, name)
+        case ScheduleAction.RUN:
+            run = starter.run_now(name)
+            if run.job is None:
+                return render_jobs(request, state, f"{name} did not run: {run.note}.", HTTPStatus.CONFLICT)
+            return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
+        case _:
+            pause_schedule(state.database, name, paused=action is ScheduleAction.PAUSE)
+    return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 
 @router.post("/jobs/{job}/retry")

@@ -1,6 +1,5 @@
 // The switch between light and dark mode, on every page.
 
-import "./copying.js";
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");

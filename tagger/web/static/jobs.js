@@ -44,10 +44,6 @@ function show(state) {
   }
   for (const worker of state.workers) {
     setText(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);
-    setText(document.querySelector(`[data-worker-chunks="${CSS.escape(worker.name)}"]`), String(worker.chunks));
-  }
-  for (const [name, depth] of Object.entries(state.queues)) {
-    if (depth !== null) setText(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
   }
   setText(document.querySelector("[data-last-tick]"), state.last_tick?.shown);
   if (live().dataset.version !== state.version) live().dispatchEvent(new Event("outdated"));
@@ -66,23 +62,5 @@ function showFailure({ detail: { elt, xhr } }) {
 
 document.addEventListener("htmx:responseError", showFailure);
 document.addEventListener("htmx:sendError", showFailure);
-
-// The select fills the field that is submitted, and follows what is typed there.
-for (const select of document.querySelectorAll("select[data-fills]")) {
-  const field = document.getElementById(select.dataset.fills);
-  const custom = document.querySelectorAll(`[data-if-other="${select.id}"]`);
-  const showCustom = () => custom.forEach((each) => { each.hidden = select.value !== ""; });
-  showCustom();
-  select.addEventListener("change", () => {
-    showCustom();
-    if (!select.value) return field.focus();
-    field.value = select.value;
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-  });
-  field.addEventListener("input", () => {
-    const typed = field.value.trim();
-    select.value = [...select.options].some((option) => option.value === typed) ? typed : "";
-  });
-}
 
 if (live()) followJobs(show, showLost);

@@ -24,8 +24,6 @@ from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
 from tagger.settings import Settings
 from tagger.web.api import events
 
-WITHOUT_CLIPBOARD = """Object.defineProperty(Navigator.prototype, "clipboard", { get: () => undefined });
-Document.prototype.execCommand = () => false;"""
 SET_HIDDEN = """(value) => {
   Object.defineProperty(document, "hidden", { value, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -120,15 +118,7 @@ def test_a_job_is_followed_paused_resumed_retried_and_cancelled(
         page.goto("/jobs")
         card = page.locator(f'[data-job="{job}"]')
         expect(card.locator("[data-field=done]")).to_have_text("0 of 4 photos")
-        expect(page.get_by_text("Jobs are recorded and wait for one.")).to_be_visible()
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page.get_by_text("For the command line").click()
-        page.get_by_role("button", name="Copy tagger worker").click()
-        expect(page.locator(".toast")).to_have_text("Copied")
-        assert page.evaluate("navigator.clipboard.readText()") == "tagger worker"
-        page.evaluate(WITHOUT_CLIPBOARD)
-        page.get_by_role("button", name="Copy tagger worker").click()
-        expect(page.locator(".toast").last).to_contain_text("The command is selected")
+        expect(page.get_by_text("Jobs are recorded and wait for one")).to_be_visible()
         card.get_by_role("button", name="Pause").click()
         expect(card.locator("[data-field=state]")).to_have_text("paused")
         expect(page).to_have_url(f"{address}/jobs")
@@ -165,13 +155,11 @@ def test_a_menu_stays_open_while_the_job_changes(
     job = jobs.start(folder)["job"]
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs/{job}") as page:
         page.locator("summary", has_text="Cancel").click()
-        page.locator("summary", has_text="For the command line").click()
         cancel = page.get_by_role("button", name="permanently")
         cancel.focus()
         assert httpx.post(f"{address}/api/jobs/{job}/pause").status_code == 200
         expect(page.get_by_role("button", name="Resume")).to_be_visible()
         expect(cancel).to_be_focused()
-        expect(page.get_by_role("button", name="Copy tagger worker")).to_be_visible()
         cancel.click()
         expect(page.locator("[data-field=state]")).to_have_text("cancelled")
 
@@ -194,16 +182,11 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         assert "?folder=" in page.url
         page.goto("/jobs")
         page.get_by_role("link", name="Add a schedule").click()
-        page.get_by_label("Name").fill("every / night")
-        page.get_by_label("First scan").select_option(str(folder))
-        expect(page.get_by_label("Cron expression")).to_be_hidden()
-        page.get_by_label("How often").select_option("Other")
-        expect(page.get_by_label("Cron expression")).to_be_focused()
-        page.get_by_label("How often").select_option("Every hour")
-        expect(page.locator("#due")).to_contain_text("At the start of every hour, next on")
-        page.get_by_role("button", name="Add the schedule").click()
+        page.locator("#nightly-scan").select_option(str(folder))
+        page.get_by_label("At (").fill("04:30")
+        page.get_by_role("button", name="every night").click()
         card = page.locator(".schedule")
-        expect(card).to_contain_text("every hour")
+        expect(card).to_contain_text("At 04:30 every day")
         card.get_by_role("button", name="Pause").click()
         expect(card.get_by_text("paused")).to_be_visible()
         card.get_by_role("button", name="Resume").click()

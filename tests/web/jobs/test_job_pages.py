@@ -35,7 +35,7 @@ def test_an_empty_page_suggests_what_to_do(client: TestClient) -> None:
     page = client.get("/jobs").text
     assert "No jobs yet" in page
     assert "Choose a folder" in page
-    assert "tagger worker" in page
+    assert "tagger up" in page
     assert "No schedules yet" in page
 
 
@@ -48,40 +48,10 @@ def test_without_allowed_folders_the_page_explains_how_to_allow_one(client: Test
 
 def test_invalid_forms_are_refused(client: TestClient) -> None:
     assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
-    assert client.post("/jobs/backfill", data={"what": "all", "write": "everywhere"}).status_code == 422
-    undated = client.post("/jobs/backfill", data={"what": "all", "taken_after": "soon"})
-    assert undated.status_code == 422
-    assert "is not a date. Write it like 2024-06-01" in undated.text
+    assert client.post("/jobs/new", data={"folder": "Lw", "write": "everywhere"}).status_code == 422
     assert client.post("/jobs/1/explode").status_code == 422
     assert client.post("/jobs/1/pause").status_code == 404
     assert client.get("/jobs/12").status_code == 404
-
-
-def test_a_backfill_starts_from_the_form(client: TestClient, folder: Path) -> None:
-    draw_many(folder, 2)
-    scanned = {"what": "untagged", "taken_after": "2020-01-01", "scan": folder_key(folder)}
-    started = client.post("/jobs/backfill", data=scanned)
-    assert started.status_code == 303
-    location = started.headers["location"]
-    assert client.get(location).status_code == 200
-    over = client.post(f"{location}/cancel")
-    assert over.status_code == 409
-    assert "finished already" in over.text
-
-
-def test_a_backfill_of_nothing_starts_no_job_and_says_why(
-    client: TestClient, web_database: Database, jobs: JobClient, folder: Path
-) -> None:
-    draw_many(folder, 1)
-    (folder / "broken.jpg").write_bytes(b"no photo")
-    jobs.run(jobs.start(folder)["job"])
-    slug = landmark_counts(web_database)[0].landmark
-    refused = client.post("/jobs/backfill", data={"what": "failed", "landmark": slug})
-    assert refused.status_code == 409
-    assert "no job was started" in refused.text
-    assert f'value="{slug}"' in refused.text  # what was typed stays
-    assert client.get("/jobs/2").status_code == 404
-    assert client.post("/jobs/backfill", data={"what": "failed"}).headers["location"] == "/jobs/2"
 
 
 def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder: Path) -> None:
@@ -134,7 +104,7 @@ def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
         for address in ("/jobs", f"/jobs/{started['job']}"):
             page = client.get(address).text
             assert text in page
-            assert ("tagger worker" in page) is not has_own_worker
+            assert ("tagger up" in page) is not has_own_worker
     # No worker starts while Redis is away.
     state.has_own_worker = True
     state.settings = state.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
@@ -179,7 +149,7 @@ def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, f
     draw_many(odd, 1)
     tagged = client.post("/jobs/new", data={"folder": folder_key(odd)}).headers["location"]
     assert f"{tmp_path}/photos/&lt;i&gt;caf\\xe9 é" in client.get(tagged).text.replace("<wbr>", "")
-    client.post("/jobs/backfill", data={"what": "all", "scan": folder_key(odd)})
+    client.post("/api/backfills", json={"what": "all", "scan": [{"key": folder_key(odd)}]})
     jobs = client.get("/jobs").text.replace("<wbr>", "")
     assert "Tag &lt;i&gt;caf\\xe9 é" in jobs
     assert f"{tmp_path}/photos/&lt;i&gt;caf\\xe9 é" in jobs

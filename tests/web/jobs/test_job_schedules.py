@@ -1,6 +1,6 @@
 """Schedules through the API and the form."""
 
-import re
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedule_runs
 from tagger.jobs.enqueue.backfill import fill_backfill
 from tagger.ledger.workers import record_tick
+from tagger.web.api.folders import folder_key
 
 
 def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:
@@ -42,14 +43,10 @@ def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: 
 
 
 def test_a_schedule_has_an_end_where_one_is_given(client: TestClient) -> None:
-    sent = {"name": "nightly", "cron": "0 22 * * *", "what": "untagged"}
-    form = sent | {"zone": "Europe/Paris"}
-    assert "not a time of day" in client.post("/jobs/schedules/new", data=form | {"until": "late"}).text
-    client.post("/jobs/schedules/new", data=form | {"until": "06:00"})
-    client.post("/jobs/schedules/new", data=form | {"name": "always", "until": ""})
-    assert client.post("/api/schedules", json=sent | {"name": "api", "until": "05:30"}).status_code == 201
-    ends = {each["name"]: each["until"] for each in client.get("/api/schedules").json()}
-    assert ends == {"always": None, "api": "05:30", "nightly": "06:00"}
+    sent = {"name": "nightly", "cron": "0 22 * * *", "zone": "Europe/Paris", "what": "untagged"}
+    assert client.post("/api/schedules", json=sent | {"until": "late"}).status_code == 400
+    assert client.post("/api/schedules", json=sent | {"until": "06:00"}).status_code == 201
+    assert client.get("/api/schedules").json()[0]["until"] == "06:00"
     assert "until 06:00 (Europe/Paris)" in client.get("/jobs").text
 
 
@@ -133,21 +130,16 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
     assert "<code>tagger up</code>" in late
 
 
-def test_an_invalid_schedule_shows_the_form_with_the_typed_values(client: TestClient) -> None:
-    sent = {"name": "<b>nightly", "cron": "every night", "what": "outdated"}
-    response = client.post("/jobs/schedules/new", data=sent)
-    assert response.status_code == 422
-    assert "not a valid cron expression" in response.text
-    assert "&lt;b&gt;nightly" in response.text
-    assert client.post("/jobs/schedules/new", data=sent | {"taken_after": "soon"}).status_code == 422
-
-
-def test_the_form_shows_the_next_due_time(client: TestClient) -> None:
-    page = client.get("/jobs/schedules/new").text
-    assert "At 03:00 every day, next on " in page
-    assert re.search(r'<option value="[^"]+" selected>/', page)  # the only folder
-    due = "/jobs/schedules/due"
-    assert "At 03:00 on Monday, next on Monday, " in client.get(due, params={"cron": " 0 3 * * 1 "}).text
-    assert "not a valid cron expression" in client.get(due, params={"cron": "<b>"}).text
-    unknown = client.get(due, params={"cron": "0 3 * * 1", "zone": "Nowhere"})
-    assert "there is no time zone" in unknown.text
+def test_new_photos_of_a_folder_are_tagged_every_night(client: TestClient, folder: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/<b> \xff "))
+    odd.mkdir()
+    for where in (folder, odd):
+        form = {"scan": folder_key(where), "time": "22:05"}
+        assert client.post("/jobs/nightly", data=form).headers["location"] == "/jobs#schedules"
+    schedules = {each["name"]: each for each in client.get("/api/schedules").json()}
+    assert set(schedules) == {f"New photos in {folder.name}", "New photos in <b>"}
+    assert {each["cron"] for each in schedules.values()} == {"5 22 * * *"}
+    again = client.post("/jobs/nightly", data=form)
+    assert again.status_code == 409
+    assert 'value="22:05"' in again.text  # what was typed stays
+    assert client.post("/jobs/nightly", data=form | {"time": "24:00"}).status_code == 422
