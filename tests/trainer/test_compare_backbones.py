@@ -52,13 +52,12 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
 
 
 @pytest.mark.slow
-def test_a_table_and_a_drawing_are_written(comparison: dict[str, object], world: Path) -> None:
+def test_a_table_is_written(comparison: dict[str, object], world: Path) -> None:
     table = (world / "comparison" / "comparison.md").read_text()
 
     assert str(comparison["sentence"]) in table
     assert "| squeezenet1_1 | " in table
     assert "resnet18 was not compared: " in table
-    assert (world / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -201,7 +201,7 @@ def compare(
     out: Annotated[
         Path,
         typer.Option(
-            help="The folder for comparison.md, .json and .png, and one run per backbone. Repeating the command reuses finished runs."
+            help="The folder for comparison.md and .json, and one run per backbone. Repeating the command reuses finished runs."
         ),
     ],
     unknown: Annotated[

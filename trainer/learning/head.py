@@ -31,11 +31,8 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 FEATURE_BATCH_SIZE = 8
 """Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
-VIEWS = ("plain", "mirrored", "closer", "closer, mirrored")
+VIEWS = PLAIN, MIRRORED = ("plain", "mirrored")
 """Fixed views of a photo, without randomness."""
-PLAIN = VIEWS[:1]
-CLOSER = 7 / 8
-"""The share of each side that a closer view shows."""
 
 log = logging.getLogger("trainer")
 
@@ -138,7 +135,7 @@ def view_features(
         encoder: uint8 (B, 3, size, size) → features (B, F)
         photos: the photos
         size: side of the views, in pixels
-        views: `VIEWS` or `PLAIN`
+        views: of `VIEWS`
         device: where to compute
         cache: the file of cached features
         source: names and digests that identify the encoder
@@ -154,7 +151,8 @@ def view_features(
     with _inference(device, encoder), photo_progress("computing features", count) as advance:
         for first in range(0, count, FEATURE_BATCH_SIZE):
             images = photos.scaled(range(first, min(first + FEATURE_BATCH_SIZE, count)), size)
-            by_view = [encoder(view).cpu() for view in make_views(images.to(device), views)]
+            images = images.to(device)
+            by_view = [encoder(images.flip(3) if view == MIRRORED else images).cpu() for view in views]
             parts.append(torch.stack(by_view, dim=1))
             advance(len(images))
     features = torch.cat(parts)
@@ -175,30 +173,6 @@ def _load_features(path: Path, fingerprint: str) -> Tensor | None:
     except (OSError, SafetensorError) as error:
         log.warning("the cached features in %s cannot be read; computing them again (%s)", path, error)
         return None
-
-
-def make_views(images: Tensor, views: tuple[str, ...] = VIEWS) -> Tensor:
-    """Make views of every image, in the order of `VIEWS`.
-
-    Args:
-        images: uint8 (B, 3, H, W)
-        views: `VIEWS` or `PLAIN`
-
-    Returns:
-        uint8 (V, B, 3, H, W)
-    """
-    if views == PLAIN:
-        return images[None]
-    closer = _closer(images)
-    return torch.stack([images, images.flip(3), closer, closer.flip(3)])
-
-
-def _closer(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    top, left = round(height * (1 - CLOSER) / 2), round(width * (1 - CLOSER) / 2)
-    middle = images[:, :, top : height - top, left : width - left].float()
-    scaled = functional.interpolate(middle, size=(height, width), mode="bilinear")
-    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:

@@ -1,21 +1,14 @@
-"""The report of a comparison: a table in Markdown, a chart, and the figures as JSON."""
+"""The report of a comparison: a table in Markdown, and the figures as JSON."""
 
 import json
-import math
-from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
 
 from tagger.model.devices import core_count
 from trainer.errors import writing_to
 from trainer.recipes.comparison import ROUNDS, TIMED_PHOTOS, Comparison, ComparisonRow, Speed, Trial
 from trainer.recipes.transfer import HEAD_EPOCHS
-from trainer.report.drawings import BLUE, GREY, ORANGE, figure_axes
 
 TABLE = "comparison.md"
 FIGURES = "comparison.json"
-CHART = "comparison.png"
 
 HEADINGS = (
     *("backbone", "top-1", "95 % interval", "top-3", "95 % interval", "parameters, million"),
@@ -24,7 +17,7 @@ HEADINGS = (
 
 
 def write_comparison(comparison: Comparison) -> None:
-    """Write comparison.md, comparison.json and comparison.png to the output folder.
+    """Write comparison.md and comparison.json to the output folder.
 
     Raises:
         OutputUnwritable: with the reason.
@@ -34,7 +27,6 @@ def write_comparison(comparison: Comparison) -> None:
         text = json.dumps(comparison_document(comparison), indent=1, ensure_ascii=False)
         (folder / FIGURES).write_text(text + "\n", "utf-8")
         (folder / TABLE).write_text(_markdown(comparison), "utf-8")
-        _draw(comparison, folder / CHART)
 
 
 def comparison_document(comparison: Comparison) -> dict[str, object]:
@@ -80,9 +72,7 @@ def _markdown(comparison: Comparison) -> str:
     table = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     table += ["| " + " | ".join(line) + " |" for line in _lines(comparison)]
     parts = ["# Comparison of backbones", comparison.recommendation.sentence, "\n".join(table)]
-    parts += _failures(comparison)
-    parts += [f"![Accuracy against speed]({CHART})", _method(comparison)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *_failures(comparison), _method(comparison)]) + "\n"
 
 
 def _results(comparison: Comparison) -> list[tuple[str, Trial, Speed]]:
@@ -127,41 +117,3 @@ def _method(comparison: Comparison) -> str:
 
 def _precision(comparison: Comparison) -> str:
     return str(comparison.device.dtype).removeprefix("torch.")
-
-
-def _draw(comparison: Comparison, path: Path) -> None:
-    results = _results(comparison)
-    rates = [speed.model for *_, speed in results]
-    middle = math.sqrt(min(rates) * max(rates))
-    with figure_axes(path, width=8, height=5) as (axes,):
-        for backbone, trial, speed in results:
-            colour = ORANGE if backbone == comparison.recommendation.backbone else BLUE
-            _draw_backbone(axes, backbone, trial, speed.model, colour, on_left=speed.model > middle)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set(
-            xlabel="photos/s, model alone (logarithmic)",
-            ylabel="right, %",
-            title="Top-1 on validation photos; area: file size; orange: recommended",
-        )
-        axes.margins(0.18)
-        axes.grid(alpha=0.3)
-
-
-def _draw_backbone(
-    axes: Axes, backbone: str, trial: Trial, rate: float, colour: str, *, on_left: bool
-) -> None:
-    """Draw a backbone's interval, its point, and its name on the side with more room."""
-    point, interval = (rate, 100 * trial.top1), trial.top1_interval
-    axes.plot([rate] * 2, [100 * interval.low, 100 * interval.high], color=GREY, linewidth=1)
-    axes.scatter(*point, s=30 + 12 * trial.size_bytes / 1e6, color=colour, alpha=0.65)
-    axes.annotate(
-        backbone,
-        point,
-        xytext=(-10 if on_left else 10, 8),
-        textcoords="offset points",
-        ha="right" if on_left else "left",
-        fontsize=9,
-    )

@@ -77,7 +77,7 @@ def _train_head(
     data: TrainingData, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
 ) -> TrainedClassifier:
     """Fit the linear layer on the features of the frozen backbone."""
-    views = PLAIN if options.epochs else VIEWS  # fine-tuning augments photos itself
+    views = (PLAIN,) if options.epochs else VIEWS  # fine-tuning augments photos itself
     features = view_features(
         encoder,
         data.cached,
