@@ -4,8 +4,7 @@ import json
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -18,6 +17,7 @@ from rig.servers import PostgresServer, RedisServer, free_port
 from support.container_images import PROJECT, Container, Image, built_image, missing_program
 from support.oidc_provider import CLIENT_ID, OidcProvider
 from support.single_sign_on import Visitor
+from support.waiting import wait_until
 from support.webhook_receiver import SECRET, WebhookReceiver, is_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -83,7 +83,9 @@ def test_a_job_runs_in_the_image(
     worker_words = [*image.config["Entrypoint"], *image.config["Cmd"]]
     page_words = ["tagger", "serve", "--port", str(port)]
     with _service(container, worker_words, tmp_path), _service(container, page_words, tmp_path):
-        _wait_until(lambda: container.run("tagger", "doctor", "--quick", "--worker").returncode == 0)
+        wait_until(
+            lambda: container.run("tagger", "doctor", "--quick", "--worker").returncode == 0, START_S, 1.0
+        )
         _done(container.run(*image.config["Healthcheck"]["Test"][1:]))
         job = json.loads(_done(container.run("tagger", "enqueue", "--wait", "--json", "/photos")))
         assert job["tagged"] > 0
@@ -92,10 +94,10 @@ def test_a_job_runs_in_the_image(
         photos = json.loads(_done(container.run("tagger", "query", "--any-rank", "--json")))
         assert len(photos) == job["total"]
         assert all(photo["tags"] for photo in photos)
-        _wait_until(lambda: _page(port, "/sign-in") is not None)
+        wait_until(lambda: _page(port, "/sign-in") is not None, START_S, 1.0)
         assert _page(port, "/static/app.css")
         assert json.loads(_page(port, "/api/status") or "{}")["waiting_photos"] == 0
-        _wait_until(lambda: bool(receiver.received))
+        wait_until(lambda: bool(receiver.received), START_S, 1.0)
         assert is_signed(receiver.received[0])
         assert receiver.received[0].document["data"]["tagged"] == job["tagged"]
         visitor = Visitor(address)
@@ -146,13 +148,6 @@ def _service(container: Container, words: list[str], folder: Path) -> Iterator[N
     finally:
         process.kill()
         process.wait()
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(1)
 
 
 def _page(port: int, path: str) -> str | None:

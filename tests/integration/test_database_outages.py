@@ -18,6 +18,7 @@ from support.artifacts import tiny_artifact
 from support.colour_folders import TaggedFolder
 from support.in_process_worker import in_process_worker
 from support.inferences import record_inferences
+from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
@@ -106,7 +107,7 @@ def test_a_worker_stores_its_results_after_an_outage(
         assert outage.began.wait(END_S)
         time.sleep(2 * LEASE_S)
         outage.end()
-        wait_until(lambda: folder.progress(job).is_over)
+        wait_until(lambda: folder.progress(job).is_over, END_S)
     assert (folder.progress(job).tagged, sum(classified)) == (PHOTOS, PHOTOS)
     assert job_violations(folder.database, job) == []
     assert "results wait to be stored" in caplog.text
@@ -168,13 +169,6 @@ def _messages_of(waits: DatabaseWaits, caplog: pytest.LogCaptureFixture) -> list
     caplog.clear()
     waits.report()
     return [record.getMessage() for record in caplog.records if "atabase" in record.getMessage()]
-
-
-def wait_until(condition: Any) -> None:
-    until = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_a_worker_that_starts_waits_for_a_locked_database(

@@ -16,11 +16,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Constraint, Engine, insert, inspect, text
+from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
 from support.empty_databases import migrate, share_migrated_schema
+from support.waiting import wait_until
 
 from tagger.database import schema
 from tagger.database.connection import Database, open_database
@@ -259,9 +260,7 @@ def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
         pid, user = slow.execute(text("SELECT pg_backend_pid(), current_user")).one()
         since = slow.scalar(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"))
         migration = pool.submit(upgrade, engine, "1002")
-        until = time.monotonic() + 60
-        while not _waits(caplog) and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(lambda: _waits(caplog))
         slow.commit()
         migration.result(60)
     (message,) = _waits(caplog)
@@ -278,13 +277,8 @@ _CREATES_INDEX = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 
 
 def _wait_for_index(engine: Engine) -> None:
     """Wait until the creation of an index waits for a transaction that has begun before it."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with engine.connect() as connection:
-            if connection.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {_CREATES_INDEX}")):
-                return
-        time.sleep(0.02)
-    raise AssertionError("no index is created")
+    query = text(f"SELECT count(*) FROM pg_stat_activity WHERE {_CREATES_INDEX}")
+    wait_until(lambda: _scalar(engine, query))
 
 
 def _index_states(engine: Engine) -> list[bool]:
@@ -296,13 +290,12 @@ def _index_states(engine: Engine) -> list[bool]:
 
 def _wait_for_lock(engine: Engine, table: str) -> None:
     waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = CAST(:table AS regclass)")
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with engine.connect() as connection:
-            if connection.scalar(waits, {"table": table}):
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"nothing waits for {table}")
+    wait_until(lambda: _scalar(engine, waits.bindparams(table=table)))
+
+
+def _scalar(engine: Engine, query: TextClause) -> object:
+    with engine.connect() as connection:
+        return connection.scalar(query)
 
 
 def test_migrated_constraints_and_indexes_are_named_as_in_the_tables(

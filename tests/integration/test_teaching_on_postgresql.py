@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
+from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import classifiers
@@ -46,15 +47,9 @@ class Library(TaggedFolder):
         with self.database.write() as connection:
             TaughtCache(self.model.id).current(connection)
             learner.start()
-            self._wait_for_lock()
+            wait_until(self._waiting)
             yield
         learner.join()
-
-    def _wait_for_lock(self) -> None:
-        until = time.monotonic() + 30
-        while not self._waiting():
-            assert time.monotonic() < until, "nobody waited for a lock within 30 s"
-            time.sleep(0.02)
 
     def _waiting(self) -> int:
         with self.database.read() as connection:

@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ import trustme
 from sqlalchemy import insert, select, text, update
 from support.ledgers import LedgerBuilder
 from support.query_plans import query_plans
+from support.waiting import wait_until
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.database.connection import Database, open_configured
@@ -179,7 +180,7 @@ def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: p
         away.behaviour = Behaviour(hangs=hanging)
         round_ = pool.submit(send_due_to_all, database, [target(away, "away"), target(fine, "fine")])
         try:
-            wait_for(lambda: len(fine.received) == 3)
+            wait_until(lambda: len(fine.received) == 3)
             assert not round_.done(), "the other one has not answered yet"
         finally:
             hanging.set()
@@ -206,13 +207,6 @@ def test_messages_are_given_up_and_retried_for_each_receiver(database_url: str) 
         assert retry_messages(database, ["gone"]) == 1
         send_due_to_all(database, receivers)
         assert count_messages(database) == {"away": counts["away"]}, "its pause is not over"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_an_event_of_a_transaction_that_is_rolled_back_is_not_sent(
@@ -306,7 +300,7 @@ def test_a_worker_that_waits_for_a_receiver_stops_at_once_and_its_message_is_sen
     receiver.behaviour = Behaviour(hangs=hanging)
     senders = delivery.SenderThreads(database, Settings())
     senders.start()
-    wait_for(lambda: len(receiver.received) == 1)
+    wait_until(lambda: len(receiver.received) == 1)
     began = time.monotonic()
     senders.close()
     assert time.monotonic() - began < 10, "a worker that stops waits for its receivers"
@@ -315,7 +309,7 @@ def test_a_worker_that_waits_for_a_receiver_stops_at_once_and_its_message_is_sen
     make_due(database)  # as after the claim of the worker that stopped has ended
     assert send_due(database, target(receiver)) == 1
     hanging.set()
-    wait_for(lambda: "webhooks default" not in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "webhooks default" not in {thread.name for thread in threading.enumerate()})
     assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
     assert counts_of(database) == MessageCounts(), "the late result changes nothing"
 

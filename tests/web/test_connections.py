@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from support.colour_folders import TaggedFolder
 from support.page_server import TOKEN, served
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -349,14 +350,6 @@ def answer_within(timeout_s: float, port: int, sent: bytes) -> int | None:
         connection.settimeout(timeout_s)
         return status(connection)
     return None
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if is_true():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Buckets report their objects to the API: photos are tagged in few jobs, and nothing that an event says is believed."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from support.buckets import Bucket
 from support.colour_folders import TaggedFolder
 from support.job_runs import process_job
 from support.page_server import TOKEN, served
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
@@ -73,12 +73,6 @@ class Reporter:
             count = select(func.count()).where(photos.c.content_id.is_not(None))
             return connection.scalar(count) or 0
 
-    def wait_until(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + LONGEST_S
-        while not condition():
-            assert time.monotonic() < until
-            time.sleep(0.05)
-
 
 @pytest.fixture
 def folder(web_database: Database, tmp_path: Path) -> TaggedFolder:
@@ -111,18 +105,18 @@ def test_new_and_changed_photos_are_one_job_and_the_same_events_again_none(
     for _ in range(2):
         answer = reporter.report("trip/b c+d.jpg", "trip/a.jpg", "trip/notes.txt", "trip/.hidden/c.jpg")
         assert answer == {"accepted": 2, "ignored": 2, "refused": 0, "advice": None}
-    reporter.wait_until(reporter.jobs)
+    wait_until(reporter.jobs, LONGEST_S)
     reporter.report("trip/b c+d.jpg")  # while it waits for a worker
     reporter.process()
     heads = reporter.bucket.proxy.count("HEAD")
     reporter.report("trip/b c+d.jpg", "trip/a.jpg")
-    reporter.wait_until(lambda: reporter.bucket.proxy.count("HEAD") >= heads + 2)
+    wait_until(lambda: reporter.bucket.proxy.count("HEAD") >= heads + 2, LONGEST_S)
     reporter.bucket.put("trip/last.jpg", folder.draw("last.jpg", 1, shade=9))
     reporter.report("trip/last.jpg")
-    reporter.wait_until(lambda: len(reporter.jobs()) == 2)
+    wait_until(lambda: len(reporter.jobs()) == 2, LONGEST_S)
     reporter.bucket.delete("trip/last.jpg")
     reporter.report("trip/last.jpg", name="ObjectRemoved:DeleteMarkerCreated")
-    reporter.wait_until(lambda: reporter.paths(gone=True) == {"last.jpg"})
+    wait_until(lambda: reporter.paths(gone=True) == {"last.jpg"}, LONGEST_S)
     assert [job.total for job in reporter.jobs()] == [2, 1]
     assert reporter.tagged() == 2
 
@@ -169,7 +163,7 @@ def test_sns_messages_are_read_and_subscriptions_are_not_confirmed(
     answer = reporter.http.post(EVENTS, content=json.dumps(confirmation), headers=SNS).json()
     assert "confirms no subscription by itself" in answer["advice"]
     assert r"a subscription to 'arn:aws:sns:eu-central-1:1:photos\n' waits" in caplog.text
-    reporter.wait_until(reporter.jobs)
+    wait_until(reporter.jobs, LONGEST_S)
     assert reporter.bucket.proxy.count("GET", "confirm") == 0
 
 
@@ -179,9 +173,9 @@ def test_a_bucket_that_is_away_is_asked_again(
     reporter.bucket.put("trip/b.jpg", folder.draw("b.jpg", 1))
     with reporter.bucket.proxy.refusing():
         reporter.report("trip/b.jpg", "trip/a.jpg")
-        reporter.wait_until(lambda: "reported objects wait" in caplog.text)
-        reporter.wait_until(lambda: reporter.bucket.proxy.count("GET", "list-type") > 3)
-    reporter.wait_until(reporter.jobs)
+        wait_until(lambda: "reported objects wait" in caplog.text, LONGEST_S)
+        wait_until(lambda: reporter.bucket.proxy.count("GET", "list-type") > 3, LONGEST_S)
+    wait_until(reporter.jobs, LONGEST_S)
     assert caplog.text.count("reported objects wait") == 1
     assert reporter.paths(gone=True) == set()
 
@@ -213,9 +207,7 @@ def test_a_bucket_that_the_operator_names_becomes_a_root(
         "s3": {"bucket": {"name": bucket.name}, "object": {"key": "deep/er/a.jpg"}},
     }
     assert client.post(EVENTS, json={"Records": [record]}).json()["accepted"] == 1
-    until = time.monotonic() + LONGEST_S
-    while not client.get("/api/status").json()["jobs"] and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: client.get("/api/status").json()["jobs"], LONGEST_S)
     (job,) = client.get("/api/status").json()["jobs"]
     assert job["total"] == 1
     with web_database.read() as connection:

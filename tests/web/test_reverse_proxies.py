@@ -4,8 +4,7 @@ import re
 import shutil
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -18,13 +17,13 @@ import pytest
 import trustme
 from rig.servers import free_port
 from support.page_server import TOKEN, photo, served
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
 HOST = "photos.example.org"
-START_S = 60.0
 CLIENTS = ("127.0.0.2", "127.0.0.3")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ACCESS = {"Authorization": f"Bearer {TOKEN}"}
@@ -188,7 +187,7 @@ def _running(command: list[str], folder: Path, proxy: Proxy) -> Iterator[None]:
         subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
     ):
         try:
-            _wait_until(lambda: process.poll() is not None or _answers(proxy))
+            wait_until(lambda: process.poll() is not None or _answers(proxy))
             assert process.poll() is None, log.read_text()
             yield
         finally:
@@ -201,13 +200,6 @@ def _answers(proxy: Proxy) -> bool:
         return proxy.status("GET", "/static/app.css") == 200
     except (OSError, HTTPException):
         return False
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def _block(language: str, containing: str) -> str:

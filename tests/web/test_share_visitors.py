@@ -2,8 +2,7 @@
 
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -17,6 +16,7 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, TOKEN, client_at
 from support.trip_photos import TRIP, add_trip
+from support.waiting import wait_until
 from support.web_routes import ROUTES, with_numbers
 
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -76,13 +76,6 @@ class SlowCounts:
         with self._lock:
             self.now -= 1
         return []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 @pytest.fixture
