@@ -2,8 +2,7 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.page_server import LOCAL_URL
 from support.teaching import draw_place, teachable_artifact
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import SimilarPhotoDocument
@@ -69,13 +69,6 @@ def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
     with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
         assert client.post("/api/landmarks", json={"name": "Our church"}).status_code == 201
         yield Page(library, client)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, "the condition did not hold within 30 s"
-        time.sleep(0.05)
 
 
 ALL = {f"{number}.jpg" for number in range(PHOTOS)}
@@ -148,6 +141,8 @@ def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
     assert len(calls) == 3, "it succeeded"
     records = [record for record in caplog.records if "taught landmarks" in record.getMessage()]
     assert len(records) == 1
+    assert "the database failed (OperationalError)" in records[0].getMessage()
+    assert "SELECT" not in caplog.text
 
 
 def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
