@@ -1,6 +1,5 @@
 """Connections of a worker stay open and silent during a job: it is back at work within a minute."""
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -13,46 +12,23 @@ from support.tcp_proxy import TcpProxy
 pytestmark = pytest.mark.slow
 
 BACK_AT_WORK_S = 60.0
-FREEZE_S = 20.0
 
 
-def _silent(proxy: TcpProxy) -> None:
-    proxy.silence()
-
-
-def _vanished(proxy: TcpProxy) -> None:
-    proxy.vanish()
-
-
-def _frozen(proxy: TcpProxy) -> None:
-    proxy.freeze()
-    threading.Timer(FREEZE_S, proxy.recover).start()
-
-
-FAULTS = [
-    pytest.param(_silent, id="silent"),
-    pytest.param(_vanished, id="vanished"),
-    pytest.param(_frozen, id="frozen"),
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_is_back_at_work_after_half_open_connections_to_postgresql(
-    scenario_on_postgres: FaultScenario, postgres: PostgresServer, fault: Callable[[TcpProxy], None]
+    scenario_on_postgres: FaultScenario, postgres: PostgresServer
 ) -> None:
     with TcpProxy(postgres.socket) as proxy:
         url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
-        standstill_s = _standstill_s(scenario_on_postgres, {"TAGGER_DATABASE_URL": url}, lambda: fault(proxy))
+        standstill_s = _standstill_s(scenario_on_postgres, {"TAGGER_DATABASE_URL": url}, proxy.silence)
     assert standstill_s < BACK_AT_WORK_S
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_is_back_at_work_after_half_open_connections_to_redis(
-    scenario: FaultScenario, redis_server: RedisServer, fault: Callable[[TcpProxy], None]
+    scenario: FaultScenario, redis_server: RedisServer
 ) -> None:
     with TcpProxy(redis_server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
-        standstill_s = _standstill_s(scenario, {"TAGGER_REDIS_URL": url}, lambda: fault(proxy))
+        standstill_s = _standstill_s(scenario, {"TAGGER_REDIS_URL": url}, proxy.silence)
     assert standstill_s < BACK_AT_WORK_S
 
 

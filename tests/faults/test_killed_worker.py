@@ -43,27 +43,3 @@ def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
         scenario.assert_complete(job)
-
-
-@pytest.mark.slow
-def test_a_worker_with_an_expired_lease_stores_nothing(
-    scenario_on_each_database: FaultScenario,
-) -> None:
-    scenario = scenario_on_each_database
-    terminal = scenario.terminal
-    values = terminal.injected.get("INJECT_VALUES", "")
-    terminal.inject(values=f"{values} tagger.jobs.processing.classification_chunk.STORE_PHOTOS=4")
-    with terminal.database() as database, terminal.workers(1) as (slow,):
-        job = scenario.enqueue()
-        # It has read which photos of the chunk are open: a worker that reads it later finds none left and ends it quietly.
-        terminal.freeze_with_a_lease(slow, database, stored=1)
-        with terminal.workers(1):
-            scenario.assert_complete(job)
-            before = scenario.rows()
-            slow.send_signal(signal.SIGCONT)
-            terminal.wait_until(lambda: "was taken over" in scenario.log)
-            assert scenario.rows() == before
-        # The slow worker still processes the next job.
-        second = scenario.enqueue("--again")
-        scenario.assert_complete(job, second)
-        assert slow.poll() is None

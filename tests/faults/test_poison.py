@@ -74,21 +74,6 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault:
     assert_counts(terminal, job)
 
 
-def test_a_photo_whose_read_hangs_fails_alone(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "mixed", PHOTOS)
-    for number in range(3):
-        draw(terminal.folder / "mixed" / f"{number}-hangs.jpg", 0, seed=1000 + number)
-    terminal.environment["TAGGER_READ_TIMEOUT_S"] = "2"
-    terminal.inject(hang_on_open="hangs")
-    job = int(terminal.run("enqueue", "mixed").stdout)
-    assert supervise(terminal, job, terminal.start("worker")) == 0
-    assert (terminal.progress(job).tagged, terminal.progress(job).failed) == (16, 3)
-    failed = failures(terminal)
-    assert {each["kind"] for each in failed.values()} == {"timed-out"}
-    assert "tagger job retry --kind timed-out" in str(failed["0-hangs.jpg"]["text"])
-    assert_counts(terminal, job)
-
-
 def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> None:
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)

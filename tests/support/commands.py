@@ -179,12 +179,10 @@ class Terminal:
             for worker in workers:
                 worker.send_signal(signal.SIGCONT)
 
-    def freeze_with_a_lease(self, worker: Process, database: Database, *, stored: int = 0) -> None:
-        """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk of which it has stored `stored` photos or more."""
+    def freeze_with_a_lease(self, worker: Process, database: Database) -> None:
+        """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk."""
         unfinished = select(chunks.c.job_id).where(
-            chunks.c.worker.startswith(f"tagger-{worker.pid}@"),
-            chunks.c.done.is_(False),
-            chunks.c.tagged + chunks.c.unknown >= stored,
+            chunks.c.worker.startswith(f"tagger-{worker.pid}@"), chunks.c.done.is_(False)
         )
 
         def has_lease() -> bool:

@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from support.decoding import local_reader, read_with
 from support.threads import in_threads
+from support.waiting import wait_until
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.metadata.camera import CameraFacts
@@ -140,16 +141,6 @@ def draw(path: Path, red: int, width: int = 40) -> Path:
 
 def draw_photos(folder: Path, count: int) -> list[Path]:
     return [draw(folder / f"{number:03}.png", number % 256, 40 + number // 256) for number in range(count)]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds; fail after WAIT_S."""
-    pause = threading.Event()
-    for _ in range(int(WAIT_S / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("the condition never held")
 
 
 def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
@@ -383,6 +374,7 @@ def test_hanging_reads_are_abandoned_and_others_continue(
         assert isinstance(failed, Failed)
         assert failed.failure.kind is FailureKind.TIMED_OUT
         assert "0.3 s" in failed.failure.text
+        assert "tagger job retry --kind timed-out" in failed.failure.text
     assert all(isinstance(results[request], Classified) for request in fine)
     reader.gate.set()
     wait_until(lambda: reader.finished == 4 and pipeline_with_timeout._readers._hung == 0)
