@@ -47,21 +47,6 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> Non
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
 
 
-def test_names_and_files_that_do_not_serve_exit_with_1_and_one_line(
-    tagger: CommandRunner, tmp_path: Path
-) -> None:
-    (tmp_path / "text.pt").write_text("not a model")
-    for words in (
-        ["model", "use", "other"],
-        ["model", "show"],
-        ["model", "add", "missing.pt"],
-        ["model", "add", "text.pt"],
-    ):
-        output = tagger(*words)
-        assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1), words
-        assert output.err.startswith("error: ")
-
-
 def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     tagger: CommandRunner, tmp_path: Path
 ) -> None:

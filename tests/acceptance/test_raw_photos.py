@@ -1,4 +1,4 @@
-"""RAW photos on the command line: tagged by their preview, found by their facts, tags written into sidecars."""
+"""RAW photos on the command line: tagged by their preview and found by their facts."""
 
 import shutil
 import subprocess
@@ -48,19 +48,6 @@ def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal: Term
     assert {Path(photo["path"]).name for photo in found} == before.keys()
     assert {photo["taken_at"] for photo in found} == {"2024-06-01T12:30:00"}
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
-
-
-def test_tags_go_into_sidecars_of_either_name(terminal: Terminal, photos: Path) -> None:
-    adobe = photos / "IMG_cr3.xmp"
-    adobe.write_text(
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
-    )
-    before = {path.name: path.read_bytes() for path in photos.iterdir() if path != adobe}
-    terminal.run("tag", "photos", "--write", "embed")
-    assert {name: (photos / name).read_bytes() for name in before} == before
-    new = {f"IMG_{kind}.{kind.upper()}.xmp" for kind in RAW_KINDS if kind != "cr3"}
-    assert {path.name for path in photos.glob("*.xmp")} == {*new, adobe.name}
-    assert "Eiffel Tower" in adobe.read_text()
 
 
 def test_raw_photos_without_a_preview_are_developed(terminal: Terminal) -> None:

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from support.command_line import environment_of
@@ -75,23 +73,6 @@ def test_folders_beyond_the_limit_of_the_system_are_looked_into_and_named(termin
         process.terminate()
         process.wait(60)
     assert "because it watches no more folders for you" in terminal.log.read_text()
-
-
-@pytest.mark.slow
-def test_a_photo_that_is_still_being_copied_is_tagged_once_and_whole(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_SETTLE_S": "5"})
-    photos = terminal.folder / "photos"
-    data = draw(terminal.folder / "whole.jpg", 0).read_bytes()
-    photos.mkdir()
-    with started(terminal, "watch", "photos"):
-        terminal.wait_until(lambda: "watching" in terminal.log.read_text())
-        with (photos / "copied.jpg").open("wb", buffering=0) as copy:
-            for start in range(0, len(data), 1 + len(data) // 8):
-                copy.write(data[start : start + 1 + len(data) // 8])
-                time.sleep(0.5)
-        terminal.wait_until(lambda: outcomes(terminal) == {"copied.jpg": "tagged"})
-    assert [job.total for job in terminal.jobs()] == [1]
-    assert terminal.json("job", "failures") == []
 
 
 def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
