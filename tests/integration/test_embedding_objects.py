@@ -1,10 +1,8 @@
 """Tags embedded into photos in buckets: only where the former version is kept, only over what was read, and taken back."""
 
-from urllib.parse import urlsplit
-
 import pytest
 from PIL import Image
-from support.buckets import Bucket, BucketProxy, Fault
+from support.buckets import Bucket, Fault
 from support.written_bucket import WrittenBucket
 from support.written_folder import EMBED, SIDECAR
 
@@ -76,23 +74,6 @@ def test_a_server_that_does_not_tell_gets_sidecars(photos: WrittenBucket, bucket
     bucket.proxy.inject(Fault("versioning", status=403, code="AccessDenied", times=9))
     assert photos.write(EMBED_OBJECTS) == {"a.jpg": "refused"}
     assert "Grant the credentials s3:GetBucketVersioning" in photos.refusal("a.jpg")[1]
-    assert photos.objects()["a.jpg"] == before["a.jpg"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("method", "contains"), [("GET", "versioning"), ("HEAD", "/a.jpg")])
-def test_another_server_is_not_asked(
-    photos: WrittenBucket, bucket: Bucket, method: str, contains: str
-) -> None:
-    set_versioning(bucket, "Enabled")
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    before = photos.objects()
-    with BucketProxy(urlsplit(bucket.client.meta.endpoint_url).port or 0) as other:
-        location = {"Location": f"{other.url}/{bucket.name}/a.jpg?versioning"}
-        bucket.proxy.inject(Fault(contains, method=method, status=307, headers=location, times=9))
-        photos.write(EMBED_OBJECTS)
-    assert other.calls == []
     assert photos.objects()["a.jpg"] == before["a.jpg"]
 
 
