@@ -17,6 +17,7 @@ from httpx2 import Response
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rig.containers import png_chunk
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.examples import examples
@@ -409,10 +410,6 @@ def test_no_random_photo_fails_unexpectedly(client: TestClient, noise: bytes, is
 
 
 # --- photos that are something else or too large
-
-
-def png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_that_claims(width: int, height: int, pixels: bytes) -> bytes:
