@@ -29,21 +29,6 @@ def test_a_job_survives_a_restart_of_postgresql(
 
 
 @pytest.mark.slow
-def test_a_job_survives_a_long_outage_of_postgresql(
-    scenario_on_postgres: FaultScenario, postgres: PostgresServer, durations: FaultDurations
-) -> None:
-    scenario = scenario_on_postgres
-    with scenario.terminal.workers(2) as workers:
-        job = scenario.enqueue()
-        scenario.wait_for_some(job)
-        postgres.stop()
-        time.sleep(durations.away_s)
-        postgres.start()
-        scenario.assert_complete(job)
-        assert [worker.poll() for worker in workers] == [None, None]
-
-
-@pytest.mark.slow
 def test_a_job_survives_a_long_lock_on_sqlite(
     scenario: FaultScenario, sqlite_url: str, durations: FaultDurations
 ) -> None:

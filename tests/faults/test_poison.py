@@ -47,21 +47,13 @@ def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
     return terminal
 
 
-@pytest.mark.parametrize(
-    ("fault", "text"),
-    [
-        ("fault", "SIGSEGV"),
-        pytest.param("kill", "SIGKILL"),  # a minute: did somebody else kill it?
-        pytest.param("grow", "more memory"),
-    ],
-)
-def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault: str, text: str) -> None:
+def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal) -> None:
     draw_many(terminal.folder / "mixed", 4 * PHOTOS)
     # In two chunks, so that one is isolated while the other still kills.
     for number, seed in ((7, 1001), (40, 1002)):
         photo = draw(terminal.folder / "mixed" / "00" / f"{number:05}-kills.jpg", 0, seed=seed)
         photo.write_bytes(photo.read_bytes() + b"kills")
-    terminal.inject(**{f"{fault}_on_decode": "kills"})
+    terminal.inject(fault_on_decode="kills")
     job = int(terminal.run("enqueue", "mixed").stdout)
     restarts = supervise(terminal, job, terminal.start("worker"))
     assert 2 <= restarts <= 4  # the third claim of a chunk reads in a child process
@@ -70,7 +62,7 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault:
     failed = failures(terminal)
     assert {each["kind"] for each in failed.values()} == {"crashed"}
     assert set(failed) == {"00007-kills.jpg", "00040-kills.jpg"}
-    assert all(text in str(each["text"]) for each in failed.values())
+    assert all("SIGSEGV" in str(each["text"]) for each in failed.values())
     assert_counts(terminal, job)
 
 

@@ -5,9 +5,9 @@ puts it there for the processes it starts. Environment variables select the faul
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
     INJECT_FAULT_ON_OPEN=WORD     SIGSEGV instead
-    INJECT_GROW_ON_OPEN=WORD      the process takes memory up to its limit; without a limit, the OOM killer ends it
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
-    INJECT_…_ON_DECODE=WORD       the same four when a photo with WORD in its bytes is decoded, and
+    INJECT_…_ON_DECODE=WORD       the same three when a photo with WORD in its bytes is decoded,
+    INJECT_GROW_ON_DECODE=WORD    the process takes memory up to its limit; without a limit, the OOM killer ends it, and
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
     INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder, tries all of ATTACKS (see attacks) and fails with the results
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
@@ -41,7 +41,6 @@ AN_HOUR_S = 3600.0
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
-    "after the forward pass": ("tagger.model.model", "Model", "outputs", "after"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
 }
@@ -210,8 +209,6 @@ def main() -> None:
         on_open(faults["KILL_ON_OPEN"], kill)
     if "FAULT_ON_OPEN" in faults:
         on_open(faults["FAULT_ON_OPEN"], fault)
-    if "GROW_ON_OPEN" in faults:
-        on_open(faults["GROW_ON_OPEN"], grow)
     if "HANG_ON_OPEN" in faults:
         on_open(faults["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
     for name, act in ON_DECODE.items():
