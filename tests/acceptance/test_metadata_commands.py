@@ -124,16 +124,6 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
     assert state(photos) == written
 
 
-def test_only_what_a_query_finds_is_written(tagger_with_redis: CommandRunner, photos: Path) -> None:
-    tagger_with_redis("tag", photos)
-    before = state(photos)
-    write = ("metadata", "write", "--to", "embed", "--landmark")
-    assert "1 photo: 1 written" in tagger_with_redis(*write, "Eiffel Tower").err
-    assert {name for name, each in state(photos).items() if each != before.get(name)} == {"eiffel.jpg"}
-    output = tagger_with_redis(*write, "eifel")
-    assert (output.code, output.err.count("\n")) == (1, 1)
-
-
 def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:

@@ -57,20 +57,6 @@ def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary)
     assert not alone & library.found().keys()
 
 
-@pytest.mark.postgresql
-def test_a_photo_is_located_by_photos_of_a_companion(library: PositionLibrary) -> None:
-    phone = library.camera("Pixel")
-    library.set_companions(1, phone)
-    before = library.shot(-60, camera=phone, gps=(48.0, 2.0), utc_offset_s=3600)
-    photo = library.shot(20, utc_offset_s=7200)
-    unknown = library.shot(21)
-    after = library.shot(-30, camera=phone, gps=(48.2, 2.0), utc_offset_s=3600)
-    library.update()
-    assert library.found()[photo] == ("neighbour", 48.1333, 2.0)
-    assert library.evidence(photo) == {"before": before, "before_s": 1200, "after": after, "after_s": 600}
-    assert unknown not in library.found()
-
-
 def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrary) -> None:
     library.shot(0, EIFFEL, origin="screenshot")
     library.shot(5)

@@ -27,12 +27,12 @@ from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.people.grants import Role
-from tagger.people.identities import link_user, unlink_user
+from tagger.people.identities import link_user
 from tagger.people.oidc import provider as provider_module
 from tagger.people.oidc.code_flow import usable_keys
 from tagger.people.oidc.provider import Provider, ProviderMisconfigured, Registration
 from tagger.people.tokens import add_token
-from tagger.people.users import add_user, find_user_by_name, list_users, set_role
+from tagger.people.users import add_user, find_user_by_name, list_users
 from tagger.settings import load_settings
 from tagger.system.http_exchange import HttpAnswer
 from tagger.web.http import single_sign_on
@@ -138,20 +138,6 @@ def test_a_name_is_one_that_the_provider_vouches_for(
         assert visitor.sign_in().status_code == 200
     names = {user.name for user in list_users(web_database)}
     assert names == {"ada@example.org", "s-2", "s-3", "s-4", "s-5"}
-
-
-def test_a_session_ends_as_those_of_passwords_do(visit: Visit, web_database: Database) -> None:
-    visitor = visit(web_user_role="viewer")
-    origin = {"origin": str(visitor.client.base_url)}
-    for end in (
-        lambda: set_role(web_database, "ada", Role.EDITOR),
-        lambda: visitor.client.post("/sign-out", headers=origin),
-        lambda: unlink_user(web_database, "ada"),
-    ):
-        visitor.sign_in()
-        assert visitor.status() == 200
-        end()
-        assert visitor.status() == 401
 
 
 # --- roles of the provider

@@ -101,7 +101,3 @@ def test_the_number_of_scans_is_limited(client: TestClient, jobs: JobClient, fol
     for _ in range(MAX_SCANS):
         starter._scan_slots.release()
     jobs.start(folder)
-
-
-def test_a_scan_without_photos_notes_it(jobs: JobClient, folder: Path) -> None:
-    assert jobs.start(folder)["note"] == "no photos were found there"
