@@ -43,19 +43,6 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
 
 
 @pytest.mark.usefixtures("failing_photos")
-def test_a_retry_without_redis_is_recorded_and_warns(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer
-) -> None:
-    redis_server.stop()
-    output = tagger_with_redis("job", "retry", "1", "--no-local")
-    assert (output.code, output.text) == (0, "2\n")
-    assert "does not answer" in output.err
-    assert "Job 2 is recorded" in output.err
-    again = tagger_with_redis("job", "retry", "--no-local", "--json").json
-    assert again == again | {"job": 3, "kind": "retry", "total": 3, "queued": 3}
-
-
-@pytest.mark.usefixtures("failing_photos")
 def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner) -> None:
     assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
     retried = tagger_with_redis("job", "retry", "--kind", "empty")

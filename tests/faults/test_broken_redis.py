@@ -26,10 +26,6 @@ def _killed_and_erased(redis: RedisServer, durations: FaultDurations) -> None:
     redis.start()
 
 
-def _flushed(redis: RedisServer, durations: FaultDurations) -> None:
-    redis.flush()
-
-
 def _frozen(redis: RedisServer, durations: FaultDurations) -> None:
     redis.pause()
     time.sleep(durations.frozen_s)
@@ -47,7 +43,6 @@ def _full(redis: RedisServer, durations: FaultDurations) -> None:
     [
         pytest.param(_killed, id="killed and restarted", marks=pytest.mark.slow),
         pytest.param(_killed_and_erased, id="killed and restarted without its files", marks=pytest.mark.slow),
-        pytest.param(_flushed, id="flushed", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
         pytest.param(_full, id="full", marks=pytest.mark.slow),
     ],
@@ -116,22 +111,6 @@ def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(
     assert log.count("does not answer") == 2, "one message of each worker"
     assert log.count("Redis accepts messages again") == 1
     assert "Traceback" not in log
-
-
-@pytest.mark.slow
-def test_a_job_enqueued_during_an_outage_of_redis_is_processed_after_it(
-    scenario: FaultScenario, redis_server: RedisServer, durations: FaultDurations
-) -> None:
-    with scenario.terminal.workers(1) as (worker,):
-        job = scenario.enqueue()
-        scenario.wait_for_some(job)
-        redis_server.stop()
-        recorded = scenario.terminal.run("enqueue", "--again", scenario.folder)
-        assert "does not answer" in recorded.stderr
-        time.sleep(durations.away_s)
-        redis_server.start()
-        scenario.assert_complete(job, int(recorded.stdout))
-        assert worker.poll() is None
 
 
 @pytest.mark.slow
