@@ -167,13 +167,3 @@ def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(
     assert "gate" not in planned
     german("metadata", "write", "--to", "sidecar")
     assert "Eiffelturm" not in Path("photos/eiffel.jpg.xmp").read_text()
-
-
-@pytest.mark.parametrize("language", ["German", ""])
-def test_what_is_no_language_is_refused(
-    german: CommandRunner, monkeypatch: pytest.MonkeyPatch, language: str
-) -> None:
-    monkeypatch.setenv("TAGGER_LANGUAGE", language)
-    output = german("landmark", "list")
-    assert output.code == 1
-    assert "language (TAGGER_LANGUAGE)" in output.err

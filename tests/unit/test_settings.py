@@ -117,6 +117,8 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
     [
         ("TAGGER_TOP_K", "none", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is None"),
         ("TAGGER_TOP_K", "", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is ''"),
+        ("TAGGER_LANGUAGE", "German", r"language \(TAGGER_LANGUAGE\)"),
+        ("TAGGER_LANGUAGE", "", r"language \(TAGGER_LANGUAGE\)"),
         ("TAGGER_BACKEND", "nonsense", r"'nonsense': should be 'auto', 'torchscript' or 'openvino'"),
     ],
 )
