@@ -1,4 +1,4 @@
-"""Clusters of photos on a map: none covers another, and none loses a photo; on both databases."""
+"""Photos counted by cells of a grid, and their clusters on a map: none covers another, and none loses a photo; on both databases."""
 
 from itertools import combinations
 from pathlib import Path
@@ -10,20 +10,24 @@ from hypothesis import strategies as st
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.query.option_values import BoundingBox
+from tagger.library.query.find import find_tagged
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import (
     SPACING_PX,
     PositionCell,
     _pixels,
     cells_within,
     cluster_cells,
+    merge_cells,
+    position_cells,
 )
 
 WORLD = BoundingBox(-90.0, -180.0, 90.0, 180.0)
 
 
 @st.composite
-def cells(draw: st.DrawFn) -> PositionCell:
+def any_cell(draw: st.DrawFn) -> PositionCell:
     south = draw(st.floats(-90, 89.9))
     west = draw(st.floats(-180, 179.9))
     source = draw(st.sampled_from(("camera", "track", "neighbour", "landmark")))
@@ -33,7 +37,7 @@ def cells(draw: st.DrawFn) -> PositionCell:
     )
 
 
-@given(st.lists(cells(), max_size=60), st.floats(0, 20))
+@given(st.lists(any_cell(), max_size=60), st.floats(0, 20))
 def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], zoom: float) -> None:
     clusters = cluster_cells(found, WORLD, zoom)
     assert sum(cluster.total for cluster in clusters) == sum(cell.photos for cell in found)
@@ -65,3 +69,48 @@ def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tm
         if zoom < 5:
             assert len(clusters) == 1
             assert clusters[0].place == "France"
+
+
+@pytest.mark.postgresql
+def test_photos_of_a_cell_are_counted_by_source(library: StoredPhotos) -> None:
+    for n, (latitude, longitude, country, source) in enumerate(
+        (
+            (48.80, 2.30, "France", "camera"),
+            (48.90, 2.40, "France", "camera"),
+            (48.85, 2.35, "France", "neighbour"),
+            (48.86, 2.35, "Spain", "neighbour"),
+            (-33.9, -70.6, None, "camera"),
+        )
+    ):
+        library.photo(f"{n}.jpg")
+        library.position(f"{n}.jpg", latitude, longitude, country, source)
+    library.photo("gone.jpg")
+    library.position("gone.jpg", 0.0, 0.0)
+    library.gone("gone.jpg")
+    camera, neighbour = (
+        PositionCell("camera", 2, 48.80, 48.90, 2.30, 2.40, None, "France", 2),
+        PositionCell("neighbour", 2, 48.85, 48.86, 2.35, 2.35, None, None, 4),
+    )
+    south = PositionCell("camera", 1, -33.9, -33.9, -70.6, -70.6, None, None, 5)
+    cells = position_cells(library.database)
+    assert merge_cells(cells, 1) == [south, camera, neighbour]
+    assert (round(camera.latitude, 6), round(camera.longitude, 6), camera.place) == (48.85, 2.35, "France")
+    assert 6.6 < camera.radius_km < 6.9
+    assert south.radius_km > 0
+
+
+def test_the_circle_of_a_cell_has_its_photos(library: StoredPhotos) -> None:
+    random = Random(1)
+    for n in range(60):
+        spread = random.choice((0.01, 1, 90))
+        library.photo(f"{n}.jpg")
+        source = random.choice(("camera", "neighbour"))
+        longitude = random.choice((-180.0, 2.0, 179.9)) + random.uniform(0, 0.1)
+        library.position(f"{n}.jpg", random.uniform(-spread, spread), longitude, source=source)
+    for degrees in (3, 50, 360):
+        cells = merge_cells(position_cells(library.database), degrees)
+        assert sum(cell.photos for cell in cells) == 60
+        for cell in cells:
+            near = Near(round(cell.latitude, 4), round(cell.longitude, 4), cell.radius_km)
+            query = PhotoQuery(near=near, position=cell.source)  # type: ignore[arg-type]
+            assert len(list(find_tagged(library.database, query))) >= cell.photos

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 from support.gpx_files import START, START_S, gpx_text, walk, write_gpx
+from support.position_library import NOON, PositionLibrary
 from support.query_plans import query_plans
 from support.threads import in_threads
 
@@ -14,6 +15,7 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
+from tagger.library.positions.clocks import UnknownClock, unknown_clocks
 from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
 from tagger.transfer.integrity.database_check import check_database
@@ -213,3 +215,20 @@ def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database: Data
         located(database, 5)
     assert "ix_photos_taken_at" in of_photos[0]
     assert "ix_track_parts_last_at_first_at" in of_parts[0]
+
+
+def test_cameras_with_photos_around_a_track_are_named(database: Database, tmp_path: Path) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    few, many = library.camera("camera|few"), library.camera("camera|many")
+    known = library.camera("camera|known", clock_offset_s=7200, clock_source="given")
+    folder = library.camera("1/scans/")
+    days = (START.replace(tzinfo=None) - NOON).total_seconds() / 60
+    for camera in (few, many, many, known, folder):
+        library.shot(days + 60, camera=camera)
+    library.shot(days + 60, camera=few, utc_offset_s=0)
+    library.shot(days + 60, camera=few, gps=(48.0, 2.0))
+    library.shot(days + 60 * 40, camera=few)
+    assert unknown_clocks(database) == []
+    for number in range(2):
+        add_track(database, write_gpx(tmp_path / f"{number}.gpx", walk(20, start_s=3600 * number)))
+    assert unknown_clocks(database) == [UnknownClock("camera|many", 2), UnknownClock("camera|few", 1)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from tagger.library.positions import cities
-from tagger.library.positions.cities import City, nearest_cities, utc_offset_s
+from tagger.library.positions.cities import City, find_cities, nearest_cities, utc_offset_s
 from tagger.library.positions.neighbours import chords_km, nearest_discs, unit_vectors
 from tagger.system.geo import distance_km
 
@@ -163,3 +163,32 @@ def test_no_city_of_the_table_is_inside_of_a_larger_one() -> None:
         found = nearest_discs(centres, centres, radii)
         distances = chords_km(np.sum(centres * centres[:, found], axis=0)) - radii[found]
         assert (distances >= -radii - 0.05).all()  # the table's coordinates are rounded to 11 m
+
+
+# --- by name
+
+
+@pytest.mark.parametrize(
+    ("text", "city", "country"),
+    [
+        ("pari", "Paris", "France"),
+        ("são paul", "São Paulo", "Brazil"),
+        ("SAO PAUL", "São Paulo", "Brazil"),
+        ("arles", "Arles", "France"),
+        ("orange, fr", "Orange", "France"),
+        ("paris, tex", "Paris", "United States"),
+    ],
+)
+def test_a_city_is_found_by_the_start_of_its_name(text: str, city: str, country: str) -> None:
+    found = find_cities(text, 3)[0]
+    assert (found.name, found.country) == (city, country)
+
+
+def test_no_more_cities_are_found_than_the_limit() -> None:
+    assert [len(find_cities("san", limit)) for limit in (0, 1, 7)] == [0, 1, 7]
+    assert find_cities("no city of this name", 7) == []
+
+
+@given(st.text(max_size=20))
+def test_any_text_may_be_searched_for(text: str) -> None:
+    assert len(find_cities(text, 2)) <= 2
