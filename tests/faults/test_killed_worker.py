@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
-from support.fault_scenario import FaultScenario, is_alive
+from support.buckets import Bucket
+from support.fault_scenario import PHOTOS, FaultScenario, is_alive
 
 
 @pytest.mark.slow
@@ -35,3 +36,24 @@ def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
         scenario.assert_complete(job)
+
+
+@pytest.mark.slow
+def test_each_object_of_a_bucket_has_one_outcome_after_both_workers_were_killed(
+    scenario: FaultScenario, bucket: Bucket
+) -> None:
+    terminal = scenario.terminal
+    terminal.environment |= bucket.environment()
+    for path in scenario.folder.rglob("*.jpg"):
+        bucket.put(path.relative_to(scenario.folder).as_posix(), path)
+    with terminal.database() as database, terminal.workers(2) as workers:
+        job = int(terminal.run("enqueue", bucket.address).stdout)
+        for worker in workers:
+            terminal.freeze_with_a_lease(worker, database)
+            worker.kill()
+        for worker in workers:
+            assert worker.wait() == -signal.SIGKILL
+        assert scenario.stored(job) < PHOTOS
+        with terminal.workers(1):
+            scenario.assert_complete(job)
+    assert max(scenario.attempts(job)) == 2
