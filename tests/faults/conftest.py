@@ -1,10 +1,11 @@
 """Fault scenarios on each kind of database, and servers that a test may break."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig.servers import PostgresServer, RedisServer
+from rig.servers import FullablePostgresServer, PostgresServer, RedisServer
 from support.commands import Terminal
 from support.fault_durations import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations
 from support.fault_scenario import FaultScenario
@@ -64,6 +65,29 @@ def scenario_on_postgres(
 ) -> FaultScenario:
     """On the PostgreSQL server that may be broken."""
     return new_scenario(tmp_path, redis_server, postgres.url, durations)
+
+
+@pytest.fixture
+def fullable_postgres() -> Iterator[FullablePostgresServer]:
+    """A PostgreSQL server whose disk this test may fill; skips where this user cannot mount one."""
+    try:
+        server = FullablePostgresServer()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this user cannot mount a small disk: {error}")
+    with server:
+        upgrade_database(server.url)
+        yield server
+
+
+@pytest.fixture
+def scenario_on_fullable_postgres(
+    tmp_path: Path,
+    redis_server: RedisServer,
+    fullable_postgres: FullablePostgresServer,
+    durations: FaultDurations,
+) -> FaultScenario:
+    """On the PostgreSQL server whose disk may be filled."""
+    return new_scenario(tmp_path, redis_server, fullable_postgres.url, durations)
 
 
 def new_scenario(

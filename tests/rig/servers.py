@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -216,6 +216,49 @@ class PostgresServer(Server):
 
     def _connection_error(self) -> Exception | None:
         return postgres_error(self.url)
+
+
+class FullablePostgresServer(PostgresServer):
+    """PostgreSQL whose tables are on a small disk of their own, in memory, which a test may fill. Needs the right to mount.
+
+    Its log of changes is elsewhere: without space for that, PostgreSQL ends. Raises `CalledProcessError` where mounting is impossible.
+    """
+
+    DISK_BYTES = 96 * 2**20
+
+    def __init__(self) -> None:
+        super().__init__()
+        data = self.folder / "data"
+        self._disk = self.folder / "disk"
+        self._disk.mkdir()
+        try:
+            options = f"size={self.DISK_BYTES},mode=0755"
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tagger-test", self._disk],
+                check=True,
+                capture_output=True,
+            )
+        except (OSError, subprocess.CalledProcessError):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        subprocess.run(["cp", "-a", data / "base", self._disk], check=True)
+        shutil.rmtree(data / "base")
+        (data / "base").symlink_to(self._disk / "base")
+
+    def fill_disk(self) -> None:
+        """Leave no space for a new page of a table."""
+        with (self._disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+
+    def free_disk(self) -> None:
+        (self._disk / "ballast").unlink()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.kill()
+        subprocess.run(["umount", "--lazy", self._disk], check=True)
+        super().close()
 
 
 def postgres_error(url: str) -> Exception | None:
