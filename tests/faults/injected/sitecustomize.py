@@ -13,6 +13,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
+    INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
@@ -22,6 +23,7 @@ puts it there for the processes it starts. Environment variables select the faul
 """
 
 import importlib
+import itertools
 import json
 import mmap
 import os
@@ -153,6 +155,17 @@ def around(
     setattr(owner_class, name, wrapped)
 
 
+def kill_at_commit(number: int) -> None:
+    sqlalchemy = importlib.import_module("sqlalchemy")
+    commits = itertools.count(1)
+
+    def on_commit(_connection: object) -> None:
+        if next(commits) == number:
+            kill()
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", on_commit)
+
+
 def kill_once(once: Path) -> None:
     try:
         once.touch(exist_ok=False)
@@ -222,6 +235,8 @@ def main() -> None:
         around("tagger.model.model", "Model", "outputs", before=slow)
     if "KILL_AT" in faults:
         at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
+    if "KILL_AT_COMMIT" in faults:
+        kill_at_commit(int(faults["KILL_AT_COMMIT"]))
     if "FAULT_AT" in faults:
         at(faults["FAULT_AT"], fault)
     if "BATTERY_WHILE" in faults:

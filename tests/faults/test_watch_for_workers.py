@@ -1,0 +1,120 @@
+"""`tagger watch --enqueue` while Redis is away, and after it was killed: each photo is enqueued once, and tagged."""
+
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import RedisServer
+from sqlalchemy import select
+from support.commands import Terminal, draw
+from support.watching import started
+
+from tagger.database.tables import job_items, photos
+from tagger.ledger.progress import JobProgress
+from worker.broker import count_queued
+from worker.redis_keys import RedisKeys
+
+WATCH = ("watch", "photos", "--enqueue")
+RECORDED = "is recorded; workers process it when Redis is available"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    """The Redis server is away."""
+    redis_server.kill()
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+    terminal.inject(values="worker.sweeper.SWEEP_S=1")
+    for number in range(3):
+        add(terminal, number)
+    return terminal
+
+
+def add(terminal: Terminal, number: int) -> None:
+    draw(terminal.folder / "photos" / f"{number}.jpg", number % 4, seed=number)
+
+
+def enqueued(terminal: Terminal) -> Counter[str]:
+    """How often each photo is in a job, by its name."""
+    if not (terminal.data / "tagger.sqlite").exists():
+        return Counter()
+    query = select(photos.c.path).join(job_items, job_items.c.photo_id == photos.c.id)
+    with terminal.database() as database, database.read() as connection:
+        return Counter(connection.scalars(query))
+
+
+def once(numbers: int) -> Counter[str]:
+    return Counter(f"{number}.jpg" for number in range(numbers))
+
+
+def wake_ups(terminal: Terminal, server: RedisServer) -> int:
+    """How many messages wait in Redis."""
+    with terminal.database() as database, server.client() as client:
+        return sum(count_queued(client, RedisKeys(database.ledger_id)).values())
+
+
+def assert_consistent(terminal: Terminal, jobs: Sequence[JobProgress]) -> None:
+    assert sum(job.tagged for job in jobs) == sum(job.total for job in jobs) == enqueued(terminal).total()
+    with terminal.database() as database:
+        assert [each for job in jobs for each in job_violations(database, job.job)] == []
+        assert library_violations(database) == []
+
+
+@pytest.mark.slow
+def test_photos_are_enqueued_once_while_redis_is_away_at_the_start_and_later(
+    terminal: Terminal, redis_server: RedisServer
+) -> None:
+    def warnings() -> int:
+        return terminal.log.read_text().count(RECORDED)
+
+    with started(terminal, *WATCH):
+        terminal.wait_until(lambda: enqueued(terminal) == once(3) and warnings() == 1)
+        assert f"Redis at {redis_server.url} does not answer" in terminal.log.read_text()
+        redis_server.start()
+        add(terminal, 3)
+        terminal.wait_until(lambda: enqueued(terminal) == once(4) and wake_ups(terminal, redis_server))
+        redis_server.kill()
+        add(terminal, 4)
+        terminal.wait_until(lambda: enqueued(terminal) == once(5) and warnings() == 2)
+        redis_server.start()
+        with terminal.workers(1):
+            terminal.wait_until(lambda: all(job.is_over for job in terminal.jobs()))
+    assert enqueued(terminal) == once(5)
+    assert warnings() == 2, "one for each job that was recorded while Redis was away"
+    assert_consistent(terminal, terminal.jobs())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_photos_are_enqueued_once_by_the_start_after_a_kill_before_any_commit(terminal: Terminal) -> None:
+    terminal.run("db", "upgrade")
+    empty = terminal.folder / "empty"
+    shutil.copytree(terminal.data, empty)
+    for commit in count(1):
+        terminal.inject(kill_at_commit=str(commit))
+        watch = terminal.start(*WATCH)
+        terminal.wait_until(
+            lambda watch=watch: watch.poll() is not None or RECORDED in terminal.log.read_text()
+        )
+        is_killed = watch.poll() is not None
+        watch.kill()
+        assert watch.wait() == -signal.SIGKILL
+        del terminal.injected["INJECT_KILL_AT_COMMIT"]
+        terminal.log.unlink()
+        with started(terminal, *WATCH):
+            terminal.wait_until(lambda: "watching" in terminal.log.read_text())
+            terminal.wait_until(lambda: set(enqueued(terminal)) == set(once(3)))
+        for job in terminal.jobs():
+            terminal.process_job(job.job)
+        assert enqueued(terminal) == once(3), f"killed before commit {commit}"
+        assert_consistent(terminal, terminal.jobs())
+        if not is_killed:
+            break
+        terminal.log.unlink()
+        shutil.rmtree(terminal.data)
+        shutil.copytree(empty, terminal.data)
+    assert commit > 3, "the command commits less often than expected; does the test still see it?"
