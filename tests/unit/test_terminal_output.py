@@ -23,6 +23,7 @@ from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import Classified, MetadataOutcome
 from tagger.system.interruption import open_closed_streams
+from tagger.system.text_format import day_text, moment_text
 
 ESCAPES = "red\x1b[31m"
 
@@ -146,3 +147,10 @@ def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.Mon
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_day_and_a_moment_are_in_words() -> None:
+    time = datetime(2024, 6, 3, 4, 5, 59, tzinfo=UTC)
+    assert day_text(time) == "3 June 2024"
+    assert day_text(time.date()) == "3 June 2024"
+    assert moment_text(time) == "3 June 2024, 04:05"
