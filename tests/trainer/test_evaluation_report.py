@@ -107,7 +107,7 @@ def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
         "report.md",
         "metrics.json",
     }
-    assert text.index("top-1") < text.index("## Summary") < text.index("## Landmarks")
+    assert text.index("top-1") < text.index("## Calibration") < text.index("## Landmarks")
     assert "Do not choose a threshold from this table" in text
     assert "1000 times" in text
 
@@ -116,7 +116,7 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) ->
     figures = json.loads((report / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
 
     assert figures["intervals"]["resamples"] == 1000
-    for name in ("top1", "top3", "top5", "macro_top1", "ece", "adaptive_ece", "gap", "accepted"):
+    for name in ("top1", "top3", "top5", "macro_top1", "ece", "gap", "accepted"):
         low, high = figures[f"{name}_interval"]
         assert 0 <= low <= high <= 1
         assert 0 <= figures[name] <= 1

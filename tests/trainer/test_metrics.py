@@ -10,7 +10,6 @@ from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import (
-    adaptive_calibration_errors,
     auroc,
     average_precisions,
     calibration_errors,
@@ -81,21 +80,6 @@ def test_calibration_error_has_fifteen_bins_of_equal_width(
 
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
     assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(expected, abs=1e-6)
-
-
-@EXAMPLES
-@given(NAMED)
-def test_adaptive_calibration_error_has_equally_many_photos_in_each_bin(
-    predictions: list[tuple[float, bool]],
-) -> None:
-    confidence, correct = _tensors(predictions)
-    ordered = sorted(zip(confidence.tolist(), correct.tolist(), strict=True), key=lambda name: name[0])
-    sizes = [len(ordered) // 15 + (k < len(ordered) % 15) for k in range(15)]
-    starts = [sum(sizes[:k]) for k in range(15)]
-    gaps = [_gap(ordered[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
-    measured = adaptive_calibration_errors(confidence[None], correct[None]).item()
-
-    assert measured == pytest.approx(sum(gaps) / len(predictions), abs=1e-6)
 
 
 @EXAMPLES

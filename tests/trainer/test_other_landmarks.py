@@ -71,9 +71,16 @@ def test_background_classes_count_together_in_the_loss() -> None:
 
 
 def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(data: TrainingData) -> None:
-    rows = sample_rows(data.training_weights(1.0), 3000, np.random.default_rng(0))
-    shares = np.unique(data.groups[data.training][rows], return_counts=True)[1] / 3000
-    assert shares.min() > 0.9 * shares.max()
+    rows = data.training[sample_rows(data.training_weights(1.0), 3000, np.random.default_rng(0))]
+    is_landmark = data.is_other | (data.targets < len(LABELS))
+    _, counts = np.unique(data.groups[rows[is_landmark[rows]]], return_counts=True)
+    assert counts.min() > 0.9 * counts.max()
+
+
+def test_kinds_of_ordinary_photos_are_balanced_by_half(data: TrainingData) -> None:
+    weights = data.training_weights(1.0)
+    is_ordinary = (~data.is_other & (data.targets == len(LABELS)))[data.training]
+    assert weights[is_ordinary] == pytest.approx(np.full(is_ordinary.sum(), is_ordinary.sum() ** -0.5))
 
 
 def test_a_missing_folder_is_refused(world: Path) -> None:

@@ -98,8 +98,13 @@ class TrainingData:
         return np.array([pair[0] < len(self.labels) and pair not in trained for pair in pairs], dtype=bool)
 
     def training_weights(self, balance: float) -> npt.NDArray[np.float64]:
-        """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`."""
-        return photo_weights(self.groups[self.training], self.sources[self.training], balance)
+        """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`.
+
+        Ordinary photos differ more from each other than those of a landmark, so their kinds are balanced by half.
+        """
+        weights = photo_weights(self.groups[self.training], self.sources[self.training], balance)
+        is_ordinary = (self.targets == len(self.labels)) & ~self.is_other
+        return np.where(is_ordinary[self.training], weights**0.5, weights)
 
     def provenance(self) -> dict[str, object]:
         """Counts and a digest of the photos, without names of files or machines."""

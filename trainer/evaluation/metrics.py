@@ -152,14 +152,6 @@ def calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABIL
     return _sums(distance, _bin_numbers(confidence, bins), bins).abs().sum(dim=1) / confidence.shape[1]
 
 
-def adaptive_calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS) -> Tensor:
-    """The same with bins of equally many photos (within one), float64 (R,)."""
-    order = confidence.argsort(dim=1, stable=True)
-    distance = (confidence.double() - correct.double()).gather(1, order)
-    parts = distance.tensor_split(bins, dim=1)
-    return torch.stack([part.sum(dim=1).abs() for part in parts]).sum(dim=0) / confidence.shape[1]
-
-
 def auroc(positives: Tensor, negatives: Tensor) -> float:
     """The probability that a positive's score is above a negative's; ties count half."""
     return aurocs(positives[None], negatives[None]).item()

@@ -13,7 +13,6 @@ from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
     ReliabilityBin,
-    adaptive_calibration_errors,
     aurocs,
     bootstrap,
     calibration_errors,
@@ -56,7 +55,6 @@ class Recognition:
     top5: Estimate
     macro_top1: Estimate  # the mean over labels
     ece: Estimate
-    adaptive_ece: Estimate
     accepted: Estimate  # share with an accepted label
     accepted_right: Estimate  # share with the right label accepted
     precision_at_threshold: Estimate  # share of the accepted labels that are right
@@ -124,7 +122,6 @@ def measure_recognition(
         top5=estimate_share(in_top_k(scores, targets, 5)),
         macro_top1=bootstrap(partial(macro_accuracies, labels=len(labels)), (correct, targets)),
         ece=bootstrap(calibration_errors, (top, correct)),
-        adaptive_ece=bootstrap(adaptive_calibration_errors, (top, correct)),
         accepted=estimate_share(accepted),
         accepted_right=estimate_share(accepted & correct),
         precision_at_threshold=estimate_share(correct[accepted]),

@@ -1,6 +1,6 @@
-"""An evaluation in Markdown: the most important figures, a summary in words, and all details."""
+"""An evaluation in Markdown: the most important figures, and all details."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from trainer.evaluation import Evaluation
 from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
@@ -8,7 +8,6 @@ from trainer.evaluation.recognition import DistractorResult, LabelResult, Reject
 
 CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
 TRADEOFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"
-_WORST = 3
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -16,7 +15,6 @@ def markdown(evaluation: Evaluation) -> str:
     parts = [
         f"# {evaluation.manifest.name}: evaluation",
         _headline(evaluation),
-        "## Summary\n\n" + "\n".join(f"- {sentence}" for sentence in _summary(evaluation)),
         _calibration(evaluation),
         _rejection(evaluation.rejection) if evaluation.rejection else "",
         _thresholds(evaluation.tradeoff, distractors=evaluation.rejection is not None),
@@ -91,70 +89,11 @@ def _photo_counts(evaluation: Evaluation) -> str:
     return text
 
 
-def _summary(evaluation: Evaluation) -> Iterator[str]:
-    """The figures in sentences, the most important first."""
-    recognition = evaluation.recognition
-    yield f"The first prediction is right for {_of_100(recognition.top1)} of 100 photos of these landmarks."
-    wrong = recognition.accepted.value - recognition.accepted_right.value
-    yield (
-        f"At its threshold, the model tags {_of_100(recognition.accepted_right)} of 100 such photos rightly and {_about(wrong)} wrongly, "
-        f"and leaves {_about(1 - recognition.accepted.value)} without a tag."
-    )
-    if evaluation.rejection:
-        yield from _rejection_summary(evaluation.rejection)
-    yield _calibration_summary(evaluation)
-    yield from _weakest_landmarks(evaluation)
-    yield from _worst_alteration(evaluation)
-
-
-def _of_100(estimate: Estimate) -> str:
-    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
-    return f"{_about(estimate.value)} (between {low:.0f} and {high:.0f})"
-
-
-def _about(share: float) -> str:
-    return f"about {100 * share:.0f}" if share == 0 or share >= 0.005 else "fewer than 1"
-
-
-def _rejection_summary(rejection: Rejection) -> Iterator[str]:
-    yield f"Of 100 photos that show none of them, {_of_100(rejection.overall.false_tags)} get a false tag."
-    name, worst = max(rejection.by_folder.items(), key=lambda item: item[1].false_tags.value)
-    if worst.false_tags.value > rejection.overall.false_tags.value + 0.01:
-        yield f"False tags are most frequent in `{name}`: {_of_100(worst.false_tags)} of 100 photos."
-
-
-def _calibration_summary(evaluation: Evaluation) -> str:
-    recognition = evaluation.recognition
-    points = 100 * (recognition.scores.double().mean().item() - recognition.top1.value)
-    if abs(points) < 1:
-        return "On average, scores match the share of right predictions."
-    direction = "higher" if points > 0 else "lower"
-    return f"On average, scores are {abs(points):.0f} points {direction} than the share of right predictions."
-
-
-def _weakest_landmarks(evaluation: Evaluation) -> Iterator[str]:
-    imperfect = [result for result in evaluation.recognition.per_label if result.right < result.photos]
-    worst = sorted(imperfect, key=lambda result: (result.top1.value, -result.photos))[:_WORST]
-    if worst:
-        names = ", ".join(f"{result.name} ({result.right} of {result.photos} right)" for result in worst)
-        yield f"The weakest landmarks: {names}."
-
-
-def _worst_alteration(evaluation: Evaluation) -> Iterator[str]:
-    if not evaluation.alterations:
-        return
-    worst = min(evaluation.alterations, key=lambda result: result.difference.value)
-    if worst.difference.interval.high < 0:
-        yield f"Photos {worst.description} lose the most: {100 * worst.difference.value:+.1f} points of top-1."
-    else:
-        yield "No alteration makes a difference that is significant on these photos."
-
-
 def _calibration(evaluation: Evaluation) -> str:
     recognition = evaluation.recognition
     return (
         "## Calibration\n\n"
-        f"The expected calibration error is {_percent(recognition.ece)}; with bins of equally many photos it is {_percent(recognition.adaptive_ece)}. "
+        f"The expected calibration error is {_percent(recognition.ece)}. "
         "Below the diagonal, scores are too high.\n\n"
         f"![Reliability]({RELIABILITY})"
     )
