@@ -130,9 +130,14 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailabl
         return dict.fromkeys(priority.value for priority in Priority), error
     except (redis.RedisError, ValueError) as error:
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
-        if broker.embedded:
-            return unknown, None  # it starts when it is needed
+        if is_stopped(broker, error):
+            return unknown, None
         return unknown, RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
+
+
+def is_stopped(broker: Broker, error: BaseException | None) -> bool:
+    """Whether an error means that the embedded Redis does not run: it starts when it is needed. One that runs and is silent is frozen."""
+    return broker.embedded and not isinstance(error, redis.TimeoutError)
 
 
 def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:

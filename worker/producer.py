@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.settings import Settings
-from worker.broker import Broker, check_accepts_messages
+from worker.broker import Broker, check_accepts_messages, is_stopped
 from worker.celery_config import CELERY_SETTINGS, ledger_settings
 from worker.messages import TASK_NAME, WakeUp
 from worker.redis_keys import RedisKeys
@@ -29,7 +29,7 @@ def try_wake(database: Database, broker: Broker) -> str | None:
     try:
         check_accepts_messages(broker)
     except RedisUnavailable as error:
-        return "No Redis is running yet." if broker.embedded else str(error)
+        return "No Redis is running yet." if is_stopped(broker, error.__cause__) else str(error)
     except RedisRefused as error:
         return str(error)
     app = make_app(broker.url, broker.keys)

@@ -12,7 +12,7 @@ from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import RedisKeyForeign
 from tagger.ledger.dispatch import waiting_chunks
-from worker.broker import check_keys, count_queued, count_taken, find_broker
+from worker.broker import check_keys, count_queued, count_taken, find_broker, is_stopped
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RedisChecks:
             remedy = f"look at it, then delete it: {self._cli('del ' + str(error.values['key']))}"
             yield wrong("redis keys", str(error), remedy)
         except (redis.RedisError, OSError) as error:
-            yield self._unavailable(str(error).rstrip("."))
+            yield self._unavailable(error)
         except ValueError:  # invalid URL; the error may contain part of a password
             yield wrong(
                 "redis", "TAGGER_REDIS_URL is not a URL", "export TAGGER_REDIS_URL=redis://HOST:6379/0"
@@ -67,9 +67,9 @@ class RedisChecks:
         name = "the embedded Redis" if self._broker.embedded else self._broker.redacted_url
         return ok("redis", f"{name} answers in {answer_ms:.1f} ms, {_version(facts)}")
 
-    def _unavailable(self, reason: str) -> Finding:
+    def _unavailable(self, error: Exception) -> Finding:
         if not self._broker.embedded:
-            found = f"Redis at {self._broker.redacted_url} does not answer: {reason}"
+            found = f"Redis at {self._broker.redacted_url} does not answer: {str(error).rstrip('.')}"
             return wrong(
                 "redis",
                 found,
@@ -78,7 +78,10 @@ class RedisChecks:
         if server_program() is None:
             found = "no Redis is configured, and the extra `embedded` is not installed"
             return note("redis", found, "export TAGGER_REDIS_URL=redis://HOST:6379/0")
-        return ok("redis", "the embedded Redis is not running; it starts when it is needed")
+        if is_stopped(self._broker, error):
+            return ok("redis", "the embedded Redis is not running; it starts when it is needed")
+        found = f"the embedded Redis runs and does not answer at {self._broker.redacted_url}"
+        return wrong("redis", found, "continue or kill its process valkey-server; the next worker starts it")
 
     def _check_eviction(self, facts: dict[str, Any]) -> Finding:
         policy, limit = facts.get("maxmemory_policy", "noeviction"), int(facts.get("maxmemory", 0))

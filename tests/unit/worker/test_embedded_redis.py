@@ -14,10 +14,11 @@ from kombu.exceptions import OperationalError
 from psutil import Process
 from support.commands import end_embedded_redis
 
+from tagger.cli.doctor.broker import RedisChecks
 from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
-from tagger.settings import load_settings
+from tagger.settings import Settings, load_settings
 from worker import embedded_redis
-from worker.broker import Broker, check_broker, find_broker
+from worker.broker import Broker, check_broker, find_broker, queue_depths
 from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.producer import make_app
@@ -146,6 +147,8 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
+    monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("tagger.cli.doctor.broker.NO_LEDGER", LEDGER)
     url = start_embedded(data_folder, LEDGER)
     broker = Broker(url, KEYS, embedded=True)
     with broker.client() as client:
@@ -155,6 +158,9 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
         assert start_embedded(data_folder, LEDGER) == url
         with pytest.raises(RedisUnavailable, match="does not answer"):
             check_broker(broker)
+        assert isinstance(queue_depths(broker)[1], RedisUnavailable)
+        (finding,) = RedisChecks(Settings(data_folder=data_folder, redis_url=None), None).run()
+        assert "runs and does not answer" in finding.found
     finally:
         server.resume()
     check_broker(broker)
