@@ -188,6 +188,7 @@ def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database: Datab
     older = {"fr": "Tour", "de": "Turm"}
     registered("old.pt", 2020, name="Old Tower", city="Paris", names=older, latitude=8.0, longitude=9.0)
     registered("oldest.pt", 2019, name="Tower", country="Gaul", aliases=("Belfry", "Spire"))
+    registered("folders.pt", 2027, name="tower")  # trained on a folder without names
     with database.read() as connection:
         row = connection.execute(select(landmarks)).one()
     assert (row.name, row.country, row.city) == ("The Tower", "France", "Paris")

@@ -33,7 +33,7 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
     answer = client.get("/photos/1")
     assert answer.status_code == 200
     page = answer.text.replace("<wbr>", "")
-    for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), 'href="/api/photos/1"', "map-pin"):
+    for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), "map-pin"):
         assert words in page
     assert page.count("accepted by the model") == 1
     assert page.count('class="bar"') == 1  # the others are a line each

@@ -94,7 +94,10 @@ def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
 def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
     facts = label.model_dump(exclude={"label", "slug"})
     old = {column: getattr(landmark, column) for column in facts}
-    merged = _merge_facts(old, facts) if newest else _merge_facts(facts, old)
+    under, over = (old, facts) if newest else (facts, old)
+    if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
+        over = over | {"name": None}
+    merged = _merge_facts(under, over)
     merged |= {column: old[column] for column in landmark.edited}
     if merged != old:
         connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))

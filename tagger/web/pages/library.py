@@ -28,8 +28,6 @@ from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
-
 _SHOWN_APART = (Kind.LANDMARK, Kind.COUNTRY)
 
 Text = Annotated[str, Query(max_length=200)]
@@ -56,7 +54,6 @@ def show_library(request: Request, state: State, overview: Overview, country: Te
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
         has_photos=has_photos(state.database),
-        downloads=download_links(QueryParams.of(country=country or None), "/api/landmarks"),
     )
 
 
@@ -85,11 +82,6 @@ def search(
             link for link in countries if q.strip() and normalize_name(q) in normalize_name(link.name)
         ],
     )
-
-
-def download_links(params: QueryParams, path: str) -> tuple[Link, ...]:
-    """Return links to the same query in the formats of the API."""
-    return tuple(Link(name, params.address(path + suffix)) for name, suffix in FORMATS)
 
 
 def country_address(country: str) -> str:
@@ -169,7 +161,6 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
         is_complete=counts is not None and cells is not None,
         live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
         has_photos=has_photos(state.database),
-        downloads=download_links(QueryParams.of(), "/api/landmarks"),
     )
     if state.settings.web_map_tiles is not None:
         response.headers["content-security-policy"] = policy_with_tiles(state.settings.web_map_tiles)

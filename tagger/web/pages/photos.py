@@ -46,12 +46,13 @@ from tagger.library.teaching.teaching import TaughtState, examples_of, taught_st
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
-from tagger.web.pages.library import country_address, download_links
+from tagger.web.pages.library import country_address
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.state import AppState, State
 
+FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
 LEAST_EXAMPLES = 3
 """From this many confirmed photos on, a page offers to learn the landmark."""
 
@@ -366,7 +367,9 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
-        downloads=download_links(_of_data(params, shown), "/api/photos"),
+        downloads=tuple(
+            Link(name, _of_data(params, shown).address(f"/api/photos{suffix}")) for name, suffix in FORMATS
+        ),
     )
 
 
