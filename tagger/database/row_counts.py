@@ -20,21 +20,19 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import (
     PRESENT,
     classifiers,
     contents,
     dismissals,
+    effective_tags,
     embeddings,
     jobs,
     landmarks,
     models,
     photos,
     roots,
-    tags,
-    taught_tags,
     verdicts,
 )
 
@@ -56,7 +54,10 @@ def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Ite
 
 @dataclass(frozen=True)
 class DatabaseStats:
-    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different images."""
+    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different images.
+
+    `tagged`, `unknown` and `tags` are about images and accepted tags, after verdicts, teaching and positions, as in every query.
+    """
 
     url: str
     schema: str
@@ -72,7 +73,6 @@ class DatabaseStats:
     tags: int
     embeddings: int
     taught_landmarks: int
-    taught_tags: int
     verdicts: int
     dismissals: int
     landmarks: int
@@ -84,6 +84,9 @@ def database_stats(database: Database) -> DatabaseStats:
     """Count the rows. On a large database this reads whole indexes and takes seconds."""
     gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
     classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    is_tagged = exists().where(
+        effective_tags.c.content_id == contents.c.id, effective_tags.c.accepted == true()
+    )
     count = select(func.count())
     queries: dict[str, Select[Any]] = {
         "roots": count.select_from(roots),
@@ -94,12 +97,11 @@ def database_stats(database: Database) -> DatabaseStats:
             PRESENT, ~classified, photos.c.failure_kind.is_(None)
         ),
         "contents": count.select_from(contents),
-        "tagged": count.select_from(contents).where(contents.c.outcome == Outcome.TAGGED),
-        "unknown": count.select_from(contents).where(contents.c.outcome == Outcome.UNKNOWN),
-        "tags": count.select_from(tags).where(tags.c.accepted == true()),
+        "tagged": count.select_from(contents).where(contents.c.outcome.is_not(None), is_tagged),
+        "unknown": count.select_from(contents).where(contents.c.outcome.is_not(None), ~is_tagged),
+        "tags": count.select_from(effective_tags).where(effective_tags.c.accepted == true()),
         "embeddings": count.select_from(embeddings),
         "taught_landmarks": select(func.count(distinct(classifiers.c.landmark_id))),
-        "taught_tags": count.select_from(taught_tags).where(taught_tags.c.accepted == true()),
         "verdicts": count.select_from(verdicts),
         "dismissals": count.select_from(dismissals),
         "landmarks": count.select_from(landmarks),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from threading import Lock
 
 from fastapi import APIRouter, FastAPI
@@ -70,6 +71,7 @@ def create_app(
 
     app = FastAPI(
         title="landmark tagger",
+        version=version("landmark-tagger"),
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,

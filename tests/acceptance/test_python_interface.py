@@ -114,7 +114,7 @@ def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
     written = [path for path in originals if path.read_bytes() != originals[path]]
     job = library.jobs()[0]
     undone = library.undo(written[0])
-    assert (undone.state, undone.total) == ("finished", 1)
+    assert (undone.state, undone.total, undone.written) == ("finished", 1, 1)
     assert written[0].read_bytes() == originals[written[0]] != written[1].read_bytes()
     assert (library.undo(job=job.number).total, library.undo(photos).total) == (3, 0)
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == originals

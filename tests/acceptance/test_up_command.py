@@ -19,6 +19,7 @@ from tagger.cli.session import Session
 from tagger.cli.supervisor import keeps_worker
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
+from tagger.library.positions.update import is_up_to_date
 from tagger.settings import Settings
 
 
@@ -41,6 +42,8 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert "tagger up  # shows the photos" in done.stdout
     assert "tagger.sqlite" in done.stdout
     assert terminal.json("status")["workers"] == []
+    with terminal.database() as database:
+        assert is_up_to_date(database)  # photos are located, though the worker has ended
     assert "web page" not in done.stderr
     assert not (terminal.data / "page.log").exists()
     assert list(terminal.folder.rglob("*.was-run")) == []

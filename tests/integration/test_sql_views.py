@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database, open_database
+from tagger.database.row_counts import database_stats
 from tagger.database.tables import photo_tags, photos_view
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
@@ -77,6 +78,9 @@ def test_photos_view_has_each_photo_once_with_its_outcome(library: StoredPhotos)
         "new.jpg": "untagged",
         "broken.jpg": "failed",
     }
+    assert {row.camera for row in rows.values()} == {None}  # a folder is no camera
+    stats = database_stats(library.database)
+    assert (stats.tagged, stats.unknown) == (2, 2)
     for path, row in rows.items():
         if row.outcome in {"tagged", "unknown"}:
             assert photo_details(library.database, Path(path)).photo.outcome == row.outcome

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -128,6 +129,7 @@ def test_an_option_that_there_is_not_is_a_mistake(client: TestClient, library: L
 
 def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
     document = client.get("/api/openapi.json").json()
+    assert document["info"]["version"] == version("landmark-tagger")
     for address, operations in document["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {address}"

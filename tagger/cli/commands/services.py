@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.supervisor import Supervisor
-    from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
 
@@ -190,7 +189,7 @@ def _supervise(
         if page is not None:
             _print_address(page, port)
         if job is not None:
-            code = _follow_job(session.database, job, supervisor)
+            code = _follow_job(session, job, supervisor)
         if watched is not None:
             console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
         if not once:
@@ -203,19 +202,24 @@ def _supervise(
     return code
 
 
-def _follow_job(database: Database, job: int, supervisor: Supervisor) -> int:
-    """Show the progress of the job until it ends, and its summary; returns the exit code."""
+def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
+    """Show the progress of the job until it ends, locate its photos, and print its summary; returns the exit code.
+
+    The worker locates photos too, but some time later, and with --once it ends now.
+    """
+    from tagger.cli.derived_facts import update_derived_facts
     from tagger.cli.job_submission import follow
     from tagger.cli.output.summary import print_summary
 
     try:
-        code = follow(database, job, on_poll=supervisor.check)
+        code = follow(session.database, job, on_poll=supervisor.check)
     except ProcessFailed:
         console.warning(
             f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
         )
         raise
-    print_summary(database, job)
+    update_derived_facts(session)
+    print_summary(session.database, job)
     return code
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tagger.ledger.failures import FailureFilter, failing_photos
+from tagger.database.enums import METADATA_KINDS
+from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import check_job, list_jobs
 from tagger.library.catalog.roots import list_roots
@@ -79,6 +80,21 @@ class Job:
         return self._progress.skipped
 
     @property
+    def written(self) -> int:
+        """Photos whose metadata was written, or by an undo, changed back."""
+        return self._progress.written
+
+    @property
+    def unchanged(self) -> int:
+        """Photos whose metadata said the same already."""
+        return self._progress.unchanged
+
+    @property
+    def refused(self) -> int:
+        """Photos whose metadata was not written, for a reason that `failures` gives."""
+        return self._progress.refused
+
+    @property
     def failed(self) -> int:
         """Photos that could not be read; `failures` says why."""
         return self._progress.failed
@@ -119,11 +135,17 @@ class Job:
             time.sleep(POLL_S)
 
     def failures(self) -> Iterator[Failure]:
-        """Yield the photos of the job that fail now."""
+        """Yield the photos of the job that fail now; of a job that changes metadata, those that it refused or failed."""
         database, roots = self._database, self._settings.roots
+        is_writing = self._progress.kind in METADATA_KINDS
+        failing = (
+            unwritten_photos(database, self.number)
+            if is_writing
+            else failing_photos(database, FailureFilter(self.number))
+        )
         with database.read() as connection:
             folders = {root.id: root for root in list_roots(connection, roots)}
-        for photo in failing_photos(database, FailureFilter(self.number)):
+        for photo in failing:
             path = folders[photo.root_id].path_of(photo.path, photo.path_bytes)
             yield Failure(str(path), photo.kind, photo.text)
 
@@ -136,7 +158,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo that could not be read: the kind of failure, and what to do about it."""
+    """A photo that could not be read or written: the kind of failure, and what to do about it."""
 
     path: str
     kind: str
