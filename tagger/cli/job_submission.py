@@ -162,7 +162,8 @@ def print_plan(
         )
 
 
-NO_WORKER_S = 30.0
+NO_WORKER_S = 60.0
+"""On a busy machine, a worker needs half a minute until it is ready."""
 POLL_S = 0.5
 
 

@@ -46,9 +46,7 @@ metadata_app = typer.Typer(
 NOTHING_TO_UNDO = (
     "the database has no written metadata there; to undo files whose photos were forgotten, name the files"
 )
-NOTHING_TO_UNDO_OF_JOB = (
-    "nothing of job {job} is left to undo: it was undone, or a later job wrote the files again"
-)
+NOTHING_TO_UNDO_OF_JOB = "nothing of job {job} is left to undo: it wrote no metadata, or this was undone, or written again by a later job"
 
 To = Annotated[
     Literal["sidecar", "embed"],
