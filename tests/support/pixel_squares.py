@@ -27,7 +27,7 @@ def training_set(targets: list[int], *, batch_size: int = 4, seed: int = 0) -> T
         positions=np.arange(len(targets)),
         targets=np.array(targets),
         weights=np.ones(len(targets)),
-        augmentation=Augmentation(erased_share=0.5),
+        augmentation=Augmentation(framed_share=0.5),
         batch_size=batch_size,
         seed=seed,
     )

@@ -38,7 +38,6 @@ SHARES = st.sampled_from([0.0, 0.5, 1.0])
         grey_share=SHARES,
         tint=st.floats(0.0, 1.0),
         framed_share=SHARES,
-        erased_share=SHARES,
         turned_share=SHARES,
         tilted_share=SHARES,
     ),
@@ -67,7 +66,7 @@ def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
     "share",
     [
         *("tint", "coarse_share", "jpeg_share", "grey_share"),
-        *("framed_share", "erased_share", "turned_share", "tilted_share"),
+        *("framed_share", "turned_share", "tilted_share"),
     ],
 )
 def test_each_alteration_shows(share: str) -> None:

@@ -23,7 +23,6 @@ DRAWINGS = (
     "confusion.png",
     "reliability.png",
     "scores.png",
-    "thresholds.png",
     "mistakes.png",
     "false-tags.png",
 )

@@ -50,4 +50,3 @@ def test_a_precision_that_no_threshold_reaches_has_none() -> None:
     always_wrong = compute_tradeoff(torch.tensor([0.9, 0.2]), torch.tensor([False, False]), torch.empty(0))
 
     assert lowest_threshold(0.9, always_wrong) is None
-    assert always_wrong.precision_on_landmarks.tolist() == [0, 0]

@@ -229,7 +229,6 @@ class Tradeoff:
 
     thresholds: Tensor
     precision: Tensor  # the share of accepted labels that are right
-    precision_on_landmarks: Tensor  # the same without distractors; NaN if none is accepted
     tagged_rightly: Tensor  # the share of landmark photos with the right tag
     false_tags: Tensor  # the share of distractors with a tag
 
@@ -260,7 +259,6 @@ def compute_tradeoff(confidence: Tensor, correct: Tensor, distractors: Tensor) -
     return Tradeoff(
         thresholds=thresholds.double(),
         precision=right / (right + wrong + scale * false),
-        precision_on_landmarks=right / (right + wrong),
         tagged_rightly=right / len(confidence),
         false_tags=false / max(len(distractors), 1),
     )

@@ -57,8 +57,6 @@ class Augmentation:
     """Turned by an angle of up to `HIGHEST_TILT`, with black corners."""
     framed_share: float = 0.05
     """Bars of one colour at two opposite sides or all of them, like screenshots and prints."""
-    erased_share: float = 0.0
-    """A rectangle filled with one colour, like an obstacle in front of the landmark."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,6 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
     view = np.array(image)
     if generator.random() < options.framed_share:
         _frame(view, generator)
-    if generator.random() < options.erased_share:
-        _erase(view, generator)
     return view
 
 
@@ -217,15 +213,6 @@ def _frame(view: Pixels, generator: Generator) -> None:
         view[:depth] = view[-depth:] = shade
     if sides != 1:
         view[:, :depth] = view[:, -depth:] = shade
-
-
-def _erase(view: Pixels, generator: Generator) -> None:
-    size = view.shape[0]
-    side = np.sqrt(generator.uniform(0.03, 0.2)) * size
-    stretch = math.exp(generator.uniform(-0.7, 0.7))
-    across, down = min(size, int(side * stretch)), min(size, int(side / stretch))
-    left, top = generator.integers(0, size - across + 1), generator.integers(0, size - down + 1)
-    view[top : top + down, left : left + across] = generator.integers(0, 256, 3)
 
 
 def mix(

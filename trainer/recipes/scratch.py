@@ -98,7 +98,7 @@ def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
 
 def _plan(options: RecipeOptions) -> TrainingPlan:
     return TrainingPlan(
-        augmentation=Augmentation(least_area=0.25, erased_share=0.25),
+        augmentation=Augmentation(least_area=0.25, framed_share=0.25),
         balance=BALANCE,
         schedule=TrainingSchedule(
             sizes=growing_sizes(options.epochs, options.size, SIZES),

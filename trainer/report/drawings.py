@@ -17,7 +17,7 @@ from tagger.errors import PhotoFailed
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS
-from trainer.evaluation.metrics import ReliabilityBin, Tradeoff
+from trainer.evaluation.metrics import ReliabilityBin
 from trainer.evaluation.recognition import Mistake
 from trainer.learning.loop import Epoch
 
@@ -141,46 +141,6 @@ def draw_scores(landmarks: Tensor, distractors: Tensor, threshold: float | None,
 
 
 _SHARES = (0.01, 0.1, 1, 3, 10, 30, 100)
-
-
-def draw_tradeoff(tradeoff: Tradeoff, threshold: float, path: Path, *, distractors: bool) -> None:
-    """Draw precision by coverage, and the effect of each threshold."""
-    with figure_axes(path, width=11, height=4.6, columns=2) as (curve, by_threshold):
-        _draw_curve(curve, tradeoff, threshold, distractors=distractors)
-        lines = [(tradeoff.precision, BLUE, "accepted labels that are right")]
-        lines.append((tradeoff.tagged_rightly, GREEN, "landmark photos tagged rightly"))
-        if distractors:
-            lines.append((tradeoff.false_tags, ORANGE, "distractors with a false tag"))
-        for values, colour, name in lines:
-            by_threshold.plot(tradeoff.thresholds, 100 * values, color=colour, label=name)
-        by_threshold.axvline(
-            threshold, color="black", linewidth=1, label=f"the model's threshold, {threshold:.2f}"
-        )
-        by_threshold.set(xlabel="threshold", ylabel="%", xlim=(0, 1), ylim=(0, 101))
-        by_threshold.set_title("Effect of the threshold")
-        by_threshold.legend(loc="center left", fontsize=8)
-        for axes in (curve, by_threshold):
-            axes.grid(alpha=0.3)
-
-
-def _draw_curve(axes: Axes, tradeoff: Tradeoff, threshold: float, *, distractors: bool) -> None:
-    coverage = 100 * tradeoff.tagged_rightly
-    axes.plot(coverage, 100 * tradeoff.precision_on_landmarks, color=GREEN, label="on landmark photos alone")
-    if distractors:
-        axes.plot(coverage, 100 * tradeoff.precision, color=BLUE, label="half of all photos distractors")
-    precision = tradeoff.precision if distractors else tradeoff.precision_on_landmarks
-    accepted = (tradeoff.thresholds >= threshold).nonzero().flatten()
-    least = 80.0
-    if len(accepted):
-        index = int(accepted[-1])
-        label = f"the model's threshold, {threshold:.2f}"
-        axes.plot(
-            coverage[index], 100 * precision[index], color="black", marker="o", linestyle="", label=label
-        )
-        least = max(0.0, min(least, 100 * precision[index].nan_to_num(1.0).item() - 10))
-    axes.set(xlabel="landmark photos tagged rightly, %", ylabel="accepted labels that are right, %")
-    axes.set(xlim=(0, 101), ylim=(least, 100.5), title="Precision and coverage")
-    axes.legend(loc="lower left", fontsize=8)
 
 
 @contextmanager

@@ -37,9 +37,8 @@ from trainer.report.drawings import (
     draw_mistakes,
     draw_reliability,
     draw_scores,
-    draw_tradeoff,
 )
-from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, SCORES, TRADEOFF, markdown
+from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, SCORES, markdown
 
 REPORT = "report.md"
 METRICS = "metrics.json"
@@ -103,9 +102,6 @@ def _draw(evaluation: Evaluation, folder: Path) -> None:
     names = [label.name for label in evaluation.manifest.labels]
     draw_confusion(recognition.confusion, names, folder / CONFUSION)
     draw_reliability(recognition.bins, recognition.ece.value, folder / RELIABILITY)
-    draw_tradeoff(
-        evaluation.tradeoff, threshold, folder / TRADEOFF, distractors=evaluation.rejection is not None
-    )
     if evaluation.rejection:
         draw_scores(recognition.scores, evaluation.rejection.scores, threshold, folder / SCORES)
     if evaluation.mistakes:

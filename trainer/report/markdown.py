@@ -7,7 +7,7 @@ from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estima
 from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection, SourceResult
 
 CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
-TRADEOFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"
+MISTAKES, FALSE_TAGS = "mistakes.png", "false-tags.png"
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -121,8 +121,7 @@ def _thresholds(tradeoff: Tradeoff, *, distractors: bool) -> str:
     return (
         "## Other thresholds\n\n"
         "Do not choose a threshold from this table: all figures above would then be too good. Choose on validation photos instead."
-        f"{weights}\n\n"
-        f"{table(head, [row[: len(head)] for row in rows])}\n\n![Thresholds]({TRADEOFF})"
+        f"{weights}\n\n" + table(head, [row[: len(head)] for row in rows])
     )
 
 
