@@ -44,6 +44,13 @@ def test_landmarks_with_few_photos_are_listed() -> None:
     )
 
 
+def test_a_model_whose_landmarks_all_have_few_photos_is_not_good_enough() -> None:
+    assert lines(Mill=4, Arch=19)[4:] == (
+        "not good enough to use yet: every landmark has too few photos",
+        "next: add photos, then train again",
+    )
+
+
 def test_models_of_earlier_versions_do_not_say_how_many_photos_they_had() -> None:
     assert photos_of_landmarks({"photos": 40}) == {}
     assert photos_of_landmarks({PHOTOS_OF: {"Mill": 4}}) == {"Mill": 4}

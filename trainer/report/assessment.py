@@ -29,9 +29,9 @@ class Assessment:
 
     @property
     def is_insufficient(self) -> bool:
-        """Whether enough photos say that the model is not good enough."""
+        """Whether enough photos say that the model is not good enough, or none of its landmarks has enough."""
         enough = self.right_tags >= LEAST_RIGHT_TAGS and self.precision >= LEAST_PRECISION
-        return self.photos >= FEW and not enough
+        return self.photos >= FEW and (not enough or self._lacks_photos)
 
     def lines(self, next_step: str) -> Iterator[str]:
         """Each figure with what it is of, then the answer, and `next_step`, the command to run unless it is no."""
@@ -51,6 +51,8 @@ class Assessment:
     def _answer(self) -> str:
         if self.photos < FEW:
             return f"not known whether it is good enough to use: {FEW} {self.kind} photos of landmarks are needed"
+        if self._lacks_photos:
+            return "not good enough to use yet: every landmark has too few photos"
         if self.is_insufficient:
             return (
                 f"not good enough to use: at least {100 * LEAST_RIGHT_TAGS:.0f} % of the photos should get the right tag, "
@@ -62,6 +64,11 @@ class Assessment:
     def _few(self) -> dict[str, int]:
         """The landmarks with too few photos."""
         return {name: count for name, count in self.photos_of.items() if count < FEW}
+
+    @property
+    def _lacks_photos(self) -> bool:
+        """Whether no landmark has enough photos."""
+        return bool(self._few) and len(self._few) == len(self.photos_of)
 
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
