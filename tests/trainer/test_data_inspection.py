@@ -85,13 +85,17 @@ def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_pat
     output = data("inspect", flawed, "--out", tmp_path / "report")
 
     assert "leaks\t2\n" in output.text
+    assert f"run: trainer data split {flawed} --out" in output.err
     assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in output.text
+    summary = dict(line.split("\t", 1) for line in output.text.splitlines())
     report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     for heading in (
         "Leaks between splits: 2",
         "Label conflicts: 1",
         "Broken photos: 2",
         "Blank photos: 1",
+        f"Exact duplicates: {summary['exact_duplicates']}",
+        f"Near-duplicates: {summary['near_duplicates']}",
     ):
         assert f"## {heading}\n" in report
     assert "`train/Tower/cut.jpg`: truncated. The file ends" in report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -92,8 +93,14 @@ def inspect_(
     if as_json:
         print_results(inspection_document(inspection), as_json=True)
         return
+    summary = inspection_summary(inspection)
     files = {"report": str(report / REPORT), "sheet": " ".join(map(str, sheets))}
-    print_results(inspection_summary(inspection) | files, as_json=False)
+    print_results(summary | files, as_json=False)
+    if summary["leaks"]:
+        log.warning(
+            "leaks make test figures too good; to split the photos again, run: trainer data split %s --out NEW-FOLDER",
+            shlex.quote(str(folder)),
+        )
 
 
 def _default_report_folder(folder: Path) -> Path:

@@ -223,13 +223,13 @@ def _minor_findings(inspection: Inspection) -> Iterator[str]:
     )
     yield from _section(
         "Exact duplicates",
-        "Copies of one image within a split. Training counts them several times, which does little harm.",
-        (_group_line(inspection, group) for group in inspection.exact_duplicates if not group.has_leak),
+        "Copies of one image. Within a split, training counts them several times, which does little harm.",
+        (_group_line(inspection, group) for group in inspection.exact_duplicates),
     )
     yield from _section(
         "Near-duplicates",
-        "Nearly the same image within a split. This is an estimate, so check them.",
-        (_group_line(inspection, group) for group in inspection.near_duplicates if not group.has_leak),
+        "Nearly the same image. This is an estimate, so check them.",
+        (_group_line(inspection, group) for group in inspection.near_duplicates),
     )
 
 
