@@ -1,5 +1,6 @@
-"""Progress bars on stderr, shown on terminals only: photos or bytes per second and the remaining time."""
+"""Progress on stderr: a line when a stage starts, and on terminals a bar with photos or bytes per second and the remaining time."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +20,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+log = logging.getLogger("trainer")
+
 
 @contextmanager
 def photo_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; call the yielded function with the number of photos just processed."""
+    """Say that the stage starts, and show a bar while the block runs; call the yielded function with the number of photos just processed."""
+    if total:
+        log.info("%s (%d)", description, total)
     if total == 0 or not sys.stderr.isatty():
         yield _ignore
         return

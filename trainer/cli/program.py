@@ -24,6 +24,8 @@ SOME_FAILED = 3
 TRAIN_PACKAGES = {"matplotlib", "safetensors"}
 """The packages of the extra `train`."""
 
+log = logging.getLogger("trainer")
+
 BackboneNames = Annotated[
     str,
     typer.Option(
@@ -101,7 +103,6 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    log = logging.getLogger("trainer")
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.handlers = [_Stderr()]
     log.propagate = False
@@ -122,6 +123,7 @@ def export(
 
     The file is written only if it predicts the same landmarks as the training model on all validation photos.
     """
+    log.info("loading the run %s", run)
     from trainer.export.artifact import export_run
 
     result = export_run(run, out, name=name)
@@ -177,6 +179,7 @@ def evaluate(
 
     The report has accuracy, confusion, calibration and rejection, each with 95 % intervals.
     """
+    log.info("loading the model %s", model)
     from trainer.evaluation import evaluate as evaluate_model
     from trainer.report import REPORT, evaluation_document, write_report
     from trainer.report.assessment import assess_evaluation

@@ -205,7 +205,6 @@ class _PixelCache:
         digests, paths = list(new), list(new.values())
         if not paths:
             return
-        log.info("decoding %d photos into %s", len(paths), self._path)
         if not self.rows:
             self._path.unlink(missing_ok=True)  # not truncated: another run may have it mapped into memory
         self._write_list()  # so that it does not list squares that are about to be overwritten

@@ -72,6 +72,7 @@ def evaluate(
     targets = _targets(landmarks, photos, manifest)
     others = score_photos(distractor_paths, model, "scoring distractors")
 
+    log.info("measuring the scores")
     threshold = manifest.threshold
     recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold)
     top, correct, other_top = recognition.scores, recognition.correct, others.scores.amax(dim=1)

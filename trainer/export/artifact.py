@@ -4,6 +4,7 @@ Only `write_program` and `read_program` know the format in which a model leaves 
 """
 
 import copy
+import logging
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ BATCH_SIZE = 8
 FULL, HALF = "cpu_float32", "cpu_bfloat16"
 EMULATED_PHOTOS = 100
 """With more, an emulated number format would take most of the time of an export."""
+
+log = logging.getLogger("trainer")
 
 Program = Callable[[Tensor], tuple[Tensor, Tensor]]
 """uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), like the training model, for any batch size."""
@@ -97,6 +100,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     run = load_run(folder)
     manifest = _manifest(run.record, name or out.stem)
     unchecked = out.with_name(f".{out.name}.unchecked")
+    log.info("compiling the model")
     try:
         with writing_to(out):
             write_program(_to_half(run.classifier), manifest, unchecked, run.background)

@@ -1,5 +1,6 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from trainer.report.drawings import draw_curves
 
 LEAST_THRESHOLD = 0.05
 ORDINARY, OTHER = "ordinary photos", "photos of other landmarks"
+
+log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def complete_run(
     Raises:
         ValidationPhotosMissing, OutputUnwritable: with what to do.
     """
+    epoch = model.history[-1].number
+    log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)
     backbone, encoder = _fuse(model, rule.size)
     head = model.head.eval().requires_grad_(requires_grad=False)
     round_to_half(encoder)

@@ -146,7 +146,6 @@ def view_features(
     if cached is not None:
         return cached
     count = len(photos.photos)
-    log.info("computing features of %d photos in %d views", count, len(views))
     parts = []
     with _inference(device, encoder), photo_progress("computing features", count) as advance:
         for first in range(0, count, FEATURE_BATCH_SIZE):

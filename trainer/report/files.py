@@ -1,6 +1,7 @@
 """The files of a report: report.md, drawings, and metrics.json with an interval for every figure (`top1`, `top1_interval`)."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -43,6 +44,8 @@ from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY
 REPORT = "report.md"
 METRICS = "metrics.json"
 
+log = logging.getLogger("trainer")
+
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
     """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report.
@@ -50,6 +53,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     Raises:
         OutputUnwritable: with the reason.
     """
+    log.info("drawing the report")
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in (SCORES, MISTAKES, FALSE_TAGS):
