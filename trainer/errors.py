@@ -42,7 +42,7 @@ class SizeUnsuitable(TaggerError):
 
 
 class WeightsUnsuitable(TaggerError):
-    """The weights {path} cannot be used for the backbone {backbone}: {reason}. Use a safetensors file with this network's weights under torchvision's names (timm's for timm/NAME)."""
+    """The weights {path} cannot be used for the backbone {backbone}: {reason}. Use a safetensors file with this network's weights under torchvision's names (timm's for timm/NAME), or name the network of the weights with --backbone."""
 
 
 class WeightsUnavailable(TaggerError):

@@ -243,6 +243,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     assert_refused(train(data), "The label folder", "One", "has no readable photo")
     (tmp_path / "text.safetensors").write_text("hello")
     assert_refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
+    assert_refused(train(data, tmp_path / "gone.safetensors"), "gone.safetensors", "there is no such file")
     assert_refused(
         trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "is not finished", "trainer train"
     )

@@ -35,6 +35,11 @@ CONVENTIONS: dict[str, Convention] = {
 }
 TENSORFLOW_BY_DEFAULT = {"mobilenet_v2", "timm/mobilenet_edgetpu_100"}
 """Architectures whose safetensors files come from TensorFlow unless their metadata names another convention."""
+LIKELY_NETWORKS = (
+    *sorted(TENSORFLOW_BY_DEFAULT),
+    *("resnet18", "resnet50", "efficientnet_b0", "convnext_tiny"),
+)
+"""The networks that are compared with weights of another network, to name theirs."""
 
 log = logging.getLogger("trainer")
 
@@ -177,12 +182,32 @@ def _load_state(template: FeatureNetwork, state: State, architecture: str, path:
     try:
         result = template.network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        reason = "its tensors have other shapes"
+        reason = f"its tensors have other shapes{_network_hint(state)}"
         raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason) from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
-        reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
+        counts = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
+        reason = counts + _network_hint(state)
         raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason)
+
+
+def _network_hint(state: State) -> str:
+    """Which likely network has these tensors, by name and shape; empty if none has."""
+    for architecture in LIKELY_NETWORKS:
+        try:
+            source, name = _source_of(architecture)
+        except TimmMissing:
+            continue
+        with torch.device("meta"):  # without values, which take time
+            template = source.build(name, "torchvision")
+        shapes = {key: values.shape for key, values in template.network.state_dict().items()}
+        if all(
+            key in state and state[key].shape == shape
+            for key, shape in shapes.items()
+            if not key.endswith("num_batches_tracked")
+        ):
+            return f"; they are those of {architecture}"
+    return ""
 
 
 @torch.inference_mode()

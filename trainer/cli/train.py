@@ -122,6 +122,10 @@ def transfer(
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """
+    from trainer.errors import WeightsUnsuitable
+
+    if weights and not weights.is_file():
+        raise WeightsUnsuitable(path=weights, backbone=backbone, reason="there is no such file")
     from trainer.recipes.options import TransferOptions
     from trainer.recipes.transfer import train_transfer
 
