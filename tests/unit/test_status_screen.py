@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.cells import cell_len
 
-from tagger.cli.output.job_text import RECENT_S, JobRates
+from tagger.cli.output.job_text import RECENT_S, JobRates, overview_lines
 from tagger.cli.output.status_screen import View, job_line, view_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
@@ -170,3 +170,11 @@ def test_without_workers_it_says_whether_one_is_starting() -> None:
     assert "no worker is running; start one with: tagger worker" in view_lines(View(clock=""), 80, 24)
     starting = view_lines(View(clock="", keeps_worker=True), 80, 24)
     assert "workers: none yet; one is starting" in starting
+
+
+def test_the_overview_says_what_metadata_jobs_wrote() -> None:
+    numbers = {"total": 37, "tagged": 0, "queued": 0, "running": 0, "written": 35, "refused": 2}
+    jobs = [job(number, JobState.FINISHED, kind="write", **numbers) for number in range(7, 0, -1)]
+    lines = overview_lines(jobs, 0, (), {}, None, redis_problem=None, keeps_worker=False)
+    assert lines[0] == "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused"
+    assert [line.split()[1] for line in lines[:7]] == list("7654321")

@@ -54,7 +54,6 @@ def duration_text(seconds: float) -> str:
     )
 
 
-WRITE_JOBS_SHOWN = 3
 WAITING_WORKERS_SHOWN = 3
 EXTENSIONS_SHOWN = 3
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
@@ -152,12 +151,17 @@ def overview_lines(
     redis_problem: TaggerError | None,
     keeps_worker: bool,
 ) -> list[str]:
-    """The latest jobs as a table, the workers, the queues and, where schedules are enabled, the last tick.
+    """The latest jobs as a table, metadata jobs as one line each, the workers, the queues and, where schedules are enabled, the last tick.
 
     `redis_problem`: why the queues cannot be read, if Redis should be running. `keeps_worker`: `tagger up` is running, so
     that a worker is starting if there is none.
     """
-    lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
+    from tagger.database.enums import METADATA_KINDS
+
+    classifications = [job for job in jobs if job.kind not in METADATA_KINDS]
+    lines = _table(classifications) if classifications else []
+    lines += [job_lines(job)[0] for job in jobs if job.kind in METADATA_KINDS]
+    lines += _notes(jobs)
     if older_count:
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; to list all, run: tagger job list"
@@ -252,6 +256,4 @@ def _cells(job: JobProgress) -> list[str]:
 def _notes(jobs: Sequence[JobProgress]) -> list[str]:
     if not jobs:
         return ["there are no jobs; start one with: tagger tag FOLDER"]
-    write_jobs = [job for job in jobs if job.written or job.unchanged or job.refused]
-    summaries = [job_summary(job) for job in write_jobs[:WRITE_JOBS_SHOWN]]
-    return [*summaries, *(f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over)]
+    return [f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over]
