@@ -165,7 +165,7 @@ def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> Verd
 
 @router.delete("/photos/{photo_id}/verdicts")
 def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> VerdictResultDocument:
-    """Withdraw the verdict, if the photo has it; the prediction applies again."""
+    """Withdraw the verdict, if the photo has exactly this one on the landmark; the prediction applies again."""
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
     result = withdraw_verdict(database, photo_id, body.landmark, body.verdict, roots, dry_run=body.dry_run)
