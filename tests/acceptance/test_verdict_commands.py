@@ -139,14 +139,16 @@ def test_photos_without_verdict_are_reported_with_the_remedy(
 
 def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
     assert "no verdict matches" in tagger("review", "list").err
-    tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
     tagger("confirm", GATE, "photos/berlin/b.jpg", "--by", "Bob")
+    tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
+    tagger("reject", "--any", "photos/fog.jpg", "--by", "Cyd")
     listed = tagger("review", "list", "--json").json
     assert list(listed[0]) == ["path", "landmark", "name", "verdict", "by", "at", "digest"]
+    assert [each["by"] for each in listed] == ["Cyd", "Ada", "Bob"]  # newest first
     lines = tagger("review", "list", "--format", "ndjson").text.splitlines()
     assert [json.loads(line) for line in lines] == listed
     assert tagger("review", "list", "--format", "csv").text.splitlines()[0] == ",".join(listed[0])
-    assert len(tagger("review", "list").text.splitlines()) == 2
+    assert len(tagger("review", "list").text.splitlines()) == 3
     for options, author in (
         (("--by", "Ada"), "Ada"),
         (("--verdict", "confirmed"), "Bob"),
@@ -222,7 +224,7 @@ def test_dismissals_are_listed_exported_and_imported(tagger: CommandRunner, know
         ("fog.jpg", None, "Ada")
     ]
     kinds = [each["verdict"] for each in tagger("review", "list", "--json").json]
-    assert kinds == ["rejected", "not-a-landmark"]
+    assert kinds == ["not-a-landmark", "rejected"]  # newest first
     tagger("review", "export", "verdicts.json")
     tagger("reject", "--any", "--withdraw", "photos/fog.jpg")
     report = tagger("review", "import", "verdicts.json", "--json").json

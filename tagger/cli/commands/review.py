@@ -82,7 +82,7 @@ def list_(
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
-    """List verdicts. Copies of a photo share a verdict, which is listed once, with the path of one copy.
+    """List verdicts, the newest first. Copies of a photo share a verdict, which is listed once, with the path of one copy.
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
@@ -101,7 +101,9 @@ def list_(
         verdicts = list_verdicts(database, filters, settings.roots)
     if filters.kind is None:
         verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
-    if not write_documents(VERDICT_COLUMNS, verdicts, output_format):
+    by_photo = sorted(verdicts, key=lambda each: each.path or "")
+    newest_first = sorted(by_photo, key=lambda each: each.at, reverse=True)
+    if not write_documents(VERDICT_COLUMNS, newest_first, output_format):
         console.info("no verdict matches; to give one, run: tagger confirm LANDMARK PHOTO")
 
 
