@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import torch
 from rig.servers import RedisServer
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, make_url, select, text, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import draw
@@ -259,6 +259,9 @@ def test_an_older_or_newer_schema_is_reported_and_not_changed(
 def test_a_server_without_schema_or_without_writes_is_reported(
     tagger_with_redis: CommandRunner, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    missing = make_url(empty_postgres_url).set(database="my photos").render_as_string(hide_password=False)
+    monkeypatch.setenv("TAGGER_DATABASE_URL", missing)
+    assert "createdb 'my photos'" in checked(tagger_with_redis, code=1)["database"]["remedy"]
     monkeypatch.setenv("TAGGER_DATABASE_URL", empty_postgres_url)
     assert checked(tagger_with_redis, code=1)["database"]["remedy"] == "tagger db upgrade"
     tagger_with_redis("db", "upgrade")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +66,7 @@ class DatabaseChecks:
             yield _disk_full(error)
             return
         except TaggerError as error:
-            yield wrong("database", str(error), self._remedy())
+            yield wrong("database", str(error), self._remedy(str(error)))
             schema, revision = None, ""
         if schema is not None:
             yield self._check_schema(schema, revision)
@@ -99,7 +101,11 @@ class DatabaseChecks:
     def _shown(self) -> str:
         return redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
 
-    def _remedy(self) -> str:
+    def _remedy(self, problem: str) -> str:
+        if missing := re.search(r'database "(.+)" does not exist', problem):
+            return (
+                f"create it on the server, with: createdb {shlex.quote(missing[1])}; then: tagger db upgrade"
+            )
         if self._file is None:
             return (
                 "start the server, or correct TAGGER_DATABASE_URL; pg_isready shows whether a server answers"
