@@ -240,7 +240,9 @@ def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
     assert not (photos / "moving.gif.xmp").exists()
     assert "sidecars" not in tagger_with_redis("job", "show", 2).text
     assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 0
-    assert "The tags were written to a sidecar" in tagger_with_redis("job", "failures", 2).text
+    (row,) = tagger_with_redis("job", "failures", 2).text.splitlines()
+    assert "The tags were written to a sidecar" in row
+    assert row.endswith("\tattempts: 1, job 2")
 
 
 def test_photos_that_could_not_be_written_are_listed_by_kind(

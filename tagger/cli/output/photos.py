@@ -138,6 +138,14 @@ def write_failures(
             for each in counter
         )
         write_parts(printable(line).encode() + b"\n" for line in lines)
+    elif output_format is Format.TABLE:
+        write_table(
+            (),
+            (
+                (each.path, each.kind, each.text, f"attempts: {each.attempts}, job {each.job}")
+                for each in counter
+            ),
+        )
     else:
         write_documents(FAILURE_COLUMNS, counter, output_format)
     return counter.count

@@ -179,14 +179,20 @@ class RefusedPhotos:
         if not self.counts:
             return []
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        sidecars = f"; the tags of {self.with_sidecar} of them are in sidecars" if self.with_sidecar else ""
-        lines = [f"refused: {kinds}{sidecars}"]
+        lines = [f"refused: {kinds}{self._sidecars_text()}"]
         if signed := self.counts.get(RefusalKind.SIGNED):
             lines.append(
                 f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the "
                 "whole file. Their tags go into sidecars; nothing needs to be done"
             )
         return lines
+
+    def _sidecars_text(self) -> str:
+        if not self.with_sidecar:
+            return ""
+        if sum(self.counts.values()) == 1:
+            return "; its tags are in a sidecar"
+        return f"; the tags of {self.with_sidecar} of them are in sidecars"
 
 
 def refused_photos(database: Database, progress: JobProgress) -> RefusedPhotos:

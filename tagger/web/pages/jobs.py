@@ -148,6 +148,7 @@ def show_job(
         counts=_counts(progress),
         lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
         unknown=progress.unknown,
+        refused=progress.refused,
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,

@@ -188,10 +188,10 @@ def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(
     draw(folder / "tower.gif", 0)
     draw(folder / "tower.jpg", 0)
     tagged = jobs.run(jobs.start(folder, write="embed")["job"])
-    assert "in sidecars" not in client.get(f"/jobs/{tagged['job']}").text
+    assert "in a sidecar" not in client.get(f"/jobs/{tagged['job']}").text
     written = jobs.run(tagged["write_job"])
     assert (written["written"], written["refused"]) == (1, 1)
-    assert "The tags of 1 of them are in sidecars." in client.get(f"/jobs/{written['job']}").text
+    assert "Its tags are in a sidecar." in client.get(f"/jobs/{written['job']}").text
 
 
 def test_jobs_and_schedules_name_their_landmark(
