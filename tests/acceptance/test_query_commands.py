@@ -124,6 +124,18 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, 
     assert (quiet.json["features"], quiet.err) == ([], "")
 
 
+def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert tagger("query", "--under", tmp_path / "empty").code == 0
+    assert not (known.root / "paris").exists()
+    assert tagger("query", "--under", known.root / "paris").text
+    output = tagger("query", "--under", known.root / "pariss")
+    assert (output.code, output.out) == (1, b"")
+    assert f"There is no file or folder at {known.root / 'pariss'}." in output.err
+
+
 def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPhotos) -> None:
     def found(*words: object) -> list[str]:
         return [Path(line).name for line in tagger("query", *words, "--format", "paths").text.splitlines()]

@@ -59,6 +59,18 @@ def test_without_trips_the_next_step_is_named(tagger: CommandRunner) -> None:
     assert "tagger locate" in output.err
 
 
+def test_where_photos_have_positions_what_a_trip_needs_is_named(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
+    library.camera()
+    library.shot(0, gps=PARIS)
+    library.update()
+    output = tagger("trips")
+    assert "5 photos with positions on two days or more away from home, or 10 on one day" in output.err
+    assert "tagger locate" not in output.err
+
+
 @pytest.mark.usefixtures("library")
 def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
     assert len(tagger("query", "--trip", TRIP, "--json").json) == 7

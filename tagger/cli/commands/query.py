@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tagger.cli.session import Session
+    from tagger.database.connection import Database
     from tagger.jobs.processing.model_cache import LocalModel
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery
@@ -72,10 +73,12 @@ def query(
     """
     from tagger.cli.output.photos import write_photos
     from tagger.library.query.find import find_tagged
+    from tagger.library.query.photo_conditions import require_folders
 
     photo_query = query_options.parse(**vars(outcome_options), limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
     settings, database = session = open_for_reading()
+    require_folders(database, photo_query.under, settings.roots)
     if text:
         photo_query = _with_text(session, photo_query, " ".join(text))
     photos = find_tagged(database, photo_query, settings.roots)
@@ -147,8 +150,9 @@ def trips(
         if taken_after or taken_before:
             raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
+    database = open_for_reading().database
     summaries = trip_summaries(
-        open_for_reading().database,
+        database,
         parse_date(taken_after, "--taken-after"),
         parse_date(taken_before, "--taken-before"),
     )
@@ -160,7 +164,19 @@ def trips(
         if taken_after or taken_before:
             console.info("no trips at that time; to list all, run: tagger trips")
         else:
-            console.info("no trips; trips need photos with positions; to locate photos, run: tagger locate")
+            console.info(_no_trips_text(database))
+
+
+def _no_trips_text(database: Database) -> str:
+    from tagger.library.query.trip_summaries import has_positions
+    from tagger.library.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
+
+    if not has_positions(database):
+        return "no trips; trips need photos with positions; to locate photos, run: tagger locate"
+    return (
+        f"no trips; a trip needs {LEAST_PHOTOS} photos with positions on two days or more away from home, "
+        f"or {LEAST_PHOTOS_OF_A_DAY} on one day"
+    )
 
 
 def _row(summary: TripSummary) -> list[object]:

@@ -35,6 +35,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tagger.database.connection import Database
 from tagger.database.statements import among, greatest, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
+from tagger.errors import PathNotFound
 from tagger.library.catalog.contents import is_dismissed, is_undisputed
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.option_values import year_limits
@@ -315,6 +316,21 @@ def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: Roo
         if not (ranges and ranges[-1].contains(candidate)):
             ranges.append(candidate)
     return ranges
+
+
+def require_folders(database: Database, folders: Iterable[Path], root_paths: RootPaths) -> None:
+    """Check that each folder exists, or has photos in the database.
+
+    Raises:
+        PathNotFound: neither.
+    """
+    for folder in folders:
+        if isinstance(parse_path(folder), ObjectPath) or os.path.exists(folder):  # noqa: PTH110 - False if it may not be seen
+            continue
+        with database.read() as connection:
+            conditions = [range_.condition for range_ in path_ranges(connection, [folder], root_paths)]
+            if not any(connection.scalar(select(exists().where(each))) for each in conditions):
+                raise PathNotFound(path=folder)
 
 
 def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:

@@ -53,6 +53,12 @@ def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
             yield PathPoint(row.id, row.camera_id, row.taken_at, *where)
 
 
+def has_positions(database: Database) -> bool:
+    """Whether any photo has a position."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists(positions.c.photo_id))))
+
+
 _TRIPS_AT_ONCE = 100
 """In one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
 _NAMING_SHARE = 0.5
