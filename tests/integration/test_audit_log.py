@@ -116,7 +116,7 @@ def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
     import_database(other, exported, "caf\udce9.ndjson")
     (entry,) = entries(other)
     assert (entry.action, entry.subject) == ("database-import", "caf\\udce9.ndjson")
-    assert entry.details["ledger"] == database.ledger_id
+    assert entry.details["ledger"] == other.ledger_id
     other.close()
     with database.read() as connection:
         digest = connection.exec_driver_sql("SELECT digest FROM contents").scalar_one()

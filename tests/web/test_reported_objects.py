@@ -139,7 +139,8 @@ def test_only_notifications_of_who_may_start_jobs_are_accepted(
         assert reporter.http.post(EVENTS, json={"Records": []}, headers=headers).status_code == status
     large = b'{"Records": [' + b" " * SMALL_BYTES + b"]}"
     json_type = {"content-type": "application/json"}
-    assert reporter.http.post(EVENTS, content=large, headers=json_type).status_code == 413
+    with reporter.http.stream("POST", EVENTS, content=large, headers=json_type) as refused:
+        assert refused.status_code == 413  # the connection is closed, so the body may be lost
     for content in (b"", b"{}", b"[1]", b"\xff\x00", b"[" * 100_000):
         response = reporter.http.post(EVENTS, content=content, headers=json_type)
         assert response.status_code == 422, response.text
