@@ -53,18 +53,28 @@ screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python -m docs.pictures.screenshots
 
-# COLLECTIONS has landmarks/{train,test}, places/{known,others} and unknown/{train,test}; WEIGHTS is the backbone's file.
+# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others} and unknown/{train,test}, with the sources of their
+# photos; WEIGHTS is the backbone's file. Some landmarks are in the folders of unknown photos.
 MODEL := build/model
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" || { echo "set COLLECTIONS=folder and WEIGHTS=file"; exit 2; }
-	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTIONS)/landmarks" "$(COLLECTIONS)/places/known" \
-		"$(COLLECTIONS)/places/others" --landmarks trainer/data/shipped-landmarks.csv \
-		--exclude trainer/data/shipped-exclusions.csv --out $(MODEL)/photos
+	mkdir -p $(MODEL)/found
+	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTIONS)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
+		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split; done && \
+		mv $(MODEL)/copied $(MODEL)/ordinary; }
+	cd "$(COLLECTIONS)" && { echo photo,source; \
+		tail -qn +2 landmarks/sources.csv unknown/sources*.csv | cut -d, -f2-4 | sed 's|,|/|'; \
+		tail -qn +2 more/sources.csv places/sources*.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
+		} > "$(abspath $(MODEL))/sources.csv"
+	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTIONS)/landmarks" "$(COLLECTIONS)/more" \
+		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" \
+		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
+		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
-		--unknown "$(COLLECTIONS)/unknown/train" --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
-		--size 224 --epochs 16 --precision 0.975 --out $(MODEL)/run --resume
-	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-92-v3
-	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors "$(COLLECTIONS)/unknown/test" \
+		--unknown $(MODEL)/ordinary/train --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
+		--size 224 --epochs 10 --precision 0.975 --out $(MODEL)/run --resume
+	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-164-v4
+	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
 		--altered --out $(MODEL)/report
 
 cities: export PYTHONPATH := .
