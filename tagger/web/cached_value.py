@@ -124,7 +124,6 @@ def close_all(values: Iterable[CachedValue[Any]]) -> None:
         value.close(max(until_s - time.monotonic(), 0.0))
 
 
-"""A count stays fresh for this many times its duration, so that counting takes at most 5 % of the time."""
 MOST_QUERIES = 100
 
 

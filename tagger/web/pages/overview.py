@@ -25,7 +25,6 @@ WAIT_S = 0.4
 FIRST_WAIT_S = 1.2
 """How long the first page waits for covers or trips, since a library without any looks broken."""
 COUNTS_TTL_S = 2.0
-COVERS_TTL_S = 60.0
 LOOK_ALIKES_TTL_S = 300.0
 
 
@@ -48,7 +47,7 @@ class LibraryOverview:
             find_look_alikes, LOOK_ALIKES_TTL_S
         )  # takes minutes, and reads little
         self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S, turn)
-        self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S, turn)
+        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, turn)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, turn)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, turn)
         unknown = PhotoQuery(unknown=True, sort="score", distinct=True)

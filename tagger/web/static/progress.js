@@ -5,7 +5,11 @@ import { followJobs } from "./job_events.js";
 const line = document.querySelector("[data-jobs-progress]");
 const announcement = document.querySelector("[data-jobs-announcement]");
 const MOVING = ["scanning", "queued", "running", "waiting"];
+const REFRESH_MS = 3000; // the server keeps what it has counted for two seconds
 let before = null; // the states of jobs in the event before, by number
+let numbers = null; // of photos that jobs have processed
+let refresh = null;
+let isLate = false; // whether numbers have changed since the refresh was planned
 
 function show(state) {
   const moving = state.jobs.filter((job) => MOVING.includes(job.state));
@@ -16,6 +20,23 @@ function show(state) {
     setText(moving.length === 1 ? textOf(job) : `${moving.length} jobs, ${percentOf(moving)}`);
   }
   announceChanges(state.jobs);
+  followNumbers(state.jobs);
+}
+
+/** What shows the library, marked with data-follows-jobs, is read again while jobs change it. */
+function followNumbers(jobs) {
+  const now = jobs.map(({ job, tagged, unknown, failed }) => `${job}: ${tagged} ${unknown} ${failed}`).join();
+  const hasChanged = numbers !== null && numbers !== now;
+  numbers = now;
+  if (!hasChanged) return;
+  isLate = Boolean(refresh);
+  refresh ??= setTimeout(showAgain, REFRESH_MS);
+}
+
+function showAgain() {
+  document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
+  refresh = isLate ? setTimeout(showAgain, REFRESH_MS) : null;
+  isLate = false;
 }
 
 function textOf({ job, state, shown }) {

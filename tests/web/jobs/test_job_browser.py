@@ -201,6 +201,21 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         expect(page.get_by_text("No schedules yet")).to_be_visible()
 
 
+def test_an_open_library_shows_the_landmarks_that_a_job_finds(
+    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
+) -> None:
+    draw(folder / "a.jpg", 0)
+    jobs.run(jobs.start(folder)["job"])
+    with serving(web_settings) as address, open_page(browser, f"{address}/library") as page:
+        covers = page.locator("#cards .cover")
+        expect(covers).to_have_count(1)
+        draw(folder / "b.jpg", 1)
+        jobs.run(jobs.start(folder)["job"])
+        expect(covers).to_have_count(2, timeout=20_000)
+        expect(covers.locator("img")).to_have_count(2)
+        expect(page.locator("#summary")).to_have_text("2 landmarks")
+
+
 def expect_live_ticks(page: Page, database: Database) -> None:
     """Expect that an open page shows new ticks, and that they are late."""
     last_tick = page.locator("#last-tick")
