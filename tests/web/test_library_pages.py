@@ -675,11 +675,11 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     page = client.get("/library").text
     assert covers_of(page) == ["Eiffel Tower"]
     assert "Counting photos" in page
-    assert 'hx-trigger="load delay:1s"' in page
+    assert 'hx-trigger="load delay:1s, outdated"' in page
     overview._counts, overview._covers = counts, overview._counts
     page = client.get("/library").text
     assert "1 photo<" in page
     assert "Choosing covers" in page
     assert "Counting photos" not in page
-    assert 'hx-trigger="load delay:1s"' in page
+    assert 'hx-trigger="load delay:1s, outdated"' in page
     may_end.set()
