@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -58,32 +59,20 @@ def name_church(page: Page, library: TaggedFolder, count: int) -> None:
 def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, library: TaggedFolder) -> None:
     with open_page(browser, address, base=address) as page:
         name_church(page, library, 3)
-        page.get_by_role("button", name="Learn this place").click()
-        toast = page.locator(".toast--ok", has_text="3 photos taught")
-        expect(toast).to_be_visible(timeout=60_000)
+        page.get_by_role("button", name="Show what it finds").click()
+        page.wait_for_url("**/landmarks/our-church")
+        expect(page.get_by_role("heading", name="Our church")).to_be_visible()
+        wait_until(lambda: page.request.get("/api/suggestions?landmark=our-church").json()["photos"], 60)
+        page.reload()
+        expect(page.locator(".learning")).to_contain_text("Learned from 3 photos, found in ")
         suggested = len(page.request.get("/api/suggestions?landmark=our-church").json()["photos"])
-        assert suggested
-        expect(toast).to_contain_text(f"{suggested} to review")
-        toast.get_by_role("button", name="Review").click()
+        page.locator(".learning a", has_text=f"{suggested} to review").click()
         expect(page.locator(".review-progress")).to_have_text(f"1 of {suggested}")
         expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
         previous = page.get_by_role("button", name="Previous")
         expect(previous).to_be_disabled()  # the script listens to keys from then on
         page.keyboard.press("c")
         expect(page.locator(".review-progress")).to_contain_text("2 of")
-
-
-@pytest.mark.slow
-def test_a_landmarks_page_learns_it_and_links_to_its_suggestions(
-    browser: Browser, address: str, library: TaggedFolder
-) -> None:
-    with open_page(browser, address, base=address) as page:
-        name_church(page, library, 3)
-    with open_page(browser, f"{address}/landmarks/our-church", script=False, base=address) as page:
-        page.get_by_role("button", name="Learn this place").click()
-        expect(page.locator(".learning")).to_contain_text("3 photos taught, ")
-        page.locator(".learning a").click()
-        expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
 
 
 def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(
@@ -95,4 +84,3 @@ def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(
     library.draw("tower.jpg")
     library.tag()
     assert "Photos cannot be compared" in client.get("/photos/1/similar").text
-    assert "Learn this place" not in client.get("/landmarks/eiffel-tower").text

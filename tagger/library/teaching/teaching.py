@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, func, select
 
 from tagger.database.connection import Database
-from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags, verdicts
+from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags
 from tagger.library.catalog.contents import (
     has_verdict_on,
     is_dismissed,
@@ -116,17 +116,6 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
         precision=score if tagged else None,
         is_label=is_label,
     )
-
-
-def examples_of(database: Database, model: RegisteredModel, landmark: Landmark) -> tuple[int, int]:
-    """On how many images the landmark is confirmed, and from how many of them it was learned."""
-    of_landmark = and_(verdicts.c.landmark_id == landmark.id, verdicts.c.verdict == "confirmed")
-    learned = select(classifiers.c.examples).where(
-        classifiers.c.landmark_id == landmark.id, classifiers.c.model_id == model.id
-    )
-    with database.read() as connection:
-        confirmed = connection.scalar(select(func.count()).select_from(verdicts).where(of_landmark)) or 0
-        return confirmed, connection.scalar(learned) or 0
 
 
 def images_without_embedding(database: Database, model: RegisteredModel) -> int:

@@ -42,7 +42,7 @@ from tagger.library.query.tagged_photos import has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import share_name
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.library.teaching.teaching import TaughtState, examples_of, taught_state
+from tagger.library.teaching.teaching import taught_state
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
@@ -53,18 +53,15 @@ from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.state import AppState, State
 
 FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
-LEAST_EXAMPLES = 3
-"""From this many confirmed photos on, a page offers to learn the landmark."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """`examples`: the photos that the landmark was learned from. `result`: what came of it; None if it is not asked for."""
+    """`examples`: the photos that the landmark was learned from. `tagged`: in how many others it was found."""
 
     examples: int
+    tagged: int
     to_review: int
-    can_learn: bool
-    result: TaughtState | None
 
     @property
     def to_review_text(self) -> str:
@@ -72,15 +69,14 @@ class Learning:
         return f"{COUNT_LIMIT - 1}+" if self.to_review >= COUNT_LIMIT else str(self.to_review)
 
 
-def learning_of(state: AppState, landmark: Landmark, *, with_result: bool = False) -> Learning:
-    """Return what is learned of the landmark now. `with_result` also counts what was found."""
+def learning_of(state: AppState, landmark: Landmark) -> Learning:
+    """Return what is learned of the landmark now."""
     to_review = count_to_review(state.database, landmark.id)
     model = teachable_model(state)
     if model is None:
-        return Learning(0, to_review, False, None)
-    confirmed, examples = examples_of(state.database, model, landmark)
-    result = taught_state(state.database, model, landmark) if with_result else None
-    return Learning(examples, to_review, confirmed >= LEAST_EXAMPLES, result)
+        return Learning(0, 0, to_review)
+    taught = taught_state(state.database, model, landmark)
+    return Learning(taught.examples, taught.tagged, to_review)
 
 
 def teachable_model(state: AppState) -> RegisteredModel | None:
@@ -209,7 +205,6 @@ def show_landmark(
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
     sort: Sort = None,
-    learned: bool = False,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
@@ -226,7 +221,7 @@ def show_landmark(
         if landmark.country is None
         else Link(landmark.country, country_address(landmark.country)),
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
-        learning=learning_of(state, landmark, with_result=learned),
+        learning=learning_of(state, landmark),
     )
 
 

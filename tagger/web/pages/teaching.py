@@ -1,19 +1,15 @@
-"""Learning a landmark from its confirmed photos, and photos that look like one. As `tagger teach` and `tagger similar`."""
+"""Unknown photos that look alike, and photos that look like one, as `tagger similar`."""
 
 import logging
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from pathlib import PurePath
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
-from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.tagged_photos import TaggedPhoto, has_photos, stored_photo
 from tagger.library.teaching.look_alikes import LookAlikes, find_look_alikes, photos_of_groups
-from tagger.library.teaching.teaching import update_taught
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
@@ -21,7 +17,7 @@ from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photo import PhotoNumber
 from tagger.web.pages.photos import PhotoGrid, without_months
-from tagger.web.pages.tiles import PhotoTile, landmark_address, photo_tiles, thumbnail_address
+from tagger.web.pages.tiles import PhotoTile, photo_tiles, thumbnail_address
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -86,15 +82,6 @@ def _group(state: AppState, photos: list[TaggedPhoto]) -> Group:
 
 SIMILAR = 60
 """Photos on the page of similar ones."""
-
-
-@router.post("/landmarks/{slug}/learn")
-def learn(state: State, slug: Annotated[str, Path(max_length=500)]) -> Response:
-    """Learn a landmark from its verdicts, and compare all photos with it; then show its page with what was found."""
-    with state.database.read() as connection:
-        landmark = find_landmark(connection, slug)
-    update_taught(state.database, state.model(), [landmark.id])
-    return RedirectResponse(f"{landmark_address(landmark.slug)}?learned=1", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/photos/{photo_id}/similar")

@@ -1,6 +1,5 @@
 // Groups of unknown photos that look alike: each is named, or put away, at once. A group stays, dimmed, until the page is left.
 
-import { learnAction } from "./learning.js";
 import { selectLandmark } from "./naming.js";
 import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
@@ -35,7 +34,7 @@ const dismiss = (method) => (photos) => inPages(photos, async (page) => (await r
 const chosen = (group) => [...group.querySelectorAll("input:checked")].map(({ value }) => Number(value));
 
 /** Does something to a group, says so, and offers to undo it. */
-async function change(group, text, run, reverse, extra = null) {
+async function change(group, text, run, reverse) {
   setBusy(group, true);
   try {
     const changed = await run(chosen(group));
@@ -43,7 +42,6 @@ async function change(group, text, run, reverse, extra = null) {
     announcement.textContent = `${photoCount(changed.length)} ${text}`;
     const undo = { text: "Undo", run: () => undoChange(group, changed, reverse) };
     toast(`${photoCount(changed.length)} ${text}`, { tone: "ok", action: undo, duration_ms: 15000 });
-    if (extra) toast("Find more photos of this place?", { action: extra, duration_ms: 15000 });
   } catch (error) {
     toast(`The photos were not changed: ${error.message}`, { tone: "bad" });
   } finally {
@@ -73,8 +71,5 @@ document.addEventListener("click", (event) => {
   const group = button.closest("[data-group]");
   if (!chosen(group).length) return toast("No photo of this group is checked");
   if (button.dataset.action === "dismiss") return void change(group, "put away as not a landmark", dismiss("POST"), dismiss("DELETE"));
-  selectLandmark((landmark) => {
-    const learn = learnAction(landmark.landmark, landmark.name);
-    change(group, `named ${landmark.name}`, (photos) => name(photos, landmark), (photos) => unname(photos, landmark), learn);
-  });
+  selectLandmark((landmark) => change(group, `named ${landmark.name}`, (photos) => name(photos, landmark), (photos) => unname(photos, landmark)));
 });

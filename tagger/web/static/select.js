@@ -2,7 +2,6 @@
 // tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
 import { create, createButton } from "./elements.js";
-import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
 import { photoCount } from "./photo_count.js";
@@ -12,7 +11,7 @@ import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const CONFIRM_ABOVE = 50; // more photos need a confirmation
-const LEARN_FROM = 3; // as many confirmed photos are worth learning from
+const LEARN_FROM = 3; // from as many confirmed photos, a place is found in others
 const LONG_PRESS_MS = 450; // a long press selects the range
 const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
 const isTouch = matchMedia("(pointer: coarse)");
@@ -259,8 +258,8 @@ class Selection {
     this.show();
     if (failure) return toast(`${photoCount(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
     const because = skipped ? `; ${photoCount(skipped)} skipped: ${change.skippedBecause}` : "";
-    const isWorthLearning = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
-    const action = isWorthLearning ? learnAction(change.landmark, change.name) : null;
+    const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
+    const action = isLearned ? { text: "Show what it finds", run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
     toast(`${photoCount(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
   }
 
