@@ -5,6 +5,7 @@ import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
+import { photoCount } from "./photo_count.js";
 import { Scrubber } from "./scrubber.js";
 import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
 
@@ -28,9 +29,12 @@ class PhotoGrid {
     this.elements = new Map(); // those in the list, by number of the photo or key of the section
     this.base = 0; // px of the photos above the window
     this.focused = 0;
+    this.offer = null; // the button that shows new photos
     list.tabIndex = -1;
     list.photoGrid = this;
     list.addEventListener("reveal", (event) => this.reveal(event.detail));
+    list.toggleAttribute("data-follows-jobs", Boolean(this.source));
+    list.addEventListener("outdated", () => this.offerNew(), { signal: this.closing.signal });
     tiles.forEach((tile, index) => tile.setAttribute("aria-posinset", index + 1));
   }
 
@@ -75,6 +79,21 @@ class PhotoGrid {
     showCount();
   }
 
+  /** Offers photos that have come since the page was opened. What is being looked at stays where it is. */
+  async offerNew() {
+    const now = new Timeline(this.list.dataset.options);
+    try {
+      await now.loadSections();
+    } catch {
+      return; // the next change asks again
+    }
+    const count = now.total - this.photos.total;
+    if (count <= 0 || this.closing.signal.aborted) return;
+    this.offer ??= createButton("", () => location.reload(), "button--small grid-new");
+    this.offer.textContent = `Show ${photoCount(count).replace(" ", " new ")}`;
+    this.list.parentElement.before(this.offer);
+  }
+
   listen() {
     const { signal } = this.closing;
     let isScheduled = false;
@@ -94,6 +113,7 @@ class PhotoGrid {
   close() {
     if ("drawn" in this.list.dataset) this.save();
     clearTimeout(this.settleTimer);
+    this.offer?.remove();
     this.closing.abort();
     this.photos.abort(() => false);
   }

@@ -201,19 +201,26 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         expect(page.get_by_text("No schedules yet")).to_be_visible()
 
 
-def test_an_open_library_shows_the_landmarks_that_a_job_finds(
+def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
     browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
 ) -> None:
     draw(folder / "a.jpg", 0)
     jobs.run(jobs.start(folder)["job"])
-    with serving(web_settings) as address, open_page(browser, f"{address}/library") as page:
-        covers = page.locator("#cards .cover")
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/library") as page,
+        open_page(browser, f"{address}/photos?any_rank=1") as photos,
+    ):
+        covers, tiles = page.locator("#cards .cover"), photos.locator("[data-photo]")
         expect(covers).to_have_count(1)
+        expect(tiles).to_have_count(1)
         draw(folder / "b.jpg", 1)
         jobs.run(jobs.start(folder)["job"])
         expect(covers).to_have_count(2, timeout=20_000)
         expect(covers.locator("img")).to_have_count(2)
         expect(page.locator("#summary")).to_have_text("2 landmarks")
+        photos.get_by_role("button", name="Show 1 new photo").click()
+        expect(tiles).to_have_count(2)
 
 
 def expect_live_ticks(page: Page, database: Database) -> None:
