@@ -3,7 +3,9 @@
 Other packages need not import SQLAlchemy for them.
 """
 
+import errno
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -34,7 +36,8 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", None) in _SQLITE_DISK_FULL
-    return getattr(cause, "sqlstate", None) == _DISK_FULL
+    # A refused connection has no SQLSTATE: PostgreSQL may have to write a file for it.
+    return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
 
 
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:

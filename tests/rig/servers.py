@@ -227,7 +227,8 @@ class FullablePostgresServer(PostgresServer):
     DISK_BYTES = 96 * 2**20
 
     def __init__(self) -> None:
-        super().__init__()
+        # After a vacuum of its own tables, PostgreSQL writes a file for the next connection.
+        super().__init__(("fsync=off", "autovacuum=off"))
         data = self.folder / "data"
         self._disk = self.folder / "disk"
         self._disk.mkdir()
@@ -246,7 +247,8 @@ class FullablePostgresServer(PostgresServer):
         (data / "base").symlink_to(self._disk / "base")
 
     def fill_disk(self) -> None:
-        """Leave no space for a new page of a table."""
+        """Leave no space for a new page of a table, but let clients connect."""
+        psycopg.connect(self.url).close()
         with (self._disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
             while True:
                 ballast.write(bytes(4096))

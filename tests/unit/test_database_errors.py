@@ -94,3 +94,8 @@ def test_a_full_disk_is_not_called_a_disk_error() -> None:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
     assert reason_of(error) == "database or disk is full"
+
+
+def test_a_connection_that_is_refused_for_lack_of_space_says_to_free_some() -> None:
+    refused = psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
+    assert outage_text(OperationalError("connect", {}, refused)).endswith("free some space")
