@@ -97,8 +97,8 @@ def database_stats(database: Database) -> DatabaseStats:
             PRESENT, ~classified, photos.c.failure_kind.is_(None)
         ),
         "contents": count.select_from(contents),
+        "classified": count.select_from(contents).where(contents.c.outcome.is_not(None)),
         "tagged": count.select_from(contents).where(contents.c.outcome.is_not(None), is_tagged),
-        "unknown": count.select_from(contents).where(contents.c.outcome.is_not(None), ~is_tagged),
         "tags": count.select_from(effective_tags).where(effective_tags.c.accepted == true()),
         "embeddings": count.select_from(embeddings),
         "taught_landmarks": select(func.count(distinct(classifiers.c.landmark_id))),
@@ -116,4 +116,7 @@ def database_stats(database: Database) -> DatabaseStats:
     with database.read() as connection:
         numbers = {name: int(connection.scalar(query) or 0) for name, query in queries.items()}
         size_bytes = int(connection.scalar(text(size)) or 0)
-    return DatabaseStats(url=database.redacted_url, schema=SCHEMA_REVISION, size_bytes=size_bytes, **numbers)
+    unknown = numbers.pop("classified") - numbers["tagged"]
+    return DatabaseStats(
+        url=database.redacted_url, schema=SCHEMA_REVISION, size_bytes=size_bytes, unknown=unknown, **numbers
+    )

@@ -71,23 +71,22 @@ def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_r
         roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
         unavailable = unavailable_roots(connection, roots)
     reachable = {root.id: root for root in roots if root not in unavailable}
-    count = remove_files_beside(paths, reachable, dry_run=dry_run)
-    for _root, folder in _folders_of(paths, reachable):
-        if isinstance(folder, ObjectPath):
-            count += remove_old_checks(folder, dry_run=dry_run)
-    return count
+    return sum(_remove_left(root, folder, dry_run=dry_run) for root, folder in _folders_of(paths, reachable))
 
 
-def remove_files_beside(
-    paths: Iterable[PhotoPath], roots: Mapping[int, Root], *, dry_run: bool = False
-) -> int:
-    """Remove the temporary files in the folders of photos; return their number. Photos of other roots, and objects in buckets, have none."""
-    count = 0
+def remove_files_beside(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> None:
+    """Remove the temporary files in the folders of photos. Photos of other roots, and objects in buckets, have none."""
     for root, folder in _folders_of(paths, roots):
         if not isinstance(folder, ObjectPath):
-            with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-                count += remove_leftovers(folder, root.folder, dry_run=dry_run)
-    return count
+            _remove_left(root, folder)
+
+
+def _remove_left(root: Root, folder: Path, *, dry_run: bool = False) -> int:
+    if isinstance(folder, ObjectPath):
+        return remove_old_checks(folder, dry_run=dry_run)
+    with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+        return remove_leftovers(folder, root.folder, dry_run=dry_run)
+    return 0
 
 
 def _folders_of(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:

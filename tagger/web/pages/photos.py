@@ -350,6 +350,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     cursor = None if page.next is None else encode_cursor(page.next, shown.query)
     of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
     page_params = QueryParams(of_page, params.query)
+    data_params = _of_data(params, shown)
     tiles = photo_tiles(state.database, page.photos, params)
     is_dated = shown.query.sort in ("newest", "oldest")
     return PhotoGrid(
@@ -362,9 +363,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
-        downloads=tuple(
-            Link(name, _of_data(params, shown).address(f"/api/photos{suffix}")) for name, suffix in FORMATS
-        ),
+        downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
     )
 
 
