@@ -146,7 +146,7 @@ def _print_interactions(
     library: Library, browser: "Browser", rounds: int, settings: Mapping[str, str]
 ) -> None:
     interactions = (
-        ("opening /library until its first contentful paint", "/library", _PAINT),
+        ("opening /places until its first contentful paint", "/places", _PAINT),
         ("opening /photos until its first contentful paint", GRID, _PAINT),
         ("opening /map until all photos are drawn on it", "/map", _MAP),
     )

@@ -106,11 +106,11 @@ def views_of(library: Library) -> list[View]:
     folder = {"under": str(library.root / "y2010" / "m15")}
     return [
         View("/try", "/try"),
-        View("/library", "/library"),
-        View("/library, a country", f"/library?{urlencode(country)}"),
+        View("/places", "/places"),
+        View("/places, a country", f"/places?{urlencode(country)}"),
         View("/map", "/map"),
         View("/search", "/search?q=tower"),
-        View("/unknown", "/unknown"),
+        View("/review/unknown", "/review/unknown"),
         View("/review", "/review"),
         View("/trips", "/trips"),
         View("/photos", "/photos"),

@@ -140,7 +140,7 @@ VIEWS = {
     "try": View("/try", dark=True),
     "try-named": View("/try", lambda page, library: _try(page, library.tagged_path), dark=True),
     "try-unknown": View("/try", lambda page, library: _try(page, library.unknown_path)),
-    "library": View("/library", dark=True),
+    "library": View("/places", dark=True),
     "landmark": View("/landmarks/{landmark}"),
     "photos": View("/photos?min_score=0.9", _open_filters),
     "timeline": View("/photos?any_rank=1", _show_months),
@@ -149,7 +149,7 @@ VIEWS = {
     "select": View("/landmarks/{landmark}", _select),
     "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
-    "unknown": View("/unknown"),
+    "unknown": View("/review/unknown"),
     "search": View("/search?q=a"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),
     "another": View("/landmarks/{landmark}", _name_another),
@@ -191,7 +191,7 @@ def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: S
 
 def _wait_for_covers(browser: Browser, address: str) -> None:
     """Wait until the library has its cover photos, which the server selects at the first request."""
-    with open_page(browser, f"{address}/library") as page:
+    with open_page(browser, f"{address}/places") as page:
         for _ in range(MOST_RELOADS):
             if page.locator(".cover img").count():
                 return

@@ -105,7 +105,7 @@ def test_page_measures_views_and_a_browser() -> None:
     small = ("--photos", "400", "--files", "80", "--rounds", "1", "--screens", "4")
     done = _run("page", *small)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\| /library \|( [\d.]+ \|){10} ", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| /places \|( [\d.]+ \|){10} ", done.stdout, re.MULTILINE)
     if not any(map(shutil.which, PROGRAMS)):
         assert "Chromium is not installed" in done.stdout
         return

@@ -43,7 +43,7 @@ class Visitor:
         # Its addresses begin with http: without reading the system's certificates, a browser is ready at once.
         self.client = httpx.Client(base_url=address, timeout=60, verify=False)
 
-    def begin(self, next_address: str = "/library") -> httpx.Response:
+    def begin(self, next_address: str = "/places") -> httpx.Response:
         return self.client.get("/sign-in/oidc", params={"next": next_address})
 
     def at_provider(self, begun: httpx.Response) -> str:
@@ -51,7 +51,7 @@ class Visitor:
         assert begun.status_code == 303, begun.text
         return self.client.get(begun.headers["location"]).headers["location"]
 
-    def sign_in(self, next_address: str = "/library") -> httpx.Response:
+    def sign_in(self, next_address: str = "/places") -> httpx.Response:
         return self.client.get(self.at_provider(self.begin(next_address)))
 
     def status(self) -> int:

@@ -9,7 +9,7 @@ from tagger.web.http.auth import refusal
 @pytest.mark.parametrize(
     ("role", "method", "path", "is_allowed"),
     [
-        (Role.VIEWER, "GET", "/library", True),
+        (Role.VIEWER, "GET", "/places", True),
         (Role.VIEWER, "POST", "/api/predict", True),
         (Role.VIEWER, "GET", "/api/folders", False),
         (Role.VIEWER, "POST", "/api/anything-new", False),

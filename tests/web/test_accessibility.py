@@ -32,9 +32,9 @@ from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
-    "/try", "/library", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France", "/photos/filter?country=France",
-    "/trips", f"/trips/{TRIP}", "/map", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new",
-    "/search", "/search?q=nothing", "/library?country=France", "/unknown/look-alikes",
+    "/try", "/places", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France", "/photos/filter?country=France",
+    "/trips", f"/trips/{TRIP}", "/map", "/review/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new",
+    "/search", "/search?q=nothing", "/places?country=France", "/review/look-alikes",
     "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9",
 )  # fmt: skip
 MAIN_VIEWS = 15

@@ -37,7 +37,7 @@ def web_database(web_settings: Settings) -> Iterator[Database]:
 
 @pytest.mark.parametrize(
     "address",
-    ["/library", "/nothing", "/api/photos", "/api/photos.csv", "/static/app.css", "/static/world.svg"],
+    ["/places", "/nothing", "/api/photos", "/api/photos.csv", "/static/app.css", "/static/world.svg"],
 )
 def test_text_is_compressed_and_says_so_to_caches(client: TestClient, address: str) -> None:
     answer = client.get(address, headers={"accept-encoding": "br, gzip"})
@@ -50,9 +50,9 @@ def test_text_is_compressed_and_says_so_to_caches(client: TestClient, address: s
 
 def test_a_page_of_any_library_is_a_few_kilobytes(client: TestClient) -> None:
     size_bytes = {
-        view: sent_bytes(client, view) for view in ("/library", "/photos", "/photos/1", "/jobs", "/try")
+        view: sent_bytes(client, view) for view in ("/places", "/photos", "/photos/1", "/jobs", "/try")
     }
-    assert size_bytes["/library"] < 6_000
+    assert size_bytes["/places"] < 6_000
     assert max(size_bytes.values()) < 20_000, size_bytes
 
 

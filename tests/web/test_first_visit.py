@@ -16,8 +16,8 @@ from tagger.database.connection import open_database
 
 GRID, MAP = "/landmarks/eiffel-tower", f"/trips/{TRIP}"
 VIEWS = (
-    "/try", "/library", "/search?q=france", GRID, "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
-    "/trips", MAP, "/unknown", "/unknown/look-alikes", "/review", "/jobs", "/jobs/new",
+    "/try", "/places", "/search?q=france", GRID, "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
+    "/trips", MAP, "/review/unknown", "/review/look-alikes", "/review", "/jobs", "/jobs/new",
 )  # fmt: skip
 PHOTOS = 60
 MOST_BYTES = 1_000_000

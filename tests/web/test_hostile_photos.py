@@ -91,7 +91,7 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, ad
         page, library_page = context.new_page(), context.new_page()
         for each in (page, library_page):
             each.on("dialog", lambda dialog: pytest.fail(dialog.message))
-        library_page.goto("/library")
+        library_page.goto("/places")
         photo_ids = numbers(page)
         for name in IMAGES | NO_IMAGES:
             image = f"/api/photos/{photo_ids[name]}/image"
@@ -111,15 +111,15 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, ad
 
 
 PAGES = {
-    "/library": EVIL,
-    "/library?country={evil}": EVIL,
+    "/places": EVIL,
+    "/places?country={evil}": EVIL,
     "/search?q={evil}": EVIL,
     "/landmarks/evil": EVIL,
     "/photos": "Filter",
     "/photos/filter?any_rank=1": EVIL,
     "/photos?under=/{evil}&landmark=evil&model={evil}": EVIL,
     "/photos?landmark={evil}{evil}": EVIL,
-    "/unknown": "Unknown",
+    "/review/unknown": "Unknown",
     "/map": EVIL,
     "/photos/{photo}": EVIL,
     "/jobs": EVIL,

@@ -275,7 +275,7 @@ def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str)
         scroll_to_the_end(page, SHOWN // 2)
         tile = loaded_tiles(page)[3]
         page.locator(f'[data-photo="{tile["photo"]}"] > a').focus()
-        page.goto(f"{many}/library")
+        page.goto(f"{many}/places")
         page.goto(f"{many}/photos?any_rank=1")
         page.wait_for_function(DRAWN)
         assert page.evaluate("scrollY") == 0

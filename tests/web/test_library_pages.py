@@ -51,7 +51,7 @@ def address_of(page: str, label: str) -> str:
 
 
 def test_without_photos_every_page_explains_how_to_start(client: TestClient) -> None:
-    for path in ("/library", "/photos", "/map", "/unknown"):
+    for path in ("/places", "/photos", "/map", "/review/unknown"):
         page = client.get(path)
         assert page.status_code == 200, path
         assert "No photos yet" in page.text, path
@@ -63,9 +63,9 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.2, False))
-    page = client.get("/library").text
+    page = client.get("/places").text
     assert "No landmarks recognised yet" in page
-    assert 'href="/unknown"' in page
+    assert 'href="/review/unknown"' in page
     assert "being classified" not in page
 
 
@@ -75,9 +75,9 @@ def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
 ) -> None:
     library.photo("a.jpg", classified=False)
     create_job(web_database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
-    page = client.get("/library").text
+    page = client.get("/places").text
     assert "Your photos are being classified" in page
-    assert 'hx-get="/library" hx-trigger="every 3s"' in page
+    assert 'hx-get="/places" hx-trigger="every 3s"' in page
 
 
 # ---------- landmarks ----------
@@ -91,7 +91,7 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
     library.photo("b.jpg", (EIFFEL, 0.7, True))
     library.photo("c.jpg", (EIFFEL, 0.9, True))
     library.photo("d.jpg", (EIFFEL, 0.8, True))
-    page = client.get("/library").text
+    page = client.get("/places").text
     assert covers_of(page) == ["Eiffel Tower", "Brandenburg Gate"]
     assert "3 photos" in page
     assert "/api/photos/3/thumbnail?size=256" in page
@@ -121,14 +121,14 @@ def test_results_of_a_search_are_under_headings_and_the_box_has_what_was_typed(
     ]
     assert re.search(r'id="search" name="q"[^>]* value="germany"', page)
     assert 'name="best"' not in page  # the form shows results, also where one matches best
-    assert 'name="best"' in client.get("/library").text
+    assert 'name="best"' in client.get("/places").text
 
 
 @pytest.mark.usefixtures("counted")
 def test_countries_of_a_search_are_those_with_photos(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     found = re.findall(
-        r'href="/library\?country=(\w+)"[^>]*>\w+ <span class="count">(\d+)<', client.get("/search?q=an").text
+        r'href="/places\?country=(\w+)"[^>]*>\w+ <span class="count">(\d+)<', client.get("/search?q=an").text
     )
     assert found == [("France", "1")]  # the model has landmarks in other countries, such as Germany
 
@@ -137,10 +137,10 @@ def test_countries_of_a_search_are_those_with_photos(client: TestClient, library
 def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True))
-    page = client.get(address_of(client.get("/library").text, "France")).text
+    page = client.get(address_of(client.get("/places").text, "France")).text
     assert covers_of(page) == ["Eiffel Tower"]
     assert address_of(page, "All photos in France") == "/photos?country=France"
-    library_page = client.get("/library").text
+    library_page = client.get("/places").text
     assert address_of(library_page, "Photos") == "/photos?any_rank=1"
     assert library_page.count('type="search"') == 1
 
@@ -395,7 +395,7 @@ def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
     page = client.get("/photos?any_rank=1").text
     assert "No photo is classified yet" in page
     assert address_of(page, "1 photo is not classified yet") == "/photos?untagged=1"
-    unknown = client.get("/unknown").text
+    unknown = client.get("/review/unknown").text
     assert "No photo is classified yet" in unknown
     assert "has a landmark" not in unknown
     library.photo("b.jpg", (EIFFEL, 0.2, False))
@@ -590,7 +590,7 @@ def test_the_map_lists_landmarks_by_country(client: TestClient, library: Library
 
 def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
-    for path in ("/library", "/search", "/photos"):
+    for path in ("/places", "/search", "/photos"):
         page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE}).text
         assert "<img src=x" not in page, path
 
@@ -617,7 +617,7 @@ def test_first_views_of_a_large_library_pass_few_rows(
     """In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
     client, steps = large
     for path in (
-        *("/photos", "/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
+        *("/photos", "/review/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
         *("/photos?near=43.95,4.81&radius_km=300", "/photos?country=France"),
         "/photos?country=France&unknown=1",
     ):
@@ -672,12 +672,12 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     overview = client.app.state.overview  # type: ignore[attr-defined]
     counts = overview._counts
     overview._counts = CachedValue(lambda: may_end.wait(30) and None, 1.0)
-    page = client.get("/library").text
+    page = client.get("/places").text
     assert covers_of(page) == ["Eiffel Tower"]
     assert "Counting photos" in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
     overview._counts, overview._covers = counts, overview._counts
-    page = client.get("/library").text
+    page = client.get("/places").text
     assert "1 photo<" in page
     assert "Choosing covers" in page
     assert "Counting photos" not in page

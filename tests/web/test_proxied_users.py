@@ -113,7 +113,7 @@ def test_only_added_people_have_access_if_the_setting_says_so(
     add_user(web_database, "ada", Role.EDITOR, None)
     client = client_at(PROXY, None)
     assert status(client, "ada") == 200
-    refused = client.get("/library", headers={HEADER: "eve", "accept": "text/html"})
+    refused = client.get("/places", headers={HEADER: "eve", "accept": "text/html"})
     assert refused.status_code == 403
     assert "eve" in refused.text
     assert [user.name for user in list_users(web_database)] == ["ada"]

@@ -87,7 +87,7 @@ def test_token_is_not_shown_where_objects_are() -> None:
 
 
 def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with_token: TestClient) -> None:
-    for address in ("/", "/library", "/api/openapi.json", "/api/predict", "/nothing", "/sign-out"):
+    for address in ("/", "/places", "/api/openapi.json", "/api/predict", "/nothing", "/sign-out"):
         for method in ("GET", "POST", "PUT", "DELETE"):
             answer = client_with_token.request(method, address, headers={"origin": LOCAL_URL})
             assert answer.status_code == 401, address
@@ -98,13 +98,13 @@ def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with
 
 def test_person_is_led_to_sign_in_and_back(client_with_token: TestClient) -> None:
     client = client_with_token
-    led = client.get("/library?country=France&q=%C3%A9", headers=PAGE)
+    led = client.get("/places?country=France&q=%C3%A9", headers=PAGE)
     assert led.status_code == 303
     page = client.get(led.headers["location"])
     (back,) = re.findall(r'name="next" value="([^"]*)"', page.text)
     signed_in = sign_in(client, next=back.replace("&amp;", "&"))
     assert signed_in.status_code == 303
-    assert signed_in.headers["location"] == "/library?country=France&q=%C3%A9"
+    assert signed_in.headers["location"] == "/places?country=France&q=%C3%A9"
     assert client.get("/api/openapi.json").status_code == 200
 
 

@@ -45,7 +45,7 @@ def type_text(page: Page, text: str) -> None:
 
 
 def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/library", screen=DESKTOP) as page:
+    with open_page(browser, f"{address}/places", screen=DESKTOP) as page:
         box = page.locator("#search")
         expect(box).to_have_role("combobox")
         page.keyboard.press("/")
@@ -88,7 +88,7 @@ def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address
 
 @pytest.mark.slow
 def test_the_list_is_accessible_and_clicked(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/library", screen=PHONE) as page:
+    with open_page(browser, f"{address}/places", screen=PHONE) as page:
         type_text(page, "berlin")
         page.keyboard.press("ArrowDown")
         assert axe_findings(page) == []

@@ -32,7 +32,7 @@ def test_a_wrong_token_and_a_missing_page_say_what_to_do(client_with_token: Test
     program = {"authorization": f"Bearer {TOKEN}", "accept": "text/html"}
     missing = client_with_token.get("/no-such-page", headers=program)
     assert missing.status_code == 404
-    assert re.search(r'href="/library"[^>]*>\s*Go to the library', missing.text)
+    assert re.search(r'href="/"[^>]*>\s*Go to the start page', missing.text)
 
 
 @pytest.mark.slow

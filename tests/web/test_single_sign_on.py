@@ -64,9 +64,9 @@ def test_somebody_new_gets_the_role_of_the_settings(
     visit: Visit, web_database: Database, provider: OidcProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     visitor = visit(web_user_role="viewer")
-    page = visitor.sign_in("/library?country=France&sort=name")
+    page = visitor.sign_in("/places?country=France&sort=name")
     assert page.status_code == 200
-    assert 'content="0; url=/library?country=France&amp;sort=name"' in page.text
+    assert 'content="0; url=/places?country=France&amp;sort=name"' in page.text
     session, forgotten = page.headers.get_list("set-cookie")
     assert session.startswith("tagger_session_")
     assert all(part in session for part in ("HttpOnly", "SameSite=strict", "Max-Age=604800"))
@@ -365,7 +365,7 @@ def test_signing_in_leads_to_a_page_of_this_server(visit: Visit) -> None:
         assert 'content="0; url=/"' in page.text, foreign
         assert "evil" not in page.text, foreign
     visitor.client.cookies.clear()
-    assert 'content="0; url=/"' in visitor.sign_in(f"/library?q={'é' * 1000}").text  # longer than a cookie
+    assert 'content="0; url=/"' in visitor.sign_in(f"/places?q={'é' * 1000}").text  # longer than a cookie
     back = visitor.at_provider(visitor.begin())
     (name,) = [name for name in visitor.client.cookies if name.startswith("tagger_sign_in_")]
     secret = visitor.client.cookies[name].partition(".")[0]
@@ -508,8 +508,8 @@ def test_the_page_offers_the_provider_first(
 ) -> None:
     visitor = visit()
     address = str(visitor.client.base_url).rstrip("/")
-    page = visitor.client.get("/sign-in?next=/library?a=1%26b=2").text
-    assert f'href="{address}/sign-in/oidc?next=/library%3Fa%3D1%26b%3D2"' in page
+    page = visitor.client.get("/sign-in?next=/places?a=1%26b=2").text
+    assert f'href="{address}/sign-in/oidc?next=/places%3Fa%3D1%26b%3D2"' in page
     assert f"Sign in with {provider.issuer.removeprefix('http://')}" in page
     assert 'name="password"' not in page
     add_user(web_database, "bob", Role.VIEWER, PASSWORD)

@@ -16,11 +16,12 @@ def test_the_way_leads_to_the_requested_page_and_out_at_the_provider_too(
 ) -> None:
     provider.asks = True
     address = str(visit(web_user_role="editor").client.base_url).rstrip("/")
-    with open_page(browser, f"{address}/library?country=France", screen=PHONE) as page:
+    with open_page(browser, f"{address}/places?country=France", screen=PHONE) as page:
         assert page.evaluate(OUTSIDE_THE_SCREEN) == []
         page.get_by_role("link", name="Sign in with localhost").click()
         page.get_by_role("link", name="Continue").click()
-        page.wait_for_url(f"{address}/library?country=France")
+        page.wait_for_url(f"{address}/places?country=France")
+        page.get_by_role("button", name="Settings").click()
         page.get_by_role("link", name="Account").click()
         expect(page.get_by_role("heading", name="ada", exact=True)).to_be_visible()
         expect(page.get_by_text("Signed in as editor")).to_be_visible()

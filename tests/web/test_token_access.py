@@ -168,7 +168,7 @@ def test_a_proxy_that_is_not_trusted_is_reported_once(
 ) -> None:
     client = client_of("127.0.0.1", TOKEN)
     for _ in range(2):
-        client.get("/library", headers={"x-forwarded-for": "192.0.2.1"})
+        client.get("/places", headers={"x-forwarded-for": "192.0.2.1"})
     assert caplog.text.count("TAGGER_WEB_TRUSTED_PROXIES") == 1
 
 
@@ -436,7 +436,7 @@ def test_a_revoked_token_ends_sessions_and_streams(client_at: ClientAt, web_data
 
 
 def test_errors_tell_strangers_nothing_of_the_library(client_at: ClientAt, library: LibraryPhotos) -> None:
-    library.file("nowhere.jpg")
+    library.file("perhaps.jpg", (EIFFEL, 0.7, True))
     client = client_at()
     page = client.get("/static/nothing")
     assert (page.status_code, "nav-count" in page.text) == (404, False)
@@ -493,7 +493,7 @@ def test_pages_offer_only_what_a_session_may_do(
         assert {action for action in actions if action in read_only} == set(), path
         forms = set(re.findall(r'<form[^>]*method="post" action="([^"]*)"', read_only))
         assert forms <= READ_ONLY_MAY_POST, path
-        assert "Read-only" in read_only
+        assert "read-only" in read_only
 
 
 def test_a_read_only_token_looks_searches_and_classifies(client_at: ClientAt, web_database: Database) -> None:

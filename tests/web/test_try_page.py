@@ -53,12 +53,12 @@ def test_one_landmark_is_one(client: TestClient, web_settings: Settings) -> None
     assert re.search(r'id="model-summary">1 known landmark<', client.get("/").text)
 
 
-def test_the_library_is_the_first_view_once_there_are_photos(
+def test_the_photos_are_the_first_view_once_there_are_photos(
     client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
 ) -> None:
     assert client.get("/").status_code == 200
     LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("a.jpg")
-    assert client.get("/").headers["location"] == "/library"
+    assert client.get("/").headers["location"] == "/photos?any_rank=1"
     assert "Which landmark is this?" in client.get("/try").text
 
 
@@ -224,11 +224,13 @@ def test_the_switch_between_light_and_dark_is_remembered(browser: Browser, addre
     with open_page(browser, address) as page:
         light = page.evaluate(ground)
         switch = page.get_by_role("button", name="Dark mode")
+        page.get_by_role("button", name="Settings").click()
         switch.click()
         dark = page.evaluate(ground)
         assert dark != light
         page.reload()
         assert page.evaluate(ground) == dark
+        page.get_by_role("button", name="Settings").click()
         expect(switch).to_have_attribute("aria-pressed", "true")
         switch.click()
         assert page.evaluate(ground) == light

@@ -43,13 +43,11 @@ def words_of(page: str, photo: int) -> str:
 def test_the_nearest_to_a_landmark_come_first_with_their_guess(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    page = client.get("/unknown").text
-    assert re.search(r'<h1>Unknown photos <span class="soft" data-count="4">4</span></h1>', page)
-    assert re.findall(r'nav-count">(\d+)', page[page.index('class="site-nav"') :]) == ["4"]
+    page = client.get("/review/unknown").text
     assert tiles_of(page) == [3, 2, 1, 4]
     assert words_of(page, 3) == f"7 June 2024, 12:30 {' '.join(GUESS.split())} 2 copies"
     assert words_of(page, 2) == "8 June 2024, 12:30"
-    assert tiles_of(client.get("/unknown?sort=newest").text) == [1, 2, 3, 4]
+    assert tiles_of(client.get("/review/unknown?sort=newest").text) == [1, 2, 3, 4]
     listed = client.get("/api/timeline/photos?unknown=1").json()["photos"]
     assert [(photo["id"], photo["guess"]) for photo in listed][:2] == [(3, GUESS), (2, None)]
     following = 'rel="next" href="/photos/2?unknown=1&amp;within=1"'
@@ -60,12 +58,12 @@ def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_
     client: TestClient, library: LibraryPhotos
 ) -> None:
     library.position("unknown-2.jpg", 35.68, 139.76, "Japan", "neighbour")
-    assert GUESS in client.get("/unknown").text  # an estimate is no evidence
+    assert GUESS in client.get("/review/unknown").text  # an estimate is no evidence
     library.file("tokyo.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
     library.position("tokyo.jpg", 35.68, 139.76, "Japan", "camera")
     library.file("track.jpg", (EIFFEL, 0.57, False), data=picture((3, 2, 1)))
     library.position("track.jpg", 48.5, 2.29, "France", "track")
-    page = client.get("/unknown").text
+    page = client.get("/review/unknown").text
     words = r"Not Eiffel Tower: 9,7\d\d km away by GPS"
     assert len(re.findall(words, page)) == 1
     assert re.search(words, client.get("/photos/7").text)
@@ -79,9 +77,9 @@ def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_
 def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    assert "data-dismissed-link hidden" in client.get("/unknown").text
+    assert "data-dismissed-link hidden" in client.get("/review/unknown").text
     dismiss_photos(library.database, [2], "ada")
-    page = client.get("/unknown").text
+    page = client.get("/review/unknown").text
     assert "data-dismissed-link hidden" not in page
     assert tiles_of(page) == [3, 1, 4]
     assert 'href="/photos?dismissed=1"' in page
@@ -91,16 +89,6 @@ def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
     assert tiles_of(client.get("/photos?dismissed=1").text) == [2]
     listed = client.get("/api/timeline/photos?any_rank=1").json()["photos"]
     assert [photo["id"] for photo in listed if photo["dismissed"]] == [2]
-
-
-def test_there_is_no_way_to_look_alikes_if_there_are_none(client: TestClient, library: LibraryPhotos) -> None:
-    assert "Look-alikes" not in client.get("/unknown").text  # not offered before they are known
-    for _ in range(60):  # the model is loaded first
-        client.get("/unknown/look-alikes")  # waits a second for the comparison
-        if "look-alikes" not in (page := client.get("/unknown").text):
-            break
-    assert "look-alikes" not in page
-    assert "No look-alikes" in client.get("/unknown/look-alikes").text
 
 
 def select(page: Page, *photos: int) -> None:
@@ -116,18 +104,16 @@ def dismissed(page: Page) -> list[int]:
 
 @pytest.mark.slow
 def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/unknown", base=address) as page:
+    with open_page(browser, f"{address}/review/unknown", base=address) as page:
         expect(page.locator('[data-photo="3"]')).to_contain_text(GUESS)
         assert axe_findings(page) == []
         select(page, 2, 3)
         page.get_by_role("button", name="Not a landmark").click()
         expect(page.locator("#toasts")).to_contain_text("2 photos put away as not a landmark")
         expect(page.locator("[data-removed] [data-mark]")).to_have_text(["Not a landmark"] * 2)
-        expect(page.locator("h1")).to_have_text("Unknown photos 2")
         assert dismissed(page) == [2, 3]
         page.get_by_role("button", name="Undo").click()
         expect(page.locator("#toasts")).to_contain_text("Undone on 2 photos")
-        expect(page.locator("h1")).to_have_text("Unknown photos 4")
         assert dismissed(page) == []
         page.locator('[data-photo="2"]').click()
         page.get_by_role("button", name="Not a landmark").click()
@@ -140,7 +126,7 @@ def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> N
         expect(page.locator("#toasts")).to_contain_text("1 photo brought back")
         assert dismissed(page) == []
         # Over the grid
-        page.goto("/unknown")
+        page.goto("/review/unknown")
         page.locator("[data-grid][data-drawn]").wait_for()
         page.locator('[data-photo="3"] a').click()
         page.locator("#lightbox[open]").wait_for()
@@ -148,19 +134,17 @@ def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> N
         expect(page.locator("#lightbox [data-status]")).to_have_text("Not a landmark: photo put away")
         page.keyboard.press("Escape")
         expect(page.locator('[data-photo="3"][data-removed] [data-mark]')).to_have_text("Not a landmark")
-        expect(page.locator("h1")).to_have_text("Unknown photos 3")
 
 
-def test_more_of_a_phone_has_the_other_sections_without_script(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/library", screen=PHONE, script=False) as page:
-        others = page.locator("#more-sections")
-        expect(others).to_be_hidden()
-        page.get_by_role("button", name="More").focus()
+def test_settings_open_without_script(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/places", screen=PHONE, script=False) as page:
+        settings = page.locator("#settings")
+        expect(settings).to_be_hidden()
+        page.get_by_role("button", name="Settings").focus()
         page.keyboard.press("Enter")
-        expect(others.get_by_role("link")).to_have_text(["Unknown4 photos", "Jobs", "Try"])
+        expect(settings.get_by_role("link")).to_have_text(["Jobs and schedules", "Tag a folder"])
         page.keyboard.press("Escape")
-        expect(others).to_be_hidden()
-        page.get_by_role("button", name="More").click()
-        others.get_by_role("link", name="Jobs").click()
+        expect(settings).to_be_hidden()
+        page.get_by_role("button", name="Settings").click()
+        settings.get_by_role("link", name="Jobs").click()
         page.wait_for_url("**/jobs")
-        expect(page.get_by_role("button", name="More")).to_have_attribute("aria-current", "true")

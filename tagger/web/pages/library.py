@@ -33,7 +33,8 @@ _SHOWN_APART = (Kind.LANDMARK, Kind.COUNTRY)
 Text = Annotated[str, Query(max_length=200)]
 
 
-@router.get("/library")
+@router.get("/places")
+@router.get("/library")  # its earlier address
 def show_library(request: Request, state: State, overview: Overview, country: Text = "") -> HTMLResponse:
     """Show landmarks as cards, filtered by country."""
     counts = overview.counts()
@@ -86,7 +87,7 @@ def search(
 
 def country_address(country: str) -> str:
     """Return the address of the library filtered by country."""
-    return QueryParams.of(country=country).address("/library")
+    return QueryParams.of(country=country).address("/places")
 
 
 def _pending_text(counts: object, covers: object) -> str:

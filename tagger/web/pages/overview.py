@@ -1,4 +1,4 @@
-"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are unknown and to review, and look-alikes.
+"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are to review, and look-alikes.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
@@ -50,8 +50,6 @@ class LibraryOverview:
         self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, turn)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, turn)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, turn)
-        unknown = PhotoQuery(unknown=True, sort="score", distinct=True)
-        self._unknown = CachedValue(lambda: count_photos(database, unknown, COUNT_LIMIT), COUNTS_TTL_S, turn)
         self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, turn)
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, turn)
 
@@ -76,18 +74,13 @@ class LibraryOverview:
         """Return the number of entries in the review queue, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
         return self._to_review.get(WAIT_S)
 
-    def unknown(self) -> int | None:
-        """Return the number of unknown photos, exact copies once, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
-        return self._unknown.get(WAIT_S)
-
     def unclassified(self) -> UnclassifiedPhotos | None:
         """Return how many photos are not classified; None while they are counted for the first time."""
         return self._unclassified.get(WAIT_S)
 
-    def look_alikes(self, wait_s: float | None = None) -> LookAlikes | None:
+    def look_alikes(self) -> LookAlikes | None:
         """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
-        usual_s = WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S
-        return self._look_alikes.get(usual_s if wait_s is None else wait_s)
+        return self._look_alikes.get(WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S)
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""
@@ -96,7 +89,6 @@ class LibraryOverview:
             self._covers,
             self._trips,
             self._position_cells,
-            self._unknown,
             self._unclassified,
             self._to_review,
         )

@@ -232,7 +232,7 @@ def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
             landmark = find_landmark(connection, params.query.landmark[0])
         return landmark.display_name, order.address(landmark_address(landmark.slug))
     if filters == {"unknown"}:
-        return "Unknown", order.address("/unknown")
+        return "Unknown", order.address("/review/unknown")
     if filters == {"trip"}:
         return "Trip", trip_address(params.text("trip") or "")
     return photos_name(params.options), params.address("/photos")

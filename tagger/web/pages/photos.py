@@ -317,20 +317,16 @@ def _trip_name(state: AppState, params: QueryParams | QueryInvalid) -> str | Non
         return None
 
 
-@router.get("/unknown")
-def show_unknown(
-    request: Request, state: State, overview: Overview, after: After = None, sort: Sort = None
-) -> HTMLResponse:
+@router.get("/review/unknown")
+@router.get("/unknown")  # its earlier address
+def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark, those with the best guesses first."""
-    look_alikes = overview.look_alikes(wait_s=0)
-    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown")
+    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/review/unknown")
     return render(
         request,
         "unknown.html",
         grid=grid,
         has_classified=bool(grid.tiles) or _has_classified(state),
-        unknown=overview.unknown(),
-        groups=None if look_alikes is None else len(look_alikes.groups),
         dismissed=QueryParams.of(dismissed=True).address("/photos"),
         has_dismissed=has_dismissed_photos(state.database),
         has_photos=has_photos(state.database),

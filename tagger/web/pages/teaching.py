@@ -35,7 +35,7 @@ class Group:
     photos: int
 
 
-@router.get("/unknown/look-alikes")
+@router.get("/review/look-alikes")
 def show_look_alikes(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show groups of unknown photos that look alike, the largest first, once they are found."""
     found = overview.look_alikes()

@@ -186,8 +186,8 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 def show_first_view(request: Request, state: State) -> Response:
-    """Lead to the library once there are photos; show the upload form until then."""
-    return RedirectResponse("/library") if has_photos(state.database) else show_form(request, state)
+    """Lead to the photos once there are some; show the upload form until then."""
+    return RedirectResponse("/photos?any_rank=1") if has_photos(state.database) else show_form(request, state)
 
 
 @router.get("/try")

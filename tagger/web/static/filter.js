@@ -152,10 +152,6 @@ function replaceResults(page, isBack) {
   for (const part of document.querySelectorAll("[data-results]")) {
     part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
   }
-  // The list of all photos is the current page, one with a filter is not.
-  for (const link of document.querySelectorAll(".site-nav a")) {
-    link.ariaCurrent = page.querySelector(`.site-nav a[href="${link.getAttribute("href")}"]`)?.ariaCurrent ?? null;
-  }
   document.title = page.title;
   markOpener();
   if (hadFocus) (document.querySelector('[data-results="chips"] .chips a') ?? opener()).focus({ preventScroll: true });

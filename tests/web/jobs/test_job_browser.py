@@ -64,7 +64,7 @@ def test_every_view_shows_the_progress_of_running_jobs(
 ) -> None:
     draw_many(folder, 2)
     jobs = JobClient(client, web_database, web_settings)
-    with serving(web_settings) as address, open_page(browser, f"{address}/library", base=address) as page:
+    with serving(web_settings) as address, open_page(browser, f"{address}/places", base=address) as page:
         line = page.locator("[data-jobs-progress]")
         expect(line).to_be_hidden()
         first = jobs.start(folder)["job"]
@@ -208,7 +208,7 @@ def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
     jobs.run(jobs.start(folder)["job"])
     with (
         serving(web_settings) as address,
-        open_page(browser, f"{address}/library") as page,
+        open_page(browser, f"{address}/places") as page,
         open_page(browser, f"{address}/photos?any_rank=1") as photos,
     ):
         covers, tiles = page.locator("#cards .cover"), photos.locator("[data-photo]")
