@@ -35,11 +35,12 @@ WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
 BALANCE = 0.5
 AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
-SIZES = ((0.75, 0.86), (1.0, 1.0))
-"""(share of the epochs, share of the input side): most views are smaller than the input.
+SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
+"""(end as a share of the epochs, share of the input side): most views are smaller than the input.
 
 A view shows a part of the photo, so objects in it appear larger than in the whole photo. With fewer pixels they have the same
-apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster.
+apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster, and for the first epochs they suffice ("EfficientNetV2",
+Tan and Le, 2021).
 """
 
 
