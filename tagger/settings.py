@@ -148,11 +148,12 @@ def _endpoint(url: str) -> str:
     return url
 
 
+_BACKENDS = ("auto", "torchscript", "openvino", "openvino-int8")
+
+
 def _backend(name: str) -> str:
-    if name not in {"auto", "torchscript", "openvino"} and name not in extension_names(BACKENDS):
-        raise ValueError(
-            "should be 'auto', 'torchscript' or 'openvino', and no installed package adds another"
-        )
+    if name not in _BACKENDS and name not in extension_names(BACKENDS):
+        raise ValueError(f"should be one of {', '.join(_BACKENDS)}, and no installed package adds another")
     return name
 
 
@@ -203,7 +204,7 @@ class Settings(BaseModel):
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
     """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it. Default: that of the model."""
     backend: Annotated[str, AfterValidator(_backend)] = "auto"
-    """Library that runs the model: `torchscript`, `openvino` or one that an installed package adds. `auto` selects the faster of the first two on this machine; `torchscript` gives the same scores on every machine."""
+    """Library that runs the model: `torchscript`, `openvino`, `openvino-int8` (eight-bit integers) or one that an installed package adds. `auto` selects the fastest of the first three on this machine; `torchscript` gives the same scores on every machine."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20

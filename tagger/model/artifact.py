@@ -105,6 +105,8 @@ class _Frozen(BaseModel):
 
 Name = Annotated[str, Field(min_length=1)]
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Range = tuple[Finite, Finite]
 Extent = Literal["point", "line", "area", "multi"]
 """The shape of a landmark on the map."""
 
@@ -157,7 +159,10 @@ class Embedding(_Frozen):
 
 
 class Manifest(_Frozen):
-    """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted."""
+    """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
+
+    `ranges`: the lowest and highest value that enters each convolution of the program, in order. Eight-bit backends scale by them.
+    """
 
     format: Literal[1, 2] = 1
     name: str = Field(min_length=1)
@@ -165,6 +170,7 @@ class Manifest(_Frozen):
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputRule
     embedding: Embedding | None = None
+    ranges: tuple[Range, ...] = ()
     threshold: float = Field(gt=0, le=1)
     threshold_reason: str
     calibration: dict[str, float | str]

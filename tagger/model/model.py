@@ -155,7 +155,7 @@ def load_fastest_model(
         # One pass per core, each on one thread, so that no pass waits for the threads of another.
         torch.set_num_threads(1)
     selector = BackendSelector(
-        lambda: load_module(path, digest), device, manifest.input.size, options.at_once
+        lambda: load_module(path, digest), device, manifest.input.size, options.at_once, manifest.ranges
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)

@@ -119,7 +119,11 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
         ("TAGGER_TOP_K", "", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is ''"),
         ("TAGGER_LANGUAGE", "German", r"language \(TAGGER_LANGUAGE\)"),
         ("TAGGER_LANGUAGE", "", r"language \(TAGGER_LANGUAGE\)"),
-        ("TAGGER_BACKEND", "nonsense", r"'nonsense': should be 'auto', 'torchscript' or 'openvino'"),
+        (
+            "TAGGER_BACKEND",
+            "nonsense",
+            r"'nonsense': should be one of auto, torchscript, openvino, openvino-int8",
+        ),
     ],
 )
 def test_an_invalid_variable_is_refused_by_name(

@@ -4,6 +4,7 @@ Only `write_program` and `read_program` know the format in which a model leaves 
 """
 
 import copy
+import importlib.util
 import logging
 import warnings
 import zipfile
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagger.errors import ModelRefused
+from tagger.errors import ModelRefused, SettingsInvalid
 from tagger.model.artifact import (
     MANIFEST_NAME,
     BackgroundStatistics,
@@ -29,8 +30,10 @@ from tagger.model.artifact import (
     load_module,
     save_artifact,
 )
+from tagger.model.backends.protocol import EIGHT_BITS
+from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
-from tagger.model.model import load_model
+from tagger.model.model import Model, load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
@@ -39,7 +42,7 @@ from trainer.learning.classifier import EMBEDDING_LAYER, Classifier
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
-FULL, HALF = "cpu_float32", "cpu_bfloat16"
+FULL, HALF, EIGHT_BIT = "cpu_float32", "cpu_bfloat16", "cpu_int8"
 EMULATED_PHOTOS = 100
 """With more, an emulated number format would take most of the time of an export."""
 
@@ -150,6 +153,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
             layer=EMBEDDING_LAYER,
             background_photos=record.background_photos,
         ),
+        ranges=record.ranges,
         threshold=record.threshold,
         threshold_reason=record.threshold_reason,
         calibration={"method": "fitted on validation photos"} | asdict(record.score_rule),
@@ -236,20 +240,32 @@ def _every(name: str, photos: int) -> int:
 
 
 def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
-    """The exported model as the tagger runs it: on the CPU in bfloat16, and on CUDA if available."""
+    """The exported model as the tagger runs it: on the CPU in bfloat16 and eight bits, and on CUDA if available."""
     devices = [Device("cpu", torch.bfloat16, BATCH_SIZE)]
     if "cuda" in available_kinds():
         devices.append(choose_device("cuda", BATCH_SIZE))
-    return {
-        f"{device.kind}_{str(device.dtype).removeprefix('torch.')}": _tagger_program(
-            exported, manifest, device
+    models = {
+        f"{device.kind}_{str(device.dtype).removeprefix('torch.')}": load_model(
+            exported, file_digest(exported), manifest, device
         )
         for device in devices
     }
+    if manifest.ranges and importlib.util.find_spec("openvino") is not None:
+        try:
+            models[EIGHT_BIT] = _eight_bit_model(exported, manifest)
+        except SettingsInvalid as error:
+            log.warning("this network does not run in eight bits: %s", error.__cause__ or error)
+    return {name: _program_of(model) for name, model in models.items()}
 
 
-def _tagger_program(exported: Path, manifest: Manifest, device: Device) -> Program:
-    model = load_model(exported, file_digest(exported), manifest, device)
+def _eight_bit_model(exported: Path, manifest: Manifest) -> Model:
+    module = load_module(exported, file_digest(exported))
+    device = Device("cpu", torch.float32, BATCH_SIZE)
+    selector = BackendSelector(lambda: module, device, manifest.input.size, 1, manifest.ranges)
+    return Model(selector.load(EIGHT_BITS), manifest, BATCH_SIZE)
+
+
+def _program_of(model: Model) -> Program:
 
     def program(images: Tensor) -> tuple[Tensor, Tensor]:
         outputs = model.predict(list(images.permute(0, 2, 3, 1).numpy()))

@@ -1,14 +1,14 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import BackgroundStatistics, InputRule
+from tagger.model.artifact import BackgroundStatistics, InputRule, Range
 from tagger.model.devices import Device
 from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
@@ -20,9 +20,10 @@ from trainer.evaluation.metrics import (
     reliability,
     top_k_accuracy,
 )
+from trainer.export.ranges import SAMPLE, convolution_ranges
 from trainer.export.run import CURVES, FinishedRun, RunRecord, SpaceSize, program_versions, save_run
 from trainer.learning.classifier import Classifier, Encoder, embedding_of
-from trainer.learning.head import features_from_cache, features_from_files
+from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
 from trainer.report import write_validation_report
@@ -93,12 +94,20 @@ def complete_run(
     )
     background = BackgroundStatistics.measured(embedding_of(training_features).numpy())
     classifier = _calibrate(data, encoder, head, training_features, features)
+    ranges = convolution_ranges(encoder, _sample(data, rule.size))
     scores = classifier.scores_of(features)  # float32 (N, L)
     is_other = torch.from_numpy(data.is_other[data.validation])
     from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     threshold, metrics = measure(scores, targets, is_other, from_new_source, precision)
     record = _record(
-        data, replace(model, backbone=backbone), rule, classifier, background.photos, threshold, metrics
+        data,
+        replace(model, backbone=backbone),
+        rule,
+        classifier,
+        background.photos,
+        ranges,
+        threshold,
+        metrics,
     )
     run = FinishedRun(record, classifier, background)
     with writing_to(out):
@@ -114,6 +123,7 @@ def _record(
     rule: InputRule,
     classifier: Classifier,
     background_photos: int,
+    ranges: tuple[Range, ...],
     threshold: Threshold,
     metrics: dict[str, float],
 ) -> RunRecord:
@@ -126,6 +136,7 @@ def _record(
         background_photos=background_photos,
         score_rule=_rule(classifier.scoring),
         space=_size(classifier.scoring.neighbours),
+        ranges=ranges,
         threshold=threshold.value,
         threshold_reason=threshold.reason,
         training=training | data.provenance() | model.settings,
@@ -134,6 +145,13 @@ def _record(
         epochs=model.history,
         validation_photos=data.validation_names(),
     )
+
+
+def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
+    """Batches of training photos, evenly spread, on the CPU."""
+    positions = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
+    for first in range(0, len(positions), FEATURE_BATCH_SIZE):
+        yield data.cached.scaled(positions[first : first + FEATURE_BATCH_SIZE], size)
 
 
 def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tagger.model.artifact import BackgroundStatistics, InputRule, Label
+from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones import Backbone, build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Classifier, Encoder
@@ -48,7 +48,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[4] = 4
+    format: Literal[5] = 5
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
@@ -56,6 +56,7 @@ class RunRecord(BaseModel):
     background_photos: int
     score_rule: ScoreRule
     space: SpaceSize
+    ranges: tuple[Range, ...]
     threshold: float
     threshold_reason: str
     training: dict[str, object]

@@ -305,7 +305,7 @@ backend_selections = Table(
     Column("device", Text, nullable=False, doc="device that runs the model"),
     Column("hardware", Text, nullable=False, doc="name of the GPU or processor"),
     Column("engines", JSON, nullable=False, doc='list of engines with versions, like `["torch 2.11.0"]`'),
-    Column("backend", Text, nullable=False, doc="engine that runs the model: `torchscript` or `openvino`"),
+    Column("backend", Text, nullable=False, doc="engine that runs the model, such as `torchscript`"),
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
     Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
     Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),

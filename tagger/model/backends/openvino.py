@@ -13,27 +13,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tagger.model.backends.protocol import Outputs
+from tagger.model.backends.protocol import EIGHT_BITS, Outputs
 from tagger.model.backends.torchscript import round_kernels
 
 # The telemetry package would report each conversion to OpenVINO's makers from a forked process.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
+from openvino import opset13  # noqa: E402
 from openvino.frontend import FrontEndManager  # noqa: E402
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: E402
 from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tagger.model.artifact import Range
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
 
+CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
+"""The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
+LEVELS, WEIGHT_LEVELS = 256, 255
+LEAST_RANGE = 1e-6
+WEIGHT_MARGIN = 2.0
+"""Weights use half of their range, so 7 bits: processors with AVX2 alone add two products in 16 bits, which larger weights overflow."""
+
 
 class OpenVinoBackend:
-    """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too."""
+    """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
 
-    name: BackendName = "openvino"
+    With the `ranges` of the manifest, convolutions are computed with eight-bit integers.
+    """
 
-    def __init__(self, module: torch.jit.ScriptModule, device: Device, size: int, at_once: int) -> None:
+    def __init__(
+        self,
+        module: torch.jit.ScriptModule,
+        device: Device,
+        size: int,
+        at_once: int,
+        ranges: Sequence[Range] = (),
+    ) -> None:
+        self.name: BackendName = EIGHT_BITS if ranges else "openvino"
         self._size = size
         self.at_once = at_once
         properties = {
@@ -42,7 +64,10 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": at_once,
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = openvino.Core().compile_model(_convert(module, device, size), "CPU", properties)
+        model = _convert(module, device, size)
+        if ranges:
+            quantise_convolutions(model, ranges)
+        self._compiled = openvino.Core().compile_model(model, "CPU", properties)
         self._release_lock = threading.Lock()
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(at_once):
@@ -89,3 +114,48 @@ def _convert(module: torch.jit.ScriptModule, device: Device, size: int) -> openv
     layout.input().tensor().set_layout(openvino.Layout("NHWC"))
     layout.input().model().set_layout(openvino.Layout("NCHW"))
     return layout.build()
+
+
+def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:
+    """Round the inputs and weights of each convolution of `model`.
+
+    Args:
+        model: an OpenVINO model in floating point
+        ranges: the lowest and highest value that enters each convolution, in the order of the program
+
+    Raises:
+        ValueError: the model has another number of convolutions.
+    """
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
+    if len(nodes) != len(ranges):
+        raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
+    for node, (lowest, highest) in zip(nodes, ranges, strict=True):
+        low, high = with_exact_zero(lowest, highest)
+        _round(node, 0, low, high, LEVELS)
+        weights = _values(node.input_value(1).get_node())
+        axes = tuple(range(CONVOLUTIONS[node.get_type_name()], weights.ndim))
+        limits = np.abs(weights).max(axis=axes, keepdims=True).clip(min=np.finfo(np.float32).tiny)
+        _round(node, 1, -WEIGHT_MARGIN * limits, WEIGHT_MARGIN * limits, WEIGHT_LEVELS)
+    model.validate_nodes_and_infer_types()
+
+
+def with_exact_zero(lowest: float, highest: float) -> Range:
+    """Move the range so that one of its levels is 0, which padding and the activations have most often."""
+    lowest, highest = min(lowest, 0.0), max(highest, LEAST_RANGE)
+    step = (highest - lowest) / (LEVELS - 1)
+    zero = round(-lowest / step)
+    return -zero * step, (LEVELS - 1 - zero) * step
+
+
+def _round(node: openvino.Node, index: int, low: npt.ArrayLike, high: npt.ArrayLike, levels: int) -> None:
+    limits = [opset13.constant(np.asarray(values, np.float32)) for values in (low, high)]
+    rounded = opset13.fake_quantize(node.input_value(index), *limits, *limits, levels)
+    node.input(index).replace_source_output(rounded.output(0))
+
+
+def _values(node: openvino.Node) -> npt.NDArray[np.float32]:
+    """The values of a constant, which may be stored in half precision."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    values: npt.NDArray[np.float32] = node.get_data().astype(np.float32)
+    return values

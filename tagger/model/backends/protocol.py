@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tagger.model.devices import Device
 
 BackendName = str
-"""`torchscript`, `openvino`, or the name of an extension."""
+"""`torchscript`, `openvino`, `openvino-int8`, or the name of an extension."""
+EIGHT_BITS: BackendName = "openvino-int8"
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
 Embeddings = npt.NDArray[np.float32]  # (B, D)

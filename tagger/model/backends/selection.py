@@ -19,12 +19,13 @@ from PIL import Image
 
 from tagger.composition import BACKENDS, extensions
 from tagger.errors import SettingsInvalid
-from tagger.model.backends.protocol import BackendChoice, BackendName, is_out_of_memory
+from tagger.model.backends.protocol import EIGHT_BITS, BackendChoice, BackendName, is_out_of_memory
 from tagger.model.backends.torchscript import TorchScriptBackend
 
 if TYPE_CHECKING:
     import torch
 
+    from tagger.model.artifact import Range
     from tagger.model.backends.protocol import Backend, Embeddings, Images, Scores
     from tagger.model.devices import Device
 
@@ -58,13 +59,19 @@ class BackendTrial:
 
 
 class BackendSelector:
-    """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call."""
+    """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call.
 
-    def __init__(self, load_module: LoadModule, device: Device, size: int, at_once: int) -> None:
+    `ranges` are those of the model's manifest; without any, it has no eight-bit backend.
+    """
+
+    def __init__(
+        self, load_module: LoadModule, device: Device, size: int, at_once: int, ranges: Sequence[Range] = ()
+    ) -> None:
         self._load_module = load_module
         self._device = device
         self._size = size
         self._at_once = at_once
+        self._ranges = ranges
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> BackendTrial:
         """Return the backend `name`, or the fastest that agrees with TorchScript, at `batch_size` or its best one.
@@ -95,22 +102,28 @@ class BackendSelector:
         """
         if name == "torchscript":
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
-        if name != "openvino":
-            return self._load_extension(name)
-        if not _is_installed(name):
+        if name in ("openvino", EIGHT_BITS):
+            return self._load_openvino(name)
+        return self._load_extension(name)
+
+    def _load_openvino(self, name: BackendName) -> Backend:
+        if not _is_installed("openvino"):
             raise SettingsInvalid(
-                reason="backend: openvino needs an extra: pip install 'landmark-tagger[openvino]'"
+                reason=f"backend: {name} needs an extra: pip install 'landmark-tagger[openvino]'"
             )
         if self._device.kind != "cpu":
-            raise SettingsInvalid(reason="backend: openvino runs on a CPU; set TAGGER_DEVICE=cpu too")
+            raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
+        if name == EIGHT_BITS and not self._ranges:
+            raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
         from tagger.model.backends.openvino import OpenVinoBackend
 
         module = self._load_module()
+        ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            return OpenVinoBackend(module, self._device, self._size, self._at_once)
+            return OpenVinoBackend(module, self._device, self._size, self._at_once, ranges)
         except Exception as error:  # OpenVINO's exceptions have no common base class
             raise SettingsInvalid(
-                reason="backend: openvino cannot run this model; leave it at auto, or set torchscript"
+                reason=f"backend: {name} cannot run this model; leave it at auto, or set torchscript"
             ) from error
 
     def _load_extension(self, name: str) -> Backend:
@@ -125,7 +138,9 @@ class BackendSelector:
         return backend
 
     def _alternatives(self) -> list[BackendName]:
-        return ["openvino"] if self._device.kind == "cpu" and _is_installed("openvino") else []
+        if self._device.kind != "cpu" or not _is_installed("openvino"):
+            return []
+        return ["openvino", EIGHT_BITS] if self._ranges else ["openvino"]
 
     def _compare(
         self, reference: BackendTrial, name: BackendName, batch_sizes: Sequence[int]
