@@ -32,4 +32,6 @@ def load_model(
     options = BackendOptions(backend, passes_at_once(device, None), batch_size)
     with closing(open_database(f"sqlite:///{data_folder / 'tagger.sqlite'}")) as database:
         selections = StoredSelections(database)
-        return load_fastest_model(path, file_digest(path), read_manifest(path), device, options, selections)
+        digest, manifest = file_digest(path), read_manifest(path)
+        conversions = data_folder / "conversions"
+        return load_fastest_model(path, digest, manifest, device, options, selections, conversions)

@@ -5,7 +5,6 @@ import socket
 import threading
 
 import redis
-import torch
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
@@ -53,6 +52,8 @@ class Engine:
         self._claimer = ChunkClaimer(self.database, name)
         self.device = choose_device(settings.device, settings.batch_size).kind
         if self.device == "cuda":
+            import torch
+
             DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
         self.executor = ChunkExecutor(self.database, settings, SLICE_S)
         # Loaded before the first message: a model that cannot run stops the worker at its start.

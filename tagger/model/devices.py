@@ -5,7 +5,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tagger.errors import SettingsInvalid
 from tagger.system.cgroups import cpu_limit
@@ -20,13 +20,26 @@ GPU_PASSES = 2
 """While one pass computes, the pixels of the other are copied."""
 
 
+Precision = Literal["float32", "bfloat16"]
+GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
+"""In /dev, where Linux has a driver of a GPU that torch may use: NVIDIA's, Jetson's, AMD's, and that of Windows' subsystem."""
+
+
 @dataclass(frozen=True)
 class Device:
-    """`kind` is torch's name of the device; `dtype` is the precision of forward passes; `batch_size` is its default."""
+    """`kind` is torch's name of the device; `precision` is that of forward passes; `batch_size` is its default."""
 
     kind: str
-    dtype: "torch.dtype"
+    precision: Precision
     batch_size: int
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The precision as torch's type."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.precision)
+        return dtype
 
 
 def choose_device(name: str, batch_size: int | None) -> Device:
@@ -35,22 +48,24 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     Raises:
         SettingsInvalid: the machine has no such device.
     """
-    import torch
-
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu")
     if kind == "cpu":
-        dtype = torch.float32 if cpu_emulates_bfloat16() else torch.bfloat16
-        return Device(kind, dtype, batch_size or CPU_BATCH)
+        return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
     if kind == "cuda":
-        bf16 = torch.cuda.is_bf16_supported()
-        return Device(kind, torch.bfloat16 if bf16 else torch.float32, batch_size or GPU_BATCH)
-    return Device(kind, torch.float32, batch_size or CPU_BATCH)
+        import torch
+
+        return Device(
+            kind, "bfloat16" if torch.cuda.is_bf16_supported() else "float32", batch_size or GPU_BATCH
+        )
+    return Device(kind, "float32", batch_size or CPU_BATCH)
 
 
 def cpu_emulates_bfloat16() -> bool:
     """Whether the CPU lacks instructions for bfloat16, which is then many times slower than float32."""
+    if platform.system() == "Linux":  # without torch, which takes a second to import
+        return "avx512_bf16" not in _processor_facts("flags")
     import torch
 
     return not torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch has no public name for it
@@ -67,7 +82,9 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
 
 def available_kinds() -> list[str]:
-    """Return torch's names of the devices of this machine, best first."""
+    """Return torch's names of the devices of this machine, best first. Imports torch only where there may be a GPU."""
+    if platform.system() == "Linux" and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES):
+        return ["cpu"]
     import torch
 
     kinds = ["cpu"]
@@ -80,9 +97,9 @@ def available_kinds() -> list[str]:
 
 def describe_device() -> str:
     """Describe the device that "auto" stands for on this machine."""
-    import torch
-
     if _best_kind() == "cuda":
+        import torch
+
         return f"cuda ({torch.cuda.get_device_name()})"
     return f"{_best_kind()} ({core_count()} cores)"
 
@@ -96,12 +113,7 @@ def core_count() -> int:
 
 def processor_name() -> str:
     """Return the processor's name as the kernel reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return _processor_facts("model name") or platform.processor() or platform.machine()
 
 
 def hardware_name(kind: str) -> str:
@@ -119,6 +131,15 @@ def quiet_threads() -> None:
     OpenMP reads the variable when torch is first imported, so entry points call this before.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _processor_facts(field: str) -> str:
+    """The value of a field of the first processor in /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
 def _best_kind() -> str:

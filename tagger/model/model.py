@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import torch
+
     from tagger.model.backends.protocol import (
         BackendChoice,
         BackendOptions,
@@ -139,23 +141,34 @@ def load_fastest_model(
     device: Device,
     options: BackendOptions,
     selections: SelectionStore,
+    conversions: Path | None = None,
 ) -> Model:
     """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that a measurement selects.
+
+    Where that is OpenVINO and `conversions`, a folder, has the model, torch is not imported, which takes most of the time of a start.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
         SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
     """
-    import torch
-
     from tagger.model.backends.protocol import SelectionKey
     from tagger.model.backends.selection import BackendSelector
 
-    if device.kind == "cpu":
-        # One pass per core, each on one thread, so that no pass waits for the threads of another.
-        torch.set_num_threads(1)
+    def load() -> torch.jit.ScriptModule:
+        import torch
+
+        if device.kind == "cpu":
+            # One pass per core, each on one thread, so that no pass waits for the threads of another.
+            torch.set_num_threads(1)
+        return load_module(path, digest)
+
     selector = BackendSelector(
-        lambda: load_module(path, digest), device, manifest.input.size, options.at_once, manifest.ranges
+        load,
+        device,
+        manifest.input.size,
+        options.at_once,
+        manifest.ranges,
+        conversions / digest if conversions else None,
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)

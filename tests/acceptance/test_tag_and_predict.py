@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -208,3 +210,24 @@ def test_progress_shows_its_rate_on_a_terminal_only(terminal: Terminal) -> None:
     with closing(Screen(terminal, "tag", "photos", "--again", "--json")) as screen:
         screen.read_until(b"photos/s")
         assert b"tagging" in screen.written
+
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tagger.cli.main import main; main()"
+
+
+def test_later_starts_on_openvino_need_no_torch(terminal: Terminal) -> None:
+    """What OpenVINO made of the model is kept: importing torch and converting would take most of the time of a start."""
+    terminal.environment["TAGGER_BACKEND"] = "openvino"
+    draw(terminal.folder / "one.jpg", 0)
+    draw(terminal.folder / "two.jpg", 1)
+    terminal.run("tag", "one.jpg")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "tag", "two.jpg"],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "two.jpg: Brandenburg Gate" in done.stdout

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sqlalchemy import select, update
 from support.artifacts import SIZE, tiny_artifact
 
@@ -21,7 +20,7 @@ from tagger.model.backends.protocol import BackendChoice, BackendOptions, Select
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 
-CPU = Device("cpu", torch.float32, 8)
+CPU = Device("cpu", "float32", 8)
 KEY = SelectionKey(
     model="digest",
     device="cpu",

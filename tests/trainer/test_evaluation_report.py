@@ -65,7 +65,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     manifest = read_manifest(artifact)
     names = [label.label for label in manifest.labels]
     photos = sorted((folder / "data" / "test").rglob("*.jpg"))
-    device = Device("cpu", torch.float32, 4)
+    device = Device("cpu", "float32", 4)
     loaded = load_model(artifact, file_digest(artifact), manifest, device)
     scores = score_photos(photos, loaded, "").scores
     targets = [names.index(path.parent.name) for path in photos]

@@ -179,9 +179,7 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
 
 def test_a_picture_with_nothing_in_it_is_unknown(trained: Path) -> None:
     path = trained / "model.pt"
-    backend = TorchScriptBackend(
-        load_module(path, file_digest(path)), Device("cpu", torch.bfloat16, 4), 64, 1
-    )
+    backend = TorchScriptBackend(load_module(path, file_digest(path)), Device("cpu", "bfloat16", 4), 64, 1)
     noise = np.random.default_rng(0)
     empty = [
         *(np.full((64, 64, 3), colour, dtype=np.uint8) for colour in (0, 255, (200, 40, 40))),

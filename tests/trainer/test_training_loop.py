@@ -24,7 +24,7 @@ from trainer.learning.loop import (
 )
 from trainer.learning.training import resume_checkpoint, save_checkpoint
 
-CPU = Device("cpu", torch.float32, 4)
+CPU = Device("cpu", "float32", 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]
 
 

@@ -104,7 +104,7 @@ def _score_landmarks(photos: list[LabelledPhoto], model: Model, data: Path) -> P
 def _reference(device: str) -> Device:
     """The chosen device in full precision."""
     chosen = choose_device(device, None)
-    return Device(chosen.kind, torch.float32, chosen.batch_size)
+    return Device(chosen.kind, "float32", chosen.batch_size)
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:

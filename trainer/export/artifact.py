@@ -241,13 +241,11 @@ def _every(name: str, photos: int) -> int:
 
 def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
     """The exported model as the tagger runs it: on the CPU in bfloat16 and eight bits, and on CUDA if available."""
-    devices = [Device("cpu", torch.bfloat16, BATCH_SIZE)]
+    devices = [Device("cpu", "bfloat16", BATCH_SIZE)]
     if "cuda" in available_kinds():
         devices.append(choose_device("cuda", BATCH_SIZE))
     models = {
-        f"{device.kind}_{str(device.dtype).removeprefix('torch.')}": load_model(
-            exported, file_digest(exported), manifest, device
-        )
+        f"{device.kind}_{device.precision}": load_model(exported, file_digest(exported), manifest, device)
         for device in devices
     }
     if manifest.ranges and importlib.util.find_spec("openvino") is not None:
@@ -260,7 +258,7 @@ def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
 
 def _eight_bit_model(exported: Path, manifest: Manifest) -> Model:
     module = load_module(exported, file_digest(exported))
-    device = Device("cpu", torch.float32, BATCH_SIZE)
+    device = Device("cpu", "float32", BATCH_SIZE)
     selector = BackendSelector(lambda: module, device, manifest.input.size, 1, manifest.ranges)
     return Model(selector.load(EIGHT_BITS), manifest, BATCH_SIZE)
 

@@ -116,4 +116,4 @@ def _method(comparison: Comparison) -> str:
 
 
 def _precision(comparison: Comparison) -> str:
-    return str(comparison.device.dtype).removeprefix("torch.")
+    return comparison.device.precision

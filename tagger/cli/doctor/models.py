@@ -33,10 +33,9 @@ def check_device(settings: Settings) -> Iterator[Finding]:
     except TaggerError as error:
         yield wrong("device", str(error), f"export TAGGER_DEVICE={available_kinds()[0]}")
         return
-    precision = str(device.dtype).removeprefix("torch.")
     description = describe_device() if settings.device == "auto" else f"{device.kind} ({core_count()} cores)"
     found = f"{settings.device} selects {description}" if settings.device == "auto" else description
-    yield ok("device", f"{found}; {precision}")
+    yield ok("device", f"{found}; {device.precision}")
     if settings.threads is not None and settings.threads > core_count():
         found = f"TAGGER_THREADS is {settings.threads}, but this process may use {core_count()} cores"
         yield note("device", found, f"export TAGGER_THREADS={core_count()}")

@@ -96,7 +96,13 @@ class ModelCache:
         options = backend_options(device, settings)
         selections = StoredSelections(self._database)
         model = load_fastest_model(
-            registered.file, registered.digest, registered.manifest, device, options, selections
+            registered.file,
+            registered.digest,
+            registered.manifest,
+            device,
+            options,
+            selections,
+            settings.data_folder / "conversions",
         )
         limits = photo_limits(settings)
         sandbox = Sandbox(limits, count=limits.readers)

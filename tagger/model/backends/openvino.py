@@ -1,6 +1,6 @@
-"""The OpenVINO backend, for CPUs: converts the artifact's TorchScript when it is loaded.
+"""The OpenVINO backend, for CPUs: runs what `conversion` made of the artifact's TorchScript, without torch.
 
-OpenVINO is an extra. This is the only module that imports it.
+OpenVINO is an extra. Only this module and `conversion` import it.
 """
 
 from __future__ import annotations
@@ -8,24 +8,22 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
-from tagger.model.backends.torchscript import round_kernels
+from tagger.system.permissions import permission_problem
 
 # The telemetry package would report each conversion to OpenVINO's makers from a forked process.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
-from openvino.frontend import FrontEndManager  # noqa: E402
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: E402
-from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -44,12 +42,12 @@ WEIGHT_MARGIN = 2.0
 class OpenVinoBackend:
     """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
 
-    With the `ranges` of the manifest, convolutions are computed with eight-bit integers.
+    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. The model is changed then.
     """
 
     def __init__(
         self,
-        module: torch.jit.ScriptModule,
+        model: openvino.Model,
         device: Device,
         size: int,
         at_once: int,
@@ -59,12 +57,11 @@ class OpenVinoBackend:
         self._size = size
         self.at_once = at_once
         properties = {
-            "INFERENCE_PRECISION_HINT": "bf16" if device.dtype is torch.bfloat16 else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if device.precision == "bfloat16" else "f32",
             "NUM_STREAMS": at_once,
             "INFERENCE_NUM_THREADS": at_once,
             "ENABLE_CPU_PINNING": False,
         }
-        model = _convert(module, device, size)
         if ranges:
             quantise_convolutions(model, ranges)
         self._compiled = openvino.Core().compile_model(model, "CPU", properties)
@@ -98,22 +95,18 @@ class OpenVinoBackend:
                     self._requests.put(request)
 
 
-def _convert(module: torch.jit.ScriptModule, device: Device, size: int) -> openvino.Model:
-    """Convert without `openvino.convert_model`, which reports to OpenVINO's makers."""
-    module.eval().float()
-    if device.dtype is torch.bfloat16:
-        round_kernels(module)
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(module)  # must stay alive until the conversion ends
-    model = frontend.convert(frontend.load(decoder))
-    images = model.inputs[0].get_node()
-    images.set_element_type(openvino.Type.u8)
-    images.set_partial_shape(openvino.PartialShape([-1, 3, size, size]))
-    model.validate_nodes_and_infer_types()
-    layout = PrePostProcessor(model)
-    layout.input().tensor().set_layout(openvino.Layout("NHWC"))
-    layout.input().model().set_layout(openvino.Layout("NCHW"))
-    return layout.build()
+def read_conversion(folder: Path | None, precision: str) -> openvino.Model | None:
+    """What `convert_once` stored; None if that is nothing, or not safe from other users."""
+    if folder is None or not (file := conversion_file(folder, precision)).exists():
+        return None
+    if permission_problem(folder.parent) is not None:
+        return None
+    return openvino.Core().read_model(file)
+
+
+def conversion_file(folder: Path, precision: str) -> Path:
+    """The file of a conversion for this version of OpenVINO. Its weights are beside it."""
+    return folder / f"{version('openvino')}-{precision}" / "model.xml"
 
 
 def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:

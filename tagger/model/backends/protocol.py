@@ -110,7 +110,7 @@ class SelectionKey:
         return cls(
             digest,
             device.kind,
-            str(device.dtype),
+            device.precision,
             hardware_name(device.kind),
             options.backend,
             options.at_once,

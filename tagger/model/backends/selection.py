@@ -20,9 +20,10 @@ from PIL import Image
 from tagger.composition import BACKENDS, extensions
 from tagger.errors import SettingsInvalid
 from tagger.model.backends.protocol import EIGHT_BITS, BackendChoice, BackendName, is_out_of_memory
-from tagger.model.backends.torchscript import TorchScriptBackend
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from tagger.model.artifact import Range
@@ -61,17 +62,25 @@ class BackendTrial:
 class BackendSelector:
     """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call.
 
-    `ranges` are those of the model's manifest; without any, it has no eight-bit backend.
+    `ranges` are those of the model's manifest; without any, it has no eight-bit backend. `conversions` is the folder of what OpenVINO
+    made of this model before.
     """
 
     def __init__(
-        self, load_module: LoadModule, device: Device, size: int, at_once: int, ranges: Sequence[Range] = ()
+        self,
+        load_module: LoadModule,
+        device: Device,
+        size: int,
+        at_once: int,
+        ranges: Sequence[Range] = (),
+        conversions: Path | None = None,
     ) -> None:
         self._load_module = load_module
         self._device = device
         self._size = size
         self._at_once = at_once
         self._ranges = ranges
+        self._conversions = conversions
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> BackendTrial:
         """Return the backend `name`, or the fastest that agrees with TorchScript, at `batch_size` or its best one.
@@ -101,6 +110,8 @@ class BackendSelector:
             SettingsInvalid: its engine is not installed, does not support the device, or cannot run this model.
         """
         if name == "torchscript":
+            from tagger.model.backends.torchscript import TorchScriptBackend
+
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
         if name in ("openvino", EIGHT_BITS):
             return self._load_openvino(name)
@@ -115,12 +126,16 @@ class BackendSelector:
             raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
         if name == EIGHT_BITS and not self._ranges:
             raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
-        from tagger.model.backends.openvino import OpenVinoBackend
+        from tagger.model.backends.openvino import OpenVinoBackend, read_conversion
 
-        module = self._load_module()
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            return OpenVinoBackend(module, self._device, self._size, self._at_once, ranges)
+            model = read_conversion(self._conversions, self._device.precision)
+            if model is None:
+                from tagger.model.backends.conversion import convert_once
+
+                model = convert_once(self._load_module(), self._device, self._size, self._conversions)
+            return OpenVinoBackend(model, self._device, self._size, self._at_once, ranges)
         except Exception as error:  # OpenVINO's exceptions have no common base class
             raise SettingsInvalid(
                 reason=f"backend: {name} cannot run this model; leave it at auto, or set torchscript"

@@ -17,8 +17,8 @@ from tagger.model.backends.selection import CPU_BATCHES, GPU_BATCHES, BackendSel
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
 
-CPU = Device("cpu", torch.float32, 8)
-GPU = Device("cuda", torch.float32, 256)
+CPU = Device("cpu", "float32", 8)
+GPU = Device("cuda", "float32", 256)
 SLOW_MS = 1.0
 """CPU time per photo, long enough that other work of the process does not matter."""
 

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from support.threads import in_threads
 
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import Backend
+from tagger.model.backends.conversion import convert
 from tagger.model.backends.openvino import OpenVinoBackend
 from tagger.model.backends.protocol import Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
@@ -25,17 +27,23 @@ from tagger.model.devices import Device
 from tagger.pipeline.profile import Profiler
 from tagger.system.metrics import stage_timer
 
-FLOAT32 = Device("cpu", torch.float32, 8)
+FLOAT32 = Device("cpu", "float32", 8)
 SAME = 1e-4
 
 
-KINDS = (TorchScriptBackend, OpenVinoBackend)
-Kind = type[TorchScriptBackend | OpenVinoBackend]
+def openvino_backend(
+    module: torch.jit.ScriptModule, device: Device, size: int, at_once: int
+) -> OpenVinoBackend:
+    return OpenVinoBackend(convert(module, device, size), device, size, at_once)
+
+
+Kind = Callable[[torch.jit.ScriptModule, Device, int, int], Backend]
+KINDS: tuple[Kind, ...] = (TorchScriptBackend, openvino_backend)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
-    made: Backend = request.param(small_module(), FLOAT32, SIZE, at_once=3)
+    made: Backend = request.param(small_module(), FLOAT32, SIZE, 3)
     return made
 
 
@@ -60,7 +68,7 @@ def test_generated_images_get_the_outputs_of_the_module(backend: Backend) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_of_format_1_have_no_embeddings(kind: Kind) -> None:
     module = small_module(ScoresOnly())
-    scores, embeddings = kind(module, FLOAT32, SIZE, at_once=1).forward(generated_images(SIZE, 3))
+    scores, embeddings = kind(module, FLOAT32, SIZE, 1).forward(generated_images(SIZE, 3))
     assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 
@@ -69,14 +77,14 @@ def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
     photos = decoded_photos(test_data, 24)
     size = shipped_size()
     expected = TorchScriptBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
-    scores = OpenVinoBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
+    scores = openvino_backend(shipped_module(), FLOAT32, size, 1).forward(photos).scores
     np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_within_the_distance_of_the_selection(kind: Kind) -> None:
     images = generated_images(SIZE, 8)
-    scores = kind(small_module(), Device("cpu", torch.bfloat16, 8), SIZE, at_once=1).forward(images).scores
+    scores = kind(small_module(), Device("cpu", "bfloat16", 8), SIZE, 1).forward(images).scores
     distances = np.abs(scores - outputs_of_module(images).scores).sum(axis=1)
     assert scores.dtype == np.float32
     assert distances.mean() / 2 <= MAX_DISTANCE
@@ -135,7 +143,7 @@ def test_scores_stay_the_same_after_memory_was_released_from_several_threads(bac
 
 
 def test_the_engine_works_after_a_failed_pass() -> None:
-    backend, images = OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3), generated_images(SIZE, 2)
+    backend, images = openvino_backend(small_module(), FLOAT32, SIZE, 3), generated_images(SIZE, 2)
     for _ in range(4):  # more often than there are concurrent passes
         with pytest.raises(RuntimeError):
             backend.forward(np.zeros((1, SIZE + 1, SIZE, 3), dtype=np.uint8))
@@ -145,7 +153,7 @@ def test_the_engine_works_after_a_failed_pass() -> None:
 
 
 def test_the_engines_threads_count_as_model_time() -> None:
-    backend, profiler = OpenVinoBackend(small_module(), FLOAT32, SIZE, at_once=3), Profiler()
+    backend, profiler = openvino_backend(small_module(), FLOAT32, SIZE, 3), Profiler()
     with stage_timer("model"):
         for _ in range(20):
             backend.forward(generated_images(SIZE, 64))
@@ -166,12 +174,14 @@ import torch
 from tagger.model.artifact import file_digest, load_module
 from tagger.model.devices import Device
 from tagger.model.backends.selection import generated_images
+from tagger.model.backends.conversion import convert
 from tagger.model.backends.openvino import OpenVinoBackend
 
 path = Path(sys.argv[1])
 size = int(sys.argv[2])
-module = load_module(path, file_digest(path))
-scores = OpenVinoBackend(module, Device("cpu", torch.float32, 8), size, 2).forward(generated_images(size, 2)).scores
+device = Device("cpu", "float32", 8)
+model = convert(load_module(path, file_digest(path)), device, size)
+scores = OpenVinoBackend(model, device, size, 2).forward(generated_images(size, 2)).scores
 print(json.dumps({
     "scores": scores.shape[0],
     "told": told,

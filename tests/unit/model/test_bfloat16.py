@@ -109,11 +109,11 @@ def test_real_photos_are_named_as_in_float32_and_no_fewer_than_with_plain_roundi
 
 
 def _in_float32(photos: Images) -> np.ndarray:
-    return _predicted_labels(freeze(shipped_module(), Device("cpu", torch.float32, 8)), photos)
+    return _predicted_labels(freeze(shipped_module(), Device("cpu", "float32", 8)), photos)
 
 
 def _in_bfloat16(photos: Images) -> np.ndarray:
-    return _predicted_labels(freeze(shipped_module(), Device("cpu", torch.bfloat16, 8)), photos)
+    return _predicted_labels(freeze(shipped_module(), Device("cpu", "bfloat16", 8)), photos)
 
 
 def _predicted_labels(module: torch.jit.ScriptModule, photos: Images) -> np.ndarray:

@@ -26,7 +26,7 @@ from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.model.predictions import ImageOutput
 
-CPU = Device("cpu", torch.float32, 4)
+CPU = Device("cpu", "float32", 4)
 EMBEDDING = Embedding(dimension=DIMENSION, layer="pooled features, square-rooted", background_photos=200)
 
 
