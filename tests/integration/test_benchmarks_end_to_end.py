@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from rig.drawing import save_photos
 from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 
@@ -40,16 +39,6 @@ def _run(
     )
 
 
-def test_fleet_classifies_photos_twice_and_prints_how_costs_grow_with_the_library() -> None:
-    done = _run("fleet", "--photos", "400", "--stored", "0,800", "--workers", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "| seconds | 400 | 1,200 | exponent |" in done.stdout
-    for name in ("recording a scan of new photos", "classifying all again", "`photos`"):
-        assert re.search(
-            rf"^\| {re.escape(name)}( \| [\d.,]+){{2}} \| -?[\d.]+ \|$", done.stdout, re.MULTILINE
-        ), name
-
-
 @pytest.fixture
 def workload(tmp_path: Path) -> Workload:
     """One batch of drawn photos that the tiny model distinguishes."""
@@ -79,18 +68,6 @@ def test_compare_prints_and_writes_the_costs_of_programs(workload: Workload, tmp
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.endswith("100.0 % |")]
     assert [row[0] for row in rows] == ["| `tagger tag`"]
     assert "### photos: 32 photos" in done.stdout
-
-
-def test_gpu_measures_each_part(tmp_path: Path) -> None:
-    save_photos(tmp_path / "drawn", 16, (320, 240))
-    words = ("--device", "cpu", "--photos", "2", "--rounds", "1", "--cache", tmp_path / "cache")
-    done = _run("gpu", tmp_path / "drawn", *words)
-    assert done.returncode == 0, done.stderr
-    rates = [
-        line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 12 mega", "| 500 pix"))
-    ]
-    assert len(rates) == 8
-    assert all(float(rate) > 0 for _, rate, _ in rates)
 
 
 def test_faults_and_a_soak_lose_no_photo() -> None:

@@ -1,1 +1,0 @@
-"""Measures how a fleet's costs grow with the number of photos."""
