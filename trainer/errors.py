@@ -125,6 +125,10 @@ class ArchiveRefused(TaggerError):
     """The archive from {url} was refused: {reason}. It was removed. Run the same command again to download it again, or name another copy with --url."""
 
 
+class PublishedFileInvalid(TaggerError):
+    """The file {path} of Google Landmarks v2 cannot be used: {reason}. Download it again."""
+
+
 class NoVerdicts(TaggerError):
     """The database {url} has nothing to train on: {reason}. Give verdicts with `tagger confirm LANDMARK PHOTO` and `tagger reject LANDMARK PHOTO`."""
 

@@ -148,7 +148,7 @@ def _pattern(expected: str) -> str:
 
 def _check_options(words: list[str]) -> None:
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
-    names = [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
+    names = [word for word in words[1:] if re.fullmatch(r"[a-z][a-z0-9-]*", word)]
     # `trainer train transfer`, `tagger model add`, `tagger tag`
     helped = next(filter(None, (_help_of(words[0], *names[:depth]) for depth in (3, 2, 1, 0))))
     shown = set(re.findall(r"--[a-z0-9-]+", helped))

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+SOME_FAILED = 3
+"""The exit code of commands that did the rest: some backbones, archives or photos failed."""
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 

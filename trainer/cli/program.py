@@ -15,12 +15,10 @@ from tagger.errors import ExtraMissing, TaggerError
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
-from trainer.cli.options import DeviceName, ImageSize, Json, print_results
+from trainer.cli.options import SOME_FAILED, DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
 
 FAILED = 1
-SOME_FAILED = 3
-"""The exit code of `trainer compare` if some backbones failed."""
 TRAIN_PACKAGES = {"matplotlib", "safetensors"}
 """The packages of the extra `train`."""
 

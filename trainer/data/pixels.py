@@ -10,12 +10,14 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,38 +61,61 @@ def decode_batches(
 
     `alter` is applied to the bytes of each photo before decoding.
     """
-    pending: deque[tuple[int, list[Future[Pixels | PhotoFailure]]]] = deque()
+    photos = ((str(path), partial(_read, path, alter)) for path in paths)
+    return decode_stream(photos, resize, batch_size)
+
+
+def decode_stream(
+    photos: Iterable[tuple[str, Callable[[], bytes]]], resize: Resize, batch_size: int
+) -> Iterator[DecodedBatch]:
+    """The same for photos given by a name for warnings and a function that reads them; a few batches are in memory at a time."""
+    numbered = enumerate(photos)
+    pending: deque[list[_Decoding]] = deque()
     with ThreadPoolExecutor(core_count(), "decode") as pool:
         try:
-            for first in range(0, len(paths), batch_size):
-                part = paths[first : first + batch_size]
-                pending.append((first, [pool.submit(_decode, path, resize, alter) for path in part]))
+            while part := list(islice(numbered, batch_size)):
+                pending.append(
+                    [
+                        _Decoding(position, name, pool.submit(_decode, read, resize))
+                        for position, (name, read) in part
+                    ]
+                )
                 if len(pending) > BATCHES_AHEAD:
-                    yield from _collect(paths, *pending.popleft())
+                    yield from _collect(pending.popleft())
             while pending:
-                yield from _collect(paths, *pending.popleft())
+                yield from _collect(pending.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(path: Path, resize: Resize, alter: Callable[[bytes], bytes] | None) -> Pixels | PhotoFailure:
+class _Decoding(NamedTuple):
+    """A photo that is being decoded: its position in the input, and its name."""
+
+    position: int
+    name: str
+    result: Future[Pixels | PhotoFailure]
+
+
+def _read(path: Path, alter: Callable[[bytes], bytes] | None) -> bytes:
+    data = read_photo(path, max_bytes=MAX_BYTES).data
+    return alter(data) if alter else data
+
+
+def _decode(read: Callable[[], bytes], resize: Resize) -> Pixels | PhotoFailure:
     try:
-        data = read_photo(path, max_bytes=MAX_BYTES).data
-        return decode_photo(alter(data) if alter else data, resize, max_pixels=MAX_PIXELS).pixels
+        return decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as error:
         return error.failure
 
 
-def _collect(
-    paths: Sequence[Path], first: int, futures: list[Future[Pixels | PhotoFailure]]
-) -> Iterator[DecodedBatch]:
+def _collect(decodings: Iterable[_Decoding]) -> Iterator[DecodedBatch]:
     positions, pixels = [], []
-    for position, future in enumerate(futures, start=first):
-        result = future.result()
+    for decoding in decodings:
+        result = decoding.result.result()
         if isinstance(result, PhotoFailure):
-            log.warning("skipped: %s (%s)", paths[position], result.text)
+            log.warning("skipped: %s (%s)", decoding.name, result.text)
         else:
-            positions.append(position)
+            positions.append(decoding.position)
             pixels.append(result)
     if pixels:
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # channels last in memory already

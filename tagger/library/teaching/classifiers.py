@@ -146,7 +146,7 @@ def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: 
     """
     if not len(positives):
         raise ValueError("a landmark cannot be learned without an example")
-    direction = _fit_direction(space, positives, negatives)
+    direction = fit_direction(space, positives, negatives)
     resemblances = library @ direction.weights.astype(np.float32) - direction.offset
     strangers = _measure_strangers(resemblances)
     slope = LOGIT_PER_DEVIATION / strangers.spread
@@ -161,7 +161,7 @@ def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: 
 
 
 @dataclass(frozen=True)
-class _Direction:
+class Direction:
     """A photo x resembles the landmark by `weights`·x - `offset`; the unit is the length of u.
 
     `expected` is what the landmark's other photos should have on average, `examples` how many different examples there are.
@@ -173,7 +173,7 @@ class _Direction:
     expected: float
 
 
-def _fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> _Direction:
+def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> Direction:
     examples = _distinct(space, _at_most(positives) - space.mean)
     centred = np.concatenate([examples, _at_most(negatives) - space.mean])  # (E, D)
     targets = np.arange(len(centred)) < len(examples)
@@ -183,7 +183,7 @@ def _fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) 
     length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
     left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
     weights = space.precision @ (coefficients @ centred) / length
-    return _Direction(weights, float(weights @ space.mean), len(examples), _expected(left_out))
+    return Direction(weights, float(weights @ space.mean), len(examples), _expected(left_out))
 
 
 def _at_most(photos: Values) -> Values:
@@ -227,7 +227,7 @@ def _measure_strangers(resemblances: Floats) -> _Strangers:
     return _Strangers(float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD))
 
 
-def _intercept(direction: _Direction, strangers: _Strangers) -> float:
+def _intercept(direction: Direction, strangers: _Strangers) -> float:
     """The log-odds of a photo without any resemblance, in a library with `ASSUMED_SHARE` of the landmark's photos."""
     expected = (direction.expected - strangers.centre) / strangers.spread
     caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0

@@ -1,0 +1,52 @@
+"""The index of landmarks: it finds what a comparison with all landmarks in full precision finds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from tagger.library.teaching.classifiers import Direction, EmbeddingSpace
+from tagger.model.artifact import BackgroundStatistics
+from trainer.gldv2 import landmark_index
+from trainer.gldv2.landmark_index import LandmarkIndex, write_index
+
+DIMENSION, LANDMARKS = 96, 3000
+
+
+@pytest.fixture(params=[landmark_index.COARSE_DIMENSIONS, 48], ids=["all-dimensions", "half-of-them"])
+def coarse_dimensions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_index, "COARSE_DIMENSIONS", request.param)
+
+
+@pytest.mark.usefixtures("coarse_dimensions")
+def test_the_best_landmark_is_that_of_an_exact_comparison(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    mixing = random.normal(0, 1, (DIMENSION, DIMENSION)) / np.sqrt(DIMENSION)
+    background = (1 + random.normal(0, 1, (2000, DIMENSION)) @ mixing).astype(np.float32)
+    space = EmbeddingSpace.of(BackgroundStatistics.measured(background))
+    places = random.normal(0, 1, (LANDMARKS, DIMENSION)) @ mixing
+    weights = places @ space.precision
+    weights /= np.sqrt(np.einsum("ld,ld->l", weights, places))[:, None]
+    expected = random.uniform(3, 8, LANDMARKS)
+    directions = [
+        Direction(row, float(row @ space.mean), 4, each) for row, each in zip(weights, expected, strict=True)
+    ]
+    file = tmp_path / "index.safetensors"
+    ids = [7 * number for number in range(LANDMARKS)]
+    assert write_index(file, zip(ids, directions, strict=True), {7: "Dom"}, space, "digest") == LANDMARKS
+
+    shown = random.integers(0, LANDMARKS, 200)
+    photos = (space.mean + places[shown] + 0.5 * random.normal(0, 1, (200, DIMENSION)) @ mixing).astype(
+        np.float32
+    )
+    scores = (photos - space.mean) @ weights.T / expected
+    found, found_scores = LandmarkIndex.open(file).best(photos)
+
+    same = found == 7 * scores.argmax(axis=1)
+    assert same.mean() >= 0.98
+    assert found_scores[same] == pytest.approx(scores.max(axis=1)[same], abs=0.01)
+    with safe_open(file, "np") as tensors:
+        assert tensors.metadata()["model"] == "digest"
+        assert json.loads(tensors.metadata()["names"])["7"] == "Dom"

@@ -1,0 +1,155 @@
+"""An index of many landmarks: of which one an embedding shows most. A file that processes of a machine map into memory and share.
+
+A landmark's score is the resemblance of the photo to the landmark's direction, divided by what is expected of the landmark's own
+photos. Directions have 8 bits for each dimension. Comparing all of them exactly would cost more than the model's forward pass, so
+that a product in fewer dimensions finds candidates, and only these are compared exactly.
+"""
+
+import json
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+
+from tagger.library.teaching.classifiers import Direction, EmbeddingSpace
+from trainer.errors import writing_to
+
+COARSE_DIMENSIONS = 256
+CANDIDATES = 128
+"""Landmarks that are compared exactly."""
+BLOCK = 4096
+"""Landmarks whose 8-bit values are unpacked at a time: they stay in the processor's cache."""
+_LIMIT = 127
+
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LandmarkIndex:
+    """An opened index. All arrays are views of the file."""
+
+    landmark_ids: npt.NDArray[np.int32]  # (L,)
+    directions: npt.NDArray[np.int8]  # (L, D)
+    scales: Values  # (L,), of the directions
+    coarse: npt.NDArray[np.int8]  # (L, C)
+    coarse_scales: Values  # (L,)
+    basis: Values  # (D, C), from embeddings to the dimensions of `coarse`
+    mean: Values  # (D,), of the background
+
+    @classmethod
+    def open(cls, file: Path) -> "LandmarkIndex":
+        """Map the file into memory."""
+        with file.open("rb") as opened:
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        header.pop("__metadata__", None)
+        types = {"I8": np.int8, "I32": np.int32, "F32": np.float32}
+        arrays = {
+            name: np.frombuffer(
+                content,
+                types[entry["dtype"]],
+                int(np.prod(entry["shape"])),
+                8 + size + entry["data_offsets"][0],
+            ).reshape(entry["shape"])
+            for name, entry in header.items()
+        }
+        return cls(**arrays)
+
+    def best(self, embeddings: Values) -> tuple[npt.NDArray[np.int32], Values]:
+        """The landmark with the highest score for each embedding (N, D), and its score: (N,) each."""
+        centred: Values = embeddings - self.mean
+        candidates = self._candidates(centred @ self.basis)
+        scores = np.stack(
+            [
+                (self.directions[rows].astype(np.float32) @ photo) * self.scales[rows]
+                for rows, photo in zip(candidates, centred, strict=True)
+            ]
+        )
+        columns = scores.argmax(axis=1)[:, None]
+        rows = np.take_along_axis(candidates, columns, axis=1)[:, 0]
+        return self.landmark_ids[rows], np.take_along_axis(scores, columns, axis=1)[:, 0]
+
+    def _candidates(self, photos: Values) -> npt.NDArray[np.intp]:
+        """The rows (N, K) of the landmarks with the highest products, from projected embeddings (N, C)."""
+        products = np.empty((len(photos), len(self.coarse)), np.float32)
+        unpacked = np.empty((BLOCK, photos.shape[1]), np.float32)
+        for first in range(0, len(self.coarse), BLOCK):
+            part = self.coarse[first : first + BLOCK]
+            block = unpacked[: len(part)]
+            np.copyto(block, part)
+            np.matmul(photos, block.T, out=products[:, first : first + BLOCK])
+        products *= self.coarse_scales
+        count = min(CANDIDATES, len(self.coarse))
+        return np.argpartition(products, -count, axis=1)[:, -count:]
+
+
+def write_index(
+    file: Path,
+    directions: Iterable[tuple[int, Direction]],
+    names: Mapping[int, str],
+    space: EmbeddingSpace,
+    model_digest: str,
+) -> int:
+    """Write an index of landmarks, given by id and direction. Returns their number.
+
+    Raises:
+        OutputUnwritable: with the reason.
+    """
+    landmark_ids, rows, scales = list[int](), list[npt.NDArray[np.int8]](), list[float]()
+    for landmark_id, direction in directions:
+        scale = float(np.abs(direction.weights).max()) / _LIMIT or 1.0
+        landmark_ids.append(landmark_id)
+        rows.append(np.rint(direction.weights / scale).astype(np.int8))
+        scales.append(scale / (direction.expected or 1.0))
+    stacked, factors = np.stack(rows), np.array(scales, np.float32)
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "landmark_ids": np.array(landmark_ids, np.int32),
+        "directions": stacked,
+        "scales": factors,
+        "mean": space.mean.astype(np.float32),
+    }
+    tensors |= _coarse(stacked, factors, space)
+    listed = {str(landmark_id): names.get(landmark_id, "") for landmark_id in landmark_ids}
+    partial = file.with_suffix(".partial")
+    with writing_to(file):
+        save_file(tensors, partial, {"model": model_digest, "names": json.dumps(listed)})
+        partial.replace(file)
+    return len(landmark_ids)
+
+
+def _coarse(
+    directions: npt.NDArray[np.int8], scales: Values, space: EmbeddingSpace
+) -> dict[str, npt.NDArray[Any]]:
+    """The directions in the fewer dimensions in which they differ most, where strangers have the same variance in all directions.
+
+    None are needed where all landmarks are compared exactly.
+    """
+    whiten = np.linalg.cholesky(np.linalg.inv(space.precision))  # (D, D), of directions
+    count = COARSE_DIMENSIONS if len(directions) > CANDIDATES else 0
+    components = np.empty((len(whiten), 0))
+    if count:
+        products = np.zeros_like(whiten)
+        for block in _unpacked(directions, scales):
+            whitened = block @ whiten
+            products += whitened.T @ whitened
+        components = np.linalg.eigh(products).eigenvectors[:, -count:]
+    projection = (whiten @ components).astype(np.float32)
+    coarse = np.concatenate([block @ projection for block in _unpacked(directions, scales)])
+    coarse_scales = np.abs(coarse).max(axis=1, initial=np.finfo(np.float32).tiny) / _LIMIT
+    return {
+        "coarse": np.rint(coarse / coarse_scales[:, None]).astype(np.int8),
+        "coarse_scales": coarse_scales,
+        "basis": np.linalg.solve(whiten.T, components).astype(np.float32),
+    }
+
+
+def _unpacked(directions: npt.NDArray[np.int8], scales: Values) -> Iterator[Values]:
+    for first in range(0, len(directions), BLOCK):
+        part = slice(first, first + BLOCK)
+        yield directions[part] * scales[part, None]

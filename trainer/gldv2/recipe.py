@@ -1,0 +1,97 @@
+"""From the published files of Google Landmarks v2 to an index of its landmarks, and its GAP on the test photos."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagger.errors import EmbeddingsMissing
+from tagger.library.teaching.classifiers import EmbeddingSpace
+from tagger.model.artifact import file_digest, read_background, read_manifest
+from tagger.model.devices import choose_device
+from tagger.model.model import load_model
+from trainer.errors import PublishedFileInvalid
+from trainer.evaluation.challenge import Guess, Solution, global_average_precision
+from trainer.gldv2.directions import learn_directions
+from trainer.gldv2.embeddings import EmbeddingFolder, EmbeddingProgress, embed_archives, read_embeddings
+from trainer.gldv2.landmark_index import LandmarkIndex, write_index
+from trainer.gldv2.published_files import listed_photos, read_labels, read_names, read_solution
+
+INDEX = "landmarks.safetensors"
+PHOTOS_AT_ONCE = 256
+"""Photos that are compared with the landmarks at a time."""
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """`folder` has the published files, `out` gets the embeddings and the index. `solution`: the file that says what test photos show."""
+
+    folder: Path
+    model: Path
+    out: Path
+    solution: Path | None
+    device: str
+
+
+def index_landmarks(options: IndexOptions) -> dict[str, Any]:
+    """Embed the photos, learn the landmarks, write their index, and measure it if there is a solution. Returns the figures.
+
+    Raises:
+        PublishedFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
+    """
+    manifest, digest = read_manifest(options.model), file_digest(options.model)
+    if manifest.embedding is None:
+        raise EmbeddingsMissing(name=manifest.name)
+    labels, names = read_labels(options.folder), read_names(options.folder)
+    solution = read_solution(options.solution) if options.solution else {}
+    space = EmbeddingSpace.of(read_background(options.model, digest, manifest.embedding))
+    model = load_model(options.model, digest, manifest, choose_device(options.device, None))
+
+    train = EmbeddingFolder(options.out / "train", digest, labels)
+    train_progress = embed_archives(options.folder / "train", model, train)
+    files = train.files()
+    if not files:
+        raise PublishedFileInvalid(path=options.folder / "train", reason="it has no whole archive")
+    landmarks = write_index(options.out / INDEX, learn_directions(files, labels, space), names, space, digest)
+    document = _figures(train_progress) | {
+        "photos": sum(len(read_embeddings(file).ids) for file in files),
+        "landmarks": landmarks,
+        "index": str(options.out / INDEX),
+    }
+    if solution:
+        test_labels = listed_photos(photo_id for of_usage in solution.values() for photo_id in of_usage)
+        test = EmbeddingFolder(options.out / "test", digest, test_labels)
+        test_progress = embed_archives(options.folder / "test", model, test)
+        document |= {f"test_{name}": value for name, value in _figures(test_progress).items()}
+        document |= _measure(LandmarkIndex.open(options.out / INDEX), test.files(), solution)
+    return document
+
+
+def _figures(progress: EmbeddingProgress) -> dict[str, Any]:
+    return {
+        "archives": progress.archives,
+        "earlier_archives": progress.earlier,
+        "left_out": progress.left_out,
+        "unreadable": progress.unreadable,
+    }
+
+
+def _measure(index: LandmarkIndex, files: list[Path], solution: Mapping[str, Solution]) -> dict[str, Any]:
+    """The number of embedded test photos, and GAP for each usage."""
+    guesses: dict[str, Guess] = {}
+    for file in files:
+        photos = read_embeddings(file)
+        for first in range(0, len(photos.ids), PHOTOS_AT_ONCE):
+            part = slice(first, first + PHOTOS_AT_ONCE)
+            found, scores = index.best(photos.embeddings[part].astype(np.float32))
+            guesses |= {
+                photo_id.decode(): Guess(int(landmark_id), float(score))
+                for photo_id, landmark_id, score in zip(photos.ids[part], found, scores, strict=True)
+            }
+    gaps = {
+        f"gap_{usage.lower()}": global_average_precision(guesses, of_usage)
+        for usage, of_usage in solution.items()
+    }
+    return {"test_photos": len(guesses)} | gaps
