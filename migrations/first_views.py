@@ -9,20 +9,43 @@ _OTHER_CONFIRMED = (
     "EXISTS (SELECT 1 FROM verdicts AS ov WHERE ov.content_id = {tag}.content_id AND ov.landmark_id != {tag}.landmark_id "
     "AND ov.verdict = 'confirmed')"
 )
+_REJECTED = (
+    "EXISTS (SELECT 1 FROM verdicts AS rv WHERE rv.content_id = {other}.content_id AND rv.landmark_id = {other}.landmark_id "
+    "AND rv.verdict = 'rejected')"
+)
 _OTHER_TAUGHT = (
     "EXISTS (SELECT 1 FROM taught_tags AS og WHERE og.content_id = {tag}.content_id AND og.landmark_id != {tag}.landmark_id "
-    "AND og.accepted = {true} AND NOT EXISTS (SELECT 1 FROM verdicts AS rv WHERE rv.content_id = og.content_id "
-    "AND rv.landmark_id = og.landmark_id AND rv.verdict = 'rejected'))"
+    "AND og.accepted = {true} AND (og.pack = ''{or_better}) AND NOT " + _REJECTED.format(other="og") + ")"
+)
+_OTHER_OF_MODEL = (
+    "EXISTS (SELECT 1 FROM tags AS ot WHERE ot.content_id = {tag}.content_id AND ot.landmark_id != {tag}.landmark_id "
+    "AND ot.accepted = {true} AND ot.score >= {tag}.score AND NOT " + _REJECTED.format(other="ot") + ")"
 )
 
 
+def _other_taught(tag: str, true: str) -> str:
+    return _OTHER_TAUGHT.format(tag=tag, true=true, or_better="")
+
+
+def _other_wins(tag: str, score: str, true: str) -> str:
+    """Whether what is taught here, or a pack with a higher score, says that the image of a tag of a model or pack shows another landmark."""
+    return _OTHER_TAUGHT.format(tag=tag, true=true, or_better=f" OR og.score > {score}")
+
+
 def _effective_tags(true: str, false: str) -> str:
-    """A rejected tag is never accepted, a confirmed one always. Beside another confirmed or taught landmark, what remains is doubtful."""
+    """A rejected tag is never accepted, a confirmed one always. Of the others, those that what is taught here says decide, then the score.
+
+    Beside another confirmed landmark, or one that wins, what remains is doubtful. Two landmarks of one model do not compete.
+    """
     by_taught = f"COALESCE(g.accepted, {false})"
-    other_confirmed, other_taught = (
-        condition.format(tag="t", true=true) for condition in (_OTHER_CONFIRMED, _OTHER_TAUGHT)
-    )
+    taught_here = f"({by_taught} AND g.pack = '')"
+    best = f"CASE WHEN {by_taught} AND (g.score > t.score OR NOT t.accepted) THEN g.score ELSE t.score END"
+    other_confirmed = _OTHER_CONFIRMED.format(tag="t")
+    other_wins = f"({_other_wins('t', best, true)} OR (NOT t.accepted AND {_OTHER_OF_MODEL.format(tag='g', true=true)}))"
     taught_other_confirmed = _OTHER_CONFIRMED.format(tag="g")
+    taught_other_wins = (
+        f"({_other_wins('g', 'g.score', true)} OR {_OTHER_OF_MODEL.format(tag='g', true=true)})"
+    )
     return f"""\
 SELECT t.content_id, t.landmark_id, t.rank,
        CASE WHEN {by_taught} AND NOT t.accepted THEN g.score ELSE t.score END AS score,
@@ -31,12 +54,15 @@ SELECT t.content_id, t.landmark_id, t.rank,
        v.verdict,
        CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
             ELSE d.content_id IS NULL AND (t.accepted OR {by_taught}) AND NOT {other_confirmed}
-                 AND ({by_taught} OR NOT {other_taught}) END AS accepted,
+                 AND ({taught_here} OR NOT {other_wins}) END AS accepted,
+       CASE WHEN {by_taught} AND NOT t.accepted THEN NULLIF(g.pack, '') END AS pack,
        CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
             WHEN NOT (t.accepted OR {by_taught})
             THEN COALESCE(t.doubtful, g.doubtful)
             WHEN {other_confirmed} THEN 'confirmed-other'
-            WHEN NOT {by_taught} AND {other_taught} THEN 'taught-other' END AS doubtful,
+            WHEN {taught_here} THEN NULL
+            WHEN {_other_taught("t", true)} THEN 'taught-other'
+            WHEN {other_wins} THEN 'scored-other' END AS doubtful,
        CASE WHEN t.accepted THEN t.position_odds WHEN g.accepted THEN g.position_odds
             ELSE COALESCE(t.position_odds, g.position_odds) END AS position_odds,
        CASE WHEN t.accepted THEN t.distance_m WHEN g.accepted THEN g.distance_m
@@ -48,17 +74,22 @@ LEFT JOIN dismissals AS d ON d.content_id = t.content_id
 UNION ALL
 SELECT g.content_id, g.landmark_id, NULL, g.score, g.model_id, 'taught', v.verdict,
        CASE v.verdict WHEN 'confirmed' THEN {true} WHEN 'rejected' THEN {false}
-            ELSE d.content_id IS NULL AND g.accepted AND NOT {taught_other_confirmed} END,
+            ELSE d.content_id IS NULL AND g.accepted AND NOT {taught_other_confirmed}
+                 AND (g.pack = '' OR NOT {taught_other_wins}) END,
+       NULLIF(g.pack, ''),
        CASE WHEN v.verdict IS NOT NULL OR d.content_id IS NOT NULL THEN NULL
             WHEN NOT g.accepted THEN g.doubtful
-            WHEN {taught_other_confirmed} THEN 'confirmed-other' END,
+            WHEN {taught_other_confirmed} THEN 'confirmed-other'
+            WHEN g.pack = '' THEN NULL
+            WHEN {_other_taught("g", true)} THEN 'taught-other'
+            WHEN {taught_other_wins} THEN 'scored-other' END,
        g.position_odds, g.distance_m
 FROM taught_tags AS g
 LEFT JOIN verdicts AS v ON v.content_id = g.content_id AND v.landmark_id = g.landmark_id
 LEFT JOIN dismissals AS d ON d.content_id = g.content_id
 WHERE NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = g.content_id AND t.landmark_id = g.landmark_id)
 UNION ALL
-SELECT v.content_id, v.landmark_id, NULL, NULL, NULL, 'verdict', v.verdict, {true}, NULL, NULL, NULL
+SELECT v.content_id, v.landmark_id, NULL, NULL, NULL, 'verdict', v.verdict, {true}, NULL, NULL, NULL, NULL
 FROM verdicts AS v
 WHERE v.verdict = 'confirmed'
   AND NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.content_id = v.content_id AND t.landmark_id = v.landmark_id)
@@ -96,9 +127,10 @@ def _photo_tags(true: str, false: str) -> str:
     Each part starts with the condition of a partial index, or a small table: the refused predictions of a photo are never read.
     """
     is_tag, is_taught = f"COALESCE(t.accepted, {false})", f"COALESCE(g.accepted, {false})"
-    no_other_confirmed, no_other_taught = (
-        f"NOT {condition.format(tag='e', true=true)}" for condition in (_OTHER_CONFIRMED, _OTHER_TAUGHT)
-    )
+    best = f"CASE WHEN {is_taught} AND g.score > e.score THEN g.score ELSE e.score END"
+    loses = f"{_other_wins('e', best, true)} AND NOT ({is_taught} AND g.pack = '')"
+    taught_loses = f"e.pack != '' AND ({_other_wins('e', 'e.score', true)} OR {_OTHER_OF_MODEL.format(tag='e', true=true)})"
+    no_other_confirmed = f"NOT {_OTHER_CONFIRMED.format(tag='e')}"
     unless_rejected = (
         f"(v.verdict = 'confirmed' OR (v.verdict IS NULL AND d.content_id IS NULL AND {no_other_confirmed}"
     )
@@ -108,7 +140,7 @@ def _photo_tags(true: str, false: str) -> str:
             score="e.score",
             source="'model'",
             model="e.model_id",
-            accepted=f"e.accepted = {true} AND {unless_rejected} AND ({is_taught} OR {no_other_taught})))",
+            accepted=f"e.accepted = {true} AND {unless_rejected} AND NOT ({loses})))",
             true=true,
         ),
         _PHOTO_TAG.format(
@@ -116,7 +148,7 @@ def _photo_tags(true: str, false: str) -> str:
             score="e.score",
             source="'taught'",
             model="COALESCE(t.model_id, e.model_id)",
-            accepted=f"e.accepted = {true} AND NOT {is_tag} AND {unless_rejected}))",
+            accepted=f"e.accepted = {true} AND NOT {is_tag} AND {unless_rejected} AND NOT ({taught_loses})))",
             true=true,
         ),
         _PHOTO_TAG.format(

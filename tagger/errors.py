@@ -74,6 +74,22 @@ class ModelRefused(TaggerError):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
 
 
+class PackRefused(TaggerError):
+    """The pack {file} cannot be used: {reason}. Nothing was changed; {remedy}."""
+
+
+class PackExists(TaggerError):
+    """There is a pack {name} already. To add this one instead, run `tagger pack remove {name}` first."""
+
+
+class PackNotFound(TaggerError):
+    """There is no pack {name}: neither a file nor one that was added. `tagger pack list` shows those."""
+
+
+class PackEmpty(TaggerError):
+    """No landmark can be put into the pack: {reason}. Teach one with `tagger teach LANDMARK PHOTO...`, from two photos or more."""
+
+
 class ModelNotFound(TaggerError):
     """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file (as ./NAME, if it does not end in .pt)."""
 

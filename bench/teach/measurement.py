@@ -13,10 +13,10 @@ import numpy.typing as npt
 from bench.models import MAX_BYTES, MAX_PIXELS, load_model
 from bench.photos import photos_in
 from bench.report import note
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, learn
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, calibrate, fit_direction
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
 from tagger.model.artifact import BackgroundStatistics
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 if TYPE_CHECKING:
     from tagger.model.model import Model
@@ -205,6 +205,7 @@ class Teaching:
         if len(library) > LIBRARY_SAMPLE:
             sample = np.random.default_rng(0).choice(library, LIBRARY_SAMPLE, replace=False)
         embeddings = collection.embeddings
-        classifier = learn(self._space, embeddings[draw.examples], embeddings[:0], embeddings[sample])
+        direction = fit_direction(self._space, embeddings[draw.examples], embeddings[:0])
+        classifier = calibrate(direction, embeddings[sample])
         scores = classifier.scores(embeddings[library])
         return Ranking(scores, collection.landmark[library] == draw.landmark, collection.source[library])

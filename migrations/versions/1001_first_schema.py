@@ -71,6 +71,7 @@ def downgrade() -> None:
         "verdicts",
         "taught_tags",
         "classifiers",
+        "packs",
         "embeddings",
         "tags",
         "photos",
@@ -272,9 +273,19 @@ def _create_tags() -> None:
     )
     op.create_index("ix_embeddings_model_id_taught_version", "embeddings", ["model_id", "taught_version"])
     op.create_table(
+        "packs",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("model_id", ID, sa.ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("manifest", sa.JSON(), nullable=False),
+        sa.Column("added_landmarks", sa.JSON(), nullable=False),
+        sa.Column("added_at", TIME, nullable=False),
+    )
+    op.create_table(
         "classifiers",
         sa.Column("landmark_id", ID, sa.ForeignKey("landmarks.id", ondelete="CASCADE"), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("pack", sa.Text(), nullable=False, server_default=""),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("examples", sa.Integer(), nullable=False),
         sa.Column("rejected", sa.Integer(), nullable=False),
@@ -282,7 +293,7 @@ def _create_tags() -> None:
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("applied", sa.Boolean(), nullable=False),
         sa.Column("learned_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("landmark_id", "model_id"),
+        sa.PrimaryKeyConstraint("landmark_id", "model_id", "pack"),
     )
     op.create_index("ix_classifiers_model_id", "classifiers", ["model_id"])
     op.create_table(
@@ -292,6 +303,7 @@ def _create_tags() -> None:
         sa.Column("score", sa.Float(), nullable=False),
         sa.Column("accepted", sa.Boolean(), nullable=False),
         sa.Column("model_id", ID, sa.ForeignKey("models.id"), nullable=False),
+        sa.Column("pack", sa.Text(), nullable=False, server_default=""),
         sa.Column(
             "doubtful",
             sa.Text(),

@@ -120,6 +120,7 @@ COMMANDS = {
         "serve.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",
+        "pack.pack_app": "Share taught landmarks, and add those of others.",
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
         "database.db_app": "Upgrade, check, export and import the database.",

@@ -46,6 +46,8 @@ class AuditAction(StrEnum):
     LANDMARK_EDIT = "landmark-edit"
     LANDMARK_MERGE = "landmark-merge"
     LANDMARK_REMOVE = "landmark-remove"
+    PACK_ADD = "pack-add"
+    PACK_REMOVE = "pack-remove"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"
     TRACK_ADD = "track-add"

@@ -78,10 +78,11 @@ class PositionSource(StrEnum):
 
 
 class Doubt(StrEnum):
-    """Why a tag is not accepted although its score is enough: another landmark is confirmed or taught, where the camera was, or the image."""
+    """Why a tag is not accepted although its score is enough: another landmark of the image, where the camera was, or the image."""
 
     CONFIRMED_OTHER = "confirmed-other"
     TAUGHT_OTHER = "taught-other"
+    SCORED_OTHER = "scored-other"
     POSITION = "position"
     SPEED = "speed"
     DAMAGED = "damaged"

@@ -111,13 +111,12 @@ Extent = Literal["point", "line", "area", "multi"]
 """The shape of a landmark on the map."""
 
 
-class Label(_Frozen):
-    """One class of the model and the landmark it stands for. `slug` identifies the landmark in all models.
+class LandmarkFacts(_Frozen):
+    """A landmark as files describe it. `slug` identifies it everywhere.
 
     `names` are its names by language, `aliases` other names that people use.
     """
 
-    label: str = Field(min_length=1)
     slug: str = Field(pattern=SLUG_PATTERN)
     name: Name
     names: dict[Language, Name] = {}
@@ -128,6 +127,12 @@ class Label(_Frozen):
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
     extent: Extent | None = None
+
+
+class Label(LandmarkFacts):
+    """One class of the model and the landmark it stands for."""
+
+    label: str = Field(min_length=1)
 
 
 class InputRule(_Frozen):

@@ -7,6 +7,9 @@ import numpy as np
 
 from tagger.model.backends.protocol import Embeddings, Scores
 
+TAUGHT_THRESHOLD = 0.9
+"""A photo with at least this score gets the tag of a taught landmark."""
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -38,8 +38,8 @@ class Library(PositionLibrary):
     def withdraw(self, photo: int, slug: str, kind: VerdictKind = CONFIRMED) -> None:
         withdraw_verdict(self.database, photo, slug, kind, {})
 
-    def teach(self, photo: int, slug: str, score: float = 0.95) -> None:
-        self.taught(photo, slug, score, accepted=True)
+    def teach(self, photo: int, slug: str, score: float = 0.95, pack: str = "") -> None:
+        self.taught(photo, slug, score, accepted=True, pack=pack)
 
     def tag(self, photo: int, slug: str) -> Tag:
         tags = photo_details_by_id(self.database, photo).photo.tags
@@ -173,6 +173,49 @@ def test_a_rejected_taught_landmark_gives_the_tag_of_the_model_back(library: Lib
     library.teach(photo, VERSAILLES)
     library.give(photo, VERSAILLES, REJECTED)
     assert library.shown(photo) == {EIFFEL}
+
+
+@pytest.mark.parametrize(
+    ("by_model", "taught", "shown", "reason"),
+    [
+        (0.98, {VERSAILLES: (0.95, "a")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
+        (0.93, {VERSAILLES: (0.95, "a")}, VERSAILLES, "doubtful: Château de Versailles has a higher score"),
+        (0.93, {VERSAILLES: (0.95, "a"), EIFFEL: (0.97, "a")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
+        (0.98, {VERSAILLES: (0.91, "")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
+        (0.98, {VERSAILLES: (0.91, ""), EIFFEL: (0.99, "a")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
+        (None, {VERSAILLES: (0.92, "a"), EIFFEL: (0.95, "b")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
+        (None, {VERSAILLES: (0.91, ""), EIFFEL: (0.95, "b")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
+    ],
+)  # fmt: skip
+def test_own_teaching_decides_over_model_and_pack_and_of_these_the_higher_score(
+    library: Library,
+    by_model: float | None,
+    taught: dict[str, tuple[float, str]],
+    shown: str,
+    reason: str,
+) -> None:
+    photo = library.shot(0, *([] if by_model is None else [(EIFFEL, by_model, True)]))
+    for slug, (score, pack) in taught.items():
+        library.teach(photo, slug, score, pack)
+    assert library.shown(photo) == {shown}
+    (loser,) = {EIFFEL, VERSAILLES} - {shown}
+    assert library.tag(photo, loser).reason == reason
+    library.give(photo, shown, REJECTED)  # what remains wins
+    assert library.shown(photo) == {loser}
+    library.give(photo, GATE)
+    assert library.shown(photo) == {GATE}
+
+
+def test_landmarks_that_are_taught_here_stay_beside_each_other_and_so_do_those_of_a_model(
+    library: Library,
+) -> None:
+    photo = library.shot(0, (EIFFEL, 0.6, True), (GATE, 0.5, True))
+    assert library.shown(photo) == {EIFFEL, GATE}
+    library.teach(photo, EIFFEL, 0.95, "a")
+    assert library.shown(photo) == {EIFFEL}
+    library.teach(photo, GATE)
+    library.teach(photo, VERSAILLES)
+    assert library.shown(photo) == {GATE, VERSAILLES}
 
 
 def test_documents_say_why_a_tag_is_doubtful(library: Library) -> None:

@@ -19,7 +19,6 @@ from tagger.database.tables import classifiers, contents, embeddings, photos, ta
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.jobs.processing import comparison_chunk
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -37,6 +36,7 @@ from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -3,7 +3,7 @@
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
 
 Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
-Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
+Teaching: contents → embeddings and taught_tags; verdicts and packs → classifiers.
 Positions: photos, cameras, tracks → positions.
 Counts: changed_blocks → landmark_block_counts → landmark_totals, month_block_counts → month_totals.
 Work: jobs → job_items and chunks.
@@ -35,6 +35,7 @@ from tagger.database.tables.tag_tables import (
     landmarks,
     model_labels,
     models,
+    packs,
     tags,
     taught_tags,
     verdicts,
@@ -104,6 +105,7 @@ __all__ = [
     "models",
     "month_block_counts",
     "month_totals",
+    "packs",
     "page_sessions",
     "photo_tags",
     "photos",

@@ -112,7 +112,10 @@ _STORED_DOUBTFUL = (
     "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
     "have been there), `damaged` (a part of the image is missing)"
 )
-_DOUBTFUL = "as in `tags` and `taught_tags`, or `confirmed-other` or `taught-other`: another landmark is confirmed, or taught, on the image"
+_DOUBTFUL = (
+    "as in `tags` and `taught_tags`, or what another landmark of the image is: `confirmed-other` (confirmed), `taught-other` (taught), "
+    "`scored-other` (has a higher score, and one of the two is of a pack)"
+)
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
 tags = Table(
     "tags",
@@ -190,6 +193,41 @@ embeddings = Table(
     info={"doc": "The embedding of an image. Teaching and comparing photos use embeddings of one model."},
 )
 
+packs = Table(
+    "packs",
+    metadata,
+    Column("name", Text, primary_key=True, doc="name in commands, which the pack's file gives"),
+    Column("digest", Text, nullable=False, doc="BLAKE3 digest of the pack's file"),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey("models.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the model of the embeddings",
+    ),
+    Column(
+        "manifest",
+        JSON,
+        nullable=False,
+        doc="what the file says: author, licence, landmarks with their figures",
+    ),
+    Column(
+        "added_landmarks",
+        JSON,
+        nullable=False,
+        doc="list of the slugs of landmarks that came with the pack",
+    ),
+    Column("added_at", UtcDateTime, nullable=False, doc="when the pack was added"),
+    info={"doc": "A file with landmarks that somebody else has taught."},
+)
+
+
+def _pack_column() -> Column[str]:
+    """The column of what a pack may be the source of. An export of 0.2 has none."""
+    doc = "name of the pack that it comes from; empty: from verdicts here"
+    return Column("pack", Text, nullable=False, server_default="", doc=doc, info={"imported_default": ""})
+
+
 classifiers = Table(
     "classifiers",
     metadata,
@@ -207,10 +245,11 @@ classifiers = Table(
         nullable=False,
         doc="the model of the embeddings",
     ),
+    _pack_column(),
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
-    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
+    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts, or of the pack's file"),
     Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
     Column(
         "applied",
@@ -219,9 +258,11 @@ classifiers = Table(
         doc="whether all embeddings were compared with it",
     ),
     Column("learned_at", UtcDateTime, nullable=False, doc="when it was learned"),
-    PrimaryKeyConstraint("landmark_id", "model_id"),
+    PrimaryKeyConstraint("landmark_id", "model_id", "pack"),
     Index(None, "model_id"),
-    info={"doc": "What was learned from verdicts on a taught landmark, for embeddings of one model."},
+    info={
+        "doc": "What was learned of a taught landmark, from verdicts here or by a pack's author, for embeddings of one model."
+    },
 )
 
 taught_tags = Table(
@@ -243,6 +284,7 @@ taught_tags = Table(
         doc="true: a tag; false: a suggestion, or refused by its position",
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
+    _pack_column(),
     Column(
         "doubtful",
         Text,
@@ -255,7 +297,7 @@ taught_tags = Table(
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts and packs; replaced when they change."
     },
 )
 for _table in (tags, taught_tags):
@@ -326,6 +368,7 @@ effective_tags = Table(
         nullable=False,
         doc="true if confirmed, false if rejected, dismissed or doubtful, else as in `tags` and `taught_tags`",
     ),
+    Column("pack", Text, doc="name of the pack that a `taught` tag comes from; null: from verdicts here"),
     Column("doubtful", Text, doc=_DOUBTFUL),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Exists,
+    FromClause,
     Table,
     and_,
     delete,
@@ -131,10 +132,14 @@ def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> 
 def is_undisputed(table: Table) -> ColumnElement[bool]:
     """Whether nothing but verdicts on this landmark speaks against a row of `tags` or `taught_tags`.
 
-    A landmark that is confirmed on the image decides over others; one that is taught, over those that the model alone says.
+    A landmark that is confirmed on the image decides over others; one that is taught here, over those that the model or a pack says; of
+    these, the one with the higher score. Landmarks of one model do not compete.
     """
     by_person = ~_has_other_confirmed(table)
-    return and_(by_person, ~_has_other_taught()) if table is tags else by_person
+    if table is tags:
+        return and_(by_person, ~_has_other_taught(tags))
+    of_pack_loses = and_(taught_tags.c.pack != "", or_(_has_other_taught(taught_tags), _has_other_of_model()))
+    return and_(by_person, ~of_pack_loses)
 
 
 def _has_other_confirmed(table: Table) -> Exists:
@@ -146,28 +151,42 @@ def _has_other_confirmed(table: Table) -> Exists:
     )
 
 
-def _has_other_taught() -> Exists:
-    """Whether another landmark is taught on the image of a row of `tags`, and its own is not."""
-    other, own, verdict = taught_tags.alias(), taught_tags.alias(), verdicts.alias()
+def _has_other_taught(table: Table) -> Exists:
+    """Whether what is taught here, or a pack with a higher score, says that the image of a row of this table shows another landmark.
+
+    A row of `tags` has the score of its landmark's taught tag, if that is higher, and is right if that is taught here.
+    """
+    other = taught_tags.alias()
+    conditions = [or_(other.c.pack == "", other.c.score > table.c.score)]
+    if table is tags:
+        own = taught_tags.alias()
+        is_of_tag = own.c.content_id == tags.c.content_id, own.c.landmark_id == tags.c.landmark_id
+        wins = or_(own.c.pack == "", and_(other.c.pack != "", own.c.score >= other.c.score))
+        # The row of `tags` is that of the outermost statement.
+        conditions.append(~exists().where(*is_of_tag, own.c.accepted == true(), wins).correlate(tags, other))
+    return exists().where(*_is_other(other, table), *conditions)
+
+
+def _has_other_of_model() -> Exists:
+    """Whether the model says with at least the score of a row of `taught_tags` that its image shows another landmark."""
+    other = tags.alias()
+    return exists().where(*_is_other(other, taught_tags), other.c.score >= taught_tags.c.score)
+
+
+def _is_other(other: FromClause, table: Table) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that a row of another tag is accepted, of another landmark of the same image, and not rejected."""
+    verdict = verdicts.alias()
     is_rejected = exists().where(
         verdict.c.content_id == other.c.content_id,
         verdict.c.landmark_id == other.c.landmark_id,
         verdict.c.verdict == "rejected",
     )
-    is_of_tag = own.c.content_id == tags.c.content_id, own.c.landmark_id == tags.c.landmark_id
-    # The row of `tags` is that of the outermost statement.
-    is_taught_too = exists().where(*is_of_tag, own.c.accepted == true()).correlate(tags)
-    return exists().where(
-        other.c.content_id == tags.c.content_id,
-        other.c.landmark_id != tags.c.landmark_id,
+    return (
+        other.c.content_id == table.c.content_id,
+        other.c.landmark_id != table.c.landmark_id,
         other.c.accepted == true(),
         ~is_rejected,
-        ~is_taught_too,
     )
-
-
-TAUGHT_THRESHOLD = 0.9
-"""A photo with at least this score gets the tag of a taught landmark."""
 
 
 def is_accepted_by_score(table: Table) -> ColumnElement[bool]:

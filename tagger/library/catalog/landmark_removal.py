@@ -3,13 +3,13 @@
 What is derived from a landmark's verdicts, its classifiers and taught tags, goes with its row (`ON DELETE CASCADE`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, select, text, true, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, text, true, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import Outcome
@@ -37,7 +37,7 @@ from tagger.errors import (
 )
 from tagger.library.catalog.contents import has_verdict, record_landmark
 from tagger.library.catalog.landmark_edits import lock_landmarks
-from tagger.library.catalog.landmarks import Landmark, find_landmark
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.catalog.registration import lock_registry
 
 PAGE = 500
@@ -91,6 +91,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     if both := _models_of_both(connection, merged, target):
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both))
     taught = _retire_classifiers(connection, merged)
+    _move_classifiers_of_packs(connection, merged, target)
     _lock_uses(connection)
     for each in (merged, target):
         record_landmark(connection, each.id)
@@ -171,6 +172,23 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     )
 
 
+def remove_unused_landmarks(connection: Connection, slugs: Collection[str]) -> None:
+    """Remove those of these landmarks that nobody has edited, and that have no verdict, tag, classifier or label any more."""
+    lock_landmarks(connection)
+    _lock_uses(connection)
+    tables = (verdicts, tags, classifiers, model_labels)
+    is_used = or_(*(exists().where(table.c.landmark_id == landmarks.c.id) for table in tables))
+    unused = set(connection.scalars(select(landmarks.c.id).where(~is_used)))
+    for landmark in all_landmarks(connection):
+        if (
+            landmark.id in unused
+            and landmark.slug in slugs
+            and not (landmark.edited or landmark.merged_slugs)
+        ):
+            _revoke_shares(connection, landmark)
+            connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
+
+
 def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
     """The names of the models that have a label for each of the two landmarks."""
     query = (
@@ -194,6 +212,20 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
     count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
     return connection.scalar(count) or 0
+
+
+def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target: Landmark) -> None:
+    """Give what packs say of a landmark to `target`, unless the same pack says something of that, too."""
+    other = classifiers.alias()
+    has_own = exists().where(
+        other.c.landmark_id == target.id,
+        other.c.model_id == classifiers.c.model_id,
+        other.c.pack == classifiers.c.pack,
+    )
+    moved = classifiers.c.landmark_id == merged.id, classifiers.c.pack != "", ~has_own
+    version = select(models.c.taught_version).where(models.c.id == classifiers.c.model_id).scalar_subquery()
+    values = {"landmark_id": target.id, "applied": False, "version": version}
+    connection.execute(update(classifiers).where(*moved).values(values))
 
 
 def _lock_uses(connection: Connection) -> None:

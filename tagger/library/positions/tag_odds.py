@@ -36,12 +36,7 @@ from sqlalchemy import (
 from tagger.database.enums import Doubt, Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
-from tagger.library.catalog.contents import (
-    TAUGHT_THRESHOLD,
-    is_accepted_by_score,
-    lock_contents,
-    record_matching_photos,
-)
+from tagger.library.catalog.contents import is_accepted_by_score, lock_contents, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
@@ -50,6 +45,7 @@ from tagger.library.positions.measured_positions import (
     measured_positions,
 )
 from tagger.library.positions.passages import Passage, passages
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 MOST = 5.0
 """The odds near a landmark. The photos that a model mistakes for it show more often its neighbour than a place anywhere."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed", "damaged")
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
-    *("country", "latitude", "longitude", "model", "source"),
+    *("country", "latitude", "longitude", "model", "source", "pack"),
     *("doubtful", "position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")

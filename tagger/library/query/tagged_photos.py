@@ -54,8 +54,12 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
     return best if best.verdict is None else None
 
 
-_OTHERS = {Doubt.CONFIRMED_OTHER: "confirmed", Doubt.TAUGHT_OTHER: "taught"}
-"""What another landmark of the image is that makes a tag doubtful."""
+_OTHERS = {
+    Doubt.CONFIRMED_OTHER: ("is confirmed", "are confirmed"),
+    Doubt.TAUGHT_OTHER: ("is taught", "are taught"),
+    Doubt.SCORED_OTHER: ("has a higher score", "have a higher score"),
+}
+"""What another landmark, or several others, of the image are that make a tag doubtful."""
 DAMAGED = "a part of the image is missing"
 _TOO_FAST = "from where the camera's GPS was before or after; nobody travels that fast"
 _SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
@@ -65,7 +69,8 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
     """The reason of an effective tag, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
     if tag.doubtful in _OTHERS:
         names = sorted(accepted)
-        return f"doubtful: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} {_OTHERS[tag.doubtful]}"
+        one, several = _OTHERS[tag.doubtful]
+        return f"doubtful: {' and '.join(names)} {one if len(names) == 1 else several}"
     if tag.doubtful == Doubt.DAMAGED:
         return f"doubtful: {DAMAGED}"
     if tag.position_odds is None or tag.verdict is not None:
@@ -116,7 +121,7 @@ def distance_text(metres: float) -> str:
 class Tag:
     """A landmark of a photo, after verdicts.
 
-    `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
+    `source` is `model`, `taught` (a landmark that people taught, or the author of `pack`) or `verdict`. A tag that is not among the model's best has
     no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
     enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
     likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words.
@@ -134,6 +139,7 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
+    pack: str | None
     doubtful: Doubt | None
     position_odds: float | None
     distance_m: float | None
@@ -359,6 +365,7 @@ class NameCache:
             longitude=landmark.longitude,
             model=self._models.get(row.model_id),
             source=row.source,
+            pack=row.pack,
             doubtful=None if row.doubtful is None else Doubt(row.doubtful),
             position_odds=row.position_odds,
             distance_m=row.distance_m,

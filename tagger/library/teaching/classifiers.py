@@ -90,24 +90,29 @@ class EmbeddingSpace:
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
 
+    def lengths(self, weights: Values) -> Matrix:
+        """The lengths (C,) of the directions u whose weights (C, D) these are: 1 for those that were learned in this space."""
+        lengths: Matrix = np.sqrt(np.sum(weights * np.linalg.solve(self.precision, weights.T).T, axis=1))
+        return lengths
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """Scores photos by their embeddings: `weights` (D,)."""
+    """Scores photos by their embeddings: `weights` (D,). Several side by side: `weights` (D, C), `bias` (C,)."""
 
     weights: Values
-    bias: float
+    bias: float | Values
 
     def scores(self, embeddings: Values) -> Values:
-        """The probability that each photo shows the landmark, estimated for the library that was given to `learn`.
+        """The probability that each photo shows the landmark, estimated for the library that was given to `calibrate`.
 
         Args:
             embeddings: (N, D).
 
         Returns:
-            (N,), 0 to 1.
+            (N,) or (N, C), 0 to 1.
         """
-        scores: Values = _sigmoid(embeddings @ self.weights + np.float32(self.bias))
+        scores: Values = _sigmoid(embeddings @ self.weights + np.asarray(self.bias, np.float32))
         return scores
 
     def to_bytes(self) -> bytes:
@@ -127,26 +132,59 @@ class Classifier:
         return cls(values[:-1], float(values[-1]))
 
 
+@dataclass(frozen=True)
+class Direction:
+    """What examples say of a landmark, in any library: a photo x resembles it by `weights`·x - `offset`; the unit is the length of u.
+
+    `expected` is what the landmark's other photos should have on average, `examples` how many different examples there are.
+    """
+
+    weights: Matrix  # (D,)
+    offset: float
+    examples: int
+    expected: float
+
+
 def stored_bytes(dimension: int) -> int:
     """The size of a stored classifier."""
     return STORED.itemsize * (dimension + 1)
 
 
-def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: Values) -> Classifier:
+def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> Direction:
     """Learn a landmark from examples.
 
     Args:
         space: that of the model.
         positives: (P, D) with P ≥ 1, photos of the landmark.
         negatives: (N, D), rejected photos. Photos that do not resemble the landmark, as most of other landmarks, do harm.
-        library: (M, D), a random sample of the library's other photos, some thousands of them. Some may show the landmark.
 
     Raises:
         ValueError: there are no positives, or the values are so large or the space so flat that nothing can be computed.
     """
     if not len(positives):
         raise ValueError("a landmark cannot be learned without an example")
-    direction = fit_direction(space, positives, negatives)
+    examples = _distinct(space, _at_most(positives) - space.mean)
+    centred = np.concatenate([examples, _at_most(negatives) - space.mean])  # (E, D)
+    targets = np.arange(len(centred)) < len(examples)
+    products = centred @ space.precision @ centred.T  # (E, E), those of the transformed photos z
+    inverse = np.linalg.inv(products + space.noise * np.eye(len(centred)))
+    coefficients = inverse @ targets
+    length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
+    left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
+    weights = space.precision @ (coefficients @ centred) / length
+    return Direction(weights, float(weights @ space.mean), len(examples), _expected(left_out))
+
+
+def calibrate(direction: Direction, library: Values) -> Classifier:
+    """The classifier of a landmark for a library.
+
+    Args:
+        direction: that of the landmark.
+        library: (M, D), a random sample of the library's other photos, some thousands of them. Some may show the landmark.
+
+    Raises:
+        ValueError: the values are so large that nothing can be computed.
+    """
     resemblances = library @ direction.weights.astype(np.float32) - direction.offset
     strangers = _measure_strangers(resemblances)
     slope = LOGIT_PER_DEVIATION / strangers.spread
@@ -158,32 +196,6 @@ def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: 
     if not np.isfinite([*classifier.weights, classifier.bias]).all():
         raise ValueError("what was learned has values that are not finite")
     return classifier
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A photo x resembles the landmark by `weights`·x - `offset`; the unit is the length of u.
-
-    `expected` is what the landmark's other photos should have on average, `examples` how many different examples there are.
-    """
-
-    weights: Matrix  # (D,)
-    offset: float
-    examples: int
-    expected: float
-
-
-def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> Direction:
-    examples = _distinct(space, _at_most(positives) - space.mean)
-    centred = np.concatenate([examples, _at_most(negatives) - space.mean])  # (E, D)
-    targets = np.arange(len(centred)) < len(examples)
-    products = centred @ space.precision @ centred.T  # (E, E), those of the transformed photos z
-    inverse = np.linalg.inv(products + space.noise * np.eye(len(centred)))
-    coefficients = inverse @ targets
-    length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
-    left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
-    weights = space.precision @ (coefficients @ centred) / length
-    return Direction(weights, float(weights @ space.mean), len(examples), _expected(left_out))
 
 
 def _at_most(photos: Values) -> Values:

@@ -31,45 +31,56 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import insert_page
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import classifiers, embeddings, models, tags, taught_tags
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD, lock_contents, record_contents
+from tagger.library.catalog.contents import lock_contents, record_contents
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier
 from tagger.library.teaching.embeddings import Embeddings, quantize, restore
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 
 @dataclass(frozen=True)
 class TaughtTag:
-    """A taught landmark that an image probably shows. `accepted`: a tag; otherwise a suggestion."""
+    """A taught landmark that an image probably shows. `accepted`: a tag; otherwise a suggestion. `pack`: empty if taught here."""
 
     landmark_id: int
     score: float
     accepted: bool
+    pack: str = ""
     source: ClassVar[str] = "taught"
+
+    @property
+    def _rank(self) -> tuple[bool, float]:
+        return self.accepted and not self.pack, self.score
 
 
 @dataclass(frozen=True)
 class TaughtLandmarks:
-    """The classifiers of a model by landmark id, at one version."""
+    """The classifiers of a model at one version, each with its landmark's id and its pack. A landmark may have several.
+
+    `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side.
+    """
 
     version: int
-    classifiers: Mapping[int, Classifier]
-
-    @property
-    def dimension(self) -> int:
-        """The dimension of the embeddings; there must be a classifier."""
-        return len(next(iter(self.classifiers.values())).weights)
+    sources: Sequence[tuple[int, str]]
+    weights: Embeddings
+    biases: Embeddings
 
     def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
-        """The taught tags of each image, from embeddings (N, D)."""
-        tags: list[list[TaughtTag]] = [[] for _ in embeddings]
-        for landmark_id, classifier in self.classifiers.items():
-            scores = classifier.scores(embeddings)
-            for row in np.flatnonzero(scores >= SUGGESTED_SCORE):
-                score = float(scores[row])
-                tags[row].append(TaughtTag(landmark_id, score, score >= TAUGHT_THRESHOLD))
-        return tags
+        """The taught tags of each image, from embeddings (N, D). Of a landmark's, the one that was taught here, or the one with the best score."""
+        if not self.sources:
+            return [[] for _ in embeddings]
+        tags: list[dict[int, TaughtTag]] = [{} for _ in embeddings]
+        scores = Classifier(self.weights, self.biases).scores(embeddings)
+        for row, column in np.argwhere(scores >= SUGGESTED_SCORE):
+            landmark_id, pack = self.sources[column]
+            score = float(scores[row, column])
+            tag = TaughtTag(landmark_id, score, score >= TAUGHT_THRESHOLD, pack)
+            other = tags[row].get(landmark_id)
+            if other is None or tag._rank > other._rank:  # noqa: SLF001 - of the same class
+                tags[row][landmark_id] = tag
+        return [list(of_image.values()) for of_image in tags]
 
 
 class TaughtCache:
@@ -96,15 +107,18 @@ def load_classifiers(
     landmark_ids: Collection[int] | None = None,
 ) -> TaughtLandmarks:
     """The classifiers of a model: of these landmarks, or of all."""
-    query = (
-        select(classifiers.c.landmark_id, classifiers.c.data)
-        .where(classifiers.c.model_id == model_id)
-        .order_by(classifiers.c.landmark_id)
-    )
+    columns = classifiers.c.landmark_id, classifiers.c.pack, classifiers.c.data
+    query = select(*columns).where(classifiers.c.model_id == model_id).order_by(*columns[:2])
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
-    rows = connection.execute(query)
-    return TaughtLandmarks(version, {row.landmark_id: Classifier.from_bytes(row.data) for row in rows})
+    rows = connection.execute(query).all()
+    loaded = [Classifier.from_bytes(row.data) for row in rows]
+    return TaughtLandmarks(
+        version,
+        [(row.landmark_id, row.pack) for row in rows],
+        np.stack([each.weights for each in loaded], axis=1) if loaded else np.empty((0, 0), np.float32),
+        np.array([each.bias for each in loaded], np.float32),
+    )
 
 
 def next_version(connection: Connection, model_id: int) -> int:
@@ -136,12 +150,12 @@ def insert_taught_tags(
 ) -> None:
     """Insert taught tags of contents, by content id."""
     rows = [
-        (content_id, tag.landmark_id, tag.score, tag.accepted, model_id)
+        (content_id, tag.landmark_id, tag.score, tag.accepted, model_id, tag.pack)
         for content_id in sorted(tags)
         for tag in tags[content_id]
     ]
     if rows:
-        names = ("content_id", "landmark_id", "score", "accepted", "model_id")
+        names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
         insert_page(connection, taught_tags, names, rows)
         record_contents(connection, [content_id for content_id in tags if tags[content_id]])
 
@@ -238,7 +252,10 @@ class _BatchComparison:
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
     """Compare all stored embeddings of a model with the classifiers that are not applied. Returns how many embeddings."""
     with database.read() as connection:
-        versions = _versions(connection, model_id, ~classifiers.c.applied)
+        unapplied = select(classifiers.c.landmark_id).where(
+            classifiers.c.model_id == model_id, ~classifiers.c.applied
+        )
+        versions = _versions(connection, model_id, classifiers.c.landmark_id.in_(unapplied))
         taught = load_classifiers(connection, model_id, 0, versions)
     if not versions:
         return 0
@@ -253,13 +270,15 @@ def compare_all(database: Database, model_id: int, on_progress: Progress = lambd
         count, last_id = count + len(rows), rows[-1].content_id
         on_progress(count)
     with database.write() as connection:
-        for landmark_id, version in versions.items():
-            is_same = and_(
-                classifiers.c.model_id == model_id,
-                classifiers.c.landmark_id == landmark_id,
-                classifiers.c.version == version,
-            )
-            connection.execute(update(classifiers).where(is_same).values(applied=True))
+        for landmark_id, by_pack in versions.items():
+            for pack, version in by_pack.items():
+                is_same = and_(
+                    classifiers.c.model_id == model_id,
+                    classifiers.c.landmark_id == landmark_id,
+                    classifiers.c.pack == pack,
+                    classifiers.c.version == version,
+                )
+                connection.execute(update(classifiers).where(is_same).values(applied=True))
     return count
 
 
@@ -291,6 +310,12 @@ def outdated(model_id: int) -> ColumnElement[bool]:
     return and_(embeddings.c.model_id == model_id, embeddings.c.taught_version < newest)
 
 
+def compare_again(connection: Connection, model_id: int, version: int, landmark_ids: Collection[int]) -> None:
+    """Let the next comparison apply all classifiers of these landmarks, of which one is gone since this new version."""
+    of_landmarks = classifiers.c.model_id == model_id, among(classifiers.c.landmark_id, landmark_ids)
+    connection.execute(update(classifiers).where(*of_landmarks).values(applied=False, version=version))
+
+
 def mark_applied(connection: Connection, model_id: int) -> None:
     """Mark the classifiers as applied that every image was compared with."""
     is_outdated = exists().where(
@@ -315,22 +340,30 @@ def _stored(model_id: int, condition: ColumnElement[bool]) -> Select[Any]:
 
 def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[TaughtTag]]:
     """The taught tags of stored embeddings, by content id."""
-    if not rows or not taught.classifiers:
+    if not rows or not taught.sources:
         return {row.content_id: [] for row in rows}
-    found = taught.tags(restore([row.data for row in rows], taught.dimension))
+    found = taught.tags(restore([row.data for row in rows], len(taught.weights)))
     return dict(zip((row.content_id for row in rows), found, strict=True))
 
 
-def _versions(connection: Connection, model_id: int, *conditions: ColumnElement[bool]) -> dict[int, int]:
-    """The versions of a model's classifiers, by landmark id."""
-    query = select(classifiers.c.landmark_id, classifiers.c.version).where(
+def _versions(
+    connection: Connection, model_id: int, *conditions: ColumnElement[bool]
+) -> dict[int, dict[str, int]]:
+    """The versions of a model's classifiers, by landmark id and pack."""
+    query = select(classifiers.c.landmark_id, classifiers.c.pack, classifiers.c.version).where(
         classifiers.c.model_id == model_id, *conditions
     )
-    return {row.landmark_id: row.version for row in connection.execute(query)}
+    versions: dict[int, dict[str, int]] = {}
+    for row in connection.execute(query):
+        versions.setdefault(row.landmark_id, {})[row.pack] = row.version
+    return versions
 
 
 def _replace_page(
-    database: Database, model_id: int, versions: Mapping[int, int], found: Mapping[int, Sequence[TaughtTag]]
+    database: Database,
+    model_id: int,
+    versions: Mapping[int, Mapping[str, int]],
+    found: Mapping[int, Sequence[TaughtTag]],
 ) -> None:
     """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
     first, last = min(found), max(found)

@@ -4,8 +4,10 @@ A classifier follows from the verdicts alone: whoever changes verdicts calls `le
 they like. Nothing is compared here (see comparison).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
@@ -15,8 +17,15 @@ from tagger.database.statements import pages
 from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.teaching.classifiers import Classifier, EmbeddingSpace, learn
-from tagger.library.teaching.comparison import delete_taught_tags, next_version
+from tagger.library.teaching.classifiers import (
+    Classifier,
+    Direction,
+    EmbeddingSpace,
+    calibrate,
+    fit_direction,
+)
+from tagger.library.teaching.comparison import compare_again, delete_taught_tags, next_version
+from tagger.library.teaching.embeddings import Embeddings
 from tagger.library.teaching.examples import Evidence, find_evidence, load_embeddings
 from tagger.model.artifact import Embedding, read_background
 
@@ -35,13 +44,11 @@ def learn_landmarks(
         EmbeddingsMissing: the model gives no embeddings.
         ModelFileNotFound, ModelRefused: the model's file cannot be read, or its embeddings cannot be used.
     """
-    embedding = embedding_of(model)
+    learner = Learner(database, model)
     with database.read() as connection:
         changed = changed_landmarks(connection, model.id, landmark_ids)
-    if changed:
-        learner = _Learner(database, model, embedding)
-        for landmark_id in sorted(changed):
-            learner.learn(landmark_id)
+    for landmark_id in sorted(changed):
+        learner.learn(landmark_id)
     return changed
 
 
@@ -67,18 +74,45 @@ def embedding_of(model: RegisteredModel) -> Embedding:
     return embedding
 
 
-class _Learner:
-    """Learns landmarks one after the other, and stores each."""
+class Learner:
+    """Learns landmarks of one model one after the other.
 
-    def __init__(self, database: Database, model: RegisteredModel, embedding: Embedding) -> None:
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+    """
+
+    def __init__(self, database: Database, model: RegisteredModel) -> None:
         self._database = database
         self._model = model
-        self._embedding = embedding
-        self._space: EmbeddingSpace | None = None
+        self._embedding = embedding_of(model)
         self._library: list[int] | None = None
 
+    @cached_property
+    def space(self) -> EmbeddingSpace:
+        """The space of the model's embeddings.
+
+        Raises:
+            ModelFileNotFound, ModelRefused: the model's file cannot be read.
+        """
+        return EmbeddingSpace.of(read_background(self._model.file, self._model.digest, self._embedding))
+
+    def directions(self, landmark_ids: Collection[int]) -> dict[int, Direction]:
+        """What the verdicts of now teach of those of these landmarks that can be taught, by id.
+
+        Raises:
+            ModelFileNotFound, ModelRefused: as `learn_landmarks`.
+        """
+        with self._database.read() as connection:
+            found = find_evidence(connection, self._model.id, landmark_ids)
+            return {key: self._direction(connection, evidence) for key, evidence in found.items()}
+
+    def library_sample(self) -> Embeddings:
+        """Embeddings of random images of the library."""
+        with self._database.read() as connection:
+            return self._load(connection, _library_sample(connection, self._model.id))
+
     def learn(self, landmark_id: int) -> None:
-        """Learn a landmark from its verdicts of now, and again if they change meanwhile."""
+        """Learn a landmark from its verdicts of now and store it, and again if they change meanwhile."""
         while True:
             with self._database.read() as connection:
                 evidence = self._evidence(connection, landmark_id)
@@ -98,21 +132,27 @@ class _Learner:
             self._library = _library_sample(connection, self._model.id)
         judged = {*evidence.confirmed, *evidence.rejected}
         library = [content_id for content_id in self._library if content_id not in judged]
-        confirmed, rejected, sample = (
-            load_embeddings(connection, content_ids, self._embedding.dimension)
-            for content_ids in (evidence.confirmed, evidence.rejected, library)
+        direction = self._direction(connection, evidence)
+        with self._refuse_on_error():
+            return calibrate(direction, self._load(connection, library))
+
+    def _direction(self, connection: Connection, evidence: Evidence) -> Direction:
+        confirmed, rejected = (
+            self._load(connection, content_ids) for content_ids in (evidence.confirmed, evidence.rejected)
         )
+        with self._refuse_on_error():
+            return fit_direction(self.space, confirmed, rejected)
+
+    def _load(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
+        return load_embeddings(connection, content_ids, self._embedding.dimension)
+
+    @contextmanager
+    def _refuse_on_error(self) -> Iterator[None]:
         try:
-            return learn(self._embedding_space(), confirmed, rejected, sample)
+            yield
         except ValueError as error:  # also numpy's LinAlgError
             reason = f"no landmark can be learned from its embeddings ({error})"
             raise ModelRefused(path=self._model.file, reason=reason) from error
-
-    def _embedding_space(self) -> EmbeddingSpace:
-        if self._space is None:
-            model = self._model
-            self._space = EmbeddingSpace.of(read_background(model.file, model.digest, self._embedding))
-        return self._space
 
     def _store(
         self,
@@ -122,17 +162,23 @@ class _Learner:
         evidence: Evidence | None,
         classifier: Classifier | None,
     ) -> None:
-        """Replace the landmark's classifier. Without one, its tags go too."""
+        """Replace the landmark's classifier. Without one, its tags go too, and those of packs come back."""
         model_id = self._model.id
         connection.execute(
             delete(classifiers).where(
-                classifiers.c.landmark_id == landmark_id, classifiers.c.model_id == model_id
+                classifiers.c.landmark_id == landmark_id,
+                classifiers.c.model_id == model_id,
+                classifiers.c.pack == "",
             )
         )
         if evidence is None or classifier is None:
             delete_taught_tags(
-                connection, taught_tags.c.landmark_id == landmark_id, taught_tags.c.model_id == model_id
+                connection,
+                taught_tags.c.landmark_id == landmark_id,
+                taught_tags.c.model_id == model_id,
+                taught_tags.c.pack == "",
             )
+            compare_again(connection, model_id, version, [landmark_id])
             return
         connection.execute(
             insert(classifiers).values(
@@ -154,7 +200,7 @@ def _stored_evidence(
 ) -> dict[int, str]:
     """The digests of the evidence that classifiers were learned from, by landmark id."""
     query = select(classifiers.c.landmark_id, classifiers.c.evidence).where(
-        classifiers.c.model_id == model_id
+        classifiers.c.model_id == model_id, classifiers.c.pack == ""
     )
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))

@@ -29,10 +29,11 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import landmarks, photos, tags, taught_tags
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD, has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 from tagger.library.teaching.comparison import is_suggestion, is_tagged_by_model
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,7 @@ def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) 
         literal("taught").label("source"),
         null().label("verdict"),
         taught_tags.c.accepted,
+        taught_tags.c.pack,
         null().label("doubtful"),
         taught_tags.c.position_odds,
         taught_tags.c.distance_m,

@@ -99,7 +99,9 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
     with database.read() as connection:
         learned = connection.execute(
             select(classifiers.c.examples, classifiers.c.rejected).where(
-                classifiers.c.landmark_id == landmark.id, classifiers.c.model_id == model.id
+                classifiers.c.landmark_id == landmark.id,
+                classifiers.c.model_id == model.id,
+                classifiers.c.pack == "",
             )
         ).one_or_none()
         is_label = _is_label(connection, model.id, landmark.id)

@@ -41,6 +41,7 @@ from tagger.database.tables import (
     landmarks,
     model_labels,
     models,
+    packs,
     photos,
     tags,
     taught_tags,
@@ -236,6 +237,7 @@ def _taught_problems(connection: Connection) -> Iterator[str]:
     has_classifier = exists().where(
         classifiers.c.landmark_id == taught_tags.c.landmark_id,
         classifiers.c.model_id == taught_tags.c.model_id,
+        classifiers.c.pack == taught_tags.c.pack,
     )
     unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
     for query, problem in (
@@ -245,6 +247,10 @@ def _taught_problems(connection: Connection) -> Iterator[str]:
         digests = select(contents.c.digest).where(contents.c.id.in_(query)).order_by(contents.c.id)
         for digest in connection.scalars(digests.limit(PROBLEMS_SHOWN)).all():
             yield f"image {digest}: {problem}"
+    is_known = exists().where(packs.c.name == classifiers.c.pack, packs.c.model_id == classifiers.c.model_id)
+    missing = select(classifiers.c.pack).where(classifiers.c.pack != "", ~is_known).distinct()
+    for name in connection.scalars(missing.order_by(classifiers.c.pack).limit(PROBLEMS_SHOWN)).all():
+        yield f"pack {name}: something was learned from it, and there is no such pack of this model"
     for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
         later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
         for name in connection.scalars(select(models.c.name).where(later).order_by(models.c.name)).all():

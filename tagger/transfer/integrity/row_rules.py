@@ -15,6 +15,7 @@ from cronsim import CronSimError
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BaseModel,
     BeforeValidator,
     Field,
     NaiveDatetime,
@@ -38,6 +39,7 @@ from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.tag_jobs import check_job_options
 from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
+from tagger.library.teaching.pack_file import PackManifest
 from tagger.library.verdicts import VerdictKind
 from tagger.metadata.splices import check_inverse
 from tagger.model.artifact import Manifest
@@ -169,12 +171,21 @@ def check_root(row: Row) -> None:
 
 def check_model(row: Row) -> None:
     _check_storable(row["manifest"])
+    _check_document(Manifest, row["manifest"])
+
+
+def _check_document(kind: type[BaseModel], manifest: object) -> None:
     try:
-        Manifest.model_validate(row["manifest"])
+        kind.model_validate_json(json.dumps(manifest))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise ValueError(f"manifest: {where}: {first['msg']}") from error
+
+
+def check_pack(row: Row) -> None:
+    _check_storable(row["manifest"])
+    _check_document(PackManifest, row["manifest"])
 
 
 def check_content(row: Row) -> None:

@@ -19,6 +19,7 @@ from tagger.database.tables import (
     jobs,
     metadata_writes,
     models,
+    packs,
     photos,
     positions,
     roots,
@@ -36,6 +37,9 @@ COLUMN_TYPES: Mapping[str, Any] = {
     "digest": row_rules.FileDigest,
     "contents.digest": row_rules.ImageDigest,
     "classifiers.evidence": row_rules.FileDigest,
+    "packs.name": row_rules.Slug,
+    "packs.digest": row_rules.FileDigest,
+    "packs.added_landmarks": list[row_rules.Slug],
     "written_digest": row_rules.FileDigest,
     "base_digest": row_rules.FileDigest,
     "image_digest": row_rules.ImageDigest | row_rules.Empty,
@@ -101,6 +105,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
 RULES: Mapping[str, Callable[[dict[str, Any]], None]] = {
     roots.name: row_rules.check_root,
     models.name: row_rules.check_model,
+    packs.name: row_rules.check_pack,
     contents.name: row_rules.check_content,
     cameras.name: row_rules.check_camera,
     photos.name: row_rules.check_photo,
@@ -125,7 +130,10 @@ class _Row(BaseModel):
 
 def row_validator(table: Table) -> TypeAdapter[BaseModel]:
     """The validator of the table's rows: `validate_python` for stored ones, `validate_json` for exported ones."""
-    fields: dict[str, Any] = {column.name: (column_type(column), ...) for column in exported_columns(table)}
+    fields: dict[str, Any] = {
+        column.name: (column_type(column), column.info.get("imported_default", ...))
+        for column in exported_columns(table)
+    }
     row: type[BaseModel] = create_model(table.name, __base__=_Row, **fields)
     rule = RULES.get(table.name)
     if rule is None:

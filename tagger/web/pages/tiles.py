@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from tagger.database.connection import Database
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.query.timeline import count_copies
+from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.system.text_format import moment_text, percent
 from tagger.web.api.timeline import guess_text, headline
 from tagger.web.http.query_params import QueryParams

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.examples import examples
 
-from tagger.library.catalog.contents import TAUGHT_THRESHOLD
 from tagger.library.teaching.classifiers import (
     SUGGESTED_SCORE,
     Classifier,
     EmbeddingSpace,
-    learn,
+    calibrate,
+    fit_direction,
 )
 from tagger.model.artifact import BackgroundStatistics
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 DIMENSION = 64
 Values = npt.NDArray[np.float32]
@@ -29,6 +30,10 @@ def strangers(count: int, seed: int = 0) -> Values:
 
 
 SPACE = EmbeddingSpace.of(BackgroundStatistics.measured(strangers(3000, seed=9)))
+
+
+def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: Values) -> Classifier:
+    return calibrate(fit_direction(space, positives, negatives), library)
 
 
 def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: float = 0.6) -> Values:

@@ -1,0 +1,274 @@
+"""`tagger pack …`: landmarks that people have taught, shared as files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli.derived_facts import model_in_use, update_positions, warn_of_other_models
+from tagger.cli.options import DryRun, Json
+from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
+from tagger.cli.output.files import Force, open_output
+from tagger.cli.output.formats import Score, printable, write_json, write_json_list, write_table
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import open_for_reading, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tagger.library.teaching.pack_file import PackManifest
+    from tagger.library.teaching.packs import AddedPack, PackLandmarkPlan
+
+pack_app = typer.Typer(
+    help="Share landmarks that you have taught, and add those of others.", no_args_is_help=True
+)
+
+PackFile = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, like castles-of-france.pack.")]
+PackName = Annotated[str, typer.Argument(metavar="NAME", help="A pack that was added, by name.")]
+
+
+@pack_app.command("create")
+def create(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The file to write. Its name, without .pack, becomes the pack's."
+        ),
+    ],
+    landmarks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="LANDMARK", help="Landmarks that you have taught. (default: all of them)"),
+    ] = None,
+    author: Annotated[str | None, typer.Option("--author", metavar="NAME", help="Who made it.")] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", metavar="NAME", help="On what terms others may use it, like CC0."),
+    ] = None,
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="TEXT", help="What it has, in your words.")
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="Include landmarks that a single photo has taught.")
+    ] = False,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Make a pack of landmarks that you have taught. Others with the same model can add it.
+
+    It has no photo, path or verdict, but for each landmark a direction in the space of embeddings, which says something about the photos.
+
+    Example: tagger pack create castles.pack --author Ada --licence CC0
+    """
+    from tagger.library.teaching.pack_file import name_of_pack
+    from tagger.library.teaching.packs import create_pack
+
+    if not (name := name_of_pack(file)):
+        raise typer.BadParameter("name a file like castles.pack", param_hint="FILE")
+    session = open_session()
+    words = {"author": author or "", "licence": licence or "", "about": about or ""}
+    created = create_pack(
+        session.database, model_in_use(session), name, landmarks or [], words, with_single=single
+    )
+    with open_output(file, force=force) as out:
+        out.write(created.data)
+    if json:
+        document = {"file": str(file.absolute()), "size_bytes": len(created.data), "left_out": created.single}
+        write_json(pack_document(created.manifest) | document)
+    else:
+        typer.echo(f"{printable(str(file))}: {count_of(len(created.manifest.landmarks), 'landmark')}")
+    if created.single:
+        console.warning(
+            f"left out, because a single photo has taught them, which their directions would describe: {', '.join(created.single)}; "
+            "to include them, add --single"
+        )
+    console.warning(
+        "the pack says something about the photos it was learned from; do not share it if they are private"
+    )
+
+
+@pack_app.command("add")
+def add(
+    file: PackFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Add the landmarks of a pack, and tag all photos that show one. No photo is read.
+
+    The command shows what is in it, and asks. Your verdicts decide first, then what you have taught, then the higher score.
+
+    Example: tagger pack add castles.pack
+    """
+    from tagger.library.teaching.pack_file import read_pack
+    from tagger.library.teaching.packs import add_pack, find_pack, plan_pack
+
+    started_at = time.monotonic()
+    pack = read_pack(file)
+    session = open_session(settle_jobs=True)
+    database, model = session.database, model_in_use(session)
+    plans = plan_pack(database, model, pack)
+    if not json:
+        _print_manifest(pack.manifest)
+        _print_plans(plans)
+    if dry_run:
+        if json:
+            write_json(_added_document(pack.manifest, plans, dry_run=True))
+        return
+    if not yes and not _is_wanted(was_shown=not json):
+        raise typer.Exit(1)
+    with ProgressLine("comparing photos") as line:
+        plans, compared = add_pack(
+            database, model, pack, lambda count: line.show("comparing photos", count, None)
+        )
+    update_positions(session)
+    added = find_pack(database, pack.manifest.name)
+    if json:
+        counts = {"compared": compared, "tagged": added.tagged, "suggested": added.suggested}
+        seconds = round(time.monotonic() - started_at, 3)
+        write_json(_added_document(pack.manifest, plans, dry_run=False) | counts | {"seconds": seconds})
+    else:
+        typer.echo(
+            f"{added.name} added: {count_of(compared, 'photo')} compared, {added.tagged} tagged, {count_of(added.suggested, 'suggestion')}"
+        )
+        if added.suggested:
+            console.info("to list the suggestions, run: tagger review")
+    warn_of_other_models(session, model)
+
+
+def _is_wanted(*, was_shown: bool) -> bool:
+    """Ask whether the pack shall be added, which was shown."""
+    if not (was_shown and sys.stdin.isatty()):
+        raise typer.BadParameter("nobody can be asked here; add it", param_hint="--yes")
+    return typer.confirm("Nobody has signed this pack. Add it?", err=True)
+
+
+@pack_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the packs that were added, with their numbers of tagged photos.
+
+    Example: tagger pack list
+    """
+    from tagger.library.teaching.packs import list_packs
+
+    packs = list_packs(open_for_reading().database)
+    if json:
+        write_json_list(stored_document(pack) for pack in packs)
+        return
+    rows = ([each.name, len(each.slugs), each.tagged, each.suggested, each.manifest.author] for each in packs)
+    write_table(("Pack", "Landmarks", "Tagged", "Suggested", "Author"), rows)
+    if not packs:
+        console.info("no pack was added; to add one, run: tagger pack add FILE")
+
+
+@pack_app.command("show")
+def show(
+    pack: Annotated[
+        str, typer.Argument(metavar="FILE|NAME", help="A pack's file, or the name of one that was added.")
+    ],
+    json: Json = False,
+) -> None:
+    """Show what a pack has: its author's words, its landmarks, and how well they are found.
+
+    Example: tagger pack show castles.pack
+    """
+    from tagger.library.teaching.pack_file import read_pack
+    from tagger.library.teaching.packs import find_pack
+
+    if Path(pack).exists():
+        manifest = read_pack(Path(pack)).manifest
+        document = pack_document(manifest)
+    else:
+        added = find_pack(open_for_reading().database, pack)
+        manifest, document = added.manifest, stored_document(added)
+    if json:
+        write_json(document)
+        return
+    _print_manifest(manifest)
+    rows = (
+        [each.slug, each.name, each.country, each.examples, _share(each.precision), _share(each.recall)]
+        for each in manifest.landmarks
+    )
+    write_table(("Landmark", "Name", "Country", "Photos", "Right", "Found"), rows)
+
+
+@pack_app.command("remove")
+def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
+    """Remove a pack and its tags. Verdicts stay, and so do landmarks that have one.
+
+    Example: tagger pack remove castles
+    """
+    from tagger.library.teaching.packs import find_pack, remove_pack
+
+    session = open_session(settle_jobs=True)
+    if dry_run:
+        removed = find_pack(session.database, name)
+    else:
+        with ProgressLine("comparing photos") as line:
+            removed = remove_pack(
+                session.database, name, lambda count: line.show("comparing photos", count, None)
+            )
+        update_positions(session)
+    if json:
+        write_json(stored_document(removed) | {"dry_run": dry_run})
+        return
+    would = "would be removed" if dry_run else "removed"
+    typer.echo(
+        f"{name} {would}, with {count_of(removed.tagged, 'tag')} and {count_of(removed.suggested, 'suggestion')}"
+    )
+
+
+def pack_document(manifest: PackManifest) -> dict[str, Any]:
+    """The JSON of a pack."""
+    return {"pack": manifest.name, **manifest.model_dump(mode="json", exclude={"name"})}
+
+
+def stored_document(pack: AddedPack) -> dict[str, Any]:
+    """The JSON of a pack that was added."""
+    stored = {"digest": pack.digest, "added_at": pack.added_at, "added_as": pack.slugs}
+    return pack_document(pack.manifest) | stored | {"tagged": pack.tagged, "suggested": pack.suggested}
+
+
+def _added_document(
+    manifest: PackManifest, plans: Sequence[PackLandmarkPlan], *, dry_run: bool
+) -> dict[str, Any]:
+    landmarks = [
+        {
+            "landmark": plan.slug,
+            "name": plan.packed.name,
+            "in_pack": plan.packed.slug,
+            "new": plan.landmark is None,
+            "reason": plan.reason,
+        }
+        for plan in plans
+    ]
+    return {"pack": manifest.name, "landmarks": landmarks, "dry_run": dry_run}
+
+
+def _print_manifest(manifest: PackManifest) -> None:
+    facts = {
+        "pack": manifest.name,
+        "landmarks": len(manifest.landmarks),
+        "author": manifest.author,
+        "licence": manifest.licence,
+        "about": manifest.about,
+        "model": f"{manifest.embedding.model} ({manifest.embedding.digest[:12]})",
+    }
+    for name, value in facts.items():
+        typer.echo(f"{name + ':':<12}{printable(str(value or 'not said'))}")
+
+
+def _print_plans(plans: Sequence[PackLandmarkPlan]) -> None:
+    for plan in plans:
+        what = "new" if plan.landmark is None else f"joined with your {plan.landmark.display_name}"
+        why = f": {plan.reason}" if plan.reason else ""
+        where = ", ".join(filter(None, (plan.packed.city, plan.packed.country)))
+        typer.echo(printable(f"{plan.packed.name} ({plan.slug}){where and f', {where}'}: {what}{why}"))
+
+
+def _share(value: float | None) -> Score | None:
+    return None if value is None else Score(value)

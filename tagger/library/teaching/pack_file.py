@@ -1,0 +1,181 @@
+"""The file of a pack: landmarks that somebody has taught, for libraries with the same model.
+
+A safetensors file: `directions`, float32 (L, D), and one entry of metadata, `pack`, with the JSON of a `PackManifest`. It has no photo, no
+path and no verdict. Reading it runs no code, and checks each number and size. Knows nothing of SQL.
+"""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from blake3 import blake3
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tagger.errors import PackRefused, PathNotFound
+from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
+from tagger.model.artifact import LandmarkFacts
+from tagger.system.names import SLUG_PATTERN, slug_of_name
+
+MAX_BYTES = 64 * 2**20
+MAX_LANDMARKS = 5000
+"""A library compares each new photo with all of them."""
+MAX_EXPECTED = 1000.0
+MAX_NAME = 100
+LENGTH_TOLERANCE = 0.01
+DIRECTIONS, MANIFEST = "directions", "pack"
+_HEADER_SIZE_BYTES = 8
+GET_AGAIN = "get the file again from where you have it"
+
+
+def _plain(text: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        raise ValueError("a text has a line break or another control character")
+    return text
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_plain)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PackedLandmark(LandmarkFacts):
+    """A landmark, and how many different photos taught it. `expected`: see `Direction`.
+
+    `precision` and `recall`: the share of right tags and of found photos that its author expects, or has measured on `held_out` photos.
+    """
+
+    model_config = STRICT
+
+    examples: Annotated[int, Field(ge=1, le=10**9)]
+    expected: Annotated[float, Field(ge=0, le=MAX_EXPECTED)]
+    precision: Share | None = None
+    recall: Share | None = None
+    held_out: Count = 0
+
+
+class PackEmbedding(BaseModel):
+    """The embeddings for which a pack is made: those of the model with this digest."""
+
+    model_config = STRICT
+
+    digest: Digest
+    model: Text
+    layer: Text
+    dimension: Annotated[int, Field(ge=2, le=16384)]
+
+
+class PackManifest(BaseModel):
+    """What a pack says of itself. `about` are its author's words."""
+
+    model_config = STRICT
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=SLUG_PATTERN, max_length=MAX_NAME)]
+    author: Text = ""
+    licence: Text = ""
+    about: Text = ""
+    embedding: PackEmbedding
+    landmarks: Annotated[tuple[PackedLandmark, ...], Field(min_length=1, max_length=MAX_LANDMARKS)]
+
+    @model_validator(mode="after")
+    def _has_each_landmark_once(self) -> Self:
+        if len({landmark.slug for landmark in self.landmarks}) != len(self.landmarks):
+            raise ValueError("two landmarks have the same slug")
+        return self
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A pack that was read. `directions` (L, D) are those of the manifest's landmarks, `digest` is the BLAKE3 digest of the file."""
+
+    file: Path
+    manifest: PackManifest
+    directions: Values
+    digest: str
+
+    def directions_in(self, space: EmbeddingSpace) -> list[Direction]:
+        """The landmarks' directions in the space of the model.
+
+        Raises:
+            PackRefused: they were not learned in this space.
+        """
+        if not np.allclose(space.lengths(self.directions), 1, atol=LENGTH_TOLERANCE):
+            raise self.refusal("its numbers were not learned with its model, so they were changed or forged")
+        weights = self.directions.astype(np.float64)
+        return [
+            Direction(row, float(row @ space.mean), landmark.examples, landmark.expected)
+            for row, landmark in zip(weights, self.manifest.landmarks, strict=True)
+        ]
+
+    def refusal(self, reason: str, remedy: str = GET_AGAIN) -> PackRefused:
+        """The error that refuses this pack."""
+        return PackRefused(file=self.file, reason=reason, remedy=remedy)
+
+
+def name_of_pack(file: Path) -> str:
+    """The name of the pack in a file that is about to be written: `castles` for `Castles.pack`. Empty: the file's name gives none."""
+    return (slug_of_name(file.name.removesuffix(".pack")) or "")[:MAX_NAME].strip("-")
+
+
+def encode_pack(manifest: PackManifest, directions: Sequence[Direction]) -> bytes:
+    """The file of a pack. `directions` are those of the manifest's landmarks."""
+    values = np.stack([each.weights for each in directions]).astype(np.float32)
+    return save({DIRECTIONS: values}, metadata={MANIFEST: manifest.model_dump_json(exclude_none=True)})
+
+
+def read_pack(file: Path) -> Pack:
+    """Read a pack and check it.
+
+    Raises:
+        PathNotFound: there is no such file.
+        PackRefused: it is no pack, of a later version, too large, damaged, or has values that no pack has.
+    """
+
+    def refused(reason: str, remedy: str = GET_AGAIN) -> PackRefused:
+        return PackRefused(file=file, reason=reason, remedy=remedy)
+
+    data = _read(file, refused("it is larger than any pack"))
+    try:
+        tensors = load(data)
+        header = json.loads(
+            data[_HEADER_SIZE_BYTES : _HEADER_SIZE_BYTES + int.from_bytes(data[:8], "little")]
+        )
+        text = header["__metadata__"][MANIFEST]
+    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise refused("it is damaged, or no pack") from error
+    try:
+        manifest = PackManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:100]
+        if where == "format":
+            raise refused("it is of a later version", "update this program") from error
+        raise refused(
+            f"{where or 'its description'}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+    directions = tensors.get(DIRECTIONS)
+    shape = len(manifest.landmarks), manifest.embedding.dimension
+    if directions is None or len(tensors) > 1 or directions.dtype != np.float32 or directions.shape != shape:
+        raise refused("its numbers are not those of its landmarks")
+    if not np.isfinite(directions).all() or np.abs(directions).max() > MAX_EXPECTED:
+        raise refused("it has numbers that are not finite, or too large")
+    return Pack(file, manifest, directions, blake3(data).hexdigest())
+
+
+def _read(file: Path, too_large: PackRefused) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise PathNotFound(path=file) from error
+    if len(data) > MAX_BYTES:
+        raise too_large
+    return data

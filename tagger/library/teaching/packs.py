@@ -1,0 +1,371 @@
+"""Packs in a library: making one of what is taught here, adding one of somebody else's, and removing it with all its tags.
+
+A pack's directions become classifiers beside those that verdicts teach, calibrated with the library's own photos.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, true
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import among
+from tagger.database.tables import classifiers, landmarks, models, packs, taught_tags
+from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.landmark_edits import check_slug, clean_name, clean_text, lock_landmarks
+from tagger.library.catalog.landmark_removal import remove_unused_landmarks
+from tagger.library.catalog.landmarks import (
+    REACHES_KM,
+    UNKNOWN_EXTENT,
+    Landmark,
+    all_landmarks,
+    find_landmark,
+    normalize_name,
+)
+from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.registration import lock_registry
+from tagger.library.teaching.classifiers import calibrate
+from tagger.library.teaching.comparison import (
+    Progress,
+    compare_again,
+    compare_all,
+    delete_taught_tags,
+    next_version,
+)
+from tagger.library.teaching.learning import Learner, embedding_of
+from tagger.library.teaching.pack_file import (
+    Pack,
+    PackedLandmark,
+    PackEmbedding,
+    PackManifest,
+    encode_pack,
+)
+from tagger.library.teaching.teaching import taught_state
+from tagger.model.artifact import LandmarkFacts
+from tagger.system.geo import distance_km
+
+
+@dataclass(frozen=True)
+class CreatedPack:
+    """A pack's manifest and its file. `single`: the slugs of landmarks that are left out because one photo taught them."""
+
+    manifest: PackManifest
+    data: bytes
+    single: Sequence[str]
+
+
+def create_pack(
+    database: Database,
+    model: RegisteredModel,
+    name: str,
+    landmark_names: Sequence[str],
+    words: Mapping[str, Any],
+    *,
+    with_single: bool = False,
+) -> CreatedPack:
+    """Make a pack of these landmarks, or of all that are taught here.
+
+    `name` is the pack's, a slug; `words` are the author's, fields of `PackManifest`. A direction that one photo has taught says as much of
+    the photo as its embedding: such a landmark is left out unless `with_single`.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
+        PackEmpty: nothing is taught that may be in it.
+    """
+    with database.read() as connection:
+        chosen = [find_landmark(connection, each) for each in landmark_names] or all_landmarks(connection)
+    learner = Learner(database, model)
+    directions = learner.directions([each.id for each in chosen])
+    single = [each.slug for each in chosen if each.id in directions and directions[each.id].examples == 1]
+    packed = [each for each in chosen if each.id in directions and (with_single or each.slug not in single)]
+    if not packed:
+        raise PackEmpty(reason="one photo has taught each" if single else "none is taught here")
+    facts = LandmarkFacts.model_fields
+    manifest = PackManifest(
+        name=name,
+        embedding=PackEmbedding(digest=model.digest, model=model.name, **_layer(model)),
+        landmarks=tuple(
+            PackedLandmark(
+                **{field: getattr(each, field) for field in facts if field != "aliases"},
+                aliases=tuple(each.aliases),
+                examples=directions[each.id].examples,
+                expected=max(directions[each.id].expected, 0.0),
+                precision=taught_state(database, model, each).precision,
+            )
+            for each in packed
+        ),
+        **words,
+    )
+    data = encode_pack(manifest, [directions[each.id] for each in packed])
+    return CreatedPack(manifest, data, [] if with_single else single)
+
+
+def _layer(model: RegisteredModel) -> dict[str, Any]:
+    embedding = embedding_of(model)
+    return {"layer": embedding.layer, "dimension": embedding.dimension}
+
+
+@dataclass(frozen=True)
+class PackLandmarkPlan:
+    """What becomes of a landmark of a pack: the library's `landmark` that it is joined with (None: it is new), under this slug.
+
+    `reason`: why it is joined, or why it is new under another slug than the pack's.
+    """
+
+    packed: PackedLandmark
+    slug: str
+    landmark: Landmark | None
+    reason: str | None
+
+
+def plan_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[PackLandmarkPlan]:
+    """What adding the pack would do with its landmarks, in their order.
+
+    Raises:
+        PackRefused: the pack is for another model, or has a name that no landmark has.
+        PackExists: one with its name was added.
+    """
+    with database.read() as connection:
+        return _plan(connection, model, pack)
+
+
+def _plan(connection: Connection, model: RegisteredModel, pack: Pack) -> list[PackLandmarkPlan]:
+    made_for = pack.manifest.embedding
+    if made_for.digest != model.digest or made_for.dimension != embedding_of(model).dimension:
+        reason = f"it is made for the model {made_for.model} ({made_for.digest[:12]}), and {model.name} ({model.digest[:12]}) is in use"
+        raise pack.refusal(reason, "put its model in use with `tagger model use`, or get a pack for yours")
+    if connection.scalar(select(packs.c.name).where(packs.c.name == pack.manifest.name)) is not None:
+        raise PackExists(name=pack.manifest.name)
+    for packed in pack.manifest.landmarks:
+        try:
+            _row(packed, packed.slug)
+        except LandmarkInvalid as error:
+            raise pack.refusal(f"{packed.slug}: {error.values['reason']}") from error
+    return _Joiner(all_landmarks(connection)).plan(pack.manifest.landmarks)
+
+
+class _Joiner:
+    """Finds the landmark of the library that each of a pack's is: by slug and position, or by name and position."""
+
+    def __init__(self, every: Sequence[Landmark]) -> None:
+        self._slugs = {slug: each for each in every for slug in each.all_slugs}
+        self._names: dict[str, list[Landmark]] = {}
+        for each in every:
+            for name in {*map(normalize_name, each.all_names)}:
+                self._names.setdefault(name, []).append(each)
+        self._joined = set[int]()
+        self._used = set(self._slugs)
+
+    def plan(self, packed: Sequence[PackedLandmark]) -> list[PackLandmarkPlan]:
+        self._used |= {each.slug for each in packed}
+        plans = {each.slug: plan for each in packed if (plan := self._by_slug(each))}
+        plans |= {each.slug: self._by_name(each) for each in packed if each.slug not in plans}
+        return [plans[each.slug] for each in packed]
+
+    def _by_slug(self, packed: PackedLandmark) -> PackLandmarkPlan | None:
+        found = self._slugs.get(packed.slug)
+        if found is None or found.id in self._joined or _is_near(packed, found) is False:
+            return None
+        return self._join(packed, found, "it has the same slug")
+
+    def _by_name(self, packed: PackedLandmark) -> PackLandmarkPlan:
+        names = {*map(normalize_name, (packed.name, *packed.names.values(), *packed.aliases))}
+        same = {each.id: each for name in names for each in self._names.get(name, ())}
+        near = [each for each in same.values() if each.id not in self._joined and _is_near(packed, each)]
+        if len(near) == 1:
+            return self._join(packed, near[0], "it has the same name, and is at the same place")
+        if packed.slug not in self._slugs:
+            return PackLandmarkPlan(packed, packed.slug, None, None)
+        reason = (
+            f"the slug {packed.slug} belongs to {self._slugs[packed.slug].display_name}, another landmark"
+        )
+        return PackLandmarkPlan(packed, self._free_slug(packed.slug), None, reason)
+
+    def _join(self, packed: PackedLandmark, found: Landmark, reason: str) -> PackLandmarkPlan:
+        self._joined.add(found.id)
+        return PackLandmarkPlan(packed, found.slug, found, reason)
+
+    def _free_slug(self, slug: str) -> str:
+        number = 2
+        while (free := f"{slug}-{number}") in self._used:
+            number += 1
+        self._used.add(free)
+        return free
+
+
+def _is_near(packed: PackedLandmark, landmark: Landmark) -> bool | None:
+    """Whether both are at the same place, as far as that can be said of their extents; None: a position is missing."""
+    positions = (packed.latitude, packed.longitude, landmark.latitude, landmark.longitude)
+    if None in positions:
+        return None
+    reach = max(REACHES_KM[each.extent or UNKNOWN_EXTENT][1] for each in (packed, landmark))
+    return distance_km(*positions) <= reach  # type: ignore[arg-type]
+
+
+def add_pack(
+    database: Database,
+    model: RegisteredModel,
+    pack: Pack,
+    on_progress: Progress = lambda _count: None,
+) -> tuple[list[PackLandmarkPlan], int]:
+    """Add a pack, and compare all stored embeddings with it. Returns what became of its landmarks, and how many images were compared.
+
+    Raises:
+        PackRefused, PackExists: as `plan_pack`; or the pack's numbers are forged.
+    """
+    plan_pack(database, model, pack)
+    learner = Learner(database, model)
+    sample = learner.library_sample()
+    try:
+        learned = [calibrate(each, sample) for each in pack.directions_in(learner.space)]
+    except ValueError as error:
+        raise pack.refusal(f"nothing can be found with its numbers ({error})") from error
+    with database.write() as connection:
+        lock_registry(connection)  # first, as in a merge of landmarks
+        lock_landmarks(connection)
+        plans = _plan(connection, model, pack)
+        added = [_row(plan.packed, plan.slug) for plan in plans if plan.landmark is None]
+        if added:
+            connection.execute(insert(landmarks), added)
+        ids = {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
+        now = datetime.now(UTC)
+        manifest = pack.manifest
+        connection.execute(
+            insert(packs).values(
+                name=manifest.name,
+                digest=pack.digest,
+                model_id=model.id,
+                manifest=manifest.model_dump(mode="json"),
+                added_landmarks=[row["slug"] for row in added],
+                added_at=now,
+            )
+        )
+        row: dict[str, Any] = {
+            "model_id": model.id,
+            "pack": manifest.name,
+            "version": next_version(connection, model.id),
+            "rejected": 0,
+            "evidence": pack.digest,
+            "applied": False,
+            "learned_at": now,
+        }
+        rows = [
+            row
+            | {
+                "landmark_id": ids[plan.slug],
+                "examples": plan.packed.examples,
+                "data": classifier.to_bytes(),
+            }
+            for plan, classifier in zip(plans, learned, strict=True)
+        ]
+        connection.execute(insert(classifiers), rows)
+        record_action(
+            connection, AuditAction.PACK_ADD, manifest.name, digest=pack.digest, landmarks=len(rows)
+        )
+    return plans, compare_all(database, model.id, on_progress)
+
+
+def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
+    """A new landmark. Models may still correct its facts.
+
+    Raises:
+        LandmarkInvalid: a text cannot be that of a landmark.
+    """
+    texts = {column: getattr(packed, column) for column in ("country", "region", "city")}
+    return {
+        "slug": check_slug(slug),
+        "name": clean_name(packed.name),
+        "names": {language: clean_name(name) for language, name in packed.names.items()},
+        "aliases": [clean_name(alias, "alias") for alias in packed.aliases],
+        **{column: text and (clean_text(text, column) or None) for column, text in texts.items()},
+        **packed.model_dump(include={"latitude", "longitude", "extent"}),
+    }
+
+
+@dataclass(frozen=True)
+class AddedPack:
+    """A pack of the library. `tagged` and `suggested`: the images that show one of its landmarks, without a verdict, by its word."""
+
+    name: str
+    digest: str
+    model: str
+    added_at: datetime
+    manifest: PackManifest
+    slugs: Sequence[str]
+    tagged: int
+    suggested: int
+
+
+def list_packs(database: Database) -> list[AddedPack]:
+    """The packs that were added, by name."""
+    query = select(packs, models.c.name.label("model")).join(models, models.c.id == packs.c.model_id)
+    with database.read() as connection:
+        return [_added(connection, row) for row in connection.execute(query.order_by(packs.c.name)).all()]
+
+
+def find_pack(database: Database, name: str) -> AddedPack:
+    """Raises:
+    PackNotFound: no pack with that name was added.
+    """
+    for pack in list_packs(database):
+        if pack.name == name:
+            return pack
+    raise PackNotFound(name=name)
+
+
+def _added(connection: Connection, row: Row[Any]) -> AddedPack:
+    of_pack = select(classifiers.c.landmark_id).where(classifiers.c.pack == row.name)
+    count = select(func.count()).where(
+        taught_tags.c.landmark_id.in_(of_pack),
+        taught_tags.c.pack == row.name,
+        taught_tags.c.doubtful.is_(None),
+        ~has_verdict_on(taught_tags),
+        ~is_dismissed(taught_tags.c.content_id),
+        is_undisputed(taught_tags),
+    )
+    tagged = connection.scalar(count.where(taught_tags.c.accepted == true())) or 0
+    slugs = select(landmarks.c.slug).where(landmarks.c.id.in_(of_pack)).order_by(landmarks.c.slug)
+    return AddedPack(
+        name=row.name,
+        digest=row.digest,
+        model=row.model,
+        added_at=row.added_at,
+        manifest=PackManifest.model_validate_json(json.dumps(row.manifest)),
+        slugs=connection.scalars(slugs).all(),
+        tagged=tagged,
+        suggested=(connection.scalar(count) or 0) - tagged,
+    )
+
+
+def remove_pack(
+    database: Database, name: str, on_progress: Callable[[int], None] = lambda _count: None
+) -> AddedPack:
+    """Remove a pack with its tags, and the landmarks that came with it and that nothing else names. Verdicts stay.
+
+    Returns the pack as it was.
+
+    Raises:
+        PackNotFound: no pack with that name was added.
+    """
+    pack = find_pack(database, name)
+    of_pack = classifiers.c.pack == name
+    with database.write() as connection:
+        lock_registry(connection)
+        row = connection.execute(select(packs).where(packs.c.name == name)).one_or_none()
+        if row is None:
+            raise PackNotFound(name=name)
+        version = next_version(connection, row.model_id)
+        ids = connection.scalars(select(classifiers.c.landmark_id).where(of_pack)).all()
+        connection.execute(delete(classifiers).where(of_pack))
+        delete_taught_tags(connection, among(taught_tags.c.landmark_id, ids), taught_tags.c.pack == name)
+        compare_again(connection, row.model_id, version, ids)
+        connection.execute(delete(packs).where(packs.c.name == name))
+        remove_unused_landmarks(connection, set(row.added_landmarks))
+        record_action(connection, AuditAction.PACK_REMOVE, name, digest=row.digest)
+    compare_all(database, row.model_id, on_progress)
+    return pack
