@@ -193,6 +193,55 @@ def evaluate(
 
 
 @app.command()
+def pack(
+    *,
+    photos: Annotated[
+        Path, typer.Argument(help="A folder with a folder of photos for each landmark, and landmarks.csv.")
+    ],
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="The model file of the libraries that the pack is for. It is a program: name only files that you trust."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The pack to write, NAME.pack.")],
+    others: Annotated[
+        Path | None,
+        typer.Option(help="A folder of ordinary photos, at any depth. Measures how many get a false tag."),
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
+    licence: Annotated[str | None, typer.Option(help="On what terms others may use it, like CC0.")] = None,
+    about: Annotated[str | None, typer.Option(help="What it has, in your words.")] = None,
+    device: Annotated[
+        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that computes the embeddings.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a pack of landmarks for `tagger pack add`, and measure how well they are found.
+
+    Landmarks with fewer than six different photos are left out. The figures are for photos that were held out.
+    """
+    from tagger.library.teaching.pack_file import name_of_pack
+    from trainer.export.pack import make_pack
+
+    if not (name := name_of_pack(out)):
+        raise typer.BadParameter("name a file like castles.pack", param_hint="--out")
+    log.info("loading the model %s", model)
+    words = {"author": author or "", "licence": licence or "", "about": about or ""}
+    made = make_pack(photos, others, model, device, name, words)
+    out.write_bytes(made.data)
+    document = {
+        "path": str(out.absolute()),
+        "size_bytes": len(made.data),
+        "landmarks": len(made.manifest.landmarks),
+        **{
+            field: getattr(made, field) for field in ("held_out", "found", "tagged", "others", "false_others")
+        },
+    }
+    print_results(document, as_json=as_json)
+
+
+@app.command()
 def compare(
     *,
     data: Annotated[

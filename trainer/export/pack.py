@@ -1,0 +1,185 @@
+"""Packs of landmarks from folders of photos, with figures on photos that were held out.
+
+A pack is what `tagger pack add` reads. Its directions are learned from all photos; the figures come from directions that were each learned
+without a part of the photos, and looked for among that part.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tagger.errors import EmbeddingsMissing, PackEmpty
+from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values, calibrate, fit_direction
+from tagger.library.teaching.embeddings import quantize, restore
+from tagger.library.teaching.pack_file import PackedLandmark, PackEmbedding, PackManifest, encode_pack
+from tagger.model.artifact import Label, file_digest, read_background, read_manifest
+from tagger.model.devices import choose_device
+from tagger.model.model import Model, load_model
+from tagger.model.predictions import TAUGHT_THRESHOLD
+from trainer.data.folders import find_labelled_photos, find_ordinary_photos
+from trainer.data.gazetteer import labels_with_landmarks
+from trainer.data.pixels import decode_batches
+from trainer.progress import photo_progress
+
+LEAST_PHOTOS = 6
+PARTS = 3
+"""Each photo is held out once, with a third of its landmark's."""
+
+log = logging.getLogger("trainer")
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MeasuredPack:
+    """A pack and the counts behind its figures, over all held-out photos. `false_others`: tags of photos of none of its landmarks."""
+
+    manifest: PackManifest
+    data: bytes
+    held_out: int
+    found: int
+    tagged: int
+    others: int
+    false_others: int
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Embeddings (N, D), as they are stored, and the index of each photo's landmark; -1: none of them."""
+
+    embeddings: Values
+    landmark: Indices
+
+
+def make_pack(
+    photos: Path, others: Path | None, model_file: Path, device: str, name: str, words: Mapping[str, str]
+) -> MeasuredPack:
+    """Learn every landmark with at least LEAST_PHOTOS different photos, and measure how well it is found.
+
+    Args:
+        photos: has a folder of photos for each landmark, and landmarks.csv, if there is one.
+        others: photos of anything else, among which the landmarks are looked for, too.
+        model_file: the model of the libraries that the pack is for.
+        device: computes the embeddings.
+        name: the pack's, a slug.
+        words: the author's words, fields of `PackManifest`.
+
+    Raises:
+        PathNotFound, LandmarksFileInvalid: the folders cannot be read.
+        ModelRefused, EmbeddingsMissing: the model cannot be used, or is of format 1.
+        PackEmpty: no folder has enough photos.
+    """
+    model_manifest, digest = read_manifest(model_file), file_digest(model_file)
+    embedding = model_manifest.embedding
+    if embedding is None:
+        raise EmbeddingsMissing(name=model_manifest.name)
+    model = load_model(model_file, digest, model_manifest, choose_device(device, None))
+    space = EmbeddingSpace.of(read_background(model_file, digest, embedding))
+    found = _embed(photos, others, model, embedding.dimension)
+    labels = sorted(found)
+    labels.remove("")
+    directions = {
+        label: fit_direction(space, found[label], found[label][:0]) for label in labels if len(found[label])
+    }
+    kept = [label for label in labels if label in directions and directions[label].examples >= LEAST_PHOTOS]
+    for label in sorted(set(labels) - set(kept)):
+        log.warning("left out: %s (fewer than %d different photos)", label, LEAST_PHOTOS)
+    if not kept:
+        raise PackEmpty(reason=f"no folder has {LEAST_PHOTOS} different photos")
+    rest = [values for label, values in found.items() if label not in kept]
+    library = _Photos(
+        np.concatenate([*(found[label] for label in kept), *rest]),
+        np.concatenate(
+            [
+                *(np.full(len(found[label]), number) for number, label in enumerate(kept)),
+                np.full(sum(map(len, rest)), -1),
+            ]
+        ),
+    )
+    guesses = _guess_held_out(space, library, len(kept))
+    packed = [
+        _packed(landmark, number, directions[landmark.label], guesses, library.landmark)
+        for number, landmark in enumerate(labels_with_landmarks(kept, photos))
+    ]
+    manifest = PackManifest(
+        name=name,
+        embedding=PackEmbedding(
+            digest=digest, model=model_manifest.name, layer=embedding.layer, dimension=embedding.dimension
+        ),
+        landmarks=tuple(packed),
+        **words,  # type: ignore[arg-type]
+    )
+    is_other = library.landmark < 0
+    return MeasuredPack(
+        manifest,
+        encode_pack(manifest, [directions[label] for label in kept]),
+        held_out=int((~is_other).sum()),
+        found=int((guesses == library.landmark)[~is_other].sum()),
+        tagged=int((guesses >= 0)[~is_other].sum()),
+        others=int(is_other.sum()),
+        false_others=int((guesses >= 0)[is_other].sum()),
+    )
+
+
+def _embed(photos: Path, others: Path | None, model: Model, dimension: int) -> dict[str, Values]:
+    """The embeddings (N, D) of the photos of each label, as a library stores them; those of others by ""."""
+    labelled = [*find_labelled_photos(photos), *(find_ordinary_photos(others) if others else ())]
+    paths = [photo.path for photo in labelled]
+    rows: dict[str, list[Values]] = {label: [] for label in ("", *(photo.label or "" for photo in labelled))}
+    with photo_progress("embeddings", len(paths)) as advance:
+        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
+            embeddings = model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy())).embeddings
+            stored: Sequence[Values] = (
+                [] if embeddings is None else list(restore(quantize(embeddings), dimension))
+            )
+            for position, row in zip(batch.positions, stored, strict=True):
+                rows[labelled[position].label or ""].append(row)
+            advance(len(batch.positions))
+    return {label: np.array(values, np.float32).reshape(-1, dimension) for label, values in rows.items()}
+
+
+def _guess_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Indices:
+    """The landmark (N,) that each photo gets from directions that were learned without it; -1: none.
+
+    The photos of a landmark are held out in the order of their paths, so that series of photos stay together.
+    """
+    part = np.zeros(len(library.landmark), np.int64)
+    for landmark in range(-1, landmarks):
+        own = np.flatnonzero(library.landmark == landmark)
+        part[own] = np.arange(len(own)) * PARTS // max(len(own), 1)
+    guesses = np.full(len(part), -1)
+    for number in range(PARTS):
+        held_out = part == number
+        sought = library.embeddings[held_out]
+        scores = np.stack(
+            [
+                calibrate(
+                    fit_direction(
+                        space, library.embeddings[~held_out & (library.landmark == landmark)], sought[:0]
+                    ),
+                    sought,
+                ).scores(sought)
+                for landmark in range(landmarks)
+            ],
+            axis=1,
+        )
+        guesses[held_out] = np.where(scores.max(axis=1) >= TAUGHT_THRESHOLD, scores.argmax(axis=1), -1)
+    return guesses
+
+
+def _packed(
+    landmark: Label, number: int, direction: Direction, guesses: Indices, truth: Indices
+) -> PackedLandmark:
+    own, tagged = truth == number, guesses == number
+    right = int((own & tagged).sum())
+    return PackedLandmark(
+        **landmark.model_dump(exclude={"label"}),
+        examples=direction.examples,
+        expected=max(direction.expected, 0.0),
+        precision=right / int(tagged.sum()) if tagged.any() else None,
+        recall=right / int(own.sum()),
+        held_out=int(own.sum()),
+    )
