@@ -19,11 +19,11 @@ from safetensors.numpy import save_file
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace
 from trainer.errors import writing_to
 
-COARSE_DIMENSIONS = 256
-CANDIDATES = 128
+COARSE_DIMENSIONS = 192
+CANDIDATES = 256
 """Landmarks that are compared exactly."""
 BLOCK = 4096
-"""Landmarks whose 8-bit values are unpacked at a time: they stay in the processor's cache."""
+"""Landmarks whose 8-bit values are unpacked at a time."""
 _LIMIT = 127
 
 Values = npt.NDArray[np.float32]
@@ -36,8 +36,7 @@ class LandmarkIndex:
     landmark_ids: npt.NDArray[np.int32]  # (L,)
     directions: npt.NDArray[np.int8]  # (L, D)
     scales: Values  # (L,), of the directions
-    coarse: npt.NDArray[np.int8]  # (L, C)
-    coarse_scales: Values  # (L,)
+    coarse: Values  # (C, L)
     basis: Values  # (D, C), from embeddings to the dimensions of `coarse`
     mean: Values  # (D,), of the background
 
@@ -64,7 +63,9 @@ class LandmarkIndex:
     def best(self, embeddings: Values) -> tuple[npt.NDArray[np.int32], Values]:
         """The landmark with the highest score for each embedding (N, D), and its score: (N,) each."""
         centred: Values = embeddings - self.mean
-        candidates = self._candidates(centred @ self.basis)
+        products = (centred @ self.basis) @ self.coarse  # (N, L)
+        count = min(CANDIDATES, len(self.landmark_ids))
+        candidates = np.argpartition(products, -count, axis=1)[:, -count:]
         scores = np.stack(
             [
                 (self.directions[rows].astype(np.float32) @ photo) * self.scales[rows]
@@ -74,19 +75,6 @@ class LandmarkIndex:
         columns = scores.argmax(axis=1)[:, None]
         rows = np.take_along_axis(candidates, columns, axis=1)[:, 0]
         return self.landmark_ids[rows], np.take_along_axis(scores, columns, axis=1)[:, 0]
-
-    def _candidates(self, photos: Values) -> npt.NDArray[np.intp]:
-        """The rows (N, K) of the landmarks with the highest products, from projected embeddings (N, C)."""
-        products = np.empty((len(photos), len(self.coarse)), np.float32)
-        unpacked = np.empty((BLOCK, photos.shape[1]), np.float32)
-        for first in range(0, len(self.coarse), BLOCK):
-            part = self.coarse[first : first + BLOCK]
-            block = unpacked[: len(part)]
-            np.copyto(block, part)
-            np.matmul(photos, block.T, out=products[:, first : first + BLOCK])
-        products *= self.coarse_scales
-        count = min(CANDIDATES, len(self.coarse))
-        return np.argpartition(products, -count, axis=1)[:, -count:]
 
 
 def write_index(
@@ -130,22 +118,20 @@ def _coarse(
 
     None are needed where all landmarks are compared exactly.
     """
-    whiten = np.linalg.cholesky(np.linalg.inv(space.precision))  # (D, D), of directions
+    whiten = np.linalg.cholesky(np.linalg.inv(space.precision)).astype(np.float32)  # (D, D), of directions
     count = COARSE_DIMENSIONS if len(directions) > CANDIDATES else 0
-    components = np.empty((len(whiten), 0))
+    components = np.empty((len(whiten), 0), np.float32)
     if count:
         products = np.zeros_like(whiten)
         for block in _unpacked(directions, scales):
             whitened = block @ whiten
             products += whitened.T @ whitened
         components = np.linalg.eigh(products).eigenvectors[:, -count:]
-    projection = (whiten @ components).astype(np.float32)
+    projection = whiten @ components
     coarse = np.concatenate([block @ projection for block in _unpacked(directions, scales)])
-    coarse_scales = np.abs(coarse).max(axis=1, initial=np.finfo(np.float32).tiny) / _LIMIT
     return {
-        "coarse": np.rint(coarse / coarse_scales[:, None]).astype(np.int8),
-        "coarse_scales": coarse_scales,
-        "basis": np.linalg.solve(whiten.T, components).astype(np.float32),
+        "coarse": np.ascontiguousarray(coarse.T),
+        "basis": np.linalg.solve(whiten.T, components),
     }
 
 
