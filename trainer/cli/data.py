@@ -267,6 +267,12 @@ def gldv2(
         Path | None,
         typer.Option(help="recognition_solution_v2.1.csv. Also measures GAP on the photos in test/."),
     ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            help="A pack to write too, NAME.pack, for `tagger pack add`: of the landmarks with the most photos, at most 5,000."
+        ),
+    ] = None,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model.")
     ] = "auto",
@@ -276,10 +282,13 @@ def gldv2(
 
     Example: trainer data gldv2 gldv2 --model places.pt --out gldv2-places
     """
+    from tagger.library.teaching.pack_file import name_of_pack
     from trainer.gldv2.recipe import IndexOptions, index_landmarks
 
+    if pack and not name_of_pack(pack):
+        raise typer.BadParameter("name a file like gldv2.pack", param_hint="--pack")
     set_advice("repeat the command to continue after the last finished archive")
-    document = index_landmarks(IndexOptions(folder, model, out, solution, device))
+    document = index_landmarks(IndexOptions(folder, model, out, solution, pack, device))
     print_results(document, as_json=as_json)
     if any(document.get(name) for name in ("left_out", "unreadable", "test_left_out", "test_unreadable")):
         raise typer.Exit(SOME_FAILED)

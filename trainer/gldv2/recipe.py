@@ -9,14 +9,16 @@ import numpy as np
 
 from tagger.errors import EmbeddingsMissing
 from tagger.library.teaching.classifiers import EmbeddingSpace
+from tagger.library.teaching.pack_file import PackEmbedding, name_of_pack
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import choose_device
 from tagger.model.model import load_model
-from trainer.errors import PublishedFileInvalid
+from trainer.errors import PublishedFileInvalid, writing_to
 from trainer.evaluation.challenge import Guess, Solution, global_average_precision
 from trainer.gldv2.directions import learn_directions
 from trainer.gldv2.embeddings import EmbeddingFolder, EmbeddingProgress, embed_archives, read_embeddings
 from trainer.gldv2.landmark_index import LandmarkIndex, write_index
+from trainer.gldv2.landmark_pack import LandmarkPack
 from trainer.gldv2.published_files import listed_photos, read_labels, read_names, read_solution
 
 INDEX = "landmarks.safetensors"
@@ -26,12 +28,16 @@ PHOTOS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """`folder` has the published files, `out` gets the embeddings and the index. `solution`: the file that says what test photos show."""
+    """`folder` has the published files, `out` gets the embeddings and the index.
+
+    `solution`: the file that says what test photos show. `pack`: the file of a pack to write, too.
+    """
 
     folder: Path
     model: Path
     out: Path
     solution: Path | None
+    pack: Path | None
     device: str
 
 
@@ -42,11 +48,12 @@ def index_landmarks(options: IndexOptions) -> dict[str, Any]:
         PublishedFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
     """
     manifest, digest = read_manifest(options.model), file_digest(options.model)
-    if manifest.embedding is None:
+    embedding = manifest.embedding
+    if embedding is None:
         raise EmbeddingsMissing(name=manifest.name)
     labels, names = read_labels(options.folder), read_names(options.folder)
     solution = read_solution(options.solution) if options.solution else {}
-    space = EmbeddingSpace.of(read_background(options.model, digest, manifest.embedding))
+    space = EmbeddingSpace.of(read_background(options.model, digest, embedding))
     model = load_model(options.model, digest, manifest, choose_device(options.device, None))
 
     train = EmbeddingFolder(options.out / "train", digest, labels)
@@ -54,7 +61,17 @@ def index_landmarks(options: IndexOptions) -> dict[str, Any]:
     files = train.files()
     if not files:
         raise PublishedFileInvalid(path=options.folder / "train", reason="it has no whole archive")
-    landmarks = write_index(options.out / INDEX, learn_directions(files, labels, space), names, space, digest)
+    learned = learn_directions(files, labels, space)
+    if options.pack:
+        facts = PackEmbedding(
+            digest=digest, model=manifest.name, layer=embedding.layer, dimension=embedding.dimension
+        )
+        pack = LandmarkPack(name_of_pack(options.pack), facts, labels, names)
+        landmarks = write_index(options.out / INDEX, pack.collect(learned), names, space, digest)
+        with writing_to(options.pack):
+            options.pack.write_bytes(pack.encode())
+    else:
+        landmarks = write_index(options.out / INDEX, learned, names, space, digest)
     document = _figures(train_progress) | {
         "photos": sum(len(read_embeddings(file).ids) for file in files),
         "landmarks": landmarks,
