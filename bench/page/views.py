@@ -107,7 +107,6 @@ def views_of(library: Library) -> list[View]:
     return [
         View("/try", "/try"),
         View("/places", "/places"),
-        View("/places, a country", f"/places?{urlencode(country)}"),
         View("/map", "/map"),
         View("/search", "/search?q=tower"),
         View("/review/unknown", "/review/unknown"),
@@ -124,7 +123,7 @@ def views_of(library: Library) -> list[View]:
         View("/photos, a month of a landmark", f"/photos?{urlencode({**month, 'landmark': landmark})}"),
         View("/photos, untagged", "/photos?untagged=1"),
         View("/photos/…", f"/photos/{photo_id}"),
-        View("/photos/…, with neighbours", f"/photos/{photo_id}?{urlencode({'within': 1, **after})}"),
+        View("/photos/…/details", f"/photos/{photo_id}/details"),
         View("/jobs", "/jobs"),
         View("/api/photos", "/api/photos"),
         View("/api/photos, a middle page", f"/api/photos?{urlencode(api_after)}"),

@@ -104,14 +104,16 @@ def _open_lightbox(page: Page, library: DemoLibrary) -> None:
 
 
 def _open_photo(page: Page, library: DemoLibrary) -> None:
-    page.goto(page.locator(f'[data-grid] > [data-photo="{library.photo}"] > a').get_attribute("href") or "")
+    _open_lightbox(page, library)
+    page.keyboard.press("i")
+    page.locator("#lightbox #facts").wait_for()
 
 
 def _name_another(page: Page, library: DemoLibrary) -> None:
     _open_photo(page, library)
     page.locator("[data-name-another]").first.click()
     page.locator("#another-search").fill("tower")
-    expect(page.locator("[data-results] button").first).to_be_visible()
+    expect(page.locator("#naming [data-results] button").first).to_be_visible()
 
 
 def _list_links(page: Page, _library: DemoLibrary) -> None:

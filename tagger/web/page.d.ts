@@ -24,6 +24,7 @@ interface EventTarget {
 }
 
 interface DocumentEventMap {
+  located: CustomEvent<number>;
   "photos-dropped": CustomEvent<File[]>;
   "htmx:responseError": CustomEvent;
   "htmx:sendError": CustomEvent;

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, insert, select
 from support.query_plans import query_plans
-from support.stored_photos import StoredPhotos
+from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
-from tagger.library.query.find import Neighbours, find_neighbours, find_tagged, find_tagged_page
+from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
@@ -169,7 +169,7 @@ def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: Sto
         assert found(library, **in_area, any_rank=True) == shown
         assert found(library, **in_area, sort="name").keys() == shown.keys()
         (first,) = find_tagged_page(library.database, query, None, None, 1).photos
-        assert find_neighbours(library.database, query, None, first.id) == Neighbours(None, first.id + 1)
+        assert neighbours_of(library.database, query, first.id) == (None, first.id + 1)
         facets = {facet.facet: facet.values for facet in count_facets(library.database, query)}
         assert sorted(value.value for value in facets["landmark"]) == sorted((slugs[1], slugs[-1]))
         counts = landmark_counts(library.database, "Peru")

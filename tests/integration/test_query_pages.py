@@ -9,18 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stored_photos import StoredPhotos
+from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.library.query import find, sorted_scan
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import (
-    Neighbours,
     ScanPosition,
     decode_cursor,
     encode_cursor,
-    find_neighbours,
     find_surrounding,
     find_tagged,
     find_tagged_page,
@@ -150,8 +148,7 @@ def test_each_photo_of_a_result_has_its_neighbours(
         whole = [photo.id for photo in find_tagged(library.database, query)]
         all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
         for before, number, after in [*all_neighbours[::every], all_neighbours[-1]]:
-            found = find_neighbours(library.database, query, None, number)
-            assert found == Neighbours(before, after), query
+            assert neighbours_of(library.database, query, number) == (before, after), query
 
 
 def test_photos_around_one_are_those_of_the_result_the_nearest_first(
@@ -181,11 +178,11 @@ def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(own_libr
         at = order.index(photo.id)
         before = next((number for number in reversed(order[:at]) if number not in deleted), None)
         after = next((number for number in order[at:] if number not in deleted), None)
-        assert find_neighbours(own_library.database, query, None, photo.id) == Neighbours(before, after)
+        assert neighbours_of(own_library.database, query, photo.id) == (before, after)
 
 
 def test_photo_that_does_not_exist_has_no_neighbours(library: StoredPhotos) -> None:
-    assert find_neighbours(library.database, PhotoQuery(), None, 9999) == Neighbours()
+    assert neighbours_of(library.database, PhotoQuery(), 9999) == (None, None)
 
 
 def test_last_page_has_no_next_position(library: StoredPhotos) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import update
-from support.stored_photos import StoredPhotos
+from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents
@@ -18,7 +18,6 @@ from tagger.library.query import sorted_scan
 from tagger.library.query.find import (
     decode_cursor,
     encode_cursor,
-    find_neighbours,
     find_tagged,
     find_tagged_page,
 )
@@ -114,9 +113,9 @@ def test_photos_are_in_their_order(library: StoredPhotos) -> None:
         photos = list(find_tagged(library.database, query))
         assert sum(section.photos for section in timeline_sections(library.database, query)) == len(photos)
         for number in {0, len(photos) - 1}:
-            neighbours = find_neighbours(library.database, query, {}, photos[number].id)
-            assert neighbours.previous == (photos[number - 1].id if number else None)
-            assert neighbours.following == (photos[number + 1].id if number + 1 < len(photos) else None)
+            before, after = neighbours_of(library.database, query, photos[number].id)
+            assert before == (photos[number - 1].id if number else None)
+            assert after == (photos[number + 1].id if number + 1 < len(photos) else None)
         assert all_ids(library, query) == [photo.id for photo in photos]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from support.position_library import NOON, PositionLibrary
+from support.stored_photos import neighbours_of
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.library.query.find import find_neighbours, find_tagged, find_tagged_page
+from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
 
@@ -84,8 +85,7 @@ def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> 
     first = find_tagged_page(library.database, query, None, None, 4)
     second = find_tagged_page(library.database, query, None, first.next, 4)
     assert [photo.id for photo in (*first.photos, *second.photos)] == ids
-    neighbours = find_neighbours(library.database, query, None, ids[5])
-    assert (neighbours.previous, neighbours.following) == (ids[4], ids[6])
+    assert neighbours_of(library.database, query, ids[5]) == (ids[4], ids[6])
 
 
 def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:

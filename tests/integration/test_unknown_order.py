@@ -5,11 +5,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from support.stored_photos import StoredPhotos
+from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
 from tagger.library.query import sorted_scan
-from tagger.library.query.find import ScanPosition, find_neighbours, find_tagged_page
+from tagger.library.query.find import ScanPosition, find_tagged_page
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
 
@@ -98,8 +98,7 @@ def test_filters_apply(library: StoredPhotos) -> None:
 def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
     listed = find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos
     for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):
-        found = find_neighbours(library.database, BY_SCORE, {}, photo.id)
-        assert (found.previous, found.following) == (before.id, after.id)
+        assert neighbours_of(library.database, BY_SCORE, photo.id) == (before.id, after.id)
 
 
 @pytest.mark.postgresql

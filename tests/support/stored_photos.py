@@ -22,8 +22,21 @@ from tagger.database.tables import (
 )
 from tagger.library.catalog.cameras import camera_of, ensure_cameras
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.find import find_surrounding
+from tagger.library.query.options import PhotoQuery
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.paths import path_text
+
+
+def neighbours_of(
+    database: Database, query: PhotoQuery, photo_id: int, root_paths: RootPaths | None = None
+) -> tuple[int | None, int | None]:
+    """The photos before and after one in the result of a query."""
+    around = find_surrounding(database, query, root_paths, photo_id, before=1, after=1)
+    before, after = (next((photo.id for photo in side), None) for side in (around.previous, around.following))
+    return before, after
+
 
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

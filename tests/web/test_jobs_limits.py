@@ -279,12 +279,7 @@ def test_words_with_control_characters_are_refused(client_of_either: TestClient,
         assert answer.status_code == 422, (address, sent, answer.text)
         assert "control character" in answer.text
     assert client.post("/api/schedules", json=NIGHTLY | {"name": f"a{word}b"}).status_code == 422
-    for address, form in (
-        ("/photos/1/verdict", {"landmark": word}),
-        ("/jobs/schedules/remove", {"name": word}),
-    ):
-        answer = client.post(address, data=form)
-        assert answer.status_code == 422, (address, form, answer.text)
+    assert client.post("/jobs/schedules/remove", data={"name": word}).status_code == 422
     for address, query in (("/api/verdicts", {"by": word}), ("/api/jobs/1/failures", {"kind": word})):
         assert client.get(address, params=query).status_code in {400, 422}
 

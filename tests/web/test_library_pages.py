@@ -128,21 +128,9 @@ def test_results_of_a_search_are_under_headings_and_the_box_has_what_was_typed(
 def test_countries_of_a_search_are_those_with_photos(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     found = re.findall(
-        r'href="/places\?country=(\w+)"[^>]*>\w+ <span class="count">(\d+)<', client.get("/search?q=an").text
+        r'href="/photos\?country=(\w+)"[^>]*>\w+ <span class="count">(\d+)<', client.get("/search?q=an").text
     )
     assert found == [("France", "1")]  # the model has landmarks in other countries, such as Germany
-
-
-@pytest.mark.usefixtures("counted")
-def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    library.photo("b.jpg", (GATE, 0.9, True))
-    page = client.get(address_of(client.get("/places").text, "France")).text
-    assert covers_of(page) == ["Eiffel Tower"]
-    assert address_of(page, "All photos in France") == "/photos?country=France"
-    library_page = client.get("/places").text
-    assert address_of(library_page, "Photos") == "/photos?any_rank=1"
-    assert library_page.count('type="search"') == 1
 
 
 # ---------- photos ----------
@@ -638,10 +626,13 @@ def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
         in_order = f"/api/photos?{query}&sort=newest&distinct=1&limit=502"
         photos = client.get(in_order).json()["photos"]
         before = steps()
-        page = client.get(f"/photos/{photos[500]['id']}?{query}").text
+        around = f"/api/photos/{photos[500]['id']}/neighbours?{query}&sort=newest&distinct=1"
+        found = client.get(around).json()
         assert steps() - before < 1_000_000, query
-        for rel, index in (("prev", 499), ("next", 501)):
-            assert f'rel="{rel}" href="/photos/{photos[index]["id"]}?' in page
+        assert [found[side][0]["id"] for side in ("previous", "next")] == [
+            photos[499]["id"],
+            photos[501]["id"],
+        ]
 
 
 def _counted_steps(database: Database) -> Callable[[], int]:

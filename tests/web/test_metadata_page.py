@@ -37,7 +37,9 @@ def test_a_preview_shows_files_and_values_and_changes_nothing(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     files = sorted(library.root.iterdir())
-    button = client.get("/photos/1").text.partition('action="/photos/metadata"')[2].partition("</form>")[0]
+    button = (
+        client.get("/photos/1/details").text.partition('action="/photos/metadata"')[2].partition("</form>")[0]
+    )
     assert 'name="photo" value="1"' in button
     assert "Write tags…" in button
     page = client.post("/photos/metadata", data={"photo": ["1", "2"]}).text
@@ -54,7 +56,7 @@ def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: Li
     written = {file.name: file.read_bytes() for file in library.root.iterdir()}
     assert written.keys() - before.keys() == {"a.jpg.xmp", "b.jpg.xmp"}
     assert b"Eiffel Tower" in written["a.jpg.xmp"]
-    page = client.get("/photos/1").text
+    page = client.get("/photos/1/details").text
     assert "a.jpg.xmp" in page
     assert "Undo…" in page
     preview = client.post("/photos/metadata", data={"photo": ["1", "2", "3"], "action": "undo"}).text
@@ -71,15 +73,15 @@ def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, libra
     options = {"photo": ["1"], "to": "sidecar", "gps": "true", "description": "true"}
     start(client, library, **options)
     assert b"GPSLatitude" in sidecar.read_bytes()
-    assert "out of date" not in client.get("/photos/1").text
+    assert "out of date" not in client.get("/photos/1/details").text
     give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
-    page = client.get("/photos/1").text
+    page = client.get("/photos/1/details").text
     assert "sidecar out of date" in page
     assert "Write the sidecar anew" in page
     for name in ("gps", "description"):
         assert f'<input type="hidden" name="{name}" value="true">' in page
     start(client, library, **options)
-    assert "out of date" not in client.get("/photos/1").text
+    assert "out of date" not in client.get("/photos/1/details").text
     assert b"Versailles" in sidecar.read_bytes()
 
 
@@ -109,6 +111,6 @@ def test_nothing_is_written_without_permission(
         state.settings = settings.model_copy(update=changes)
         form = {"photo": "1", "action": action, "is_confirmed": "true"}
         assert client.post("/photos/metadata", data=form).status_code == 403
-    assert "Write tags" not in client.get("/photos/1").text
+    assert "Write tags" not in client.get("/photos/1/details").text
     assert client.get("/jobs/1").status_code == 404
     assert not list(library.root.glob("*.xmp"))

@@ -77,6 +77,7 @@ def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos/2")
+        page.keyboard.press("Escape")
         page.locator("#search").fill("TOWER eiff")
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos?landmark=eiffel-tower")

@@ -87,7 +87,7 @@ def test_verdicts_are_learned_in_the_background(page_on_each_database: Page) -> 
     wait_until(lambda: page.tagged() == set())
     form = {"verdict": "confirmed", "landmark": "our-church"}
     (number,) = page.church(0)
-    page.client.post(f"/photos/{number}/verdict", data=form, headers={"origin": LOCAL_URL})
+    page.client.post(f"/api/photos/{number}/verdicts", json=form)
     wait_until(lambda: page.tagged() == ALL - {"2.jpg"})
 
 

@@ -262,34 +262,11 @@ def _is_index(number: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The ids of the photos before and after one; None: there is none, or it is too far away to search for."""
-
-    previous: int | None = None
-    following: int | None = None
-
-
-@dataclass(frozen=True)
 class SurroundingPhotos:
     """The photos before and after one, the nearest first. Fewer than requested: there are no more, or they are too far away."""
 
     previous: tuple[TaggedPhoto, ...] = ()
     following: tuple[TaggedPhoto, ...] = ()
-
-
-def find_neighbours(
-    database: Database, query: PhotoQuery, root_paths: RootPaths | None, photo_id: int
-) -> Neighbours:
-    """The photos before and after one in the result of `find_tagged`; also for a photo that has stopped matching.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
-    """
-    found = find_surrounding(database, query, root_paths, photo_id, before=1, after=1)
-    previous, following = (
-        photos_there[0].id if photos_there else None for photos_there in (found.previous, found.following)
-    )
-    return Neighbours(previous, following)
 
 
 def find_surrounding(

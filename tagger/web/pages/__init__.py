@@ -1,4 +1,4 @@
-"""HTML pages, rendered on the server. Most of them work without JavaScript."""
+"""HTML pages, rendered on the server. They can be read without JavaScript."""
 
 from fastapi import APIRouter
 

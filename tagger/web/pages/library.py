@@ -35,8 +35,8 @@ Text = Annotated[str, Query(max_length=200)]
 
 @router.get("/places")
 @router.get("/library")  # its earlier address
-def show_library(request: Request, state: State, overview: Overview, country: Text = "") -> HTMLResponse:
-    """Show landmarks as cards, filtered by country."""
+def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
+    """Show landmarks as cards."""
     counts = overview.counts()
     covers = overview.covers()
     landmarks = counts if counts is not None else _uncounted(state.database)
@@ -44,13 +44,11 @@ def show_library(request: Request, state: State, overview: Overview, country: Te
         count for count in landmarks if count.photos or (counts is None and count.landmark in (covers or {}))
     ]
     is_empty = not with_photos and counts is not None
-    cards = _cards(_filter(with_photos, country, ""), covers or {}, is_counted=counts is not None)
+    cards = _cards(with_photos, covers or {}, is_counted=counts is not None)
     return render(
         request,
         "library.html",
         cards=cards,
-        countries=_country_links(with_photos, country),
-        country=country,
         pending=_pending_text(counts, covers),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
@@ -69,9 +67,9 @@ def search(
     counts = overview.counts()
     covers = overview.covers() or {}
     landmarks = counts if counts is not None else _uncounted(state.database)
-    matches = _filter(landmarks, "", q) if q.strip() else []
+    matches = _filter(landmarks, q) if q.strip() else []
     with_photos = [count for count in matches if count.photos or counts is None]
-    countries = _country_links([each for each in landmarks if each.photos or counts is None], "")
+    countries = _country_links([each for each in landmarks if each.photos or counts is None])
     return render(
         request,
         "search.html",
@@ -86,8 +84,8 @@ def search(
 
 
 def country_address(country: str) -> str:
-    """Return the address of the library filtered by country."""
-    return QueryParams.of(country=country).address("/places")
+    """Return the address of the photos of a country."""
+    return QueryParams.of(country=country).address("/photos")
 
 
 def _pending_text(counts: object, covers: object) -> str:
@@ -110,18 +108,10 @@ def _uncounted(database: Database) -> list[LandmarkCount]:
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
-def _filter(counts: Sequence[LandmarkCount], country: str, typed: str) -> list[LandmarkCount]:
-    """Return those of the country whose name, city, region or country contain every word of the text."""
+def _filter(counts: Sequence[LandmarkCount], typed: str) -> list[LandmarkCount]:
+    """Return those whose name, city, region or country contain every word of the text."""
     words = normalize_name(typed).split()
-    return [
-        count
-        for count in counts
-        if (
-            not country.strip()
-            or (count.country and normalize_name(count.country) == normalize_name(country))
-        )
-        and all(word in _search_text(count) for word in words)
-    ]
+    return [count for count in counts if all(word in _search_text(count) for word in words)]
 
 
 def _search_text(count: LandmarkCount) -> str:
@@ -129,20 +119,12 @@ def _search_text(count: LandmarkCount) -> str:
     return " ".join(normalize_name(part) for part in parts if part)
 
 
-def _country_links(counts: Sequence[LandmarkCount], selected: str) -> list[Link]:
+def _country_links(counts: Sequence[LandmarkCount]) -> list[Link]:
     numbers: dict[str, int] = {}
     for count in counts:
         if count.country:
             numbers[count.country] = numbers.get(count.country, 0) + 1
-    return [
-        Link(
-            name,
-            country_address(name),
-            numbers[name],
-            normalize_name(name) == normalize_name(selected),
-        )
-        for name in sorted(numbers, key=normalize_name)
-    ]
+    return [Link(name, country_address(name), numbers[name]) for name in sorted(numbers, key=normalize_name)]
 
 
 NO_COUNTRY = "Elsewhere"

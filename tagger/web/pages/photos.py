@@ -5,7 +5,7 @@ shows what is learned of it: from how many photos, what was found, and what is t
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import groupby
 from typing import Annotated
@@ -38,7 +38,7 @@ from tagger.library.query.filter_words import (
 )
 from tagger.library.query.find import decode_cursor, encode_cursor, find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import has_dismissed_photos, has_photos
+from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import share_name
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
@@ -48,7 +48,7 @@ from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_o
 from tagger.web.http.templates import render
 from tagger.web.pages.library import country_address
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
-from tagger.web.pages.overview import Overview
+from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.state import AppState, State
 
@@ -181,7 +181,7 @@ class PhotoMonth:
 class PhotoGrid:
     """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too. Without them, these are all photos.
 
-    `next_page` and `first_page` are links without script.
+    `next_page` and `first_page` are links without script. `opened`: the photo over the grid.
     """
 
     months: tuple[PhotoMonth, ...]
@@ -191,6 +191,7 @@ class PhotoGrid:
     next_page: str | None = None
     first_page: str | None = None
     downloads: tuple[Link, ...] = ()
+    opened: int | None = None
 
     @property
     def tiles(self) -> tuple[PhotoTile, ...]:
@@ -246,8 +247,22 @@ def show_photos(
         return photo_grid(state, params, after, "/photos")
 
     grid, problem, status = _grid_or_problem(find)
+    return render_photos(request, state, overview, form, grid, problem, status)
+
+
+def render_photos(
+    request: Request,
+    state: AppState,
+    overview: LibraryOverview,
+    form: QueryParams,
+    grid: PhotoGrid | None,
+    problem: str = "",
+    status: int = 200,
+    opened: Mapping[str, object] | None = None,
+) -> HTMLResponse:
+    """Render the photos of a query, or the `problem` of its options; over them the photo `opened`: the values of its details."""
     share = _share_options(form) if grid and grid.tiles else ""
-    trip_name = _trip_name(state, params)
+    trip_name = _trip_name(state, form)
     with state.database.read() as connection:
         landmarks = all_landmarks(connection)
     chips = filter_chips(form, landmarks, trip_name)
@@ -268,6 +283,8 @@ def show_photos(
         share_name=share and (trip_name or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
+        opened=opened,
+        **(opened or {}),
     )
 
 
@@ -307,9 +324,9 @@ def _view_name(params: QueryParams) -> str:
     return "" if filters - {"any_rank"} else "classified" if filters else "landmark"
 
 
-def _trip_name(state: AppState, params: QueryParams | QueryInvalid) -> str | None:
+def _trip_name(state: AppState, params: QueryParams) -> str | None:
     """Return the name and dates of the query's trip, if there is one."""
-    if isinstance(params, QueryInvalid) or params.query.trip is None:
+    if params.query.trip is None:
         return None
     try:
         return trip_summary(state.database, params.query.trip).title
@@ -347,10 +364,8 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
     page_params = QueryParams(of_page, params.query)
     data_params = _of_data(params, shown)
-    tiles = photo_tiles(state.database, page.photos, params)
-    is_dated = shown.query.sort in ("newest", "oldest")
     return PhotoGrid(
-        months=tuple(photo_months(tiles) if is_dated else without_months(tiles)),
+        months=_months(state, params, page.photos),
         source=params.address("/api/photos"),
         options=shown.address(""),
         sorts=tuple(
@@ -361,6 +376,24 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         first_page=page_params.address(path) if after else None,
         downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
     )
+
+
+def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> PhotoGrid:
+    """The grid of a query with one photo, at which a script goes on: like a page that starts there."""
+    grid = photo_grid(state, params, None, "/photos")
+    return replace(
+        grid,
+        months=_months(state, params, [photo]),
+        next_page=None,
+        first_page=params.address("/photos"),
+        opened=photo.id,
+    )
+
+
+def _months(state: AppState, params: QueryParams, photos: Sequence[TaggedPhoto]) -> tuple[PhotoMonth, ...]:
+    tiles = photo_tiles(state.database, photos, params)
+    is_dated = params.as_timeline().query.sort in ("newest", "oldest")
+    return tuple(photo_months(tiles) if is_dated else without_months(tiles))
 
 
 def _sorts(query: PhotoQuery) -> dict[str, str]:

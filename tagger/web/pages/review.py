@@ -1,4 +1,4 @@
-"""The review queue: one photo and landmark after the other, to confirm, reject or skip. Without JavaScript, forms replace the keys."""
+"""The review queue: one photo and landmark after the other, to confirm, reject or skip."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -6,10 +6,10 @@ from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound
+from tagger.errors import CursorInvalid
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.query.counts import find_examples
 from tagger.library.query.tagged_photos import TaggedPhoto, has_photos
@@ -20,10 +20,7 @@ from tagger.library.teaching.suggestions import (
     count_to_review,
     next_to_review,
 )
-from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.system.text_format import percent
-from tagger.web.api.verdicts import default_person
-from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.tiles import landmark_address, thumbnail_address
 from tagger.web.state import AppState, State
@@ -42,10 +39,10 @@ class Place:
     after: str | None
     number: int
 
-    def address(self, **more: str | int | None) -> str:
+    def address(self) -> str:
         """Return the address of the page."""
         number = self.number if self.number > 1 else None
-        options = {"landmark": self.only, "after": self.after, "number": number, **more}
+        options = {"landmark": self.only, "after": self.after, "number": number}
         query = urlencode({name: value for name, value in options.items() if value is not None})
         return f"/review?{query}" if query else "/review"
 
@@ -85,24 +82,8 @@ class Question:
     landmark_address: str
 
 
-@dataclass(frozen=True)
-class LastVerdict:
-    """The verdict that was given on the page before, to undo it."""
-
-    photo_id: int
-    landmark: str
-    verdict: VerdictKind
-    name: str
-
-
 @router.get("/review")
-def show_review(
-    request: Request,
-    state: State,
-    place: QueuePlace,
-    last: Annotated[str | None, Query(max_length=1000)] = None,
-    back: Annotated[str | None, Query(max_length=100)] = None,
-) -> Response:
+def show_review(request: Request, state: State, place: QueuePlace) -> Response:
     """Show the entry of the queue after the one that the address names."""
     only = _only(state, place)
     only_id = None if only is None else only.id
@@ -117,33 +98,8 @@ def show_review(
         only=only,
         left=count_to_review(state.database, only_id) if entry is None else 0,
         start=Place(place.only, None, 1).address(),
-        last=_last_verdict(state, last),
-        undo_address=Place(place.only, back, max(1, place.number - 1)).address(),
-        back=place.after,
         has_photos=has_photos(state.database),
     )
-
-
-@router.post("/review")
-def give(
-    state: State,
-    place: QueuePlace,
-    photo: Annotated[int, Form(ge=1, lt=2**63)],
-    landmark: Annotated[str, Form(max_length=1000), ONE_LINE],
-    verdict: Annotated[VerdictKind, Form()],
-    back: Annotated[str | None, Form(max_length=100)] = None,
-    withdraw: Annotated[bool, Form()] = False,
-) -> Response:
-    """Give or withdraw (`withdraw`) a verdict, then show the entry at this address."""
-    database, roots = state.database, state.settings.roots
-    if withdraw:
-        withdraw_verdict(database, photo, landmark, verdict, roots)
-        address = place.address()
-    else:
-        result = give_verdict(database, photo, landmark, verdict, default_person(state), roots)
-        address = place.address(last=f"{photo}_{verdict}_{result.landmark.slug}", back=back)
-    state.taught_updates.request()
-    return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
 
 def _only(state: AppState, place: Place) -> Landmark | None:
@@ -175,19 +131,6 @@ def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewE
         next=Place(place.only, _encode(position), place.number + 1).address(),
         landmark_address=landmark_address(landmark.slug),
     )
-
-
-def _last_verdict(state: AppState, text: str | None) -> LastVerdict | None:
-    """Return the verdict that an address names; None if it names none."""
-    photo_id, verdict, slug = [*(text or "").split("_", 2), "", ""][:3]
-    if not photo_id.isdecimal() or not slug or verdict not in set(VerdictKind):
-        return None
-    try:
-        with state.database.read() as connection:
-            landmark = find_landmark(connection, slug)
-    except (LandmarkNotFound, LandmarkAmbiguous):
-        return None
-    return LastVerdict(int(photo_id), slug, VerdictKind(verdict), landmark.display_name)
 
 
 def _encode(position: ReviewPosition) -> str:

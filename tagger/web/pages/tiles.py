@@ -31,7 +31,7 @@ DIGEST_LENGTH = 16
 
 @dataclass(frozen=True)
 class Link:
-    """A link; of a country also its number of landmarks, and whether it is the selected one."""
+    """A link; of a country also its number of landmarks, of an order whether it is the current one."""
 
     name: str
     address: str

@@ -61,7 +61,7 @@ class PhotoGrid {
     store();
     this.scrubber = new Scrubber(this);
     this.setHeight();
-    if (!this.restore()) await this.goToStart();
+    if ("opened" in this.list.dataset || !this.restore()) await this.goToStart();
     this.lastTop = scrollY;
     this.listen();
     this.draw();
@@ -376,6 +376,7 @@ class PhotoGrid {
     const section = this.photos.sections.find((each) => each.key === month) ?? this.photos.sections[0];
     const index = await this.find(Number(photo), section).catch(() => null);
     this.goToPhoto(index ?? section.start, HEADING_PX);
+    if (index !== null) this.list.dispatchEvent(new CustomEvent("located", { detail: index, bubbles: true }));
   }
 
   /** The index of a photo of a section, which need not be loaded; null if it is not there. */

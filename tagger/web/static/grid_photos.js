@@ -52,6 +52,9 @@ export function pageAddress(photo, source) {
   return `/photos/${photo.id}?${options}`;
 }
 
+/** What the panel shows of a photo: its landmarks and facts. */
+export const detailsAddress = (photo) => (share ? pageAddress(photo) : `/photos/${photo.id}/details`);
+
 export const altOf = (name, file) => (name ? `${name}, ${file}` : file);
 
 export const thumbnailAddress = (photo, size) => apiAddress(`/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`);

@@ -1,5 +1,5 @@
-// The lightbox: a photo of a grid over the whole window. The address is that of the photo's page, which a reload opens. Back and
-// Escape lead to the grid, with the focus on the photo that was shown last.
+// The lightbox: a photo of a grid over the whole window. Its address opens the same photo over the same grid. Back and Escape lead to
+// the grid, with the focus on the photo that was shown last.
 
 import { create } from "./elements.js";
 import { altOf, photoOfTile } from "./grid_photos.js";
@@ -31,6 +31,7 @@ let pageTitle = document.title;
 let grid = null; // the list of tiles that the photo was opened from
 let list = null;
 let index = 0;
+let offset = 0; // from the index to the number in the grid; null while the grid has not found the photo of the page's address
 let scrollRestoration = history.scrollRestoration;
 let isLeaving = false; // the browser has yet to go back
 let awaitedSteps = 0; // steps to photos that the server has yet to name
@@ -39,14 +40,29 @@ const laterActions = []; // what was asked for after these steps, in order
 // ----- opening and closing -----
 
 function open(tiles, tile) {
+  prepare(tiles, tile);
+  history.pushState({ lightbox: true }, "", list.addressOf(list.at(index)));
+  showFirst();
+}
+
+/** Opens the photo of the page's address, before its grid is there. */
+function openNamed(tiles) {
+  prepare(tiles, tiles.querySelector("[data-photo]"));
+  offset = null;
+  showFirst();
+  if (tiles.dataset.opened === "details") togglePanel();
+}
+
+function prepare(tiles, tile) {
   grid = tiles;
-  index = Number(tile.getAttribute("aria-posinset")) - 1;
-  const photo = photoOfTile(tile);
-  list = listOf(grid, photo);
+  [index, offset] = [Number(tile.getAttribute("aria-posinset")) - 1, 0];
+  list = listOf(grid, photoOfTile(tile));
   pageTitle = document.title; // filters change it
   scrollRestoration = history.scrollRestoration;
   history.scrollRestoration = "manual"; // Back leads to the photo shown last, which may be elsewhere
-  history.pushState({ lightbox: true }, "", list.addressOf(photo));
+}
+
+function showFirst() {
   dialog.showModal();
   stage.focus();
   show();
@@ -62,8 +78,10 @@ function listOf({ dataset, photoGrid }, photo) {
 function leave() {
   if (isLeaving) return; // a second Escape would leave the grid too
   isLeaving = Boolean(history.state?.lightbox);
-  if (isLeaving) history.back();
-  else hide();
+  if (isLeaving) return history.back();
+  if ("opened" in grid.dataset) history.replaceState(history.state, "", grid.dataset.source.replace("/api", ""));
+  delete grid.dataset.opened;
+  hide();
 }
 
 function hide() {
@@ -76,19 +94,28 @@ function hide() {
   document.title = pageTitle;
   delete grid.dataset.shown;
   history.scrollRestoration = scrollRestoration;
-  grid.dispatchEvent(new CustomEvent("reveal", { detail: index }));
+  if (offset !== null) grid.dispatchEvent(new CustomEvent("reveal", { detail: index + offset }));
 }
 
 addEventListener("popstate", (event) => {
-  if (!event.state?.lightbox) hide();
-  else if (!list) location.reload(); // Forward: the photo's page
+  const isElsewhere = event.state?.lightbox ? !list : grid && "opened" in grid.dataset;
+  if (isElsewhere) location.reload(); // Forward, or Back after a reload
+  else if (!event.state?.lightbox) hide();
+});
+
+document.addEventListener("located", (event) => {
+  if (event.target !== grid || offset !== null) return;
+  offset = event.detail;
+  if (!list) return;
+  drawTitle(list.at(index));
+  grid.dataset.shown = index + offset;
 });
 
 // ----- the photo -----
 
 function show() {
   const photo = list.at(index);
-  grid.dataset.shown = index;
+  if (offset !== null) grid.dataset.shown = index + offset;
   describe(photo);
   showPreview(photo);
   panel.show(photo);
@@ -132,9 +159,10 @@ function report(text) {
 
 /** "3 of 120", as far as it is known: a page of the list in the middle of it has no numbers. */
 function positionText() {
-  if (document.querySelector(".grid-first")) return "";
+  if (offset === null || document.querySelector(".grid-first")) return "";
   const total = grid.dataset.total ?? document.querySelector("[data-count]")?.dataset.count;
-  return total ? `${index + 1} of ${total}` : `${index + 1}`;
+  const position = index + offset + 1;
+  return total ? `${position} of ${total}` : `${position}`;
 }
 
 function showPreview(photo) {
@@ -145,7 +173,7 @@ function showPreview(photo) {
   if (image.complete) return;
   const isShown = () => image.parentElement === stage;
   image.addEventListener("load", () => isShown() && (stage.ariaBusy = "false"), { once: true });
-  image.addEventListener("error", () => isShown() && showProblem("The photo could not be loaded: the server does not respond."), { once: true });
+  image.addEventListener("error", () => isShown() && showProblem("The photo could not be loaded. Its details may say why."), { once: true });
 }
 
 /** Replaces the preview by the photo itself, which has more pixels. */
@@ -275,3 +303,6 @@ function shownVerdicts() {
   loaded.catch(() => toast("The photo's landmarks could not be loaded: the server does not respond. Try again.", { tone: "bad" }));
   return loaded;
 }
+
+const named = document.querySelector("[data-opened]");
+if (named) openNamed(named);

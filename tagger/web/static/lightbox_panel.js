@@ -1,7 +1,7 @@
-// The panel of the lightbox: the landmarks and the facts of the photo that is shown, as on its page.
+// The panel of the lightbox: the landmarks and the facts of the photo that is shown, from the server.
 
 import { create } from "./elements.js";
-import { pageAddress } from "./grid_photos.js";
+import { detailsAddress } from "./grid_photos.js";
 import { requestPage } from "./server.js";
 import { PhotoVerdicts } from "./verdicts.js";
 
@@ -65,7 +65,7 @@ export class Panel {
   }
 
   async fetch(photo) {
-    const load = () => requestPage(pageAddress(photo), "landmarks");
+    const load = () => requestPage(detailsAddress(photo), "landmarks");
     const page = await load();
     const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"));
     const { onChange, onRefresh, ...options } = this.options;

@@ -1,5 +1,5 @@
-// The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. The photo's page and
-// the lightbox use it. A verdict is shown at once and then replaced by the server's response.
+// The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. A verdict is shown at
+// once and then replaced by the server's response.
 
 import "./morphing.js";
 import { selectLandmark } from "./naming.js";
@@ -32,15 +32,9 @@ export async function enqueue(action) {
 
 const refreshOne = () => [...stale][0].refresh();
 
-/** Marks an action that leads to another photo. */
-export const leaving = (action) => Object.assign(action, { leaves: true });
-
-// When the page is left, queued verdicts are still sent; actions that lead to another photo are dropped.
+// When the page is left, queued verdicts are still sent.
 addEventListener("pagehide", () => {
-  const firstLeaving = queue.findIndex((action) => action.leaves);
-  const remaining = queue.splice(0, firstLeaving < 0 ? queue.length : firstLeaving);
-  for (const action of remaining) Promise.resolve(action()).catch(() => {});
-  queue.length = 0;
+  for (const action of queue.splice(0)) Promise.resolve(action()).catch(() => {});
 });
 
 // ----- keys -----
@@ -76,8 +70,7 @@ export class PhotoVerdicts {
     this.selected = null; // a slug; null: the first
     this.undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
     this.rememberState();
-    root.addEventListener("submit", (event) => this.submit(event));
-    root.addEventListener("click", (event) => event.target.closest("[data-name-another]") && this.openNaming());
+    root.addEventListener("click", (event) => this.click(event.target.closest("#landmarks button")));
   }
 
   get landmarks() {
@@ -140,8 +133,8 @@ export class PhotoVerdicts {
   }
 
   toggleDismissal() {
-    const form = this.root.querySelector("#landmarks form[data-dismissal]");
-    if (form) return this.giveAll([{ isDismissal: true, withdraw: "withdraw" in form.dataset }]);
+    const button = this.root.querySelector("#landmarks [data-dismissal]");
+    if (button) return this.giveAll([{ isDismissal: true, withdraw: "withdraw" in button.dataset }]);
   }
 
   /** Gives verdicts that are undone in one step. They are sent at once, since the page may be left. */
@@ -166,17 +159,17 @@ export class PhotoVerdicts {
 
   giveSelected(verdict) {
     const row = this.rowOf(this.selected) ?? this.rowOfKey("1");
-    if (!row?.querySelector("form")) return; // a read-only session
+    if (!row?.querySelector("button")) return; // a read-only session
     return this.giveAll([requestOf(row, verdict)]);
   }
 
   /** A click refers to the photo that is shown now, even if the action runs later. */
-  submit(event) {
-    const form = event.target.closest("#landmarks form[data-verdict], #landmarks form[data-dismissal]");
-    if (!form) return;
-    event.preventDefault();
-    if ("dismissal" in form.dataset) return void enqueue(() => this.toggleDismissal());
-    const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "withdraw" in form.dataset);
+  click(button) {
+    if (!button) return;
+    const { verdict } = button.dataset;
+    if ("nameAnother" in button.dataset) return this.openNaming();
+    if ("dismissal" in button.dataset) return void enqueue(() => this.toggleDismissal());
+    const request = requestOf(button.closest("[data-landmark]"), verdict, "withdraw" in button.dataset);
     enqueue(() => this.giveAll([request]));
   }
 
@@ -252,11 +245,6 @@ export class PhotoVerdicts {
 
   rememberState() {
     this.serverState = this.landmarks.cloneNode(true);
-  }
-
-  /** The photo is no longer shown. */
-  leave() {
-    stale.delete(this);
   }
 }
 
