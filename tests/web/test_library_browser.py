@@ -355,7 +355,7 @@ def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address:
         expect(tiles).to_have_count(5)
         expect(page).to_have_url(f"{address}/photos?any_rank=1")
         expect(page.get_by_role("checkbox", name="Eiffel Tower")).not_to_be_checked()
-        expect(page.get_by_role("heading", level=1)).to_have_text("All classified photos")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Photos")
         page.get_by_role("radio", name="With a landmark").check()
         expect(page.get_by_role("heading", level=1)).to_have_text("Photos with a landmark")
         page.get_by_role("link", name="Remove filter with a landmark").click()
@@ -381,7 +381,7 @@ def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Brows
         page.get_by_role("button", name="Name landmark…").click()
         page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
         page.get_by_role("button", name="Eiffel Tower").first.click()
-        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not classified yet")
+        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not processed yet")
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
     page = client.get("/places").text
     assert "No landmarks recognised yet" in page
     assert 'href="/review/unknown"' in page
-    assert "being classified" not in page
+    assert "being processed" not in page
 
 
 @pytest.mark.usefixtures("counted")
@@ -76,7 +76,7 @@ def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
     library.photo("a.jpg", classified=False)
     create_job(web_database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
     page = client.get("/places").text
-    assert "Your photos are being classified" in page
+    assert "Your photos are being processed" in page
     assert 'hx-get="/places" hx-trigger="every 3s"' in page
 
 
@@ -313,11 +313,11 @@ def test_the_panel_counts_photos_with_accepted_landmarks(client: TestClient, lib
     library.photo("x/c.jpg", classified=False)
     panel = client.get("/photos/filter?any_rank=1").text
     assert choices_of(panel, "landmark") == {"Eiffel Tower": "1"}
-    numbers = {"With a landmark": "1", "All classified": "2", "Unknown": "1", "Not classified": "1"}
+    numbers = {"With a landmark": "1", "All photos": "2", "Unknown": "1", "Not processed": "1"}
     for query in ("", "?any_rank=1", "?untagged=1"):
         assert choices_of(client.get(f"/photos/filter{query}").text, "which") == numbers
     of_folder = client.get("/photos/filter", params={"under": str(library.root / "x")}).text
-    assert choices_of(of_folder, "which") == {"With a landmark": "0", "Not classified": "1"}
+    assert choices_of(of_folder, "which") == {"With a landmark": "0", "Not processed": "1"}
     for option, value in (("landmark", EIFFEL), ("country", "France")):
         of_place = client.get(f"/photos/filter?{option}={value}&any_rank=1").text
         assert choices_of(of_place, "which") == {}  # candidates are no choice, and have no number
@@ -353,7 +353,7 @@ def test_photos_leads_to_those_that_are_not_classified(client: TestClient, libra
     library.photo("d.jpg", classified=False, failure_kind="damaged")
     page = client.get("/photos?any_rank=1").text
     assert tiles_of(page) == [1]
-    waiting = client.get(address_of(page, "2 photos are not classified yet")).text
+    waiting = client.get(address_of(page, "2 photos are not processed yet")).text
     failed = client.get(address_of(page, "1 photo failed")).text
     assert (sorted(tiles_of(waiting)), tiles_of(failed)) == ([2, 3], [4])
     assert "data-unclassified" not in waiting + failed
@@ -372,7 +372,7 @@ def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(
     row = {"root_id": library.root_id, "path_bytes": b"", "size_bytes": 1000, "mtime_ns": 1}
     with library.database.write() as connection:
         connection.execute(insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
-    assert "More than 999 photos are not classified yet" in client.get("/photos?any_rank=1").text
+    assert "More than 999 photos are not processed yet" in client.get("/photos?any_rank=1").text
 
 
 @pytest.mark.usefixtures("counted")
@@ -381,15 +381,15 @@ def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
 ) -> None:
     library.photo("a.jpg", classified=False)
     page = client.get("/photos?any_rank=1").text
-    assert "No photo is classified yet" in page
-    assert address_of(page, "1 photo is not classified yet") == "/photos?untagged=1"
+    assert "No photo is processed yet" in page
+    assert address_of(page, "1 photo is not processed yet") == "/photos?untagged=1"
     unknown = client.get("/review/unknown").text
-    assert "No photo is classified yet" in unknown
+    assert "No photo is processed yet" in unknown
     assert "has a landmark" not in unknown
     library.photo("b.jpg", (EIFFEL, 0.2, False))
     page = client.get("/photos").text
     assert "No photo with a landmark yet" in page
-    assert address_of(page, "all classified photos") == "/photos?any_rank=1"
+    assert address_of(page, "all photos") == "/photos?any_rank=1"
 
 
 @pytest.mark.usefixtures("counted")
@@ -404,16 +404,16 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
     assert "Clear all" not in one
     two = client.get("/photos?any_rank=1&min_score=0.5&year=2026").text
     assert address_of(two, "Clear all") == "/photos?any_rank=1"
-    assert "all classified" not in two
+    assert "all photos" not in two
 
 
 @pytest.mark.parametrize(
     ("query", "title", "heading", "first_chip"),
     [
-        ("any_rank=1", "All classified photos", "All classified photos", None),
+        ("any_rank=1", "Photos", "Photos", None),
         ("any_rank=1&year=2026&sort=name", "2026 · Photos", "Photos", "2026"),
         ("year=2026", "2026 · Photos with a landmark", "Photos with a landmark", "with a landmark"),
-        ("untagged=1&year=2026", "2026, not classified yet · Photos", "Photos", "2026"),
+        ("untagged=1&year=2026", "2026, not processed yet · Photos", "Photos", "2026"),
     ],
 )
 def test_each_list_of_photos_says_which_one_it_is(
@@ -473,7 +473,7 @@ def test_the_order_is_no_filter_and_stays(client: TestClient, library: LibraryPh
     for page in (sorted_, panel):
         assert address_of(page, "Clear all") == "/photos?any_rank=1&sort=name"
     nothing = client.get("/photos?min_score=0.99&sort=oldest").text
-    assert address_of(nothing, "all classified photos") == "/photos?any_rank=1&sort=oldest"
+    assert address_of(nothing, "all photos") == "/photos?any_rank=1&sort=oldest"
     by_score = client.get("/photos?landmark=eiffel-tower&year=2026&sort=score").text
     assert address_of(by_score, "Clear all") == "/photos?any_rank=1"  # scores of different landmarks
     rest = client.get(address_of(by_score, "Remove filter Eiffel Tower")).text

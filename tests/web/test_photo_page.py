@@ -38,7 +38,7 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
     page = answer.text.replace("<wbr>", "")
     for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), "map-pin"):
         assert words in page
-    assert page.count("accepted by the model") == 1
+    assert page.count(">recognised<") == 1
     assert page.count('class="bar"') == 1  # the others are a line each
 
 

@@ -52,12 +52,12 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     folder.draw("a.jpg")
     job = folder.record(runner=Runner.WORKERS)
     page = page_of(client, folder, "a.jpg")
-    assert "Not classified yet" in page
-    assert f'<a href="/jobs/{job}">Job {job}</a> will classify it' in page
-    assert "data-name-another" not in page  # it is not classified yet
+    assert "Not processed yet" in page
+    assert f'<a href="/jobs/{job}">Job {job}</a> will process it' in page
+    assert "data-name-another" not in page  # it is not processed yet
     folder.work(job)
     page = page_of(client, folder, "a.jpg")
-    assert "will classify it" not in page
+    assert "will process it" not in page
     assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
     again = folder.record_to_write(None, runner=Runner.WORKERS, reprocess=True)
     page = page_of(client, folder, "a.jpg")

@@ -86,7 +86,7 @@ def test_the_whole_library_is_shared_after_another_question(
         photos = f"{sum(section['photos'] for section in sections)} photos"
         page.get_by_role("button", name="Share", exact=True).click()
         dialog = page.get_by_role("dialog", name=f"Share all {photos}?")
-        expect(dialog).to_contain_text(f"all classified photos to people who do not sign in: {photos} now")
+        expect(dialog).to_contain_text(f"all photos to people who do not sign in: {photos} now")
         dialog.get_by_role("button", name="Make a link").click()
         expect(dialog).to_contain_text(f"Share all {photos}? Everybody who has the link sees each of them.")
         expect(dialog.get_by_role("button", name="Back")).to_be_focused()
@@ -98,7 +98,7 @@ def test_the_whole_library_is_shared_after_another_question(
         assert list_shares(web_database) == []
         dialog.get_by_role("button", name="Make the link").click()
         expect(page.get_by_role("button", name="Copy the link")).to_be_focused()
-        expect(dialog.get_by_role("listitem")).to_contain_text("Photos: all classified photos")
+        expect(dialog.get_by_role("listitem")).to_contain_text("Photos: all photos")
         expect(dialog.get_by_role("listitem")).to_contain_text(f"{photos}, until")
         assert axe_findings(page) == []
     (share,) = list_shares(web_database)
@@ -201,7 +201,7 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
 def test_a_link_is_described_in_the_words_of_the_filter(client: TestClient, library: LibraryPhotos) -> None:
     for options, description in (
         (f"landmark={GATE}&min_score=0.5", "Brandenburg Gate, score from 50\u202f%"),
-        ("any_rank=1&year=2019", "all classified photos, 2019"),
+        ("any_rank=1&year=2019", "all photos, 2019"),
         (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
         ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
         ("taken_after=2019-01-01&taken_before=2020-01-01&position=track", "position: GPS track, 2019"),
@@ -230,7 +230,7 @@ def test_the_trips_of_all_links_are_grouped_once(
     monkeypatch.setattr(trip_grouping, "group_trips", group)
     descriptions = [share["description"] for share in client.get("/api/shares").json()]
     name = "trip Paris, 3\N{EN DASH}5 May 2019"
-    expected = ["with a landmark, 2019", f"all classified photos, {name}", f"{name}, unknown", name]
+    expected = ["with a landmark, 2019", f"all photos, {name}", f"{name}, unknown", name]
     assert (descriptions, groupings) == (expected, 1)
 
 

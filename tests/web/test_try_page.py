@@ -81,7 +81,7 @@ def test_a_script_gets_the_result_alone(client: TestClient) -> None:
     fragment = client.post("/", files={"photo": ("tower.png", photo())}, headers=HTMX_REQUEST)
     assert fragment.text.lstrip().startswith('<div class="result-body" data-result')
     assert 'data-announcement="tower.png: Eiffel Tower, ' in fragment.text
-    assert fragment.text.count("Accepted: ") == 1
+    assert fragment.text.count("Recognised: ") == 1
     fragment = client.post("/", files={"photo": ("field.png", photo(None))}, headers=HTMX_REQUEST)
     assert '<h2 class="result-name">No landmark</h2>' in fragment.text
     assert ": No landmark, " in fragment.text
@@ -96,7 +96,7 @@ def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landm
     assert client.post("/api/predict", files={"file": ("cut.jpg", cut)}).json()["damaged"]
     fragment = client.post("/", files={"photo": ("cut.jpg", cut)}, headers=HTMX_REQUEST).text
     assert 'data-announcement="cut.jpg: A part of the image is missing"' in fragment
-    assert "So no landmark is accepted" in fragment
+    assert "So no landmark is named" in fragment
     assert not any(words in fragment for words in ("below the threshold", "shows no landmark", "row--sure"))
 
 

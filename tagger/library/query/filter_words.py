@@ -16,9 +16,9 @@ from tagger.system.text_format import day_text, percent
 Options = Mapping[str, str | tuple[str, ...]]
 
 WHICH = {
-    "any_rank": "All classified",
+    "any_rank": "All photos",
     "unknown": "Unknown",
-    "untagged": "Not classified",
+    "untagged": "Not processed",
     "failed": "Failed",
     "dismissed": "Not a landmark",
 }
@@ -88,7 +88,7 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str], t
     if "any_rank" in options and any(option in options for option in _OF_TAGS):
         words.append("guesses too")
     elif "any_rank" in options:
-        words.insert(0, "all classified photos")
+        words.insert(0, "all photos")
     return ", ".join(words)
 
 

@@ -227,7 +227,7 @@ class PhotoQuery:
             "Photos that no model has classified, without those that fail.",
             bool,
             used_by="searches",
-            chip="not classified yet",
+            chip="not processed yet",
         ),
     ] = False
     failed: Annotated[

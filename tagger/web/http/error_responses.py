@@ -36,7 +36,7 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkExists: "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own.",
     errors.LandmarkNotFound: "There is no landmark {name}.{close} Search for another name, or add it as a new landmark.",
     errors.PhotoIdNotFound: "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library.",
-    errors.PhotoNotClassified: "The photo {path} is not classified{why}. Start a job for its folder, then try again.",
+    errors.PhotoNotClassified: "The photo {path} is not processed{why}. Start a job for its folder, then try again.",
     errors.ScheduleExists: "The schedule {name} exists already. Choose another name, or remove that one first.",
     errors.ScheduleNotFound: "There is no schedule {name}. The schedules are: {names}.",
     names.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",

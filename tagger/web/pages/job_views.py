@@ -29,7 +29,7 @@ from tagger.ledger.workers import LastTick
 from tagger.library.query.filter_words import conditions_text
 from tagger.metadata.errors import RefusalKind
 from tagger.photos.paths import printable_path
-from tagger.system.text_format import number_text, percent, share
+from tagger.system.text_format import moment_text, number_text, percent, share
 from tagger.web.api.jobs import Status
 from tagger.web.pages.tiles import thumbnail_address
 
@@ -38,7 +38,7 @@ _THIN = "\u202f"
 KIND_TEXTS = {
     JobKind.TAG: "Tag",
     JobKind.RETRY: "Retry failed photos",
-    JobKind.BACKFILL: "Classify photos of the library",
+    JobKind.BACKFILL: "Tag photos again",
     JobKind.COMPARE: "Compare with taught landmarks",
     JobKind.WRITE: "Write tags into metadata",
     JobKind.UNDO: "Undo metadata changes",
@@ -60,8 +60,8 @@ STATE_TEXTS = {
     JobState.FINISHED: "finished",
 }
 SCOPE_TEXTS = {
-    "untagged": "Photos that are not classified",
-    "outdated": "Photos classified by another model",
+    "untagged": "Photos that are not processed",
+    "outdated": "Photos tagged by another model",
     "failed": "Photos that fail now",
     "all": "All photos",
     "taught": "Photos not compared with what was taught",
@@ -198,7 +198,7 @@ def time_text(time: datetime) -> str:
     """Return a time in the server's zone; without the date if it is today."""
     local = time.astimezone()
     is_today = local.date() == datetime.now().astimezone().date()
-    return f"{local:%H:%M}" if is_today else f"{local:%Y-%m-%d %H:%M}"
+    return f"{local:%H:%M}" if is_today else moment_text(local)
 
 
 def remaining_text(seconds: float) -> str:

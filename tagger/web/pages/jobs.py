@@ -27,7 +27,7 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.system.text_format import number_text
+from tagger.system.text_format import moment_text, number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
@@ -244,7 +244,7 @@ def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
         name=schedule.name,
         what=backfill_text(backfill),
         when=f"{explain_cron(schedule.cron, schedule.until)} ({schedule.zone})",
-        due=f"{schedule.next_due.astimezone(ZoneInfo(schedule.zone)):%Y-%m-%d %H:%M}",
+        due=moment_text(schedule.next_due.astimezone(ZoneInfo(schedule.zone))),
         due_at=schedule.next_due.isoformat(),
         paused=schedule.paused,
     )

@@ -155,7 +155,7 @@ def landmark_name(database: Database, landmark: str) -> str:
 STATE_TEXTS = {
     "confirmed": "confirmed",
     "rejected": "rejected",
-    "accepted": "accepted by the model",
+    "accepted": "recognised",
     "predicted": "",
 }
 TAUGHT_TEXTS = STATE_TEXTS | {"accepted": "taught", "predicted": "suggested"}

@@ -10,7 +10,7 @@ export class VerdictChange {
     this.name = name;
     this.isAlone = isAlone;
     this.done = verdict;
-    this.skippedBecause = "not classified yet";
+    this.skippedBecause = "not processed yet";
   }
 
   /** The text of the button that confirms the change. */
@@ -54,7 +54,7 @@ export class DismissalChange {
     this.method = isWithdrawal ? "DELETE" : "POST";
     this.verdict = isWithdrawal ? "restored" : "dismissed";
     this.done = isWithdrawal ? "brought back" : "put away as not a landmark";
-    this.skippedBecause = "not classified yet, or with a confirmed landmark";
+    this.skippedBecause = "not processed yet, or with a confirmed landmark";
   }
 
   action(photos) {

@@ -43,7 +43,7 @@ const addressOf = ({ photos, query }) => `/api/shares?${photos ? "selection=1" :
 const countPhotos = (query) => requestJson(`/api/timeline?${query}`).then((sections) => sections.reduce((sum, { photos }) => sum + photos, 0), () => null);
 
 function describe({ photos, filter, isAll }, count) {
-  const what = isAll ? "all classified photos" : filter ? `the photos of this filter (${filter})` : "these photos";
+  const what = isAll ? "all photos" : filter ? `the photos of this filter (${filter})` : "these photos";
   const now = photos || count === null ? "" : `: ${photoCount(count)} now`;
   const later = photos ? "The link keeps showing these photos, even if their tags change." : `New photos${filter && !isAll ? " that match" : ""} appear; rejected ones disappear.`;
   part("what").textContent = `A link shows ${what} to people who do not sign in${now}. ${later}`;
