@@ -176,7 +176,7 @@ sheet.addEventListener("close", hide);
 isWide.addEventListener("change", () => form && leave());
 
 addEventListener("popstate", (event) => {
-  if (event.state?.lightbox || addressOf(location) === shown) return;
+  if (event.state?.lightbox || addressOf(location) === shown || document.querySelector("[data-opened]")) return;
   if (location.pathname === "/photos") show(addressOf(location), { isBack: true });
 });
 

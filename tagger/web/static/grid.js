@@ -222,8 +222,8 @@ class PhotoGrid {
   placeHeading(section) {
     const element = this.elements.get(section.key) ?? createHeading(section);
     const top = Math.max(section.top, this.y() - MAX_HEIGHT_PX / 10);
-    element.style.top = `${top - this.base}px`;
-    element.style.height = `${Math.min(section.top + section.height - top, MAX_HEIGHT_PX / 5)}px`;
+    const height = Math.min(section.top + section.height - top, MAX_HEIGHT_PX / 5);
+    element.style.cssText = `left:${section.left}px;top:${top - this.base}px;width:${section.width}px;height:${height}px`;
     return element;
   }
 
@@ -234,7 +234,7 @@ class PhotoGrid {
     if (tile?.dataset.photo && photo && Number(tile.dataset.photo) !== photo.id) tile = null;
     tile ??= this.rendered.get(photo?.id) ?? createTile();
     if (photo && !tile.dataset.photo) fillTile(tile, photo, this.source);
-    tile.style.cssText = `left:${box.left}px;top:${chunk.top + box.top - this.base}px;width:${box.width}px;height:${box.height}px`;
+    tile.style.cssText = `left:${chunk.left + box.left}px;top:${chunk.top + box.top - this.base}px;width:${box.width}px;height:${box.height}px`;
     tile.box = { ...box, top: chunk.top + box.top };
     tile.setAttribute("aria-posinset", index + 1);
     tile.setAttribute("aria-setsize", this.photos.total);

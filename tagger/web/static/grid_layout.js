@@ -6,7 +6,7 @@ const [LEAST_ASPECT, MOST_ASPECT] = [0.5, 3.5]; // photos beyond are cut off
 const FULL = 0.97; // a last row that is filled to this part is stretched to the whole width
 
 /** The height that rows should have in a grid of this width, in px. */
-export const rowHeight = (width) => (width < 560 ? 118 : width < 1100 ? 172 : width < 1700 ? 208 : 236);
+export const rowHeight = (width) => (width < 560 ? 92 : width < 1100 ? 128 : width < 1700 ? 148 : 172);
 
 export function aspectOf({ width, height }) {
   return Math.max(LEAST_ASPECT, Math.min(MOST_ASPECT, width && height ? width / height : USUAL_ASPECT));

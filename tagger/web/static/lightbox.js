@@ -80,7 +80,6 @@ function leave() {
   isLeaving = Boolean(history.state?.lightbox);
   if (isLeaving) return history.back();
   if ("opened" in grid.dataset) history.replaceState(history.state, "", grid.dataset.source.replace("/api", ""));
-  delete grid.dataset.opened;
   hide();
 }
 
@@ -93,13 +92,14 @@ function hide() {
   for (const part of [previews, strip, panel]) part.clear();
   document.title = pageTitle;
   delete grid.dataset.shown;
+  delete grid.dataset.opened;
   history.scrollRestoration = scrollRestoration;
   if (offset !== null) grid.dispatchEvent(new CustomEvent("reveal", { detail: index + offset }));
 }
 
 addEventListener("popstate", (event) => {
-  const isElsewhere = event.state?.lightbox ? !list : grid && "opened" in grid.dataset;
-  if (isElsewhere) location.reload(); // Forward, or Back after a reload
+  const isElsewhere = event.state?.lightbox ? !list : grid && "opened" in grid.dataset && location.pathname !== "/photos";
+  if (isElsewhere) location.reload(); // Forward, or Back to another page after a reload
   else if (!event.state?.lightbox) hide();
 });
 

@@ -58,11 +58,13 @@ export class Scrubber {
   handleKey(event) {
     const now = this.sections.indexOf(this.section);
     const year = (section) => section.key.slice(0, 4);
+    const below = () => this.sections.findIndex(({ top }) => top > this.section.top);
+    const above = () => this.sections.findLastIndex(({ top }) => top < this.section.top);
     const targets = {
-      ArrowDown: () => now + 1,
-      ArrowRight: () => now + 1,
-      ArrowUp: () => now - 1,
-      ArrowLeft: () => now - 1,
+      ArrowDown: below,
+      ArrowRight: below,
+      ArrowUp: above,
+      ArrowLeft: above,
       PageDown: () => this.sections.findIndex((section, index) => index > now && year(section) !== year(this.section)),
       PageUp: () => this.sections.findLastIndex((section, index) => index < now && year(section) !== year(this.section)),
       Home: () => 0,
@@ -71,7 +73,7 @@ export class Scrubber {
     const target = targets[event.key]?.();
     if (target === undefined) return;
     event.preventDefault();
-    const found = target < 0 && event.key === "PageDown" ? this.sections.length - 1 : target;
+    const found = target < 0 && /Down|Right/.test(event.key) ? this.sections.length - 1 : target;
     this.grid.goTo(this.sections[Math.max(0, Math.min(this.sections.length - 1, found))]);
   }
 

@@ -9,7 +9,9 @@ const CHUNK = 100; // photos per request
 const MAX_CHUNKS = 60; // chunks in memory, those nearest to the screen
 const IDS = 10_000; // ids per request
 const AT_A_TIME = 6; // requests for ids
-export const HEADING_PX = 56; // above the photos of a month
+export const HEADING_PX = 40; // above the photos of a month
+const BESIDE_PX = 24; // between small months side by side
+const LEAST_MONTH_PX = 132; // the width of a heading
 
 export class Timeline {
   /** `options`: those of the query, as in an address. */
@@ -51,24 +53,39 @@ export class Timeline {
   /** Computes where everything is, in px from the top of the grid. */
   place() {
     let [top, start] = [0, 0];
+    let free = null; // the place beside a small section
     const estimates = new Map();
     this.chunks = [];
     for (const section of this.sections) {
-      Object.assign(section, { top, start });
-      if (section.key) top += HEADING_PX;
-      section.chunks.forEach((chunk, number) => {
-        const end = number === section.chunks.length - 1;
-        if (chunk.end !== end) chunk.layout = null;
-        chunk.end = end;
-        chunk.layout ??= chunk.photos ? justify(chunk.photos.map(aspectOf), this.width, end) : this.estimate(estimates, chunk);
-        Object.assign(chunk, { top, start, height: chunk.layout.height });
-        top += chunk.height;
+      section.chunks.forEach((chunk, number) => this.layOut(chunk, number === section.chunks.length - 1, estimates));
+      const small = this.smallWidth(section);
+      const isBeside = small && free && free.left + small <= this.width;
+      Object.assign(section, isBeside ? free : { left: 0, top }, { start, width: small ?? this.width });
+      let y = section.top + (section.key ? HEADING_PX : 0);
+      for (const chunk of section.chunks) {
+        Object.assign(chunk, { top: y, left: section.left, start, height: chunk.layout.height });
+        y += chunk.height;
         start += chunk.count;
         this.chunks.push(chunk);
-      });
-      section.height = top - section.top;
+      }
+      section.height = y - section.top;
+      top = Math.max(top, y);
+      free = small && { top: section.top, left: section.left + small + BESIDE_PX };
     }
     [this.height, this.total] = [top, start];
+  }
+
+  layOut(chunk, end, estimates) {
+    if (chunk.end !== end) chunk.layout = null;
+    chunk.end = end;
+    chunk.layout ??= chunk.photos ? justify(chunk.photos.map(aspectOf), this.width, end) : this.estimate(estimates, chunk);
+  }
+
+  /** The width of a month that does not fill a row; null of others. */
+  smallWidth({ key, chunks }) {
+    const last = chunks.length === 1 && key ? chunks[0].layout.boxes.at(-1) : null;
+    if (!last || last.top || last.left + last.width > this.width - LEAST_MONTH_PX) return null;
+    return Math.max(LEAST_MONTH_PX, last.left + last.width);
   }
 
   estimate(estimates, { section, count, end }) {
@@ -78,8 +95,9 @@ export class Timeline {
     return estimates.get(key);
   }
 
+  /** The first chunk of those side by side at a place. */
   chunkAtPlace(y) {
-    return this.chunks[lastIndex(this.chunks, (chunk) => chunk.top <= y)];
+    return firstBeside(this.chunks, y);
   }
 
   chunkOf(index) {
@@ -87,25 +105,29 @@ export class Timeline {
   }
 
   sectionAtPlace(y) {
-    return this.sections[lastIndex(this.sections, (section) => section.top <= y)];
+    return firstBeside(this.sections, y);
   }
 
   /** The box of a photo, in px from the top of the grid. */
   box(index) {
     const chunk = this.chunkOf(index);
     const box = chunk?.layout.boxes[Math.min(index - chunk.start, chunk.count - 1)];
-    return box && { ...box, top: chunk.top + box.top };
+    return box && { ...box, left: chunk.left + box.left, top: chunk.top + box.top };
   }
 
   /** The number of the photo in the row at `y` that is nearest to `x`. */
   nearest(x, y) {
-    const chunk = this.chunkAtPlace(y);
-    const distance = (box) => Math.max(0, chunk.top + box.top - y, y - chunk.top - box.top - box.height) * 10_000 + Math.abs(box.left + box.width / 2 - x);
-    let best = 0;
-    chunk.layout.boxes.forEach((box, number) => {
-      if (distance(box) < distance(chunk.layout.boxes[best])) best = number;
-    });
-    return chunk.start + best;
+    const first = this.chunkAtPlace(y);
+    let [best, least] = [0, Infinity];
+    for (let at = this.chunks.indexOf(first); this.chunks[at]?.top === first.top; at++) {
+      const chunk = this.chunks[at];
+      chunk.layout.boxes.forEach((box, number) => {
+        const [left, top] = [chunk.left + box.left, chunk.top + box.top];
+        const distance = Math.max(0, top - y, y - top - box.height) * 10_000 + Math.abs(left + box.width / 2 - x);
+        if (distance < least) [best, least] = [chunk.start + number, distance];
+      });
+    }
+    return best;
   }
 
   // ----- loading -----
@@ -223,4 +245,11 @@ function lastIndex(sorted, isBefore) {
     else high = middle - 1;
   }
   return low;
+}
+
+/** The first of those that begin where the last one above a place does. */
+function firstBeside(sorted, y) {
+  let at = lastIndex(sorted, ({ top }) => top <= y);
+  while (at > 0 && sorted[at - 1].top === sorted[at].top) at--;
+  return sorted[at];
 }
