@@ -9,7 +9,13 @@ from support.page_server import settings_in
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.library.teaching import suggestions
-from tagger.library.teaching.suggestions import ReviewEntry, ReviewPosition, count_to_review, next_to_review
+from tagger.library.teaching.suggestions import (
+    ReviewEntry,
+    ReviewPosition,
+    count_to_review,
+    first_to_review,
+    next_to_review,
+)
 
 
 @pytest.fixture
@@ -42,23 +48,26 @@ def names(found: list[ReviewEntry]) -> list[str]:
 
 
 QUEUE = [
+    f"{EIFFEL} high",
+    f"{EIFFEL} copy-2",
+    f"{EIFFEL} low",
     f"{GATE} c",
     f"{VERSAILLES} b",
     f"{VERSAILLES} a",
-    f"{EIFFEL} low",
-    f"{EIFFEL} copy-2",
-    f"{EIFFEL} high",
 ]
 
 
 @pytest.mark.postgresql
-def test_suggestions_come_first_then_the_tags_that_are_not_sure(library: LibraryPhotos) -> None:
+def test_tags_that_are_not_sure_come_first_then_suggestions(library: LibraryPhotos) -> None:
     found = entries(library)
     assert names(found) == QUEUE
     assert [len(each.photo.tags) for each in found] == [1] * len(found)
     for number, each in enumerate(found, start=1):
         assert count_to_review(library.database, None, each.position) == len(found) - number
     assert count_to_review(library.database) == len(found)
+    for limit in (2, 4, 9):
+        shown = first_to_review(library.database, None, {}, limit)
+        assert shown == [each.photo for each in found[:limit]]
 
 
 def test_the_queue_of_one_landmark(library: LibraryPhotos) -> None:
@@ -74,15 +83,15 @@ def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: Li
     library.verdict("c", EIFFEL, "rejected")  # of another landmark
     library.gone("high.jpg")
     library.gone("a.jpg")
-    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy-2"]
+    assert names(entries(library)) == [f"{EIFFEL} copy-2", f"{GATE} c"]
     assert count_to_review(library.database) == 2
     library.gone("copy-2.jpg")
-    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy"]
+    assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]
 
 
 def test_a_verdict_on_an_entry_does_not_move_the_ones_after_it(library: LibraryPhotos) -> None:
     (first, second, *_) = entries(library)
-    library.verdict("c", GATE, "confirmed")
+    library.verdict("high", EIFFEL, "confirmed")
     entry = next_to_review(library.database, None, {}, first.position)
     assert entry is not None
     assert entry.position == second.position

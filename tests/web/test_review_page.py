@@ -19,10 +19,10 @@ PHOTOS = 6
 
 @pytest.fixture
 def library(library: LibraryPhotos) -> LibraryPhotos:
-    """Six photos on which the model is less and less sure of the tower, from the last to the first."""
+    """Six photos on which the model is less and less sure of the tower, from the first to the last."""
     for n in range(PHOTOS):
         data = picture((30 * n, 120, 200 - 20 * n))
-        library.file(f"photo-{n}.jpg", (EIFFEL, 0.6 + n / 100, True), data=data)
+        library.file(f"photo-{n}.jpg", (EIFFEL, 0.6 - n / 100, True), data=data)
     library.file("sure.jpg", (EIFFEL, 0.95, True), data=picture((0, 0, 90)))
     return library
 
@@ -52,7 +52,7 @@ def dismissed(page: Page) -> list[dict[str, str]]:
 
 
 def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review", base=address) as page:
+    with open_page(browser, f"{address}/review/one", base=address) as page:
         expect_question(page, 1, 0)
         expect(page.get_by_role("heading", name="Eiffel Tower?")).to_be_visible()
         expect(page.locator(".review-examples img")).to_have_count(6)
@@ -95,7 +95,7 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
 def test_undo_and_the_arrow_return_to_the_photo_and_failures_are_reported(
     browser: Browser, address: str
 ) -> None:
-    with open_page(browser, f"{address}/review", base=address) as page:
+    with open_page(browser, f"{address}/review/one", base=address) as page:
         page.keyboard.press("r")
         expect_question(page, 2, 1)
         page.keyboard.press("c")
@@ -147,17 +147,45 @@ def test_undo_and_the_arrow_return_to_the_photo_and_failures_are_reported(
         expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
+def test_a_group_is_confirmed_at_once_and_what_was_clicked_away_rejected(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        group = page.locator(f'[data-group][data-landmark="{EIFFEL}"]')
+        expect(group.get_by_role("checkbox", checked=True)).to_have_count(PHOTOS)
+        assert axe_findings(page) == []
+        group.locator("li").nth(2).click()
+        group.get_by_role("button", name="Confirm").click()
+        expect(page.locator("#toasts")).to_contain_text("5 photos confirmed as Eiffel Tower, 1 rejected")
+        given = {f"{n} {EIFFEL}": "rejected" if n == 2 else "confirmed" for n in range(PHOTOS)}
+        wait_for_verdicts(page, given)
+        page.get_by_role("button", name="Undo").click()
+        wait_for_verdicts(page, {})
+
+
+def test_groups_have_what_is_probable_first(client: TestClient, library: LibraryPhotos) -> None:
+    gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
+    library.taught(gate, GATE, 0.5, accepted=False)
+    page = client.get("/review").text
+    assert re.findall(r'data-landmark="([^"]*)"', page) == [EIFFEL, GATE]
+    assert len(re.findall(r'type="checkbox" value="\d+" checked', page)) == PHOTOS + 1
+    only = client.get(f"/review?landmark={GATE}").text
+    assert re.findall(r'data-landmark="([^"]*)"', only) == [GATE]
+    assert f'href="/review/one?landmark={GATE}"' in only
+    assert client.get("/review?landmark=nowhere").status_code == 404
+
+
 def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5, accepted=False)
-    assert "Suggested: 50" in client.get("/review").text
-    page = client.get(f"/review?landmark={GATE}").text
+    assert "Suggested: 50" in client.get(f"/review/one?landmark={GATE}").text
+    page = client.get(f"/review/one?landmark={GATE}").text
     assert question_of(page) == ("1 of 1", "gate.jpg")
     body = {"landmark": GATE, "verdict": "confirmed"}
     assert client.post(f"/api/photos/{gate}/verdicts", json=body).status_code == 200
-    page = client.get(f"/review?landmark={GATE}").text
+    page = client.get(f"/review/one?landmark={GATE}").text
     assert "Every suggestion of Brandenburg Gate has a verdict" in page
-    assert client.get("/review?landmark=nowhere").status_code == 404
+    assert client.get("/review/one?landmark=nowhere").status_code == 404
 
 
 def question_of(page: str) -> tuple[str, str]:
@@ -168,7 +196,7 @@ def question_of(page: str) -> tuple[str, str]:
 
 
 def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review", screen=PHONE, base=address) as page:
+    with open_page(browser, f"{address}/review/one", screen=PHONE, base=address) as page:
         for name in ("confirmed", "rejected", "name", "skip", "previous", "undo"):
             box = page.locator(f'#review [data-action="{name}"]').bounding_box()
             assert box is not None, name
@@ -186,7 +214,7 @@ def test_a_read_only_session_sees_no_buttons_for_verdicts(
     client_with_token: TestClient, web_database: Database, library: LibraryPhotos
 ) -> None:
     _, secret = add_token(web_database, "guest", read_only=True)
-    page = client_with_token.get("/review", headers={"authorization": f"Bearer {secret}"}).text
+    page = client_with_token.get("/review/one", headers={"authorization": f"Bearer {secret}"}).text
     assert question_of(page) == ("1 of 6", "photo-0.jpg")
     assert re.findall(r'data-action="(\w+)"', page) == ["previous", "keys", "skip"]
     assert "nav-count" not in page
@@ -197,5 +225,5 @@ def test_an_invalid_or_outdated_position_starts_again(client: TestClient, librar
         *("s_99999_0.5_1", f"s_{-(2**64)}_0.5_1", "x", "s_1_nan_1"),
         *("t_1_0.5", "t_1_0.5_99999999999999999999", "s__0_1"),
     ):
-        page = client.get(f"/review?after={after}", follow_redirects=True).text
+        page = client.get(f"/review/one?after={after}", follow_redirects=True).text
         assert question_of(page) == ("1 of 6", "photo-0.jpg"), after

@@ -1,7 +1,7 @@
 """What waits for a person's verdict: photos that probably show a taught landmark, and the queue of the review.
 
-The queue has one photo and landmark after the other: suggestions in the order of `tagger review`, then tags of the model that
-are accepted with a score below `SURE_SCORE`, the lowest first. Tags that a position made sure are left out.
+The queue has one photo and landmark after the other, what is probable first: tags of the model that are accepted with a score below
+`SURE_SCORE`, the highest first, then suggestions in the order of `tagger review`. Tags that a position made sure are left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -135,13 +135,28 @@ def next_to_review(
     Raises:
         CursorInvalid: the position is of a landmark that is gone.
     """
-    if after is None or after.is_suggestion:
-        start = _suggestion_position(after)
-        found, end = suggestion_page(database, landmark_id, root_paths, start, 1)
-        if found and end is not None:
-            return ReviewEntry(found[0], ReviewPosition(True, end.landmark_id, end.score, end.content_id))
+    if after is None or not after.is_suggestion:
+        with database.read() as connection:
+            query = _open_tags(landmark_id, after).limit(1)
+            for tag, photo in _tagged_photos(connection, root_paths, connection.execute(query).all()):
+                return ReviewEntry(photo, ReviewPosition(False, tag.landmark_id, tag.score, tag.content_id))
         after = None
-    return _next_tag(database, landmark_id, root_paths, after)
+    found, end = suggestion_page(database, landmark_id, root_paths, _suggestion_position(after), 1)
+    if not found or end is None:
+        return None
+    return ReviewEntry(found[0], ReviewPosition(True, end.landmark_id, end.score, end.content_id))
+
+
+def first_to_review(
+    database: Database, landmark_id: int | None, root_paths: RootPaths, limit: int
+) -> list[TaggedPhoto]:
+    """The photos of the first entries, each with the landmark to confirm or reject as its only tag."""
+    with database.read() as connection:
+        tagged = connection.execute(_open_tags(landmark_id, None).limit(limit)).all()
+        found = [photo for _, photo in _tagged_photos(connection, root_paths, tagged)]
+    if len(found) == limit:
+        return found
+    return [*found, *suggestion_page(database, landmark_id, root_paths, None, limit - len(found))[0]]
 
 
 def count_to_review(
@@ -150,11 +165,12 @@ def count_to_review(
     """The number of entries after a position, counted up to `COUNT_LIMIT`."""
     count = 0
     with database.read() as connection:
-        if after is None or after.is_suggestion:
-            count = count_suggestions(connection, landmark_id, _suggestion_position(after), COUNT_LIMIT)
+        if after is None or not after.is_suggestion:
+            tag_query = _open_tags(landmark_id, after).limit(COUNT_LIMIT).subquery()
+            count = connection.scalar(select(func.count()).select_from(tag_query)) or 0
             after = None
-        tag_query = _open_tags(landmark_id, after).limit(COUNT_LIMIT - count).subquery()
-        return count + (connection.scalar(select(func.count()).select_from(tag_query)) or 0)
+        start = _suggestion_position(after)
+        return count + count_suggestions(connection, landmark_id, start, COUNT_LIMIT - count)
 
 
 def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
@@ -255,33 +271,32 @@ def _suggestion_position(position: ReviewPosition | None) -> SuggestionPosition 
     return SuggestionPosition(position.landmark_id, position.score, position.content_id)
 
 
-def _next_tag(
-    database: Database, landmark_id: int | None, root_paths: RootPaths, after: ReviewPosition | None
-) -> ReviewEntry | None:
-    with database.read() as connection:
-        found = connection.execute(_open_tags(landmark_id, after).limit(1)).one_or_none()
-        if found is None:
-            return None
-        query = select_photos().where(photos.c.content_id == found.content_id, photos.c.gone_since.is_(None))
-        row = connection.execute(query.order_by(photos.c.id.desc()).limit(1)).one()
-        photo_tags: Sequence[Any] = tag_rows(connection, [found.content_id])[found.content_id]
-        selected = [tag for tag in photo_tags if tag.landmark_id == found.landmark_id]
-        photo = NameCache(connection, root_paths).photo(connection, row, photo_tags, selected)
-    return ReviewEntry(photo, ReviewPosition(False, found.landmark_id, found.score, found.content_id))
+def _tagged_photos(
+    connection: Connection, root_paths: RootPaths, found: Sequence[Row[Any]]
+) -> Iterator[tuple[Row[Any], TaggedPhoto]]:
+    """Rows of `_open_tags`, each with its photo: the one that was added last of copies."""
+    content_ids = [tag.content_id for tag in found]
+    query = select_photos().where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
+    rows = {row.content_id: row for row in connection.execute(query.order_by(photos.c.id))}
+    tags_of, names = tag_rows(connection, content_ids), NameCache(connection, root_paths)
+    for tag in found:
+        photo_tags: Sequence[Any] = tags_of[tag.content_id]
+        selected = [each for each in photo_tags if each.landmark_id == tag.landmark_id]
+        yield tag, names.photo(connection, rows[tag.content_id], photo_tags, selected)
 
 
 def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[Any]:
-    """A query for accepted tags of the model that are not sure and have no verdict, the lowest scores first."""
+    """A query for accepted tags of the model that are not sure and have no verdict, the highest scores first."""
     is_present = exists().where(photos.c.content_id == tags.c.content_id, photos.c.gone_since.is_(None))
     key = tags.c.score, tags.c.content_id, tags.c.landmark_id
     query: Select[Any] = (
         select(*key)
         .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
         .where(~has_verdict_on(tags), ~is_dismissed(tags.c.content_id), is_undisputed(tags), is_present)
-        .order_by(*key)
+        .order_by(*(column.desc() for column in key))
     )
     if landmark_id is not None:
         query = query.where(tags.c.landmark_id == landmark_id)
     if after is not None:
-        query = query.where(tuple_(*key) > tuple_(after.score, after.content_id, after.landmark_id))
+        query = query.where(tuple_(*key) < tuple_(after.score, after.content_id, after.landmark_id))
     return query

@@ -1,5 +1,6 @@
-"""The review queue: one photo and landmark after the other, to confirm, reject or skip."""
+"""What is to review: groups of photos of a landmark, to confirm at once, and the queue, one photo after the other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePath
@@ -18,15 +19,19 @@ from tagger.library.teaching.suggestions import (
     ReviewEntry,
     ReviewPosition,
     count_to_review,
+    first_to_review,
     next_to_review,
 )
 from tagger.system.text_format import percent
+from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.tiles import landmark_address, thumbnail_address
+from tagger.web.pages.tiles import PhotoTile, landmark_address, photo_tiles, thumbnail_address
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+SHOWN = 200
+"""Photos of the groups; the others follow once these have verdicts."""
 EXAMPLES = 6
 """Photos of the landmark beside the one to review."""
 
@@ -44,11 +49,14 @@ class Place:
         number = self.number if self.number > 1 else None
         options = {"landmark": self.only, "after": self.after, "number": number}
         query = urlencode({name: value for name, value in options.items() if value is not None})
-        return f"/review?{query}" if query else "/review"
+        return f"/review/one?{query}" if query else "/review/one"
+
+
+OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
 
 
 def _place(
-    landmark: Annotated[str | None, Query(max_length=1000)] = None,
+    landmark: OnlyLandmark = None,
     after: Annotated[str | None, Query(max_length=100)] = None,
     number: Annotated[int, Query(ge=1, lt=2**31)] = 1,
 ) -> Place:
@@ -82,10 +90,44 @@ class Question:
     landmark_address: str
 
 
+@dataclass(frozen=True)
+class Group:
+    """Photos that perhaps show a landmark."""
+
+    landmark: Landmark
+    tiles: tuple[PhotoTile, ...]
+
+
 @router.get("/review")
+def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
+    """Show the first entries of the queue in groups by landmark, what is probable first."""
+    only = _only(state, landmark or None)
+    only_id = None if only is None else only.id
+    shown = first_to_review(state.database, only_id, state.settings.roots, SHOWN)
+    by_landmark: dict[str, list[TaggedPhoto]] = {}
+    for photo in shown:
+        by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
+    return render(
+        request,
+        "review.html",
+        groups=[_group(state, slug, photos) for slug, photos in by_landmark.items()],
+        only=only,
+        one_by_one=Place(landmark or None, None, 1).address(),
+        left=count_to_review(state.database, only_id) - len(shown),
+        has_photos=has_photos(state.database),
+    )
+
+
+def _group(state: AppState, slug: str, photos: Sequence[TaggedPhoto]) -> Group:
+    with state.database.read() as connection:
+        landmark = find_landmark(connection, slug)
+    return Group(landmark, tuple(photo_tiles(state.database, photos, QueryParams.of(any_rank=True))))
+
+
+@router.get("/review/one")
 def show_review(request: Request, state: State, place: QueuePlace) -> Response:
     """Show the entry of the queue after the one that the address names."""
-    only = _only(state, place)
+    only = _only(state, place.only)
     only_id = None if only is None else only.id
     try:
         entry = next_to_review(state.database, only_id, state.settings.roots, _decode(place.after))
@@ -93,7 +135,7 @@ def show_review(request: Request, state: State, place: QueuePlace) -> Response:
         return RedirectResponse(Place(place.only, None, 1).address(), HTTPStatus.SEE_OTHER)
     return render(
         request,
-        "review.html",
+        "review_one.html",
         question=None if entry is None else _question(state, place, only_id, entry),
         only=only,
         left=count_to_review(state.database, only_id) if entry is None else 0,
@@ -102,11 +144,11 @@ def show_review(request: Request, state: State, place: QueuePlace) -> Response:
     )
 
 
-def _only(state: AppState, place: Place) -> Landmark | None:
-    if place.only is None:
+def _only(state: AppState, landmark: str | None) -> Landmark | None:
+    if landmark is None:
         return None
     with state.database.read() as connection:
-        return find_landmark(connection, place.only)
+        return find_landmark(connection, landmark)
 
 
 def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewEntry) -> Question:

@@ -1,4 +1,5 @@
-// Groups of unknown photos that look alike: each is named, or put away, at once. A group stays, dimmed, until the page is left.
+// Groups of photos that get one verdict at once: those that look alike are named or put away, those to review are confirmed, and rejected
+// where their box is not checked. A group stays, dimmed, until the page is left.
 
 import { selectLandmark } from "./naming.js";
 import { photoCount } from "./photo_count.js";
@@ -15,16 +16,16 @@ async function inPages(photos, send) {
   return changed;
 }
 
-async function name(photos, { landmark }) {
-  return inPages(photos, async (page) => {
-    const body = { photos: page, landmark, verdict: "confirmed" };
+/** Gives a verdict; returns the photos that changed. */
+const give = (photos, landmark, verdict) =>
+  inPages(photos, async (page) => {
+    const body = { photos: page, landmark, verdict };
     return (await requestJson("/api/verdicts", { method: "POST", body })).changed.map(({ photo }) => photo);
   });
-}
 
-const unname = (photos, { landmark }) =>
+const withdraw = (photos, landmark, verdict) =>
   inPages(photos, async (page) => {
-    await requestJson("/api/verdicts", { method: "DELETE", body: { photos: page, landmark, verdict: "confirmed" } });
+    await requestJson("/api/verdicts", { method: "DELETE", body: { photos: page, landmark, verdict } });
     return page;
   });
 
@@ -65,11 +66,28 @@ function setBusy(group, isBusy) {
   for (const control of group.querySelectorAll("[data-action], input")) control.disabled = isBusy;
 }
 
+/** Confirms the landmark of a group on the photos whose boxes are checked, and rejects it on the others. */
+async function review(group) {
+  const { landmark, name } = group.dataset;
+  const wrong = [...group.querySelectorAll("input:not(:checked)")].map(({ value }) => Number(value));
+  let rejected = [];
+  const run = async (photos) => {
+    const confirmed = await give(photos, landmark, "confirmed");
+    rejected = await give(wrong, landmark, "rejected");
+    return confirmed;
+  };
+  const reverse = async (confirmed) => (await withdraw(confirmed, landmark, "confirmed"), await withdraw(rejected, landmark, "rejected"));
+  await change(group, `confirmed as ${name}${wrong.length ? `, ${wrong.length} rejected` : ""}`, run, reverse);
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-group] [data-action]");
   if (!button) return;
   const group = button.closest("[data-group]");
+  const { action } = button.dataset;
+  if (action === "confirm") return void review(group);
   if (!chosen(group).length) return toast("No photo of this group is checked");
-  if (button.dataset.action === "dismiss") return void change(group, "put away as not a landmark", dismiss("POST"), dismiss("DELETE"));
-  selectLandmark((landmark) => change(group, `named ${landmark.name}`, (photos) => name(photos, landmark), (photos) => unname(photos, landmark)));
+  if (action === "dismiss") return void change(group, "put away as not a landmark", dismiss("POST"), dismiss("DELETE"));
+  selectLandmark(({ landmark, name }) =>
+    change(group, `named ${name}`, (photos) => give(photos, landmark, "confirmed"), (photos) => withdraw(photos, landmark, "confirmed")));
 });
