@@ -11,12 +11,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.database.enums import Priority
-from tagger.errors import TaggerError
+from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
+from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import local_zone
 from tagger.photos.paths import ObjectPath
+from tagger.system.addresses import is_loopback
 from tagger.web.api.folders import (
     AllowedFolders,
+    FolderRefused,
     allowed_folders,
     folder_key,
     list_subfolders,
@@ -25,6 +28,7 @@ from tagger.web.api.folders import (
 from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter, TaggingOptions
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
@@ -51,12 +55,14 @@ class FolderChoice:
 
 
 class FolderForm(BaseModel):
-    """A job over one folder, or over an address in a bucket."""
+    """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may not read before (`consent`)."""
 
     model_config = ConfigDict(extra="forbid")
 
     folder: Key = ""
     address: Key = ""
+    path: Key = ""
+    consent: bool = False
     again: bool = False
     write: WriteMode = WriteMode.NONE
     priority: Priority = Priority.BULK
@@ -98,8 +104,11 @@ def start_folder(
 ) -> Response:
     """Start a job over the folder."""
     try:
-        folder = form.address.strip() or path_of_key(form.folder)
-        selection = allowed_folders(state.settings, state.database).selection([folder])
+        if form.path:
+            selection = _first_folder(request, state, form)
+        else:
+            folder = form.address.strip() or path_of_key(form.folder)
+            selection = allowed_folders(state.settings, state.database).selection([folder])
         body = BackfillRequest(what=BackfillScope.ALL, write=form.write)
         options = TaggingOptions(form.priority, form.again, body.metadata_options(state.settings))
         job = starter.tag(selection, options)
@@ -107,6 +116,32 @@ def start_folder(
         chosen = form.model_dump()
         return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
+
+
+def may_allow_folder(request: Request, state: AppState) -> bool:
+    """Whether the page may be given its first folder: by somebody on this computer, while no setting and no root names one."""
+    policy: AccessPolicy = request.app.state.policy
+    is_here = policy.token is None and is_loopback(policy.host) and not policy.trusted_proxies
+    return (
+        is_here
+        and state.settings.web_folders is None
+        and not allowed_folders(state.settings, state.database).folders
+    )
+
+
+def _first_folder(request: Request, state: AppState, form: FolderForm) -> Selection:
+    """Return the folder for which somebody consents. Its job records it as a root, in which the page may start jobs then.
+
+    Raises:
+        FolderRefused: nobody consents, the page may not be given a folder, or the path is none.
+        PathNotFound: the folder does not exist.
+    """
+    path = Path(form.path.strip()).expanduser()
+    if not (form.consent and may_allow_folder(request, state) and path.is_absolute()):
+        raise FolderRefused
+    if not path.is_dir():
+        raise PathNotFound(path=path)
+    return select_paths([path])
 
 
 @router.post("/jobs/nightly")
@@ -122,6 +157,12 @@ def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, For
 def folder_choices(allowed: AllowedFolders) -> Sequence[FolderChoice]:
     """Return the outermost allowed folders."""
     return [_choice(folder, is_whole=True) for folder in allowed.folders]
+
+
+def _usual_folder() -> Path:
+    """The folder in which a person's photos usually are."""
+    pictures = Path.home() / "Pictures"
+    return pictures if pictures.is_dir() else Path.home()
 
 
 def _write_choices(state: AppState) -> dict[WriteMode, str]:
@@ -161,6 +202,8 @@ def _render(
         problem=problem,
         chosen=chosen or {},
         at_night=AT_NIGHT,
+        may_allow=may_allow_folder(request, state),
+        suggested=_usual_folder(),
         zone=local_zone(),
     )
 

@@ -35,7 +35,7 @@ from tagger.web.api.jobs import JOBS_SHOWN, Status, one_job, read_status, start_
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
-from tagger.web.pages.job_forms import folder_choices
+from tagger.web.pages.job_forms import folder_choices, may_allow_folder
 from tagger.web.pages.job_views import (
     backfill_text,
     failures_view,
@@ -116,6 +116,7 @@ def render_jobs(
         last_tick_text=last_tick_text,
         schedules=[_schedule_view(state, schedule) for schedule in list_schedules(state.database)],
         choices=folder_choices(allowed_folders(state.settings, state.database)),
+        may_allow=may_allow_folder(request, state),
         problem=problem,
     )
 

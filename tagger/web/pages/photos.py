@@ -315,7 +315,7 @@ def photos_name(options: Collection[str]) -> str:
     """The name of the list of photos that these options select."""
     if selects_with_landmark(options):
         return f"Photos {WITH_LANDMARK_CHIP}"
-    return "Photos" if set(options) - {"any_rank", "sort"} else "Photos"
+    return "Photos"
 
 
 def _view_name(params: QueryParams) -> str:

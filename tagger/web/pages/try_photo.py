@@ -245,5 +245,6 @@ def _render(
         result=result,
         summary=summary,
         max_bytes=max_upload_bytes(state),
+        has_photos=has_photos(state.database),
         view_box=WORLD_VIEW_BOX,
     )

@@ -11,6 +11,7 @@ import pytest
 from rig.servers import free_port
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
+from support.page_server import TOKEN
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
@@ -39,11 +40,43 @@ def test_an_empty_page_suggests_what_to_do(client: TestClient) -> None:
     assert "No schedules yet" in page
 
 
-def test_without_allowed_folders_the_page_explains_how_to_allow_one(client: TestClient) -> None:
+def without_folders(client: TestClient) -> TestClient:
     state = client.app.state.app_state  # type: ignore[attr-defined]
     state.settings = state.settings.model_copy(update={"web_folders": None})
+    return client
+
+
+def test_the_first_folder_of_this_computer_is_chosen_on_the_page_with_consent(
+    client: TestClient, tmp_path: Path
+) -> None:
+    client = without_folders(client)
+    draw_many(tmp_path / "mine", 2)
+    assert "Choose a folder" in client.get("/jobs").text
+    assert "may read this folder" in client.get("/jobs/new").text
+    mine = {"path": str(tmp_path / "mine"), "consent": "true"}
+    for refused in ({**mine, "consent": ""}, {**mine, "path": "mine"}, {**mine, "path": "/nowhere/at/all"}):
+        assert client.post("/jobs/new", data=refused).status_code in {403, 409}, refused
+    started = client.post("/jobs/new", data=mine)
+    assert started.headers["location"] == "/jobs/1"
+    assert client.get("/api/jobs/1").json()["total"] == 2
+    assert "may read this folder" not in client.get("/jobs/new").text
+    others = {"path": str(tmp_path), "consent": "true"}
+    assert (
+        client.post("/jobs/new", data=others).status_code == 403
+    )  # from now on, folders are allowed on the server
+
+
+def test_on_another_computer_the_page_says_what_to_ask_for(
+    client_with_token: TestClient, tmp_path: Path
+) -> None:
+    client = without_folders(client_with_token)
+    client.headers["authorization"] = f"Bearer {TOKEN}"
     for address in ("/jobs", "/jobs/new"):
-        assert "TAGGER_WEB_FOLDERS" in client.get(address).text
+        page = client.get(address).text
+        assert "TAGGER_WEB_FOLDERS" in page
+        assert "may read this folder" not in page
+    mine = {"path": str(tmp_path), "consent": "true"}
+    assert client.post("/jobs/new", data=mine).status_code == 403
 
 
 def test_invalid_forms_are_refused(client: TestClient) -> None:
