@@ -4,19 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.models import MAX_BYTES, MAX_PIXELS, load_model
 from bench.photos import photos_in
 from bench.report import note
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, calibrate, fit_direction
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
 from tagger.model.artifact import BackgroundStatistics
 from tagger.model.predictions import TAUGHT_THRESHOLD
+from trainer.data.folders import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     from tagger.model.model import Model
@@ -70,16 +69,23 @@ def read_collection(model_file: Path, places: Path, others: list[Path]) -> Colle
     landmarks = sorted(set(names))
     files = [taught, *(_without(folder, landmarks) for folder in others)]
     nothing = [-1] * sum(map(len, files[1:]))
-    with TemporaryDirectory() as cache:
-        model = load_model(model_file, Path(cache))
-        embeddings = _embeddings(model, [file for part in files for file in part])
     return Collection(
-        embeddings=embeddings,
+        embeddings=_embeddings(_load(model_file), [file for part in files for file in part]),
         background=background,
         landmarks=landmarks,
         landmark=np.array([*map(landmarks.index, names), *nothing], np.int64),
         sources=[folder.name for folder in (places, *others)],
         source=np.repeat(np.arange(len(files)), list(map(len, files))),
+    )
+
+
+def _load(model_file: Path) -> "Model":
+    from tagger.model.artifact import file_digest, read_manifest
+    from tagger.model.devices import choose_device
+    from tagger.model.model import load_model
+
+    return load_model(
+        model_file, file_digest(model_file), read_manifest(model_file), choose_device("cpu", None)
     )
 
 
