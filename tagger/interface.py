@@ -103,6 +103,7 @@ class BackfillFilter(TypedDict, total=False):
     camera: str | Sequence[str]
     under: str | Path | Sequence[str | Path]
     year: int | Sequence[int]
+    calendar_month: int | Sequence[int]
     taken_after: str | date
     taken_before: str | date
 
@@ -516,7 +517,7 @@ def _query(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
     for name in ("taken_after", "taken_before"):
         if isinstance(options.get(name), date):
             options[name] = options[name].isoformat()
-    for name in ("camera", "year"):
+    for name in ("camera", "year", "calendar_month"):
         if isinstance(options.get(name), str | int):
             options[name] = (options[name],)
     if "under" in options:

@@ -152,7 +152,6 @@ VIEWS = {
     "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
     "unknown": View("/review/unknown"),
-    "search": View("/search?q=a"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),
     "another": View("/landmarks/{landmark}", _name_another),
     "jobs": View("/jobs", dark=True),

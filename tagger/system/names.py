@@ -43,6 +43,12 @@ The joiners of emoji and of Persian and Indian scripts are none of them.
 """
 
 
+def without_accents(text: str) -> str:
+    """The text in letters without accents, and without invisible marks."""
+    decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+
+
 def slug_of_name(name: str) -> str | None:
     """The slug of a name: `Cimetière du Père-Lachaise` → `cimetiere-du-pere-lachaise`. None for a name of another script."""
     plain = unicodedata.normalize("NFKD", name.lower().translate(_UNDECOMPOSED))

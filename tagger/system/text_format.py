@@ -1,7 +1,7 @@
 """Numbers and times as people read them; templates use these functions as filters."""
 
 from calendar import month_name
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
@@ -47,3 +47,25 @@ def day_text(day: date) -> str:
 def moment_text(time: datetime) -> str:
     """`3 June 2024, 14:05`."""
     return f"{day_text(time)}, {time:%H:%M}"
+
+
+def dates_text(first: date, last: date) -> str:
+    """The days in words, without what both have in common: of one month, `3 to 9 May 2019` with a dash for the `to`."""
+    end = day_text(last)
+    if first == last:
+        return end
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}\N{EN DASH}{end}"
+    begin = f"{first.day} {month_name[first.month]}" if first.year == last.year else day_text(first)
+    return f"{begin} \N{EN DASH} {end}"
+
+
+def period_text(first: date, end: date) -> str:
+    """The days from `first` to before `end`: whole years and a whole month by their names, other days as `dates_text`."""
+    last = end - timedelta(days=1)
+    if first.day == 1 and end.day == 1:
+        if first.month == end.month == 1:
+            return str(first.year) if first.year == last.year else f"{first.year}\N{EN DASH}{last.year}"
+        if (first.year, first.month) == (last.year, last.month):
+            return f"{month_name[first.month]} {first.year}"
+    return dates_text(first, last)

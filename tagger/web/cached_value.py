@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -16,19 +16,23 @@ from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import TripSummary
-from tagger.library.search.suggestions import (
+from tagger.library.search.names import (
+    Meaning,
     Names,
-    Suggestion,
     camera_names,
     city_names,
-    country_index,
+    countries_of,
+    country_names,
     folder_names,
+    foreign_country_names,
     landmark_names,
-    suggest,
+    outcome_names,
+    region_names,
     trip_names,
 )
+from tagger.library.search.parts import UnderstoodText, suggest, understand
+from tagger.library.search.text_query import named_files, this_day
 
 log = logging.getLogger(__name__)
 
@@ -210,20 +214,32 @@ class SearchLists:
     ) -> None:
         turn = turn or Lock()
         self._database = database
+        self._files = named_files(database, root_paths)
         self._landmarks = landmarks
         self._trips = trips
         self._cities = CachedValue(lambda: city_counts(database), TTL_S, turn)
         self._cameras = CachedValue(self._read_cameras, TTL_S, turn)
         self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, turn)
+        self._outcomes = outcome_names()
         self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
 
-    def suggest(self, text: str) -> list[Suggestion]:
-        """Return what the text may mean."""
+    def understand(self, text: str) -> UnderstoodText:
+        """Return the parts of a text and the query for its photos."""
+        return understand(text, self._names(), self._files, this_day())
 
-        def files(start: str, limit: int) -> Sequence[Any]:
-            return files_by_name(self._database, start, limit)
+    def suggest(self, text: str) -> list[Meaning]:
+        """Return what the start of a text may mean."""
+        names = [index for each in self._names() for index in each]
+        return suggest(text, names, self._files, this_day())
 
-        return suggest(text, self._names(), files)
+    def area_names(self) -> Mapping[str, str]:
+        """Return the names of cities and regions by the values of their options."""
+        cities = self.cities() or _NONE
+        found = (
+            *self._index("cities", city_names, cities).things,
+            *self._index("regions", region_names, cities).things,
+        )
+        return {str(each.options.get("near") or each.options["box"]): each.label for each in found}
 
     def folders(self) -> Sequence[FolderCount] | None:
         """Return all folders with photos; None while they are counted for the first time."""
@@ -237,19 +253,21 @@ class SearchLists:
         """Wait a moment for queries that are running."""
         close_all((self._cities, self._cameras, self._folders))
 
-    def _names(self) -> Sequence[Names]:
+    def _names(self) -> Iterator[Sequence[Names]]:
+        """The indexes in the order in which commands read them."""
         landmarks = self._landmarks(self._wait_s("landmarks"))
-        trips = self._trips(self._wait_s("trips")) or _NONE
-        cities, folders = self.cities() or _NONE, self.folders() or _NONE
+        cities = self.cities() or _NONE
         cameras = self._cameras.get(self._wait_s("cameras")) or {}
-        return (
+        yield (
             self._uncounted() if landmarks is None else self._index("landmarks", landmark_names, landmarks),
-            self._index("countries", country_index, landmarks or _NONE, cities),
-            self._index("cities", city_names, cities),
-            self._index("trips", trip_names, trips),
+            self._index("countries", _country_names, landmarks or _NONE, cities),
             self._index("cameras", camera_names, cameras),
-            self._index("folders", folder_names, folders),
+            self._outcomes,
         )
+        yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
+        yield (self._index("foreign", _foreign_country_names, landmarks or _NONE, cities),)
+        yield (self._index("trips", trip_names, self._trips(self._wait_s("trips")) or _NONE),)
+        yield (self._index("folders", folder_names, self.folders() or _NONE),)
 
     def _wait_s(self, name: str) -> float:
         return WAIT_S if name in self._indexes else FIRST_WAIT_S
@@ -262,7 +280,7 @@ class SearchLists:
         """All landmarks, for the time until their photos are counted."""
         with self._database.read() as connection:
             every = [LandmarkCount.of(landmark, 0) for landmark in all_landmarks(connection)]
-        return landmark_names(every, with_empty=True)
+        return landmark_names(every, is_counted=False)
 
     def _index(self, name: str, make: Callable[..., Names], *lists: Collection[object]) -> Names:
         """The index of the lists, built again when one of them has changed."""
@@ -271,3 +289,11 @@ class SearchLists:
             index = make(*lists)
             self._indexes[name] = lists, index
         return index
+
+
+def _country_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
+    return country_names(countries_of(landmarks, cities))
+
+
+def _foreign_country_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
+    return foreign_country_names(countries_of(landmarks, cities))

@@ -68,8 +68,10 @@ def test_text_and_options_both_hold_and_the_text_is_explained(
 ) -> None:
     output = tagger("query", "EIFFEL", "tower", "--year", "2024", "--format", "paths")
     assert (output.text, output.err) == (f"{known.root}/paris/a.jpg\n", "")
-    assert "searching for: photos of France, 2024\n" in tagger("query", "france", "2024").err
-    unknown = tagger("query", "eifel")
+    assert "searching for: France, 2024\n" in tagger("query", "france", "2024").err
+    similar = tagger("query", "eifel", "--format", "paths")
+    assert (similar.text, similar.err) == (f"{known.root}/paris/a.jpg\n", "searching for: Eiffel Tower\n")
+    unknown = tagger("query", "ei")
     assert (unknown.code, "Did you mean Eiffel Tower?" in unknown.err) == (1, True)
     refused = tagger("query", "eiffel tower", "--landmark", GATE)
     assert (refused.code, "the text has one, too" in refused.err) == (2, True)

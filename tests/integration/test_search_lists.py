@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
 from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos
 
-from tagger.database.tables import photos
 from tagger.library.query.counts import city_counts, folder_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
@@ -31,7 +29,7 @@ def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> N
     library.gone("gone/IMG_0.jpg")
 
     def names(start: str, limit: int = 9) -> list[str]:
-        return [file.name for file in files_by_name(library.database, start, limit)]
+        return [file.name for file in files_by_name(library.database, {}, start, limit)]
 
     assert names("img_") == ["IMG_1.jpg", "IMG_10.jpg", "img_2.JPG"]
     assert names("IMG_10") == ["IMG_10.jpg"]
@@ -41,19 +39,18 @@ def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> N
     assert names("g_1") == names("a/") == []
 
 
-def test_a_raw_file_leads_to_its_photo(library: StoredPhotos) -> None:
-    library.photo("IMG_1.jpg")
-    library.photo("IMG_1.cr2", classified=False)
-    with library.database.write() as connection:
-        ids = connection.scalars(select(photos.c.id).order_by(photos.c.id)).all()
-        connection.execute(update(photos).where(photos.c.id == ids[1]).values(primary_id=ids[0]))
-    found = files_by_name(library.database, "img_1.", 9)
-    assert [(file.photo_id, file.name) for file in found] == [(ids[0], "IMG_1.cr2"), (ids[0], "IMG_1.jpg")]
+def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
+    library.photo("a/IMG_1.jpg")
+    library.photo("b/IMG_1.jpg")
+    paths = [file.path for file in files_by_name(library.database, {}, "img_1.", 9)]
+    assert paths == [str(library.root / "a/IMG_1.jpg"), str(library.root / "b/IMG_1.jpg")]
+    query = parse_query(under=(Path(paths[1]),), any_rank=True)
+    assert [photo.path for photo in find_tagged(library.database, query)] == [paths[1]]
 
 
 def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     with query_plans(library.database, "photos.path") as plans:
-        files_by_name(library.database, "img_", 9)
+        files_by_name(library.database, {}, "img_", 9)
     assert "ix_photos_name" in plans[0]
 
 

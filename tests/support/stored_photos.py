@@ -116,6 +116,12 @@ class StoredPhotos:
                 )
             )
 
+    def landmark(self, slug: str, name: str) -> None:
+        """Insert a landmark that no model knows."""
+        with self.database.write() as connection:
+            new = insert(landmarks).values(slug=slug, name=name, names={}, aliases=[])
+            self.landmark_ids[slug] = connection.execute(new.returning(landmarks.c.id)).scalar_one()
+
     def newest_id(self) -> int:
         """The id of the photo that was inserted last."""
         with self.database.read() as connection:
@@ -144,12 +150,19 @@ class StoredPhotos:
         country: str | None = None,
         source: str = "camera",
         city: str | None = None,
+        region: str | None = None,
         **evidence: int,
     ) -> None:
         """Insert the position of a photo."""
         with self.database.write() as connection:
             photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
-            place = {"latitude": latitude, "longitude": longitude, "country": country, "city": city}
+            place = {
+                "latitude": latitude,
+                "longitude": longitude,
+                "country": country,
+                "region": region,
+                "city": city,
+            }
             values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": evidence, **place}
             connection.execute(insert(positions).values(values))
 

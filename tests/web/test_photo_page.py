@@ -154,7 +154,7 @@ def test_the_navigation_marks_the_current_page(client: TestClient, library: Libr
         ("/photos/1", "photos"),
         (f"/photos/1?landmark={EIFFEL}&sort=oldest&within=1", "photos"),
         (f"/landmarks/{EIFFEL}", "places"),
-        ("/search", "places"),
+        ("/search", "photos"),
         ("/review/unknown", "review"),
     ):
         page = client.get(path).text

@@ -87,14 +87,14 @@ def query(
 
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
-    """Return the query of the options and the text; say how the text is understood, if it is no landmark."""
+    """Return the query of the options and the text; say how the text is understood, if not word for word."""
     from tagger.library.search.text_query import text_query
 
-    of_text = text_query(session.database, text, session.settings.roots)
+    understood = text_query(session.database, text, session.settings.roots)
     with query_usage():
-        result = of_text.within(photo_query)
-    if not of_text.is_landmark:
-        console.info(f"searching for: {printable(of_text.words)}")
+        result = understood.within(photo_query)
+    if understood.words.casefold() != text.casefold():
+        console.info(f"searching for: {printable(understood.words)}")
     return result
 
 

@@ -24,7 +24,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.positions.update import update_positions
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import is_confirmed_or_taught, path_ranges, taken_in
+from tagger.library.query.photo_conditions import is_confirmed_or_taught, is_in_months, path_ranges, taken_in
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
 
@@ -118,7 +118,10 @@ def has_photos_outside(
 
 def has_tag_conditions(query: PhotoQuery) -> bool:
     """Whether the query limits photos by more than folders and dates, so that it leaves out photos without tags."""
-    return replace(query, under=(), year=(), taken_after=None, taken_before=None) != PhotoQuery()
+    return (
+        replace(query, under=(), year=(), calendar_month=(), taken_after=None, taken_before=None)
+        != PhotoQuery()
+    )
 
 
 def found_id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
@@ -167,6 +170,8 @@ def without_tags(
         yield _under(database, query.under, root_paths)
     if query.year:
         yield or_(*(taken_in(photos.c.taken_at, year) for year in query.year))
+    if query.calendar_month:
+        yield is_in_months(photos.c.taken_at, query.calendar_month)
     if query.taken_after is not None:
         yield photos.c.taken_at >= query.taken_after
     if query.taken_before is not None:

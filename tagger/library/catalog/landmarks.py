@@ -6,7 +6,6 @@ of every script; SQLite folds ASCII only. Knows nothing of what models say (see 
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tagger.database.tables import landmarks, model_labels, photos, tags, taught
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.system.geo import distance_km
-from tagger.system.names import INVISIBLE, name_in_language
+from tagger.system.names import name_in_language, without_accents
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "point": (1.0, 3.0, 100.0, 400.0),
@@ -258,13 +257,8 @@ def normalize_name(name: str) -> str:
 
     A name of which nothing is left, like an accent alone, equals only itself.
     """
-    plain = (name if name.isascii() else _without_accents(name)).casefold()
+    plain = (name if name.isascii() else without_accents(name)).casefold()
     return " ".join(plain.replace("-", " ").replace("_", " ").split()) or name
-
-
-def _without_accents(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 def _similar(normal: str, names: Mapping[str, str]) -> Iterable[str]:

@@ -3,15 +3,16 @@
 Options are those of an address: each has a text, or several.
 """
 
+from calendar import month_name
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 
 from tagger.library.query.areas import box_text, near_text
 from tagger.library.query.option_values import Near
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import path_text
-from tagger.system.text_format import day_text, percent
+from tagger.system.text_format import day_text, percent, period_text
 
 Options = Mapping[str, str | tuple[str, ...]]
 
@@ -129,19 +130,19 @@ def active_filters(
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `names`: of landmarks by slug, and of positions by latitude and longitude, if they have one. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
+    `names`: of landmarks by slug, and of positions and boxes by their texts, if they have one. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
     filter of most queries is that photos have a landmark.
     """
-    year = whole_year(query)
+    period = _period(query)
     if selects_with_landmark(options):
         yield WITH_LANDMARK_CHIP, {"any_rank": 1}
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
-        if declared and declared.chip and not (year and option in _DATES):
+        if declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
                 yield declared.chip.format(_value_text(query, option, value, names, trip_name)), removed
-    if year:
-        yield year, dict.fromkeys(_DATES)
+    if period:
+        yield period, dict.fromkeys(_DATES)
 
 
 def _value_text(
@@ -150,14 +151,15 @@ def _value_text(
     if option == "near" and query.near:
         return names.get(value) or near_text(query.near)
     if option == "box" and query.box:
-        return box_text(query.box)
+        return names.get(value) or box_text(query.box)
+    if option == "calendar_month" and value in map(str, query.calendar_month):
+        return month_name[int(value)]
     if option == "min_score":
         return percent(float(value))
-    if option == "trip":
-        return trip_name or value
     if option in _DATES:
         return _date_text(value)
-    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": names}
+    trips = {query.trip: trip_name} if query.trip and trip_name else {}
+    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": names, "trip": trips}
     return texts.get(option, {}).get(value, value)
 
 
@@ -170,13 +172,18 @@ def _date_text(value: str) -> str:
     return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
 
 
+def _period(query: PhotoQuery) -> str | None:
+    """The days from the first to the last date of a query; None: it has a time of day, or not both dates."""
+    first, end = query.taken_after, query.taken_before
+    if first is None or end is None or first >= end or (first.time(), end.time()) != (time(), time()):
+        return None
+    return period_text(first.date(), end.date())
+
+
 def whole_year(query: PhotoQuery) -> str | None:
     """Return the year that the dates of a query stand for, as text."""
-    first, end = query.taken_after, query.taken_before
-    if first is None or end is None or end.year != first.year + 1:
-        return None
-    is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
-    return str(first.year) if is_whole else None
+    period = _period(query)
+    return period if period and period.isdecimal() else None
 
 
 def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:

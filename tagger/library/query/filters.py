@@ -41,6 +41,7 @@ from tagger.library.query.photo_conditions import (
     has_tag,
     has_verdict_of,
     is_first_copy,
+    is_in_months,
     is_of_job,
     is_rejected_once,
     is_shared,
@@ -155,6 +156,8 @@ class ResolvedQuery:
             yield off_index(photos.c.camera_id).in_(self.camera_ids)
         if query.year:
             yield or_(*(taken_in(off_index(photos.c.taken_at), year) for year in query.year))
+        if query.calendar_month:
+            yield is_in_months(off_index(photos.c.taken_at), query.calendar_month)
         if query.taken_after is not None:
             yield off_index(photos.c.taken_at) >= query.taken_after
         if query.taken_before is not None:

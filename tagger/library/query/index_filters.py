@@ -207,7 +207,7 @@ def _by_files(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
     if query.year:
         years = sorted(set(query.year))
         yield _files([taken_in(photos.c.taken_at, year) for year in years], by_date=len(years) == 1)
-    if query.taken_after is not None or query.taken_before is not None:
+    if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
         yield _files((_taken(query),), by_date=True)
 
 

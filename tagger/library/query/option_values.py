@@ -110,6 +110,17 @@ def check_year(year: int, option: str) -> int:
     return year
 
 
+def check_month(month: int, option: str) -> int:
+    """Return the month.
+
+    Raises:
+        QueryOptionInvalid: no year has it.
+    """
+    if not 1 <= month <= 12:
+        raise QueryOptionInvalid(option=option, reason=f"{month} is not a month. Write it from 1 to 12")
+    return month
+
+
 def year_limits(year: int) -> tuple[datetime, datetime | None]:
     """The first moment of a year, and that of the next one; None: there is no later year."""
     first = datetime(year, 1, 1)  # noqa: DTZ001 - local time

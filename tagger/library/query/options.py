@@ -15,6 +15,7 @@ from tagger.library.query.option_values import (
     DEFAULT_RADIUS_KM,
     BoundingBox,
     Near,
+    check_month,
     check_year,
     parse_box,
     parse_date,
@@ -89,7 +90,7 @@ class PhotoQuery:
 
     By default, photos with a matching accepted tag, and those tags. `position`, `near`, `box`, `country` and `verdict` select classified photos, tagged or not; `trip`
     and `job` also those that are not classified. `country` matches a photo's position or an accepted landmark. `min_score` never excludes confirmed
-    tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year`, are in the camera's local time.
+    tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year` and `calendar_month`, are in the camera's local time.
     No options of commands or addresses are `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
     name; `trip_moment`: the trip has to contain it; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
     `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
@@ -196,6 +197,19 @@ class PhotoQuery:
             maximum=MAXYEAR,
             chip="{}",
             parse=check_year,
+        ),
+    ] = ()
+    calendar_month: Annotated[
+        tuple[int, ...],
+        QueryOption(
+            "Photos taken in this month, from 1 to 12, of any year.",
+            int,
+            "MONTH",
+            several=True,
+            minimum=1,
+            maximum=12,
+            chip="{}",
+            parse=check_month,
         ),
     ] = ()
     taken_after: Annotated[
@@ -413,7 +427,7 @@ def stored_options(query: PhotoQuery) -> dict[str, Any]:
     options = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
     for name in ("landmark", "country"):
         options[name] = options[name][0] if len(options[name]) == 1 else list(options[name])
-    options |= {"year": list(query.year), "camera": list(query.camera)}
+    options |= {name: list(options[name]) for name in ("year", "calendar_month", "camera")}
     if query.near is not None:
         options["near"] = f"{query.near.latitude},{query.near.longitude}"
         options["radius_km"] = query.near.radius_km

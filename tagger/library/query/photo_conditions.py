@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
-from tagger.database.statements import among, greatest, name_of
+from tagger.database.statements import among, greatest, month_of, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.library.catalog.contents import is_dismissed, is_undisputed
@@ -70,6 +70,11 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
     """Whether the time is in a year."""
     first, end = year_limits(year)
     return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
+
+
+def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
+    """Whether the time is in one of these months of any year, from 1 to 12."""
+    return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
 
 
 def is_confirmed_or_taught() -> Condition:
@@ -243,28 +248,30 @@ _LAST_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file and its photo; `path` is relative to its root."""
+    """A file: its name, its folder within its root, and its whole path."""
 
-    photo_id: int
     name: str
+    folder: str
     path: str
 
 
-def files_by_name(database: Database, start: str, limit: int) -> Sequence[NamedFile]:
+def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
     """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters does not matter."""
     low = _in_lower_case(start)
     name = name_of(photos.c.path)
     query = (
-        select(photos.c.id, photos.c.path, photos.c.gone_since, photos.c.primary_id)
-        .where(name >= low, name < low + _LAST_CHARACTER)
+        select(photos.c.root_id, photos.c.path, photos.c.gone_since)
+        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
         .order_by(name)
         .limit(_ROWS)
     )
     with database.read() as connection:
+        folders = {root.id: root.folder for root in list_roots(connection, root_paths)}
         rows = connection.execute(query).all()
     present = [row for row in rows if row.gone_since is None]
     return [
-        NamedFile(row.primary_id or row.id, row.path.rpartition("/")[2], row.path) for row in present[:limit]
+        NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
+        for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
     ]
 
 

@@ -21,6 +21,7 @@ from tagger.library.trips import TripMoment
 from tagger.library.trips.homes import Homes, Place, Visit, read_visits
 from tagger.system.geo import distance_km
 from tagger.system.names import slug_of_name
+from tagger.system.text_format import dates_text
 
 _MOST = 0.6
 """A place with this share of the photos names the trip."""
@@ -28,11 +29,6 @@ _BOTH = 0.8
 """Two places with this share together name it, if neither is small."""
 _SMALL = 0.2
 _COUNTRIES = 3
-_DASH = "\N{EN DASH}"
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 
 
 @dataclass(frozen=True)
@@ -111,21 +107,6 @@ def _coordinates(latitude: float, longitude: float) -> str:
     return f"{abs(latitude):.1f}° {north_south}, {abs(longitude):.1f}° {east_west}"
 
 
-def format_dates(first: date, last: date) -> str:
-    """The days in words, without what both have in common: of one month, `3 to 9 May 2019` with a dash for the `to`."""
-    end = f"{_day(last)} {last.year}"
-    if first == last:
-        return end
-    if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}{_DASH}{end}"
-    begin = _day(first) if first.year == last.year else f"{_day(first)} {first.year}"
-    return f"{begin} {_DASH} {end}"
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]}"
-
-
 LEAST_PHOTOS = 5
 LEAST_PHOTOS_OF_A_DAY = 10
 """Of a trip without a night."""
@@ -174,7 +155,7 @@ class Trip:
 
     @property
     def dates(self) -> str:
-        return format_dates(self.first.date(), self.last.date())
+        return dates_text(self.first.date(), self.last.date())
 
 
 def group_trips(visits: Iterable[Visit]) -> list[Trip]:

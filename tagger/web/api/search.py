@@ -1,13 +1,13 @@
-"""Search: what typed text may mean, best first, as links to the photos."""
+"""Search: what the start of a typed text may mean, best first, as links to the photos."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from tagger.library.query.filter_words import Options
 from tagger.library.search.matching import Match
-from tagger.library.search.suggestions import Kind, Suggestion
+from tagger.library.search.names import Kind, Meaning
 from tagger.system.documents import document_of
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
@@ -39,7 +39,7 @@ class SearchResult:
     detail: str
     photos: int | None
     similar: bool
-    options: Mapping[str, str]
+    options: Options
     address: str
 
 
@@ -50,26 +50,19 @@ def search(
         str,
         Query(
             max_length=200,
-            description="Part of the name of a landmark, country, city, trip, camera or folder, the start of a file's name, "
-            "or a date: 2024, May 2019, 2019-05-03, 2019 to 2021, 1990s, summer 2016, last year.",
+            description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and files, dates such as "
+            "May 2019, 2019-05-03 or last summer, and words such as unknown or confirmed.",
         ),
     ],
 ) -> list[SearchResult]:
-    """List what the text may mean, at most 12, best first and by kind. Case and accents do not matter, nor do typing errors in a name if no name starts with the text."""
+    """List what the start of a text may mean, at most 12: its parts together, then single meanings, best first and by kind.
+
+    Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
+    """
     return [suggestion_document(each) for each in lists.suggest(q)]
 
 
-def suggestion_document(suggestion: Suggestion) -> SearchResult:
-    """Return a suggestion with the address of the page that it leads to."""
-    is_similar = suggestion.match is Match.SIMILAR
-    return document_of(SearchResult, suggestion, similar=is_similar, address=_address(suggestion))
-
-
-def _address(suggestion: Suggestion) -> str:
-    match suggestion.kind:
-        case Kind.FILE:
-            return f"/photos/{suggestion.id}"
-        case Kind.TRIP:
-            return f"/trips/{suggestion.id}"
-        case _:
-            return address_of("/photos", suggestion.options)
+def suggestion_document(meaning: Meaning) -> SearchResult:
+    """Return a meaning with the address of its photos; of a trip, that of its page."""
+    address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
+    return document_of(SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address)

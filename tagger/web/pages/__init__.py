@@ -13,6 +13,7 @@ from tagger.web.pages import (
     photo_export,
     photos,
     review,
+    search,
     shared,
     teaching,
     trips,
@@ -25,6 +26,7 @@ def routers() -> tuple[APIRouter, ...]:
     return (
         try_photo.router,
         library.router,
+        search.router,
         filter_panel.router,
         photos.router,
         map_clusters.router,

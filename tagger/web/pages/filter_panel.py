@@ -1,5 +1,6 @@
 """The filter panel: choices with their numbers of photos, on a page of its own. With a script, the page of photos shows it beside them."""
 
+from calendar import month_name
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -252,8 +253,19 @@ def _groups(
     for name, (values, texts) in groups.items():
         several = QUERY_OPTIONS[name].several
         yield _group(facets[name], name, name.capitalize(), values, texts, several=several)
+        if name == "year":
+            yield _months(query)
     yield which
     yield _group(facets["verdict"], "verdict", "Verdict", [query.verdict], VERDICTS)
+
+
+def _months(query: PhotoQuery) -> ChoiceGroup:
+    """The months of any year, without numbers of photos."""
+    choices = (
+        Choice(str(month), month_name[month], "", month in query.calendar_month) for month in range(1, 13)
+    )
+    listed = ChoiceList("calendar_month", "months", tuple(choices))
+    return ChoiceGroup("calendar_month", "Month", "Any", listed, several=True)
 
 
 def _group(

@@ -1,14 +1,13 @@
-"""The library: landmarks as cards with covers, search by name, and the map.
+"""The library: landmarks as cards with covers, and the map.
 
 The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country.
 """
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse
 
 from tagger.database.connection import Database
 from tagger.ledger.progress import count_open_jobs
@@ -16,19 +15,15 @@ from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.tagged_photos import has_photos
-from tagger.library.search.suggestions import Kind
-from tagger.web.api.search import Lists, suggestion_document
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import extent_of, legend, live_map
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import LandmarkCard, Link, landmark_card
+from tagger.web.pages.tiles import LandmarkCard, landmark_card
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-
-_SHOWN_APART = (Kind.LANDMARK, Kind.COUNTRY)
 
 Text = Annotated[str, Query(max_length=200)]
 
@@ -56,33 +51,6 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
     )
 
 
-@router.get("/search")
-def search(
-    request: Request, state: State, overview: Overview, lists: Lists, q: Text = "", best: bool = False
-) -> Response:
-    """Show what the text may mean, and landmarks and countries whose names contain it; with `best`, open what matches best."""
-    found = [suggestion_document(each) for each in lists.suggest(q)]
-    if best and found and not found[0].similar:
-        return RedirectResponse(found[0].address, HTTPStatus.SEE_OTHER)
-    counts = overview.counts()
-    covers = overview.covers() or {}
-    landmarks = counts if counts is not None else _uncounted(state.database)
-    matches = _filter(landmarks, q) if q.strip() else []
-    with_photos = [count for count in matches if count.photos or counts is None]
-    countries = _country_links([each for each in landmarks if each.photos or counts is None])
-    return render(
-        request,
-        "search.html",
-        typed=q,
-        results=[each for each in found if each.similar or each.kind not in _SHOWN_APART],
-        cards=_cards(with_photos, covers, is_counted=counts is not None),
-        without_photos=[count for count in matches if not count.photos and counts is not None],
-        countries=[
-            link for link in countries if q.strip() and normalize_name(q) in normalize_name(link.name)
-        ],
-    )
-
-
 def country_address(country: str) -> str:
     """Return the address of the photos of a country."""
     return QueryParams.of(country=country).address("/photos")
@@ -106,25 +74,6 @@ def _uncounted(database: Database) -> list[LandmarkCount]:
         landmarks = all_landmarks(connection)
     by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]
-
-
-def _filter(counts: Sequence[LandmarkCount], typed: str) -> list[LandmarkCount]:
-    """Return those whose name, city, region or country contain every word of the text."""
-    words = normalize_name(typed).split()
-    return [count for count in counts if all(word in _search_text(count) for word in words)]
-
-
-def _search_text(count: LandmarkCount) -> str:
-    parts = (count.name, *count.other_names, count.landmark, count.city, count.region, count.country)
-    return " ".join(normalize_name(part) for part in parts if part)
-
-
-def _country_links(counts: Sequence[LandmarkCount]) -> list[Link]:
-    numbers: dict[str, int] = {}
-    for count in counts:
-        if count.country:
-            numbers[count.country] = numbers.get(count.country, 0) + 1
-    return [Link(name, country_address(name), numbers[name]) for name in sorted(numbers, key=normalize_name)]
 
 
 NO_COUNTRY = "Elsewhere"

@@ -43,12 +43,15 @@ from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import share_name
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.library.teaching.teaching import taught_state
+from tagger.web.api.search import search_lists
+from tagger.web.cached_value import SearchLists
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
 from tagger.web.pages.library import country_address
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.overview import LibraryOverview, Overview
+from tagger.web.pages.search import SearchText
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.state import AppState, State
 
@@ -89,7 +92,10 @@ def teachable_model(state: AppState) -> RegisteredModel | None:
 
 
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
-_PAGE_OPTIONS = ("after", "which")
+_PAGE_OPTIONS = ("after", "which", "q")
+_IN_FIELDS = ("near", "min_score", "taken_after", "taken_before")
+"""Options of the filter panel that have no choices, but fields."""
+_NOT_IN_PANEL = ("box", "trip", "job", "model")
 
 
 @wraps(query_params)
@@ -129,13 +135,27 @@ def score_choices(score: str | None) -> list[str]:
     return sorted({*_SCORES, *([score] if score else ())}, key=float)
 
 
-def filter_chips(params: QueryParams, landmarks: Sequence[Landmark], trip_name: str | None) -> list[Link]:
-    """Return the active filters, each linked to the query without it. `trip_name`: of the query's trip, if there is one."""
-    names = {landmark.slug: landmark.display_name for landmark in landmarks}
+@dataclass(frozen=True)
+class FilterChip:
+    """An active filter, with the address of the query without it. `group`: where the filter panel has it; empty: nowhere."""
+
+    name: str
+    address: str
+    group: str
+
+
+def filter_chips(params: QueryParams, names: Mapping[str, str], trip_name: str | None) -> list[FilterChip]:
+    """Return the active filters. `names` and `trip_name` are those of `active_filters`."""
     return [
-        Link(text, _address_without(params, removed))
+        FilterChip(text, _address_without(params, removed), _panel_group(next(iter(removed))))
         for text, removed in active_filters(params.options, params.query, names, trip_name)
     ]
+
+
+def _panel_group(option: str) -> str:
+    if option in _IN_FIELDS:
+        return "more"
+    return "" if option in _NOT_IN_PANEL else "which" if option in WHICH else option
 
 
 def _address_without(params: QueryParams, removed: Mapping[str, object]) -> str:
@@ -234,8 +254,9 @@ def show_photos(
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
+    q: SearchText = "",
 ) -> Response:
-    """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes."""
+    """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes. `q`: the text of a search that led here."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     if which is not None:
         return RedirectResponse(form.address("/photos", **_chosen_outcome(which, form)), 303)
@@ -247,7 +268,7 @@ def show_photos(
         return photo_grid(state, params, after, "/photos")
 
     grid, problem, status = _grid_or_problem(find)
-    return render_photos(request, state, overview, form, grid, problem, status)
+    return render_photos(request, state, overview, form, grid, problem, status, text=q)
 
 
 def render_photos(
@@ -259,13 +280,16 @@ def render_photos(
     problem: str = "",
     status: int = 200,
     opened: Mapping[str, object] | None = None,
+    text: str = "",
 ) -> HTMLResponse:
-    """Render the photos of a query, or the `problem` of its options; over them the photo `opened`: the values of its details."""
+    """Render the photos of a query, or the `problem` of its options; over them the photo `opened`: the values of its details.
+
+    `text`: that of the search that led here.
+    """
     share = _share_options(form) if grid and grid.tiles else ""
     trip_name = _trip_name(state, form)
-    with state.database.read() as connection:
-        landmarks = all_landmarks(connection)
-    chips = filter_chips(form, landmarks, trip_name)
+    lists = search_lists(request)
+    chips = filter_chips(form, _names_of_values(state, lists, form), trip_name)
     return render(
         request,
         "photos.html",
@@ -275,6 +299,8 @@ def render_photos(
         problem=problem,
         title_filters=[chip.name for chip in chips if chip.name != WITH_LANDMARK_CHIP],
         chips=chips,
+        search_text=text,
+        search_note=lists.understand(text).note if text.strip() else "",
         all_photos=all_photos_address(form),
         view=_view_name(form),
         unclassified=overview.unclassified(),
@@ -286,6 +312,14 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
+
+
+def _names_of_values(state: AppState, lists: SearchLists, params: QueryParams) -> Mapping[str, str]:
+    """Return the names of landmarks by slug and, if the query has an area, those of places by the values of their options."""
+    with state.database.read() as connection:
+        names = {landmark.slug: landmark.display_name for landmark in all_landmarks(connection)}
+    has_area = params.options.keys() & {"near", "box"}
+    return {**names, **lists.area_names()} if has_area else names
 
 
 def _chosen_outcome(which: str, params: QueryParams) -> dict[str, object]:

@@ -19,7 +19,7 @@ function addressOf({ pathname, search }) {
   return pathname + search;
 }
 
-const opener = () => document.querySelector("[data-filter-open]");
+const opener = () => document.querySelector('[data-filter-open=""]');
 
 async function fetchPage(address, signal) {
   const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
@@ -29,7 +29,7 @@ async function fetchPage(address, signal) {
 
 // ----- the panel -----
 
-async function open({ focuses = true } = {}) {
+async function open({ focuses = true, group = "" } = {}) {
   const { page } = await fetchPage(opener().href);
   form = document.adoptNode(page.getElementById("filter-form"));
   const host = isWide.matches ? side : sheet;
@@ -38,7 +38,15 @@ async function open({ focuses = true } = {}) {
   if (host === sheet) sheet.showModal();
   else side.hidden = false;
   markOpener();
-  if (focuses) host.querySelector("[data-filter-close]").focus();
+  if (group) showGroup(group);
+  else if (focuses) host.querySelector("[data-filter-close]").focus();
+}
+
+function showGroup(group) {
+  const summary = document.getElementById(`group=${group}`);
+  summary?.parentElement.setAttribute("open", "");
+  summary?.scrollIntoView({ block: "nearest" });
+  summary?.focus({ preventScroll: true });
 }
 
 function leave() {
@@ -167,9 +175,11 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest('[data-filter-open], [data-results="chips"] .chips a');
   if (!link) return;
   event.preventDefault();
-  if (!("filterOpen" in link.dataset)) show(addressOf(link), { isAnew: true });
-  else if (form) leave();
-  else open().catch(() => location.assign(link.href));
+  const group = link.dataset.filterOpen;
+  if (group === undefined) show(addressOf(link), { isAnew: true });
+  else if (!form) open({ group }).catch(() => location.assign(link.href));
+  else if (group) showGroup(group);
+  else leave();
 });
 
 sheet.addEventListener("close", hide);

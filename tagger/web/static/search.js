@@ -5,7 +5,7 @@ import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
-const KINDS = { date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", trip: "Trips", camera: "Cameras", folder: "Folders", file: "Files" };
+const KINDS = { photos: "Photos", date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", region: "Regions", trip: "Trips", camera: "Cameras", folder: "Folders", file: "Files", outcome: "State" };
 const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";
 
 const form = document.querySelector("[data-search]");
@@ -13,7 +13,6 @@ const input = form?.querySelector("#search");
 const panel = form?.querySelector("[data-panel]");
 const list = form?.querySelector("[role=listbox]");
 const status = form?.querySelector("[data-status]");
-const all = form?.querySelector("[data-all]");
 
 let found = [];
 let active = -1; // the index of the option that Enter opens; -1: none, and the form is sent
@@ -42,6 +41,8 @@ function setUp() {
     if (option) show(options().indexOf(option));
   });
   document.addEventListener("keydown", focusBox);
+  // With other filters, the photos are no longer those of the text.
+  document.addEventListener("results", () => (input.value = ""));
 }
 
 async function suggest() {
@@ -61,8 +62,6 @@ function draw() {
     if (each.kind !== found[index - 1]?.kind) list.append(createGroup(each.kind));
     list.lastElementChild.append(createOption(each, index));
   }
-  all.hidden = found.length === 0;
-  all.href = `/search?q=${encodeURIComponent(input.value)}`;
   const isSimilar = found.length > 0 && found.every(({ similar, kind }) => similar || kind === "file");
   status.classList.toggle("visually-hidden", found.length > 0 && !isSimilar);
   status.textContent = found.length === 0 ? "Nothing found" : isSimilar ? "No such name. Similar ones:" : `${found.length} suggestions`;

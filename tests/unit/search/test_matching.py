@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.search.matching import Match, NameIndex, country_names, folded, is_similar_start
+from tagger.library.search.matching import Match, NameIndex, folded, is_similar_start
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
 INDEX = NameIndex(
@@ -65,12 +65,25 @@ def test_starts_come_before_parts_of_words() -> None:
     assert [thing for _, thing in index.find("bar")] == ["w", "a", "c", "b"]
 
 
-def test_countries_have_initials_and_other_names() -> None:
-    index = NameIndex(
-        (name, country_names(name)) for name in ("United Kingdom", "United States", "Germany", "Czechia")
-    )
-    for text, country in (("uk", "United Kingdom"), ("GB", "United Kingdom"), ("USA", "United States"), ("deutschland", "Germany"), ("allemagne", "Germany"), ("cesko", "Czechia")):  # fmt: skip
-        assert index.find(text)[0] == (Match.WHOLE, country)
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("tower", [(0, 1, EIFFEL)]),
+        ("eifel tower", [(1, 0, EIFFEL)]),
+        ("eiffle", [(1, 1, EIFFEL)]),
+        ("colos", []),
+        ("sagra", [(1, 1, SAGRADA)]),
+        ("sagrada fam", [(1, 0, SAGRADA)]),
+        ("sag", []),
+        ("pauls catedral", [(1, 1, PAUL)]),
+        ("rower", []),
+        ("tower of london", []),
+    ],
+)
+def test_words_of_names_are_found_with_their_typing_errors(
+    text: str, found: list[tuple[int, int, str]]
+) -> None:
+    assert INDEX.find_words(text) == found
 
 
 @given(LETTERS, st.integers(0, 11), st.sampled_from("abcxyz"))

@@ -17,7 +17,8 @@ from support.trip_visits import (
     visits,
 )
 
-from tagger.library.trips.grouping import format_dates, place_name, visited_places
+from tagger.library.trips.grouping import place_name, visited_places
+from tagger.system.text_format import dates_text
 
 DASH = "\N{EN DASH}"
 
@@ -32,7 +33,7 @@ DASH = "\N{EN DASH}"
     ],
 )
 def test_dates_leave_out_what_they_have_in_common(first: str, last: str, text: str) -> None:
-    assert format_dates(date.fromisoformat(first), date.fromisoformat(last)) == text
+    assert dates_text(date.fromisoformat(first), date.fromisoformat(last)) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,261 @@
+"""Dates in typed text: years, months, days, seasons and periods, in digits and in words of several languages.
+
+Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day. Seasons
+are those of the north; a winter is named after the year in which it begins.
+"""
+
+import calendar
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from tagger.system.names import without_accents
+
+_FIRST_YEAR, _LAST_YEAR = 1800, 2199
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Days from `first` to before `end`, of which one may be open; or `months` of any year, from 1 to 12."""
+
+    first: date | None = None
+    end: date | None = None
+    months: tuple[int, ...] = ()
+
+
+def parse_dates(text: str, today: date) -> Dates | None:
+    """The dates that a text names; None: none, or days that no calendar has. `today` decides about words like `last year`."""
+    plain = _plain(text)
+    return _single(plain, today) or _period(plain, today) or _open(plain, today)
+
+
+def _plain(text: str) -> str:
+    """The text in lower case, without accents and words that mean nothing, and each name of a month or season one word."""
+    folded = without_accents(text).casefold().replace("\u2019", "'")
+    words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
+    plain = " ".join(word for word in words if word not in _CONNECTORS)
+    named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
+    return named.replace("mua ", "mua").strip()
+
+
+def _words(text: str) -> list[list[str]]:
+    """The words of each line, with lines of one meaning."""
+    return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
+
+
+def _by_word(lines: Iterable[Iterable[str]], first: int = 0) -> dict[str, int]:
+    return {word: number for number, line in enumerate(lines, first) for word in line}
+
+
+# In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
+_MONTHS = _by_word(
+    _words("""
+January Januar Jänner janvier enero janeiro gennaio januari जनवरी
+February Februar février febrero fevereiro febbraio februari फ़रवरी
+March März mars marzo março maart मार्च
+April avril abril aprile अप्रैल
+May Mai mayo maio maggio mei मई
+June Juni juin junio junho giugno जून
+July Juli juillet julio julho luglio जुलाई
+August août agosto augustus अगस्त
+September septembre septiembre setembro settembre सितंबर
+October Oktober octobre octubre outubro ottobre अक्टूबर
+November novembre noviembre novembro नवंबर
+December Dezember décembre diciembre dezembro dicembre दिसंबर
+"""),
+    1,
+)
+_MONTH_BY_NUMBER = re.compile(r"\bthang (0?[1-9]|1[0-2])(?: nam |/|$| )")
+"""Vietnamese numbers months: `tháng 5 năm 2019`; its seasons have two words."""
+_SEASONS = _by_word(
+    _words("""
+spring Frühling Frühjahr printemps primavera lente वसंत muaxuân
+summer Sommer été verano verão estate zomer गर्मी muahè
+autumn fall Herbst automne otoño outono autunno herfst शरद muathu
+winter hiver invierno inverno सर्दी muađông
+""")
+)
+_LAST, _THIS, _YEAR_WORD, _MONTH_WORD, _WEEK_WORD = map(
+    set,
+    _words("""
+last previous letzter letzte letztes letzten voriges vorigen dernier dernière passé pasado pasada passado passada scorso scorsa ngoái trước vorig पिछले
+this dieser diese dieses diesen ce cette cet este esta esse questo questa nay dit deze इस
+year Jahr année l'année an año ano anno năm jaar साल
+month Monat mois mes mês mese tháng maand महीने
+week Woche semaine semana settimana tuần हफ़्ते
+"""),
+)
+_TODAY, _YESTERDAY = map(
+    set,
+    _words("""
+today heute aujourd'hui hoy hoje oggi vandaag आज
+yesterday gestern hier ayer ontem ieri gisteren
+"""),
+)
+_SINCE, _AFTER, _BEFORE, _UNTIL = map(
+    set,
+    _words("""
+since seit depuis desde dal sinds
+after nach après después após dopo na
+before vor avant antes prima voor
+until till bis jusqu'en jusque hasta até fino tot
+"""),
+)
+_CONNECTORS = set(
+    _words("of the in im von vom de del d' do da den der le la el du l' era between zwischen entre tra")[0]
+)
+"""Words within dates that mean nothing: `3 de mayo de 2019`."""
+
+_YEAR = r"(?P<year>\d{4})"
+_NUMBERS = (
+    re.compile(rf"{_YEAR}(?:[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?)?"),
+    re.compile(rf"(?:(?P<day>\d{{1,2}})\. ?)?(?P<month>\d{{1,2}})\. ?{_YEAR}"),
+    re.compile(rf"(?P<month>\d{{1,2}})[/-]{_YEAR}"),
+)
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
+_NAME = r"(?P<name>[^\d\s,./-]{2,11})\.?"
+_NAMES = (
+    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}"),
+    re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
+    re.compile(rf"{_YEAR},? {_NAME}(?: {_DAY})?"),
+    re.compile(_NAME),
+)
+_DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
+_AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
+_TO = re.compile(r" ?(?:\u2013|\.\.) ?| (?:-|to|and|bis|und|a|au|et|y|e|al|tot) |(?<=\d{4})-(?=\d{4})")
+
+
+def _open(plain: str, today: date) -> Dates | None:
+    """Dates from a time on, or up to one: `since 2020`, `before May 2019`."""
+    word, _, rest = plain.partition(" ")
+    dates = _single(rest, today) if rest else None
+    if dates is None or dates.months:
+        return None
+    if word in _SINCE | _AFTER:
+        return Dates(first=dates.first if word in _SINCE else dates.end)
+    if word in _BEFORE | _UNTIL:
+        return Dates(end=dates.first if word in _BEFORE else dates.end)
+    return None
+
+
+def _period(plain: str, today: date) -> Dates | None:
+    """Dates from one to another: `2019 to 2021`, `May to August 2019`."""
+    for separator in _TO.finditer(plain):
+        first = _single(plain[: separator.start()], today)
+        last = _single(plain[separator.end() :], today)
+        if first and last and first.months and last.first:
+            first = _month(last.first.year, first.months[0]) if len(first.months) == 1 else None
+        if first and last and first.first and last.end and last.first and first.first < last.first:
+            return Dates(first.first, last.end)
+        if first and last and first.months and last.months and first.months[0] < last.months[-1]:
+            return Dates(months=tuple(range(first.months[0], last.months[-1] + 1)))
+    return None
+
+
+def _single(plain: str, today: date) -> Dates | None:
+    if match := _DECADE.fullmatch(plain):
+        return _years(int(match["year"]), int(match["year"]) + 9)
+    if match := _AGO.fullmatch(plain):
+        return _years(today.year - int(match["years"]))
+    for pattern in (*_NUMBERS, *_NAMES):
+        if match := pattern.fullmatch(plain):
+            found = _dates_of(match.groupdict())
+            if found is not None:
+                return found
+    return _relative(plain, today)
+
+
+def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
+    name, year, day = parts.get("name"), parts.get("year"), parts.get("day")
+    if name in _SEASONS:
+        if day is not None:
+            return None
+        return _season(int(year), _SEASONS[name]) if year else Dates(months=_season_months(_SEASONS[name]))
+    month = _named_month(name, is_whole=year is None) if name else int(parts.get("month") or 0) or None
+    if year is None:
+        return None if month is None else Dates(months=(month,))
+    if name and month is None:
+        return None
+    return _calendar(int(year), month if parts.get("month") is None else int(parts["month"] or 0), day)
+
+
+def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
+    if month is None:
+        return _years(year)
+    if not (_FIRST_YEAR <= year <= _LAST_YEAR and 1 <= month <= 12):
+        return None
+    if day is None:
+        return _month(year, month)
+    if not 1 <= int(day) <= calendar.monthrange(year, month)[1]:
+        return None
+    return _day(date(year, month, int(day)))
+
+
+def _named_month(name: str, *, is_whole: bool) -> int | None:
+    """The month of a name or, beside a year, of three letters or more at its start, if they are those of one month."""
+    if name in _MONTHS or is_whole:
+        return _MONTHS.get(name)
+    found = {month for word, month in _MONTHS.items() if len(name) > 2 and word.startswith(name)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _relative(plain: str, today: date) -> Dates | None:
+    """`yesterday`, `last month`, `this summer`: the last one is the last that began before the present one."""
+    if plain in _TODAY | _YESTERDAY:
+        return _day(today - timedelta(days=int(plain in _YESTERDAY)))
+    words = plain.split()
+    back = len(_LAST.intersection(words))
+    rest = " ".join(word for word in words if word not in _LAST | _THIS)
+    if len(words) != 2 or len(rest.split()) != 1:
+        return None
+    if rest in _YEAR_WORD:
+        return _years(today.year - back)
+    if rest in _MONTH_WORD:
+        day = today.replace(day=1) - timedelta(days=back)
+        return _month(day.year, day.month)
+    if rest in _WEEK_WORD:
+        monday = today - timedelta(days=today.weekday() + 7 * back)
+        return Dates(monday, monday + timedelta(days=7))
+    return _past_season_or_month(rest, today, is_last=bool(back))
+
+
+def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:
+    for year in range(today.year, today.year - 3, -1):
+        if name in _SEASONS:
+            dates = _season(year, _SEASONS[name])
+        elif name in _MONTHS:
+            dates = _month(year, _MONTHS[name])
+        else:
+            return None
+        if dates and dates.first and dates.end and (dates.end if is_last else dates.first) <= today:
+            return dates
+    return None
+
+
+def _season_months(season: int) -> tuple[int, ...]:
+    return tuple((2 + 3 * season + month) % 12 + 1 for month in range(3))
+
+
+def _season(year: int, season: int) -> Dates | None:
+    months = _season_months(season)
+    first, last = _month(year, months[0]), _month(year + (months[2] < months[0]), months[2])
+    return Dates(first.first, last.end) if first and last else None
+
+
+def _day(day: date) -> Dates:
+    return Dates(day, day + timedelta(days=1))
+
+
+def _month(year: int, month: int) -> Dates | None:
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    first = date(year, month, 1)
+    return Dates(first, (first + timedelta(days=31)).replace(day=1))
+
+
+def _years(first: int, last: int | None = None) -> Dates | None:
+    last = first if last is None else last
+    if not _FIRST_YEAR <= first <= last <= _LAST_YEAR:
+        return None
+    return Dates(date(first, 1, 1), date(last + 1, 1, 1))

@@ -1,0 +1,288 @@
+"""What a word of a search can mean: landmarks, countries, places, trips, cameras, folders, files, outcomes and verdicts, by their names.
+
+Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import groupby
+
+from tagger.library.query.areas import Box
+from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.library.query.filter_words import POSITIONS, VERDICTS, WHICH, Options
+from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.photo_conditions import NamedFile
+from tagger.library.query.trip_summaries import TripSummary
+from tagger.library.search.matching import Match, NameIndex, folded
+
+
+class Kind(StrEnum):
+    """What a meaning is. Of equal matches, these come in this order."""
+
+    PHOTOS = "photos"
+    """Several parts of a text together."""
+    DATE = "date"
+    LANDMARK = "landmark"
+    COUNTRY = "country"
+    CITY = "city"
+    REGION = "region"
+    TRIP = "trip"
+    CAMERA = "camera"
+    FOLDER = "folder"
+    FILE = "file"
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
+
+    `options` are those of a query for its photos, as an address has them; `trip` is the id of a trip. `match`: how the name matches.
+    """
+
+    kind: Kind
+    label: str
+    detail: str
+    photos: int | None
+    options: Options
+    trip: str | None = None
+    match: Match = Match.WHOLE
+
+
+Names = NameIndex[Meaning]
+"""Meanings by the names of what they stand for."""
+
+
+def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
+    """The names of landmarks, in the order of `counts`."""
+    return NameIndex(
+        (
+            _landmark(count, count.photos if is_counted else None),
+            (count.name, count.landmark, *count.other_names),
+        )
+        for count in counts
+    )
+
+
+def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> dict[str, int | None]:
+    """The countries of photos and landmarks, those in most photos first. Photos are counted where they were taken; None: elsewhere, of landmarks."""
+    numbers = Counter[str]()
+    for city in cities:
+        numbers[city.country] += city.photos
+    of_landmarks = Counter[str]()
+    for count in counts:
+        of_landmarks[count.country or ""] += count.photos
+    del of_landmarks[""]
+    counted: dict[str, int | None] = dict(numbers.most_common())
+    return counted | {
+        name: None if photos else 0 for name, photos in of_landmarks.items() if name not in counted
+    }
+
+
+def country_names(numbers: Mapping[str, int | None]) -> Names:
+    """The English names of countries, in the order of their numbers of photos by name."""
+    return NameIndex((_country(name, photos), english_names(name)) for name, photos in numbers.items())
+
+
+def foreign_country_names(numbers: Mapping[str, int | None]) -> Names:
+    """The names of the same countries in other languages."""
+    return NameIndex((_country(name, photos), foreign_names(name)) for name, photos in numbers.items())
+
+
+_EVERYDAY_NAMES = {
+    "Cabo Verde": ("Cape Verde",),
+    "China": ("PRC",),
+    "Czechia": ("Czech Republic",),
+    "Democratic Republic of the Congo": ("DRC", "DR Congo", "Zaire"),
+    "Eswatini": ("Swaziland",),
+    "Iran": ("Persia",),
+    "Myanmar": ("Burma",),
+    "Netherlands": ("Holland",),
+    "South Africa": ("RSA",),
+    "South Korea": ("Korea", "Republic of Korea"),
+    "Timor-Leste": ("East Timor",),
+    "Turkey": ("Türkiye",),
+    "United Arab Emirates": ("Emirates",),
+    "United Kingdom": ("GB", "Great Britain", "Britain", "England", "Scotland", "Wales"),
+    "United States": ("USA", "United States of America", "America", "Amerika"),
+    "Vatican City": ("Holy See", "Vatican"),
+}
+
+
+def english_names(country: str) -> tuple[str, ...]:
+    """The name of a country itself, its initials (UK, US, UAE), and what else people call it."""
+    words = [word for word in country.split() if word[0].isupper()]
+    initials = ("".join(word[0] for word in words),) if len(words) > 1 else ()
+    return (country, *initials, *_EVERYDAY_NAMES.get(country, ()))
+
+
+LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
+"""Countries and dates are known by their names in these languages besides English, and countries by those in their own."""
+_TERRITORIES = {
+    "Cabo Verde": "CV",
+    "Cocos Islands": "CC",
+    "Democratic Republic of the Congo": "CD",
+    "Hong Kong": "HK",
+    "Ivory Coast": "CI",
+    "Macao": "MO",
+    "Myanmar": "MM",
+    "Republic of the Congo": "CG",
+    "Turkey": "TR",
+}
+"""Countries whose names are not those of CLDR in English."""
+
+
+@lru_cache(maxsize=300)
+def foreign_names(country: str) -> tuple[str, ...]:
+    """The names of a country in LANGUAGES and in those of the country itself; none of one that CLDR does not know by this name."""
+    from babel import Locale, UnknownLocaleError
+    from babel.languages import get_official_languages
+
+    territory = _TERRITORIES.get(country) or _territories().get(folded(country))
+    if territory is None:
+        return ()
+    names = []
+    for language in dict.fromkeys((*LANGUAGES, *get_official_languages(territory))):
+        try:
+            names.append(Locale.parse(language).territories[territory])
+        except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
+            continue
+    return tuple(names)
+
+
+@lru_cache(maxsize=1)
+def _territories() -> Mapping[str, str]:
+    """ISO codes of countries by their English names."""
+    from babel import Locale
+
+    names = Locale.parse("en").territories.items()
+    return {folded(name.replace("&", "and").replace("St.", "Saint")): code for code, name in names}
+
+
+def city_names(counts: Iterable[CityCount]) -> Names:
+    """The names of cities, in the order of `counts`."""
+    return NameIndex(
+        (_city(count), (count.city, f"{count.city} {count.country}", f"{count.city} {count.region or ''}"))
+        for count in counts
+    )
+
+
+def region_names(counts: Iterable[CityCount]) -> Names:
+    """The names of the regions of cities."""
+    return NameIndex((each, (each.label, f"{each.label} {each.detail}")) for each in _regions(counts))
+
+
+def trip_names(trips: Iterable[TripSummary]) -> Names:
+    """The titles of trips, in the order of `trips`, and what else people call them."""
+    return NameIndex((_trip(trip), _names_of_trip(trip)) for trip in trips)
+
+
+def _names_of_trip(trip: TripSummary) -> Iterator[str]:
+    yield trip.title
+    for name in (trip.name, f"{trip.name} {trip.trip.first.year}"):
+        yield name
+        yield f"{name} trip"
+        for words in (
+            "trip to",
+            "trip",
+            "reise nach",
+            "reise",
+            "voyage à",
+            "voyage en",
+            "viaje a",
+            "viagem a",
+        ):
+            yield f"{words} {name}"
+
+
+def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
+    """The makes and models of cameras, by what people call them."""
+    return NameIndex((_camera(model), names_of_model) for model, names_of_model in names.items())
+
+
+def folder_names(counts: Iterable[FolderCount]) -> Names:
+    """The names of folders, those nearest to their root first, and their paths."""
+    in_order = sorted(counts, key=lambda each: (each.depth, each.folder))
+    return NameIndex((_folder(each), (each.name, each.path)) for each in in_order)
+
+
+def outcome_names() -> Names:
+    """The words for what became of photos, for verdicts and for sources of positions."""
+    return NameIndex(
+        (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", ")))
+        for label, options, words in _OUTCOMES
+    )
+
+
+_OUTCOMES: tuple[tuple[str, Options, str], ...] = (
+    (WHICH["unknown"], {"unknown": "1"}, "unrecognised, unrecognized, unbekannt, inconnu, inconnue, inconnues, desconocido, desconocida, desconhecido, desconhecida, sconosciuto, onbekend"),
+    (WHICH["untagged"], {"untagged": "1"}, "unclassified, untagged, not classified yet, nicht klassifiziert, non classé, sin clasificar"),
+    (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
+    (WHICH["dismissed"], {"dismissed": "1"}, "no landmark, kein wahrzeichen, pas un monument"),
+    (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
+    (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),
+    (VERDICTS["corrected"], {"verdict": "corrected"}, "korrigiert, corrigé, corregido, corrigido, corretto"),
+    (VERDICTS["any"], {"verdict": "any"}, "judged, reviewed, geprüft, vérifié, revisado"),
+    (VERDICTS["none"], {"verdict": "none"}, "not reviewed, unreviewed, ungeprüft, non vérifié, sin revisar"),
+    (POSITIONS["camera"], {"position": "camera"}, "with GPS, mit GPS, avec GPS, con GPS"),
+    (POSITIONS["none"], {"position": "none"}, "without GPS, no GPS, without location, no location, no position, ohne GPS, ohne Ort, sans GPS, sin GPS, sem GPS"),
+)  # fmt: skip
+"""Names of choices of the filter, their options, and other words for them."""
+
+
+def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
+    """The meanings of these files."""
+    return [
+        Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
+        for file in files
+    ]
+
+
+def _landmark(count: LandmarkCount, photos: int | None) -> Meaning:
+    parts = dict.fromkeys(part for part in (count.city, count.country) if part and part != count.name)
+    return Meaning(Kind.LANDMARK, count.name, ", ".join(parts), photos, {"landmark": count.landmark})
+
+
+def _country(name: str, photos: int | None) -> Meaning:
+    return Meaning(Kind.COUNTRY, name, "", photos, {"country": name})
+
+
+def _city(count: CityCount) -> Meaning:
+    parts = (part for part in (count.region, count.country) if part and part != count.city)
+    options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
+    return Meaning(Kind.CITY, count.city, ", ".join(parts), count.photos, options)
+
+
+def _regions(counts: Iterable[CityCount]) -> Iterator[Meaning]:
+    """The regions, each with the box around the photos of its cities."""
+    in_order = sorted(counts, key=lambda each: (each.country, each.region or ""))
+    for (country, region), of_region in groupby(in_order, key=lambda each: (each.country, each.region)):
+        cities = list(of_region)
+        if region:
+            photos = sum(city.photos for city in cities)
+            yield Meaning(Kind.REGION, region, country, photos, {"box": _box_around(cities)})
+
+
+def _box_around(cities: Iterable[CityCount]) -> str:
+    """The box S,W,N,E around the circles of cities; one that crosses 180° has all longitudes."""
+    boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
+    south, north = max(min(box.south for box in boxes), -90.0), min(max(box.north for box in boxes), 90.0)
+    ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
+    return str(BoundingBox(south, min(west for west, _ in ranges), north, max(east for _, east in ranges)))
+
+
+def _trip(trip: TripSummary) -> Meaning:
+    trip_id = trip.trip.id
+    return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": trip_id}, trip_id)
+
+
+def _camera(model: str) -> Meaning:
+    return Meaning(Kind.CAMERA, model, "", None, {"camera": model})
+
+
+def _folder(count: FolderCount) -> Meaning:
+    parent = count.folder.removesuffix(count.name).rstrip("/")
+    return Meaning(Kind.FOLDER, count.name, parent, count.photos, {"under": count.folder})

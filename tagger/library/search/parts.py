@@ -1,0 +1,439 @@
+"""A typed text as parts, such as `eiffelturm`, `sommer 2016` and `canon`: what each means, what is not understood, and the query of all.
+
+From the left, each part is the longest run of words that is a date or exactly a name. Lists of names are read in order of what reading
+costs, until every word is understood. Words that no list has exactly are compared with the words of names, also with typing errors.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tagger.errors import QueryOptionInvalid
+from tagger.library.query.filter_words import Options, conditions_text, selects_with_landmark
+from tagger.library.query.options import (
+    MAX_NAMES,
+    QUERY_OPTIONS,
+    PhotoQuery,
+    parse_query,
+    refuse_contradictions,
+)
+from tagger.library.search.dates import Dates, parse_dates
+from tagger.library.search.matching import Match, folded
+from tagger.library.search.names import Kind, Meaning, Names
+from tagger.photos.paths import parse_path
+
+_MOST_WORDS = 12
+"""Words of a part."""
+_EDGES = ",;:.!?\"'()“”„«»"
+_FILLERS = frozenset(
+    [
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "image",
+        "images",
+        "pic",
+        "pics",
+        "foto",
+        "fotos",
+        "bild",
+        "bilder",
+        "imagen",
+        "imagenes",
+        "imagens",
+        "immagini",
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "at",
+        "on",
+        "from",
+        "to",
+        "with",
+        "and",
+        "or",
+        "by",
+        "near",
+        "my",
+        "our",
+        "me",
+        "show",
+        "find",
+        "all",
+        "taken",
+        "during",
+        "der",
+        "die",
+        "das",
+        "den",
+        "dem",
+        "des",
+        "ein",
+        "eine",
+        "von",
+        "vom",
+        "im",
+        "am",
+        "an",
+        "aus",
+        "mit",
+        "und",
+        "bei",
+        "nach",
+        "zu",
+        "meine",
+        "alle",
+        "de",
+        "du",
+        "des",
+        "la",
+        "le",
+        "les",
+        "l",
+        "un",
+        "une",
+        "en",
+        "et",
+        "dans",
+        "avec",
+        "mes",
+        "tous",
+        "aux",
+        "au",
+        "del",
+        "el",
+        "los",
+        "las",
+        "y",
+        "con",
+        "mis",
+        "todas",
+        "da",
+        "do",
+        "dos",
+        "das",
+        "em",
+        "no",
+        "na",
+        "e",
+        "com",
+        "minhas",
+        "di",
+        "il",
+        "gli",
+        "i",
+        "delle",
+        "della",
+        "nel",
+        "nella",
+        "van",
+        "het",
+        "een",
+    ]
+)
+"""Words that say nothing about photos, unless a name has them."""
+_LEAST_FOR_FILES = 3
+"""Letters of a file's name."""
+Files = Callable[[str, int], Sequence[Meaning]]
+"""Files whose names start with a text, at most so many."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Words of the text, and what they mean: one thing, or several of which a photo matches any; none: they are not understood."""
+
+    text: str
+    meanings: Sequence[Meaning]
+
+
+@dataclass(frozen=True)
+class UnderstoodText:
+    """What a text means: its parts in order, and the query of those that are understood, with its options as an address has them.
+
+    `contradicting`: parts that are left out since no photo can match them and those before.
+    """
+
+    parts: tuple[Part, ...]
+    contradicting: tuple[Part, ...]
+    options: Options
+    query: PhotoQuery
+
+    @property
+    def not_understood(self) -> list[str]:
+        """Runs of words that are no date, and that nothing in the library has in its name."""
+        runs = groupby(self.parts, key=lambda part: bool(part.meanings))
+        return [" ".join(part.text for part in run) for is_known, run in runs if not is_known]
+
+    @property
+    def note(self) -> str:
+        """A sentence about the words that are left out; empty: none are."""
+        reasons = [f"“{text}”, which is no date and no name in this library" for text in self.not_understood]
+        reasons += [f"“{part.text}”, which contradicts the rest" for part in self.contradicting]
+        return f"Left out: {'; '.join(reasons)}." if reasons else ""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of landmarks, positions, boxes and trips, by the values of options."""
+        return {
+            str(value): f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
+            for part in self.parts
+            for meaning in part.meanings
+            for value in meaning.options.values()
+        }
+
+    @property
+    def words(self) -> str:
+        """What the photos fulfil: `France, 2019`."""
+        trip_name = None if self.query.trip is None else self.names[self.query.trip]
+        return conditions_text(self.query, self.names, trip_name)
+
+    def within(self, query: PhotoQuery) -> PhotoQuery:
+        """The photos of another query that match the text, too, whatever became of them, with their accepted tags.
+
+        Raises:
+            QueryOptionInvalid: both have an option that cannot be fulfilled twice, or they contradict each other.
+        """
+        names = self.options.keys() - {"radius_km", "any_rank"}
+        both = {name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names}
+        result = replace(query, **both, any_outcome="any_rank" in self.options)
+        refuse_contradictions(result)
+        return result
+
+
+def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
+    """Understand a text. Of the lists, no more are read than it needs."""
+    parts = divide(text, lists, files, today)
+    fitting, contradicting = list[Part](), list[Part]()
+    for part in parts:
+        try:
+            query_of(_options_of([*fitting, part]))
+        except QueryOptionInvalid:
+            contradicting.append(part)
+        else:
+            fitting.append(part)
+    options = _options_of(fitting)
+    return UnderstoodText(tuple(parts), tuple(contradicting), options, query_of(options))
+
+
+def query_of(options: Options) -> PhotoQuery:
+    """The query of options as an address has them.
+
+    Raises:
+        QueryOptionInvalid: no photo can match them.
+    """
+    return parse_query(**{name: _value(name, value) for name, value in options.items()})
+
+
+def divide(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> list[Part]:
+    """The parts of a text, without words that say nothing."""
+    words = [word for word in (word.strip(_EDGES) for word in text.split()) if folded(word)]
+    names = list[Names]()
+    parts = [Part(word, ()) for word in words]
+
+    def exact(phrase: str) -> Sequence[Meaning]:
+        if _is_filler(phrase) and len(words) > 1:
+            return ()
+        return _dates(phrase, today) or _named(phrase, names) or _files(phrase, files)
+
+    for more in lists:
+        names += more
+        parts = list(_phrases(words, exact))
+        if all(part.meanings or _is_filler(part.text) for part in parts):
+            break
+    return list(_without_fillers(_with_similar(parts, names)))
+
+
+MOST = 12
+"""Suggestions for a text."""
+_MOST_OF_KIND = {
+    **dict.fromkeys(Kind, 2),
+    Kind.DATE: 1,
+    Kind.LANDMARK: 4,
+    Kind.CITY: 3,
+    Kind.CAMERA: 3,
+    Kind.FOLDER: 3,
+    Kind.FILE: 3,
+}
+
+
+def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
+    """What the start of a text may mean, at most MOST: all its parts together, then single meanings, those of a kind together.
+
+    Where its last part is not understood, these are meanings of that, together with the parts before.
+    """
+    understood = understand(text, [names], files, today)
+    found = _suggest_one(text, names, files, today)
+    *before, last = understood.parts or (Part("", ()),)
+    if before and not found and not last.meanings:
+        for each in _suggest_one(last.text, names, files, today):
+            with suppress(QueryOptionInvalid):
+                options = _options_of([*before, Part(last.text, [each])])
+                found.append(replace(each, options=options, trip=None))
+    if len(understood.parts) > 1 and not understood.note:
+        found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
+    return found[:MOST]
+
+
+def _suggest_one(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
+    """Similar names only where no word of a name starts with the text."""
+    text = " ".join(text.split())
+    if not text:
+        return []
+    found = [replace(each, match=match) for index in names for match, each in index.find(text)]
+    if all(each.match > Match.WORDS for each in found):
+        found += [replace(each, match=match) for index in names for match, each in index.find_similar(text)]
+    if len(text) >= _LEAST_FOR_FILES:
+        found += files(text, _MOST_OF_KIND[Kind.FILE])
+    once = {(each.kind, str(each.options)): each for each in reversed([*_dates(text, today), *found])}
+    with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
+    groups = [[each for each in with_photos if each.kind is kind][: _MOST_OF_KIND[kind]] for kind in Kind]
+    by_match = sorted(filter(None, groups), key=lambda group: group[0].match)
+    return [replace(each, options=_with_outcome(each.options)) for group in by_match for each in group]
+
+
+def _phrases(words: Sequence[str], meanings: Callable[[str], Sequence[Meaning]]) -> Iterator[Part]:
+    """From the left, the longest runs of words with a meaning, and each other word alone."""
+    first = 0
+    while first < len(words):
+        for end in range(min(len(words), first + _MOST_WORDS), first, -1):
+            phrase = " ".join(words[first:end])
+            if found := meanings(phrase):
+                break
+        yield Part(phrase, found)
+        first = end
+
+
+def _with_similar(parts: Iterable[Part], names: Sequence[Names]) -> Iterator[Part]:
+    """The parts, with those of runs without a meaning by the words of names, also with typing errors."""
+
+    def similar(phrase: str) -> Sequence[Meaning]:
+        return () if _is_filler(phrase) else _with_words(phrase, names)
+
+    for is_known, run in groupby(parts, key=lambda part: bool(part.meanings)):
+        of_run = list(run)
+        yield from of_run if is_known else _phrases([part.text for part in of_run], similar)
+
+
+def _without_fillers(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts without words that say nothing, except within what is not understood."""
+    for is_known, run in groupby(parts, key=lambda part: bool(part.meanings)):
+        of_run = list(run)
+        is_filler = [not is_known and _is_filler(part.text) for part in of_run]
+        if not all(is_filler):
+            yield from of_run[is_filler.index(False) : len(of_run) - is_filler[::-1].index(False)]
+
+
+def _is_filler(phrase: str) -> bool:
+    return all(word in _FILLERS for word in folded(phrase).split())
+
+
+def _dates(phrase: str, today: date) -> Sequence[Meaning]:
+    dates = parse_dates(phrase, today)
+    if dates is None:
+        return ()
+    options = _date_options(dates)
+    return [Meaning(Kind.DATE, conditions_text(query_of(options)), "", None, options)]
+
+
+def _date_options(dates: Dates) -> Options:
+    first, end = dates.first, dates.end
+    if dates.months:
+        return {"calendar_month": tuple(map(str, dates.months))}
+    if first and end and (first.month, first.day, end) == (1, 1, first.replace(year=first.year + 1)):
+        return {"year": (str(first.year),)}
+    limits = {"taken_after": first, "taken_before": end}
+    return {name: day.isoformat() for name, day in limits.items() if day}
+
+
+def _named(phrase: str, names: Iterable[Names]) -> Sequence[Meaning]:
+    """What has exactly this name."""
+    return _of_one_kind([each for index in names for each in index.named(phrase)])
+
+
+def _with_words(phrase: str, names: Iterable[Names]) -> Sequence[Meaning]:
+    """What has these words in its name; of names with typing errors, the one with the fewest. What has photos comes first."""
+    found = [each for index in names for each in index.find_words(phrase)]
+    found.sort(key=lambda each: (each[0], _is_empty(each[2])))
+    if not found:
+        return ()
+    errors, _, first = found[0]
+    if errors:
+        best = min(found, key=lambda each: (each[0], _is_empty(each[2]), each[1]))
+        return [best[2]]
+    return _of_one_kind(
+        [each for number, _, each in found if not number and _is_empty(each) == _is_empty(first)]
+    )
+
+
+def _is_empty(meaning: Meaning) -> bool:
+    return meaning.photos == 0
+
+
+def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
+    """Those of the first kind; if a query can have its option once, the first one alone."""
+    same = [each for each in found if each.kind is found[0].kind]
+    can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
+    return same[: MAX_NAMES if can_repeat else 1]
+
+
+def _files(phrase: str, files: Files) -> Sequence[Meaning]:
+    """Files with this name, with or without its ending."""
+    if " " in phrase or len(phrase) < _LEAST_FOR_FILES or not any(each in "._0123456789" for each in phrase):
+        return ()
+    name = phrase.casefold()
+    return [
+        each
+        for each in files(phrase, MAX_NAMES)
+        if name in (each.label.casefold(), each.label.casefold().rpartition(".")[0])
+    ]
+
+
+def _options_of(parts: Iterable[Part]) -> Options:
+    """The options of all parts; values of one that can be repeated are united.
+
+    Raises:
+        QueryOptionInvalid: two parts have different values of an option that a query can have once.
+    """
+    options: dict[str, Any] = {}
+    for meaning in (meaning for part in parts for meaning in part.meanings):
+        for name, value in meaning.options.items():
+            if QUERY_OPTIONS[name].several:
+                values = (value,) if isinstance(value, str) else value
+                options[name] = tuple(dict.fromkeys((*options.get(name, ()), *values)))
+            elif options.setdefault(name, value) != value:
+                raise QueryOptionInvalid(option=name, reason="is there twice")
+    return _with_outcome(options)
+
+
+def _with_outcome(options: Options) -> Options:
+    """The options; where they would select photos with a landmark alone, those of all classified photos."""
+    return {**options, "any_rank": "1"} if options and selects_with_landmark(options) else options
+
+
+def _value(name: str, value: str | tuple[str, ...]) -> Any:
+    """A value of an address as `parse_query` takes it."""
+    kind: Callable[[str], Any] = QUERY_OPTIONS[name].kind
+    read = parse_path if kind is Path else kind
+    return read(value) if isinstance(value, str) else tuple(map(read, value))
+
+
+def _both(option: str, value: Any, of_text: Any) -> Any:
+    """The value of an option that fulfils both."""
+    if value in (None, False, ()):
+        return of_text
+    if option == "taken_after":
+        return max(value, of_text)
+    if option == "taken_before":
+        return min(value, of_text)
+    can_match_both = option in ("year", "calendar_month")
+    common = tuple(each for each in value if each in of_text) if can_match_both else ()
+    if not common:
+        raise QueryOptionInvalid(option=option, reason="the text has one, too. Leave out one of them")
+    return common

@@ -1,0 +1,141 @@
+"""Questions as people type them, and their answers, by `tagger query` and by the page's search."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from starlette.testclient import TestClient
+from support.command_line import run_command
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import client_at, settings_in
+
+from tagger.cli.main import main
+from tagger.database.connection import open_database
+from tagger.settings import Settings
+from tagger.web import cached_value
+from tagger.web.app import create_app
+from tagger.web.http.auth import AccessPolicy
+from tagger.web.pages import overview
+
+LAST_YEAR = datetime.now().astimezone().year - 1
+PARIS, ROME = (48.86, 2.35), (41.89, 12.49)
+EIFFEL_2016, EIFFEL_2019 = ["2016/tower.jpg"], ["2019/tower.jpg"]
+ROMAN = [f"holidays/rome-{number}.jpg" for number in range(6)]
+OF_PARIS = ["2016/tower.jpg", "2019/street.jpg", "2019/tower.jpg"]
+
+QUESTIONS = [
+    ("eiffel tower 2019", ["Eiffel Tower", "2019"], EIFFEL_2019),
+    ("Eiffelturm", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
+    ("photos of the eifel tower", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
+    ("france 2019", ["France", "2019"], ["2019/street.jpg", "2019/tower.jpg"]),
+    ("frankreich", ["France"], OF_PARIS),
+    ("Fotos aus Frankreich im Juli 2016", ["France", "July 2016"], EIFFEL_2016),
+    ("summer 2016", ["1 June \N{EN DASH} 31 August 2016"], EIFFEL_2016),
+    ("été", ["June", "July", "August"], ["2016/tower.jpg", "2019/tower.jpg"]),
+    ("last year", [str(LAST_YEAR)], ["gate.jpg"]),
+    ("paris", ["Paris"], OF_PARIS),
+    ("paris may", ["Paris", "May"], ["2019/street.jpg"]),
+    ("2019-05", ["May 2019"], ["2019/street.jpg"]),
+    ("before 2017", ["before 1 January 2017"], EIFFEL_2016),
+    ("unknown paris", ["Paris", "unknown"], ["2019/street.jpg"]),
+    ("canon", ["Canon EOS 5D"], EIFFEL_2016),
+    ("iphone france", ["France", "Apple iPhone 12"], EIFFEL_2019),
+    ("trip to rome", ["trip Rome, 2\N{EN DASH}4 April 2021"], ROMAN),
+    ("lazio", ["Lazio"], ROMAN),
+    ("old prints", ["in {root}/Old prints"], ["Old prints/scan 1.jpg"]),
+    ("rome-3", ["in {root}/holidays/rome-3.jpg"], ["holidays/rome-3.jpg"]),
+    ("grandmas house", ["Grandma's House"], ["house.jpg"]),
+    ("confirmed", ["confirmed"], ["house.jpg"]),
+    ("rejected 2021", ["rejected", "2021"], ["holidays/rome-0.jpg"]),
+]  # fmt: skip
+"""Questions with the filters that they become, and the photos that are found."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LibraryPhotos, Settings]]:
+    folder = tmp_path_factory.mktemp("questions")
+    settings = settings_in(folder)
+    with closing(open_database(settings.effective_database_url)) as database:
+        library = LibraryPhotos(database, settings, folder / "photos")
+        canon, phone = library.camera("Canon", "Canon EOS 5D"), library.camera("Apple", "iPhone 12")
+        library.photo(
+            "2016/tower.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2016, 7, 1, 9), camera_id=canon
+        )
+        library.photo(
+            "2019/tower.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2019, 8, 2, 9), camera_id=phone
+        )
+        library.photo("2019/street.jpg", (GATE, 0.2, False), taken_at=datetime(2019, 5, 3, 9))
+        library.photo("gate.jpg", (GATE, 0.9, True), taken_at=datetime(LAST_YEAR, 3, 4, 9))
+        library.photo("Old prints/scan 1.jpg")
+        library.photo("house.jpg", taken_at=datetime(2018, 1, 7, 9))
+        library.landmark("grandmas-house", "Grandma's House")
+        library.verdict("digest of house.jpg", "grandmas-house", "confirmed")
+        for number, path in enumerate(ROMAN):
+            taken_at = datetime(2021, 4, 2, 9) + timedelta(hours=9 * number)
+            library.photo(path, taken_at=taken_at, camera_id=phone)
+            library.position(path, *ROME, country="Italy", region="Lazio", city="Rome")
+        library.verdict("digest of holidays/rome-0.jpg", GATE, "rejected")
+        for path in OF_PARIS:
+            library.position(path, *PARIS, country="France", region="Île-de-France", city="Paris")
+        yield library, settings
+
+
+@pytest.fixture(scope="module")
+def client(photos: tuple[LibraryPhotos, Settings]) -> Iterator[TestClient]:
+    library, settings = photos
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overview, "WAIT_S", 60.0)  # the lists of names are made before the first answer
+        patch.setattr(cached_value, "FIRST_WAIT_S", 60.0)
+        policy = AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes)
+        with client_at(create_app(settings, library.database, policy)) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize(("question", "filters", "paths"), QUESTIONS, ids=[each[0] for each in QUESTIONS])
+def test_a_question_finds_its_photos_by_command_and_on_the_page(
+    photos: tuple[LibraryPhotos, Settings],
+    client: TestClient,
+    question: str,
+    filters: list[str],
+    paths: list[str],
+) -> None:
+    library, settings = photos
+    environment = {
+        "TAGGER_DATABASE_URL": settings.effective_database_url,
+        "TAGGER_DATA_FOLDER": str(settings.data_folder),
+    }
+    output = run_command(main, "query", *question.split(), "--format", "paths", environment=environment)
+    words = [text.format(root=library.root) for text in filters]
+    assert (output.code, relative(library, output.text.splitlines())) == (0, paths)
+    if ", ".join(words).casefold() != question.casefold():
+        assert output.err == f"searching for: {', '.join(words)}\n"
+
+    found = client.get("/search", params={"q": question})
+    assert found.status_code == 303
+    page = client.get(found.headers["location"]).text
+    chips = map(unescape, re.findall(r"Remove filter ([^<]*)<", page))
+    assert (sorted(chips), "Left out" in page) == (sorted(words), False)
+    options = [
+        (name, value) for name, value in parse_qsl(urlsplit(found.headers["location"]).query) if name != "q"
+    ]
+    answer = client.get("/api/photos", params=[*options, ("limit", 100)]).json()
+    assert relative(library, [photo["path"] for photo in answer["photos"]]) == paths
+
+
+def relative(library: LibraryPhotos, paths: list[str]) -> list[str]:
+    return sorted(Path(path).relative_to(library.root).as_posix() for path in paths)
+
+
+def test_what_is_not_understood_is_said(photos: tuple[LibraryPhotos, Settings], client: TestClient) -> None:
+    found = client.get("/search", params={"q": "dogs in paris"})
+    page = client.get(found.headers["location"]).text
+    assert "Left out: “dogs”, which is no date and no name in this library." in unescape(page)
+    assert 'value="dogs in paris"' in page
+    nothing = client.get("/search", params={"q": "xqzwv"})
+    assert (nothing.status_code, "No results for “xqzwv”" in nothing.text) == (200, True)
