@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.empty_databases import create_sqlite_database
+from support.exports import with_checksum
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import row_counts
@@ -25,12 +27,14 @@ from tagger.database.schema import upgrade_database
 from tagger.database.tables import (
     cameras,
     chunks,
+    classifiers,
     contents,
     landmarks,
     ledgers,
     metadata,
     metadata_writes,
     models,
+    packs,
     photos,
     position_changes,
     positions,
@@ -45,6 +49,8 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
+from tagger.library.teaching.pack_file import read_pack
+from tagger.library.teaching.packs import add_pack, create_pack
 from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.library.verdicts.store import dismiss_photos
@@ -106,6 +112,9 @@ def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
     for example in examples:
         give_verdict(folder.database, example, church.slug, VerdictKind.CONFIRMED, "ada", {})
     update_taught(folder.database, folder.model)
+    pack = folder.folder.with_name("town.pack")
+    pack.write_bytes(create_pack(folder.database, folder.model, "town", [], {}, with_single=True).data)
+    add_pack(folder.database, folder.model, read_pack(pack))
 
 
 def _insert_track(database: Database) -> None:
@@ -196,6 +205,29 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
             for table in exported_tables()
             if table is not ledgers
         }
+
+
+def test_an_export_of_0_2_is_imported_without_packs(
+    folder: TaggedFolder, new_database: Callable[[], Database]
+) -> None:
+    header, *lines, end = map(json.loads, exported(folder.database).splitlines())
+    lines = [line for line in lines if line["table"] != packs.name and not line["row"].pop("pack", "")]
+    counts = Counter(line["table"] for line in lines)
+    header |= {
+        "schema": "0033",
+        "counts": {name: counts[name] for name in header["counts"] if name != packs.name},
+    }
+    end["end"]["counts"] = header["counts"]
+    old = with_checksum(
+        [json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in (header, *lines, end)]
+    )
+    imported(database := new_database(), old)
+    assert {name: len(stored) for name, stored in rows(database).items() if stored} == counts - Counter(
+        ledgers=1
+    )
+    with database.read() as connection:
+        assert set(connection.scalars(select(classifiers.c.pack))) == {""}
+    assert list(check_database(database)) == []
 
 
 @pytest.mark.postgresql
