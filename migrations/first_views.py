@@ -27,24 +27,26 @@ def _other_taught(tag: str, true: str) -> str:
     return _OTHER_TAUGHT.format(tag=tag, true=true, or_better="")
 
 
-def _other_wins(tag: str, score: str, true: str) -> str:
-    """Whether what is taught here, or a pack with a higher score, says that the image of a tag of a model or pack shows another landmark."""
-    return _OTHER_TAUGHT.format(tag=tag, true=true, or_better=f" OR og.score > {score}")
+def _other_wins(tag: str, score: str, pack: str, true: str) -> str:
+    """Whether what is taught here, or another pack with a higher score, says that the image of a tag of a model or pack shows another landmark."""
+    or_better = f" OR (og.score > {score} AND og.pack != {pack})"
+    return _OTHER_TAUGHT.format(tag=tag, true=true, or_better=or_better)
 
 
 def _effective_tags(true: str, false: str) -> str:
     """A rejected tag is never accepted, a confirmed one always. Of the others, those that what is taught here says decide, then the score.
 
-    Beside another confirmed landmark, or one that wins, what remains is doubtful. Two landmarks of one model do not compete.
+    Beside another confirmed landmark, or one that wins, what remains is doubtful. Two landmarks of one model or pack do not compete.
     """
     by_taught = f"COALESCE(g.accepted, {false})"
     taught_here = f"({by_taught} AND g.pack = '')"
     best = f"CASE WHEN {by_taught} AND (g.score > t.score OR NOT t.accepted) THEN g.score ELSE t.score END"
+    pack = f"CASE WHEN {by_taught} THEN g.pack ELSE '' END"
     other_confirmed = _OTHER_CONFIRMED.format(tag="t")
-    other_wins = f"({_other_wins('t', best, true)} OR (NOT t.accepted AND {_OTHER_OF_MODEL.format(tag='g', true=true)}))"
+    other_wins = f"({_other_wins('t', best, pack, true)} OR (NOT t.accepted AND {_OTHER_OF_MODEL.format(tag='g', true=true)}))"
     taught_other_confirmed = _OTHER_CONFIRMED.format(tag="g")
     taught_other_wins = (
-        f"({_other_wins('g', 'g.score', true)} OR {_OTHER_OF_MODEL.format(tag='g', true=true)})"
+        f"({_other_wins('g', 'g.score', 'g.pack', true)} OR {_OTHER_OF_MODEL.format(tag='g', true=true)})"
     )
     return f"""\
 SELECT t.content_id, t.landmark_id, t.rank,
@@ -128,8 +130,9 @@ def _photo_tags(true: str, false: str) -> str:
     """
     is_tag, is_taught = f"COALESCE(t.accepted, {false})", f"COALESCE(g.accepted, {false})"
     best = f"CASE WHEN {is_taught} AND g.score > e.score THEN g.score ELSE e.score END"
-    loses = f"{_other_wins('e', best, true)} AND NOT ({is_taught} AND g.pack = '')"
-    taught_loses = f"e.pack != '' AND ({_other_wins('e', 'e.score', true)} OR {_OTHER_OF_MODEL.format(tag='e', true=true)})"
+    pack = f"CASE WHEN {is_taught} THEN g.pack ELSE '' END"
+    loses = f"{_other_wins('e', best, pack, true)} AND NOT ({is_taught} AND g.pack = '')"
+    taught_loses = f"e.pack != '' AND ({_other_wins('e', 'e.score', 'e.pack', true)} OR {_OTHER_OF_MODEL.format(tag='e', true=true)})"
     no_other_confirmed = f"NOT {_OTHER_CONFIRMED.format(tag='e')}"
     unless_rejected = (
         f"(v.verdict = 'confirmed' OR (v.verdict IS NULL AND d.content_id IS NULL AND {no_other_confirmed}"

@@ -180,7 +180,7 @@ def test_a_rejected_taught_landmark_gives_the_tag_of_the_model_back(library: Lib
     [
         (0.98, {VERSAILLES: (0.95, "a")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
         (0.93, {VERSAILLES: (0.95, "a")}, VERSAILLES, "doubtful: Château de Versailles has a higher score"),
-        (0.93, {VERSAILLES: (0.95, "a"), EIFFEL: (0.97, "a")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
+        (0.93, {VERSAILLES: (0.95, "a"), EIFFEL: (0.97, "b")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
         (0.98, {VERSAILLES: (0.91, "")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
         (0.98, {VERSAILLES: (0.91, ""), EIFFEL: (0.99, "a")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
         (None, {VERSAILLES: (0.92, "a"), EIFFEL: (0.95, "b")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
@@ -204,6 +204,14 @@ def test_own_teaching_decides_over_model_and_pack_and_of_these_the_higher_score(
     assert library.shown(photo) == {loser}
     library.give(photo, GATE)
     assert library.shown(photo) == {GATE}
+
+
+@pytest.mark.parametrize("by_model", [None, 0.92])
+def test_landmarks_of_one_pack_stay_beside_each_other(library: Library, by_model: float | None) -> None:
+    photo = library.shot(0, *([] if by_model is None else [(EIFFEL, by_model, True)]))
+    library.teach(photo, EIFFEL, 0.93, "a")
+    library.teach(photo, VERSAILLES, 0.95, "a")
+    assert library.shown(photo) == {EIFFEL, VERSAILLES}
 
 
 def test_landmarks_that_are_taught_here_stay_beside_each_other_and_so_do_those_of_a_model(

@@ -36,7 +36,7 @@ def test_folders_become_a_pack_with_figures_on_held_out_photos(folder: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "left out: tower (fewer than 6 different photos)" in done.stderr
     document = json.loads(done.stdout)
-    counts = {"landmarks": 2, "held_out": 15, "found": 15, "tagged": 15, "others": 32, "false_others": 0}
+    counts = {"landmarks": 2, "held_out": 15, "found": 15, "tags": 15, "others": 32, "false_others": 0}
     assert {name: document[name] for name in counts} == counts
     manifest = read_pack(folder / "town.pack").manifest
     church, bridge = manifest.landmarks

@@ -234,9 +234,7 @@ def pack(
         "path": str(out.absolute()),
         "size_bytes": len(made.data),
         "landmarks": len(made.manifest.landmarks),
-        **{
-            field: getattr(made, field) for field in ("held_out", "found", "tagged", "others", "false_others")
-        },
+        **{field: getattr(made, field) for field in ("held_out", "found", "tags", "others", "false_others")},
     }
     print_results(document, as_json=as_json)
 

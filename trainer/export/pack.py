@@ -31,17 +31,18 @@ PARTS = 3
 
 log = logging.getLogger("trainer")
 Indices = npt.NDArray[np.int64]
+Truth = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class MeasuredPack:
-    """A pack and the counts behind its figures, over all held-out photos. `false_others`: tags of photos of none of its landmarks."""
+    """A pack and the counts behind its figures, over all held-out photos. `false_others`: photos of none of its landmarks, with a tag."""
 
     manifest: PackManifest
     data: bytes
     held_out: int
     found: int
-    tagged: int
+    tags: int
     others: int
     false_others: int
 
@@ -99,9 +100,9 @@ def make_pack(
             ]
         ),
     )
-    guesses = _guess_held_out(space, library, len(kept))
+    tagged = _tag_held_out(space, library, len(kept))
     packed = [
-        _packed(landmark, number, directions[landmark.label], guesses, library.landmark)
+        _packed(landmark, number, directions[landmark.label], tagged, library.landmark)
         for number, landmark in enumerate(labels_with_landmarks(kept, photos))
     ]
     manifest = PackManifest(
@@ -117,10 +118,10 @@ def make_pack(
         manifest,
         encode_pack(manifest, [directions[label] for label in kept]),
         held_out=int((~is_other).sum()),
-        found=int((guesses == library.landmark)[~is_other].sum()),
-        tagged=int((guesses >= 0)[~is_other].sum()),
+        found=int(tagged[np.flatnonzero(~is_other), library.landmark[~is_other]].sum()),
+        tags=int(tagged[~is_other].sum()),
         others=int(is_other.sum()),
-        false_others=int((guesses >= 0)[is_other].sum()),
+        false_others=int(tagged[is_other].any(axis=1).sum()),
     )
 
 
@@ -141,8 +142,8 @@ def _embed(photos: Path, others: Path | None, model: Model, dimension: int) -> d
     return {label: np.array(values, np.float32).reshape(-1, dimension) for label, values in rows.items()}
 
 
-def _guess_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Indices:
-    """The landmark (N,) that each photo gets from directions that were learned without it; -1: none.
+def _tag_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Truth:
+    """Which landmarks (N, L) each photo gets from directions that were learned without it.
 
     The photos of a landmark are held out in the order of their paths, so that series of photos stay together.
     """
@@ -150,7 +151,7 @@ def _guess_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> 
     for landmark in range(-1, landmarks):
         own = np.flatnonzero(library.landmark == landmark)
         part[own] = np.arange(len(own)) * PARTS // max(len(own), 1)
-    guesses = np.full(len(part), -1)
+    tagged = np.zeros((len(part), landmarks), bool)
     for number in range(PARTS):
         held_out = part == number
         sought = library.embeddings[held_out]
@@ -166,14 +167,14 @@ def _guess_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> 
             ],
             axis=1,
         )
-        guesses[held_out] = np.where(scores.max(axis=1) >= TAUGHT_THRESHOLD, scores.argmax(axis=1), -1)
-    return guesses
+        tagged[held_out] = scores >= TAUGHT_THRESHOLD
+    return tagged
 
 
 def _packed(
-    landmark: Label, number: int, direction: Direction, guesses: Indices, truth: Indices
+    landmark: Label, number: int, direction: Direction, of_photos: Truth, truth: Indices
 ) -> PackedLandmark:
-    own, tagged = truth == number, guesses == number
+    own, tagged = truth == number, of_photos[:, number]
     right = int((own & tagged).sum())
     return PackedLandmark(
         **landmark.model_dump(exclude={"label"}),

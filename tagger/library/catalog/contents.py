@@ -133,7 +133,7 @@ def is_undisputed(table: Table) -> ColumnElement[bool]:
     """Whether nothing but verdicts on this landmark speaks against a row of `tags` or `taught_tags`.
 
     A landmark that is confirmed on the image decides over others; one that is taught here, over those that the model or a pack says; of
-    these, the one with the higher score. Landmarks of one model do not compete.
+    these, the one with the higher score. Landmarks of one model or pack do not compete.
     """
     by_person = ~_has_other_confirmed(table)
     if table is tags:
@@ -152,16 +152,22 @@ def _has_other_confirmed(table: Table) -> Exists:
 
 
 def _has_other_taught(table: Table) -> Exists:
-    """Whether what is taught here, or a pack with a higher score, says that the image of a row of this table shows another landmark.
+    """Whether what is taught here, or another pack with a higher score, says that the image of a row of this table shows another landmark.
 
-    A row of `tags` has the score of its landmark's taught tag, if that is higher, and is right if that is taught here.
+    A row of `tags` has the score and the pack of its landmark's taught tag, if that is higher, and is right if that is taught here.
     """
     other = taught_tags.alias()
-    conditions = [or_(other.c.pack == "", other.c.score > table.c.score)]
+    is_better = other.c.score > table.c.score
+    if table is taught_tags:
+        is_better = and_(is_better, other.c.pack != taught_tags.c.pack)
+    conditions = [or_(other.c.pack == "", is_better)]
     if table is tags:
         own = taught_tags.alias()
         is_of_tag = own.c.content_id == tags.c.content_id, own.c.landmark_id == tags.c.landmark_id
-        wins = or_(own.c.pack == "", and_(other.c.pack != "", own.c.score >= other.c.score))
+        wins = or_(
+            own.c.pack == "",
+            and_(other.c.pack != "", or_(own.c.score >= other.c.score, own.c.pack == other.c.pack)),
+        )
         # The row of `tags` is that of the outermost statement.
         conditions.append(~exists().where(*is_of_tag, own.c.accepted == true(), wins).correlate(tags, other))
     return exists().where(*_is_other(other, table), *conditions)
