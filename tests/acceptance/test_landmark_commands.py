@@ -67,17 +67,17 @@ def test_a_landmark_is_changed_and_named_in_a_language(
         "eiffel-tower: longitude changed from 2.2945 to 2.0",
     ]
     assert tagger("landmark", "edit", EIFFEL, "--at", "1,2").text == "eiffel-tower is unchanged\n"
-    name = ("landmark", "name", "la dame", "--lang", "de")
-    assert (
-        tagger(*name, "Eiffelturm", "--dry-run").text
-        == "eiffel-tower: names would be set to de: Eiffelturm\n"
-    )
-    named = tagger(*name, "Eiffelturm", "--json").json
+    name = ("landmark", "name", "la dame", "--lang", "sv")
+    dry = tagger(*name, "Eiffeltornet", "--dry-run").text
+    assert dry.startswith("eiffel-tower: names ")
+    assert "sv: Eiffeltornet" in dry
+    named = tagger(*name, "Eiffeltornet", "--json").json
     assert named["edited"] == ["aliases", "city", "latitude", "longitude", "names"]
-    assert named == named | {"names": {"de": "Eiffelturm"}, "changed": ["names"], "dry_run": False}
-    monkeypatch.setenv("TAGGER_LANGUAGE", "de")
-    assert "Eiffelturm" in tagger("landmark", "list").text
-    assert tagger(*name, "--remove", "--json").json["names"] == {}
+    assert named == named | {"changed": ["names"], "dry_run": False}
+    assert named["names"]["sv"] == "Eiffeltornet"
+    monkeypatch.setenv("TAGGER_LANGUAGE", "sv")
+    assert "Eiffeltornet" in tagger("landmark", "list").text
+    assert "sv" not in tagger(*name, "--remove", "--json").json["names"]
     assert (tagger(*name, "--remove").code, tagger(*name).code) == (1, 2)
     assert tagger("landmark", "edit", EIFFEL).code == 2
     assert tagger("landmark", "edit", "nowhere", "--city", "x").code == 1
@@ -150,7 +150,7 @@ def test_every_command_shows_the_name_in_the_language(german: CommandRunner, tmp
     assert [row["name"] for row in csv.DictReader(query.text.splitlines())] == ["Eiffelturm"]
     listed = german("landmark", "list", "--country", "france", "--json").json[0]
     assert (listed["landmark"], listed["name"]) == (EIFFEL, "Eiffelturm")
-    assert listed["other_names"] == ["Eiffel Tower", "Tour Eiffel", "La Dame de Fer"]
+    assert {"Eiffel Tower", "Tour Eiffel", "La Dame de Fer"} <= set(listed["other_names"])
     assert german("show", photo, "--json").json["verdicts"][0]["name"] == "Eiffelturm"
 
 

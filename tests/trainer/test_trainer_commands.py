@@ -282,12 +282,12 @@ def test_help_and_wrong_usage_do_not_import_torch() -> None:
 
 
 def test_missing_extra_is_named(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['safetensors'] = None; from trainer.cli.main import main; main()"
+    program = "import sys; sys.modules['matplotlib'] = None; from trainer.cli.main import main; main()"
     command = [sys.executable, "-c", program, "data", "inspect", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: Training needs an extra that is not installed (safetensors). "
+        "error: Training needs an extra that is not installed (matplotlib). "
         "Run: pip install 'landmark-tagger[train]'.\n"
     )
 

@@ -67,6 +67,7 @@ def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, l
         expect(page.locator(".learning")).to_contain_text("Learned from 3 photos, found in ")
         suggested = len(page.request.get("/api/suggestions?landmark=our-church").json()["photos"])
         page.locator(".learning a", has_text=f"{suggested} to review").click()
+        page.get_by_role("link", name="One by one").click()
         expect(page.locator(".review-progress")).to_have_text(f"1 of {suggested}")
         expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
         previous = page.get_by_role("button", name="Previous")

@@ -5,12 +5,10 @@ from typing import Any
 
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
-from support.page_server import LOCAL_URL, TOKEN
+from support.page_server import TOKEN
 
 from tagger.database.connection import Database
 from tagger.people.tokens import SETTINGS_TOKEN, add_token
-
-ORIGIN = {"origin": LOCAL_URL}
 
 
 def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
@@ -50,16 +48,13 @@ def test_a_verdict_names_the_token_of_who_gave_it(
 ) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     _, secret = add_token(web_database, "phone")
-    one, many, form = f"/api/photos/{number}/verdicts", "/api/verdicts", f"/photos/{number}/verdict"
+    one, many = f"/api/photos/{number}/verdicts", "/api/verdicts"
     for token, person in ((secret, "web phone"), (TOKEN, f"web {SETTINGS_TOKEN}")):
         headers = {"authorization": f"Bearer {token}"}
-        for address, verdict in ((one, "confirmed"), (many, "rejected"), (form, "confirmed")):
+        for address, verdict in ((one, "confirmed"), (many, "rejected")):
             body = {"landmark": EIFFEL, "verdict": verdict}
-            if address == form:
-                client_with_token.post(address, data=body, headers=headers | ORIGIN)
-            else:
-                photos = {"photos": [number]} if address == many else {}
-                client_with_token.post(address, json=body | photos, headers=headers)
+            photos = {"photos": [number]} if address == many else {}
+            client_with_token.post(address, json=body | photos, headers=headers)
             (stored,) = client_with_token.get(f"/api/photos/{number}", headers=headers).json()["verdicts"]
             assert (stored["verdict"], stored["given_by"]) == (verdict, person)
 

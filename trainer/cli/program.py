@@ -19,7 +19,7 @@ from trainer.cli.options import SOME_FAILED, DeviceName, ImageSize, Json, print_
 from trainer.cli.train import train_app
 
 FAILED = 1
-TRAIN_PACKAGES = {"matplotlib"}
+TRAIN_PACKAGES = {"matplotlib", "torchvision"}
 """The packages of the extra `train`."""
 
 log = logging.getLogger("trainer")
