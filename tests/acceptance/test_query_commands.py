@@ -33,7 +33,7 @@ TAG = {
     "longitude": 2.2945,
     "model": "tiny",
     "source": "model",
-    **dict.fromkeys(("doubtful", "position_odds", "distance_m", "reason")),
+    **dict.fromkeys(("pack", "doubtful", "position_odds", "distance_m", "reason")),
 }
 PHOTO = {
     "id": 1,
