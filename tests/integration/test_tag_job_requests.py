@@ -108,6 +108,7 @@ def test_backfill_options_keep_every_option_of_the_command() -> None:
         camera=("canon eos 5d",),
         under=(Path("/photos"),),
         year=(2019, 2020),
+        calendar_month=(5, 12),
         taken_after="2019-01-01",
         taken_before="2019-06-01T12:00",
         model="tiny",
