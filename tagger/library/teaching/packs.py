@@ -301,21 +301,24 @@ class AddedPack:
     suggested: int
 
 
+_PACKS = select(packs, models.c.name.label("model")).join(models, models.c.id == packs.c.model_id)
+
+
 def list_packs(database: Database) -> list[AddedPack]:
     """The packs that were added, by name."""
-    query = select(packs, models.c.name.label("model")).join(models, models.c.id == packs.c.model_id)
     with database.read() as connection:
-        return [_added(connection, row) for row in connection.execute(query.order_by(packs.c.name)).all()]
+        return [_added(connection, row) for row in connection.execute(_PACKS.order_by(packs.c.name)).all()]
 
 
 def find_pack(database: Database, name: str) -> AddedPack:
     """Raises:
     PackNotFound: no pack with that name was added.
     """
-    for pack in list_packs(database):
-        if pack.name == name:
-            return pack
-    raise PackNotFound(name=name)
+    with database.read() as connection:
+        row = connection.execute(_PACKS.where(packs.c.name == name)).one_or_none()
+        if row is None:
+            raise PackNotFound(name=name)
+        return _added(connection, row)
 
 
 def _added(connection: Connection, row: Row[Any]) -> AddedPack:
