@@ -1,7 +1,7 @@
 """Values of query options: circles and boxes on the ground, dates and years, and how their texts are read."""
 
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR, datetime
+from datetime import MAXYEAR, datetime
 
 from tagger.errors import QueryOptionInvalid
 
@@ -97,28 +97,6 @@ def parse_box(text: str, option: str = "box") -> BoundingBox:
         )
         raise QueryOptionInvalid(option=option, reason=reason)
     return BoundingBox(south, west, north, east)
-
-
-def check_year(year: int, option: str) -> int:
-    """Return the year.
-
-    Raises:
-        QueryOptionInvalid: no date has it.
-    """
-    if not MINYEAR <= year <= MAXYEAR:
-        raise QueryOptionInvalid(option=option, reason=f"{year} is not a year. Write it like 2024")
-    return year
-
-
-def check_month(month: int, option: str) -> int:
-    """Return the month.
-
-    Raises:
-        QueryOptionInvalid: no year has it.
-    """
-    if not 1 <= month <= 12:
-        raise QueryOptionInvalid(option=option, reason=f"{month} is not a month. Write it from 1 to 12")
-    return month
 
 
 def year_limits(year: int) -> tuple[datetime, datetime | None]:

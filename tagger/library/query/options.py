@@ -15,8 +15,6 @@ from tagger.library.query.option_values import (
     DEFAULT_RADIUS_KM,
     BoundingBox,
     Near,
-    check_month,
-    check_year,
     parse_box,
     parse_date,
     parse_near,
@@ -81,6 +79,10 @@ class QueryOption:
         if self.choices and value not in self.choices:
             reason = f"{value!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
             raise QueryOptionInvalid(option=name, reason=reason)
+        if self.minimum is not None and not value >= self.minimum:
+            raise QueryOptionInvalid(option=name, reason=f"{value} is less than {self.minimum:g}")
+        if self.maximum is not None and not value <= self.maximum:
+            raise QueryOptionInvalid(option=name, reason=f"{value} is more than {self.maximum:g}")
         return value if self.parse is None else self.parse(value, name)
 
 
@@ -196,7 +198,6 @@ class PhotoQuery:
             minimum=MINYEAR,
             maximum=MAXYEAR,
             chip="{}",
-            parse=check_year,
         ),
     ] = ()
     calendar_month: Annotated[
@@ -209,7 +210,6 @@ class PhotoQuery:
             minimum=1,
             maximum=12,
             chip="{}",
-            parse=check_month,
         ),
     ] = ()
     taken_after: Annotated[
@@ -355,7 +355,8 @@ def parse_query(**values: Any) -> PhotoQuery:
     """
     if unknown := values.keys() - QUERY_OPTIONS.keys():
         raise TypeError(f"no options of a query: {', '.join(sorted(unknown))}")
-    near = parse_near(values.pop("near", None), values.pop("radius_km", None))
+    radius_km = _RADIUS_KM.read("radius_km", values.pop("radius_km", None))
+    near = parse_near(values.pop("near", None), radius_km)
     options = {name: QUERY_OPTIONS[name].read(name, value) for name, value in values.items()}
     query = PhotoQuery(near=near, **options)
     refuse_contradictions(query)
@@ -469,7 +470,4 @@ def _one(name: str, option: QueryOption, value: Any) -> Any:
         return path_from_json(value)
     if type(value) not in ((int, float) if option.kind is float else (option.kind,)):
         raise ValueError(f"{name} is not of the type {option.kind.__name__}")
-    is_too_small = option.minimum is not None and not value >= option.minimum
-    if is_too_small or (option.maximum is not None and not value <= option.maximum):
-        raise ValueError(f"{name} has no value {value}")
     return value
