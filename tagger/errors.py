@@ -38,10 +38,6 @@ class ObjectUnsupported(TaggerError):
     """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
 
 
-class ObjectEventsInvalid(TaggerError):
-    """The message is no notification of a bucket: {reason}. Send events in the format of S3 (Records), of EventBridge or of SNS."""
-
-
 class BucketUnwritable(TaggerError):
     """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
 

@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
-from tagger.errors import BucketUnavailable, ObjectNotFound, PathNotFound
+from tagger.errors import ObjectNotFound, PathNotFound
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.folders import Mount, check_mount
@@ -146,41 +146,16 @@ def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
         if not in_bucket:
             yield from map(_find_named, group)
             continue
-        for path, state in check_objects(path for path in group if isinstance(path, ObjectPath)):
-            if isinstance(state, BucketUnavailable):
-                raise state
-            yield state or FolderProblem(path, _VANISHED)
-
-
-def check_objects(
-    paths: Iterable[ObjectPath],
-) -> Iterator[tuple[ObjectPath, FoundPhoto | BucketUnavailable | None]]:
-    """Check objects, several at a time. The result of each is its photo, None if it does not exist, or an error, which may concern it
-    alone.
-    """
-    remaining = iter(paths)
-    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        while page := list(islice(remaining, PAGE)):
-            yield from zip(page, pool.map(_check_object, page), strict=True)
-
-
-def _check_object(path: ObjectPath) -> FoundPhoto | BucketUnavailable | None:
-    try:
-        return find_object(path)
-    except PathNotFound:
-        return None
-    except BucketUnavailable as error:
-        return error
-
-
-_VANISHED = "It does not exist any more."
+        with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+            while page := list(islice(group, PAGE)):
+                yield from pool.map(_find_named, page)
 
 
 def _find_named(path: Path) -> FoundPhoto | FolderProblem:
     try:
-        return find_photo(path)
+        return find_object(path) if isinstance(path, ObjectPath) else find_photo(path)
     except PathNotFound:
-        return FolderProblem(path, _VANISHED)
+        return FolderProblem(path, "It does not exist any more.")
 
 
 def open_source(location: str) -> PhotoSource:

@@ -13,7 +13,7 @@ from tagger.library.shares.links import SharedPhotos
 from tagger.people.oidc.provider import registration_of
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.api.events import EventBatches, EventHub
+from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.attempt_limiter import AttemptLimiter, CountLimiter, VisitorLimiter
@@ -49,7 +49,6 @@ def create_app(
     limits = limits or ClientLimits()
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
-    event_batches = EventBatches(settings, database, job_starter)
     turn = Lock()
     overview = LibraryOverview(database, lambda: look_alikes_of(state), turn)
     search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips, turn)
@@ -63,7 +62,6 @@ def create_app(
         yield
         if authenticator is not None:
             authenticator.close()
-        event_batches.close()
         job_starter.close()
         search_lists.close()
         overview.close()
@@ -82,7 +80,6 @@ def create_app(
     app.state.limits = limits
     app.state.app_state = state
     app.state.job_starter = job_starter
-    app.state.event_batches = event_batches
     app.state.overview = overview
     app.state.shared_photos = SharedPhotos(database, settings.roots)
     app.state.share_attempts = AttemptLimiter()

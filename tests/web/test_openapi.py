@@ -37,7 +37,6 @@ from tagger.library.verdicts.service import (
 from tagger.web.api.audit import AuditPage
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place
-from tagger.web.api.object_events import AcceptedEvents
 from tagger.web.api.photos import PhotoNeighbours, PhotoPage
 from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
@@ -98,7 +97,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (Job, "POST", "/api/jobs/1/resume", None),
     (NothingToRetry, "POST", "/api/jobs/1/retry", None),
     (FailurePage, "GET", "/api/jobs/1/failures", None),
-    (AcceptedEvents, "POST", "/api/events/objects", {"Records": []}),
     (CountedBackfill, "POST", "/api/backfills", {"what": "all", "dry_run": True}),
     (ScheduleDocument, "POST", "/api/schedules", NIGHTLY),
     (list[ScheduleDocument], "GET", "/api/schedules", None),

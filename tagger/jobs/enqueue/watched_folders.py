@@ -1,7 +1,4 @@
-"""What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job.
-
-Of objects that may have changed, their bucket is asked; nothing else is believed.
-"""
+"""What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from sqlalchemy import ColumnElement, Row
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.errors import BucketUnavailable, FailureKind
+from tagger.errors import FailureKind
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
 from tagger.jobs.enqueue.scan import (
@@ -30,15 +27,11 @@ from tagger.library.catalog.roots import (
     RootPaths,
     ensure_root,
     find_root,
-    lock_root,
     path_prefix,
     photos_below,
 )
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.objects import bucket_problem
-from tagger.photos.paths import ObjectPath
 from tagger.photos.photo_names import StemGroups, primary_files
-from tagger.photos.source import check_objects
 
 PAGE = 1000
 
@@ -177,54 +170,3 @@ def _at_or_below(root: Root, path: Path) -> ColumnElement[bool]:
     if path == root.folder:
         return photos_below(root, path)
     return photos_below(root, path) | (photos.c.path == path_prefix(root, path)[:-1])
-
-
-@dataclass(frozen=True)
-class ObjectChanges:
-    """Objects that need a job, the number of photos that are gone, and of objects whose state cannot be found out."""
-
-    unseen: Sequence[Path]
-    gone: int
-    unreadable: int
-
-
-def check_object_changes(
-    database: Database,
-    prefix: ObjectPath,
-    objects: Sequence[ObjectPath],
-    inference: InferenceOptions,
-    root_paths: RootPaths,
-) -> ObjectChanges:
-    """Check objects of a prefix, which becomes a root if no other one contains it. Photos that do not exist are marked as gone.
-
-    Raises:
-        BucketUnavailable: the bucket does not answer.
-    """
-    found: list[FoundPhoto] = []
-    missing: list[ObjectPath] = []
-    unreadable = 0
-    for path, state in check_objects(objects):
-        if isinstance(state, FoundPhoto):
-            found.append(state)
-        elif state is None:
-            missing.append(path)
-        else:
-            unreadable += 1
-    if unreadable and (problem := bucket_problem(prefix)):
-        raise BucketUnavailable(folder=prefix, reason=problem)
-    with database.write() as connection:
-        root = lock_root(connection, prefix, root_paths)
-    unseen = unseen_photos(database, prefix, found, inference, root_paths)
-    gone = sum(
-        _mark_gone(database, root, prefix, missing[start : start + PAGE])
-        for start in range(0, len(missing), PAGE)
-    )
-    return ObjectChanges(unseen, gone, unreadable)
-
-
-def _mark_gone(database: Database, root: Root, prefix: ObjectPath, missing: Sequence[ObjectPath]) -> int:
-    paths = [str(path.relative_to(root.folder)) for path in missing]
-    (rows,) = present_photos(database, root, photos.c.path.in_(paths), len(paths) + 1)
-    if rows:
-        store_gone(database, root, prefix, [row.id for row in rows])
-    return len(rows)

@@ -7,7 +7,6 @@ from tagger.web.api import (
     events,
     jobs,
     landmarks,
-    object_events,
     photo_images,
     photos,
     predict,
@@ -37,6 +36,5 @@ def routers() -> tuple[APIRouter, ...]:
         jobs.router,
         schedules.router,
         events.router,
-        object_events.router,
         audit.router,
     )

@@ -109,13 +109,6 @@ def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
     return AllowedFolders(_outermost_folders(_named_folders(settings, database)), is_set)
 
 
-def allowed_prefixes(settings: Settings, database: Database) -> Sequence[ObjectPath]:
-    """Return the outermost prefixes of buckets in which the page may start jobs now. No disk is touched."""
-    folders = map(parse_path, _named_folders(settings, database))
-    outermost = _outermost_folders(folder for folder in folders if isinstance(folder, ObjectPath))
-    return [prefix for prefix in outermost if isinstance(prefix, ObjectPath)]
-
-
 def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
     """Return the first `MAX_FOLDERS` folders that a scan would enter, by name, and how many more there are.
 

@@ -96,7 +96,6 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
         ),
         HTTPStatus.CONFLICT,
     ),
-    errors.ObjectEventsInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     **dict.fromkeys(
         (
             errors.DatabaseConnectionLost,

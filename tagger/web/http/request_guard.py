@@ -46,7 +46,6 @@ RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without asking the browser; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
-_SNS_HEADER = "x-amz-sns-message-type"
 _SIGN_IN_PATHS = frozenset({"/sign-in", START_PATH, CALLBACK_PATH})
 _UPLOAD_PATHS = frozenset({"/", "/api/predict"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
@@ -255,8 +254,7 @@ def _is_same_host(headers: Headers, scheme: str | None) -> bool:
 def _check_content_type(scope: Scope, headers: Headers) -> None:
     if scope["method"] in SAFE_METHODS or not scope["path"].startswith("/api/") or not _has_body(headers):
         return
-    # SNS sends JSON as text/plain, with a header that no form of another site can send.
-    if _content_type(headers) in _FORM_TYPES and _SNS_HEADER not in headers:
+    if _content_type(headers) in _FORM_TYPES:
         raise RequestRefused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Set the content type: `Content-Type: application/json`, or for a photo its own, such as image/jpeg.",
