@@ -1,6 +1,7 @@
 """`tagger pack` as a person types it: places that are taught in one library and found in another."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,13 @@ def test_a_pack_is_made_of_what_was_taught_with_a_warning(libraries: Libraries) 
 
 def test_a_pack_is_shown_before_it_is_added_and_after(tagger: CommandRunner, libraries: Libraries) -> None:
     shown = tagger("pack", "show", libraries.pack)
-    for line in ("pack:       our-town", "author:     Ada", "licence:    CC0", "about:      One church."):
+    for line in (
+        "pack:       our-town",
+        "author:     Ada",
+        "licence:    CC0",
+        "about:      One church.",
+        "signature:  Nobody has signed this pack.",
+    ):
         assert f"{line}\n" in shown.text
     assert "our-church\tOur church\tGermany\t4\t" in shown.text
     planned = tagger("pack", "add", libraries.pack, "--dry-run")
@@ -112,7 +119,10 @@ def test_documents_of_packs(tagger: CommandRunner, libraries: Libraries) -> None
         "new": True,
         "reason": None,
     }
-    assert planned == {"pack": "our-town", "landmarks": [church], "dry_run": True}
+    unsigned = {"state": "unsigned", "signer": None, "key": None}
+    words = {"pack": "our-town", "signature": unsigned, "warnings": []}
+    assert planned == words | {"landmarks": [church], "dry_run": True}
+    assert manifest["signature"] == unsigned
     added = tagger("pack", "add", libraries.pack, "--yes", "--json").json
     assert added.pop("seconds") > 0
     assert added == planned | {"dry_run": False, "compared": 16, "tagged": 6, "suggested": 0}
@@ -141,3 +151,33 @@ def test_what_is_no_pack_or_for_another_model_is_refused(
     assert "it is made for the model teachable" in refused.err
     assert tagger("pack", "create", libraries.pack).code == 1
     assert tagger("pack", "create", tmp_path / ".pack").code == 2
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+def test_a_pack_says_who_has_signed_it_before_it_is_added(
+    tagger: CommandRunner, libraries: Libraries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack, key = shutil.copy(libraries.pack, tmp_path / "our-town.pack"), tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "tagger-pack", "-f", key, pack]
+    subprocess.run(sign, check=True, capture_output=True)
+    assert "signature:  This pack is signed with a key of nobody you know, SHA256:" in (
+        tagger("pack", "add", pack, "--dry-run").text
+    )
+    (tmp_path / "tagger.toml").touch()
+    monkeypatch.setenv("TAGGER_CONFIG", str(tmp_path / "tagger.toml"))
+    (tmp_path / "allowed_signers").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    assert "signature:  This pack is signed by ada@example.org.\n" in tagger("pack", "show", pack).text
+    assert tagger("pack", "add", pack, "--yes").code == 0
+    assert '"signed_by": "ada@example.org"' in tagger("people", "audit").text
+    with Path(pack).open("ab") as file:
+        file.write(b"\0")
+    refused = tagger("pack", "show", pack)
+    assert (refused.code, "cannot be used: it is damaged, or no pack." in refused.err) == (1, True)
+    Path(pack).write_bytes(libraries.pack.read_bytes().replace(b"One church", b"Two church"))
+    refused = tagger("pack", "show", pack)
+    assert refused.code == 1
+    assert refused.err == (
+        f"error: The pack {pack} cannot be used: its signature is not one of this file: one of the two was changed, forged, cut "
+        "off or exchanged. Nothing was changed; get both files again from where you have them.\n"
+    )

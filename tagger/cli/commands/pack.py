@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,8 +21,9 @@ from tagger.cli.session import open_for_reading, open_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.library.teaching.pack_file import PackManifest
-    from tagger.library.teaching.packs import AddedPack, PackLandmarkPlan
+    from tagger.library.teaching.pack_file import Pack, PackManifest
+    from tagger.library.teaching.pack_signatures import Signature
+    from tagger.library.teaching.packs import PackLandmarkPlan
 
 pack_app = typer.Typer(
     help="Share landmarks that you have taught, and add those of others.", no_args_is_help=True
@@ -64,6 +65,7 @@ def create(
 
     Example: tagger pack create castles.pack --author Ada --licence CC0
     """
+    from tagger.library.teaching.pack_documents import pack_document
     from tagger.library.teaching.pack_file import name_of_pack
     from tagger.library.teaching.packs import create_pack
 
@@ -78,7 +80,7 @@ def create(
         out.write(created.data)
     if json:
         document = {"file": str(file.absolute()), "size_bytes": len(created.data), "left_out": created.single}
-        write_json(pack_document(created.manifest) | document)
+        write_json(vars(pack_document(created.manifest)) | document)
     else:
         typer.echo(f"{printable(str(file))}: {count_of(len(created.manifest.landmarks), 'landmark')}")
     if created.single:
@@ -100,26 +102,30 @@ def add(
 ) -> None:
     """Add the landmarks of a pack, and tag all photos that show one. No photo is read.
 
-    The command shows what is in it, and asks. Your verdicts decide first, then what you have taught, then the higher score.
+    The command shows what is in it and who has signed it, and asks. Your verdicts decide first, then what you have taught, then the higher score.
 
     Example: tagger pack add castles.pack
     """
+    from tagger.library.teaching.pack_documents import pack_plan_document
     from tagger.library.teaching.pack_file import read_pack
     from tagger.library.teaching.packs import add_pack, find_pack, plan_pack
+    from tagger.settings import signers_file
 
     started_at = time.monotonic()
-    pack = read_pack(file)
+    pack = read_pack(file, signers_file())
     session = open_session(settle_jobs=True)
     database, model = session.database, model_in_use(session)
     plans = plan_pack(database, model, pack)
     if not json:
-        _print_manifest(pack.manifest)
+        _print_manifest(pack.manifest, pack.signature)
         _print_plans(plans)
+        for warning in pack.warnings:
+            console.warning(f"{warning[0].lower()}{warning[1:].rstrip('.')}")
     if dry_run:
         if json:
-            write_json(_added_document(pack.manifest, plans, dry_run=True))
+            write_json(pack_plan_document(pack, plans, dry_run=True))
         return
-    if not yes and not _is_wanted(was_shown=not json):
+    if not yes and not _is_wanted(pack, was_shown=not json):
         raise typer.Exit(1)
     with ProgressLine("comparing photos") as line:
         plans, compared = add_pack(
@@ -130,7 +136,7 @@ def add(
     if json:
         counts = {"compared": compared, "tagged": added.tagged, "suggested": added.suggested}
         seconds = round(time.monotonic() - started_at, 3)
-        write_json(_added_document(pack.manifest, plans, dry_run=False) | counts | {"seconds": seconds})
+        write_json(vars(pack_plan_document(pack, plans, dry_run=False)) | counts | {"seconds": seconds})
     else:
         typer.echo(
             f"{added.name} added: {count_of(compared, 'photo')} compared, {added.tagged} tagged, {count_of(added.suggested, 'suggestion')}"
@@ -140,11 +146,11 @@ def add(
     warn_of_other_models(session, model)
 
 
-def _is_wanted(*, was_shown: bool) -> bool:
+def _is_wanted(pack: Pack, *, was_shown: bool) -> bool:
     """Ask whether the pack shall be added, which was shown."""
     if not (was_shown and sys.stdin.isatty()):
         raise typer.BadParameter("nobody can be asked here; add it", param_hint="--yes")
-    return typer.confirm("Nobody has signed this pack. Add it?", err=True)
+    return typer.confirm(f"{pack.signature.text} Add it?", err=True)
 
 
 @pack_app.command("list")
@@ -153,11 +159,12 @@ def list_(json: Json = False) -> None:
 
     Example: tagger pack list
     """
+    from tagger.library.teaching.pack_documents import added_pack_document
     from tagger.library.teaching.packs import list_packs
 
     packs = list_packs(open_for_reading().database)
     if json:
-        write_json_list(stored_document(pack) for pack in packs)
+        write_json_list(map(added_pack_document, packs))
         return
     rows = ([each.name, len(each.slugs), each.tagged, each.suggested, each.manifest.author] for each in packs)
     write_table(("Pack", "Landmarks", "Tagged", "Suggested", "Author"), rows)
@@ -172,23 +179,26 @@ def show(
     ],
     json: Json = False,
 ) -> None:
-    """Show what a pack has: its author's words, its landmarks, and how well they are found.
+    """Show what a pack has: its author's words, who has signed it, its landmarks, and how well they are found.
 
     Example: tagger pack show castles.pack
     """
+    from tagger.library.teaching.pack_documents import added_pack_document, pack_document
     from tagger.library.teaching.pack_file import read_pack
     from tagger.library.teaching.packs import find_pack
+    from tagger.settings import signers_file
 
     if Path(pack).exists():
-        manifest = read_pack(Path(pack)).manifest
-        document = pack_document(manifest)
+        file = read_pack(Path(pack), signers_file())
+        manifest, signature = file.manifest, file.signature
+        document = vars(pack_document(manifest)) | {"signature": signature}
     else:
-        added = find_pack(open_for_reading().database, pack)
-        manifest, document = added.manifest, stored_document(added)
+        added, signature = find_pack(open_for_reading().database, pack), None
+        manifest, document = added.manifest, vars(added_pack_document(added))
     if json:
         write_json(document)
         return
-    _print_manifest(manifest)
+    _print_manifest(manifest, signature)
     rows = (
         [each.slug, each.name, each.country, each.examples, _share(each.precision), _share(each.recall)]
         for each in manifest.landmarks
@@ -202,6 +212,7 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger pack remove castles
     """
+    from tagger.library.teaching.pack_documents import removed_pack_document
     from tagger.library.teaching.packs import find_pack, remove_pack
 
     session = open_session(settle_jobs=True)
@@ -214,7 +225,7 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
             )
         update_positions(session)
     if json:
-        write_json(stored_document(removed) | {"dry_run": dry_run})
+        write_json(removed_pack_document(removed, dry_run=dry_run))
         return
     would = "would be removed" if dry_run else "removed"
     typer.echo(
@@ -222,34 +233,7 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
     )
 
 
-def pack_document(manifest: PackManifest) -> dict[str, Any]:
-    """The JSON of a pack."""
-    return {"pack": manifest.name, **manifest.model_dump(mode="json", exclude={"name"})}
-
-
-def stored_document(pack: AddedPack) -> dict[str, Any]:
-    """The JSON of a pack that was added."""
-    stored = {"digest": pack.digest, "added_at": pack.added_at, "added_as": pack.slugs}
-    return pack_document(pack.manifest) | stored | {"tagged": pack.tagged, "suggested": pack.suggested}
-
-
-def _added_document(
-    manifest: PackManifest, plans: Sequence[PackLandmarkPlan], *, dry_run: bool
-) -> dict[str, Any]:
-    landmarks = [
-        {
-            "landmark": plan.slug,
-            "name": plan.packed.name,
-            "in_pack": plan.packed.slug,
-            "new": plan.landmark is None,
-            "reason": plan.reason,
-        }
-        for plan in plans
-    ]
-    return {"pack": manifest.name, "landmarks": landmarks, "dry_run": dry_run}
-
-
-def _print_manifest(manifest: PackManifest) -> None:
+def _print_manifest(manifest: PackManifest, signature: Signature | None = None) -> None:
     facts = {
         "pack": manifest.name,
         "landmarks": len(manifest.landmarks),
@@ -258,6 +242,8 @@ def _print_manifest(manifest: PackManifest) -> None:
         "about": manifest.about,
         "model": f"{manifest.embedding.model} ({manifest.embedding.digest[:12]})",
     }
+    if signature is not None:
+        facts["signature"] = signature.text
     for name, value in facts.items():
         typer.echo(f"{name + ':':<12}{printable(str(value or 'not said'))}")
 

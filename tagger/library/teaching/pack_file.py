@@ -1,7 +1,8 @@
 """The file of a pack: landmarks that somebody has taught, for libraries with the same model.
 
 A safetensors file: `directions`, float32 (L, D), and one entry of metadata, `pack`, with the JSON of a `PackManifest`. It has no photo, no
-path and no verdict. Reading it runs no code, and checks each number and size. Knows nothing of SQL.
+path and no verdict. Reading it runs no code, and checks each number and size, and the signature in the file NAME.pack.sig beside it, if
+there is one. Knows nothing of SQL.
 """
 
 import json
@@ -18,7 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tagger.errors import PackRefused, PathNotFound
+from tagger.library.teaching import pack_signatures
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
+from tagger.library.teaching.pack_signatures import UNSIGNED, Signature, SignatureInvalid, check_signature
 from tagger.model.artifact import LandmarkFacts
 from tagger.system.names import SLUG_PATTERN, slug_of_name
 
@@ -28,7 +31,11 @@ MAX_LANDMARKS = 5000
 MAX_EXPECTED = 1000.0
 MAX_NAME = 100
 LENGTH_TOLERANCE = 0.01
+LEAST_PRECISION = 0.8
+"""Landmarks of whose tags fewer are right are named in a warning, the first `MOST_NAMED` of them."""
+MOST_NAMED = 5
 DIRECTIONS, MANIFEST = "directions", "pack"
+SIGNATURE_SUFFIX = ".sig"
 _HEADER_SIZE_BYTES = 8
 GET_AGAIN = "get the file again from where you have it"
 
@@ -100,6 +107,24 @@ class Pack:
     manifest: PackManifest
     directions: Values
     digest: str
+    signature: Signature = UNSIGNED
+
+    @property
+    def warnings(self) -> list[str]:
+        """What its author's figures say against it, in sentences."""
+        weak = [
+            each.name
+            for each in self.manifest.landmarks
+            if each.precision is not None and each.precision < LEAST_PRECISION
+        ]
+        if not weak:
+            return []
+        names = ", ".join(weak[:MOST_NAMED]) + (
+            f" and {len(weak) - MOST_NAMED} more" * (len(weak) > MOST_NAMED)
+        )
+        return [
+            f"By its author's figures, fewer than {LEAST_PRECISION:.0%} of the tags are right of {names}."
+        ]
 
     def directions_in(self, space: EmbeddingSpace) -> list[Direction]:
         """The landmarks' directions in the space of the model.
@@ -131,18 +156,36 @@ def encode_pack(manifest: PackManifest, directions: Sequence[Direction]) -> byte
     return save({DIRECTIONS: values}, metadata={MANIFEST: manifest.model_dump_json(exclude_none=True)})
 
 
-def read_pack(file: Path) -> Pack:
-    """Read a pack and check it.
+def read_pack(file: Path, signers: Path | None = None) -> Pack:
+    """Read a pack, with the signature beside it, and check both.
+
+    `signers`: the file of known signers, as ssh-keygen(1) describes it.
 
     Raises:
         PathNotFound: there is no such file.
-        PackRefused: it is no pack, of a later version, too large, damaged, or has values that no pack has.
+        PackRefused: as `parse_pack`.
+    """
+    data = _read(file, MAX_BYTES)
+    try:
+        signature = _read(file.with_name(file.name + SIGNATURE_SUFFIX), pack_signatures.MAX_BYTES)
+    except PathNotFound:
+        signature = None
+    return parse_pack(file, data, signature, signers)
+
+
+def parse_pack(file: Path, data: bytes, signature: bytes | None, signers: Path | None) -> Pack:
+    """Check the bytes of a pack and of its signature. `file` names it in errors.
+
+    Raises:
+        PackRefused: it is no pack, of a later version, too large, damaged, or has values that no pack has; or it has the signature of
+            another file.
     """
 
     def refused(reason: str, remedy: str = GET_AGAIN) -> PackRefused:
         return PackRefused(file=file, reason=reason, remedy=remedy)
 
-    data = _read(file, refused("it is larger than any pack"))
+    if len(data) > MAX_BYTES:
+        raise refused("it is larger than any pack")
     try:
         tensors = load(data)
         header = json.loads(
@@ -167,15 +210,20 @@ def read_pack(file: Path) -> Pack:
         raise refused("its numbers are not those of its landmarks")
     if not np.isfinite(directions).all() or np.abs(directions).max() > MAX_EXPECTED:
         raise refused("it has numbers that are not finite, or too large")
-    return Pack(file, manifest, directions, blake3(data).hexdigest())
+    try:
+        signed = UNSIGNED if signature is None else check_signature(data, signature, signers)
+    except SignatureInvalid as error:
+        reason = (
+            "its signature is not one of this file: one of the two was changed, forged, cut off or exchanged"
+        )
+        raise refused(reason, "get both files again from where you have them") from error
+    return Pack(file, manifest, directions, blake3(data).hexdigest(), signed)
 
 
-def _read(file: Path, too_large: PackRefused) -> bytes:
+def _read(file: Path, max_bytes: int) -> bytes:
+    """At most one byte more than `max_bytes`, which is checked later."""
     try:
         with file.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
+            return opened.read(max_bytes + 1)
     except FileNotFoundError as error:
         raise PathNotFound(path=file) from error
-    if len(data) > MAX_BYTES:
-        raise too_large
-    return data

@@ -216,6 +216,16 @@ def add_pack(
     """Add a pack, and compare all stored embeddings with it. Returns what became of its landmarks, and how many images were compared.
 
     Raises:
+        PackRefused, PackExists: as `store_pack`.
+    """
+    plans = store_pack(database, model, pack)
+    return plans, compare_all(database, model.id, on_progress)
+
+
+def store_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[PackLandmarkPlan]:
+    """Add a pack, and leave it to the next comparison to find its landmarks. Returns what became of them.
+
+    Raises:
         PackRefused, PackExists: as `plan_pack`; or the pack's numbers are forged.
     """
     plan_pack(database, model, pack)
@@ -264,10 +274,10 @@ def add_pack(
             for plan, classifier in zip(plans, learned, strict=True)
         ]
         connection.execute(insert(classifiers), rows)
-        record_action(
-            connection, AuditAction.PACK_ADD, manifest.name, digest=pack.digest, landmarks=len(rows)
-        )
-    return plans, compare_all(database, model.id, on_progress)
+        signer = pack.signature.signer or pack.signature.key
+        facts = {"digest": pack.digest, "landmarks": len(rows), "signed_by": signer}
+        record_action(connection, AuditAction.PACK_ADD, manifest.name, **facts)
+    return plans
 
 
 def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
