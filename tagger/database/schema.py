@@ -1,23 +1,17 @@
-"""The version of the schema: reading it, upgrading it by Alembic, refusing other versions.
+"""The version of the schema: reading it, upgrading it by Alembic, refusing other versions."""
 
-An upgrade tells what it waits for: PostgreSQL creates an index concurrently only after all transactions that began before it.
-"""
-
-import logging
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event, func, inspect, select, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
+from tagger.database.creation import create_schema
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
-
-log = logging.getLogger(__name__)
 
 SCHEMA_REVISION = "1001"
 """The newest migration. A test keeps it equal to Alembic's head."""
@@ -30,16 +24,6 @@ LOCK_TRIES = 20
 LOCK_PAUSE_S = 3.0
 _WAIT_S = 0.1
 """The pause between two checks whether another process still upgrades."""
-
-REPORT_S = 5.0
-"""After this time, the upgrade reports what it waits for. Each transaction is named once."""
-
-_BLOCKING = text("""
-    SELECT pid, usename, to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since FROM pg_stat_activity
-    WHERE pid IN (SELECT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
-                  WHERE datname = current_database() AND query LIKE '%INDEX CONCURRENTLY%' AND wait_event_type = 'Lock')
-    ORDER BY xact_start LIMIT 1""")
-"""The statement is recognised by its text: behind a pooler, the process of a connection is not known."""
 
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
 _KEEP_LOCK = text("""
@@ -136,7 +120,6 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         try:
             with (
                 _only_upgrade(engine) if is_server else nullcontext(),
-                waits_reported(engine) if is_server else nullcontext(),
                 engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
                 nullcontext() if is_server else connection.begin(),
             ):
@@ -164,60 +147,27 @@ def _only_upgrade(engine: Engine) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def waits_reported(engine: Engine) -> Iterator[None]:
-    """Log, while the block runs, which transactions keep an index of the upgrade waiting."""
-    is_over = threading.Event()
-    reporter = threading.Thread(target=_report_waits, args=(engine, is_over), daemon=True)
-    reporter.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        reporter.join()
-
-
-def _report_waits(engine: Engine, is_over: threading.Event) -> None:
-    reported: set[tuple[int, str | None]] = set()
-    while not is_over.wait(REPORT_S):
-        with suppress(SQLAlchemyError):  # the upgrade itself fails if the server is gone
-            _report_wait(engine, reported)
-
-
-def _report_wait(engine: Engine, reported: set[tuple[int, str | None]]) -> None:
-    # Without a transaction, which the index would wait for too.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        blocking = connection.execute(_BLOCKING).one_or_none()
-    if blocking is None or (blocking.pid, blocking.since) in reported:
-        return
-    reported.add((blocking.pid, blocking.since))
-    log.warning(
-        "The upgrade creates an index and waits for a transaction of another session to end: process %d of user %s, "
-        "open since %s. If it does not end, run SELECT pg_terminate_backend(%d)",
-        blocking.pid,
-        blocking.usename,
-        "an unknown time" if blocking.since is None else f"{blocking.since} UTC",
-        blocking.pid,
-    )
-
-
 def _migrate(connection: Connection, revision: str) -> None:
+    """Create the schema in an empty database, and stamp it with the revision of this version; upgrade any other."""
     from alembic import command
     from alembic.config import Config
 
     current = _stored_revision(connection)
     if current is not None and current not in supported_revisions():
         raise _other_version(connection.engine, current)
-    if connection.dialect.name == "postgresql":
-        connection.rollback()  # Alembic begins a transaction for each migration
-        event.listen(connection, "begin", _limit_lock)
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection
-    if revision == "base":
-        command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
+    is_server = connection.dialect.name == "postgresql"
+    if is_server:
+        connection.rollback()  # Alembic begins a transaction for each migration
+    if current is None:
+        with connection.begin() if is_server else nullcontext():
+            create_schema(connection)
+            command.stamp(config, SCHEMA_REVISION)
+    if is_server:
+        event.listen(connection, "begin", _limit_lock)
+    command.upgrade(config, revision)
 
 
 def _limit_lock(connection: Connection) -> None:

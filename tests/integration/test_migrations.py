@@ -1,4 +1,4 @@
-"""The schema: migrations go up, down and up again, match the tables, and refuse unknown revisions."""
+"""The schema: a new database has the tables, later migrations run beside workers, and unknown revisions are refused."""
 
 import shutil
 import sqlite3
@@ -17,7 +17,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text
-from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
 from support.empty_databases import migrate, share_migrated_schema
@@ -81,19 +80,11 @@ def engine(empty_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_up_down_and_up_again(engine: Engine) -> None:
+def test_a_new_database_has_the_tables_and_views(engine: Engine) -> None:
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
-    upgrade(engine, "base")
-    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
-    assert inspect(engine).get_view_names() == []
-    upgrade(engine)
     assert set(inspect(engine).get_table_names()) == {*metadata.tables, "alembic_version"}
     assert set(inspect(engine).get_view_names()) == {*views.tables}
-
-
-def test_the_migrated_schema_matches_the_tables(engine: Engine) -> None:
-    upgrade(engine)
     with engine.connect() as connection:
         options = {"compare_type": True, "include_object": partial(_is_of_dialect, connection)}
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
@@ -248,30 +239,6 @@ def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgr
     engine.dispose()
 
 
-@pytest.mark.usefixtures("later_migrations")
-def test_an_upgrade_says_which_transaction_keeps_its_index_waiting(
-    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(schema, "REPORT_S", 0.1)
-    engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, SCHEMA_REVISION)
-    with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
-        slow.execute(text("UPDATE photos SET size_bytes = 1"))
-        pid, user = slow.execute(text("SELECT pg_backend_pid(), current_user")).one()
-        since = slow.scalar(text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"))
-        migration = pool.submit(upgrade, engine, "1002")
-        wait_until(lambda: _waits(caplog))
-        slow.commit()
-        migration.result(60)
-    (message,) = _waits(caplog)
-    assert f"process {pid} of user {user}, open since {since} UTC" in message
-    engine.dispose()
-
-
-def _waits(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == schema.__name__]
-
-
 _CREATES_INDEX = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
 
 
@@ -296,17 +263,6 @@ def _wait_for_lock(engine: Engine, table: str) -> None:
 def _scalar(engine: Engine, query: TextClause) -> object:
     with engine.connect() as connection:
         return connection.scalar(query)
-
-
-def test_migrated_constraints_and_indexes_are_named_as_in_the_tables(
-    engine: Engine, empty_database_url: str
-) -> None:
-    upgrade(engine)
-    migrated = _names(engine)
-    upgrade(engine, "base")
-    with engine.connect() as connection, connection.begin():
-        metadata.create_all(connection)
-    assert _names(engine) == migrated
 
 
 def test_views_have_the_columns_of_their_table_objects(engine: Engine) -> None:
@@ -382,20 +338,3 @@ def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -
     ledger_ids = {process.communicate(timeout=60)[0] for process in processes}
     assert {process.returncode for process in processes} == {0}
     assert len(ledger_ids) == 1
-
-
-def _names(engine: Engine) -> set[tuple[str, str | None]]:
-    inspector = inspect(engine)
-    names: set[tuple[str, str | None]] = set()
-    for table in metadata.tables:
-        names |= {(table, index["name"]) for index in inspector.get_indexes(table)}
-        names |= {(table, unique["name"]) for unique in inspector.get_unique_constraints(table)}
-        names |= {(table, _foreign_key(table, key)) for key in inspector.get_foreign_keys(table)}
-        names |= {(table, check["name"]) for check in inspector.get_check_constraints(table)}
-        names.add((table, inspector.get_pk_constraint(table)["name"]))
-    return names
-
-
-def _foreign_key(table: str, key: ReflectedForeignKeyConstraint) -> str:
-    """SQLAlchemy does not read the name of a foreign key that SQLite added with its column."""
-    return key["name"] or f"fk_{table}_{key['constrained_columns'][0]}"

@@ -1,9 +1,33 @@
-"""The triggers of the first schema: they mark the blocks of 4096 images whose kept counts have changed.
+"""Creates the schema in an empty database: the tables with their indexes, the views, and the triggers of the kept counts.
 
-New images need no mark before a photo has them, and images that photos have are not deleted.
+The triggers mark the blocks of 4096 images whose counts have changed. New images need no mark before a photo has them, and images that
+photos have are not deleted.
 """
 
-from alembic import op
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sqlalchemy import Connection, insert, text
+
+from tagger.database.tables import ledgers, metadata
+from tagger.database.views import view_statements
+
+
+def create_schema(connection: Connection) -> None:
+    """Create all that the database of a new ledger has, and the row of its identity."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options[connection.dialect.name]["where"] = index.info["where"]
+    metadata.create_all(connection, checkfirst=False)
+    for name, query in view_statements(is_sqlite=is_sqlite).items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for statement in _sqlite_triggers() if is_sqlite else _postgresql_triggers():
+        connection.execute(text(statement))
+    connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
+
 
 COUNTED = {
     "tags": ("accepted", ("accepted", "landmark_id", "content_id")),
@@ -53,14 +77,12 @@ BEGIN
     PERFORM set_config('tagger.marked_block', CAST(block_after AS text), true);
     RETURN NULL;
 END $body$"""
-FUNCTIONS = {
-    "mark_changed_blocks": STATEMENT_FUNCTION.format(name="mark_changed_blocks", condition=""),
-    "mark_changed_blocks_of_accepted": STATEMENT_FUNCTION.format(
-        name="mark_changed_blocks_of_accepted", condition=" AND image.accepted"
-    ),
-    "mark_changed_block": ROW_FUNCTION.format(name="mark_changed_block", image="content_id"),
-    "mark_block_of_changed_image": ROW_FUNCTION.format(name="mark_block_of_changed_image", image="id"),
-}
+FUNCTIONS = (
+    STATEMENT_FUNCTION.format(name="mark_changed_blocks", condition=""),
+    STATEMENT_FUNCTION.format(name="mark_changed_blocks_of_accepted", condition=" AND image.accepted"),
+    ROW_FUNCTION.format(name="mark_changed_block", image="content_id"),
+    ROW_FUNCTION.format(name="mark_block_of_changed_image", image="id"),
+)
 
 SQLITE_TRIGGER = """
 CREATE TRIGGER {table}_{name}_changes_blocks AFTER {event} ON {table} WHEN {condition} BEGIN
@@ -69,38 +91,30 @@ CREATE TRIGGER {table}_{name}_changes_blocks AFTER {event} ON {table} WHEN {cond
 END"""
 
 
-def create_triggers() -> None:
-    if is_sqlite():
-        _create_sqlite_triggers()
-    else:
-        _create_postgresql_triggers()
-
-
-def _create_postgresql_triggers() -> None:
-    for function in FUNCTIONS.values():
-        op.execute(function)
+def _postgresql_triggers() -> Iterator[str]:
+    yield from FUNCTIONS
     for table, (counting, columns) in COUNTED.items():
         function = "mark_changed_blocks" if counting is None else "mark_changed_blocks_of_accepted"
         for event, rows in (("insert", "NEW"), ("delete", "OLD")):
-            op.execute(
+            yield (
                 f"CREATE TRIGGER {table}_{event}_changes_blocks AFTER {event.upper()} ON {table} "
                 f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
             )
-        _create_postgresql_update_trigger(table, counting, columns, "mark_changed_block")
-    _create_postgresql_update_trigger("contents", None, IMAGE_COLUMNS, "mark_block_of_changed_image")
+        yield _postgresql_update_trigger(table, counting, columns, "mark_changed_block")
+    yield _postgresql_update_trigger("contents", None, IMAGE_COLUMNS, "mark_block_of_changed_image")
 
 
-def _create_postgresql_update_trigger(
+def _postgresql_update_trigger(
     table: str, counting: str | None, columns: tuple[str, ...], function: str
-) -> None:
+) -> str:
     """For each row: a statement-level trigger would copy every updated row, whatever the columns."""
-    op.execute(
+    return (
         f"CREATE TRIGGER {table}_update_changes_blocks AFTER UPDATE OF {', '.join(columns)} ON {table} "
         f"FOR EACH ROW WHEN ({_matters(counting, columns, 'IS DISTINCT FROM')}) EXECUTE FUNCTION {function}()"
     )
 
 
-def _create_sqlite_triggers() -> None:
+def _sqlite_triggers() -> Iterator[str]:
     for table, (counting, columns) in COUNTED.items():
         update = f"UPDATE OF {', '.join(columns)}"
         matters = _matters(counting, columns, "IS NOT")
@@ -111,15 +125,11 @@ def _create_sqlite_triggers() -> None:
             ("move", "UPDATE OF content_id", "OLD", matters),
         ):
             image = f"{row}.content_id"
-            op.execute(
-                SQLITE_TRIGGER.format(table=table, name=name, event=event, image=image, condition=condition)
-            )
+            yield SQLITE_TRIGGER.format(table=table, name=name, event=event, image=image, condition=condition)
     update = f"UPDATE OF {', '.join(IMAGE_COLUMNS)}"
     matters = _matters(None, IMAGE_COLUMNS, "IS NOT")
-    op.execute(
-        SQLITE_TRIGGER.format(
-            table="contents", name="update", event=update, image="NEW.id", condition=matters
-        )
+    yield SQLITE_TRIGGER.format(
+        table="contents", name="update", event=update, image="NEW.id", condition=matters
     )
 
 
@@ -133,19 +143,3 @@ def _matters(counting: str | None, columns: tuple[str, ...], differs: str) -> st
         changes.append(f"{old} {differs} {new}")
     condition = f"({' OR '.join(changes)})"
     return condition if counting is None else f"(OLD.{counting} OR NEW.{counting}) AND {condition}"
-
-
-def drop_triggers() -> None:
-    on = "" if is_sqlite() else " ON {table}"
-    for table in COUNTED:
-        for name in ("insert", "delete", "update", *(["move"] if is_sqlite() else [])):
-            op.execute(f"DROP TRIGGER {table}_{name}_changes_blocks" + on.format(table=table))
-    op.execute("DROP TRIGGER contents_update_changes_blocks" + on.format(table="contents"))
-    if not is_sqlite():
-        for function in FUNCTIONS:
-            op.execute(f"DROP FUNCTION {function}()")
-
-
-def is_sqlite() -> bool:
-    """Whether the migration runs on SQLite."""
-    return bool(op.get_bind().dialect.name == "sqlite")

@@ -1,8 +1,17 @@
-"""The views of the first schema: `effective_tags`, which the program reads, and `photo_tags` and `photos_view` for people's own SQL."""
+"""The statements of the views: `effective_tags`, which the program reads, and `photo_tags` and `photos_view` for people's own SQL."""
 
-from alembic import op
+from collections.abc import Mapping
 
-from migrations.first_counts import is_sqlite
+
+def view_statements(*, is_sqlite: bool) -> Mapping[str, str]:
+    """The query of each view, by its name."""
+    true, false = ("1", "0") if is_sqlite else ("true", "false")
+    return {
+        "effective_tags": _effective_tags(true, false),
+        "photo_tags": _photo_tags(true, false),
+        "photos_view": _photos_view(true),
+    }
+
 
 # Conditions on a tag, by the name of its table in the statement.
 _OTHER_CONFIRMED = (
@@ -195,15 +204,3 @@ LEFT JOIN contents AS c ON c.id = p.content_id
 LEFT JOIN cameras AS k ON k.id = p.camera_id
 LEFT JOIN positions AS o ON o.photo_id = p.id
 WHERE {_PRESENT}"""
-
-
-def create() -> None:
-    true, false = ("1", "0") if is_sqlite() else ("true", "false")
-    op.execute("CREATE VIEW effective_tags AS " + _effective_tags(true, false))
-    op.execute("CREATE VIEW photo_tags AS " + _photo_tags(true, false))
-    op.execute("CREATE VIEW photos_view AS " + _photos_view(true))
-
-
-def drop() -> None:
-    for view in ("photos_view", "photo_tags", "effective_tags"):
-        op.execute(f"DROP VIEW {view}")
