@@ -1,10 +1,10 @@
-"""Photos for benchmarks: those of a folder, resized ones, and drawn ones."""
+"""Photos for benchmarks: those of a folder, and drawn ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 QUALITY = 90
@@ -36,16 +36,6 @@ def evenly_spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
     if count is None or count >= len(files):
         return files
     return [files[position * len(files) // count] for position in range(count)]
-
-
-def save_resized(source: Path, target: Path, size: tuple[int, int], crop: float) -> None:
-    """Save a photo as a JPEG of `size` with its EXIF data. `crop` is the share of each border to cut off first."""
-    with Image.open(source) as photo:
-        exif = photo.info.get("exif", b"")
-        border = round(min(photo.size) * crop)
-        cropped = photo.convert("RGB").crop((border, border, photo.width - border, photo.height - border))
-    resized = ImageOps.fit(cropped, size, Image.Resampling.LANCZOS)
-    resized.save(target, "JPEG", quality=QUALITY, exif=exif)
 
 
 def draw_image(seed: int, size: tuple[int, int]) -> Image.Image:

@@ -36,8 +36,8 @@ class WorkerRun:
     peak_mib: float
 
 
-def run_workers(data: Path, model: Path, warm_up: Path, folder: Path, count: int) -> WorkerRun:
-    """Start workers, let them process the warm-up photos, and measure them over the folder's photos."""
+def run_workers(data: Path, model: Path, warm_up: Path, photos: Sequence[Path], count: int) -> WorkerRun:
+    """Start workers, let them process the warm-up photos, and measure them over the photos."""
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
         client = stack.enter_context(server.client())
@@ -45,34 +45,34 @@ def run_workers(data: Path, model: Path, warm_up: Path, folder: Path, count: int
         database = stack.enter_context(closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}")))
         workers = [stack.enter_context(_worker_process(data, environment)) for _ in range(count)]
         _wait_until_ready(workers, database)
-        _run_job(warm_up, environment, workers, database)
+        _run_job([warm_up], environment, workers, database)
         pids = [worker.pid for worker in workers]
-        cpu_before_s, redis_before_s = sum(map(cpu_seconds, pids)), redis_cpu_seconds(client)
+        cpu_before_s, redis_before_s = sum(map(cpu_seconds, pids)), _redis_cpu_seconds(client)
         with peak_memory(*pids) as peak:
-            job, command_cpu_s = _run_job(folder, environment, workers, database)
+            job, command_cpu_s = _run_job(photos, environment, workers, database)
         if job.started_at is None or job.finished_at is None:
-            raise SystemExit(f"the job did not start; {folder} may have no photos")
+            raise SystemExit("the job did not start")
         return WorkerRun(
             photos=job.total,
             processing_s=(job.finished_at - job.started_at).total_seconds(),
             cpu_s=sum(map(cpu_seconds, pids)) - cpu_before_s,
-            enqueue_cpu_s=command_cpu_s + redis_cpu_seconds(client) - redis_before_s,
+            enqueue_cpu_s=command_cpu_s + _redis_cpu_seconds(client) - redis_before_s,
             peak_mib=peak.value,
         )
 
 
 def _run_job(
-    folder: Path, environment: dict[str, str], workers: Sequence[Worker], database: Database
+    paths: Sequence[Path], environment: dict[str, str], workers: Sequence[Worker], database: Database
 ) -> tuple[JobProgress, float]:
-    """Enqueue a folder and wait for the job's end; return the job and the command's CPU seconds."""
-    enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
+    """Enqueue photos or a folder and wait for the job's end; return the job and the command's CPU seconds."""
+    enqueue = run([*TAGGER, "enqueue", *paths], environment).checked()
     while not (progress := list_jobs(database, int(enqueue.out))[0]).is_over:
         _check_running(workers)
         time.sleep(POLL_S)
     return progress, enqueue.usage.cpu_s
 
 
-def redis_cpu_seconds(client: redis.Redis) -> float:
+def _redis_cpu_seconds(client: redis.Redis) -> float:
     """Return the CPU time of a Redis server so far."""
     info = client.info("cpu")
     return float(info["used_cpu_user"] + info["used_cpu_sys"])

@@ -2,7 +2,9 @@
 
 import importlib
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 from rig.drawing import save_photos
-from support.artifacts import tiny_artifact
+from support.artifacts import LABELS, tiny_artifact
 from support.command_line import CommandOutput, run_command
 from support.teaching import draw_place, teachable_artifact
 
 import bench
-from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
+from bench.compare.loader import best_scores, load_network
+from bench.compare.programs import LOADER_QUERY, Workload, read_top_tags
 from bench.metadata import round_trip
-from bench.peers.network import load_network
-from bench.peers.store import open_store, store_tags
 from bench.teach.measurement import read_collection
 from tagger.metadata.files.replacement import PreparedFile
 
@@ -40,14 +41,13 @@ def test_help_names_the_program_and_its_purpose(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [tiny_artifact, teachable_artifact])
-def test_peers_classify_with_models_of_both_formats(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_the_loader_classifies_with_models_of_both_formats(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
     make(tmp_path / "model.pt")
-    network = load_network(tmp_path / "model.pt")
-    size = network.input_rule["size"]
-    (predictions,) = network.predict(torch.zeros(1, 3, size, size, dtype=torch.uint8))
-    scores = [score for _, score in predictions]
-    assert {slug for slug, _ in predictions} <= set(network.slugs)
-    assert scores == sorted(scores, reverse=True)
+    network, manifest = load_network(tmp_path / "model.pt")
+    size = manifest["input"]["size"]
+    (scores,) = best_scores(network, torch.zeros(1, 3, size, size, dtype=torch.uint8), 1).values.tolist()
     assert 0 < sum(scores) <= 1
 
 
@@ -80,18 +80,22 @@ def test_teach_needs_a_model_with_embeddings(tmp_path: Path) -> None:
         read_collection(tmp_path / "tiny.pt", tmp_path / "places", [tmp_path / "places"])
 
 
-def test_a_program_that_stores_fewer_photos_or_tags_is_not_compared(tmp_path: Path) -> None:
-    database = tmp_path / "peer.sqlite"
-    engine = open_store(database)
-    store_tags(engine, [("/a.jpg", [("hill", 0.9), ("gate", 0.1)]), ("/b.jpg", [("gate", 0.8)])])
-    engine.dispose()
-    photos = [Path("/a.jpg"), Path("/b.jpg"), Path("/c.jpg")]
-    with pytest.raises(SystemExit, match=r"a peer stored 2 of 3 photos; /c.jpg is missing"):
-        read_top_tags(database, PEER_QUERY, ExpectedTags(photos, 2), "a peer")
-    with pytest.raises(SystemExit, match=r"a peer stored 1 tags of /b.jpg instead of 2"):
-        read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:2], 2), "a peer")
-    top_tags = read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:1], 2), "a peer")
-    assert top_tags == {"/a.jpg": "hill"}
+def test_a_program_that_stores_fewer_tags_is_not_compared(tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    with closing(sqlite3.connect(tmp_path / "tags.sqlite")) as connection, connection:
+        connection.execute("CREATE TABLE tags (path TEXT, rank INTEGER, slug TEXT, score REAL)")
+        rows = [("/a.jpg", rank, label.slug, 0.1) for rank, label in enumerate(LABELS, start=1)]
+        connection.executemany("INSERT INTO tags VALUES (?, ?, ?, ?)", [*rows, ("/b.jpg", 1, "gate", 0.8)])
+
+    def read(*photos: str) -> dict[str, str]:
+        workload = Workload(tmp_path / "tiny.pt", tmp_path, tmp_path, list(map(Path, photos)))
+        return read_top_tags(tmp_path / "tags.sqlite", LOADER_QUERY, workload)
+
+    assert read("/a.jpg") == {"/a.jpg": LABELS[0].slug}
+    with pytest.raises(SystemExit, match=r"1 tags of /b.jpg instead of"):
+        read("/a.jpg", "/b.jpg")
+    with pytest.raises(SystemExit, match=r"0 tags of /c.jpg instead of"):
+        read("/a.jpg", "/c.jpg")
 
 
 @pytest.fixture

@@ -1,0 +1,106 @@
+"""PyTorch's way to process many files: the processes of a DataLoader decode, and a loop runs the network.
+
+    python -m bench.compare.loader MODEL.pt DATABASE FOLDER-OR-PHOTO…
+
+Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core, batches of 32, no pinned
+memory, which is for GPUs. Decodes photos at full size, computes in float32, and stores the best tags of each batch in one transaction
+in SQLite. Unlike the tagger, it does not apply the orientation, recognise copies of an image, resume an interrupted run, or survive
+a photo that cannot be opened.
+"""
+
+import argparse
+import json
+import os
+import sqlite3
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from bench.compare import TOP_K
+from bench.photos import photos_in
+
+BATCH_SIZE = 32
+
+
+class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
+    """Photos, decoded on access as uint8 (3, H, W), and their paths."""
+
+    def __init__(self, paths: Sequence[Path], input_rule: dict[str, Any]) -> None:
+        self._paths = paths
+        self._transform = make_transform(input_rule)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, str]:
+        path = self._paths[number]
+        with Image.open(path) as photo:
+            return self._transform(photo.convert("RGB")), str(path)
+
+
+def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
+    """Return the transform of torchvision that follows the network's input rule. The network normalises inside."""
+    size = input_rule["size"]
+    if input_rule["fit"] == "stretch":
+        return transforms.Compose([transforms.Resize((size, size)), transforms.PILToTensor()])
+    resize, crop = transforms.Resize(input_rule["short_side"]), transforms.CenterCrop(size)
+    return transforms.Compose([resize, crop, transforms.PILToTensor()])
+
+
+def main() -> None:
+    """Tag photos in batches from a DataLoader."""
+    parser = argparse.ArgumentParser(prog="python -m bench.compare.loader", description=main.__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("database", type=Path)
+    parser.add_argument("paths", type=Path, nargs="+")
+    args = parser.parse_args()
+    network, manifest = load_network(args.model)
+    slugs = [label["slug"] for label in manifest["labels"]]
+    photos = PhotoDataset(list(_expand_folders(args.paths)), manifest["input"])
+    with closing(sqlite3.connect(args.database)) as connection:
+        connection.execute("CREATE TABLE tags (path TEXT, rank INTEGER, slug TEXT, score REAL)")
+        for images, paths in DataLoader(photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))):
+            top = best_scores(network, images, min(TOP_K, len(slugs)))
+            rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
+            with connection:
+                connection.executemany(
+                    "INSERT INTO tags VALUES (?, ?, ?, ?)",
+                    (
+                        (path, rank, slugs[position], score)
+                        for path, scores, positions in rows
+                        for rank, (score, position) in enumerate(zip(scores, positions, strict=True), start=1)
+                    ),
+                )
+
+
+def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
+    """Load the network in float32, and its manifest."""
+    extra = {"manifest.json": ""}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        network = torch.jit.load(path, _extra_files=extra).float().eval()  # type: ignore[no-untyped-call]
+    return network, json.loads(extra["manifest.json"])
+
+
+def best_scores(network: torch.jit.ScriptModule, images: torch.Tensor, count: int) -> torch.return_types.topk:
+    """Return the `count` best scores of each image of a batch, uint8 (B, 3, H, W)."""
+    with torch.inference_mode():
+        output = network(images)
+    scores: torch.Tensor = output[0] if isinstance(output, tuple) else output  # format 2 has embeddings
+    return scores.float().topk(count, dim=1)
+
+
+def _expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from photos_in(path) if path.is_dir() else [path]
+
+
+if __name__ == "__main__":
+    main()
