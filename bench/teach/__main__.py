@@ -26,7 +26,6 @@ from bench.teach.measurement import (
 )
 
 EXAMPLES = (1, 3, 5, 10, 20)
-STORED_BITS = 4
 
 Rankings = dict[int, list[Ranking]]
 """By landmark."""
@@ -51,7 +50,7 @@ def report(collection: Collection, draws: int) -> None:
     Raises:
         SystemExit: no landmark has enough photos.
     """
-    teaching = Teaching(collection.with_bits(STORED_BITS))
+    teaching = Teaching(collection)
     rankings = {examples: _rankings(teaching, examples, draws) for examples in EXAMPLES}
     rankings = {examples: ranked for examples, ranked in rankings.items() if ranked}
     if not rankings:
@@ -59,9 +58,8 @@ def report(collection: Collection, draws: int) -> None:
     _print_found(rankings)
     _print_false_tags(collection, rankings)
     print(
-        f"{len(collection.landmark)} photos, {draws} draws. ±: the standard error over landmarks. Embeddings are "
-        f"stored with {STORED_BITS} bits. Recall at {PRECISION:.0%} precision is that of the "
-        f"best threshold for each landmark, which nobody knows; the other figures are those of the program's thresholds.\n"
+        f"{len(collection.landmark)} photos, {draws} draws. ±: the standard error over landmarks. "
+        f"Recall at {PRECISION:.0%} precision is that of the best threshold for each landmark, which nobody knows; the other figures are those of the program's thresholds.\n"
     )
 
 

@@ -1,29 +1,23 @@
 """What taught landmarks find: each landmark alone, the other landmarks' photos being part of the library."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.photos import photos_in
-from bench.report import note
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, calibrate, fit_direction
+from tagger.library.teaching.embeddings import quantize, restore
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
-from tagger.model.artifact import BackgroundStatistics
 from tagger.model.predictions import TAUGHT_THRESHOLD
-from trainer.data.folders import MAX_BYTES, MAX_PIXELS
-
-if TYPE_CHECKING:
-    from tagger.model.model import Model
+from trainer.embeddings import EmbeddingModel
 
 PRECISION = 0.95
 LEAST_SOUGHT = 3
 """Photos of a landmark besides the examples. With fewer, its precision says little."""
-BATCH = 32
 
 Values = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -38,18 +32,12 @@ class Collection:
     `source` is the index of the folder that was named.
     """
 
-    embeddings: Values  # (N, D)
-    background: BackgroundStatistics
+    embeddings: Values  # (N, D), as they are stored
+    space: EmbeddingSpace
     landmarks: list[str]
     landmark: Positions  # (N,)
     sources: list[str]
     source: Positions  # (N,)
-
-    def with_bits(self, bits: int) -> "Collection":
-        """The collection with embeddings as they are stored: each between its lowest and highest value."""
-        low, high = self.embeddings.min(axis=1, keepdims=True), self.embeddings.max(axis=1, keepdims=True)
-        step = np.maximum(high - low, np.finfo(np.float32).tiny) / (2**bits - 1)
-        return replace(self, embeddings=np.rint((self.embeddings - low) / step) * step + low)
 
 
 def read_collection(model_file: Path, places: Path, others: list[Path]) -> Collection:
@@ -61,41 +49,23 @@ def read_collection(model_file: Path, places: Path, others: list[Path]) -> Colle
         others: folders of photos of anything else. Folders in them with the name of a landmark are left out.
 
     Raises:
-        SystemExit: the model has no embeddings.
+        ModelRefused, EmbeddingsMissing: the model cannot be used, or has no embeddings.
     """
-    background = _background(model_file)
+    model = EmbeddingModel.load(model_file, "cpu")
     taught = photos_in(places)
     names = [file.relative_to(places).parts[0] for file in taught]
     landmarks = sorted(set(names))
     files = [taught, *(_without(folder, landmarks) for folder in others)]
     nothing = [-1] * sum(map(len, files[1:]))
+    readable, embeddings = model.embed_files([file for part in files for file in part])
     return Collection(
-        embeddings=_embeddings(_load(model_file), [file for part in files for file in part]),
-        background=background,
+        embeddings=restore(quantize(embeddings), model.facts.dimension),
+        space=model.space,
         landmarks=landmarks,
-        landmark=np.array([*map(landmarks.index, names), *nothing], np.int64),
+        landmark=np.array([*map(landmarks.index, names), *nothing], np.int64)[readable],
         sources=[folder.name for folder in (places, *others)],
-        source=np.repeat(np.arange(len(files)), list(map(len, files))),
+        source=np.repeat(np.arange(len(files)), list(map(len, files)))[readable],
     )
-
-
-def _load(model_file: Path) -> "Model":
-    from tagger.model.artifact import file_digest, read_manifest
-    from tagger.model.devices import choose_device
-    from tagger.model.model import load_model
-
-    return load_model(
-        model_file, file_digest(model_file), read_manifest(model_file), choose_device("cpu", None)
-    )
-
-
-def _background(model_file: Path) -> BackgroundStatistics:
-    from tagger.model.artifact import file_digest, read_background, read_manifest
-
-    manifest = read_manifest(model_file)
-    if manifest.embedding is None:
-        raise SystemExit(f"{model_file} is of format 1, which has no embeddings")
-    return read_background(model_file, file_digest(model_file), manifest.embedding)
 
 
 def _without(folder: Path, landmarks: list[str]) -> list[Path]:
@@ -103,22 +73,6 @@ def _without(folder: Path, landmarks: list[str]) -> list[Path]:
     return [
         file for file in photos_in(folder) if not set(file.relative_to(folder).parts[:-1]) & set(landmarks)
     ]
-
-
-def _embeddings(model: "Model", files: list[Path]) -> Values:
-    """Embeddings (N, D)."""
-    from tagger.photos.decoding import decode_photo
-    from tagger.photos.files import read_photo
-
-    note(f"computing embeddings of {len(files)} photos")
-    resize = model.manifest.input.resize
-    embeddings = []
-    for start in range(0, len(files), BATCH):
-        photos = (read_photo(file, max_bytes=MAX_BYTES).data for file in files[start : start + BATCH])
-        outputs = model.outputs([decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels for data in photos])
-        assert outputs.embeddings is not None
-        embeddings.append(outputs.embeddings)
-    return np.concatenate(embeddings)
 
 
 @dataclass(frozen=True)
@@ -193,7 +147,6 @@ class Teaching:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._space = EmbeddingSpace.of(collection.background)
 
     def draws(self, examples: int, count: int) -> Iterator[Draw]:
         """Draw examples `count` times for each landmark that has enough photos. They are the same in each call."""
@@ -211,7 +164,7 @@ class Teaching:
         if len(library) > LIBRARY_SAMPLE:
             sample = np.random.default_rng(0).choice(library, LIBRARY_SAMPLE, replace=False)
         embeddings = collection.embeddings
-        direction = fit_direction(self._space, embeddings[draw.examples], embeddings[:0])
+        direction = fit_direction(collection.space, embeddings[draw.examples], embeddings[:0])
         classifier = calibrate(direction, embeddings[sample])
         scores = classifier.scores(embeddings[library])
         return Ranking(scores, collection.landmark[library] == draw.landmark, collection.source[library])

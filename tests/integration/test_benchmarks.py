@@ -21,6 +21,7 @@ from bench.compare.loader import best_scores, load_network
 from bench.compare.programs import LOADER_QUERY, Workload, read_top_tags
 from bench.metadata import round_trip
 from bench.teach.measurement import read_collection
+from tagger.errors import EmbeddingsMissing
 from tagger.metadata.files.replacement import PreparedFile
 
 BENCH = Path(bench.__file__).parent
@@ -76,7 +77,7 @@ def test_teach_finds_the_other_photos_of_a_landmark_from_its_examples(tmp_path: 
 def test_teach_needs_a_model_with_embeddings(tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "tiny.pt")
     save_photos(tmp_path / "places" / "a", 2, (64, 48))
-    with pytest.raises(SystemExit, match="format 1"):
+    with pytest.raises(EmbeddingsMissing):
         read_collection(tmp_path / "tiny.pt", tmp_path / "places", [tmp_path / "places"])
 
 

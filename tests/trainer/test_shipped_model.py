@@ -113,7 +113,7 @@ def _load(precision: Precision) -> Model:
 
 def _score(model: Model, photos: tuple[LabelledPhoto, ...]) -> torch.Tensor:
     batches = decode_batches([photo.path for photo in photos], model.manifest.input.resize, BATCH_SIZE)
-    rows = [model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy())).scores for batch in batches]
+    rows = [model.outputs(batch.pixels).scores for batch in batches]
     return torch.cat([torch.from_numpy(row) for row in rows])
 
 

@@ -49,6 +49,15 @@ class DecodedBatch:
     positions: tuple[int, ...]
     images: Tensor  # uint8 (B, 3, H, W)
 
+    @property
+    def pixels(self) -> list[Pixels]:
+        """The images, uint8 (H, W, 3) each."""
+        return list(self.images.permute(0, 2, 3, 1).numpy())
+
+
+PhotoReader = tuple[str, Callable[[], bytes]]
+"""A photo's name for warnings, and the function that reads it."""
+
 
 def decode_batches(
     paths: Sequence[Path],
@@ -61,14 +70,16 @@ def decode_batches(
 
     `alter` is applied to the bytes of each photo before decoding.
     """
-    photos = ((str(path), partial(_read, path, alter)) for path in paths)
-    return decode_stream(photos, resize, batch_size)
+    return decode_stream(readers_of(paths, alter), resize, batch_size)
 
 
-def decode_stream(
-    photos: Iterable[tuple[str, Callable[[], bytes]]], resize: Resize, batch_size: int
-) -> Iterator[DecodedBatch]:
-    """The same for photos given by a name for warnings and a function that reads them; a few batches are in memory at a time."""
+def readers_of(paths: Iterable[Path], alter: Callable[[bytes], bytes] | None = None) -> Iterator[PhotoReader]:
+    """The readers of files; see `decode_batches`."""
+    return ((str(path), partial(_read, path, alter)) for path in paths)
+
+
+def decode_stream(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
+    """The same for photos that are no files; a few batches are in memory at a time."""
     numbered = enumerate(photos)
     pending: deque[list[_Decoding]] = deque()
     with ThreadPoolExecutor(core_count(), "decode") as pool:

@@ -41,7 +41,7 @@ def score_photos(
     parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
     with photo_progress(description, len(paths)) as advance:
         for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size, alter=alter):
-            parts.append(model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy())).scores)
+            parts.append(model.outputs(batch.pixels).scores)
             rows += batch.positions
             advance(len(batch.positions))
     scores = torch.from_numpy(np.concatenate(parts))

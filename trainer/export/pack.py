@@ -5,25 +5,22 @@ without a part of the photos, and looked for among that part.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tagger.errors import EmbeddingsMissing, PackEmpty
+from tagger.errors import PackEmpty
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values, calibrate, fit_direction
 from tagger.library.teaching.embeddings import quantize, restore
-from tagger.library.teaching.pack_file import PackedLandmark, PackEmbedding, PackManifest, encode_pack
-from tagger.model.artifact import Label, file_digest, read_background, read_manifest
-from tagger.model.devices import choose_device
-from tagger.model.model import Model, load_model
+from tagger.library.teaching.pack_file import PackedLandmark, PackManifest, encode_pack
+from tagger.model.artifact import Label
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from trainer.data.folders import find_labelled_photos, find_ordinary_photos
 from trainer.data.gazetteer import labels_with_landmarks
-from trainer.data.pixels import decode_batches
-from trainer.progress import photo_progress
+from trainer.embeddings import EmbeddingModel
 
 LEAST_PHOTOS = 6
 PARTS = 3
@@ -73,13 +70,9 @@ def make_pack(
         ModelRefused, EmbeddingsMissing: the model cannot be used, or is of format 1.
         PackEmpty: no folder has enough photos.
     """
-    model_manifest, digest = read_manifest(model_file), file_digest(model_file)
-    embedding = model_manifest.embedding
-    if embedding is None:
-        raise EmbeddingsMissing(name=model_manifest.name)
-    model = load_model(model_file, digest, model_manifest, choose_device(device, None))
-    space = EmbeddingSpace.of(read_background(model_file, digest, embedding))
-    found = _embed(photos, others, model, embedding.dimension)
+    model = EmbeddingModel.load(model_file, device)
+    space = model.space
+    found = _embed(photos, others, model)
     labels = sorted(found)
     labels.remove("")
     directions = {
@@ -107,9 +100,7 @@ def make_pack(
     ]
     manifest = PackManifest(
         name=name,
-        embedding=PackEmbedding(
-            digest=digest, model=model_manifest.name, layer=embedding.layer, dimension=embedding.dimension
-        ),
+        embedding=model.facts,
         landmarks=tuple(packed),
         **words,  # type: ignore[arg-type]
     )
@@ -125,21 +116,14 @@ def make_pack(
     )
 
 
-def _embed(photos: Path, others: Path | None, model: Model, dimension: int) -> dict[str, Values]:
+def _embed(photos: Path, others: Path | None, model: EmbeddingModel) -> dict[str, Values]:
     """The embeddings (N, D) of the photos of each label, as a library stores them; those of others by ""."""
     labelled = [*find_labelled_photos(photos), *(find_ordinary_photos(others) if others else ())]
-    paths = [photo.path for photo in labelled]
-    rows: dict[str, list[Values]] = {label: [] for label in ("", *(photo.label or "" for photo in labelled))}
-    with photo_progress("embeddings", len(paths)) as advance:
-        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
-            embeddings = model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy())).embeddings
-            stored: Sequence[Values] = (
-                [] if embeddings is None else list(restore(quantize(embeddings), dimension))
-            )
-            for position, row in zip(batch.positions, stored, strict=True):
-                rows[labelled[position].label or ""].append(row)
-            advance(len(batch.positions))
-    return {label: np.array(values, np.float32).reshape(-1, dimension) for label, values in rows.items()}
+    positions, embeddings = model.embed_files([photo.path for photo in labelled])
+    stored = restore(quantize(embeddings), model.facts.dimension)
+    names = [photo.label or "" for photo in labelled]
+    owners = np.array([names[position] for position in positions], dtype=np.str_)
+    return {label: stored[owners == label] for label in {"", *names}}
 
 
 def _tag_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Truth:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from tagger.model.model import Model
-from trainer.data.pixels import decode_stream
+from trainer.data.pixels import PhotoReader
+from trainer.embeddings import EmbeddingModel
 from trainer.errors import writing_to
 from trainer.gldv2.published_files import (
     ID_LENGTH,
@@ -107,7 +107,7 @@ def read_embeddings(file: Path) -> ArchiveEmbeddings:
     return ArchiveEmbeddings(tensors["ids"].view(f"S{ID_LENGTH}").reshape(-1), tensors["embeddings"])
 
 
-def embed_archives(archives: Path, model: Model, out: EmbeddingFolder) -> EmbeddingProgress:
+def embed_archives(archives: Path, model: EmbeddingModel, out: EmbeddingFolder) -> EmbeddingProgress:
     """Embed the listed photos of the archives in a folder, except archives whose embeddings `out` has.
 
     Damaged archives are left out, with a warning.
@@ -135,28 +135,25 @@ def embed_archives(archives: Path, model: Model, out: EmbeddingFolder) -> Embedd
 
 
 def _embed(
-    archive: Path, model: Model, labels: PhotoLabels, advance: Callable[[int], None]
+    archive: Path, model: EmbeddingModel, labels: PhotoLabels, advance: Callable[[int], None]
 ) -> tuple[ArchiveEmbeddings, int]:
     """The embeddings of an archive's listed photos, and the number of those without: unreadable ones."""
-    ids, rows, embeddings = list[bytes](), list[int](), list[npt.NDArray[np.float16]]()
+    ids = list[bytes]()
 
-    def contents() -> Iterator[tuple[str, Callable[[], bytes]]]:
+    def contents() -> Iterator[PhotoReader]:
         for photo_id, content in read_archive(archive, labels.has):
             ids.append(photo_id)
             yield f"{archive.name}: {photo_id.decode()}", partial(bytes, content)
 
-    for batch in decode_stream(contents(), model.manifest.input.resize, model.batch_size):
-        for position, output in zip(
-            batch.positions, model.predict(list(batch.images.permute(0, 2, 3, 1).numpy())), strict=True
-        ):
-            if output.embedding is not None and np.abs(output.embedding).max() < FLOAT16_LIMIT:
-                rows.append(position)
-                embeddings.append(output.embedding.astype(np.float16))
-        advance(len(batch.positions))
-    dimension = model.manifest.embedding.dimension if model.manifest.embedding else 0
-    stacked = np.array(embeddings, np.float16).reshape(-1, dimension)
+    rows, embeddings = list[int](), [np.empty((0, model.facts.dimension), np.float16)]
+    for positions, values in model.embed(contents()):
+        # Other values are no embeddings: a comparison with NaN is false.
+        is_finite = np.abs(values).max(axis=1) < FLOAT16_LIMIT
+        rows += positions[is_finite].tolist()
+        embeddings.append(values[is_finite].astype(np.float16))
+        advance(len(positions))
     known = np.array([ids[row] for row in rows], dtype=f"S{ID_LENGTH}")
-    return ArchiveEmbeddings(known, stacked), len(ids) - len(rows)
+    return ArchiveEmbeddings(known, np.concatenate(embeddings)), len(ids) - len(rows)
 
 
 def _metadata(file: Path) -> dict[str, str]:

@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tagger.errors import EmbeddingsMissing
-from tagger.library.teaching.classifiers import EmbeddingSpace
-from tagger.library.teaching.pack_file import PackEmbedding, name_of_pack
-from tagger.model.artifact import file_digest, read_background, read_manifest
-from tagger.model.devices import choose_device
-from tagger.model.model import load_model
+from tagger.library.teaching.pack_file import name_of_pack
+from trainer.embeddings import EmbeddingModel
 from trainer.errors import PublishedFileInvalid, writing_to
 from trainer.evaluation.challenge import Guess, Solution, global_average_precision
 from trainer.gldv2.directions import learn_directions
@@ -47,14 +43,10 @@ def index_landmarks(options: IndexOptions) -> dict[str, Any]:
     Raises:
         PublishedFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
     """
-    manifest, digest = read_manifest(options.model), file_digest(options.model)
-    embedding = manifest.embedding
-    if embedding is None:
-        raise EmbeddingsMissing(name=manifest.name)
+    model = EmbeddingModel.load(options.model, options.device)
+    space, digest = model.space, model.facts.digest
     labels, names = read_labels(options.folder), read_names(options.folder)
     solution = read_solution(options.solution) if options.solution else {}
-    space = EmbeddingSpace.of(read_background(options.model, digest, embedding))
-    model = load_model(options.model, digest, manifest, choose_device(options.device, None))
 
     train = EmbeddingFolder(options.out / "train", digest, labels)
     train_progress = embed_archives(options.folder / "train", model, train)
@@ -63,10 +55,7 @@ def index_landmarks(options: IndexOptions) -> dict[str, Any]:
         raise PublishedFileInvalid(path=options.folder / "train", reason="it has no whole archive")
     learned = learn_directions(files, labels, space)
     if options.pack:
-        facts = PackEmbedding(
-            digest=digest, model=manifest.name, layer=embedding.layer, dimension=embedding.dimension
-        )
-        pack = LandmarkPack(name_of_pack(options.pack), facts, labels, names)
+        pack = LandmarkPack(name_of_pack(options.pack), model.facts, labels, names)
         landmarks = write_index(options.out / INDEX, pack.collect(learned), names, space, digest)
         with writing_to(options.pack):
             options.pack.write_bytes(pack.encode())

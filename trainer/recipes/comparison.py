@@ -293,12 +293,12 @@ def _rate(photos: int, work: Callable[[], object]) -> float:
 
 def _decode(model: Model, paths: Sequence[Path]) -> list[Pixels]:
     batches = decode_batches(paths, model.manifest.input.resize, model.batch_size)
-    return [image for batch in batches for image in batch.images.permute(0, 2, 3, 1).numpy()]
+    return [image for batch in batches for image in batch.pixels]
 
 
 def _decode_and_score(model: Model, paths: Sequence[Path]) -> None:
     for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
-        model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy()))
+        model.outputs(batch.pixels)
 
 
 def recommend(trials: dict[str, Trial], speeds: dict[str, Speed]) -> Recommendation:
