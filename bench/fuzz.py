@@ -8,26 +8,29 @@ photo occurred.
 """
 
 import argparse
-import multiprocessing
+import math
 import os
-import queue
 import random
+import resource
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from bench.photos import files_in
-from bench.process_tree import cpu_seconds, resident_mib
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
@@ -37,11 +40,10 @@ from tagger.photos.files import read_photo
 from tests.rig.mutations import broken, with_other_metadata
 from tests.rig.odd_photos import small_photos
 
-CPU_TIMEOUT_S = 20.0
-"""For one file."""
-WALL_TIMEOUT_S = 300.0
+CPU_TIMEOUT_S = 20
+"""For one file. The kernel ends a process that takes longer."""
+WALL_TIMEOUT_S = 300
 """For one file, because a deadlock uses no CPU time."""
-START_CPU_TIMEOUT_S = 60.0
 MAX_SAMPLE_BYTES = 2 * 2**20
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
@@ -127,6 +129,16 @@ def _pixels(data: bytes) -> Pixels:
     return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS).pixels
 
 
+class Report(NamedTuple):
+    """What a child process says of one file."""
+
+    name: str
+    outcome: str
+    violation: str
+    seconds: float
+    peak_mib: float
+
+
 @dataclass
 class Results:
     """The results of all child processes."""
@@ -138,19 +150,15 @@ class Results:
     peak_mib: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def files(self) -> int:
-        return self.outcomes.total()
-
-
-class Report(NamedTuple):
-    """What a child process says of one file."""
-
-    name: str
-    outcome: str
-    violation: str
-    seconds: float
-    memory_mib: float
+    def add(self, report: Report, keep_file: Callable[[], Path]) -> None:
+        with self.lock:
+            self.outcomes[report.outcome] += 1
+            self.slowest = max(self.slowest, (report.seconds, report.name))
+            self.peak_mib = max(self.peak_mib, report.peak_mib)
+            if report.violation:
+                self.violations.append(f"{report.violation}: {keep_file()}, from {report.name}")
+            if self.outcomes.total() % 2000 == 0:
+                note(f"{self.outcomes.total()} files, {len(self.violations)} violations")
 
 
 @dataclass(frozen=True)
@@ -180,98 +188,39 @@ def main() -> None:
 
 def _fuzz(options: Options) -> int:
     print_heading("Fuzzing")
-    results, numbers = Results(), queue.SimpleQueue[int]()
-    for number in range(options.files):
-        numbers.put(number)
-    start = time.monotonic()
-    threads = [
-        threading.Thread(target=_run_children, args=(options, numbers, results))
-        for _ in range(options.processes)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results, start = Results(), time.monotonic()
+    shares = [range(first, options.files, options.processes) for first in range(options.processes)]
+    with ThreadPoolExecutor(options.processes) as threads:
+        list(threads.map(partial(_read_files, options, results), shares))
     _print_results(results, time.monotonic() - start)
-    return 1 if results.violations or results.files < options.files else 0
+    return 1 if results.violations or results.outcomes.total() < options.files else 0
 
 
-def _run_children(options: Options, numbers: "queue.SimpleQueue[int]", results: Results) -> None:
-    """Let a child process read files until no number is left; replace it if it crashes or hangs."""
-    with tempfile.TemporaryDirectory(prefix="tagger-fuzz-") as folder:
-        child: ChildProcess | None = None
-        with suppress(queue.Empty):
-            while True:
-                number = numbers.get_nowait()
-                child = child or ChildProcess(options, Path(folder) / "photo")
-                if not child.read(number, results):
-                    child.kill()
-                    child = None
-        if child:
-            child.kill()
+def _read_files(options: Options, results: Results, numbers: Iterable[int]) -> None:
+    """Let a child process read files; start another one when it has crashed, or was ended because it hung."""
+    with tempfile.TemporaryDirectory(prefix="tagger-fuzz-") as folder, ExitStack() as stack:
+        file = Path(folder) / "photo"
+        child: ProcessPoolExecutor | None = None
+        for number in numbers:
+            child = child or stack.enter_context(_child_process(options, file))
+            try:
+                report = child.submit(_read_sample, number).result()
+            except BrokenProcessPool:
+                child = None
+                report = Report(str(number), "crash or hang", "crash or hang", 0.0, 0.0)
+            results.add(report, partial(_keep_file, file, options, number))
 
 
-class ChildProcess:
-    """A process that corrupts and reads the samples whose numbers it receives."""
+def _child_process(options: Options, file: Path) -> ProcessPoolExecutor:
+    arguments = (options.folders, options.seed, file)
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_start_child, initargs=arguments)
 
-    def __init__(self, options: Options, file: Path) -> None:
-        self._options, self._file = options, file
-        self._cpu_timeout_s = CPU_TIMEOUT_S + START_CPU_TIMEOUT_S
-        self._connection, end = multiprocessing.Pipe()
-        arguments = (options.folders, options.seed, file, end)
-        self._process = multiprocessing.get_context("spawn").Process(target=_run_child, args=arguments)
-        self._process.start()
-        end.close()
 
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def read(self, number: int, results: Results) -> bool:
-        """Let the process read one file; return whether it can continue."""
-        report: Report | None = None
-        is_hanging = False
-        with suppress(OSError, EOFError):  # it has crashed
-            self._connection.send(number)
-            is_hanging = not self._wait()
-            if is_hanging:
-                self.kill()
-            report = None if is_hanging else self._connection.recv()
-        with results.lock:
-            if report is None:
-                self._process.join()
-                outcome = "hang" if is_hanging else f"crash (code {self._process.exitcode})"
-                results.outcomes[outcome] += 1
-                results.violations.append(f"{outcome}: {self._keep_file(number)}")
-                return False
-            results.outcomes[report.outcome] += 1
-            results.slowest = max(results.slowest, (report.seconds, report.name))
-            results.peak_mib = max(results.peak_mib, report.memory_mib)
-            if report.violation:
-                results.violations.append(
-                    f"{report.violation}: {self._keep_file(number)}, from {report.name}"
-                )
-            if results.files % 2000 == 0:
-                note(f"{results.files} files, {len(results.violations)} violations")
-        return True
-
-    def _wait(self) -> bool:
-        """Wait for a report or the process's end; return False after a timeout."""
-        assert self._process.pid
-        start, start_cpu_s = time.monotonic(), cpu_seconds(self._process.pid)
-        while not self._connection.poll(0.5):
-            if cpu_seconds(self._process.pid) - start_cpu_s > self._cpu_timeout_s:
-                return False
-            if time.monotonic() - start > WALL_TIMEOUT_S:
-                return False
-        self._cpu_timeout_s = CPU_TIMEOUT_S
-        return True
-
-    def _keep_file(self, number: int) -> Path:
-        self._options.keep.mkdir(parents=True, exist_ok=True)
-        file = self._options.keep / f"seed-{self._options.seed}-{number:06}"
-        file.write_bytes(self._file.read_bytes() if self._file.exists() else b"")
-        return file
+def _keep_file(file: Path, options: Options, number: int) -> Path:
+    options.keep.mkdir(parents=True, exist_ok=True)
+    kept = options.keep / f"seed-{options.seed}-{number:06}"
+    kept.write_bytes(file.read_bytes() if file.exists() else b"")
+    return kept
 
 
 def _print_results(results: Results, wall_s: float) -> None:
@@ -284,22 +233,38 @@ def _print_results(results: Results, wall_s: float) -> None:
         print(f"- **problem**: {violation}")
 
 
-def _run_child(folders: Iterable[Path], seed: int, path: Path, connection: Connection) -> None:
-    """Corrupt and read a sample for each number that is received; send a report of each."""
+@dataclass(frozen=True)
+class Child:
+    """What a child process keeps from file to file."""
+
+    samples: list[tuple[str, bytes]]
+    seed: int
+    file: Path
+
+
+_child: Child
+
+
+def _start_child(folders: Iterable[Path], seed: int, file: Path) -> None:
+    global _child  # noqa: PLW0603 - the usual way to keep objects in the processes of a pool
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # decoders print what is broken
-    samples = load_samples(folders)
-    with suppress(EOFError):
-        while True:
-            number = connection.recv()
-            rng = random.Random(f"{seed} {number}")
-            name, data = rng.choice(samples)
-            path.write_bytes(broken(data, [other for _, other in samples], rng))
-            start = time.perf_counter()
-            outcome, violation = _outcome(path, data, rng)
-            seconds = time.perf_counter() - start
-            connection.send(
-                Report(f"{name} ({number})", outcome, violation, seconds, resident_mib(os.getpid()))
-            )
+    _child = Child(load_samples(folders), seed, file)
+
+
+def _read_sample(number: int) -> Report:
+    """Corrupt and read the sample with this number, within the time for one file."""
+    rng = random.Random(f"{_child.seed} {number}")
+    name, data = rng.choice(_child.samples)
+    _child.file.write_bytes(broken(data, [other for _, other in _child.samples], rng))
+    cpu_s = math.ceil(time.process_time()) + CPU_TIMEOUT_S
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+    signal.alarm(WALL_TIMEOUT_S)
+    start = time.perf_counter()
+    outcome, violation = _outcome(_child.file, data, rng)
+    seconds = time.perf_counter() - start
+    signal.alarm(0)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Report(f"{name} ({number})", outcome, violation, seconds, peak_mib)
 
 
 def _outcome(path: Path, original: bytes, rng: random.Random) -> tuple[str, str]:

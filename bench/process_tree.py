@@ -27,15 +27,6 @@ def memory_mib(pid: int) -> float:
     return _sum(pid, lambda process: process.memory_full_info().pss) / 2**20
 
 
-def resident_mib(pid: int) -> float:
-    """Return the resident set of one process.
-
-    Raises:
-        psutil.NoSuchProcess: it has ended.
-    """
-    return float(psutil.Process(pid).memory_info().rss / 2**20)
-
-
 class Peak:
     """Calls `measure` at this interval inside a `with` block, and once at its end; `value` is the highest result."""
 
