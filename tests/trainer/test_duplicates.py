@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 from rig.drawing import draw_photo
@@ -17,14 +19,11 @@ def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> Non
 
 
 def test_near_hashes_of_pictures_that_look_different_are_no_near_duplicates() -> None:
-    one, other = (_sketch(scene(seed)) for seed in (1, 2))
-    again = _sketch(scene(1, (200, 150)))
-    hashes = [one.difference_hash, one.difference_hash ^ 0b1011, again.difference_hash]
-    thumbnails = [one.thumbnail, other.thumbnail, again.thumbnail]
+    one, other, again = _sketch(scene(1)), _sketch(scene(2)), _sketch(scene(1, (200, 150)))
+    near = replace(other, difference_hash=one.difference_hash ^ 0b1011)
 
-    assert group_near_duplicates(hashes) == [0, 0, 0]
-    assert group_near_duplicates(hashes, thumbnails) == [0, 1, 0]
-    assert group_near_duplicates([], []) == []
+    assert group_near_duplicates([one, near, again]) == [0, 1, 0]
+    assert group_near_duplicates([]) == []
 
 
 def test_blank_images_are_known_and_all_alike() -> None:
@@ -33,8 +32,7 @@ def test_blank_images_are_known_and_all_alike() -> None:
     assert black.is_blank
     assert white.is_blank
     assert not _sketch(scene(1)).is_blank
-    hashes = [black.difference_hash, white.difference_hash]
-    assert group_near_duplicates(hashes, [black.thumbnail, white.thumbnail]) == [0, 0]
+    assert group_near_duplicates([black, white]) == [0, 0]
 
 
 def test_groups_of_many_photos_are_those_that_comparing_one_by_one_gives() -> None:
@@ -42,7 +40,8 @@ def test_groups_of_many_photos_are_those_that_comparing_one_by_one_gives() -> No
     hashes = [int(number) for number in generator.integers(0, 2**63, 5000)]
     for position in range(0, 5000, 7):
         hashes[position] = hashes[(position * 31) % 5000] ^ (1 << position % 64)
-    groups = group_near_duplicates(hashes)
+    thumbnail = _sketch(scene(1)).thumbnail
+    groups = group_near_duplicates([Sketch(number, thumbnail) for number in hashes])
 
     array = np.array(hashes, dtype=np.uint64)
     for position in range(5000):

@@ -95,10 +95,7 @@ def plan_combination(
     candidates = _candidates(
         [read_dataset(folder) for folder in folders], names, excluded, listed, combination
     )
-    groups = group_near_duplicates(
-        [each.facts.sketch.difference_hash for each in candidates],
-        [each.facts.sketch.thumbnail for each in candidates],
-    )
+    groups = group_near_duplicates([each.facts.sketch for each in candidates])
     splits = _splits(candidates, groups, seed)
     tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
     for candidate, group, split in zip(candidates, groups, splits, strict=True):

@@ -55,24 +55,24 @@ def sketch_of(pixels: Pixels) -> Sketch:
     return Sketch(_hashes(grey)[0], thumbnail.round().astype(np.uint8))
 
 
-def group_near_duplicates(
-    hashes: Sequence[int], thumbnails: Sequence[Thumbnail] | None = None, *, near_bits: int = NEAR_BITS
-) -> list[int]:
+def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
     """The group of each photo, as the position of the group's first photo. Chains of near-duplicates form one group.
 
-    Without `thumbnails`, hashes alone decide. Compares all pairs, block by block: 100,000 photos take less than a minute.
+    Compares all pairs, block by block: 100,000 photos take less than a minute.
     """
-    array = np.array(hashes, dtype=np.uint64)
-    flat = np.stack(thumbnails).reshape(len(hashes), -1) if thumbnails else None  # uint8 (N, 256)
-    groups = _Groups(len(hashes))
-    for rows, columns in _near_pairs(array, near_bits):
+    if not sketches:
+        return []
+    hashes = np.array([sketch.difference_hash for sketch in sketches], dtype=np.uint64)
+    thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(
+        len(sketches), -1
+    )  # uint8 (N, 256)
+    groups = _Groups(len(sketches))
+    for rows, columns in _near_pairs(hashes):
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
             part = slice(first, first + _PAIRS_AT_ONCE)
             one, other = groups.apart(rows[part], columns[part])
-            if flat is not None:
-                alike = _correlations(flat[one], flat[other]) >= ALIKE
-                one, other = one[alike], other[alike]
-            groups.join(one, other)
+            alike = _correlations(thumbnails[one], thumbnails[other]) >= ALIKE
+            groups.join(one[alike], other[alike])
     return [int(root) for root in groups.roots]
 
 
@@ -101,12 +101,12 @@ def _areas(size: int, bins: int) -> _Array:
     return areas
 
 
-def _near_pairs(hashes: _Array, near_bits: int) -> Iterator[tuple[_Array, _Array]]:
+def _near_pairs(hashes: _Array) -> Iterator[tuple[_Array, _Array]]:
     """Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time."""
     for top in range(0, len(hashes), _TILE_ROWS):
         for left in range(top, len(hashes), _TILE_COLUMNS):
             across = hashes[top : top + _TILE_ROWS, None] ^ hashes[None, left : left + _TILE_COLUMNS]
-            rows, columns = np.nonzero(np.bitwise_count(across) <= near_bits)
+            rows, columns = np.nonzero(np.bitwise_count(across) <= NEAR_BITS)
             rows, columns = rows + top, columns + left
             upper = rows < columns  # each pair once
             if upper.any():

@@ -152,10 +152,7 @@ def inspect_folder(folder: Path) -> Inspection:
 
 def _near_duplicates(photos: Sequence[DatasetPhoto], facts: Sequence[PhotoFacts]) -> Iterable[DuplicateGroup]:
     """Groups of near-duplicates with more than one image that is not blank."""
-    sketches = [entry.sketch for entry in facts]
-    groups = group_near_duplicates(
-        [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
-    )
+    groups = group_near_duplicates([entry.sketch for entry in facts])
     images: dict[int, set[str]] = defaultdict(set)
     for group, entry in zip(groups, facts, strict=True):
         if not entry.sketch.is_blank:

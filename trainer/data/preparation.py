@@ -211,9 +211,8 @@ def _hold_out(
 
     Near-duplicates stay together, and so do all photos of another landmark, and those of a source that is held out for its label.
     """
-    sketches = [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
     duplicates = group_near_duplicates(
-        [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
+        [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
     )
     whole_sources = _whole_sources(cached.photos, sources)
     groups: list[Hashable] = [

@@ -87,10 +87,7 @@ def plan_split(folder: Path, shares: Shares, *, seed: int) -> Split:
     if not readable:
         raise DatasetEmpty(path=folder, reason="none of its photos can be read")
     photos, facts = tuple(photo for photo, _ in readable), tuple(result for _, result in readable)
-    sketches = [entry.sketch for entry in facts]
-    groups = group_near_duplicates(
-        [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
-    )
+    groups = group_near_duplicates([entry.sketch for entry in facts])
     labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
     return Split(
         dataset=dataset,
