@@ -44,8 +44,8 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
 
 
 @contextmanager
-def byte_progress(description: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """The same for bytes, `done` of which are already there; `total` is None if unknown."""
+def byte_progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """The same for bytes; `total` is None if unknown."""
     if not sys.stderr.isatty():
         yield _ignore
         return
@@ -57,7 +57,7 @@ def byte_progress(description: str, total: int | None, done: int = 0) -> Iterato
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total, completed=done)
+        task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
 
 

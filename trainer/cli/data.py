@@ -225,8 +225,6 @@ def download(
 ) -> None:
     """Download a set of photos, ready for training, with its landmarks.csv.
 
-    To continue an interrupted download, run the same command again.
-
     Example: trainer data download udacity --out landmarks
     """
     from trainer.data.folders import find_labelled_photos

@@ -61,7 +61,7 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     archive = out.absolute().with_name(f".{out.name}.download.zip")
     with writing_to(out):
         archive.parent.mkdir(parents=True, exist_ok=True)
-    if not archive.is_file():  # an earlier attempt may have completed it
+    if not archive.is_file():  # an interrupted command may have downloaded it
         # Unpacked photos are about as large as the archive, so twice the space is needed.
         download(url, archive, check_space=lambda size_bytes: require_space(archive.parent, 2 * size_bytes))
     try:
