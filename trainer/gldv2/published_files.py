@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from trainer.data.folders import MAX_BYTES
 from trainer.errors import PublishedFileInvalid
-from trainer.evaluation.challenge import Solution
 
 CLEAN_LIST, FULL_LIST = "train_clean.csv", "train.csv"
 CATEGORIES = "train_label_to_category.csv"
@@ -27,6 +26,8 @@ USAGES = ("Public", "Private")
 ID_LENGTH = 16
 Row = TypeVar("Row")
 PhotoIds = npt.NDArray[np.bytes_]  # S16 (N,)
+Solution = dict[str, frozenset[int]]
+"""The landmarks that each photo shows, by photo id; none for ordinary photos."""
 
 _LONGEST_CELL = 1 << 24
 """Characters. A landmark's photos may need more than the 131,072 that csv reads by default."""

@@ -1,21 +1,23 @@
 """From the published files of Google Landmarks v2 to an index of its landmarks, and its GAP on the test photos."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tagger.library.teaching.pack_file import name_of_pack
 from trainer.embeddings import EmbeddingModel
 from trainer.errors import PublishedFileInvalid, writing_to
-from trainer.evaluation.challenge import Guess, Solution, global_average_precision
+from trainer.evaluation.metrics import average_precisions
 from trainer.gldv2.directions import learn_directions
 from trainer.gldv2.embeddings import EmbeddingFolder, EmbeddingProgress, embed_archives, read_embeddings
 from trainer.gldv2.landmark_index import LandmarkIndex, write_index
 from trainer.gldv2.landmark_pack import LandmarkPack
-from trainer.gldv2.published_files import listed_photos, read_labels, read_names, read_solution
+from trainer.gldv2.published_files import Solution, listed_photos, read_labels, read_names, read_solution
 
 INDEX = "landmarks.safetensors"
 PHOTOS_AT_ONCE = 256
@@ -86,18 +88,34 @@ def _figures(progress: EmbeddingProgress) -> dict[str, Any]:
 
 def _measure(index: LandmarkIndex, files: list[Path], solution: Mapping[str, Solution]) -> dict[str, Any]:
     """The number of embedded test photos, and GAP for each usage."""
-    guesses: dict[str, Guess] = {}
+    guesses: dict[str, tuple[int, float]] = {}
     for file in files:
         photos = read_embeddings(file)
         for first in range(0, len(photos.ids), PHOTOS_AT_ONCE):
             part = slice(first, first + PHOTOS_AT_ONCE)
             found, scores = index.best(photos.embeddings[part].astype(np.float32))
-            guesses |= {
-                photo_id.decode(): Guess(int(landmark_id), float(score))
-                for photo_id, landmark_id, score in zip(photos.ids[part], found, scores, strict=True)
-            }
-    gaps = {
-        f"gap_{usage.lower()}": global_average_precision(guesses, of_usage)
-        for usage, of_usage in solution.items()
-    }
+            ids = (photo_id.decode() for photo_id in photos.ids[part])
+            guesses |= dict(zip(ids, zip(found.tolist(), scores.tolist(), strict=True), strict=True))
+    gaps = {f"gap_{usage.lower()}": challenge_gap(guesses, photos) for usage, photos in solution.items()}
     return {"test_photos": len(guesses)} | gaps
+
+
+def challenge_gap(guesses: Mapping[str, tuple[int, float]], solution: Solution) -> float:
+    """GAP as in the challenges, where a photo may show several landmarks; see `average_precisions`.
+
+    Args:
+        guesses: a landmark and its score by photo id; photos may lack one
+        solution: of all photos that count
+
+    Returns:
+        0 to 1; 0 if no photo shows a landmark
+    """
+    if not any(solution.values()):
+        return 0.0
+    nothing = (-1, -math.inf)
+    guessed = {photo_id: guesses.get(photo_id, nothing) for photo_id in solution}
+    shown = [photo_id for photo_id, landmarks in solution.items() if landmarks]
+    others = [guessed[photo_id][1] for photo_id, landmarks in solution.items() if not landmarks]
+    confidence = torch.tensor([[guessed[photo_id][1] for photo_id in shown]], dtype=torch.float64)
+    correct = torch.tensor([[guessed[photo_id][0] in solution[photo_id] for photo_id in shown]])
+    return average_precisions(confidence, correct, torch.tensor([others], dtype=torch.float64)).item()
