@@ -6,8 +6,9 @@ so that the tagger's own preprocessing follows.
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageEnhance
@@ -20,11 +21,6 @@ from trainer.evaluation.metrics import Estimate, bootstrap, estimate_share
 from trainer.evaluation.scores import score_photos
 
 CROP = 0.7
-QUALITY = 40
-TILT = 5.0
-"""Degrees."""
-DARKNESS, BRIGHTNESS = 0.5, 1.5
-"""Factors of every channel."""
 SMALL_SIDE = 96
 """Pixels of the shorter side."""
 JPEG_SIDE = 65_500
@@ -33,11 +29,19 @@ JPEG_SIDE = 65_500
 
 @dataclass(frozen=True)
 class Alteration:
-    """An alteration of photos: a name for JSON, a description for reports, and the function."""
+    """An alteration of photos: a name for JSON, a description for reports, what changes the image, and how it is saved: by default, without loss."""
 
     name: str
     description: str
-    apply: Callable[[bytes], bytes]
+    change: Callable[[Image.Image], Image.Image]
+    options: dict[str, Any] = field(default_factory=lambda: {"format": "PNG", "compress_level": 1})
+
+    def apply(self, data: bytes) -> bytes:
+        """The bytes of the altered photo."""
+        image = Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
+        file = io.BytesIO()
+        self.change(image).save(file, **self.options)
+        return file.getvalue()
 
 
 @dataclass(frozen=True)
@@ -87,90 +91,45 @@ def _mean(values: Tensor) -> Tensor:
     return values.mean(dim=1)
 
 
-def squash(data: bytes) -> bytes:
-    """Resize to a square of the shorter side, which changes the proportions."""
-    image = _decode(data)
-    return _encode(_resize(image, min(image.size), min(image.size)))
-
-
-def halve(data: bytes) -> bytes:
-    """Halve both sides."""
-    image = _decode(data)
-    return _encode(_resize(image, max(1, image.width // 2), max(1, image.height // 2)))
-
-
-def crop(data: bytes) -> bytes:
-    """Crop to the middle 70 % of both sides."""
-    image = _decode(data)
-    left, top = image.width * (1 - CROP) / 2, image.height * (1 - CROP) / 2
-    box = (round(left), round(top), round(image.width - left), round(image.height - top))
-    return _encode(image.crop((*box[:2], max(box[2], box[0] + 1), max(box[3], box[1] + 1))))
-
-
-def compress(data: bytes) -> bytes:
-    """Save as JPEG of quality 40, with colours at half the resolution."""
-    image, file = _decode(data), io.BytesIO()
-    image.thumbnail((JPEG_SIDE, JPEG_SIDE))
-    image.save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
-    return file.getvalue()
-
-
-def tilt(data: bytes) -> bytes:
-    """Turn by 5 degrees to the left, with black corners."""
-    return _encode(_decode(data).rotate(TILT, Image.Resampling.BILINEAR))
-
-
-def turn(data: bytes) -> bytes:
-    """Turn by a quarter to the left, like a photo that lost its orientation."""
-    return _encode(_decode(data).transpose(Image.Transpose.ROTATE_90))
-
-
-def remove_colours(data: bytes) -> bytes:
-    """Convert to shades of grey."""
-    return _encode(_decode(data).convert("L"))
-
-
-def darken(data: bytes) -> bytes:
-    """Halve the brightness."""
-    return _encode(ImageEnhance.Brightness(_decode(data)).enhance(DARKNESS))
-
-
-def brighten(data: bytes) -> bytes:
-    """Make half as bright again."""
-    return _encode(ImageEnhance.Brightness(_decode(data)).enhance(BRIGHTNESS))
-
-
-def shrink(data: bytes) -> bytes:
-    """Resize to a shorter side of 96 pixels, unless it is shorter."""
-    image = _decode(data)
-    scale = min(1.0, SMALL_SIDE / min(image.size))
-    return _encode(_resize(image, max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-
-
-ALTERATIONS = (
-    Alteration("square", "squashed to a square", squash),
-    Alteration("half", "at half the size", halve),
-    Alteration("cropped", "cropped to the middle 70 %", crop),
-    Alteration("jpeg40", "saved as JPEG of quality 40", compress),
-    Alteration("small", "with a shorter side of 96 pixels", shrink),
-    Alteration("tilted", "tilted by 5 degrees", tilt),
-    Alteration("turned", "turned by a quarter", turn),
-    Alteration("grey", "without colours", remove_colours),
-    Alteration("dark", "half as bright", darken),
-    Alteration("bright", "half as bright again", brighten),
-)
-
-
-def _decode(data: bytes) -> Image.Image:
-    return Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
-
-
-def _resize(image: Image.Image, width: int, height: int) -> Image.Image:
+def _scale(image: Image.Image, factor: float) -> Image.Image:
+    width, height = (max(1, round(factor * side)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _encode(image: Image.Image) -> bytes:
-    """Encode without loss."""
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+def _squash(image: Image.Image) -> Image.Image:
+    return image.resize((min(image.size), min(image.size)), Image.Resampling.BILINEAR)
+
+
+def _crop(image: Image.Image) -> Image.Image:
+    left, top = image.width * (1 - CROP) / 2, image.height * (1 - CROP) / 2
+    box = (round(left), round(top), round(image.width - left), round(image.height - top))
+    return image.crop((*box[:2], max(box[2], box[0] + 1), max(box[3], box[1] + 1)))
+
+
+def _fit_into_jpeg(image: Image.Image) -> Image.Image:
+    image.thumbnail((JPEG_SIDE, JPEG_SIDE))
+    return image
+
+
+ALTERATIONS = (
+    Alteration("square", "squashed to a square", _squash),
+    Alteration("half", "at half the size", lambda image: _scale(image, 0.5)),
+    Alteration("cropped", "cropped to the middle 70 %", _crop),
+    Alteration(
+        "jpeg40",
+        "saved as JPEG of quality 40",
+        _fit_into_jpeg,
+        {"format": "JPEG", "quality": 40, "subsampling": "4:2:0"},
+    ),
+    Alteration(
+        "small",
+        "with a shorter side of 96 pixels",
+        lambda image: _scale(image, min(1.0, SMALL_SIDE / min(image.size))),
+    ),
+    Alteration("tilted", "tilted by 5 degrees", lambda image: image.rotate(5.0, Image.Resampling.BILINEAR)),
+    # Like a photo that lost its orientation.
+    Alteration("turned", "turned by a quarter", lambda image: image.transpose(Image.Transpose.ROTATE_90)),
+    Alteration("grey", "without colours", lambda image: image.convert("L")),
+    Alteration("dark", "half as bright", lambda image: ImageEnhance.Brightness(image).enhance(0.5)),
+    Alteration("bright", "half as bright again", lambda image: ImageEnhance.Brightness(image).enhance(1.5)),
+)
