@@ -20,13 +20,11 @@ from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
-from tagger.ledger.jobs import TRACE
 from tagger.ledger.workers import record_tick
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
-from tagger.system.tracing import link_to, span
 from worker.broker import RedisMonitor
 from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
@@ -86,13 +84,12 @@ class Engine:
         Raises:
             DatabaseAway: this process does not reach the database; another one may.
         """
-        with span("claim", priority=priority.value, worker=self.name):
-            try:
-                return self.executor.with_retry(lambda: self._claim(priority), give_up=database_away)
-            except DatabaseError as error:
-                if database_away.is_set():
-                    raise DatabaseAway from error
-                raise
+        try:
+            return self.executor.with_retry(lambda: self._claim(priority), give_up=database_away)
+        except DatabaseError as error:
+            if database_away.is_set():
+                raise DatabaseAway from error
+            raise
 
     def _claim(self, priority: Priority) -> Claim | None:
         self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
@@ -101,17 +98,13 @@ class Engine:
     def process(self, claim: Claim) -> ChunkEnd:
         """Process a claimed chunk, and wake workers for the next ones. After an error, other jobs come first here."""
         job, chunk = claim.name.job_id, claim.name.chunk
-        with span("chunk", job=job, chunk=chunk, worker=self.name) as attributes:
-            link_to(claim.options.get(TRACE))
-            attributes["photos"] = claim.last - claim.first + 1
-            try:
-                end = self.executor.execute(claim)
-            except Exception:
-                self._claimer.defer(job)
-                raise
-            finally:
-                self._wake_workers(job)
-            attributes["end"] = end.value
+        try:
+            end = self.executor.execute(claim)
+        except Exception:
+            self._claimer.defer(job)
+            raise
+        finally:
+            self._wake_workers(job)
         fields = {"job": job, "chunk": chunk}
         log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
         return end

@@ -12,7 +12,6 @@ from prometheus_client import start_http_server
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
-from tagger.system.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ def _on_init(sender: Any, **_: Any) -> None:
         settings = load_settings()
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
-        start_tracing(sender.hostname)
         engine = make_engine(sender.app, settings, sender.hostname)
         # The pool is made after this handler. An explicit number of threads stays.
         if sender.concurrency == FEWEST_AT_ONCE:
@@ -78,7 +76,6 @@ def _on_shutting_down(**_: Any) -> None:
 def _on_shutdown(**_: Any) -> None:
     _has_left_redis.set()
     stop_engine()
-    stop_tracing()
 
 
 def exit_within_limit(code: int) -> None:

@@ -36,7 +36,7 @@ def load_settings(**options: object) -> Settings:
 def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
     """Open the database of `settings`, or of the environment's settings, until the command ends.
 
-    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. Their traces are sent.
+    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
     from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
@@ -46,11 +46,8 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
-        from tagger.ledger.jobs import process_name
         from tagger.ledger.stale_jobs import recover_stale_jobs
-        from tagger.system.tracing import start_tracing
 
-        start_tracing(process_name())
         recover_stale_jobs(database)
     return Session(settings, database)
 
@@ -91,10 +88,7 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
 
 
 def close_sessions() -> None:
-    """Close the databases that the command opened, and send its last traces. `main` calls it when the command ends."""
-    from tagger.system.tracing import stop_tracing
-
-    stop_tracing()
+    """Close the databases that the command opened. `main` calls it when the command ends."""
     while _databases:
         _databases.pop().close()
     while _empty_folders:

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,6 @@ from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.events import Event, has_receivers, record_event
-from tagger.system.tracing import current_traceparent, span
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +99,6 @@ def renew_job_lease(database: Database, job_id: int) -> None:
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see jobs.enqueue.metadata_options)."""
 
-TRACE = "traceparent"
-"""The job option with the span in which it was recorded, if traces are sent. Spans of its chunks are linked to that one."""
-
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
 
@@ -133,17 +129,7 @@ def create_job(database: Database, new: NewJob) -> int:
 
 def insert_job(connection: Connection, new: NewJob, schedule: str | None = None) -> int:
     """Create a job, for a run of `schedule`, inside a transaction of the caller. Returns its id."""
-    with span("enqueue", kind=str(new.kind)) as attributes:
-        traceparent = current_traceparent()
-        trace = {} if traceparent is None else {TRACE: traceparent}
-        job_id = _insert_job(connection, new, schedule, {**(new.options or {}), **trace})
-        attributes["job"] = job_id
-    return job_id
-
-
-def _insert_job(
-    connection: Connection, new: NewJob, schedule: str | None, options: Mapping[str, object]
-) -> int:
+    options = new.options or {}
     values = {
         "kind": new.kind,
         "options": options,

@@ -15,7 +15,7 @@ from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind,
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, models
 from tagger.errors import JobNotFound
-from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, TRACE, WRITE
+from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, WRITE
 
 
 def job_model_id(database: Database, job_id: int) -> int:
@@ -41,7 +41,7 @@ def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[st
     query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
     with database.read() as connection:
         rows = connection.execute(query).all()
-    return {row.id: {name: row.options[name] for name in row.options if name != TRACE} for row in rows}
+    return {row.id: row.options for row in rows}
 
 
 def count_open_jobs(database: Database) -> int:

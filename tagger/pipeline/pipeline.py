@@ -29,7 +29,6 @@ from tagger.pipeline.requests import (
 from tagger.pipeline.results import Classified, Failed, Result
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import BATCH_FILL, stage_timer
-from tagger.system.tracing import now_ns, record_span
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +104,13 @@ class Pipeline:
             log.exception("the engine could not release memory")
 
     def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
-        start_ns = now_ns()
         try:
             outputs = self._predict([photo.image.pixels for photo in batch])
         except Exception as error:
             log.exception("the model failed on a batch of %d", len(batch))
             self._classify_one_by_one(batch, error)
         else:
-            self._deliver(batch, outputs, start_ns)
+            self._deliver(batch, outputs)
 
     def _predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
         with stage_timer("model"):
@@ -141,20 +139,13 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
             return error
 
-    def _deliver(
-        self, batch: Sequence[DecodedPhoto], outputs: Sequence[ImageOutput], start_ns: int | None = None
-    ) -> None:
-        """`start_ns`: when the pass began, for the trace of each chunk that has photos in it."""
-        end_ns = now_ns()
+    def _deliver(self, batch: Sequence[DecodedPhoto], outputs: Sequence[ImageOutput]) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
         for photo, output in zip(batch, outputs, strict=True):
             for waiter in self._buffers.take_waiters(photo.digest):
                 result = _result(photo, waiter, output)
                 results.setdefault(waiter.request.sink, []).append((waiter.request, result))
         for sink, sink_results in results.items():
-            if start_ns is not None:
-                trace = sink_results[0][0].trace
-                record_span("classify", trace, start_ns, end_ns, photos=len(sink_results), batch=len(batch))
             sink.deliver(sink_results)
 
     def _fail(self, photo: DecodedPhoto, failure: PhotoFailure) -> None:

@@ -34,7 +34,6 @@ from tagger.pipeline.results import (
 )
 from tagger.pipeline.running_child import STOP_CHECK_S, ParentStopping
 from tagger.system.metrics import READS_HUNG
-from tagger.system.tracing import in_trace
 
 
 def read_in_time(
@@ -124,8 +123,7 @@ class ReaderPool:
                     return
                 continue
             try:
-                with in_trace(read.request.trace):
-                    self._read(read)
+                self._read(read)
             except PhotoFailed as failed:
                 self._deliver(read, Failed(failed.failure))
             except Exception as error:

@@ -15,7 +15,6 @@ from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result
 from tagger.system.metrics import stage_timer
-from tagger.system.tracing import TraceContext, current_trace
 
 READ_TIMEOUT_S = 120.0
 
@@ -89,8 +88,6 @@ class Request:
     classified: PhotoVersion | None = None
     reader: Reader | None = None
     size_bytes: int = 0
-    trace: TraceContext = field(default_factory=current_trace, repr=False)
-    """The span of the thread that made it; those of the pipeline's threads belong to it."""
 
 
 RequestResult = tuple[Request, Result]

