@@ -12,7 +12,6 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import (
     NO_WORKER_YET,
-    JobRates,
     count_of,
     gone_text,
     idle_workers_text,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
     from tagger.ledger.progress import JobProgress
-    from tagger.pipeline.profile import Profile
     from tagger.settings import Settings
     from worker.broker import Broker
 
@@ -214,7 +212,6 @@ class _JobPoller:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rates = JobRates()
         self._worker_at = time.monotonic()
         self._is_unavailable = False
         self._waits: str | None = None
@@ -235,8 +232,7 @@ class _JobPoller:
             self._warn_unavailable(f"{outage_text(error)}; trying again until it works", line)
             return None
         self._is_unavailable = False
-        rate = self._rates.photos_per_second(progress, time.monotonic())
-        line.show(f"job {job} {progress.state}", progress.done, progress.total, rate)
+        line.show(f"job {job} {progress.state}", progress.done, progress.total, progress.photos_per_second)
         return progress
 
     def _read(self, job: int, line: ProgressLine) -> JobProgress:
@@ -307,19 +303,15 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
     return Runner.LOCAL if local else Runner.WORKERS
 
 
-def finish_in_process(session: Session, job: int, *, json: bool, profile: bool = False) -> int:
+def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
-    from tagger.cli.output.summary import print_profile
     from tagger.database.enums import METADATA_KINDS
     from tagger.ledger.progress import list_jobs
 
     settings, database = session
-    times = run_local_job(database, settings, job, lines=not json)
-    progress = list_jobs(database, job)[0]
-    if profile and times is not None:
-        print_profile(times, progress.done)
-    if progress.kind not in METADATA_KINDS:
+    run_local_job(database, settings, job, lines=not json)
+    if list_jobs(database, job)[0].kind not in METADATA_KINDS:
         update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
     code = _print_local_end(database, job, json=json)
     code = _run_chained_write(database, settings, job, lines=not json) or code
@@ -328,19 +320,19 @@ def finish_in_process(session: Session, job: int, *, json: bool, profile: bool =
     return code
 
 
-def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> Profile | None:
-    """Run a local job; `lines` prints a line for each photo. Returns None if the job has nothing to do."""
+def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+    """Run a local job, if it has something to do; `lines` prints a line for each photo."""
     from tagger.cli.output.photo_lines import StoredPrinter
     from tagger.ledger.progress import list_jobs
     from tagger.model.devices import quiet_threads
 
     if list_jobs(database, job)[0].is_over:
-        return None
+        return
     quiet_threads()
     from tagger.jobs.processing.executor import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
-        return run_job(database, settings, job, printer.show)
+        run_job(database, settings, job, printer.show)
 
 
 def _print_local_end(database: Database, job: int, *, json: bool) -> int:

@@ -50,9 +50,6 @@ def tag(
     device: DeviceName = None,
     batch_size: BatchSize = None,
     dry_run: DryRun = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Print the processor time of each stage.")
-    ] = False,
     json: Json = False,
 ) -> None:
     """Tag photos in this process, without workers or Redis.
@@ -68,7 +65,7 @@ def tag(
         print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job, code = tag_here(session, selection, metadata, again=again, profile=profile, json=json)
+    job, code = tag_here(session, selection, metadata, again=again, json=json)
     if not json:
         print_next_steps(session.database, job)
     raise typer.Exit(code)
@@ -80,7 +77,6 @@ def tag_here(
     metadata: MetadataOptions | None,
     *,
     again: bool = False,
-    profile: bool = False,
     json: bool = False,
 ) -> tuple[int, int]:
     """Tag photos in this process; returns the number of the job, and the exit code."""
@@ -89,7 +85,7 @@ def tag_here(
     job = create_tag_job(
         session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
     )
-    return job, finish_in_process(session, job, json=json, profile=profile)
+    return job, finish_in_process(session, job, json=json)
 
 
 def predict(

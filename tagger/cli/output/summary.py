@@ -1,4 +1,4 @@
-"""What commands print after a job: photos whose metadata it did not write, the profile, the next steps, and the summary of `up --once`."""
+"""What commands print after a job: photos whose metadata it did not write, the next steps, and the summary of `up --once`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,8 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
-    from tagger.pipeline.profile import Profile
 
 LANDMARKS_SHOWN = 8
-
-
-def print_profile(profile: Profile, photos: int) -> None:
-    """Print the processor time of each stage per photo, on stderr. The time to load the model is not included."""
-    cores = profile.total_s / max(profile.wall_s, 0.001)
-    lines = [f"processor time of {photos} photos, {cores:.1f} cores busy:"]
-    for stage, time_s in [*profile.stages.items(), ("rest", profile.rest_s), ("all", profile.total_s)]:
-        share = time_s / max(profile.total_s, 1e-9)
-        lines.append(f"  {stage:<7} {time_s / max(photos, 1) * 1000:8.2f} ms a photo  {share:4.0%}")
-    sys.stderr.write("\n".join(lines) + "\n")
 
 
 def print_next_steps(database: Database, job: int) -> None:

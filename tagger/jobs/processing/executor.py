@@ -33,7 +33,6 @@ from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_
 from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
 from tagger.ledger.progress import job_kind, job_model_id
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
-from tagger.pipeline.profile import Profile, Profiler
 from tagger.settings import Settings
 from tagger.system.metrics import RETRIES
 
@@ -162,8 +161,8 @@ STOP_S = 1.0
 
 def run_job(
     database: Database, settings: Settings, job_id: int, on_stored: Callable[[StoredBatch], None]
-) -> Profile:
-    """Run a local job until it ends or waits for an unavailable root; return its profile.
+) -> None:
+    """Run a local job until it ends or waits for an unavailable root.
 
     On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled. Threads that
     have not stopped by then are left behind, and the caller has to end the process.
@@ -174,9 +173,8 @@ def run_job(
     try:
         with job_heartbeat(database, job_id):
             if job_kind(database, job_id) in CLASSIFICATION_KINDS:
-                # The profile does not include loading. In a thread, because an interruption must not wait for it.
+                # In a thread, because an interruption must not wait for it.
                 pool.submit(executor.models.get, job_model_id(database, job_id)).result()
-            profiler = Profiler()
             runs += [
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)
@@ -186,7 +184,6 @@ def run_job(
             for run in runs:
                 if run.done():
                     run.result()
-            profile = profiler.profile()
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         executor.stop.set()
@@ -200,7 +197,6 @@ def run_job(
         raise
     _close(executor, pool)
     _count_photos(database)
-    return profile
 
 
 def _has_failed(runs: list[Future[None]]) -> bool:

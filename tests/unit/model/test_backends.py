@@ -24,8 +24,6 @@ from tagger.model.backends.protocol import Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
-from tagger.pipeline.profile import Profiler
-from tagger.system.metrics import stage_timer
 
 FLOAT32 = Device("cpu", "float32", 8)
 SAME = 1e-4
@@ -150,16 +148,6 @@ def test_the_engine_works_after_a_failed_pass() -> None:
     np.testing.assert_allclose(
         backend.forward(images).scores, outputs_of_module(images).scores, rtol=0, atol=SAME
     )
-
-
-def test_the_engines_threads_count_as_model_time() -> None:
-    backend, profiler = openvino_backend(small_module(), FLOAT32, SIZE, 3), Profiler()
-    with stage_timer("model"):
-        for _ in range(20):
-            backend.forward(generated_images(SIZE, 64))
-    profile = profiler.profile()
-    assert 0 < profile.stages["model"] <= profile.total_s
-    assert profile.stages["decode"] == 0
 
 
 WATCHED = """
