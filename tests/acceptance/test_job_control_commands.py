@@ -70,9 +70,8 @@ def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: T
         assert screen.process.wait(30) == 0
     text = screen.written.decode()
     assert text.startswith("\x1b[?1049h")
-    assert "open jobs: 1, workers: 0" in text
-    assert "no worker is running; start one with: tagger worker" in text
-    assert re.search(r"1 queued .* 0% +0/40", text)
+    assert "workers: none" in text
+    assert re.search(r"1 +queued +40 +0 ", text)
     assert "Traceback" not in text
 
 
@@ -81,9 +80,9 @@ def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) ->
     draw_many(terminal.folder / "photos", 40)
     job = terminal.run("enqueue", "photos").stdout.strip()
     process = terminal.start("status", "--watch")
-    terminal.wait_until(lambda: f"job {job} queued: 0 of 40 photos" in terminal.log.read_text())
+    terminal.wait_until(lambda: f"job {job} queued: 40 photos: 0 tagged" in terminal.log.read_text())
     terminal.run("job", "cancel", job)
-    terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40 photos" in terminal.log.read_text())
+    terminal.wait_until(lambda: f"job {job} cancelled: 40 photos" in terminal.log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert "Traceback" not in terminal.log.read_text()
@@ -112,7 +111,7 @@ def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_s
             lambda: f"Redis at {redis_server.url} does not answer" in terminal.log.read_text()
         )
         terminal.run("job", "cancel", job)
-        terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40" in terminal.log.read_text())
+        terminal.wait_until(lambda: f"job {job} cancelled: 40 photos" in terminal.log.read_text())
         assert one_job.wait(60) == 1
         all_of_it.send_signal(signal.SIGINT)
         assert all_of_it.wait(60) == 0

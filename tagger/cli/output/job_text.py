@@ -1,8 +1,7 @@
-"""Jobs as text: one line of counts for a job, a table of jobs, and the current rates while a command watches them."""
+"""Jobs as text: one line of counts for a job, a table of jobs, and the workers."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from tagger.cli.output.formats import printable
@@ -14,35 +13,6 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.photo_names import OtherFiles
-
-RECENT_S = 30.0
-"""The rate is an average over this time."""
-WARM_UP_S = 5.0
-"""Workers store a batch every two seconds, so a shorter measurement is not reliable."""
-
-
-class JobRates:
-    """Photos per second of each job, over the last RECENT_S."""
-
-    def __init__(self) -> None:
-        self._samples: dict[int, deque[tuple[float, int]]] = {}
-
-    def photos_per_second(self, job: JobProgress, now_s: float) -> float:
-        """Add a sample, and return the rate; in the first WARM_UP_S, the average of the whole job."""
-        processed = job.tagged + job.unknown + job.failed
-        samples = self._samples.setdefault(job.job, deque())
-        samples.append((now_s, processed))
-        while now_s - samples[0][0] > RECENT_S:
-            samples.popleft()
-        first_s, first_processed = samples[0]
-        if job.is_over or now_s - first_s < WARM_UP_S:
-            return job.photos_per_second
-        return (processed - first_processed) / (now_s - first_s)
-
-
-def seconds_left(job: JobProgress, photos_per_second: float) -> float | None:
-    """Return None if the job is over, or its rate is 0."""
-    return (job.queued + job.running) / photos_per_second if photos_per_second and not job.is_over else None
 
 
 def duration_text(seconds: float) -> str:
@@ -137,25 +107,11 @@ def _relation(progress: JobProgress) -> str:
     return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
 
 
-WORKER_STARTS = "none yet; one is starting"
 NO_WORKER_YET = "no worker is running yet; one is starting"
 
 
-def overview_lines(
-    jobs: Sequence[JobProgress],
-    older_count: int,
-    workers: Sequence[WorkerStatus],
-    queues: Mapping[str, int | None],
-    last_tick: LastTick | None,
-    *,
-    redis_problem: TaggerError | None,
-    keeps_worker: bool,
-) -> list[str]:
-    """The latest jobs as a table, metadata jobs as one line each, the workers, the queues and, where schedules are enabled, the last tick.
-
-    `redis_problem`: why the queues cannot be read, if Redis should be running. `keeps_worker`: `tagger up` is running, so
-    that a worker is starting if there is none.
-    """
+def overview_lines(jobs: Sequence[JobProgress], older_count: int = 0) -> list[str]:
+    """The latest jobs as a table, metadata jobs as one line each, and the notes of open ones."""
     from tagger.database.enums import METADATA_KINDS
 
     classifications = [job for job in jobs if job.kind not in METADATA_KINDS]
@@ -166,18 +122,32 @@ def overview_lines(
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; to list all, run: tagger job list"
         )
-    is_starting = keeps_worker and not workers
-    lines += [f"workers: {WORKER_STARTS}"] if is_starting else worker_lines(workers)
-    lines.append(queues_line(queues, redis_problem, "Redis is not running; a worker starts it"))
-    return [*lines, *tick_lines(last_tick)]
+    return lines
 
 
-def queues_line(queues: Mapping[str, int | None], problem: TaggerError | None, not_started: str) -> str:
-    """`queued messages: interactive 0, bulk 2`, or why that is unknown; `not_started` is the text if there is no problem."""
+def service_lines(
+    workers: Sequence[WorkerStatus],
+    queues: Mapping[str, int | None],
+    last_tick: LastTick | None,
+    *,
+    redis_problem: TaggerError | None,
+    is_worker_starting: bool,
+) -> list[str]:
+    """The workers, the queues and, where schedules are enabled, the last tick.
+
+    `redis_problem`: why the queues cannot be read, if Redis should be running.
+    """
+    lines = ["workers: none yet; one is starting"] if is_worker_starting else worker_lines(workers)
+    lines.append(_queues_line(queues, redis_problem))
+    return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
+
+
+def _queues_line(queues: Mapping[str, int | None], problem: TaggerError | None) -> str:
+    """`queued messages: interactive 0, bulk 2`, or why that is unknown."""
     from tagger.errors import RedisUnavailable
 
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
-    missing = not_started
+    missing = "Redis is not running; a worker starts it"
     if problem is not None:
         missing = "Redis does not answer" if isinstance(problem, RedisUnavailable) else "unknown"
     return f"queued messages: {', '.join(depths) or missing}"
@@ -213,11 +183,6 @@ def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
         )
         lines.append(f"devices: {', '.join(kinds)}")
     return lines
-
-
-def tick_lines(last_tick: LastTick | None) -> list[str]:
-    """When the last tick of beat was; no line if no schedule is enabled."""
-    return [] if last_tick is None else [f"schedules: {tick_text(last_tick)}"]
 
 
 def late_tick_problem(last_tick: LastTick | None) -> str | None:

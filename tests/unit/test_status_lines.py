@@ -1,0 +1,63 @@
+"""The lines of `tagger status`."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tagger.cli.output.job_text import overview_lines, service_lines
+from tagger.database.enums import JobState
+from tagger.errors import RedisKeyForeign, RedisUnavailable, TaggerError
+from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import LastTick
+
+NO_QUEUES = {"interactive": None, "bulk": None}
+
+
+def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> JobProgress:
+    """A job of 37 photos."""
+    numbers = dict.fromkeys(
+        (
+            *("queued", "running", "tagged", "unknown", "written", "unchanged", "refused"),
+            *("skipped", "failed", "cancelled", "items_removed", "other_files"),
+        ),
+        0,
+    )
+    about = dict.fromkeys(("parent", "note", "write_job", "author", "started_at", "finished_at"))
+    kind = {"kind": "tag", "runner": "workers", "priority": "bulk", "model": "m", "total": 37}
+    rates = {"photos_per_second": 0.0, "eta_seconds": None, "created_at": datetime.now(UTC)}
+    return JobProgress(job=number, state=state, **(numbers | about | kind | rates | values))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (None, "Redis is not running; a worker starts it"),
+        (RedisUnavailable(url="redis://127.0.0.1:1/0", reason="refused"), "Redis does not answer"),
+        (
+            RedisKeyForeign(key="bulk", url="redis://127.0.0.1", kind="set", should="should be a list"),
+            "unknown",
+        ),
+    ],
+)
+def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
+    tick = LastTick(datetime.now(UTC), 12.3, is_late=False)
+    lines = service_lines((), NO_QUEUES, tick, redis_problem=problem, is_worker_starting=False)
+    assert lines == ["workers: none", f"queued messages: {text}", "schedules: last tick 12 s ago"]
+
+
+def test_without_workers_it_says_whether_one_is_starting() -> None:
+    lines = service_lines((), NO_QUEUES, None, redis_problem=None, is_worker_starting=True)
+    assert lines[0] == "workers: none yet; one is starting"
+
+
+def test_the_overview_says_what_metadata_jobs_wrote() -> None:
+    jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
+    lines = overview_lines([*jobs, job(5, note="waits for the folder")], 3)
+    assert lines == [
+        "job  state    total  done  tagged  unknown  skipped  failed  photos/s  ETA",
+        "  5  running     37    37       0        0        0       0         -    -",
+        "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
+        "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
+        "job 5: waits for the folder",
+        "… and 3 older jobs, finished; to list all, run: tagger job list",
+    ]
