@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from tagger.model.devices import Device
 
 log = logging.getLogger(__name__)
+
+UNUSED_S = 30 * 86400.0
+"""A conversion that no start has read for so long is removed: that of a model that is gone, or of a former version of OpenVINO."""
 
 
 def convert_once(
@@ -53,7 +59,7 @@ def convert(module: torch.jit.ScriptModule, device: Device, size: int) -> openvi
 
 
 def _store(model: openvino.Model, folder: Path, precision: str) -> None:
-    """Two processes may do so at a time. Where that fails, each start converts."""
+    """Replace a damaged one. Two processes may do so at a time. Where that fails, each start converts."""
     target = conversion_file(folder, precision).parent
     try:
         make_private_folder(folder)
@@ -61,6 +67,17 @@ def _store(model: openvino.Model, folder: Path, precision: str) -> None:
             whole = Path(partial, "whole")
             whole.mkdir()
             openvino.save_model(model, whole / "model.xml", compress_to_fp16=False)
+            shutil.rmtree(target, ignore_errors=True)
             whole.rename(target)
+        _remove_unused(folder.parent)
     except OSError as error:
         log.info("the converted model is not kept: %s", error)
+
+
+def _remove_unused(conversions: Path) -> None:
+    for folder in conversions.iterdir():
+        for conversion in folder.iterdir():
+            if time.time() - conversion.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(conversion, ignore_errors=True)
+        with suppress(OSError):  # it has other conversions
+            folder.rmdir()

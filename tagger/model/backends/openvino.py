@@ -5,9 +5,12 @@ OpenVINO is an extra. Only this module and `conversion` import it.
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
 import sys
 import threading
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from tagger.model.artifact import Range
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
+
+log = logging.getLogger(__name__)
 
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 """The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
@@ -96,12 +101,18 @@ class OpenVinoBackend:
 
 
 def read_conversion(folder: Path | None, precision: str) -> openvino.Model | None:
-    """What `convert_once` stored; None if that is nothing, or not safe from other users."""
+    """What `convert_once` stored; None if that is nothing, damaged, or not safe from other users."""
     if folder is None or not (file := conversion_file(folder, precision)).exists():
         return None
     if permission_problem(folder.parent) is not None:
         return None
-    return openvino.Core().read_model(file)
+    with suppress(OSError):  # a read-only disk
+        os.utime(file.parent)  # when it was used last
+    try:
+        return openvino.Core().read_model(file)
+    except RuntimeError:
+        log.warning("the stored conversion %s is damaged, and is made anew", file)
+        return None
 
 
 def conversion_file(folder: Path, precision: str) -> Path:

@@ -19,7 +19,7 @@ from support.threads import in_threads
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import Backend
 from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import OpenVinoBackend
+from tagger.model.backends.openvino import OpenVinoBackend, conversion_file
 from tagger.model.backends.protocol import Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -205,6 +205,35 @@ def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None
     seen = json.loads(done.stdout)
     assert seen == {"scores": 2, "told": [], "children": 0, "telemetry": []}
     assert [*home.rglob("*")] == []
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin"])
+def test_a_damaged_conversion_is_made_anew_and_unused_ones_are_removed(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "conversions" / "model"
+    file = conversion_file(folder, "float32")
+    conversions: list[None] = []
+
+    def load() -> torch.jit.ScriptModule:
+        conversions.append(None)
+        return small_module()
+
+    selector = BackendSelector(load, FLOAT32, SIZE, at_once=1, conversions=folder)
+    expected = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
+    unused = tmp_path / "conversions" / "former" / "2024.1-float32"
+    unused.mkdir(parents=True)
+    os.utime(unused, (0, 0))
+    os.utime(file.parent, (0, 0))
+    selector.load("openvino")
+    assert len(conversions) == 1
+    damaged = file.with_suffix(suffix)
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    scores = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
+    np.testing.assert_array_equal(scores, expected)
+    assert len(conversions) == 2
+    selector.load("openvino")
+    assert len(conversions) == 2
+    assert [*folder.parent.iterdir()] == [folder]
+    assert [*folder.iterdir()] == [file.parent]
 
 
 def test_a_missing_openvino_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
