@@ -1,22 +1,19 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
 import os
-import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import DBAPIError
 
 from tagger.composition import EVENT_RECEIVERS, extensions, parts
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.schema import require_current_schema
-from tagger.database.statements import PreparedQuery
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
 from tagger.events import RECEIVERS, EventReceiver, Receivers
@@ -109,7 +106,6 @@ class Database:
         """Who makes the changes: each transaction for writing carries it to the audit log."""
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
         self._write_lock = threading.RLock()
-        self._prepared = _PreparedConnection(engine)
         self._file = _file_identity(engine)
 
     def acting_as(self, actor: Actor) -> "Database":
@@ -172,15 +168,7 @@ class Database:
             if dry_run:
                 transaction.rollback()
 
-    def fetch_first(self, query: PreparedQuery, values: Mapping[str, Any]) -> Any:
-        """The first column of the first row, None without rows. Runs outside any transaction."""
-        if not self.is_sqlite:
-            with self.read() as connection:
-                return connection.scalar(query.query, values)
-        return self._prepared.fetch_first(query, values)
-
     def close(self) -> None:
-        self._prepared.close()
         self._engine.dispose()
 
 
@@ -193,35 +181,3 @@ def _file_identity(engine: Engine) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-class _PreparedConnection:
-    """The connection to SQLite that runs prepared queries, made with the first one."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
-
-    def fetch_first(self, query: PreparedQuery, values: Mapping[str, Any]) -> Any:
-        text, names = query.compiled(self._engine)
-        with self._lock:
-            if self._connection is None:
-                self._connection = self._engine.connect().execution_options(tagger_begin=None)
-            driver: Any = self._connection.connection.driver_connection
-            try:
-                row = driver.execute(text, [values[name] for name in names]).fetchone()
-            except sqlite3.Error as error:
-                self._drop()
-                raise DBAPIError.instance(text, None, error, sqlite3.Error) from error
-        return row[0] if row else None
-
-    def close(self) -> None:
-        with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.invalidate()  # a broken connection must not return to the pool
-            self._connection.close()
-            self._connection = None

@@ -1,4 +1,4 @@
-"""SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many values, prepared queries.
+"""SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many values.
 
 Many rows are inserted with little work for each: by COPY or arrays on PostgreSQL, by the driver's prepared statement on SQLite. PostgreSQL
 waits for the locks of other transactions for ever, so statements here can have a limit; SQLite has BUSY_TIMEOUT_S.
@@ -16,9 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Engine,
     Row,
-    Select,
     Table,
     TypeDecorator,
     literal,
@@ -186,25 +184,6 @@ def _array_text(values: list[Any]) -> object:
         escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace("\0", '","')
         return '{"' + escaped + '"}'
     return values
-
-
-class PreparedQuery:
-    """A small query that runs once per photo, compiled once.
-
-    On SQLite, `Database.fetch_first` hands its text to the driver directly: SQLAlchemy's own execution costs ten times
-    the query. Parameters are named, and parameters and result are types of the driver (numbers, text).
-    """
-
-    def __init__(self, query: Select[tuple[Any]]) -> None:
-        self.query = query
-        self._compiled: tuple[str, Sequence[str]] | None = None
-
-    def compiled(self, engine: Engine) -> tuple[str, Sequence[str]]:
-        """The text for SQLite's driver, and the names of its parameters in order."""
-        if self._compiled is None:
-            compiled = self.query.compile(engine)
-            self._compiled = str(compiled), compiled.positiontup or ()
-        return self._compiled
 
 
 _LOCK_NOT_AVAILABLE = "55P03"

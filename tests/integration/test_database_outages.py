@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
 
@@ -80,8 +78,6 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tagger.ledger.chunks.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.1)
-    monkeypatch.setattr("tagger.jobs.processing.coordination.DATABASE_CHECK_S", 0.1)
-    monkeypatch.setattr("tagger.jobs.processing.coordination.REPORT_S", 0.5)
     folder = TaggedFolder(database, tmp_path)
     for number in range(PHOTOS):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -94,11 +90,7 @@ def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_worker_stores_its_results_after_an_outage(
-    folder: TaggedFolder,
-    database_url: str,
-    outage: Outage,
-    classified: list[int],
-    caplog: pytest.LogCaptureFixture,
+    folder: TaggedFolder, database_url: str, outage: Outage, classified: list[int]
 ) -> None:
     with in_process_worker(
         folder.settings.model_copy(update={"database_url": database_url, "backend": "torchscript"})
@@ -110,7 +102,6 @@ def test_a_worker_stores_its_results_after_an_outage(
         wait_until(lambda: folder.progress(job).is_over, END_S)
     assert (folder.progress(job).tagged, sum(classified)) == (PHOTOS, PHOTOS)
     assert job_violations(folder.database, job) == []
-    assert "results wait to be stored" in caplog.text
     with folder.database.read() as connection:
         assert set(connection.scalars(select(chunks.c.attempts))) == {1}
 
@@ -138,37 +129,6 @@ def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:
         with pytest.raises(SQLAlchemyError) as error:
             connection.execute(update(chunks).values(attempts=0))
     assert is_transient(error.value)
-
-
-def test_a_blocked_statement_is_reported(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A locked table raises no error until it is unlocked."""
-    now = [100.0]
-    monkeypatch.setattr("tagger.jobs.processing.coordination.time.monotonic", lambda: now[0])
-    waits = DatabaseWaits(lambda: 7)
-    report = partial(_messages_of, waits, caplog)
-    try:
-        with waits.work():
-            assert report() == []
-            now[0] += 61
-            assert report() == [
-                "Waiting for the database for 61 s; 7 results wait to be stored, and no more photos are claimed"
-            ]
-            now[0] += 30
-            assert report() == []
-            now[0] += 31
-            assert len(report()) == 1
-        assert report() == ["The database answers again"]
-        assert report() == []
-    finally:
-        waits.close()
-
-
-def _messages_of(waits: DatabaseWaits, caplog: pytest.LogCaptureFixture) -> list[str]:
-    caplog.clear()
-    waits.report()
-    return [record.getMessage() for record in caplog.records if "atabase" in record.getMessage()]
 
 
 def test_a_worker_that_starts_waits_for_a_locked_database(

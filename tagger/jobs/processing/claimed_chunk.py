@@ -14,7 +14,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.jobs.processing.open_items import OpenItem
 from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import Claim, ItemOutcome
@@ -65,7 +64,6 @@ class ClaimedChunk:
         *,
         stop: threading.Event,
         lease_lost: threading.Event,
-        waits: DatabaseWaits,
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
         slice_s: float | None = None,
@@ -76,14 +74,10 @@ class ClaimedChunk:
         self.stop = stop
         self.lease_lost = lease_lost
         self.on_progress = on_progress
-        self._waits = waits
         self._on_stored = on_stored
         self._slice_s = slice_s
         self._slice_ends_at: float | None = None
         """None before a photo is stored: each claim makes progress."""
-        self._lock = threading.Lock()
-        self.unstored = 0
-        """How many results wait to be stored."""
 
     @property
     def must_stop(self) -> bool:
@@ -106,11 +100,6 @@ class ClaimedChunk:
         if self.lease_lost.is_set():
             job, chunk = self.numbers
             raise LeaseLost(job=job, chunk=chunk)
-
-    def count_unstored(self, by: int) -> None:
-        """Add `by` to the number of results that wait to be stored."""
-        with self._lock:
-            self.unstored += by
 
     def report(self, stored: StoredBatch) -> None:
         """Count stored photos, begin the time slice with the first ones, and call `on_stored`."""
@@ -136,8 +125,7 @@ class ClaimedChunk:
             self.on_progress()  # A wait for the database must not trigger the watchdog.
             return work()
 
-        with self._waits.work():
-            return with_retry(attempt, self.stop, give_up=self.lease_lost)
+        return with_retry(attempt, self.stop, give_up=self.lease_lost)
 
     def roots(self) -> dict[int, Root]:
         """All roots by id."""

@@ -76,7 +76,6 @@ class ChunkResults:
             return False  # Classifying the image twice does no harm.
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
-        self._chunk.count_unstored(len(results))
         self._deliveries.put(results)
 
     def fail(self, error: Exception) -> None:
@@ -103,9 +102,14 @@ class ChunkResults:
             wait = False
 
     def add(self, item: OpenItem, result: Result) -> None:
-        """Add a result that the pipeline did not deliver."""
-        self._chunk.count_unstored(1)
-        self._add(item, result)
+        """Add a result to the batch, unless the photo is to be read again."""
+        if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
+            self.settling += 1
+        elif isinstance(result, Failed) and (fallback := item.fallback(result)) is not None:
+            self._fallbacks.append(fallback)
+        else:
+            failed = item.failure if isinstance(result, Failed) else None
+            self._batch.append(ItemResult(item, failed or result))
 
     def take_fallbacks(self) -> list[OpenItem]:
         """Take the photos whose own file failed, and whose RAW file is to be read instead."""
@@ -121,7 +125,6 @@ class ChunkResults:
         self.store()
 
     def store(self) -> None:
-        count = len(self._batch)
         results, self._batch = self._of_available_roots(self._batch), []
         self._stored_at = time.monotonic()
         chunk = self._chunk
@@ -133,26 +136,12 @@ class ChunkResults:
                     lambda: store_results(chunk.database, chunk.claim, results, loaded.store_hooks)
                 )
             chunk.report(stored)
-        chunk.count_unstored(-count)
 
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:
             item = self.pending.pop(request, None)
-            if item is None:  # a read that the chunk had given up on has ended
-                self._chunk.count_unstored(-1)
-            else:
-                self._add(item, result)
-
-    def _add(self, item: OpenItem, result: Result) -> None:
-        if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
-            self._chunk.count_unstored(-1)
-            self.settling += 1
-        elif isinstance(result, Failed) and (fallback := item.fallback(result)) is not None:
-            self._chunk.count_unstored(-1)
-            self._fallbacks.append(fallback)
-        else:
-            failed = item.failure if isinstance(result, Failed) else None
-            self._batch.append(ItemResult(item, failed or result))
+            if item is not None:  # otherwise, a read that the chunk had given up on has ended
+                self.add(item, result)
 
     def _store_if_due(self) -> None:
         is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S

@@ -1,10 +1,8 @@
-"""What the chunks of one process share: its activity, the stop, the lock of isolated chunks, and waits for the database.
+"""What the chunks of one process share: its activity, the stop, and the lock of isolated chunks.
 
-An isolated chunk holds the lock exclusively, so that if the process dies, the photo that killed it is identified. A thread of its
-own says that the process waits for the database: the others may be blocked in a statement.
+An isolated chunk holds the lock exclusively, so that if the process dies, the photo that killed it is identified.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,57 +144,3 @@ class SharedExclusiveLock:
             self._is_exclusive = False
             self._shared_holders -= not exclusive
             self._changed.notify_all()
-
-
-log = logging.getLogger(__name__)
-DATABASE_CHECK_S = 5.0
-REPORT_S = 60.0
-"""Time between two messages, and until the first one: `with_retry` has logged the error."""
-
-
-class DatabaseWaits:
-    """Says that the process waits for the database, and how many results it holds meanwhile. Thread-safe. One per process."""
-
-    def __init__(self, count_results: Callable[[], int]) -> None:
-        self._count_results = count_results
-        self._began_at: dict[object, float] = {}
-        """When each work on the database that is in progress began."""
-        self._reported_at: float | None = None
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="database-waits", daemon=True)
-        self._thread.start()
-
-    @contextmanager
-    def work(self) -> Iterator[None]:
-        """Do database work inside the context, with its retries."""
-        key = object()
-        self._began_at[key] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._began_at[key]
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closed.wait(DATABASE_CHECK_S):
-            self.report()
-
-    def report(self) -> None:
-        """Log a message if the database has kept this process waiting for REPORT_S, and when it no longer does."""
-        now = time.monotonic()
-        waited_s = now - min(self._began_at.copy().values(), default=now)
-        if waited_s < REPORT_S:
-            if self._reported_at is not None:
-                log.warning("The database answers again")
-            self._reported_at = None
-        elif self._reported_at is None or now - self._reported_at >= REPORT_S:
-            log.warning(
-                "Waiting for the database for %.0f s; %d results wait to be stored, and no more photos are claimed",
-                waited_s,
-                self._count_results(),
-            )
-            self._reported_at = now

@@ -20,12 +20,7 @@ from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
 from tagger.jobs.processing.classification_chunk import classify_chunk
 from tagger.jobs.processing.comparison_chunk import compare_chunk
-from tagger.jobs.processing.coordination import (
-    ActivityMonitor,
-    DatabaseWaits,
-    SharedExclusiveLock,
-    StopEvent,
-)
+from tagger.jobs.processing.coordination import ActivityMonitor, SharedExclusiveLock, StopEvent
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
@@ -56,9 +51,6 @@ class ChunkExecutor:
         self._settings = settings
         self._slice_s = slice_s
         self._leases = LeaseRenewer(database)
-        self._chunks: set[ClaimedChunk] = set()
-        """The chunks that are being executed."""
-        self._waits = DatabaseWaits(lambda: sum(chunk.unstored for chunk in self._chunks.copy()))
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
         self.stop = StopEvent()
@@ -86,7 +78,6 @@ class ChunkExecutor:
                 claim,
                 stop=stop,
                 lease_lost=lease_lost,
-                waits=self._waits,
                 # An isolated chunk has the process for itself, with child processes that are slow to start.
                 slice_s=None if needs_isolation(claim) else self._slice_s,
                 on_progress=record_progress,
@@ -105,19 +96,16 @@ class ChunkExecutor:
 
         `give_up` ends the retries.
         """
-        with self._waits.work():
-            return with_retry(work, self.stop, give_up)
+        return with_retry(work, self.stop, give_up)
 
     def close(self) -> None:
         """Stop, end the lease renewal and close the models."""
         self.stop.set()
         self._leases.close()
-        self._waits.close()
         self.models.close()
 
     def _process_or_release(self, chunk: ClaimedChunk, *, is_acquired: bool) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""
-        self._chunks.add(chunk)
         try:
             end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
         except LeaseLost:
@@ -126,8 +114,6 @@ class ChunkExecutor:
             if not (isinstance(error, SQLAlchemyError) and is_transient(error)):
                 self._release(chunk)
             raise
-        finally:
-            self._chunks.remove(chunk)
         if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
             self._release(chunk)
         return end

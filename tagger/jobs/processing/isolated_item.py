@@ -12,7 +12,6 @@ from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.processing.claimed_chunk import ClaimedChunk
 from tagger.jobs.processing.classification_chunk import classify_item
-from tagger.jobs.processing.coordination import DatabaseWaits
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.jobs.processing.storage import StoredOutcome
@@ -43,7 +42,6 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     settings = Settings(**config["settings"])
     claim = _claim(config["claim"])
     database = open_configured(settings)
-    waits = DatabaseWaits(lambda: 0)
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 
     def answer(request: dict[str, Any], _data: bytes) -> Reply:
@@ -54,7 +52,6 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
             claim,
             stop=threading.Event(),
             lease_lost=threading.Event(),
-            waits=waits,
             on_progress=lambda: None,
             on_stored=stored.extend,
         )

@@ -364,9 +364,7 @@ class MetadataChunkWriter:
                 store_outcomes(connection, self._claim, outcomes)
                 record_results(connection, self._claim.name.job_id, results)
 
-        self._chunk.count_unstored(len(outcomes))
         self._chunk.with_retry(store)
-        self._chunk.count_unstored(-len(outcomes))
         self._chunk.report(
             [
                 StoredOutcome(result.item, outcome, MetadataOutcome(result.text))

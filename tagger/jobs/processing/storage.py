@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import Doubt, Outcome
-from tagger.database.statements import PreparedQuery, insert_page
+from tagger.database.statements import insert_page
 from tagger.database.tables import (
     contents,
     landmarks,
@@ -167,13 +167,9 @@ class StoredOutcome:
 
 def is_classified(database: Database, claim: Claim, digest: str) -> bool:
     """Whether the claim's model has classified the image before, with the same top-k and threshold."""
-    params = {
-        "digest": digest,
-        "model": claim.model_id,
-        "top_k": claim.top_k,
-        "threshold": claim.threshold,
-    }
-    return database.fetch_first(_CLASSIFIED, params) is not None
+    query = select(contents.c.id).where(contents.c.digest == digest, *_classified_by(claim))
+    with database.read() as connection:
+        return connection.scalar(query) is not None
 
 
 def store_results(
@@ -214,17 +210,6 @@ def store_results(
     for step in steps:
         step.on_committed()
     return stored
-
-
-_CLASSIFIED = PreparedQuery(
-    select(contents.c.id).where(
-        contents.c.digest == bindparam("digest"),
-        contents.c.model_id == bindparam("model"),
-        contents.c.top_k == bindparam("top_k"),
-        contents.c.threshold == bindparam("threshold"),
-        contents.c.outcome.is_not(None),
-    )
-)
 
 
 def _classified_by(claim: Claim) -> tuple[ColumnElement[bool], ...]:
