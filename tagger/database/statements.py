@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -37,55 +37,105 @@ _Value = TypeVar("_Value")
 PAGE = 500
 
 
-class db_now(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
+class _Expression(FunctionElement[_Value]):
+    """An expression of SQL that each database needs in a form of its own, in which `{0}` are its arguments."""
+
+    sqlite: ClassVar[str]
+    postgresql: ClassVar[str]
+
+
+@compiles(_Expression)
+def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    form: str = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
+    return form.format(compiler.process(element.clauses, **options))
+
+
+class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions where they are used
     """Seconds since 1970 by the database's clock. Leases are compared by this clock only."""
 
     type = Float()
     inherit_cache = True
+    sqlite = "((julianday('now') - 2440587.5) * 86400.0)"
+    postgresql = "extract(epoch FROM clock_timestamp())::float8"
 
 
-@compiles(db_now, "sqlite")
-def _sqlite_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(db_now, "postgresql")
-def _postgresql_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "extract(epoch FROM clock_timestamp())::float8"
-
-
-class rounded_down(FunctionElement[int]):  # noqa: N801 - reads as a SQL function where it is used
+class rounded_down(_Expression[int]):  # noqa: N801
     """A number that is not negative without its fraction."""
 
     type = Integer()
     inherit_cache = True
+    sqlite = "CAST({0} AS INTEGER)"
+    postgresql = "floor({0})::integer"
 
 
-@compiles(rounded_down, "sqlite")
-def _sqlite_rounded_down(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
-
-
-@compiles(rounded_down, "postgresql")
-def _postgresql_rounded_down(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"floor({compiler.process(element.clauses, **options)})::integer"
-
-
-class greatest(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
+class greatest(_Expression[float]):  # noqa: N801
     """The largest of numbers that are not null."""
 
     type = Float()
     inherit_cache = True
+    sqlite = "max({0})"
+    postgresql = "greatest({0})"
 
 
-@compiles(greatest, "sqlite")
-def _sqlite_greatest(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"max({compiler.process(element.clauses, **options)})"
+class year_of(_Expression[str]):  # noqa: N801
+    """The year of a time, as text."""
+
+    type = Text()
+    inherit_cache = True
+    sqlite = "substr({0}, 1, 4)"
+    postgresql = "to_char({0}, 'YYYY')"
 
 
-@compiles(greatest, "postgresql")
-def _postgresql_greatest(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"greatest({compiler.process(element.clauses, **options)})"
+class month_of(_Expression[str]):  # noqa: N801
+    """The month of a time, like `2024-06`."""
+
+    type = Text()
+    inherit_cache = True
+    sqlite = "substr({0}, 1, 7)"
+    postgresql = "to_char({0}, 'YYYY-MM')"
+
+
+class day_of(_Expression[Any]):  # noqa: N801
+    """The day of a time, to group by: text in SQLite, which would take longer to parse it, and a time in PostgreSQL."""
+
+    inherit_cache = True
+    sqlite = "substr({0}, 1, 10)"
+    postgresql = "date_trunc('day', {0})"
+
+
+class is_midnight(_Expression[bool]):  # noqa: N801
+    """Whether a time is midnight to the second."""
+
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "(substr({0}, 12, 8) = '00:00:00')"
+    postgresql = "(date_trunc('second', {0}) = date_trunc('day', {0}))"
+
+
+class first_part(_Expression[str]):  # noqa: N801
+    """A relative path up to its first slash, without it; empty for a file that is in no folder."""
+
+    type = Text()
+    inherit_cache = True
+    sqlite = "substr({0}, 1, max(instr({0}, '/') - 1, 0))"
+    postgresql = "CASE WHEN strpos({0}, '/') > 0 THEN split_part({0}, '/', 1) ELSE '' END"
+
+
+class folder_of(_Expression[str]):  # noqa: N801
+    """A path up to its last slash, with it; empty for a file that is in no folder."""
+
+    type = Text()
+    inherit_cache = True
+    # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last slash.
+    sqlite = postgresql = "rtrim({0}, replace({0}, '/', ''))"
+
+
+class name_of(_Expression[str]):  # noqa: N801
+    """The name of the file of a path, with ASCII letters in lower case. Photos have an index of it."""
+
+    type = Text()
+    inherit_cache = True
+    sqlite = postgresql = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
 
 
 def current_time(connection: Connection) -> datetime:
@@ -278,117 +328,3 @@ def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]])
         raise IntegrityError(statement, None, error) from error
     except driver.DataError as error:
         raise DataError(statement, None, error) from error
-
-
-class year_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """The year of a time, as text."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(year_of)
-def _compile_year(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY')"
-
-
-@compiles(year_of, "sqlite")
-def _compile_year_sqlite(element: year_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 4)"
-
-
-class first_part(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """A relative path up to its first slash, without it; empty for a file that is in no folder."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(first_part)
-def _compile_first(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
-    path = compiler.process(element.clauses, **options)
-    return f"CASE WHEN strpos({path}, '/') > 0 THEN split_part({path}, '/', 1) ELSE '' END"
-
-
-@compiles(first_part, "sqlite")
-def _compile_first_sqlite(element: first_part, compiler: SQLCompiler, **options: Any) -> str:
-    path = compiler.process(element.clauses, **options)
-    return f"substr({path}, 1, max(instr({path}, '/') - 1, 0))"
-
-
-class month_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """The month of a time, like `2024-06`."""
-
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(month_of)
-def _compile_month(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY-MM')"
-
-
-@compiles(month_of, "sqlite")
-def _compile_month_sqlite(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 7)"
-
-
-class day_of(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
-    """The day of a time, to group by: text in SQLite, which would take longer to parse it, and a time in PostgreSQL."""
-
-    inherit_cache = True
-
-
-@compiles(day_of)
-def _compile_day(element: day_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"date_trunc('day', {compiler.process(element.clauses, **options)})"
-
-
-@compiles(day_of, "sqlite")
-def _compile_day_sqlite(element: day_of, compiler: SQLCompiler, **options: Any) -> str:
-    return f"substr({compiler.process(element.clauses, **options)}, 1, 10)"
-
-
-class is_midnight(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
-    """Whether a time is midnight to the second."""
-
-    inherit_cache = True
-    type = Boolean()
-
-
-@compiles(is_midnight)
-def _compile_midnight(element: is_midnight, compiler: SQLCompiler, **options: Any) -> str:
-    time = compiler.process(element.clauses, **options)
-    return f"(date_trunc('second', {time}) = date_trunc('day', {time}))"
-
-
-@compiles(is_midnight, "sqlite")
-def _compile_midnight_sqlite(element: is_midnight, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(substr({compiler.process(element.clauses, **options)}, 12, 8) = '00:00:00')"
-
-
-class folder_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """A path up to its last slash, with it; empty for a file that is in no folder."""
-
-    type = Text()
-    inherit_cache = True
-
-
-class name_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
-    """The name of the file of a path, with ASCII letters in lower case. Photos have an index of it."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(folder_of)
-def _compile_folder(element: folder_of, compiler: SQLCompiler, **options: Any) -> str:
-    # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last slash.
-    path = compiler.process(element.clauses, **options)
-    return f"rtrim({path}, replace({path}, '/', ''))"
-
-
-@compiles(name_of)
-def _compile_name(element: name_of, compiler: SQLCompiler, **options: Any) -> str:
-    path = compiler.process(element.clauses, **options)
-    return f"lower(substr({path}, length(rtrim({path}, replace({path}, '/', ''))) + 1))"
