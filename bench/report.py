@@ -1,10 +1,9 @@
-"""The heading and the Markdown tables of a report, and an option that several benchmarks have."""
+"""The heading and the Markdown tables of a report."""
 
-import argparse
 import os
 import platform
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -53,21 +52,6 @@ def note(text: str) -> None:
 def value_range(values: Sequence[float]) -> str:
     """Return minimum and maximum, which show how reliable a median of few rounds is."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
-
-
-def names_of(kind: str, names: Collection[str]) -> Callable[[str], list[str]]:
-    """Return an argument type for a comma-separated list of some of the names."""
-
-    def parse(text: str) -> list[str]:
-        selected = text.split(",")
-        for name in selected:
-            if name not in names:
-                raise argparse.ArgumentTypeError(
-                    f"there is no {kind} {name!r}; choose from {', '.join(names)}"
-                )
-        return selected
-
-    return parse
 
 
 def _memory_gib() -> float:

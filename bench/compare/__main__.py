@@ -1,6 +1,6 @@
 """Compares the tagger with a PyTorch DataLoader over the same photos with the same model.
 
-    python -m bench.compare FOLDER… [--photos N] [--programs tag,worker] [--rounds 3]
+    python -m bench.compare FOLDER… [--photos N] [--programs tag worker] [--rounds 3]
 
 Prints a report in Markdown. `docs/how-to/benchmark.md` describes the programs and the report.
 """
@@ -23,12 +23,13 @@ from bench.compare.programs import (
 from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results, progress_line, results_markdown
 from bench.models import SHIPPED
 from bench.photos import draw_image, evenly_spread, photos_in
-from bench.report import names_of, note, print_heading
+from bench.report import note, print_heading
 
 
 def main() -> None:
     """Compare the tagger with a PyTorch DataLoader."""
     args = _arguments()
+    programs = [find_program(name) for name in args.programs]
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder, warm_up = Path(name, "data"), Path(name, "warm-up")
         draw_warm_up(warm_up)
@@ -39,7 +40,7 @@ def main() -> None:
         for folder in args.folders:
             photos = evenly_spread(photos_in(folder.resolve()), args.photos)
             workload = Workload(args.model, data_folder, warm_up, photos)
-            results = compare(folder.resolve().name, workload, args.programs, args.rounds)
+            results = compare(folder.resolve().name, workload, programs, args.rounds)
             print(results_markdown(results), flush=True)
 
 
@@ -76,15 +77,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=int, help="photos of each folder at most, evenly spread")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     names = [program.name for program in PROGRAMS]
-    parser.add_argument("--programs", type=_programs, default=PROGRAMS, help=f"[{','.join(names)}]")
+    parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
     args = parser.parse_args()
     args.model = args.model.absolute()
     return args
-
-
-def _programs(text: str) -> list[Program]:
-    return [find_program(name) for name in names_of("program", [each.name for each in PROGRAMS])(text)]
 
 
 if __name__ == "__main__":

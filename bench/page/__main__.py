@@ -1,6 +1,6 @@
-"""Measures the web page of a large library: response times, CPU time and memory of its views, and what a browser shows when.
+"""Measures the web page of a large library: response times, CPU time and memory of its views.
 
-    python -m bench.page [--photos 100000] [--files 10000] [--parts views,browser] [--rounds 5] [--screens 200]
+    python -m bench.page [--photos 100000] [--files 10000] [--rounds 5]
 
 Creates a SQLite database with so many photos (see tests/rig/large_library.py), the first of them with real files, and sends
 requests to a real `tagger serve`.
@@ -12,13 +12,10 @@ import time
 from pathlib import Path
 
 from bench.models import SHIPPED
-from bench.page.browser import measure_browser
 from bench.page.library import make_library
 from bench.page.views import measure_views
-from bench.report import names_of, note, print_heading
+from bench.report import note, print_heading
 from tests.rig.large_library import JOBS
-
-VIEWS, BROWSER = PARTS = ("views", "browser")
 
 
 def main() -> None:
@@ -26,9 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.page", description=main.__doc__)
     parser.add_argument("--photos", type=int, default=100_000, help=f"a multiple of {JOBS} [100000]")
     parser.add_argument("--files", type=int, default=10_000, help="photos with real files [10000]")
-    parser.add_argument("--screens", type=int, default=200, help="screens to scroll [200]")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    parser.add_argument("--parts", type=names_of("part", PARTS), default=PARTS, help=f"[{','.join(PARTS)}]")
     args = parser.parse_args()
     if args.photos % JOBS:
         parser.error(f"--photos: use a multiple of {JOBS}")
@@ -39,10 +34,7 @@ def main() -> None:
         start = time.monotonic()
         library = make_library(Path(name), args.photos, args.files)
         note(f"created in {time.monotonic() - start:.0f} s")
-        if VIEWS in args.parts:
-            measure_views(library, args.rounds, settings)
-        if BROWSER in args.parts:
-            measure_browser(library, args.rounds, args.screens, settings)
+        measure_views(library, args.rounds, settings)
 
 
 if __name__ == "__main__":
