@@ -5,10 +5,8 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from rig.drawing import save_photos
@@ -141,38 +139,3 @@ def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     result = round_trip.run_round_trip(source, "photo.jpg", round_trip.Copies.create_in(tmp_path / "copies"))
     assert result.embedded
     assert "not the same after undo" in result.problems
-
-
-def _write_track(file: Path, *, km_h: float) -> None:
-    """Six hours to and fro, with a break in every hour."""
-    at = np.arange(0.0, 6 * 3600, 20)
-    metres = np.cumsum((at % 3600 < 3000) * km_h / 3.6 * 20)
-    latitude = 48 + np.abs(metres % 10_000 - 5_000) / 111_195
-    points = "".join(
-        f'<trkpt lat="{north:.6f}" lon="2.35"><time>{datetime.fromtimestamp(1.7e9 + second, UTC):%Y-%m-%dT%H:%M:%SZ}</time></trkpt>'
-        for second, north in zip(at, latitude, strict=True)
-    )
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(
-        f'<gpx xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>{points}</trkseg></trk></gpx>'
-    )
-
-
-def test_positions_are_estimated_on_tracks(tmp_path: Path) -> None:
-    _write_track(tmp_path / "walker" / "day.gpx", km_h=4)
-    _write_track(tmp_path / "driver" / "day.gpx", km_h=90)
-
-    output, again = (_run("positions", tmp_path, "--draws", "4") for _ in range(2))
-
-    assert output.code == 0, output.err
-    assert re.search(r"^\| all \| \d+ \| \d+% \| [\d.]+ \|", output.text, re.MULTILINE)
-    assert "| near one, " in output.text
-    assert "\n2 persons, " in output.text
-    assert output.text.partition("| anchors")[2] == again.text.partition("| anchors")[2]
-
-
-def test_positions_need_tracks_with_times(tmp_path: Path) -> None:
-    (tmp_path / "empty.gpx").write_text('<gpx xmlns="http://www.topografix.com/GPX/1/1"><trk/></gpx>')
-    output = _run("positions", tmp_path)
-    assert output.code == 1
-    assert "empty.gpx: no times" in output.err
