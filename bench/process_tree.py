@@ -5,10 +5,9 @@ Processes in other sessions, such as the worker's embedded Redis, are not counte
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import psutil
 
@@ -27,36 +26,31 @@ def memory_mib(pid: int) -> float:
     return _sum(pid, lambda process: process.memory_full_info().pss) / 2**20
 
 
+@dataclass
 class Peak:
-    """Calls `measure` at this interval inside a `with` block, and once at its end; `value` is the highest result."""
+    """The highest value that was measured so far."""
 
-    def __init__(self, measure: Callable[[], float], interval_s: float) -> None:
-        self.value = 0.0
-        self._measure = measure
-        self._interval_s = interval_s
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._ended.wait(self._interval_s)
-            self.value = max(self.value, self._measure())
+    value: float = 0.0
 
 
-def peak_memory(*pids: int) -> Peak:
-    """The peak of the programs' memory together, in MiB, inside a `with` block."""
-    return Peak(lambda: sum(map(memory_mib, pids)), SAMPLE_INTERVAL_S)
+@contextmanager
+def peak_memory(*pids: int) -> Iterator[Peak]:
+    """Measure the programs' memory together, in MiB, inside a `with` block and once at its end."""
+    peak, ended = Peak(), threading.Event()
+
+    def sample() -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(SAMPLE_INTERVAL_S)
+            peak.value = max(peak.value, sum(map(memory_mib, pids)))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float:
