@@ -8,14 +8,11 @@ Knows nothing of the landmarks that labels stand for (see gazetteer). Does not i
 import csv
 import logging
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
-from tagger.model.devices import core_count
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import require_format
@@ -28,6 +25,7 @@ from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
 from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty, PhotoListInvalid
 from trainer.progress import photo_progress
+from trainer.threads import compute_ahead
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
@@ -101,6 +99,36 @@ class PhotoFacts:
     format: str
     size_bytes: int
     sketch: Sketch
+
+
+@dataclass(frozen=True)
+class UnreadablePhoto:
+    """A photo that the tagger cannot read, and why."""
+
+    photo: DatasetPhoto
+    failure: PhotoFailure
+
+
+@dataclass(frozen=True)
+class ExaminedPhotos:
+    """The photos of a dataset. `photos` and `facts` have the same order and exclude unreadable photos."""
+
+    dataset: Dataset
+    photos: tuple[DatasetPhoto, ...]
+    facts: tuple[PhotoFacts, ...]
+    unreadable: tuple[UnreadablePhoto, ...]
+
+    @property
+    def unreadable_document(self) -> list[dict[str, str]]:
+        """The unreadable photos as JSON."""
+        return [
+            {
+                "path": self.dataset.name_of(each.photo.path),
+                "kind": each.failure.kind,
+                "text": each.failure.text,
+            }
+            for each in self.unreadable
+        ]
 
 
 def read_training_folder(folder: Path) -> TrainingFolder:
@@ -269,28 +297,32 @@ def image_digest(path: Path) -> str | None:
         return None
 
 
+def examine_dataset(folder: Path) -> ExaminedPhotos:
+    """Read every photo in the label folders of `folder`.
+
+    Raises:
+        PathNotFound, DatasetEmpty: there are no photos in label folders.
+    """
+    dataset = read_dataset(folder)
+    results = examine_photos([photo.path for photo in dataset.photos])
+    pairs = list(zip(dataset.photos, results, strict=True))
+    readable = [(photo, result) for photo, result in pairs if isinstance(result, PhotoFacts)]
+    return ExaminedPhotos(
+        dataset,
+        tuple(photo for photo, _ in readable),
+        tuple(facts for _, facts in readable),
+        tuple(UnreadablePhoto(photo, result) for photo, result in pairs if isinstance(result, PhotoFailure)),
+    )
+
+
 def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
     """The facts about each photo, or why it cannot be read, in order. Decodes in threads and shows progress."""
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
-        for result in _examine_in_threads(paths):
+        for result in compute_ahead(_examine, paths, ahead=PHOTOS_AHEAD, name="examine"):
             results.append(result)
             advance(1)
     return results
-
-
-def _examine_in_threads(paths: Sequence[Path]) -> Iterator[PhotoFacts | PhotoFailure]:
-    pending: deque[Future[PhotoFacts | PhotoFailure]] = deque()
-    with ThreadPoolExecutor(core_count(), "examine") as pool:
-        try:
-            for path in paths:
-                pending.append(pool.submit(_examine, path))
-                if len(pending) > PHOTOS_AHEAD:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _examine(path: Path) -> PhotoFacts | PhotoFailure:

@@ -9,15 +9,13 @@ import fcntl
 import json
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +24,13 @@ from PIL import Image
 from torch import Tensor
 
 from tagger.errors import PhotoFailed, PhotoFailure
-from tagger.model.devices import core_count
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.files import read_photo
 from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto
 from trainer.errors import writing_to
 from trainer.progress import photo_progress
+from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 3
 BATCH_SIZE = 64
@@ -80,31 +78,12 @@ def readers_of(paths: Iterable[Path], alter: Callable[[bytes], bytes] | None = N
 
 def decode_stream(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
     """The same for photos that are no files; a few batches are in memory at a time."""
-    numbered = enumerate(photos)
-    pending: deque[list[_Decoding]] = deque()
-    with ThreadPoolExecutor(core_count(), "decode") as pool:
-        try:
-            while part := list(islice(numbered, batch_size)):
-                pending.append(
-                    [
-                        _Decoding(position, name, pool.submit(_decode, read, resize))
-                        for position, (name, read) in part
-                    ]
-                )
-                if len(pending) > BATCHES_AHEAD:
-                    yield from _collect(pending.popleft())
-            while pending:
-                yield from _collect(pending.popleft())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Decoding(NamedTuple):
-    """A photo that is being decoded: its position in the input, and its name."""
-
-    position: int
-    name: str
-    result: Future[Pixels | PhotoFailure]
+    results = compute_ahead(
+        partial(_decode, resize=resize), photos, ahead=BATCHES_AHEAD * batch_size, name="decode"
+    )
+    numbered = enumerate(results)
+    while part := list(islice(numbered, batch_size)):
+        yield from _collect(part)
 
 
 def _read(path: Path, alter: Callable[[bytes], bytes] | None) -> bytes:
@@ -112,21 +91,21 @@ def _read(path: Path, alter: Callable[[bytes], bytes] | None) -> bytes:
     return alter(data) if alter else data
 
 
-def _decode(read: Callable[[], bytes], resize: Resize) -> Pixels | PhotoFailure:
+def _decode(photo: PhotoReader, resize: Resize) -> tuple[str, Pixels | PhotoFailure]:
+    name, read = photo
     try:
-        return decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
+        return name, decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as error:
-        return error.failure
+        return name, error.failure
 
 
-def _collect(decodings: Iterable[_Decoding]) -> Iterator[DecodedBatch]:
+def _collect(part: Iterable[tuple[int, tuple[str, Pixels | PhotoFailure]]]) -> Iterator[DecodedBatch]:
     positions, pixels = [], []
-    for decoding in decodings:
-        result = decoding.result.result()
+    for position, (name, result) in part:
         if isinstance(result, PhotoFailure):
-            log.warning("skipped: %s (%s)", decoding.name, result.text)
+            log.warning("skipped: %s (%s)", name, result.text)
         else:
-            positions.append(decoding.position)
+            positions.append(position)
             pixels.append(result)
     if pixels:
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # channels last in memory already

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tagger.model.artifact import BackgroundStatistics, InputRule, Range
 from tagger.model.devices import Device
-from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
+from trainer.backbones.backbone import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation.metrics import (
@@ -26,8 +26,8 @@ from trainer.learning.classifier import Classifier, Encoder, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
-from trainer.report import write_validation_report
 from trainer.report.drawings import draw_curves
+from trainer.report.files import write_validation_report
 
 LEAST_THRESHOLD = 0.05
 ORDINARY, OTHER = "ordinary photos", "photos of other landmarks"
@@ -91,7 +91,7 @@ def complete_run(
     targets = torch.from_numpy(data.targets[data.validation])
     training_features = features_from_cache(
         encoder, data.cached, data.training.tolist(), rule.size, device.kind
-    )
+    )[:, 0]
     background = BackgroundStatistics.measured(embedding_of(training_features).numpy())
     classifier = _calibrate(data, encoder, head, training_features, features)
     ranges = convolution_ranges(encoder, _sample(data, rule.size))

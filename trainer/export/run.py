@@ -1,7 +1,6 @@
 """A run on disk: the trained model with its labels, settings and metrics. Nothing is pickled.
 
 `run.json`, `weights.safetensors` and `background.f32` in `checkpoint/` are the model. `metrics.json`, `curves.png` and `train.log` are for the user.
-`features.safetensors` is a cache and may be deleted.
 """
 
 import json
@@ -17,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
-from trainer.backbones import Backbone, build_network
+from trainer.backbones.backbone import Backbone
+from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Classifier, Encoder
 from trainer.learning.loop import Epoch
@@ -27,7 +27,6 @@ from trainer.report.assessment import Assessment, photos_of_landmarks
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
 BACKGROUND = Path("checkpoint", "background.f32")
-FEATURES = Path("features.safetensors")
 METRICS = Path("metrics.json")
 CURVES = Path("curves.png")
 LOG = Path("train.log")

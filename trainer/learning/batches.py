@@ -5,9 +5,7 @@ All randomness derives from the seed, the epoch and the position in it, so any e
 
 import io
 import math
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +19,7 @@ from torchvision.transforms import v2
 from tagger.model.devices import core_count
 from tagger.photos.decoding import Pixels
 from trainer.data.pixels import CachedPhotos
+from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 4
 HIGHEST_TILT = 8.0
@@ -98,18 +97,13 @@ class TrainingSet:
         generator = np.random.default_rng((self.seed, number))
         order = sample_rows(self.weights, self.steps * self.batch_size, generator)
         seeds = generator.integers(0, 2**63, len(order))
-        pending: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(core_count(), "views") as pool:
-            try:
-                for first in range(0, len(order), self.batch_size):
-                    part = slice(first, first + self.batch_size)
-                    pending.append(pool.submit(self._batch, order[part], seeds[part], size))
-                    if len(pending) > max(BATCHES_AHEAD, core_count()):
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        parts = [slice(first, first + self.batch_size) for first in range(0, len(order), self.batch_size)]
+        yield from compute_ahead(
+            lambda part: self._batch(order[part], seeds[part], size),
+            parts,
+            ahead=max(BATCHES_AHEAD, core_count()),
+            name="views",
+        )
 
     def _batch(self, rows: Positions, seeds: Positions, size: int) -> Batch:
         views = [

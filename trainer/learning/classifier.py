@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.backbones import Backbone
+from trainer.backbones.backbone import Backbone
 from trainer.learning.scoring import Scoring
 
 LEAST_CONTRAST = 5.0

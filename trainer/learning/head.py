@@ -1,26 +1,21 @@
 """The linear layer on a backbone's features, and the features themselves.
 
 With a frozen backbone, training takes seconds, which is best if photos are few. It also initialises fine-tuning: gradients
-from a random layer would damage the backbone. Features of a frozen backbone are cached in the run folder.
+from a random layer would damage the backbone.
 """
 
-import json
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from blake3 import blake3
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.photos.decoding import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches
-from trainer.errors import ValidationPhotosMissing, writing_to
+from trainer.errors import ValidationPhotosMissing
 from trainer.evaluation.metrics import top_k_accuracy
 from trainer.learning.classifier import Encoder, validation_loss
 from trainer.learning.loop import Epoch, Validation
@@ -31,10 +26,6 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 FEATURE_BATCH_SIZE = 8
 """Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
-VIEWS = PLAIN, MIRRORED = ("plain", "mirrored")
-"""Fixed views of a photo, without randomness."""
-
-log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
@@ -119,61 +110,6 @@ def _validate(head: nn.Linear, features: Tensor, targets: Tensor, labels: int) -
     return Validation(loss, top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1))
 
 
-def view_features(
-    encoder: Encoder,
-    photos: CachedPhotos,
-    size: int,
-    views: tuple[str, ...],
-    device: str,
-    *,
-    cache: Path,
-    source: dict[str, object],
-) -> Tensor:
-    """Compute the features of every cached photo in these views, float32 (N, V, F), or read them from `cache`.
-
-    Args:
-        encoder: uint8 (B, 3, size, size) → features (B, F)
-        photos: the photos
-        size: side of the views, in pixels
-        views: of `VIEWS`
-        device: where to compute
-        cache: the file of cached features
-        source: names and digests that identify the encoder
-    """
-    inputs = json.dumps([source, size, views, photos.digests], sort_keys=True)
-    fingerprint = blake3(inputs.encode()).hexdigest()
-    cached = _load_features(cache, fingerprint)
-    if cached is not None:
-        return cached
-    count = len(photos.photos)
-    parts = []
-    with _inference(device, encoder), photo_progress("computing features", count) as advance:
-        for first in range(0, count, FEATURE_BATCH_SIZE):
-            images = photos.scaled(range(first, min(first + FEATURE_BATCH_SIZE, count)), size)
-            images = images.to(device)
-            by_view = [encoder(images.flip(3) if view == MIRRORED else images).cpu() for view in views]
-            parts.append(torch.stack(by_view, dim=1))
-            advance(len(images))
-    features = torch.cat(parts)
-    with writing_to(cache):
-        save_file({"features": features}, cache, metadata={"fingerprint": fingerprint})
-    return features
-
-
-def _load_features(path: Path, fingerprint: str) -> Tensor | None:
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("fingerprint") != fingerprint:
-                return None
-            features: Tensor = file.get_tensor("features")
-            return features
-    except FileNotFoundError:
-        return None
-    except (OSError, SafetensorError) as error:
-        log.warning("the cached features in %s cannot be read; computing them again (%s)", path, error)
-        return None
-
-
 def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:
     """Compute the features of photos decoded exactly as the tagger does, float32 (N, F).
 
@@ -192,14 +128,24 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
 
 
 def features_from_cache(
-    encoder: Encoder, photos: CachedPhotos, positions: Sequence[int], size: int, device: str
+    encoder: Encoder,
+    photos: CachedPhotos,
+    positions: Sequence[int],
+    size: int,
+    device: str,
+    *,
+    mirrored: bool = False,
 ) -> Tensor:
-    """Compute the features of the cached photos at `positions`, scaled to `size` pixels, float32 (N, F)."""
+    """Compute the features of the cached photos at `positions`, scaled to `size` pixels, float32 (N, V, F).
+
+    There is one view of each photo, and if `mirrored`, its mirror image as a second one.
+    """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(positions)) as advance:
         for first in range(0, len(positions), FEATURE_BATCH_SIZE):
-            images = photos.scaled(positions[first : first + FEATURE_BATCH_SIZE], size)
-            features.append(encoder(images.to(device)).cpu())
+            images = photos.scaled(positions[first : first + FEATURE_BATCH_SIZE], size).to(device)
+            views = (images, images.flip(3)) if mirrored else (images,)
+            features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
             advance(len(images))
     return torch.cat(features)
 

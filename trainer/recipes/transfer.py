@@ -12,13 +12,14 @@ from torch import nn
 
 from tagger.model.artifact import InputRule
 from tagger.model.devices import Device, choose_device
-from trainer.backbones import Backbone, load_backbone
+from trainer.backbones.backbone import Backbone
+from trainer.backbones.loading import load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
-from trainer.export.run import FEATURES, FinishedRun, create_run_folder
+from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.head import PLAIN, VIEWS, FeatureSet, fit_head, view_features
+from trainer.learning.head import FeatureSet, features_from_cache, fit_head
 from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
 from trainer.learning.training import TrainingPlan, train_network
 from trainer.recipes.options import TransferOptions
@@ -78,15 +79,13 @@ def _train_head(
     data: TrainingData, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
 ) -> TrainedClassifier:
     """Fit the linear layer on the features of the frozen backbone."""
-    views = (PLAIN,) if options.epochs else VIEWS  # fine-tuning augments photos itself
-    features = view_features(
+    features = features_from_cache(
         encoder,
         data.cached,
+        range(len(data.cached.photos)),
         options.size,
-        views,
         device,
-        cache=options.out / FEATURES,
-        source=asdict(backbone),
+        mirrored=not options.epochs,  # fine-tuning augments photos itself
     )
     targets, classes = torch.from_numpy(data.targets), torch.from_numpy(data.classes_of_photos)
     validation = torch.from_numpy(data.is_validation)
