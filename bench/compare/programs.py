@@ -158,7 +158,8 @@ def _run_loader(model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
     # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU time would be
     # spinning, and more on a busy machine.
     environment = plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-m", "bench.compare.loader", model, folder / DATABASE, *paths]
+    loader = "bench.compare.loader"
+    command: list[str | Path] = [sys.executable, "-m", loader, model, folder / DATABASE, *paths]
     return run(command, environment, with_children=True).checked().usage
 
 

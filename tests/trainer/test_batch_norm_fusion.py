@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.backbones import Backbone, build_network, fuse_batch_norms
+from trainer.backbones.backbone import Backbone, fuse_batch_norms
+from trainer.backbones.loading import build_network
 
 SIZE = 32
 

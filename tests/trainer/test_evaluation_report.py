@@ -12,12 +12,12 @@ from support.artifacts import LABELS, tiny_artifact
 from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from trainer.evaluation import Evaluation, evaluate
+from trainer.evaluation.evaluation import Evaluation, evaluate
 from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
 from trainer.evaluation.robustness import ALTERATIONS
 from trainer.evaluation.scores import score_photos
-from trainer.report import evaluation_document, write_report, write_validation_report
+from trainer.report.files import evaluation_document, write_report, write_validation_report
 
 DRAWINGS = (
     "confusion.png",

@@ -10,11 +10,11 @@ from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import (
-    auroc,
+    aurocs,
     average_precisions,
     calibration_errors,
     expected_calibration_error,
-    false_positive_rate_at,
+    false_positive_rates_at,
     in_top_k,
     macro_accuracies,
     reliability,
@@ -52,7 +52,9 @@ def test_macro_accuracy_is_the_mean_over_labels_that_have_photos(photos: list[tu
 def test_auroc_counts_pairs_and_half_of_ties(positives: list[float], negatives: list[float]) -> None:
     pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
 
-    assert auroc(_scores(positives), _scores(negatives)) == pytest.approx(sum(pairs) / len(pairs))
+    assert aurocs(_scores(positives)[None], _scores(negatives)[None]).item() == pytest.approx(
+        sum(pairs) / len(pairs)
+    )
 
 
 @EXAMPLES
@@ -62,8 +64,9 @@ def test_false_positive_rate_is_at_the_highest_cut_that_keeps_the_recall(
 ) -> None:
     cuts = [cut for cut in positives if sum(p >= cut for p in positives) >= recall * len(positives) - 1e-9]
     expected = sum(n >= max(cuts) for n in negatives) / len(negatives)
+    measured = false_positive_rates_at(recall, _scores(positives)[None], _scores(negatives)[None])
 
-    assert false_positive_rate_at(recall, _scores(positives), _scores(negatives)) == pytest.approx(expected)
+    assert measured.item() == pytest.approx(expected)
 
 
 @EXAMPLES

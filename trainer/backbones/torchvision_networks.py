@@ -3,9 +3,8 @@
 import sys
 from contextlib import redirect_stdout
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision import models
-from torchvision.models import GoogLeNet, Inception3
 
 from trainer.backbones.backbone import (
     TENSORFLOW,
@@ -20,26 +19,22 @@ from trainer.errors import WeightsUnavailable
 
 CLASSES = 1000
 """The classes of ImageNet, on which all weights of torchvision were trained."""
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Auxiliary classifiers of GoogLeNet and Inception, which are used only in training from random weights."""
+UNSUPPORTED = {"googlenet", "inception_v3"}
+"""They have several outputs when scripted, and scale pixels inside."""
 
 
 def network_names() -> list[str]:
-    names: list[str] = models.list_models(module=models)
-    return names
+    return [name for name in models.list_models(module=models) if name not in UNSUPPORTED]
 
 
 def build(name: str, convention: Convention) -> FeatureNetwork:
-    network: nn.Module = models.get_model(name, weights=None, **_arguments(name))
-    if isinstance(network, GoogLeNet):
-        network.__class__ = _GoogLeNetFeatures
-    elif isinstance(network, Inception3):
-        network.__class__ = _InceptionFeatures
+    arguments = {"image_size": _training_size(name)} if name.startswith("vit_") else {}
+    network: nn.Module = models.get_model(name, weights=None, **arguments)
     last = _remove_last_layer(network)
     if convention == "tensorflow":
         pad_like_tensorflow(network)
     normalisation = _normalisation(name, convention)
-    return FeatureNetwork(network, (f"{last}.", *AUXILIARY), normalisation, _training_size(name))
+    return FeatureNetwork(network, (f"{last}.",), normalisation, _training_size(name))
 
 
 def published_state(name: str) -> tuple[str, State]:
@@ -63,15 +58,6 @@ def _training_size(name: str) -> int:
     return int(side)
 
 
-def _arguments(name: str) -> dict[str, object]:
-    if name in {"googlenet", "inception_v3"}:
-        # Their published weights need pixels on another scale; `transform_input` converts them.
-        return {"aux_logits": False, "init_weights": False, "transform_input": True}
-    if name.startswith("vit_"):
-        return {"image_size": _training_size(name)}
-    return {}
-
-
 def _remove_last_layer(network: nn.Module) -> str:
     """Replace the layer with an output per class, and a dropout right before it, by nothing; returns the layer's name.
 
@@ -92,17 +78,3 @@ def _outputs(module: nn.Module) -> int:
     if isinstance(module, nn.Linear):
         return module.out_features
     return module.out_channels if isinstance(module, nn.Conv2d) else 0  # SqueezeNet ends in a convolution
-
-
-class _GoogLeNetFeatures(GoogLeNet):  # type: ignore[misc]  # torchvision has no types
-    """Returns features alone; torchvision's own forward always returns three outputs when scripted."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self._forward(self._transform_input(images))[0]
-        return features
-
-
-class _InceptionFeatures(Inception3):  # type: ignore[misc]
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self._forward(self._transform_input(images))[0]
-        return features

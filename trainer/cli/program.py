@@ -178,9 +178,9 @@ def evaluate(
     The report has accuracy, confusion, calibration and rejection, each with 95 % intervals.
     """
     log.info("loading the model %s", model)
-    from trainer.evaluation import evaluate as evaluate_model
-    from trainer.report import REPORT, evaluation_document, write_report
+    from trainer.evaluation.evaluation import evaluate as evaluate_model
     from trainer.report.assessment import assess_evaluation
+    from trainer.report.files import REPORT, evaluation_document, write_report
 
     evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
     write_report(evaluation, out)

@@ -2,7 +2,3 @@
 
 The results are figures with confidence intervals. Knows nothing of reports.
 """
-
-from trainer.evaluation.evaluation import Evaluation, evaluate
-
-__all__ = ["Evaluation", "evaluate"]

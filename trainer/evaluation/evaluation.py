@@ -11,7 +11,13 @@ from tagger.errors import PathNotFound
 from tagger.model.artifact import Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
-from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths, sources_of
+from trainer.data.folders import (
+    LabelledPhoto,
+    find_labelled_photos,
+    find_ordinary_photos,
+    label_folders,
+    sources_of,
+)
 from trainer.errors import EvaluationImpossible
 from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff
 from trainer.evaluation.recognition import (
@@ -65,7 +71,7 @@ def evaluate(
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     photos, skipped = _photos_of(data, manifest)
-    distractor_paths = _distractor_paths(distractors)
+    distractor_paths = [photo.path for photo in find_ordinary_photos(distractors)] if distractors else []
     reference = _reference(device)
     model = load_model(artifact, digest, manifest, reference)
     landmarks = _score_landmarks(photos, model, data)
@@ -127,14 +133,6 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
             path=data, reason=f"no label folder matches a label of the model (folders: {names})"
         )
     return photos, skipped
-
-
-def _distractor_paths(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        raise PathNotFound(path=folder)
-    return photo_paths(folder)
 
 
 def _names(manifest: Manifest) -> list[str]:

@@ -152,26 +152,19 @@ def calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABIL
     return _sums(distance, _bin_numbers(confidence, bins), bins).abs().sum(dim=1) / confidence.shape[1]
 
 
-def auroc(positives: Tensor, negatives: Tensor) -> float:
-    """The probability that a positive's score is above a negative's; ties count half."""
-    return aurocs(positives[None], negatives[None]).item()
-
-
 def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The same of rows, (R, P) and (R, M), float64 (R,)."""
+    """The probability that a positive's score is above a negative's, of rows, (R, P) and (R, M), float64 (R,); ties count half."""
     ordered, positives = negatives.sort(dim=1).values.contiguous(), positives.contiguous()
     below = torch.searchsorted(ordered, positives)  # int64 (R, P), negatives strictly below each positive
     below_or_equal = torch.searchsorted(ordered, positives, right=True)
     return (below + below_or_equal).double().mean(dim=1) / (2 * negatives.shape[1])
 
 
-def false_positive_rate_at(recall: float, positives: Tensor, negatives: Tensor) -> float:
-    """The share of negatives with at least the lowest score among the best `recall` of the positives."""
-    return false_positive_rates_at(recall, positives[None], negatives[None]).item()
-
-
 def false_positive_rates_at(recall: float, positives: Tensor, negatives: Tensor) -> Tensor:
-    """The same of rows, (R, P) and (R, M), float64 (R,)."""
+    """The share of negatives with at least the lowest score among the best `recall` of the positives.
+
+    Of rows, (R, P) and (R, M), float64 (R,).
+    """
     needed = math.ceil(recall * positives.shape[1])
     cut = positives.sort(dim=1, descending=True).values[:, needed - 1, None]  # float (R, 1)
     return (negatives >= cut).double().mean(dim=1)

@@ -7,7 +7,6 @@ import copy
 import importlib.util
 import logging
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,6 @@ from torch.nn import functional
 
 from tagger.errors import ModelRefused, SettingsInvalid
 from tagger.model.artifact import (
-    MANIFEST_NAME,
     BackgroundStatistics,
     Embedding,
     Manifest,
@@ -34,7 +32,7 @@ from tagger.model.backends.protocol import EIGHT_BITS
 from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
 from tagger.model.model import Model, load_model
-from trainer.backbones import HALF_PRECISION_LAYERS
+from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
@@ -119,26 +117,13 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
 def _require_run(folder: Path) -> None:
     """Check that `folder` is a finished run, without loading or running anything."""
     if folder.is_file():
-        raise NotARun(path=folder, reason=_describe_file(folder))
+        raise NotARun(path=folder, reason="it is a file")
     if not folder.is_dir():
         raise NotARun(path=folder, reason="there is no such folder")
     if not (folder / RECORD).is_file():
         if (folder / LOG).is_file():
             raise RunUnfinished(path=folder)
         raise NotARun(path=folder, reason="the folder has no run")
-
-
-def _describe_file(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return "it is a file"
-    if any(name.endswith(f"/extra/{MANIFEST_NAME}") for name in names):
-        return "it is already an exported model"
-    if any("/code/" in name for name in names):
-        return "it is a TorchScript file without labels or training information"
-    return "it is a weights file, which has no labels"
 
 
 def _manifest(record: RunRecord, name: str) -> Manifest:

@@ -14,9 +14,9 @@ from trainer.backbones.backbone import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation.metrics import (
-    auroc,
+    aurocs,
     expected_calibration_error,
-    false_positive_rate_at,
+    false_positive_rates_at,
     reliability,
     top_k_accuracy,
 )
@@ -234,8 +234,10 @@ def measure(
         if kind in others:
             metrics |= {
                 f"{prefix}_photos": float(len(others[kind])),
-                f"{prefix}_auroc": auroc(top, others[kind]),
-                f"{prefix}_fpr_at_95_recall": false_positive_rate_at(0.95, top, others[kind]),
+                f"{prefix}_auroc": aurocs(top[None], others[kind][None]).item(),
+                f"{prefix}_fpr_at_95_recall": false_positive_rates_at(
+                    0.95, top[None], others[kind][None]
+                ).item(),
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics

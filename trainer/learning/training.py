@@ -84,7 +84,15 @@ def train_network(
     """
     keep_freed_memory()
     schedule = plan.schedule
-    photos = _training_set(data, plan)
+    photos = TrainingSet(
+        data.cached,
+        data.training,
+        data.classes_of_photos[data.training],
+        data.training_weights(plan.balance),
+        plan.augmentation,
+        schedule.batch_size,
+        schedule.seed,
+    )
     settings = settings | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
@@ -98,39 +106,16 @@ def train_network(
         on_epoch(epoch)
 
     with training_progress(len(state.history), schedule.epochs, photos.steps * schedule.batch_size) as bar:
-        callbacks = _callbacks(data, photos, schedule.sizes[-1], device, bar.advance, finish_epoch)
+        callbacks = LoopCallbacks(
+            batches=photos.epoch,
+            steps=photos.steps,
+            classes=data.classes,
+            validate=lambda network: _validate(network, data, schedule.sizes[-1], device),
+            on_step=bar.advance,
+            on_epoch=finish_epoch,
+        )
         fit(state, callbacks, schedule, device)
     return TrainingResult(state.average.cpu(), tuple(state.history))
-
-
-def _training_set(data: TrainingData, plan: TrainingPlan) -> TrainingSet:
-    return TrainingSet(
-        data.cached,
-        data.training,
-        data.classes_of_photos[data.training],
-        data.training_weights(plan.balance),
-        plan.augmentation,
-        plan.schedule.batch_size,
-        plan.schedule.seed,
-    )
-
-
-def _callbacks(
-    data: TrainingData,
-    photos: TrainingSet,
-    size: int,
-    device: Device,
-    on_step: Callable[[int, float], None],
-    on_epoch: Callable[[Epoch], None],
-) -> LoopCallbacks:
-    return LoopCallbacks(
-        batches=photos.epoch,
-        steps=photos.steps,
-        classes=data.classes,
-        validate=lambda network: _validate(network, data, size, device),
-        on_step=on_step,
-        on_epoch=on_epoch,
-    )
 
 
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:

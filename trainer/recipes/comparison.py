@@ -21,7 +21,7 @@ from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
 from tagger.photos.decoding import Pixels
-from trainer.backbones import require_backbone
+from trainer.backbones.loading import require_backbone
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
 from trainer.data.pixels import decode_batches
 from trainer.errors import (

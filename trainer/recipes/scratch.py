@@ -13,7 +13,7 @@ from torch import nn
 
 from tagger.model.artifact import InputRule
 from tagger.model.devices import choose_device
-from trainer.backbones import scratch_backbone
+from trainer.backbones.loading import scratch_backbone
 from trainer.data.preparation import prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder

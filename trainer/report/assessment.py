@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainer.data.inspection import FEW
-from trainer.evaluation import Evaluation
+from trainer.evaluation.evaluation import Evaluation
 
 PHOTOS_OF = "photos_of_landmarks"
 """The entry of a run's `training`, which its model file has too, with the photos of each landmark."""

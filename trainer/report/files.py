@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tagger.model.artifact import Label
 from trainer.errors import writing_to
-from trainer.evaluation import Evaluation
+from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import (
     RESAMPLES,
     SEED,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from trainer.evaluation import Evaluation
+from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
 from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection, SourceResult
 
