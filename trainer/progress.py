@@ -28,17 +28,7 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
     """Say that the stage starts, and show a bar while the block runs; call the yielded function with the number of photos just processed."""
     if total:
         log.info("%s (%d)", description, total)
-    if total == 0 or not sys.stderr.isatty():
-        yield _ignore
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bar(MofNCompleteColumn(), _Rate()) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -46,17 +36,7 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
 @contextmanager
 def byte_progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """The same for bytes; `total` is None if unknown."""
-    if not sys.stderr.isatty():
-        yield _ignore
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -84,22 +64,23 @@ class TrainingBar:
 @contextmanager
 def training_progress(done: int, epochs: int, photos: int) -> Iterator[TrainingBar]:
     """Show a bar for `epochs`, of which `done` are complete, and one for the `photos` of an epoch: loss, rate and remaining time."""
-    columns = (
+    with _bar(TaskProgressColumn(), _Rate()) as bar:
+        yield TrainingBar(bar, done, epochs, photos)
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A bar on stderr with these columns, which is hidden unless stderr is a terminal."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TaskProgressColumn(),
-        _Rate(),
+        *columns,
         TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
     )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        yield TrainingBar(bar, done, epochs, photos)
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.0f} photos/s" if task.speed else "")
-
-
-def _ignore(_count: int) -> None:
-    return

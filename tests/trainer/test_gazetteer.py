@@ -70,13 +70,6 @@ def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path: Pa
     assert tuple(read_gazetteer(tmp_path / "landmarks.csv").values()) == landmarks
 
 
-def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
-    with (tmp_path / "landmarks.csv").open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(LandmarksFileInvalid, match="more than"):
-        labels_with_landmarks(["A"], tmp_path)
-
-
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

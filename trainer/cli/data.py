@@ -141,11 +141,8 @@ def split(
     if not dry_run:
         write_split(plan, out)
     document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
-    if as_json:
-        print_results(document, as_json=True)
-        return
     columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
-    print_results({name: document[name] for name in columns}, as_json=False)
+    print_results(document, columns, as_json=as_json)
 
 
 def _log_split(plan: Split) -> None:
@@ -197,11 +194,8 @@ def combine(
     if not dry_run:
         write_combination(combination, out)
     document = combination.document | {"out": str(out), "dry_run": dry_run}
-    if as_json:
-        print_results(document, as_json=True)
-        return
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
-    print_results({name: document[name] for name in columns}, as_json=False)
+    print_results(document, columns, as_json=as_json)
 
 
 def _log_left_out(combination: Combination) -> None:
@@ -281,12 +275,12 @@ def gldv2(
     Example: trainer data gldv2 gldv2 --model places.pt --out gldv2-places
     """
     from tagger.library.teaching.pack_file import name_of_pack
-    from trainer.gldv2.recipe import IndexOptions, index_landmarks
+    from trainer.gldv2.recipe import index_landmarks
 
     if pack and not name_of_pack(pack):
         raise typer.BadParameter("name a file like gldv2.pack", param_hint="--pack")
     set_advice("repeat the command to continue after the last finished archive")
-    document = index_landmarks(IndexOptions(folder, model, out, solution, pack, device))
+    document = index_landmarks(folder, model, out, solution, pack, device)
     print_results(document, as_json=as_json)
     if any(document.get(name) for name in ("left_out", "unreadable", "test_left_out", "test_unreadable")):
         raise typer.Exit(SOME_FAILED)
@@ -322,11 +316,8 @@ def from_verdicts(
     if not dry_run:
         write_corrections(corrections, out, earlier)
     document = corrections.document | {"out": str(out), "dry_run": dry_run}
-    if as_json:
-        print_results(document, as_json=True)
-        return
     columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
-    print_results({name: document[name] for name in columns}, as_json=False)
+    print_results(document, columns, as_json=as_json)
 
 
 _REASONS = {

@@ -1,6 +1,7 @@
 """Options and output shared by several commands."""
 
 import json
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import typer
@@ -28,10 +29,11 @@ ImageSize = Annotated[
 ]
 
 
-def print_results(document: dict[str, object], *, as_json: bool) -> None:
-    """Print `document` as JSON, or as one tab-separated line per entry."""
+def print_results(document: dict[str, object], columns: Collection[str] = (), *, as_json: bool) -> None:
+    """Print `document` as JSON, or as one tab-separated line per entry, or per entry of `columns`."""
     if as_json:
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
         return
-    for name, value in document.items():
+    for name in columns or document:
+        value = document[name]
         typer.echo(f"{name}\t{value:.4g}" if isinstance(value, float) else f"{name}\t{value}")

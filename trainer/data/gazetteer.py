@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +14,6 @@ from tagger.system.names import digest_slug, slug_of_name
 from trainer.errors import LandmarksFileInvalid
 
 FILE_NAME = "landmarks.csv"
-MAX_BYTES = 64 * 2**20
-"""Real files have kilobytes, and are read into memory."""
 COLUMNS = (
     "label",
     "slug",
@@ -110,11 +107,6 @@ def _free_slug(slug: str, used: set[str]) -> str:
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes > MAX_BYTES:
-                raise LandmarksFileInvalid(
-                    path=path, reason=f"it has {size_bytes} bytes, more than {MAX_BYTES}"
-                )
             reader = csv.DictReader(file)
             if "label" not in (reader.fieldnames or ()):
                 raise LandmarksFileInvalid(path=path, reason="its first line has no column `label`")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tagger.errors import PhotoFailure
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
+from trainer.data.folders import Dataset, DatasetPhoto, ExaminedPhotos, PhotoFacts, examine_dataset
 from trainer.data.gazetteer import FILE_NAME, labels_with_landmarks, listed_labels
 from trainer.errors import LandmarksFileInvalid
 
@@ -23,14 +22,6 @@ class ImageSizes:
     smallest: tuple[int, int]
     median: tuple[int, int]
     largest: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class UnreadablePhoto:
-    """A photo that the tagger cannot read, and why."""
-
-    photo: DatasetPhoto
-    failure: PhotoFailure
 
 
 @dataclass(frozen=True)
@@ -69,13 +60,9 @@ class GazetteerCheck:
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """The result of an inspection. `photos` and `facts` have the same order and exclude unreadable photos."""
+class Inspection(ExaminedPhotos):
+    """The result of an inspection."""
 
-    dataset: Dataset
-    photos: tuple[DatasetPhoto, ...]
-    facts: tuple[PhotoFacts, ...]
-    unreadable: tuple[UnreadablePhoto, ...]
     blank: tuple[DatasetPhoto, ...]
     exact_duplicates: tuple[DuplicateGroup, ...]
     near_duplicates: tuple[DuplicateGroup, ...]
@@ -132,21 +119,14 @@ def inspect_folder(folder: Path) -> Inspection:
     Raises:
         PathNotFound, DatasetEmpty: there are no photos in label folders.
     """
-    dataset = read_dataset(folder)
-    results = list(zip(dataset.photos, examine_photos([photo.path for photo in dataset.photos]), strict=True))
-    readable = [(photo, result) for photo, result in results if isinstance(result, PhotoFacts)]
-    photos, facts = [photo for photo, _ in readable], [result for _, result in readable]
+    examined = examine_dataset(folder)
+    photos, facts = examined.photos, examined.facts
     return Inspection(
-        dataset=dataset,
-        photos=tuple(photos),
-        facts=tuple(facts),
-        unreadable=tuple(
-            UnreadablePhoto(photo, result) for photo, result in results if isinstance(result, PhotoFailure)
-        ),
-        blank=tuple(photo for photo, result in readable if result.sketch.is_blank),
+        **vars(examined),
+        blank=tuple(photo for photo, entry in zip(photos, facts, strict=True) if entry.sketch.is_blank),
         exact_duplicates=tuple(_group_by(photos, [entry.digest for entry in facts])),
         near_duplicates=tuple(_near_duplicates(photos, facts)),
-        gazetteer=_check_gazetteer(dataset),
+        gazetteer=_check_gazetteer(examined.dataset),
     )
 
 

@@ -68,14 +68,7 @@ def inspection_document(inspection: Inspection) -> dict[str, Any]:
         "sizes": sizes and {"min": sizes.smallest, "median": sizes.median, "max": sizes.largest},
         "median_bytes": inspection.median_bytes,
         "formats": inspection.formats,
-        "broken": [
-            {
-                "path": dataset.name_of(entry.photo.path),
-                "kind": entry.failure.kind,
-                "text": entry.failure.text,
-            }
-            for entry in inspection.unreadable
-        ],
+        "broken": inspection.unreadable_document,
         "blank": [dataset.name_of(photo.path) for photo in inspection.blank],
         "not_photos": [dataset.name_of(path) for path in dataset.other_files],
         "outside_labels": [dataset.name_of(path) for path in dataset.unlabelled],

@@ -13,12 +13,10 @@ from typing import Any
 
 from blake3 import blake3
 
-from tagger.errors import PhotoFailure
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import SPLITS, Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
+from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset
 from trainer.data.gazetteer import FILE_NAME
-from trainer.data.inspection import UnreadablePhoto
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
 from trainer.errors import DatasetEmpty, writing_to
 
@@ -39,16 +37,12 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(ExaminedPhotos):
     """The split of each photo: `photos`, `facts` and `splits` have the same order."""
 
-    dataset: Dataset
     seed: int
     shares: Shares
-    photos: tuple[DatasetPhoto, ...]
-    facts: tuple[PhotoFacts, ...]
     splits: tuple[str, ...]
-    unreadable: tuple[UnreadablePhoto, ...]
     duplicate_groups: int
     """Groups of copies and near-duplicates, each of which is in one split."""
 
@@ -81,24 +75,17 @@ def plan_split(folder: Path, shares: Shares, *, seed: int) -> Split:
     Raises:
         PathNotFound, DatasetEmpty: there are no photos in label folders, or none is readable.
     """
-    dataset = read_dataset(folder)
-    results = list(zip(dataset.photos, examine_photos([photo.path for photo in dataset.photos]), strict=True))
-    readable = [(photo, result) for photo, result in results if isinstance(result, PhotoFacts)]
-    if not readable:
+    examined = examine_dataset(folder)
+    photos, facts = examined.photos, examined.facts
+    if not photos:
         raise DatasetEmpty(path=folder, reason="none of its photos can be read")
-    photos, facts = tuple(photo for photo, _ in readable), tuple(result for _, result in readable)
     groups = group_near_duplicates([entry.sketch for entry in facts])
     labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
     return Split(
-        dataset=dataset,
+        **vars(examined),
         seed=seed,
         shares=shares,
-        photos=photos,
-        facts=facts,
         splits=tuple(assign_splits(labels, groups, digests, shares.by_split, seed=seed)),
-        unreadable=tuple(
-            UnreadablePhoto(photo, result) for photo, result in results if isinstance(result, PhotoFailure)
-        ),
         duplicate_groups=sum(count > 1 for count in Counter(groups).values()),
     )
 
@@ -240,12 +227,5 @@ def split_document(split: Split) -> dict[str, Any]:
         "without": {
             name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()
         },
-        "left_out": [
-            {
-                "path": split.dataset.name_of(entry.photo.path),
-                "kind": entry.failure.kind,
-                "text": entry.failure.text,
-            }
-            for entry in split.unreadable
-        ],
+        "left_out": split.unreadable_document,
     }

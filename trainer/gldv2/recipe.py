@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +23,51 @@ PHOTOS_AT_ONCE = 256
 """Photos that are compared with the landmarks at a time."""
 
 
-@dataclass(frozen=True)
-class IndexOptions:
-    """`folder` has the published files, `out` gets the embeddings and the index.
-
-    `solution`: the file that says what test photos show. `pack`: the file of a pack to write, too.
-    """
-
-    folder: Path
-    model: Path
-    out: Path
-    solution: Path | None
-    pack: Path | None
-    device: str
-
-
-def index_landmarks(options: IndexOptions) -> dict[str, Any]:
+def index_landmarks(
+    folder: Path, model_file: Path, out: Path, solution: Path | None, pack_file: Path | None, device: str
+) -> dict[str, Any]:
     """Embed the photos, learn the landmarks, write their index, and measure it if there is a solution. Returns the figures.
+
+    Args:
+        folder: has the published files
+        model_file: the model
+        out: gets the embeddings and the index
+        solution: the file that says what test photos show
+        pack_file: a pack to write, too
+        device: runs the model
 
     Raises:
         PublishedFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
     """
-    model = EmbeddingModel.load(options.model, options.device)
+    model = EmbeddingModel.load(model_file, device)
     space, digest = model.space, model.facts.digest
-    labels, names = read_labels(options.folder), read_names(options.folder)
-    solution = read_solution(options.solution) if options.solution else {}
+    labels, names = read_labels(folder), read_names(folder)
+    solutions = read_solution(solution) if solution else {}
 
-    train = EmbeddingFolder(options.out / "train", digest, labels)
-    train_progress = embed_archives(options.folder / "train", model, train)
+    train = EmbeddingFolder(out / "train", digest, labels)
+    train_progress = embed_archives(folder / "train", model, train)
     files = train.files()
     if not files:
-        raise PublishedFileInvalid(path=options.folder / "train", reason="it has no whole archive")
+        raise PublishedFileInvalid(path=folder / "train", reason="it has no whole archive")
     learned = learn_directions(files, labels, space)
-    if options.pack:
-        pack = LandmarkPack(name_of_pack(options.pack), model.facts, labels, names)
-        landmarks = write_index(options.out / INDEX, pack.collect(learned), names, space, digest)
-        with writing_to(options.pack):
-            options.pack.write_bytes(pack.encode())
+    if pack_file:
+        pack = LandmarkPack(name_of_pack(pack_file), model.facts, labels, names)
+        landmarks = write_index(out / INDEX, pack.collect(learned), names, space, digest)
+        with writing_to(pack_file):
+            pack_file.write_bytes(pack.encode())
     else:
-        landmarks = write_index(options.out / INDEX, learned, names, space, digest)
+        landmarks = write_index(out / INDEX, learned, names, space, digest)
     document = _figures(train_progress) | {
         "photos": sum(len(read_embeddings(file).ids) for file in files),
         "landmarks": landmarks,
-        "index": str(options.out / INDEX),
+        "index": str(out / INDEX),
     }
-    if solution:
-        test_labels = listed_photos(photo_id for of_usage in solution.values() for photo_id in of_usage)
-        test = EmbeddingFolder(options.out / "test", digest, test_labels)
-        test_progress = embed_archives(options.folder / "test", model, test)
+    if solutions:
+        test_labels = listed_photos(photo_id for of_usage in solutions.values() for photo_id in of_usage)
+        test = EmbeddingFolder(out / "test", digest, test_labels)
+        test_progress = embed_archives(folder / "test", model, test)
         document |= {f"test_{name}": value for name, value in _figures(test_progress).items()}
-        document |= _measure(LandmarkIndex.open(options.out / INDEX), test.files(), solution)
+        document |= _measure(LandmarkIndex.open(out / INDEX), test.files(), solutions)
     return document
 
 
@@ -86,7 +80,7 @@ def _figures(progress: EmbeddingProgress) -> dict[str, Any]:
     }
 
 
-def _measure(index: LandmarkIndex, files: list[Path], solution: Mapping[str, Solution]) -> dict[str, Any]:
+def _measure(index: LandmarkIndex, files: list[Path], solutions: Mapping[str, Solution]) -> dict[str, Any]:
     """The number of embedded test photos, and GAP for each usage."""
     guesses: dict[str, tuple[int, float]] = {}
     for file in files:
@@ -96,7 +90,7 @@ def _measure(index: LandmarkIndex, files: list[Path], solution: Mapping[str, Sol
             found, scores = index.best(photos.embeddings[part].astype(np.float32))
             ids = (photo_id.decode() for photo_id in photos.ids[part])
             guesses |= dict(zip(ids, zip(found.tolist(), scores.tolist(), strict=True), strict=True))
-    gaps = {f"gap_{usage.lower()}": challenge_gap(guesses, photos) for usage, photos in solution.items()}
+    gaps = {f"gap_{usage.lower()}": challenge_gap(guesses, photos) for usage, photos in solutions.items()}
     return {"test_photos": len(guesses)} | gaps
 
 
