@@ -124,12 +124,3 @@ def test_a_list_that_is_no_list_of_photos_is_refused(
     assert done.code == 1
     assert "excluded.csv cannot be used" in done.err
     assert not (collections / "out").exists()
-
-
-def test_the_same_photos_and_seed_give_the_same_folder(collections: Path, trainer: CommandRunner) -> None:
-    combine(trainer, collections)
-    first = tree(collections / "out")
-    combine(trainer, collections, "--out", collections / "again")
-    assert tree(collections / "again") == first
-    combine(trainer, collections, "--out", collections / "other", "--seed", 1)
-    assert tree(collections / "other") != first

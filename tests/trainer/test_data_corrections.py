@@ -137,17 +137,6 @@ def test_unusable_photos_are_left_out_and_counted(
         assert text in output.err
 
 
-def test_an_unavailable_folder_is_reported(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
-    give_verdicts(tagged_photos)
-    shutil.move(tagged_photos.folder, tmp_path / "elsewhere")
-    output = data("from-verdicts", "--out", tmp_path / "set")
-    assert output.code == 1
-    assert "none of 3 images can be used (3 unavailable)" in output.err
-    assert not (tmp_path / "set").exists()
-
-
 def test_a_picture_is_taken_once_from_whichever_copy_is_there(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:

@@ -85,13 +85,6 @@ def test_a_damaged_list_is_refused_with_the_reason(tmp_path: Path, content: byte
         read_labels(tmp_path)
 
 
-def test_photos_come_out_of_an_archive_by_id(tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "images_000.tar", PHOTOS)
-    assert read_all(archive) == PHOTOS
-    chosen = dict(read_archive(archive, lambda each: each == IDS[3].encode()))
-    assert chosen == {IDS[3].encode(): PHOTOS[IDS[3]]}
-
-
 @pytest.mark.parametrize("position", [0, 300, 700, 20_000, -3000, -1])
 def test_a_changed_byte_is_noticed_at_the_end_at_the_latest(tmp_path: Path, position: int) -> None:
     archive = write_archive(tmp_path / "images_000.tar", PHOTOS)

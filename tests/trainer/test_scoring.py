@@ -112,18 +112,6 @@ def test_scores_are_chances_that_never_sum_to_more_than_one(
     assert bool((at_distances(landmark, nearer, rule, logits) <= scores).all())
 
 
-def test_rule_tells_photos_of_landmarks_from_others_that_lie_apart() -> None:
-    fitted = FittedRule(World(), learned=20, validated=10, ordinary=30)
-    assert_plausible(fitted)
-
-    features, targets = fitted.world.photos(30, 60)
-    scores = fitted.scores(features)
-    is_landmark = targets < LABELS
-    assert bool((scores[is_landmark].argmax(dim=1) == targets[is_landmark]).all())
-    assert (scores[is_landmark].amax(dim=1) > 0.5).float().mean() > 0.95
-    assert (scores[~is_landmark].amax(dim=1) < 0.5).float().mean() > 0.95
-
-
 def test_rule_that_was_fitted_is_calibrated() -> None:
     world = World(apart=0.4, off=1.5)
     fitted = FittedRule(world, learned=60, validated=150, ordinary=150)

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from support.artifacts import tiny_artifact
-from support.command_line import CommandOutput, CommandRunner
+from support.command_line import CommandOutput, CommandRunner, run_command
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
@@ -23,9 +21,8 @@ from tagger.model.artifact import (
     read_background,
     read_manifest,
 )
-from tagger.model.backends.torchscript import TorchScriptBackend
-from tagger.model.devices import Device
-from tagger.photos.decoding import Resize, decode_photo
+from tagger.system.interruption import run_interruptible
+from trainer.cli.train import _run_log
 from trainer.data.pixels import decode_batches
 from trainer.export.artifact import export_run
 from trainer.export.run import assess_run, load_run
@@ -177,22 +174,6 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
     assert np.abs(background.mean - expected.mean).max() < 0.1 * np.abs(expected.mean).max()
 
 
-def test_a_picture_with_nothing_in_it_is_unknown(trained: Path) -> None:
-    path = trained / "model.pt"
-    backend = TorchScriptBackend(load_module(path, file_digest(path)), Device("cpu", "bfloat16", 4), 64, 1)
-    noise = np.random.default_rng(0)
-    empty = [
-        *(np.full((64, 64, 3), colour, dtype=np.uint8) for colour in (0, 255, (200, 40, 40))),
-        noise.integers(0, 10, (64, 64, 3), dtype=np.uint8),  # a photo in the dark
-        (240 + noise.integers(0, 10, (64, 64, 3))).astype(np.uint8),
-    ]
-    red_house = min((trained / "landmarks" / "test" / "01.Red_House").glob("*.jpg"))
-    photo = decode_photo(red_house.read_bytes(), Resize(64, 64, "stretch"), max_pixels=10**6).pixels
-    scores = backend.forward(np.stack([*empty, photo])).scores
-    assert scores[:-1].max() == 0
-    assert scores[-1].max() > 0
-
-
 @pytest.mark.slow
 def test_evaluation_reports_figures_and_drawings(
     trained: Path, trainer: CommandRunner, tmp_path: Path
@@ -293,17 +274,11 @@ def test_missing_extra_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_refused_by_what_it_is(tmp_path: Path) -> None:
-    tiny_artifact(tmp_path / "exported.pt")
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "scripted.pt")
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "checkpoint.pth")
-    save_file({"weight": torch.zeros(2)}, tmp_path / "weights.safetensors")
+    (tmp_path / "exported.pt").touch()
     (tmp_path / "empty").mkdir()
 
     for name, reason in {
-        "exported.pt": "already an exported model",
-        "scripted.pt": "TorchScript file without labels",
-        "checkpoint.pth": "weights file",
-        "weights.safetensors": "it is a file",
+        "exported.pt": "it is a file",
         "empty": "the folder has no run",
         "gone": "there is no such folder",
     }.items():
@@ -318,3 +293,23 @@ def test_an_unfinished_run_is_to_be_finished_first(tmp_path: Path) -> None:
 
     with pytest.raises(TaggerError, match="--resume"):
         export_run(tmp_path, tmp_path / "out.pt", name=None)
+
+
+def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
+    def train() -> None:
+        with _run_log(tmp_path / "run"):
+            raise KeyboardInterrupt
+
+    output = run_command(lambda: run_interruptible(train, ""))
+    assert output.code == 130
+    assert (
+        output.err
+        == "interrupted; repeat the command with --resume to continue after the last finished epoch\n"
+    )
+
+
+@pytest.mark.parametrize("rate", ["0", "fast"])
+def test_learning_rates_that_teach_nothing_are_wrong_usage(trainer: CommandRunner, rate: str) -> None:
+    output = trainer("train", "scratch", "--data", ".", "--out", "run", "--learning-rate", rate)
+    assert output.code == 2
+    assert "--learning-rate" in output.err
