@@ -270,31 +270,6 @@ def _raf(raw: RawContent) -> bytes:
     return (head + places).ljust(start, b"\0") + jpeg + bytes(4) + raw.sensor
 
 
-def bitmap_nef(image: Image.Image, orientation: int = 1, *, strip_rows: int = 100) -> bytes:
-    """A NEF whose only preview is RGB without compression, in strips."""
-    tiff = TiffFile(b"MM\0*")
-    below = tiff.directory(tiff.strip(SENSOR, 34713, _CFA))
-    row_bytes = 3 * image.width
-    strip_bytes = strip_rows * row_bytes
-    pixels = image.convert("RGB").tobytes()
-    strips = [pixels[at : at + strip_bytes] for at in range(0, len(pixels), strip_bytes)]
-    bitmap = {
-        254: tiff.long(1),
-        256: tiff.long(image.width),
-        257: tiff.long(image.height),
-        258: tiff.short(8, 8, 8),
-        259: tiff.short(1),
-        262: tiff.short(_RGB),
-        273: tiff.long(*[tiff.add(strip) for strip in strips]),
-        277: tiff.short(3),
-        278: tiff.long(strip_rows),
-        279: tiff.long(*map(len, strips)),
-        330: tiff.long(below),
-    }
-    facts = tiff.facts(RawContent(make="NIKON CORPORATION", orientation=orientation))
-    return tiff.ending_at(tiff.directory(facts | bitmap))
-
-
 def bare_mrw(image: Image.Image, orientation: int = 1) -> bytes:
     """A file of a Minolta DiMAGE 7, which has no preview that is found: 12 bits of each pixel's colour, in two bytes."""
     order = TiffFile(b"MM\0*")

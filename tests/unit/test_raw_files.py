@@ -1,6 +1,5 @@
 """RAW photos: detected by content, shown by their largest preview, upright; identified by the data of their sensor."""
 
-import struct
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from rig.containers import encode_image
-from rig.drawing import draw_photo
 from rig.raw_files import (
     LARGE,
     MIDDLE,
@@ -17,7 +15,6 @@ from rig.raw_files import (
     THUMBNAIL,
     RawContent,
     TiffFile,
-    bitmap_nef,
     hevc_cr3,
     preview,
     raw_file,
@@ -27,7 +24,6 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo, orientation_in
 from tagger.photos.decoding import Resize, decode_photo, decode_whole
-from tagger.photos.decoding.decode import _TRANSPOSES
 from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
 from tagger.photos.photo_names import is_photo_name
 from tagger.photos.raw import read_raw
@@ -72,28 +68,6 @@ def test_the_largest_preview_is_shown(kind: str) -> None:
 def test_the_order_of_previews_in_the_file_does_not_matter(kind: str) -> None:
     swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
     assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
-
-
-@pytest.mark.parametrize(("strip_rows", "orientation"), [(1, 1), (100, 5), (1000, 6)])
-def test_a_preview_without_compression_is_shown_upright(strip_rows: int, orientation: int) -> None:
-    image = draw_photo(1, MIDDLE)
-    expected = image.transpose(_TRANSPOSES[orientation]) if orientation > 1 else image
-    data = bitmap_nef(image, orientation, strip_rows=strip_rows)
-    assert np.array_equal(decode_whole(data, max_pixels=MAX_PIXELS), np.asarray(expected))
-
-
-def test_a_small_preview_without_compression_is_a_thumbnail() -> None:
-    assert "only a thumbnail of 300 x 200 pixels" in failure(bitmap_nef(draw_photo(1, (300, 200)))).text
-
-
-def test_a_preview_without_compression_that_is_cut_off_is_none() -> None:
-    data = bitmap_nef(draw_photo(1, MIDDLE))
-    sizes = struct.pack(">3I", *[100 * 3 * MIDDLE[0]] * 2, 40 * 3 * MIDDLE[0])
-    assert sizes in data
-    for wrong in (struct.pack(">3I", 0, 0, 0), struct.pack(">3I", *[2**31] * 3)):
-        damaged = data.replace(sizes, wrong)
-        assert read_raw(damaged).bitmaps == ()
-        assert failure(damaged).kind in (FailureKind.TRUNCATED, FailureKind.UNSUPPORTED)
 
 
 def test_a_preview_that_is_coded_as_hevc_is_named() -> None:

@@ -8,7 +8,6 @@ nothing else (see pipeline.sandbox); all others refer such photos to them.
 import importlib
 import importlib.util
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from typing import Any
 from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.containers import orientation_in
 from tagger.photos.decoding.formats import check_pixels, require_format
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.formats import PhotoFormat
-from tagger.photos.raw import Bitmap, Preview, RawFile, read_raw
+from tagger.photos.raw import RawFile, read_raw
 
 _HALVED_BYTES, _WHOLE_BYTES = 8, 26
 """The most memory that developing takes per pixel of the sensor: with one colour per pixel, of which four make up one pixel of
@@ -156,38 +154,12 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
     if photo_format is not PhotoFormat.RAW:
         return data, photo_format
     raw = read_raw(data)
-    previews = [preview for preview in _by_size(raw) if max(preview.width, preview.height) >= LEAST_SIDE]
+    previews = [preview for preview in raw.previews if max(preview.width, preview.height) >= LEAST_SIDE]
     if not previews:
         raise _no_preview(raw)
     chosen = next((preview for preview in previews if preview.pixels <= max_pixels), previews[0])
     check_pixels(chosen.width, chosen.height, max_pixels)
-    if isinstance(chosen, Bitmap):
-        return _tiff_of(chosen, orientation_in(data) or 1), PhotoFormat.TIFF
     return bytes(chosen.data), PhotoFormat.JPEG
-
-
-def _by_size(raw: RawFile) -> list[Preview | Bitmap]:
-    """All previews, largest first; of two of the same size, the JPEG first."""
-    return sorted((*raw.previews, *raw.bitmaps), key=lambda preview: -preview.pixels)
-
-
-def _tiff_of(bitmap: Bitmap, orientation: int) -> bytes:
-    """A TIFF file with the pixels of a bitmap, which is to be shown in this orientation."""
-    pixels = b"".join(bitmap.strips)
-    bits_at = 8 + 2 + 12 * _TIFF_TAGS + 4
-    pixels_at = bits_at + 6
-    directory = (
-        *((256, 4, 1, bitmap.width), (257, 4, 1, bitmap.height), (258, 3, 3, bits_at)),
-        *((259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, pixels_at), (274, 3, 1, orientation)),
-        *((277, 3, 1, 3), (278, 4, 1, bitmap.height), (279, 4, 1, len(pixels))),
-    )
-    entries = b"".join(struct.pack("<HHII", *entry) for entry in directory)
-    return (
-        struct.pack("<2sHIH", b"II", 42, 8, _TIFF_TAGS) + entries + struct.pack("<I3H", 0, 8, 8, 8) + pixels
-    )
-
-
-_TIFF_TAGS = 10
 
 
 def _no_preview(raw: RawFile) -> PhotoFailed:
@@ -210,6 +182,6 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
 def _largest(raw: RawFile) -> str:
     if raw.has_hevc_preview:
         return "one that is coded as HEVC (HDR PQ), which is not read"
-    for preview in _by_size(raw):
+    for preview in raw.previews:
         return f"only a thumbnail of {preview.width} x {preview.height} pixels"
     return "none"

@@ -5,6 +5,6 @@ never raises on bad input. Knows nothing of pixels or of how metadata is written
 """
 
 from tagger.photos.raw.file import RawFile, read_raw
-from tagger.photos.raw.layout import Bitmap, Preview, is_raw
+from tagger.photos.raw.layout import Preview, is_raw
 
-__all__ = ["Bitmap", "Preview", "RawFile", "is_raw", "read_raw"]
+__all__ = ["Preview", "RawFile", "is_raw", "read_raw"]

@@ -13,11 +13,9 @@ from tagger.photos.raw.layout import (
     CANON_BRAND,
     FUJIFILM_SIGNATURE,
     MINOLTA_SIGNATURE,
-    Bitmap,
     Preview,
     RawLayout,
     Span,
-    find_bitmaps,
     find_previews,
     lies_in,
 )
@@ -34,7 +32,7 @@ _TIFF_BLOCK = b"\0TTW"
 
 @dataclass(frozen=True)
 class RawFile:
-    """`previews` are JPEGs, `bitmaps` those without compression; each sorted, largest first. `image` is the data of the sensor,
+    """`previews` are JPEGs, largest first. `image` is the data of the sensor,
     empty if they are not found.
 
     `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end. `has_hevc_preview`: there is
@@ -42,7 +40,6 @@ class RawFile:
     """
 
     previews: tuple[Preview, ...]
-    bitmaps: tuple[Bitmap, ...]
     image: tuple[memoryview, ...]
     exif: bytes | None
     xmp: bytes | None
@@ -54,11 +51,9 @@ def read_raw(data: bytes) -> RawFile:
     """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
     layout = _layout(data)
     previews = find_previews(data, layout.jpegs)
-    strips = (*layout.images, *(bitmap.strips for bitmap in layout.bitmaps))
-    spans = (*layout.jpegs, *(span for image in strips for span in image))
+    spans = (*layout.jpegs, *(span for image in layout.images for span in image))
     return RawFile(
         previews,
-        find_bitmaps(data, layout.bitmaps),
         _sensor_image(data, layout.images, previews),
         layout.exif if layout.has_capture_facts else _exif_of_preview(previews) or layout.exif,
         layout.xmp,

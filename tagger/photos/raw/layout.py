@@ -1,7 +1,7 @@
 """Detects RAW files by their content, and says where such a file says that its parts are.
 
-Most are TIFFs to every other reader, so their directories decide. Of the places, some are those of previews that can be shown: JPEGs, and
-bitmaps of RGB. A layout is not checked: its offsets may lie outside the file.
+Most are TIFFs to every other reader, so their directories decide. Some places are those of previews that can be shown: JPEGs. A layout is
+not checked: its offsets may lie outside the file.
 """
 
 from collections import deque
@@ -27,15 +27,6 @@ class Span:
 
 
 @dataclass(frozen=True)
-class StoredBitmap:
-    """An image of 8-bit RGB without compression, in strips."""
-
-    strips: tuple[Span, ...]
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class RawLayout:
     """`jpegs` may be JPEG previews or anything else. `images` are stored images with their strips or tiles: that of the sensor,
     previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture; `xmp` is a packet. `has_hevc`: an image
@@ -43,7 +34,6 @@ class RawLayout:
     """
 
     jpegs: tuple[Span, ...] = ()
-    bitmaps: tuple[StoredBitmap, ...] = ()
     images: tuple[tuple[Span, ...], ...] = ()
     exif: bytes | None = None
     has_capture_facts: bool = True
@@ -65,19 +55,6 @@ class Preview:
         return self.width * self.height
 
 
-@dataclass(frozen=True)
-class Bitmap:
-    """An embedded image of 8-bit RGB without compression; its strips, not copied, and its size in pixels."""
-
-    strips: tuple[memoryview, ...]
-    width: int
-    height: int
-
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
-
 def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
     """Return the previews, largest first."""
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
@@ -85,27 +62,9 @@ def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
     return tuple(sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data))))
 
 
-def find_bitmaps(data: bytes, stored: Iterable[StoredBitmap]) -> tuple[Bitmap, ...]:
-    """Return the bitmaps whose strips have exactly the bytes of their pixels, largest first."""
-    bitmaps = [_bitmap(data, bitmap) for bitmap in stored]
-    return tuple(sorted(filter(None, bitmaps), key=lambda bitmap: -bitmap.pixels))
-
-
 def lies_in(data: bytes, span: Span) -> bool:
     """Whether the file has all bytes of a span, and there are any."""
     return span.start > 0 and span.size_bytes > 0 and span.start + span.size_bytes <= len(data)
-
-
-def _bitmap(data: bytes, stored: StoredBitmap) -> Bitmap | None:
-    size_bytes = sum(span.size_bytes for span in stored.strips)
-    # Strips that overlap could make a small file as expensive as a large one.
-    if size_bytes != stored.width * stored.height * 3 or not 0 < size_bytes <= len(data):
-        return None
-    if not all(lies_in(data, span) for span in stored.strips):
-        return None
-    view = memoryview(data)
-    strips = tuple(view[span.start : span.start + span.size_bytes] for span in stored.strips)
-    return Bitmap(strips, stored.width, stored.height)
 
 
 def _preview(data: bytes, span: Span) -> Preview | None:

@@ -1,20 +1,18 @@
 """The layout of RAW files that are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and similar ones.
 
 Previews are images of a single strip, or what the tags of EXIF thumbnails refer to, in any directory; Olympus, Nikon and
-Pentax also keep one in the maker note, and Panasonic in a tag. Some older previews are RGB without compression.
+Pentax also keep one in the maker note, and Panasonic in a tag.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
 
 from tagger.photos.raw.layout import (
-    COMPRESSION,
     PANASONIC_SIGNATURE,
     PHOTOMETRIC,
     SUBFILE_TYPE,
     RawLayout,
     Span,
-    StoredBitmap,
     directories_of,
     is_phase_one,
     is_sensor_image,
@@ -24,11 +22,6 @@ from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 _DIRECTORY_LIMIT = 32
 """A DNG with masks has about ten."""
 _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES = 273, 279, 324, 325
-_WIDTH, _HEIGHT, _PLANES = 256, 257, 284
-_PLAIN_RGB = {258: (8, 8, 8), COMPRESSION: (1,), PHOTOMETRIC: (2,), 277: (3,)}
-"""The tags of 8-bit RGB without compression."""
-_BITMAP_STRIPS = 4096
-"""A preview has no more rows. Many directories may refer to the same strips."""
 _JPEG_START, _JPEG_SIZE = 513, 514
 _XMP, _DATE_OF_CAPTURE = 700, 36867
 _MASK_TYPES = 4 | 8
@@ -59,14 +52,12 @@ def tiff_layout(data: bytes) -> RawLayout:
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
         jpegs, images = tuple(_panasonic_jpegs(main)), tuple(_panasonic_sensor(block, main))
-        bitmaps: tuple[StoredBitmap, ...] = ()
     else:
         stored = (span for directory in directories for span in _jpegs(block, directory))
         jpegs, images = (*stored, *_maker_note_previews(block, main)), _images(data, block, directories)
-        bitmaps = tuple(bitmap for directory in directories for bitmap in _bitmaps(block, directory))
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
-    return RawLayout(jpegs, bitmaps, images, data, has_exif, bytes(xmp.raw) if xmp else None)
+    return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
 
 
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
@@ -76,21 +67,6 @@ def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
     strips = _strips(block, directory)
     if len(strips) == 1:
         yield strips[0]
-
-
-def _bitmaps(block: TiffBlock, directory: TiffDirectory) -> Iterator[StoredBitmap]:
-    def values(tag: int) -> tuple[int, ...]:
-        return block.integers(directory.tags.get(tag))
-
-    is_plain = all(values(tag) == expected for tag, expected in _PLAIN_RGB.items())
-    if not is_plain or values(_PLANES)[:1] not in ((), (1,)) or _is_mask(block, directory):
-        return
-    starts = directory.tags.get(_STRIPS)
-    if starts is None or starts.count > _BITMAP_STRIPS or _TILES in directory.tags:
-        return
-    width, height, strips = values(_WIDTH), values(_HEIGHT), _strips(block, directory)
-    if strips and len(width) == len(height) == 1:
-        yield StoredBitmap(strips, width[0], height[0])
 
 
 def _images(
