@@ -171,21 +171,6 @@ def _watched_inodes() -> set[int]:
     return inodes
 
 
-def outside_links(folders: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield the links in the folders to folders outside of them, with what they lead to.
-
-    A scan does not follow them, but the library does: each folder behind them is watched, too.
-    """
-    for folder in folders:
-        for parent, names, _files in os.walk(folder):
-            for path in (Path(parent, name) for name in names):
-                if not path.is_symlink():
-                    continue
-                target = Path(os.path.realpath(path))
-                if not any(target.is_relative_to(each) for each in folders):
-                    yield path, target
-
-
 class QuietPaths:
     """Paths that have changed, until they have been quiet for a time. `state_of` tells the state of a file now."""
 

@@ -13,7 +13,7 @@ import pytest
 from support.privileges import without_root_privileges
 
 from tagger.errors import FolderMessagesLost, FoldersNotWatched
-from tagger.photos.watching import FolderWatch, QuietPaths, outside_links
+from tagger.photos.watching import FolderWatch, QuietPaths
 
 LONGEST_S = 60
 QUIET_S = 3.0
@@ -146,20 +146,6 @@ def test_photos_are_reported_by_the_path_without_links_to_folders(library: Path,
         inside = {"outside/b.jpg"} if target == "." else set()
         photos = {"old/b.jpg", "new/c.jpg"} | inside
         assert reported(watch, library, photos=len(photos), missing=1) == (photos, {"old/a.jpg"})
-
-
-def test_links_that_lead_out_of_the_watched_folders_are_named(library: Path) -> None:
-    write(library / "trip" / "a.jpg")
-    write(library.parent / "other" / "b.jpg")
-    (library / "trip" / "root").symlink_to("/")
-    (library / "again").symlink_to("trip")
-    (library / "beside").symlink_to(library.parent / "other")
-    (library / "photo.jpg").symlink_to("/etc/hostname")
-    (library / "nowhere").symlink_to("missing")
-    links = {(link.relative_to(library), target) for link, target in outside_links([library])}
-    assert links == {(Path("trip/root"), Path("/")), (Path("beside"), library.parent / "other")}
-    with_other = outside_links([library, library.parent / "other"])
-    assert [target for _, target in with_other] == [Path("/")]
 
 
 def test_a_system_that_watches_no_more_folders_is_one_clear_error(library: Path) -> None:

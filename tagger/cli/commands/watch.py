@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from tagger.photos.paths import ObjectPath
     from tagger.photos.watching import Changes, FolderWatch
 
-LINKS_SHOWN = 3
 UNWATCHED_EVERY_S = 60.0
 """How often folders are looked into whose changes the system does not report."""
 
@@ -119,7 +118,6 @@ class WatchedFolders:
         self._folders = folders
         self._scan_every_s = intervals.scan_every_s
         self._watch: FolderWatch | None = None
-        self._has_warned = False
         self._has_unwatched = False
         self._look_at = 0.0
         self.scan_at = time.monotonic()
@@ -133,9 +131,6 @@ class WatchedFolders:
         """Begin to follow what the system reports. If it reports nothing, a warning is printed."""
         from tagger.photos.watching import FolderWatch
 
-        if not self._has_warned:
-            self._has_warned = True
-            _warn_of_links(self._folders)
         patterns = (self._unseen.selection.include, self._unseen.selection.exclude)
         try:
             self._watch = FolderWatch(self._folders, *patterns, quiet_s=self._unseen.settle_s).__enter__()
@@ -233,19 +228,6 @@ class WatchedBucket:
             return
         self._poll_at = time.monotonic() + self._intervals.poll_every_s
         self.problem = ""
-
-
-def _warn_of_links(folders: Sequence[Path]) -> None:
-    from tagger.photos.watching import outside_links
-
-    links = [f"{link} leads to {target}" for link, target in outside_links(folders)]
-    if links:
-        more = f", and {len(links) - LINKS_SHOWN} more" if len(links) > LINKS_SHOWN else ""
-        console.warning(
-            f"links to other folders: {', '.join(links[:LINKS_SHOWN])}{more}. Photos behind them are not tagged, but the system "
-            "has to watch all folders there, which can take long and exceed its limit. Remove the links, or watch the "
-            "folders beside them."
-        )
 
 
 def _print_gone(count: int) -> None:
