@@ -30,9 +30,8 @@ from pydantic import (
     field_validator,
 )
 
-from tagger.composition import BACKENDS, extension_names
+from tagger.composition import BACKENDS, Event, extension_names
 from tagger.errors import SettingsInvalid
-from tagger.events import Event
 from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all

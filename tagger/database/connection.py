@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, select
 
-from tagger.composition import EVENT_RECEIVERS, extensions, parts
+from tagger.composition import EVENT_RECEIVERS, RECEIVERS, EventReceiver, Receivers, extensions, parts
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
-from tagger.events import RECEIVERS, EventReceiver, Receivers
 
 if TYPE_CHECKING:
     from tagger.settings import Settings

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from tagger.composition import Event, has_receivers, record_event
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import (
@@ -41,7 +42,6 @@ from tagger.database.enums import (
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
-from tagger.events import Event, has_receivers, record_event
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from tagger.composition import Event
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
-from tagger.events import Event
 from tagger.settings import Settings
 from tagger.system.http_exchange import NoAnswer, exchange
 from tagger.system.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_EVENTS

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
+from tagger.composition import Event
 from tagger.database.connection import Database
 from tagger.database.statements import db_now, insert_missing
 from tagger.database.tables import webhook_messages
-from tagger.events import Event
 from tagger.settings import Settings
 
 FAILURE_SHARE = 0.1

@@ -19,11 +19,11 @@ from support.query_plans import query_plans
 from support.waiting import wait_until
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
+from tagger.composition import Event, record_event
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Outcome
 from tagger.database.statements import db_now
 from tagger.database.tables import webhook_messages
-from tagger.events import Event, record_event
 from tagger.ledger.job_control import cancel
 from tagger.settings import Settings
 from tagger.webhooks import delivery

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.composition import parts
+from tagger.composition import Event, has_receivers, parts, record_event
 from tagger.database.connection import Database
 from tagger.database.enums import Doubt, Outcome
 from tagger.database.statements import insert_page
@@ -30,7 +30,6 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.events import Event, has_receivers, record_event
 from tagger.jobs.processing.open_items import ItemResult, OpenItem
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
