@@ -38,9 +38,7 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     done = terminal.run("up", "--once", "photos")
     assert "25 photos: 20 tagged, 5 unknown" in done.stderr
     assert "5  Eiffel Tower (France)" in done.stdout
-    assert "tagger query --landmark" in done.stdout
-    assert "tagger up  # shows the photos" in done.stdout
-    assert "tagger.sqlite" in done.stdout
+    assert "to see the tags, run: tagger query --under" in done.stderr
     assert terminal.json("status")["workers"] == []
     with terminal.database() as database:
         assert is_up_to_date(database)  # photos are located, though the worker has ended

@@ -203,13 +203,13 @@ def _supervise(
 
 
 def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
-    """Show the progress of the job until it ends, locate its photos, and print its summary; returns the exit code.
+    """Show the progress of the job until it ends, locate its photos, and print what they show; returns the exit code.
 
     The worker locates photos too, but some time later, and with --once it ends now.
     """
     from tagger.cli.derived_facts import update_derived_facts
     from tagger.cli.job_submission import follow
-    from tagger.cli.output.summary import print_summary
+    from tagger.cli.output.summary import print_landmarks, print_next_steps
 
     try:
         code = follow(session.database, job, on_poll=supervisor.check)
@@ -219,7 +219,8 @@ def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
         )
         raise
     update_derived_facts(session)
-    print_summary(session.database, job)
+    print_landmarks(session.database, job)
+    print_next_steps(session.database, job)
     return code
 
 

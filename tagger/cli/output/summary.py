@@ -1,10 +1,8 @@
-"""What commands print after a job: photos whose metadata it did not write, the next steps, and the summary of `up --once`."""
+"""What commands print after a job: photos whose metadata it did not write, the landmarks of the others, and the next steps."""
 
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,42 +67,17 @@ def _print_tag_commands(database: Database, job: int) -> None:
         console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
 
 
-def print_summary(database: Database, job: int) -> None:
-    """Print the landmarks of a job, the address of the database, and commands to try next."""
-    from tagger.ledger.progress import list_jobs
+def print_landmarks(database: Database, job: int) -> None:
+    """Print the landmarks of a job, those with most photos first."""
     from tagger.library.query.counts import landmark_counts
 
     counts = landmark_counts(database, job=job)
-    if counts:
-        typer.echo("landmarks in these photos:")
-        for landmark in counts[:LANDMARKS_SHOWN]:
-            country = f" ({landmark.country})" if landmark.country else ""
-            typer.echo(f"  {landmark.photos:5}  {landmark.name}{country}")
-        if len(counts) > LANDMARKS_SHOWN:
-            typer.echo(f"         … and {len(counts) - LANDMARKS_SHOWN} more")
-    else:
-        typer.echo("no landmark was recognised in these photos")
-    typer.echo(f"results: {database.redacted_url}")
-    typer.echo("next, try:")
-    tagger = _program()
-    if counts:
-        typer.echo(f'  {tagger} query --landmark "{counts[0].name}"')
-    typer.echo(f"  {tagger} landmark list")
-    typer.echo(f"  {tagger} up  # shows the photos on a web page")
-    progress = list_jobs(database, job)[0]
-    if progress.unknown:
-        typer.echo(f"  {tagger} teach NAME PHOTO…")
-    if progress.failed:
-        typer.echo(f"  {tagger} job failures {job}")
-
-
-def _program() -> str:
-    """The program as the user can type it: by path, if it is not on the search path."""
-    script = Path(sys.argv[0])
-    installed = shutil.which("tagger")
-    if script.name != "tagger" or (installed is not None and Path(installed).resolve() == script.resolve()):
-        return "tagger"
-    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
+    typer.echo("landmarks in these photos:" if counts else "no landmark was recognised in these photos")
+    for landmark in counts[:LANDMARKS_SHOWN]:
+        country = f" ({landmark.country})" if landmark.country else ""
+        typer.echo(f"  {landmark.photos:5}  {landmark.name}{country}")
+    if len(counts) > LANDMARKS_SHOWN:
+        typer.echo(f"         … and {len(counts) - LANDMARKS_SHOWN} more")
 
 
 PHOTOS_SHOWN = 3
