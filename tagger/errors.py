@@ -338,12 +338,6 @@ class RedisRefused(TaggerError):
     """
 
 
-class RedisKeyForeign(RedisRefused):
-    """The key {key} of Redis at {url} is a {kind}; it {should}: another program uses this Redis. Delete the key (DEL {key}), or give
-    tagger a Redis or a database of its own in TAGGER_REDIS_URL. Jobs are safe in the database and continue then.
-    """
-
-
 class ProcessFailed(TaggerError):
     """The {name} process keeps exiting right after its start: {reason} The full log is {log}."""
 

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tagger.database.enums import Priority
-from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
+from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.system.addresses import check_redis_url, redact_url
 from worker.embedded_redis import start_embedded
 from worker.embedded_socket import embedded_url
@@ -89,11 +89,10 @@ def check_accepts_messages(broker: Broker) -> None:
 
     Raises:
         RedisUnavailable: it does not answer.
-        RedisRefused: it is full, a read-only replica, has too few replicas, or another program uses its keys.
+        RedisRefused: it is full, a read-only replica, or has too few replicas.
     """
     try:
         with broker.client() as client:
-            check_keys(broker, client)
             client.lpushx(broker.keys.absent, "x")
     except redis.ResponseError as error:
         raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
@@ -101,33 +100,14 @@ def check_accepts_messages(broker: Broker) -> None:
         raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
 
 
-def check_keys(broker: Broker, client: redis.Redis) -> None:
-    """Check that the keys of this program have its types.
-
-    Raises:
-        RedisKeyForeign: another program has stored something else in one.
-    """
-    with client.pipeline(transaction=False) as pipeline:
-        for key in broker.keys.types:
-            pipeline.type(key)
-        kinds = pipeline.execute(raise_on_error=False)  # an account may lack the permission
-    for (key, expected), kind in zip(broker.keys.types.items(), kinds, strict=True):
-        if isinstance(kind, bytes) and kind.decode() not in {"none", expected}:
-            should = "should not exist" if expected == "none" else f"should be a {expected}"
-            raise RedisKeyForeign(url=broker.redacted_url, key=key, kind=kind.decode(), should=should)
-
-
-def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailable | RedisKeyForeign | None]:
+def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailable | None]:
     """The number of messages per priority, None if it is unknown, and the reason for that.
 
     There is no reason if the embedded Redis has not been started.
     """
     try:
         with broker.client() as client:
-            check_keys(broker, client)
             return {**count_queued(client, broker.keys)}, None
-    except RedisKeyForeign as error:
-        return dict.fromkeys(priority.value for priority in Priority), error
     except (redis.RedisError, ValueError) as error:
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
         if is_stopped(broker, error):

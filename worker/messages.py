@@ -1,10 +1,15 @@
-"""The wake-up: versioned JSON."""
+"""The wake-up, versioned JSON, and the log lines about invalid messages."""
 
+import logging
+import threading
+import time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.database.enums import Priority
+
+log = logging.getLogger(__name__)
 
 VERSION: Literal[1] = 1
 TASK_NAME = "tagger.tag_chunk"
@@ -21,3 +26,28 @@ class WakeUp(BaseModel):
 
     def body(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+
+class InvalidMessages:
+    """Logs that invalid messages were dropped, at most once within REPORT_S: another program may send without end."""
+
+    REPORT_S = 60.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._next_at = 0.0
+
+    def report(self, reason: str) -> None:
+        """Report one more message that was dropped, and why."""
+        with self._lock:
+            self._count += 1
+            now = time.monotonic()
+            if now < self._next_at:
+                return
+            count, self._count, self._next_at = self._count, 0, now + self.REPORT_S
+        log.error("Invalid messages: %d dropped (the last: %s)", count, reason)
+
+
+INVALID_MESSAGES = InvalidMessages()
+"""Those of this process."""

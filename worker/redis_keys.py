@@ -22,11 +22,6 @@ class RedisKeys:
         return self._key("ticks")
 
     @property
-    def dead_letters(self) -> str:
-        """The list of messages that no worker understands. Operators read and delete it."""
-        return self._key("dead-letters")
-
-    @property
     def unacked(self) -> str:
         """The hash in which Celery's transport stores messages that workers have not acknowledged."""
         return self._key("unacked")
@@ -54,16 +49,6 @@ class RedisKeys:
     def absent(self) -> str:
         """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
         return self._key("absent")
-
-    @property
-    def types(self) -> dict[str, str]:
-        """The keys that workers use, and their types in Redis."""
-        return {
-            **dict.fromkeys((*self.message_queues, self.dead_letters), "list"),
-            self.unacked: "hash",
-            self.unacked_index: "zset",
-            self.absent: "none",
-        }
 
     @property
     def message_queues(self) -> tuple[str, ...]:

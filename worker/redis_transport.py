@@ -1,4 +1,4 @@
-"""A Redis transport for kombu that moves invalid messages to the dead-letter list.
+"""A Redis transport for kombu that drops invalid messages.
 
 With kombu's own transport, bytes or headers in a queue that Celery did not write end the worker, and are lost. This one
 parses a message strictly and passes a new one to Celery, built from the parsed parts: whoever writes to Redis can send
@@ -17,10 +17,9 @@ from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import UnixDomainSocketConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from worker.dead_letters import store_dead_letter
-from worker.messages import TASK_NAME, TICK_NAME
+from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME
 from worker.redis_keys import RedisKeys
 from worker.redis_sockets import OwnServer
 
@@ -131,18 +130,12 @@ class Channel(redis.Channel):
         except (ValueError, RecursionError) as error:
             if not responses or not responses[-1]:
                 raise
-            self._move_to_dead_letters(responses[-1][1], error)
+            INVALID_MESSAGES.report(
+                str(error) if isinstance(error, _InvalidMessage) else type(error).__name__
+            )
             return True
         finally:
             del self.client.parse_response
-
-    def _move_to_dead_letters(self, body: object, error: Exception) -> None:
-        reason = str(error) if isinstance(error, _InvalidMessage) else type(error).__name__
-        try:
-            with self.conn_or_acquire() as client:
-                store_dead_letter(client, self.ledger_keys.dead_letters, body, reason)
-        except RedisError as store_error:
-            log.info("The invalid message is lost: %s", store_error)
 
 
 class Transport(redis.Transport):

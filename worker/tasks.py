@@ -4,7 +4,6 @@ import logging
 import os
 from typing import Any
 
-import redis
 from celery import shared_task
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
@@ -14,10 +13,9 @@ from tagger.database.retry import DatabaseError
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
-from worker.dead_letters import store_dead_letter
 from worker.engine import DatabaseAway, Engine, current_engine
 from worker.lifecycle import exit_within_limit
-from worker.messages import TASK_NAME, TICK_NAME, WakeUp
+from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
 from worker.queue_order import reads_chunks
 
 log = logging.getLogger(__name__)
@@ -82,13 +80,5 @@ def _parse(body: object) -> WakeUp:
     try:
         return WakeUp.model_validate(body)
     except ValidationError as error:
-        reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-        try:
-            broker = current_engine().broker
-            with broker.client() as client:
-                store_dead_letter(client, broker.keys.dead_letters, body, reason)
-        except redis.ResponseError:
-            pass  # the list is unusable; the monitor of Redis logs why
-        except redis.RedisError:
-            raise Reject(requeue=True) from error  # it stays in the queue until Redis answers
+        INVALID_MESSAGES.report(f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
         raise Ignore from error

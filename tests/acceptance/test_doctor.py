@@ -43,9 +43,7 @@ from tagger.model.artifact import save_artifact
 from tagger.model.devices import processor_name
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings, load_settings
-from worker.dead_letters import store_dead_letter
 from worker.embedded_redis import server_program
-from worker.redis_keys import RedisKeys
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +88,7 @@ def test_a_healthy_installation_has_nothing_wrong(
     names = [each["name"] for each in checks]
     assert len(names) == len(set(names))
     of_machine = {"settings", "environment", "data folder", "disk space", "device", "sandbox"}
-    of_jobs = {"dead letters", "workers", "jobs", "roots", "failing photos", "interrupted writes"}
+    of_jobs = {"messages", "workers", "jobs", "roots", "failing photos", "interrupted writes"}
     assert of_machine | of_jobs | {"database", "model", "redis"} <= set(names)
     # Valkey calls itself Redis 7.2.4 besides, for clients of Redis.
     told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout
@@ -360,22 +358,6 @@ def test_lost_messages_are_reported(
     assert checked(tagger_with_redis, code=1)["messages"]["state"] == "ok"
     redis_server.flush()
     assert "none for the bulk chunks" in checked(tagger_with_redis, code=1)["messages"]["found"]
-
-
-def test_dead_letters_and_keys_of_other_programs_are_named_with_how_to_clear_them(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer, sqlite_database: Database
-) -> None:
-    names = RedisKeys(sqlite_database.ledger_id)
-    with redis_server.client() as client:
-        store_dead_letter(client, names.dead_letters, {"version": 2}, "version: should be 1")
-        letters = checked(tagger_with_redis, code=0)["dead letters"]
-        client.set(names.unacked, "x")
-    assert "version: should be 1" in letters["found"]
-    assert f"redis-cli -u {redis_server.url} del {names.dead_letters}" in letters["remedy"]
-    keys = checked(tagger_with_redis, code=1)["redis keys"]
-    assert f"The key {names.unacked} of" in keys["found"]
-    assert "it should be a hash" in keys["found"]
-    assert keys["remedy"].endswith(f"del {names.unacked}")
 
 
 def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(

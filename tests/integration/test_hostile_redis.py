@@ -1,8 +1,7 @@
-"""What other clients of Redis may write: keys of other types, junk, and messages that ask for more than a chunk."""
+"""What other clients of Redis may write: junk, and messages that ask for more than a chunk."""
 
 import base64
 import json
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -11,15 +10,12 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from kombu.utils.imports import symbol_by_name
 from rig.invalid_messages import TYPED, chunk_message
 from rig.servers import KEYS, RedisServer
 
 from tagger.database.enums import Priority
-from tagger.errors import RedisKeyForeign, RedisRefused
-from worker import dead_letters
-from worker.broker import Broker, check_accepts_messages, queue_depths
-from worker.dead_letters import MAX_LETTERS, store_dead_letter
+from worker.broker import Broker, check_accepts_messages
+from worker.messages import INVALID_MESSAGES, InvalidMessages
 from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
 
@@ -40,8 +36,11 @@ def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(autouse=True)
-def _reports_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "_reporter", dead_letters._Reporter())
+def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why messages were dropped."""
+    reported: list[str] = []
+    monkeypatch.setattr(INVALID_MESSAGES, "report", reported.append)
+    return reported
 
 
 def received_messages(app: Celery, count: int) -> list[Any]:
@@ -59,7 +58,7 @@ def received_messages(app: Celery, count: int) -> list[Any]:
 
 @pytest.mark.parametrize("callbacks", ["callbacks", "errbacks", "chain", "chord"])
 def test_a_message_with_callbacks_is_refused(
-    app: Celery, client: redis.Redis, redis_server: RedisServer, callbacks: str
+    app: Celery, client: redis.Redis, redis_server: RedisServer, callbacks: str, reasons: list[str]
 ) -> None:
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
     body = [[{"version": 2}], {}, {callbacks: [SIGNATURE]}]
@@ -71,9 +70,7 @@ def test_a_message_with_callbacks_is_refused(
         {},
         dict.fromkeys(("callbacks", "errbacks", "chain", "chord")),
     ]
-    assert [json.loads(letter)["reason"] for letter in client.lrange(KEYS.dead_letters, 0, -1)] == [
-        "it has callbacks"
-    ]
+    assert reasons == ["it has callbacks"]
 
 
 def test_nothing_of_a_message_reaches_celery_but_its_arguments_and_id(
@@ -99,7 +96,7 @@ def test_nothing_of_a_message_reaches_celery_but_its_arguments_and_id(
 
 
 def test_documents_of_other_types_end_no_worker(
-    app: Celery, client: redis.Redis, redis_server: RedisServer
+    app: Celery, client: redis.Redis, redis_server: RedisServer, reasons: list[str]
 ) -> None:
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
     invalid = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
@@ -108,7 +105,7 @@ def test_documents_of_other_types_end_no_worker(
         invalid.append(json.dumps(message).encode())
     client.lpush(QUEUE, *invalid)
     assert received_messages(app, 0) == []
-    assert client.llen(KEYS.dead_letters) == len(invalid)
+    assert len(reasons) == len(invalid)
 
 
 def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
@@ -116,30 +113,18 @@ def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
     assert sorted(app.tasks) == ["tagger.tag_chunk", "tagger.tick"]
 
 
-def test_a_large_message_is_neither_parsed_nor_stored_whole(app: Celery, client: redis.Redis) -> None:
+def test_a_large_message_is_not_parsed(app: Celery, client: redis.Redis, reasons: list[str]) -> None:
     client.lpush(QUEUE, b"[" + b"[]," * MAX_MESSAGE_BYTES + b"0]", b"[" * 10_000 + b"]" * 10_000)
     assert received_messages(app, 0) == []
-    letters = client.lrange(KEYS.dead_letters, 0, -1)
-    assert [json.loads(letter)["reason"] for letter in letters] == ["it is too large"] * 2
-    assert max(map(len, letters)) < MAX_MESSAGE_BYTES
+    assert reasons == ["it is too large"] * 2
 
 
-def test_dead_letters_are_bounded_and_logged_once_a_minute(
-    client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    for number in range(MAX_LETTERS + 10):
-        store_dead_letter(client, KEYS.dead_letters, str(number).encode(), "junk")
-    assert client.llen(KEYS.dead_letters) == MAX_LETTERS
-    assert str(MAX_LETTERS + 9) in str(client.lindex(KEYS.dead_letters, -1))
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
-
-
-def test_junk_is_dropped_if_the_list_of_dead_letters_is_something_else(
-    app: Celery, client: redis.Redis, redis_server: RedisServer
-) -> None:
-    client.set(KEYS.dead_letters, "x")
-    client.lpush(QUEUE, b"junk", chunk_message(client, redis_server.url, KEYS))
-    assert len(received_messages(app, 1)) == 1
+def test_invalid_messages_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    messages = InvalidMessages()
+    for number in range(10):
+        messages.report(f"junk {number}")
+    (record,) = caplog.records
+    assert record.getMessage() == "Invalid messages: 1 dropped (the last: junk 0)"
 
 
 def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restored(
@@ -164,45 +149,9 @@ def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restor
     assert not client.exists(KEYS.unacked, KEYS.unacked_index, "somewhere")
 
 
-@pytest.mark.parametrize("key", KEYS.types)
-def test_a_foreign_key_is_named_until_it_is_deleted(
-    client: redis.Redis, redis_server: RedisServer, key: str
-) -> None:
-    broker = Broker(redis_server.url, KEYS, embedded=False)
-    client.set(key, "x")
-    with pytest.raises(RedisKeyForeign, match=f"The key {key} of .* is a string; .*DEL {key}") as error:
-        check_accepts_messages(broker)
-    assert isinstance(error.value, RedisRefused)  # workers, beat and enqueue wait
-    depths, reason = queue_depths(broker)
-    assert set(depths.values()) == {None}
-    assert f"DEL {key}" in str(reason)
-    client.delete(key)
-    check_accepts_messages(broker)
-    assert queue_depths(broker) == (dict.fromkeys(Priority, 0), None)
-
-
-def test_beat_waits_until_a_foreign_key_is_deleted(
-    app: Celery, client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    client.set(KEYS.ticks, "x")
-    scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
-    (entry,) = scheduler.schedule.values()
-    for _ in range(3):
-        scheduler.apply_entry(entry, producer=scheduler.producer)
-    client.delete(KEYS.ticks)
-    scheduler.apply_entry(entry, producer=scheduler.producer)
-    assert client.llen(KEYS.ticks) == 1
-    scheduler.close()
-    logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(logged) == 2, logged
-    assert f"The key {KEYS.ticks} of" in logged[0]
-    assert "accepts messages again" in logged[1]
-
-
 def test_an_account_without_the_permission_for_types_can_send(
     client: redis.Redis, redis_server: RedisServer
 ) -> None:
     client.execute_command("ACL", "SETUSER", "sender", "on", ">secret", "~*", "+lpushx")
     url = redis_server.url.replace("redis://", "redis://sender:secret@")
     check_accepts_messages(Broker(url, KEYS, embedded=False))
-    assert set(KEYS.message_queues) < set(KEYS.types)

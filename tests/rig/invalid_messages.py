@@ -73,7 +73,7 @@ def _variants(message: bytes) -> Iterator[bytes]:
 
 
 def chunk_message(client: redis.Redis, url: str, keys: RedisKeys) -> bytes:
-    """The message that Celery sends for a chunk, of an unknown version, so that workers store it as a dead letter."""
+    """The message that Celery sends for a chunk, of an unknown version, so that workers drop it."""
     app = make_app(url, keys)
     app.send_task(TASK_NAME, args=[{"version": 2}], queue="elsewhere")  # a queue that no worker reads
     app.close()
@@ -83,5 +83,5 @@ def chunk_message(client: redis.Redis, url: str, keys: RedisKeys) -> bytes:
 
 
 def invalid_messages(client: redis.Redis, url: str, keys: RedisKeys) -> list[bytes]:
-    """Noise, and variants of a real message with invalid values. The worker stores each as a dead letter."""
+    """Noise, and variants of a real message with invalid values. The worker drops each."""
     return [*RAW, *_variants(chunk_message(client, url, keys))]

@@ -52,13 +52,7 @@ class _QueueBroker(Broker):
         def llen(name: str) -> int:
             return self.messages.qsize() if name == KEYS.queues[Priority.BULK] else 0
 
-        @contextmanager
-        def pipeline(*, transaction: bool) -> Iterator[Any]:
-            yield SimpleNamespace(
-                type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEYS.types)
-            )
-
-        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, pipeline=pipeline)
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""Checks of Redis: connection, eviction, persistence, memory, dead letters and queued messages."""
+"""Checks of Redis: connection, eviction, persistence, memory and queued messages."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,8 @@ import redis
 
 from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.errors import RedisKeyForeign
 from tagger.ledger.dispatch import waiting_chunks
-from worker.broker import check_keys, count_queued, count_taken, find_broker, is_stopped
+from worker.broker import count_queued, count_taken, find_broker, is_stopped
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -50,12 +48,7 @@ class RedisChecks:
                 yield self._check_eviction(facts)
                 yield self._check_persistence(facts)
                 yield self._check_room(client, facts)
-                check_keys(self._broker, client)
-                yield self._check_dead_letters(client)
                 yield from self._check_messages(client)
-        except RedisKeyForeign as error:
-            remedy = f"look at it, then delete it: {self._cli('del ' + str(error.values['key']))}"
-            yield wrong("redis keys", str(error), remedy)
         except (redis.RedisError, OSError) as error:
             yield self._unavailable(error)
         except ValueError:  # invalid URL; the error may contain part of a password
@@ -120,15 +113,6 @@ class RedisChecks:
             return note("redis memory", f"it is nearly full: {room}", more)
         return ok("redis memory", f"it accepts messages; {room}")
 
-    def _check_dead_letters(self, client: redis.Redis) -> Finding:
-        letters = self._keys.dead_letters
-        count = int(str(client.llen(letters)))
-        if not count:
-            return ok("dead letters", "none")
-        found = f"{count} messages were invalid ({_reason(client.lindex(letters, -1))}): does another version of tagger use this Redis?"
-        list_command, delete_command = self._cli(f"lrange {letters} 0 -1"), self._cli(f"del {letters}")
-        return note("dead letters", found, f"list them: {list_command}; delete them: {delete_command}")
-
     def _check_messages(self, client: redis.Redis) -> Iterator[Finding]:
         depths = count_queued(client, self._keys)
         shown = ", ".join(f"{name} {depth}" for name, depth in depths.items())
@@ -153,13 +137,6 @@ def _version(facts: dict[str, Any]) -> str:
     if "valkey_version" in facts:
         return f"Valkey {facts['valkey_version']}"
     return f"Redis {facts['redis_version']}"
-
-
-def _reason(kept: object) -> str:
-    try:
-        return str(json.loads(kept)["reason"])[:200]  # type: ignore[arg-type]
-    except (ValueError, LookupError, TypeError):
-        return "reason unknown"
 
 
 def _mb(count: int) -> str:

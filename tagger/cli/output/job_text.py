@@ -144,12 +144,8 @@ def service_lines(
 
 def _queues_line(queues: Mapping[str, int | None], problem: TaggerError | None) -> str:
     """`queued messages: interactive 0, bulk 2`, or why that is unknown."""
-    from tagger.errors import RedisUnavailable
-
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
-    missing = "Redis is not running; a worker starts it"
-    if problem is not None:
-        missing = "Redis does not answer" if isinstance(problem, RedisUnavailable) else "unknown"
+    missing = "Redis is not running; a worker starts it" if problem is None else "Redis does not answer"
     return f"queued messages: {', '.join(depths) or missing}"
 
 
