@@ -1,5 +1,6 @@
-"""Runs programs and measures their wall time, CPU time and peak memory.
+"""Runs programs and measures their wall time, CPU time and peak memory, all their processes included (Linux).
 
+Processes in other sessions, such as the worker's embedded Redis, are not counted.
 Imports nothing heavy: a process starts with its parent's peak memory, so this one stays small.
 """
 
@@ -7,15 +8,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process_tree import peak_memory
+import psutil
 
 TAGGER = (sys.executable, "-m", "tagger")
+SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
+"""The model that the package ships."""
+SAMPLE_INTERVAL_S = 1.0
+"""The kernel walks all pages to count shared memory once. More frequent samples would slow the measured program."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +101,65 @@ def plain_environment() -> dict[str, str]:
     """
     excluded = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time so far of a process and its descendants, including those that have ended."""
+    # cpu_times() includes the children that have ended and were waited for.
+    return _sum(pid, lambda process: sum(process.cpu_times()[:4]))
+
+
+def memory_mib(pid: int) -> float:
+    """Return the memory of a process and its descendants. Shared pages are divided among their users."""
+    return _sum(pid, lambda process: process.memory_full_info().pss) / 2**20
+
+
+@dataclass
+class Peak:
+    """The highest value that was measured so far."""
+
+    value: float = 0.0
+
+
+@contextmanager
+def peak_memory(*pids: int) -> Iterator[Peak]:
+    """Measure the programs' memory together, in MiB, inside a `with` block and once at its end."""
+    peak, ended = Peak(), threading.Event()
+
+    def sample() -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(SAMPLE_INTERVAL_S)
+            peak.value = max(peak.value, sum(map(memory_mib, pids)))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float:
+    total = 0.0
+    for process in _processes(pid):
+        with suppress(psutil.Error):  # it has ended since
+            total += measure(process)
+    return total
+
+
+def _processes(pid: int) -> list[psutil.Process]:
+    """Return the process and its descendants in the same session; none if it has ended."""
+    try:
+        root = psutil.Process(pid)
+        session = os.getsid(pid)
+        return [root, *(child for child in root.children(recursive=True) if _session(child) == session)]
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return []
+
+
+def _session(process: psutil.Process) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return None

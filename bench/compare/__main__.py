@@ -21,8 +21,8 @@ from bench.compare.programs import (
     reference_tags,
 )
 from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results, progress_line, results_markdown
-from bench.models import SHIPPED
 from bench.photos import draw_image, evenly_spread, photos_in
+from bench.processes import SHIPPED
 from bench.report import note, print_heading
 
 
@@ -74,7 +74,8 @@ def _rotated(programs: Sequence[Program], number: int) -> list[Program]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos")
-    parser.add_argument("--photos", type=int, help="photos of each folder at most, evenly spread")
+    photos = "photos of each folder at most, evenly spread [800]"
+    parser.add_argument("--photos", type=int, default=800, help=photos)
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     names = [program.name for program in PROGRAMS]
     parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import redis
 
-from bench.process_tree import cpu_seconds, peak_memory
-from bench.processes import TAGGER, run, tagger_environment
+from bench.processes import TAGGER, cpu_seconds, peak_memory, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.ledger.workers import list_workers

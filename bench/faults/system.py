@@ -16,9 +16,8 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.models import SHIPPED
 from bench.photos import draw_image
-from bench.processes import TAGGER, Finished, run, tagger_environment
+from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import chunks

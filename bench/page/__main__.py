@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.models import SHIPPED
 from bench.page.library import make_library
 from bench.page.views import measure_views
+from bench.processes import SHIPPED
 from bench.report import note, print_heading
 from tests.rig.large_library import JOBS
 
