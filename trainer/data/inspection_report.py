@@ -31,9 +31,8 @@ CELL = Resize(short_side=112, size=112)
 GAP = 6
 NAME_WIDTH = 225
 LETTERS_PER_LINE = 23
-LABELS_PER_COLUMN = 32
-LABELS_PER_SHEET = 96
-"""A sheet with three columns is still readable; further labels are on further sheets."""
+LABELS_PER_SHEET = 32
+"""Further labels are on further sheets."""
 PAPER, INK, PALE = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 
@@ -144,8 +143,8 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield ""
     yield from (f"![samples of each label]({sheet.name})" for sheet in sheets)
     yield ""
-    yield from _severe_findings(inspection)
-    yield from _minor_findings(inspection)
+    for title, meaning, lines in _findings(inspection):
+        yield from _section(title, meaning, lines)
     yield ""
     yield from _table(inspection)
 
@@ -164,70 +163,58 @@ def _shape(inspection: Inspection) -> str:
     return " ".join(sentences)
 
 
-def _severe_findings(inspection: Inspection) -> Iterator[str]:
-    """One section per kind of problem; a kind without problems is one line."""
-    dataset = inspection.dataset
-    groups = (*inspection.exact_duplicates, *inspection.near_duplicates)
-    leaks = [group for group in groups if group.has_leak]
-    yield from _section(
+def _findings(inspection: Inspection) -> Iterator[tuple[str, str, list[str]]]:
+    """Each kind of problem, the worst first: its title, what it means, and a line for each case."""
+
+    def lines(groups: Iterable[DuplicateGroup]) -> list[str]:
+        return [_group_line(inspection, group) for group in groups]
+
+    dataset, exact, near = inspection.dataset, inspection.exact_duplicates, inspection.near_duplicates
+    yield (
         "Leaks between splits",
         "The same scene is in several splits, which makes metrics too good. Remove it from all but one, or split again with `trainer data split`.",
-        (_group_line(inspection, group) for group in leaks),
+        lines(group for group in (*exact, *near) if group.has_leak),
     )
-    yield from _section(
+    yield (
         "Label conflicts",
         "The same image has several labels. Keep it under the right one.",
-        (_group_line(inspection, group) for group in inspection.exact_duplicates if group.has_conflict),
+        lines(group for group in exact if group.has_conflict),
     )
-    yield from _section(
+    yield (
         "Broken photos",
         "The tagger cannot read them, and training skips them.",
-        (
-            f"`{dataset.name_of(entry.photo.path)}`: {entry.failure.kind}. {entry.failure.text}"
-            for entry in inspection.unreadable
-        ),
+        [f"`{each['path']}`: {each['kind']}. {each['text']}" for each in inspection.unreadable_document],
     )
-    yield from _section(
+    yield (
         "Blank photos",
         "They have a single shade, so they are useless for training. Remove them.",
-        (f"`{dataset.name_of(photo.path)}`" for photo in inspection.blank),
+        [f"`{dataset.name_of(photo.path)}`" for photo in inspection.blank],
     )
-
-
-def _minor_findings(inspection: Inspection) -> Iterator[str]:
-    dataset = inspection.dataset
-    yield from _section(
+    yield (
         "Labels with few photos",
         f"They have fewer than {FEW} training photos. Add photos, or remove the label.",
-        (f"{path_text(label)[0]}: {count}" for label, count in inspection.few.items()),
+        [f"{path_text(label)[0]}: {count}" for label, count in inspection.few.items()],
     )
-    yield from _section(
+    yield (
         "landmarks.csv",
         "Labels without a row are named after their folder. Rows without a folder have no effect.",
-        _gazetteer_lines(inspection),
+        list(_gazetteer_lines(inspection)),
     )
-    yield from _section(
+    ignored = (*dataset.other_files, *dataset.unlabelled, *dataset.ignored_folders)
+    yield (
         "Ignored files",
         "They do not have the name of a photo, or are not in a label folder.",
-        (
-            f"`{dataset.name_of(path)}`"
-            for path in (*dataset.other_files, *dataset.unlabelled, *dataset.ignored_folders)
-        ),
+        [f"`{dataset.name_of(path)}`" for path in ignored],
     )
-    yield from _section(
+    yield (
         "Exact duplicates",
         "Copies of one image. Within a split, training counts them several times, which does little harm.",
-        (_group_line(inspection, group) for group in inspection.exact_duplicates),
+        lines(exact),
     )
-    yield from _section(
-        "Near-duplicates",
-        "Nearly the same image. This is an estimate, so check them.",
-        (_group_line(inspection, group) for group in inspection.near_duplicates),
-    )
+    yield "Near-duplicates", "Nearly the same image. This is an estimate, so check them.", lines(near)
 
 
-def _section(title: str, meaning: str, lines: Iterable[str]) -> Iterator[str]:
-    entries = list(lines)
+def _section(title: str, meaning: str, entries: Sequence[str]) -> Iterator[str]:
     if not entries:
         yield f"**{title}:** none."
         yield ""
@@ -275,20 +262,16 @@ def write_sheets(inspection: Inspection, folder: Path) -> list[Path]:
     samples = _samples(inspection)
     paths = []
     with photo_progress("drawing samples", len(samples)) as advance:
-        for number, labels in enumerate(_sheets(list(samples)), start=1):
+        for first in range(0, len(samples), LABELS_PER_SHEET):
+            labels = list(samples)[first : first + LABELS_PER_SHEET]
             sheet = _Sheet(len(labels))
             for position, label in enumerate(labels):
                 sheet.draw_row(position, label, _counts_text(inspection, label), samples[label])
                 advance(1)
-            path = folder / ("sheet.png" if number == 1 else f"sheet-{number}.png")
+            path = folder / (f"sheet-{first // LABELS_PER_SHEET + 1}.png" if first else "sheet.png")
             sheet.image.save(path)
             paths.append(path)
     return paths
-
-
-def _sheets(labels: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(labels), LABELS_PER_SHEET):
-        yield labels[first : first + LABELS_PER_SHEET]
 
 
 def _samples(inspection: Inspection) -> dict[str, list[DatasetPhoto]]:
@@ -308,21 +291,17 @@ def _counts_text(inspection: Inspection, label: str) -> str:
 
 
 class _Sheet:
-    """A sample sheet: columns of rows, one row per label."""
+    """A sample sheet: one row per label."""
 
     def __init__(self, labels: int) -> None:
-        columns = -(-labels // LABELS_PER_COLUMN)
-        self._rows = -(-labels // columns)
         self._step = CELL.size + GAP
-        self._column_width = NAME_WIDTH + SAMPLES * self._step + 3 * GAP
-        size = (columns * self._column_width + GAP, self._rows * self._step + GAP)
+        size = (NAME_WIDTH + SAMPLES * self._step + GAP, labels * self._step + GAP)
         self.image = Image.new("RGB", size, PAPER)
         self._draw = ImageDraw.Draw(self.image)
         self._name_font, self._count_font = _font("DejaVuSans-Bold"), _font("DejaVuSans")
 
-    def draw_row(self, position: int, label: str, counts: str, samples: Sequence[DatasetPhoto]) -> None:
-        column, row = divmod(position, self._rows)
-        left, top = column * self._column_width + GAP, row * self._step + GAP
+    def draw_row(self, row: int, label: str, counts: str, samples: Sequence[DatasetPhoto]) -> None:
+        left, top = GAP, row * self._step + GAP
         lines = wrap(path_text(label)[0].replace("_", " "), LETTERS_PER_LINE)[:4]
         name = "\n".join(lines)
         self._draw.text((left, top), name, INK, self._name_font)
