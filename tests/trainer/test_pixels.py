@@ -115,16 +115,7 @@ def test_interrupted_reading_resumes(
     assert decoding_messages(caplog) == ["decoding photos (2)"]
 
 
-@pytest.mark.parametrize(
-    "listed",
-    [
-        b"[",
-        b"\xff\xfe",
-        b"{}",
-        b"[null]",
-        b'["a", "a", "a", "a", "a"]',
-    ],
-)
+@pytest.mark.parametrize("listed", [b"[", b"{}", b'["a", "a", "a", "a", "a"]'])
 def test_an_invalid_list_is_rebuilt(photos: list[LabelledPhoto], cache: Path, listed: bytes) -> None:
     cache_photos(photos, SIDE, cache)
     (cache / LIST).write_bytes(listed)

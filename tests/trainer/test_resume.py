@@ -1,17 +1,13 @@
 """A resumed run ends like an uninterrupted one; other options, photos or weights are refused."""
 
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from support.small_world import SIZE, draw_small_world, require_same, scratch_options, train, transfer_options
+from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
 
 from trainer.errors import CheckpointUnusable, ValidationPhotosMissing
 from trainer.export.run import RECORD, FinishedRun, load_run
@@ -55,43 +51,17 @@ def interrupt_training(options: RecipeOptions, after: int = 1) -> None:
         train(options, interrupt)
 
 
-def kill_training(world: Path, out: Path) -> None:
-    """Kill `trainer train scratch` once it has a checkpoint."""
-    folders = {
-        "--data": world / "data",
-        "--unknown": world / "unknown",
-        "--cache": world / "pixels",
-        "--out": out,
-    }
-    options = f"--epochs 2 --size {SIZE} --batch-size 8 --seed 3 --device cpu".split()
-    program = [sys.executable, "-c", "from trainer.cli.main import main; main()", "train", "scratch"]
-    running = subprocess.Popen(
-        [*program, *(str(part) for pair in folders.items() for part in pair), *options]
-    )
-    try:
-        while not (out / CHECKPOINT).exists():
-            assert running.poll() is None
-            time.sleep(0.005)
-    finally:
-        running.kill()
-        assert running.wait() == -signal.SIGKILL
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["interrupted", "killed"])
 def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
-    world: Path, uninterrupted: FinishedRun, out: Path, end: str
+    world: Path, uninterrupted: FinishedRun, out: Path
 ) -> None:
-    if end == "interrupted":
-        interrupt_training(scratch_options(world, out))
-    else:
-        kill_training(world, out)
+    interrupt_training(scratch_options(world, out))
     assert not (out / RECORD).exists()
 
     epochs: list[int] = []
     resumed = train(scratch_options(world, out, resume=True), lambda epoch: epochs.append(epoch.number))
 
-    assert epochs in ([2], [])
+    assert epochs == [2]
     require_same(resumed, uninterrupted)
     require_same(load_run(out), load_run(world / "unbroken"))
 
@@ -101,14 +71,6 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupte
     resumed = train(transfer_options(world, out, resume=True))
 
     require_same(resumed, train(transfer_options(world, out)))
-
-
-@pytest.mark.slow
-def test_without_resume_a_run_starts_again_with_the_first_epoch(
-    world: Path, interrupted: Path, out: Path
-) -> None:
-    shutil.copytree(interrupted, out)
-    interrupt_training(transfer_options(world, out), after=1)
 
 
 @pytest.mark.parametrize(

@@ -63,17 +63,8 @@ def _real_samples(folder: Path) -> list[bytes]:
 
 @pytest.mark.slow
 def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "bench.fuzz",
-        "--files",
-        "40",
-        "--processes",
-        "2",
-        "--keep",
-        tmp_path / "kept",
-    ]
+    options = ("--files", "40", "--processes", "2", "--keep", tmp_path / "kept")
+    command = [sys.executable, "-m", "bench.fuzz", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| **total** | 40 |" in done.stdout
