@@ -1,24 +1,41 @@
 """From the published files of Google Landmarks v2 to an index of its landmarks, and its GAP on the test photos."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tagger.library.teaching.pack_file import name_of_pack
+from tagger.errors import PackEmpty
+from tagger.library.teaching.classifiers import Direction
+from tagger.library.teaching.pack_file import (
+    MAX_LANDMARKS,
+    PackedLandmark,
+    PackEmbedding,
+    PackManifest,
+    encode_pack,
+    name_of_pack,
+)
+from tagger.system.names import slug_of_name
 from trainer.embeddings import EmbeddingModel
 from trainer.errors import PublishedFileInvalid, writing_to
 from trainer.evaluation.metrics import average_precisions
-from trainer.gldv2.directions import learn_directions
+from trainer.export.pack import LEAST_PHOTOS
 from trainer.gldv2.embeddings import EmbeddingFolder, EmbeddingProgress, embed_archives, read_embeddings
-from trainer.gldv2.landmark_index import LandmarkIndex, write_index
-from trainer.gldv2.landmark_pack import LandmarkPack
-from trainer.gldv2.published_files import Solution, listed_photos, read_labels, read_names, read_solution
+from trainer.gldv2.landmark_index import LandmarkIndex, learn_directions, write_index
+from trainer.gldv2.published_files import (
+    PhotoLabels,
+    Solution,
+    listed_photos,
+    read_labels,
+    read_names,
+    read_solution,
+)
 
 INDEX = "landmarks.safetensors"
+ABOUT = "Learned from Google Landmarks v2, whose annotations are under CC BY 4.0."
 PHOTOS_AT_ONCE = 256
 """Photos that are compared with the landmarks at a time."""
 
@@ -113,3 +130,47 @@ def challenge_gap(guesses: Mapping[str, tuple[int, float]], solution: Solution) 
     confidence = torch.tensor([[guessed[photo_id][1] for photo_id in shown]], dtype=torch.float64)
     correct = torch.tensor([[guessed[photo_id][0] in solution[photo_id] for photo_id in shown]])
     return average_precisions(confidence, correct, torch.tensor([others], dtype=torch.float64)).item()
+
+
+class LandmarkPack:
+    """Collects the directions of the landmarks with the most listed photos: a pack takes fewer than the data set has."""
+
+    def __init__(
+        self, name: str, embedding: PackEmbedding, labels: PhotoLabels, names: Mapping[int, str]
+    ) -> None:
+        landmark_ids, counts = np.unique(labels.landmark_ids, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:MAX_LANDMARKS]
+        self._name, self._embedding, self._names = name, embedding, names
+        self._chosen = set(landmark_ids[order].tolist())
+        self._directions: dict[int, Direction] = {}
+
+    def collect(self, learned: Iterable[tuple[int, Direction]]) -> Iterator[tuple[int, Direction]]:
+        """Yield what was learned, and keep the directions for the pack. Those of fewer than LEAST_PHOTOS different photos are left out."""
+        for landmark_id, direction in learned:
+            if landmark_id in self._chosen and direction.examples >= LEAST_PHOTOS:
+                self._directions[landmark_id] = direction
+            yield landmark_id, direction
+
+    def encode(self) -> bytes:
+        """The file of the pack.
+
+        Raises:
+            PackEmpty: no landmark has enough photos.
+        """
+        if not self._directions:
+            raise PackEmpty(reason=f"no landmark has {LEAST_PHOTOS} different photos")
+        manifest = PackManifest(
+            name=self._name, about=ABOUT, embedding=self._embedding, landmarks=tuple(self._landmarks())
+        )
+        return encode_pack(manifest, list(self._directions.values()))
+
+    def _landmarks(self) -> Iterator[PackedLandmark]:
+        slugs = set[str]()
+        for landmark_id, direction in self._directions.items():
+            name = self._names.get(landmark_id) or f"Landmark {landmark_id}"
+            slug = slug_of_name(name) or f"gldv2-{landmark_id}"
+            slug = f"{slug}-{landmark_id}" if slug in slugs else slug
+            slugs.add(slug)
+            yield PackedLandmark(
+                slug=slug, name=name, examples=direction.examples, expected=max(direction.expected, 0.0)
+            )
