@@ -123,7 +123,7 @@ def _embed(photos: Path, others: Path | None, model: EmbeddingModel) -> dict[str
     stored = restore(quantize(embeddings), model.facts.dimension)
     names = [photo.label or "" for photo in labelled]
     owners = np.array([names[position] for position in positions], dtype=np.str_)
-    return {label: stored[owners == label] for label in {"", *names}}
+    return {label: stored[owners == label] for label in dict.fromkeys(["", *names])}
 
 
 def _tag_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Truth:
