@@ -1,4 +1,4 @@
-"""Metrics against their definitions, computed photo by photo."""
+"""Metrics, intervals and thresholds against their definitions, computed photo by photo."""
 
 import math
 
@@ -12,19 +12,25 @@ from torch import Tensor
 from trainer.evaluation.metrics import (
     aurocs,
     average_precisions,
+    bootstrap,
     calibration_errors,
+    compute_tradeoff,
     expected_calibration_error,
     false_positive_rates_at,
     in_top_k,
+    lowest_threshold,
     macro_accuracies,
     reliability,
     top_k_accuracy,
+    wilson_interval,
 )
+from trainer.evaluation.recognition import measure_rejection
 
 EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE
+GRID = st.integers(0, 20).map(lambda number: number / 20)
 SOME = st.lists(SCORE, min_size=1, max_size=30)
 NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 
@@ -101,6 +107,88 @@ def test_average_precision_is_the_mean_precision_down_to_each_right_name(
     measured = average_precisions(confidence[None], correct[None], _scores(distractors)[None]).item()
 
     assert measured == pytest.approx(total / len(predictions))
+
+
+def test_wilson_interval_of_a_known_share() -> None:
+    interval = wilson_interval(0.9, 100)
+
+    assert (interval.low, interval.high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
+    assert wilson_interval(1.0, 10).high == pytest.approx(1.0)
+    assert wilson_interval(math.nan, 0).low == 0.0
+
+
+def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
+    values = torch.rand(500, generator=torch.Generator().manual_seed(3))
+    measured = bootstrap(lambda rows: rows.mean(dim=1), (values,))
+    expected = 1.959964 * values.std().item() / math.sqrt(500)
+
+    assert measured.value == pytest.approx(values.mean().item())
+    assert measured.interval.high - measured.value == pytest.approx(expected, rel=0.15)
+    assert measured.value - measured.interval.low == pytest.approx(expected, rel=0.15)
+
+
+def test_few_distractors_none_of_them_taken_for_a_landmark_prove_little() -> None:
+    landmarks, distractors = torch.linspace(0.8, 1, 200), torch.full((20,), 0.1)
+    rejection = measure_rejection(landmarks, distractors, ["cats"] * 15 + ["."] * 5, 0.5)
+
+    assert rejection is not None
+    assert rejection.overall.fpr_at_95_recall.value == rejection.overall.false_tags.value == 0
+    assert rejection.overall.fpr_at_95_recall.interval.high > 0.15
+    assert {name: folder.photos for name, folder in rejection.by_folder.items()} == {"cats": 15, ".": 5}
+
+
+def test_each_folder_of_distractors_is_measured_against_all_landmark_photos() -> None:
+    landmarks = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    distractors = torch.tensor([0.1, 0.2, 0.65, 0.95])
+    rejection = measure_rejection(landmarks, distractors, ["cats", "cats", "towers", "towers"], 0.5)
+
+    assert rejection is not None
+    assert rejection.by_folder["cats"].auroc.value == 1.0
+    assert rejection.by_folder["towers"].auroc.value == pytest.approx(3 / 8)
+    assert rejection.by_folder["towers"].fpr_at_95_recall.value == 1.0
+    assert rejection.by_folder["towers"].false_tags.value == 1.0
+    assert rejection.overall.false_tags.value == 0.5
+    assert measure_rejection(landmarks, torch.empty(0), [], 0.5) is None
+
+
+@EXAMPLES
+@given(
+    st.lists(st.tuples(GRID, st.booleans()), min_size=1, max_size=25),
+    st.lists(GRID, max_size=12),
+    st.sampled_from([0.5, 0.9, 0.99]),
+)
+def test_thresholds_do_what_counting_says(
+    predictions: list[tuple[float, bool]], distractors: list[float], precision: float
+) -> None:
+    tradeoff = compute_tradeoff(
+        torch.tensor([score for score, _ in predictions]),
+        torch.tensor([correct for _, correct in predictions]),
+        torch.tensor(distractors),
+    )
+    weight = len(predictions) / len(distractors) if distractors else 0
+    precise_enough = []
+    for at, threshold in enumerate(tradeoff.thresholds.tolist()):
+        correct_count = sum(score >= threshold - 1e-6 for score, correct in predictions if correct)
+        wrong_count = sum(score >= threshold - 1e-6 for score, correct in predictions if not correct)
+        false_count = sum(score >= threshold - 1e-6 for score in distractors)
+        expected = correct_count / (correct_count + wrong_count + weight * false_count)
+        assert tradeoff.precision[at].item() == pytest.approx(expected)
+        assert tradeoff.tagged_rightly[at].item() == pytest.approx(correct_count / len(predictions))
+        assert tradeoff.false_tags[at].item() == pytest.approx(false_count / max(1, len(distractors)))
+        if expected >= precision + 1e-9:
+            precise_enough.append(threshold)
+
+    point = lowest_threshold(precision, tradeoff)
+    if precise_enough:
+        assert point is not None
+        assert point.threshold <= min(precise_enough) + 1e-9
+        assert point.precision >= precision
+
+
+def test_a_precision_that_no_threshold_reaches_has_none() -> None:
+    always_wrong = compute_tradeoff(torch.tensor([0.9, 0.2]), torch.tensor([False, False]), torch.empty(0))
+
+    assert lowest_threshold(0.9, always_wrong) is None
 
 
 def _gap(bin_predictions: list[tuple[float, bool]]) -> float:
