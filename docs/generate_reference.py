@@ -79,7 +79,6 @@ BOOKKEEPING = {
     "month_block_counts",
     "month_totals",
     "changed_blocks",
-    "access_names",
     "sign_in_attempts",
     "page_sessions",
     "webhook_messages",

@@ -13,7 +13,7 @@ USE_RECORDED_S = 60
 
 @dataclass(frozen=True)
 class Grant:
-    """What a request may do. `name`: the token or person, as in the audit log, possibly with a number: `ada#2`.
+    """What a request may do. `name`: the token or person, as in the audit log.
 
     `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
     """

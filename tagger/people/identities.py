@@ -15,12 +15,12 @@ from tagger.database.connection import Database
 from tagger.database.tables import users
 from tagger.errors import TaggerError
 from tagger.people.grants import Role
-from tagger.people.names import check_subject
 from tagger.people.sessions import Origin, start_identity_session
 from tagger.people.users import (
     User,
     UserNameTaken,
     change_role,
+    check_subject,
     end_sessions,
     insert_user,
     is_valid_name,
@@ -82,7 +82,7 @@ def withdraw_role(database: Database, identity: Identity, origin: Origin) -> Non
     user = _find(database, identity)
     if user is None:
         return
-    with database.acting_as(_actor(user.recorded_name, origin)).write() as connection:
+    with database.acting_as(_actor(user.name, origin)).write() as connection:
         row = _lock(connection, user)
         if row is None:  # removed or linked to another subject in the meantime
             return
@@ -123,7 +123,7 @@ def _set_identity(
     record_action(
         connection,
         action,
-        user_of(row).recorded_name,
+        row.name,
         issuer=issuer or row.issuer,
         identity=subject or row.subject,
         sessions=count,
@@ -136,7 +136,6 @@ def _lock(connection: Connection, user: User) -> Row[Any] | None:
     is_same = (
         users.c.id == user.id,
         users.c.name == user.name,
-        users.c.name_number == user.name_number,
         users.c.issuer == user.issuer,
         users.c.subject == user.subject,
     )
@@ -171,7 +170,7 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
 
 def _follow_role(database: Database, user: User, identity: Identity, origin: Origin) -> None:
     """Give the person the role that the provider gives. A change ends the sessions with the former role."""
-    with database.acting_as(_actor(user.recorded_name, origin)).write() as connection:
+    with database.acting_as(_actor(user.name, origin)).write() as connection:
         row = _lock(connection, user)
         if row is None:
             raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)

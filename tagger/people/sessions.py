@@ -20,7 +20,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.people.grants import USE_RECORDED_S, Grant, Role
-from tagger.people.names import recorded_name
 from tagger.people.passwords import count_attempt, forget_attempts, hash_password, is_outdated, is_right
 from tagger.people.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
 from tagger.people.users import (
@@ -73,10 +72,7 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
     of_person = () if user_id is None else (page_sessions.c.user_id == user_id,)
     with database.write() as connection:
         row = connection.execute(
-            select(
-                func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name"),
-                func.coalesce(access_tokens.c.name_number, users.c.name_number, 1).label("number"),
-            )
+            select(func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name"))
             .select_from(page_sessions)
             .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
             .outerjoin(users, users.c.id == page_sessions.c.user_id)
@@ -84,7 +80,7 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
         ).one_or_none()
         ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == session_id, *of_person))
         if ended.rowcount and row is not None:
-            record_action(connection, AuditAction.SESSION_END, recorded_name(row.name, row.number))
+            record_action(connection, AuditAction.SESSION_END, row.name)
     return bool(ended.rowcount)
 
 
@@ -176,7 +172,7 @@ def _start_session_of(
 ) -> str | None:
     session = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
-    with database.acting_as(Actor(f"web {user.recorded_name}", origin.address)).write() as connection:
+    with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
         query = select(users.c.role).where(users.c.id == user.id, is_unchanged).with_for_update()
         role = connection.scalar(query)
         if role is None:
@@ -185,7 +181,7 @@ def _start_session_of(
         expires_at = now + timedelta(seconds=SESSION_S)
         digest = _digest(session, None)
         _insert_session(connection, digest, expires_at, origin, user_id=user.id, id_token=id_token)
-        record_action(connection, AuditAction.SIGN_IN, user.recorded_name, role=role, **details)
+        record_action(connection, AuditAction.SIGN_IN, user.name, role=role, **details)
     return session
 
 
@@ -199,7 +195,6 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
         select(
             page_sessions,
             func.coalesce(access_tokens.c.name, users.c.name).label("name"),
-            func.coalesce(access_tokens.c.name_number, users.c.name_number).label("name_number"),
             access_tokens.c.read_only,
             users.c.role,
             access_tokens.c.expires_at.label("token_expires_at"),
@@ -215,8 +210,7 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     if row.name is None:
         return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
     role = _role(row.read_only) if row.user_id is None else Role(row.role)
-    name = recorded_name(row.name, row.name_number)
-    return Grant(name, role, row.token_id, row.user_id, row.id, row.last_used_at)
+    return Grant(row.name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
 def end_session(database: Database, grant: Grant) -> ProviderSession | None:
@@ -252,7 +246,7 @@ def record_use(database: Database, grant: Grant) -> None:
 
 
 def _grant(token: AccessToken) -> Grant:
-    return Grant(token.recorded_name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
 
 
 def _role(read_only: bool) -> Role:
@@ -372,9 +366,7 @@ def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant
         return None
     user = find_user_by_name(database, name) or _add(database, name, new_role)
     return (
-        None
-        if user is None
-        else Grant(user.recorded_name, user.role, user_id=user.id, last_used_at=user.last_used_at)
+        None if user is None else Grant(user.name, user.role, user_id=user.id, last_used_at=user.last_used_at)
     )
 
 

@@ -14,7 +14,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
-from tagger.people.names import count_name, give_name, parse_name, recorded_name
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
 """The name of the token in the settings, which is not in the database."""
@@ -50,13 +49,6 @@ class AccessToken:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
-    name_number: int = 1
-    """The number of this token among all people and tokens that have had the name."""
-
-    @property
-    def recorded_name(self) -> str:
-        """The name in the audit log and on verdicts."""
-        return recorded_name(self.name, self.name_number)
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -85,13 +77,10 @@ def add_token(
             raise TokenExists(name=name)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
             raise TokenNameTaken(name=name)
-        values["name_number"] = give_name(connection, name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
         token = _token(row)
         expires = None if expires_at is None else expires_at.isoformat()
-        record_action(
-            connection, AuditAction.TOKEN_ADD, token.recorded_name, read_only=read_only, expires_at=expires
-        )
+        record_action(connection, AuditAction.TOKEN_ADD, name, read_only=read_only, expires_at=expires)
     return token, secret
 
 
@@ -104,26 +93,21 @@ def list_tokens(database: Database) -> Sequence[AccessToken]:
 
 
 def revoke_token(database: Database, name: str) -> int:
-    """Delete a token, which ends its sessions, and return their number. A `name` with a number (`phone#1`) never means a later token of
-    that name.
+    """Delete a token, which ends its sessions, and return their number.
 
     Raises:
         TokenNotFound: there is no such token.
     """
-    plain, number = parse_name(name)
     with database.write() as connection:
-        query = select(access_tokens).where(access_tokens.c.name == plain).with_for_update()
+        query = select(access_tokens).where(access_tokens.c.name == name).with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None or number not in {None, row.name_number}:
+        if row is None:
             names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
             raise TokenNotFound(name=name, names=", ".join(names) or "none")
         of_token = page_sessions.c.token_id == row.id
         count = connection.execute(delete(page_sessions).where(of_token)).rowcount
         connection.execute(delete(access_tokens).where(access_tokens.c.id == row.id))
-        count_name(
-            connection, row.name, row.name_number
-        )  # a process of a version before 0025 may have added it
-        record_action(connection, AuditAction.TOKEN_REVOKE, _token(row).recorded_name, sessions=count)
+        record_action(connection, AuditAction.TOKEN_REVOKE, name, sessions=count)
     return count
 
 
@@ -151,5 +135,4 @@ def _token(row: Row[tuple[object, ...]]) -> AccessToken:
         created_at=row.created_at,
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
-        name_number=row.name_number,
     )

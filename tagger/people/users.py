@@ -12,7 +12,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, shares, users
 from tagger.errors import TaggerError
-from tagger.people.names import check_subject, count_name, full_name, give_name, parse_name, recorded_name
 from tagger.people.passwords import check_password, forget_attempts, hash_password
 from tagger.people.tokens import SETTINGS_TOKEN
 
@@ -49,18 +48,6 @@ class User:
     last_used_at: datetime | None
     issuer: str | None = None
     subject: str | None = None
-    name_number: int = 1
-    """The number of this person among all people and tokens that have had the name."""
-
-    @property
-    def recorded_name(self) -> str:
-        """The name in the audit log and on verdicts."""
-        return recorded_name(self.name, self.name_number)
-
-    @property
-    def full_name(self) -> str:
-        """The name that belongs to this person permanently; another person may get the plain name later."""
-        return full_name(self.name, self.name_number)
 
 
 def add_user(
@@ -107,10 +94,8 @@ def insert_user(
     """
     if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
         raise UserNameTaken(name=name)
-    number = give_name(connection, name)
     values = {
         "name": name,
-        "name_number": number,
         "role": role,
         "password_hash": password_hash,
         "issuer": issuer,
@@ -120,10 +105,8 @@ def insert_user(
     row = connection.execute(insert(users).values(values).returning(users)).one()
     user = user_of(row)
     if by_themselves:
-        act_as(connection, replace(actor_of(connection), name=f"web {user.recorded_name}", is_person=True))
-    record_action(
-        connection, AuditAction.USER_ADD, user.recorded_name, role=role, issuer=issuer, identity=subject
-    )
+        act_as(connection, replace(actor_of(connection), name=f"web {name}", is_person=True))
+    record_action(connection, AuditAction.USER_ADD, name, role=role, issuer=issuer, identity=subject)
     return user
 
 
@@ -177,14 +160,11 @@ def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> 
             end_sessions(connection, row.id), [] if keep_shares else _revoke_shares(connection, row)
         )
         connection.execute(delete(users).where(users.c.id == row.id))
-        count_name(
-            connection, row.name, row.name_number
-        )  # a process of a version before 0025 may have added them
         forget_attempts(connection, row.name)
         record_action(
             connection,
             AuditAction.USER_REMOVE,
-            _recorded(row),
+            row.name,
             sessions=ended.sessions,
             shares=list(ended.shares),
         )
@@ -198,13 +178,13 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
         UserNotFound: there is no such person.
         PasswordRefused: the password is too weak.
     """
-    password_hash = _checked_hash(password, parse_name(normalize_name(name))[0])
+    password_hash = _checked_hash(password, normalize_name(name))
     with database.write() as connection:
         row = lock_user(connection, name)
         connection.execute(update(users).where(users.c.id == row.id).values(password_hash=password_hash))
         count = end_sessions(connection, row.id, kept_session)
         forget_attempts(connection, row.name)
-        record_action(connection, AuditAction.USER_PASSWORD, _recorded(row), sessions=count)
+        record_action(connection, AuditAction.USER_PASSWORD, row.name, sessions=count)
     return count
 
 
@@ -230,7 +210,7 @@ def change_role(
     record_action(
         connection,
         AuditAction.USER_ROLE,
-        _recorded(row),
+        row.name,
         role=role,
         before=row.role,
         sessions=ended.sessions,
@@ -243,9 +223,7 @@ def _revoke_shares(connection: Connection, row: Row[tuple[object, ...]]) -> list
     """Revoke the active shares that a person made on the page; returns their ids."""
     now = datetime.now(UTC)
     is_active = shares.c.revoked_at.is_(None), or_(shares.c.expires_at.is_(None), shares.c.expires_at > now)
-    query = (
-        update(shares).where(shares.c.author == f"web {_recorded(row)}", *is_active).values(revoked_at=now)
-    )
+    query = update(shares).where(shares.c.author == f"web {row.name}", *is_active).values(revoked_at=now)
     revoked = connection.execute(query.returning(shares.c.id, shares.c.name)).all()
     for share in revoked:
         record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share.id)
@@ -279,12 +257,7 @@ def user_of(row: Row[tuple[object, ...]]) -> User:
         last_used_at=row.last_used_at,
         issuer=row.issuer,
         subject=row.subject,
-        name_number=row.name_number,
     )
-
-
-def _recorded(row: Row[tuple[object, ...]]) -> str:
-    return user_of(row).recorded_name
 
 
 def _checked_name(name: str) -> str:
@@ -300,15 +273,45 @@ def _checked_hash(password: str, name: str) -> str:
 
 
 def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
-    """Lock the row of a person until the end of the transaction. A `name` with a number (`ada#1`) never means a later person of that
-    name.
+    """Lock the row of a person until the end of the transaction.
 
     Raises:
         UserNotFound: there is no such person.
     """
-    plain, number = parse_name(normalize_name(name))
-    row = connection.execute(select(users).where(users.c.name == plain).with_for_update()).one_or_none()
-    if row is None or number not in {None, row.name_number}:
+    query = select(users).where(users.c.name == normalize_name(name)).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
         names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
         raise UserNotFound(name=name, names=", ".join(names) or "none")
     return row
+
+
+MAX_SUBJECT_LENGTH = 255
+"""As in the specification of OpenID Connect."""
+
+
+class SubjectInvalid(TaggerError):
+    """{subject} cannot be a subject. Copy it from the page that refused the sign-in, from `tagger people audit`, or from the provider."""
+
+
+class SubjectTaken(TaggerError):
+    """The subject {subject} is linked to {name} already. Run `tagger people user unlink {name}` first if that is wrong."""
+
+
+def is_subject(text: str) -> bool:
+    """Whether the text can be a subject: printable characters of ASCII, not too many."""
+    return 0 < len(text) <= MAX_SUBJECT_LENGTH and text.isascii() and text.isprintable()
+
+
+def check_subject(connection: Connection, issuer: str, subject: str, user_id: int | None = None) -> None:
+    """Check that the subject can be linked to somebody new, or to the person with this number.
+
+    Raises:
+        SubjectInvalid, SubjectTaken: it cannot.
+    """
+    if not is_subject(subject):
+        raise SubjectInvalid(subject=repr(subject))
+    query = select(users.c.id, users.c.name).where(users.c.issuer == issuer, users.c.subject == subject)
+    row = connection.execute(query).one_or_none()
+    if row is not None and row.id != user_id:
+        raise SubjectTaken(subject=subject, name=row.name)

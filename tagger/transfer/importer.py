@@ -30,7 +30,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.statements import insert_in_bulk
 from tagger.database.tables import (
-    dismissals,
     jobs,
     landmarks,
     ledgers,
@@ -38,7 +37,6 @@ from tagger.database.tables import (
     models,
     roots,
     schedules,
-    verdicts,
 )
 from tagger.errors import DatabaseNotEmpty
 from tagger.ledger.jobs import OPEN_STATES, UNFILLED, WRITE, cancel_job
@@ -46,7 +44,6 @@ from tagger.library.catalog import registration
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import UNNAMED
 from tagger.model.artifact import Manifest, read_manifest
-from tagger.people.names import count_authors
 from tagger.photos.paths import path_from_text
 from tagger.transfer.export_reader import ExportReader
 from tagger.transfer.exporter import Progress, exported_tables, row_counts_text
@@ -140,7 +137,6 @@ def import_database(
             with reader.refuse_on_error():
                 _insert(connection, table, rows)
         connection.execute(update(ledgers).values(ledger_id=database.ledger_id))
-        _count_authors(connection)
         inactive = deactivate(connection)
         for problem in _problems(connection):
             raise reader.refuse_content(problem)
@@ -174,12 +170,6 @@ def _problems(connection: Connection) -> Iterator[str]:
         registration.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
-
-
-def _count_authors(connection: Connection) -> None:
-    """Whoever is added later with the name of an author is somebody else, as in the exported database."""
-    for table in (verdicts, dismissals):
-        count_authors(connection, connection.scalars(select(table.c.given_by).distinct()).all())
 
 
 def _allow_pauses(connection: Connection) -> None:

@@ -29,7 +29,7 @@ def test_people_are_added_listed_changed_and_removed(tagger: CommandRunner) -> N
     assert "ada is added as editor" in added.err
     assert "restart a page" in added.err
     (listed,) = tagger("people", "user", "list", "--json").json
-    assert (listed["name"], listed["recorded_name"]) == ("ada", "ada")
+    assert listed["name"] == "ada"
     assert (listed["role"], listed["has_password"]) == ("editor", True)
     assert "password_hash" not in listed
     assert "editor" in tagger("people", "user", "list").text
@@ -116,10 +116,9 @@ def test_a_token_is_printed_once_listed_and_revoked(tagger: CommandRunner) -> No
     assert tagger("people", "token", "revoke", "phone").err == "phone is revoked, 0 sessions ended\n"
     assert names(tagger) == []
     tagger("people", "token", "add", "phone")
-    refused = tagger("people", "token", "revoke", "phone#1")
-    assert (refused.code, "There is no token phone#1" in refused.err) == (1, True)
-    assert names(tagger) == ["phone"]
-    assert tagger("people", "token", "revoke", "phone#2", "--json").json == {"name": "phone#2", "sessions": 0}
+    refused = tagger("people", "token", "revoke", "fone")
+    assert (refused.code, "There is no token fone" in refused.err) == (1, True)
+    assert tagger("people", "token", "revoke", "phone", "--json").json == {"name": "phone", "sessions": 0}
 
 
 def test_the_audit_log_is_listed_page_by_page(tagger: CommandRunner) -> None:

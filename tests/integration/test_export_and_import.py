@@ -15,14 +15,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
-from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.colour_folders import EIFFEL, TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.exports import with_checksum
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import row_counts
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Role, Runner
+from tagger.database.enums import Runner
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import (
     cameras,
@@ -55,8 +55,6 @@ from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts import VerdictKind, give_verdict
 from tagger.library.verdicts.store import dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
-from tagger.people.tokens import add_token, revoke_token
-from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader
 from tagger.transfer.exporter import export_database, exported_columns, exported_tables
@@ -357,24 +355,6 @@ def test_a_dry_run_checks_the_whole_file_and_writes_nothing(sound_file: bytes, d
     assert rows(database) == empty
 
 
-def test_who_gets_the_name_of_an_imported_author_is_somebody_else(
-    few: TaggedFolder, new_database: Callable[[], Database]
-) -> None:
-    authors = ("web ada#2", "web Phone", "bob", "web eve#1000000", "web ada#02")
-    for number, author in enumerate(authors):
-        photo = few.folder / f"{number // 2}.jpg"
-        give_verdict(few.database, photo, (EIFFEL, GATE)[number % 2], VerdictKind.REJECTED, author, {})
-    dismiss_photos(few.database, [few.photo("2.jpg").id], "web ida")
-    other = new_database()
-    add_token(other, "Phone")
-    imported(other, exported(few.database))
-    names = ("ada", "bob", "eve", "ida")
-    recorded = [add_user(other, name, Role.VIEWER, None).recorded_name for name in names]
-    assert recorded == ["ada#3", "bob", "eve", "ida#2"]
-    revoke_token(other, "Phone")
-    assert add_token(other, "Phone")[0].recorded_name == "Phone#2"
-
-
 def _with_values(content: bytes, table: str, **values: object) -> bytes:
     """The file with these values in the first row of a table, and a correct checksum."""
     lines = content.splitlines(keepends=True)
@@ -432,7 +412,6 @@ def test_all_tables_are_exported_except_workers_access_counts_and_the_audit_log(
     local = {
         "workers",
         "backend_selections",
-        "access_names",
         "access_tokens",
         "users",
         "page_sessions",

@@ -20,9 +20,15 @@ from tagger.people.identities import (
     sign_in_identity,
     unlink_user,
 )
-from tagger.people.names import SubjectInvalid, SubjectTaken
 from tagger.people.sessions import Origin, session_grant
-from tagger.people.users import UserNotFound, add_user, list_users, remove_user
+from tagger.people.users import (
+    SubjectInvalid,
+    SubjectTaken,
+    UserNotFound,
+    add_user,
+    list_users,
+    remove_user,
+)
 
 pytestmark = pytest.mark.postgresql
 

@@ -383,5 +383,5 @@ def test_first_requests_at_once_add_a_person_once(database: Database) -> None:
     grants: list[Grant | None] = []
     in_threads([lambda: grants.append(proxied_grant(database, "ada", Role.VIEWER))] * 4)
     assert {None if grant is None else grant.user_id for grant in grants} == {list_users(database)[0].id}
-    assert [user.recorded_name for user in list_users(database)] == ["ada"]
+    assert [user.name for user in list_users(database)] == ["ada"]
     assert [action for _, action, _ in actions(database)] == ["user-add"]

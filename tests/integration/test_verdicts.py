@@ -13,7 +13,6 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import Role
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
@@ -36,7 +35,6 @@ from tagger.library.verdicts import (
     withdraw_verdict,
     withdraw_verdicts,
 )
-from tagger.people.users import add_user, remove_user
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -291,19 +289,6 @@ def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> No
     }
     assert tagged_folder.import_([*older, *newer, *same]).unchanged == 5
     assert tagged_folder.exported() == newer
-
-
-def test_who_gets_the_name_of_an_author_of_another_database_is_somebody_else(folder: VerdictFolder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    (carried,) = folder.exported()
-    later = {"by": "web ada#2", "at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
-    assert folder.import_([carried | later], dry_run=True).replaced == 1
-    assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada"
-    assert folder.import_([carried | later]).replaced == 1
-    remove_user(folder.database, "ada")
-    assert add_user(folder.database, "ada", Role.VIEWER, None).recorded_name == "ada#3"
 
 
 def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:

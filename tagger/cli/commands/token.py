@@ -108,8 +108,8 @@ def revoke(name: Name, json: Json = False) -> None:
 
 
 def _document(token: AccessToken) -> dict[str, Any]:
-    document = asdict(token) | {"recorded_name": token.recorded_name}
-    del document["id"], document["name_number"]
+    document = asdict(token)
+    del document["id"]
     return document | {"expired": token.is_expired(datetime.now(UTC))}
 
 

@@ -113,13 +113,12 @@ def list_(json: Json = False) -> None:
             user.role,
             "yes" if user.has_password else "no",
             user.subject or "",
-            user.recorded_name,
             local_time(user.created_at),
             "never" if user.last_used_at is None else local_time(user.last_used_at),
         ]
         for user in users
     )
-    write_table(("Name", "Role", "Password", "Subject", "Recorded as", "Added", "Last used"), rows)
+    write_table(("Name", "Role", "Password", "Subject", "Added", "Last used"), rows)
     if not users:
         console.info("there is no user; add one with: tagger people user add NAME")
 
@@ -237,6 +236,6 @@ def _report(name: str, what: str, sessions: int, shares: Sequence[int] = (), *, 
 
 
 def _document(user: User) -> dict[str, Any]:
-    document = asdict(user) | {"recorded_name": user.recorded_name}
-    del document["id"], document["name_number"]
+    document = asdict(user)
+    del document["id"]
     return document

@@ -68,7 +68,6 @@ from tagger.database.tables.job_tables import (
     workers as workers,
 )
 from tagger.database.tables.access_tables import (
-    access_names as access_names,
     access_tokens as access_tokens,
     audit_log as audit_log,
     page_sessions as page_sessions,

@@ -1,38 +1,15 @@
 """The tables of who may do what on the page, and who did: tokens, users, sessions, shares and the audit log."""
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, PrimaryKeyConstraint, Table, Text
 
 from tagger.database.enums import Role
 from tagger.database.tables.column_types import Id, UtcDateTime, metadata, one_of
-
-
-def _name_number() -> Column[int]:
-    return Column(
-        "name_number",
-        Integer,
-        nullable=False,
-        server_default="1",
-        doc="how many have had the name, with this one; from 2 on part of the name in the audit log and on verdicts: `ada#2`",
-    )
-
-
-access_names = Table(
-    "access_names",
-    metadata,
-    Column("name", Text, primary_key=True, doc="the name"),
-    Column("given", Integer, nullable=False, doc="how many people and tokens have had it"),
-    info={
-        "exported": False,
-        "doc": "Names of people and tokens, also of removed ones: a new one with the same name is recorded as somebody else. Not exported.",
-    },
-)
 
 access_tokens = Table(
     "access_tokens",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name in commands"),
-    _name_number(),
     Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
     Column("read_only", Boolean, nullable=False, doc="whether it allows searching, but no changes"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
@@ -53,7 +30,6 @@ users = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
-    _name_number(),
     Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
     Column(
         "password_hash",

@@ -34,7 +34,6 @@ from tagger.library.verdicts.store import (
     write_dismissals,
     write_verdicts,
 )
-from tagger.people.names import count_authors
 
 READ_CHARACTERS = 1 << 16
 LARGEST_ENTRY = 1 << 20
@@ -199,7 +198,6 @@ def import_verdicts(
             new, away = _count_page(connection, page, report, add=True)
             write_verdicts(connection, new, newer_only=True)
             write_dismissals(connection, away)
-            count_authors(connection, [*(verdict.by for verdict in new), *(each.by for each in away)])
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
             update_details(connection, audit_entry, added=report.added, replaced=report.replaced)

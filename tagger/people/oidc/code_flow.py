@@ -29,7 +29,6 @@ from joserfc.jwt import JWTClaimsRegistry, decode
 
 from tagger.people.grants import Role
 from tagger.people.identities import Identity
-from tagger.people.names import is_subject
 from tagger.people.oidc.provider import (
     ClocksDiffer,
     IdentityRefused,
@@ -39,6 +38,7 @@ from tagger.people.oidc.provider import (
     SignInExpired,
 )
 from tagger.people.sessions import ProviderSession
+from tagger.people.users import is_subject
 
 SECRET_LENGTH = 43
 _SCOPES = ("openid", "profile", "email")
@@ -134,9 +134,6 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
 
 def _claims(provider: Provider, request: AuthorizationRequest, tokens: Mapping[str, Any]) -> dict[str, Any]:
     """The claims of the ID token, completed by those that the provider sends from its userinfo endpoint only."""
-    # joserfc takes a while to import, and many installations need none of it.
-    from tagger.people.oidc.code_flow import verified_claims
-
     issuer, claim = provider.registration.issuer, provider.registration.role_claim
     id_token, access_token = tokens.get("id_token"), tokens.get("access_token")
     if not isinstance(id_token, str):

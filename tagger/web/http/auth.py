@@ -302,7 +302,7 @@ class Authenticator:
         """Whose name it is. Not any name that was entered: people type passwords into the wrong field."""
         name = normalize_name(name)
         user = find_user_by_name(self._database, name) if is_valid_name(name) else None
-        return None if user is None else user.recorded_name
+        return None if user is None else user.name
 
     def sign_in(self, secret: str, client: Client, browser: str | None = None) -> str | None:
         """Start a session and return the cookie's value; None if the token is wrong.

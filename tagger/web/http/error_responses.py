@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger import errors
 from tagger.database.retry import DatabaseError, outage
 from tagger.errors import TaggerError
-from tagger.people import names, users
+from tagger.people import users
 from tagger.web.http.attempt_limiter import is_for_visitors
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
@@ -39,8 +39,8 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.PhotoNotClassified: "The photo {path} is not processed{why}. Start a job for its folder, then try again.",
     errors.ScheduleExists: "The schedule {name} exists already. Choose another name, or remove that one first.",
     errors.ScheduleNotFound: "There is no schedule {name}. The schedules are: {names}.",
-    names.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",
-    names.SubjectTaken: "The subject {subject} is linked to {name} already. Empty it there first if that is wrong.",
+    users.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",
+    users.SubjectTaken: "The subject {subject} is linked to {name} already. Empty it there first if that is wrong.",
     users.UserExists: "There is already somebody with the name {name}. Choose another name.",
     users.UserNotFound: "There is no {name} any more. Open this page again, and see who is there.",
     errors.TripNotFound: "There is no trip {trip}. A trip gets a new name where more photos change its first day.",

@@ -99,7 +99,7 @@ def _change_password(request: Request, state: AppState, current: str, new: str, 
         if check_user(state.database, user.name, current, client.network) is None:
             problem = "The current password is wrong."
             return _render(request, state, problem=problem, status=HTTPStatus.FORBIDDEN)
-        set_password(state.database, user.full_name, new, kept_session=grant.session_id)
+        set_password(state.database, user.name, new, kept_session=grant.session_id)
     except AttemptsUsedUp as error:
         page = _render(request, state, problem=str(error), status=HTTPStatus.TOO_MANY_REQUESTS)
         page.headers["retry-after"] = str(error.retry_after_s)
