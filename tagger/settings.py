@@ -35,7 +35,6 @@ from tagger.errors import SettingsInvalid
 from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
-from tagger.system.times_of_day import DailyWindow
 
 MAX_RECEIVERS = 16
 """Each has a thread in every worker."""
@@ -137,10 +136,6 @@ def _header(name: str) -> str:
     return name
 
 
-def _daily_window(text: str) -> str:
-    return str(DailyWindow.parse(text))
-
-
 def _endpoint(url: str) -> str:
     if not _ENDPOINT.fullmatch(url):
         raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
@@ -222,10 +217,6 @@ class Settings(BaseModel):
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
     """Address on which a worker serves metrics."""
-    worker_window: Annotated[str, AfterValidator(_daily_window)] | None = None
-    """Time of day in which a worker processes jobs, like `22:00-06:00`, in the local time of its machine. Default: all day."""
-    worker_pause_on_battery: bool = False
-    """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
     worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
     """Minutes without work after which a worker exits with code 0. Without effect in `tagger up`. Default: never."""
     log_format: Literal["text", "json"] = "text"

@@ -29,7 +29,6 @@ from worker.broker import RedisMonitor
 from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
 from worker.sweeper import Sweeper, WorkerIdentity
-from worker.throttle import Throttle, conditions
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
@@ -61,9 +60,8 @@ class Engine:
         )
         self.broker = app_broker(app, settings)
         self.redis = RedisMonitor(self.broker)
-        self._throttle = Throttle(conditions(settings), self.executor.stop.stop_chunks)
         identity = WorkerIdentity(name, self.device)
-        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity, self._throttle)
+        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
@@ -71,8 +69,7 @@ class Engine:
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, the throttle, the watchdog and the other threads."""
-        self._throttle.start()
+        """Start the sweeper, which makes this worker visible to others, the watchdog and the other threads."""
         for service in self._services:
             service.start()
         self._sweeper.start()
@@ -137,7 +134,6 @@ class Engine:
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
-        self._throttle.close()
         for service in self._services:
             service.close()
         self.executor.close()

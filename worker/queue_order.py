@@ -11,16 +11,9 @@ from tagger.database.enums import Priority
 IN_A_ROW = 3
 """Interactive messages that a worker takes before it reads the bulk queue first."""
 
-only_ticks = threading.Event()
-"""While it is set, this process reads no queue of chunks. The throttle sets it."""
 database_away = threading.Event()
 """While it is set, this process reads no queue of chunks. The sweeper sets it when this process does not reach the database, because it
 would take chunks that others can process."""
-
-
-def reads_chunks() -> bool:
-    """Whether this process reads the queues of chunks."""
-    return not (only_ticks.is_set() or database_away.is_set())
 
 
 class InteractiveFirst:
@@ -36,7 +29,7 @@ class InteractiveFirst:
 
     def consume(self, limit: int) -> list[str]:
         """The queues, in the order in which to read them now."""
-        if not reads_chunks():
+        if database_away.is_set():
             return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
         if self._in_a_row < IN_A_ROW:
             return self._queues[:limit]

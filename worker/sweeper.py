@@ -38,7 +38,6 @@ from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from worker.broker import RedisMonitor, queue_depths
 from worker.producer import wake_workers
 from worker.queue_order import database_away
-from worker.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +68,17 @@ class Sweeper:
         database: Database,
         settings: Settings,
         worker: WorkerIdentity,
-        throttle: Throttle,
     ) -> None:
         self._app = app
         self._redis = redis_monitor
         self._database = database
         self._settings = settings
         self._worker = worker
-        self._throttle = throttle
         self._positions = SmallUpdates(database)
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
         self.takes_messages = False
-        """Whether the worker took messages at the last sweep: Redis accepted them, and the worker did not wait."""
+        """Whether the worker took messages at the last sweep: Redis accepted them."""
         self._redis_refuses = False
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
@@ -137,10 +134,9 @@ class Sweeper:
         self._wake_workers()
         for sweep in parts("sweep").values():
             sweep(self._database)
-        if self._throttle.reason is None:
-            self._locate()
-            self._count_photos()
-            self._remove_old_items()
+        self._locate()
+        self._count_photos()
+        self._remove_old_items()
 
     def _record_heartbeat(self) -> None:
         try:
@@ -153,8 +149,6 @@ class Sweeper:
 
     def waits_for(self) -> str | None:
         """Why this worker starts no work now, in words; None if it would."""
-        if self._throttle.reason is not None:
-            return self._throttle.reason
         if self._redis_refuses:
             return "Redis accepts no messages"
         if self._missing_roots and not is_any_claimable(self._database):
@@ -231,7 +225,7 @@ class Sweeper:
         own_queues = self._app.amqp.queues.consume_from
         queues = broker.keys.queues
         own_depths = [depth or 0 for name, depth in depths.items() if queues[Priority(name)] in own_queues]
-        self.takes_messages = accepts_messages and self._throttle.reason is None
+        self.takes_messages = accepts_messages
         self.waiting = sum(own_depths) if self.takes_messages else 0
         if accepts_messages:
             wake_workers(self._app, self._database)

@@ -16,7 +16,7 @@ from tagger.ledger.jobs import record_error
 from worker.engine import DatabaseAway, Engine, current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
-from worker.queue_order import reads_chunks
+from worker.queue_order import database_away
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def tag_chunk(body: dict[str, Any]) -> None:
     """Claim the next chunk of the wake-up's priority, if there is one, and process its photos."""
     engine = current_engine()
     wake_up = _parse(body)
-    if not reads_chunks():
+    if database_away.is_set():
         raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
         claim = engine.claim(wake_up.priority)

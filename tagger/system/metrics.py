@@ -35,9 +35,6 @@ RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that end
 LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")
 QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
 CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
-WORKER_WAITS = Gauge(
-    "tagger_worker_waits", "1 while the worker waits for its window, power or a lower load, else 0."
-)
 WEBHOOK_EVENTS = Gauge(
     "tagger_webhook_events", "Events that a receiver has not accepted, by state.", ["receiver", "state"]
 )

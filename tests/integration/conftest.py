@@ -72,8 +72,6 @@ def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
 def sweeper(redis_server: RedisServer, monitor: "RedisMonitor", database: Database) -> Iterator["Sweeper"]:
     from worker.producer import make_app
     from worker.sweeper import Sweeper, WorkerIdentity
-    from worker.throttle import Throttle
 
     with closing(make_app(redis_server.url, monitor.broker.keys)) as app:
-        throttle = Throttle((), lambda: None)
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))

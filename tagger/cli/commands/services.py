@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import ADVANCED
-from tagger.cli.option_groups import WorkerOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
     BatchSize,
     DeviceName,
@@ -52,7 +52,6 @@ Port = Annotated[
 ]
 
 
-@with_option_groups
 def worker(
     queues: Annotated[
         str,
@@ -69,22 +68,30 @@ def worker(
     beat: Annotated[
         bool, typer.Option("--beat", help="Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
+    idle_exit: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-exit",
+            rich_help_panel=ADVANCED,
+            min=0.01,
+            metavar="MINUTES",
+            help="Exit with code 0 after this time without work. (env: TAGGER_WORKER_IDLE_EXIT_MINUTES, default: never)",
+        ),
+    ] = None,
     no_wait: NoWait = False,
-    *,
-    options: WorkerOptions,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
     On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
 
-    Example: tagger worker --window 22:00-06:00
+    Example: tagger worker --beat
     """
     from tagger.database.enums import Priority
 
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
-    _export_settings(device=device, batch_size=batch_size, model=model, **options.settings())
+    _export_settings(device=device, batch_size=batch_size, model=model, worker_idle_exit_minutes=idle_exit)
     from worker.worker_program import (
         run_worker,
     )  # reads the settings at import, so import it after they are exported

@@ -4,6 +4,7 @@ Expressions say when they are due, and what they mean in words. Runs may end at 
 continues them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,6 @@ from tagger.errors import JobFinished, ScheduleExists, ScheduleInvalid, Schedule
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.ledger.job_control import PAUSED_AT, change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
-from tagger.system.times_of_day import is_time_of_day
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -52,11 +52,14 @@ def next_time_of_day(text: str, zone: str, after: datetime) -> datetime:
     return next_due(f"{int(minute)} {int(hour)} * * *", zone, after)
 
 
+_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+
+
 def check_time_of_day(text: str | None) -> None:
     """Raises:
     ScheduleInvalid: it is no time of day like 06:00.
     """
-    if text is not None and not is_time_of_day(text):
+    if text is not None and not _TIME_OF_DAY.fullmatch(text):
         raise ScheduleInvalid(reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00")
 
 

@@ -67,35 +67,6 @@ class ActivityMonitor:
         return time.monotonic() - self._message_at
 
 
-class StopEvent(threading.Event):
-    """The event that stops a process: set, it stops all chunks, now and later. `stop_chunks` stops those in progress alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._chunks: set[threading.Event] = set()
-
-    @contextmanager
-    def chunk(self) -> Iterator[threading.Event]:
-        """The event of one chunk, which is in progress inside the context."""
-        event = threading.Event()
-        self._chunks.add(event)
-        if self.is_set():
-            event.set()
-        try:
-            yield event
-        finally:
-            self._chunks.remove(event)
-
-    def set(self) -> None:
-        super().set()
-        self.stop_chunks()
-
-    def stop_chunks(self) -> None:
-        """Set the events of the chunks in progress."""
-        for event in self._chunks.copy():
-            event.set()
-
-
 TIMEOUT_S = 30.0
 """How long a chunk waits for the lock. The bound resolves deadlocks: a chunk may wait for photos that another chunk has claimed."""
 _STOP_CHECK_S = 0.5

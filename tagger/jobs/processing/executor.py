@@ -20,7 +20,7 @@ from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
 from tagger.jobs.processing.classification_chunk import classify_chunk
 from tagger.jobs.processing.comparison_chunk import compare_chunk
-from tagger.jobs.processing.coordination import ActivityMonitor, SharedExclusiveLock, StopEvent
+from tagger.jobs.processing.coordination import ActivityMonitor, SharedExclusiveLock
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
@@ -53,8 +53,8 @@ class ChunkExecutor:
         self._leases = LeaseRenewer(database)
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
-        self.stop = StopEvent()
-        """When it is set, results that are available are stored and all other photos are released; after `stop.stop_chunks`, too, and new chunks may follow."""
+        self.stop = threading.Event()
+        """When it is set, results that are available are stored and all other photos are released."""
         self._lock = SharedExclusiveLock(self.stop)
 
     def execute(
@@ -68,7 +68,6 @@ class ChunkExecutor:
         """
         with (
             self._leases.hold(claim) as lease_lost,
-            self.stop.chunk() as stop,
             self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
             self.activity.chunk() as record_progress,
         ):
@@ -76,7 +75,7 @@ class ChunkExecutor:
                 self._database,
                 self._settings,
                 claim,
-                stop=stop,
+                stop=self.stop,
                 lease_lost=lease_lost,
                 # An isolated chunk has the process for itself, with child processes that are slow to start.
                 slice_s=None if needs_isolation(claim) else self._slice_s,

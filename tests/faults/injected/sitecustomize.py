@@ -18,7 +18,6 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_TICK_S=SECONDS         beat sends a tick this often
-    INJECT_BATTERY_WHILE=FILE     the machine runs on battery while the file exists
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
 
@@ -34,7 +33,6 @@ import time
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import attacks
@@ -183,11 +181,6 @@ def tick_every(seconds: float) -> None:
     importlib.import_module("worker.celery_config").TICK_S = seconds  # type: ignore[attr-defined]
 
 
-def battery_while(flag: Path) -> None:
-    psutil = importlib.import_module("psutil")
-    psutil.sensors_battery = lambda: SimpleNamespace(power_plugged=not flag.exists())  # type: ignore[attr-defined]
-
-
 def set_values(words: list[str]) -> None:
     """Set constants in this order: a module that copies a name from another must be imported after it is set."""
     for word in words:
@@ -239,8 +232,6 @@ def main() -> None:
         kill_at_commit(int(faults["KILL_AT_COMMIT"]))
     if "FAULT_AT" in faults:
         at(faults["FAULT_AT"], fault)
-    if "BATTERY_WHILE" in faults:
-        battery_while(Path(faults["BATTERY_WHILE"]))
     if faults:
         pass_on()
 

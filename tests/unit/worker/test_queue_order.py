@@ -1,10 +1,13 @@
 """The order in which a worker reads its queues."""
 
+from collections.abc import Iterator
+
+import pytest
 from kombu.utils.scheduling import cycle_by_name
 from rig.servers import KEYS
 
 from worker.celery_config import TRANSPORT_OPTIONS
-from worker.queue_order import IN_A_ROW, InteractiveFirst
+from worker.queue_order import IN_A_ROW, InteractiveFirst, database_away
 
 INTERACTIVE, BULK = KEYS.queues.values()
 
@@ -45,3 +48,17 @@ def test_a_late_bulk_message_is_read_next() -> None:
     assert sources_of(queues, waiting, 10) == [INTERACTIVE] * 10
     waiting[BULK] = 10
     assert sources_of(queues, waiting, 5) == [BULK, INTERACTIVE, INTERACTIVE, INTERACTIVE, BULK]
+
+
+@pytest.fixture
+def away() -> Iterator[None]:
+    database_away.set()
+    yield
+    database_away.clear()
+
+
+@pytest.mark.usefixtures("away")
+def test_a_worker_that_does_not_reach_the_database_reads_no_chunks() -> None:
+    queues = InteractiveFirst()
+    queues.update([KEYS.ticks, *KEYS.queues.values()])
+    assert queues.consume(3) == [KEYS.ticks]
