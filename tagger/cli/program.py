@@ -180,8 +180,10 @@ def _print_version(requested: bool) -> None:
         return
     from importlib.metadata import version
 
-    # Of the installed package: importing torch takes seconds. `tagger doctor` names the device.
-    typer.echo(f"tagger {version('landmark-tagger')}, torch {version('torch')}")
+    from tagger.model.backends.protocol import engine_versions
+
+    # Of the installed packages: importing torch takes seconds. `tagger doctor` names the device.
+    typer.echo(", ".join([f"tagger {version('landmark-tagger')}", *engine_versions()]))
     raise typer.Exit
 
 
@@ -199,7 +201,7 @@ def _common(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Print the versions of tagger and torch, and exit.",
+            help="Print the versions of tagger, torch and OpenVINO, and exit.",
         ),
     ] = False,
 ) -> None:

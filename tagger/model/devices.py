@@ -1,5 +1,6 @@
 """Chooses the device that runs the model, its precision, and the number of forward passes at a time."""
 
+import importlib.util
 import math
 import os
 import platform
@@ -19,6 +20,8 @@ GPU_BATCH = 256
 GPU_PASSES = 2
 """While one pass computes, the pixels of the other are copied."""
 
+
+INSTALL_TORCH = "pip install 'landmark-tagger[torch]'"
 
 Precision = Literal["float32", "bfloat16"]
 GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
@@ -50,7 +53,8 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu")
+        torch = "" if has_torch() else f", or it lacks torch: {INSTALL_TORCH}"
+        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{torch}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
     if kind == "cuda":
@@ -66,9 +70,16 @@ def cpu_emulates_bfloat16() -> bool:
     """Whether the CPU lacks instructions for bfloat16, which is then many times slower than float32."""
     if platform.system() == "Linux":  # without torch, which takes a second to import
         return "avx512_bf16" not in _processor_facts("flags")
+    if not has_torch():
+        return True
     import torch
 
     return not torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch has no public name for it
+
+
+def cpu_has_vnni() -> bool:
+    """Whether the CPU adds products of eight-bit integers in 32 bits, as far as it is known."""
+    return bool({"avx512_vnni", "avx_vnni"} & set(_processor_facts("flags").split()))
 
 
 def passes_at_once(device: Device, threads: int | None) -> int:
@@ -83,7 +94,8 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
 def available_kinds() -> list[str]:
     """Return torch's names of the devices of this machine, best first. Imports torch only where there may be a GPU."""
-    if platform.system() == "Linux" and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES):
+    is_linux = platform.system() == "Linux"
+    if not has_torch() or (is_linux and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES)):
         return ["cpu"]
     import torch
 
@@ -93,6 +105,11 @@ def available_kinds() -> list[str]:
     if torch.cuda.is_available():
         kinds.insert(0, "cuda")
     return kinds
+
+
+def has_torch() -> bool:
+    """Whether torch is installed: GPUs and models that OpenVINO has not converted need it."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def describe_device() -> str:

@@ -119,19 +119,25 @@ class Model:
 def load_model(
     path: Path, digest: str, manifest: Manifest, device: Device, *, threads: int | None = None
 ) -> Model:
-    """Load an artifact into TorchScript, for one forward pass at a time.
+    """Load an artifact into the reference backend, for one forward pass at a time.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
+        SettingsInvalid: the model or the device needs torch, which is not installed.
     """
-    import torch
+    from tagger.model.backends.protocol import Conversions
+    from tagger.model.backends.selection import BackendSelector, reference_name
 
-    from tagger.model.backends.torchscript import TorchScriptBackend
+    def load() -> torch.jit.ScriptModule:
+        import torch
 
-    if device.kind == "cpu":
-        torch.set_num_threads(threads or core_count())
-    backend = TorchScriptBackend(load_module(path, digest), device, manifest.input.size, at_once=1)
-    return _warm_up(Model(backend, manifest, device.batch_size))
+        if device.kind == "cpu":
+            torch.set_num_threads(threads or core_count())
+        return load_module(path, digest)
+
+    conversions = Conversions.of(digest, None)
+    selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
+    return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
 
 
 def load_fastest_model(
@@ -145,13 +151,14 @@ def load_fastest_model(
 ) -> Model:
     """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that a measurement selects.
 
-    Where that is OpenVINO and `conversions`, a folder, has the model, torch is not imported, which takes most of the time of a start.
+    Where that is OpenVINO, and the package or `conversions`, a folder, has its form of the model, torch is not imported, which takes most
+    of the time of a start.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
         SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
     """
-    from tagger.model.backends.protocol import SelectionKey
+    from tagger.model.backends.protocol import Conversions, SelectionKey
     from tagger.model.backends.selection import BackendSelector
 
     def load() -> torch.jit.ScriptModule:
@@ -168,7 +175,7 @@ def load_fastest_model(
         manifest.input.size,
         options.at_once,
         manifest.ranges,
-        conversions / digest if conversions else None,
+        Conversions.of(digest, conversions),
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)

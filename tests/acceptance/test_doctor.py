@@ -315,7 +315,7 @@ def test_the_selected_backend_is_shown_with_the_machine_that_measured_it(
     tagger_with_redis("tag", "photos")
     found = checked(tagger_with_redis, code=0)["model"]["found"]
     machine = f"selected by {socket.gethostname()} on {datetime.now(UTC):%Y-%m-%d} for {processor_name()}"
-    assert found.endswith(f"({machine}, torch {version('torch')})")
+    assert found.endswith(f"({machine}, torch {version('torch')}, openvino {version('openvino')})")
 
 
 def test_a_model_with_invalid_scores_is_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:

@@ -215,19 +215,28 @@ def test_progress_shows_its_rate_on_a_terminal_only(terminal: Terminal) -> None:
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tagger.cli.main import main; main()"
 
 
-def test_later_starts_on_openvino_need_no_torch(terminal: Terminal) -> None:
-    """What OpenVINO made of the model is kept: importing torch and converting would take most of the time of a start."""
-    terminal.environment["TAGGER_BACKEND"] = "openvino"
+def test_what_openvino_converted_needs_no_torch(terminal: Terminal) -> None:
+    """It is kept, and selected as the reference: importing torch and converting would take most of the time of a start."""
+
+    def tag_without_torch(photo: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH, "tag", photo],
+            cwd=terminal.folder,
+            env=terminal.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     draw(terminal.folder / "one.jpg", 0)
     draw(terminal.folder / "two.jpg", 1)
+    terminal.environment["TAGGER_BACKEND"] = "auto"
+    done = tag_without_torch("two.jpg")
+    assert done.returncode == 1
+    assert "this model needs torch: pip install 'landmark-tagger[torch]'" in done.stderr
+    terminal.environment["TAGGER_BACKEND"] = "openvino"
     terminal.run("tag", "one.jpg")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, "tag", "two.jpg"],
-        cwd=terminal.folder,
-        env=terminal.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    terminal.environment["TAGGER_BACKEND"] = "auto"
+    done = tag_without_torch("two.jpg")
     assert done.returncode == 0, done.stderr
     assert "two.jpg: Brandenburg Gate" in done.stdout

@@ -55,7 +55,7 @@ class Machine:
 
     @property
     def measured(self) -> int:
-        return sum("times as fast as TorchScript" in record.getMessage() for record in self._log.records)
+        return sum("times as fast as torchscript" in record.getMessage() for record in self._log.records)
 
 
 @pytest.fixture

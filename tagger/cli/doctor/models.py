@@ -88,7 +88,8 @@ def _backend(model: RegisteredModel, settings: Settings, database: Database | No
         return "its backend is selected when photos are first tagged"
     choice = selection.choice
     where = f"selected by {selection.selected_by} on {selection.selected_at:%Y-%m-%d} for {key.hardware}"
-    return f"runs on {choice.backend} in batches of {choice.batch_size} ({where}, {key.engines[0]})"
+    engines = ", ".join(key.engines)
+    return f"runs on {choice.backend} in batches of {choice.batch_size} ({where}, {engines})"
 
 
 def _models_of_jobs(database: Database | None) -> dict[int, list[int]]:

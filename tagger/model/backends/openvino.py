@@ -1,22 +1,21 @@
 """The OpenVINO backend, for CPUs: runs what `conversion` made of the artifact's TorchScript, without torch.
 
-OpenVINO is an extra. Only this module and `conversion` import it.
+Only this module and `conversion` import OpenVINO.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import sys
 import threading
-from contextlib import suppress
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
+from tagger.model.backends.rounding import round_keeping_sums
+from tagger.model.devices import cpu_has_vnni
 from tagger.system.permissions import permission_problem
 
 # The telemetry package would report each conversion to OpenVINO's makers from a forked process.
@@ -25,7 +24,7 @@ import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -36,18 +35,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CONVERSION = "model.xml"
+"""The file of a conversion. Its weights are beside it."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 """The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
 LEVELS, WEIGHT_LEVELS = 256, 255
 LEAST_RANGE = 1e-6
-WEIGHT_MARGIN = 2.0
-"""Weights use half of their range, so 7 bits: processors with AVX2 alone add two products in 16 bits, which larger weights overflow."""
+AVX2_MARGIN = 2.0
+"""Without VNNI, weights use half of their range, so 7 bits: such processors add two products in 16 bits, which larger weights overflow."""
 
 
 class OpenVinoBackend:
     """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
 
-    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. The model is changed then.
+    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. The model may be changed.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": at_once,
             "ENABLE_CPU_PINNING": False,
         }
+        if device.precision == "bfloat16":
+            round_kernels(model)
         if ranges:
             quantise_convolutions(model, ranges)
         self._compiled = openvino.Core().compile_model(model, "CPU", properties)
@@ -100,24 +103,29 @@ class OpenVinoBackend:
                     self._requests.put(request)
 
 
-def read_conversion(folder: Path | None, precision: str) -> openvino.Model | None:
-    """What `convert_once` stored; None if that is nothing, damaged, or not safe from other users."""
-    if folder is None or not (file := conversion_file(folder, precision)).exists():
-        return None
-    if permission_problem(folder.parent) is not None:
-        return None
-    with suppress(OSError):  # a read-only disk
-        os.utime(file.parent)  # when it was used last
-    try:
-        return openvino.Core().read_model(file)
-    except RuntimeError:
-        log.warning("the stored conversion %s is damaged, and is made anew", file)
-        return None
+def read_conversion(folders: Iterable[Path]) -> openvino.Model | None:
+    """The conversion in the first of these folders that has a sound one which no other user can change, else None."""
+    for folder in folders:
+        file = folder / CONVERSION
+        if not file.is_file() or any(permission_problem(each) for each in (folder, folder.parent)):
+            continue
+        try:
+            return openvino.Core().read_model(file)
+        except RuntimeError as error:
+            log.warning("the converted model in %s is damaged: %s", folder, str(error).splitlines()[0])
+    return None
 
 
-def conversion_file(folder: Path, precision: str) -> Path:
-    """The file of a conversion for this version of OpenVINO. Its weights are beside it."""
-    return folder / f"{version('openvino')}-{precision}" / "model.xml"
+def round_kernels(model: openvino.Model) -> None:
+    """Round the depthwise kernels of a network to values that bfloat16 represents exactly."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "GroupConvolution":
+            continue
+        weights = _values(node.input_value(1).get_node())  # (groups, outputs, inputs, height, width)
+        if weights.shape[2] == 1 and weights.shape[3] * weights.shape[4] > 1:
+            kernels = round_keeping_sums(weights.reshape(-1, weights.shape[3] * weights.shape[4]))
+            rounded = opset13.constant(kernels.reshape(weights.shape))
+            node.input(1).replace_source_output(rounded.output(0))
 
 
 def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:
@@ -133,13 +141,14 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
     if len(nodes) != len(ranges):
         raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
+    margin = 1.0 if cpu_has_vnni() else AVX2_MARGIN
     for node, (lowest, highest) in zip(nodes, ranges, strict=True):
         low, high = with_exact_zero(lowest, highest)
         _round(node, 0, low, high, LEVELS)
         weights = _values(node.input_value(1).get_node())
         axes = tuple(range(CONVOLUTIONS[node.get_type_name()], weights.ndim))
-        limits = np.abs(weights).max(axis=axes, keepdims=True).clip(min=np.finfo(np.float32).tiny)
-        _round(node, 1, -WEIGHT_MARGIN * limits, WEIGHT_MARGIN * limits, WEIGHT_LEVELS)
+        limits = margin * np.abs(weights).max(axis=axes, keepdims=True).clip(min=np.finfo(np.float32).tiny)
+        _round(node, 1, -limits, limits, WEIGHT_LEVELS)
     model.validate_nodes_and_infer_types()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -17,6 +18,8 @@ from pydantic import Field
 from tagger.model.devices import hardware_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tagger.model.devices import Device
 
 BackendName = str
@@ -84,6 +87,23 @@ class SelectionStore(Protocol):
     def store(self, key: SelectionKey, choice: BackendChoice) -> None: ...
 
 
+@dataclass(frozen=True)
+class Conversions:
+    """The folders that may have OpenVINO's form of one model: one of this package, and one that keeps what this machine converts."""
+
+    shipped: Path | None = None
+    own: Path | None = None
+
+    @classmethod
+    def of(cls, digest: str, own: Path | None) -> Self:
+        """Those of a model. `own` has a folder for each model and version of OpenVINO."""
+        shipped = Path(__file__).parents[2] / "shipped" / "conversions" / digest
+        return cls(shipped, own and own / f"{digest}-{_version('openvino')}")
+
+    def __iter__(self) -> Iterator[Path]:
+        return (folder for folder in (self.shipped, self.own) if folder)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
     text = str(error).lower()
@@ -115,11 +135,16 @@ class SelectionKey:
             options.backend,
             options.at_once,
             options.batch_size,
-            tuple(f"{name} {_version(name)}" for name in _ENGINES),
+            engine_versions(),
         )
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
+
+
+def engine_versions() -> tuple[str, ...]:
+    """Each engine's name with its version, or "not installed"."""
+    return tuple(f"{name} {_version(name)}" for name in _ENGINES)
 
 
 def _version(package: str) -> str:

@@ -1,7 +1,7 @@
 """Selects the backend and the batch size that are fastest for a model on this machine.
 
-TorchScript is the reference. Another backend is chosen if it distributes its scores over the labels as TorchScript does
-(within MAX_DISTANCE) and is faster by MIN_SPEEDUP.
+TorchScript is the reference; without torch, OpenVINO in floating point is. Another backend is chosen if it distributes its scores over
+the labels as the reference does (within MAX_DISTANCE) and is faster by MIN_SPEEDUP.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ from PIL import Image
 
 from tagger.composition import BACKENDS, extensions
 from tagger.errors import SettingsInvalid
-from tagger.model.backends.protocol import EIGHT_BITS, BackendChoice, BackendName, is_out_of_memory
+from tagger.model.backends.protocol import (
+    EIGHT_BITS,
+    BackendChoice,
+    BackendName,
+    Conversions,
+    is_out_of_memory,
+)
+from tagger.model.devices import INSTALL_TORCH, has_torch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    import openvino
     import torch
 
     from tagger.model.artifact import Range
@@ -62,8 +68,8 @@ class BackendTrial:
 class BackendSelector:
     """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call.
 
-    `ranges` are those of the model's manifest; without any, it has no eight-bit backend. `conversions` is the folder of what OpenVINO
-    made of this model before.
+    `ranges` are those of the model's manifest; without any, it has no eight-bit backend. `conversions` may have what OpenVINO made of this
+    model before.
     """
 
     def __init__(
@@ -73,24 +79,24 @@ class BackendSelector:
         size: int,
         at_once: int,
         ranges: Sequence[Range] = (),
-        conversions: Path | None = None,
+        conversions: Conversions | None = None,
     ) -> None:
         self._load_module = load_module
         self._device = device
         self._size = size
         self._at_once = at_once
         self._ranges = ranges
-        self._conversions = conversions
+        self._conversions = conversions or Conversions()
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> BackendTrial:
-        """Return the backend `name`, or the fastest that agrees with TorchScript, at `batch_size` or its best one.
+        """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
 
         Raises:
             SettingsInvalid: as `load`.
         """
         candidates = CPU_BATCHES if self._device.kind == "cpu" else GPU_BATCHES
         batch_sizes = (batch_size,) if batch_size else candidates
-        backend = self.load(name or "torchscript")
+        backend = self.load(name or reference_name())
         try:
             reference = self._measure(backend, batch_sizes)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the test images fail
@@ -110,6 +116,8 @@ class BackendSelector:
             SettingsInvalid: its engine is not installed, does not support the device, or cannot run this model.
         """
         if name == "torchscript":
+            if not has_torch():
+                raise SettingsInvalid(reason=f"backend: torchscript needs torch: {INSTALL_TORCH}")
             from tagger.model.backends.torchscript import TorchScriptBackend
 
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
@@ -119,9 +127,7 @@ class BackendSelector:
 
     def _load_openvino(self, name: BackendName) -> Backend:
         if not _is_installed("openvino"):
-            raise SettingsInvalid(
-                reason=f"backend: {name} needs an extra: pip install 'landmark-tagger[openvino]'"
-            )
+            raise SettingsInvalid(reason=f"backend: {name} has no package for this machine; set torchscript")
         if self._device.kind != "cpu":
             raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
         if name == EIGHT_BITS and not self._ranges:
@@ -130,16 +136,21 @@ class BackendSelector:
 
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            model = read_conversion(self._conversions, self._device.precision)
-            if model is None:
-                from tagger.model.backends.conversion import convert_once
-
-                model = convert_once(self._load_module(), self._device, self._size, self._conversions)
+            model = read_conversion(self._conversions) or self._convert()
             return OpenVinoBackend(model, self._device, self._size, self._at_once, ranges)
+        except SettingsInvalid:
+            raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
             raise SettingsInvalid(
                 reason=f"backend: {name} cannot run this model; leave it at auto, or set torchscript"
             ) from error
+
+    def _convert(self) -> openvino.Model:
+        if not has_torch():
+            raise SettingsInvalid(reason=f"this model needs torch: {INSTALL_TORCH}")
+        from tagger.model.backends.conversion import convert_once
+
+        return convert_once(self._load_module(), self._size, self._conversions.own)
 
     def _load_extension(self, name: str) -> Backend:
         """Load the model into the backend of an installed package."""
@@ -155,7 +166,8 @@ class BackendSelector:
     def _alternatives(self) -> list[BackendName]:
         if self._device.kind != "cpu" or not _is_installed("openvino"):
             return []
-        return ["openvino", EIGHT_BITS] if self._ranges else ["openvino"]
+        names = ["openvino", EIGHT_BITS] if self._ranges else ["openvino"]
+        return [name for name in names if name != reference_name()]
 
     def _compare(
         self, reference: BackendTrial, name: BackendName, batch_sizes: Sequence[int]
@@ -165,12 +177,13 @@ class BackendSelector:
             backend = self.load(name)
             distance = _distance(reference.backend, backend, self._size)
             trial = self._measure(backend, batch_sizes)
-        except Exception as error:  # noqa: BLE001 - whatever fails in another engine, TorchScript works
-            log.warning("%s cannot run this model; TorchScript runs it", name)
+        except Exception as error:  # noqa: BLE001 - whatever fails in another engine, the reference works
+            log.warning("%s cannot run this model; %s runs it", name, reference.backend.name)
             log.info("%s: %s", name, error.__cause__ or error)
             return None
         speedup = reference.cost_ms / trial.cost_ms
-        log.info("%s is %.1f times as fast as TorchScript, at a distance of %.3f", name, speedup, distance)
+        text = "%s is %.1f times as fast as %s, at a distance of %.3f"
+        log.info(text, name, speedup, reference.backend.name, distance)
         return trial if distance <= MAX_DISTANCE and speedup >= MIN_SPEEDUP else None
 
     def _measure(self, backend: Backend, batch_sizes: Sequence[int]) -> BackendTrial:
@@ -186,6 +199,11 @@ class BackendSelector:
                 break
             trials.append(BackendTrial(backend, batch_size, cost_ms))
         return min(trials, key=lambda trial: trial.cost_ms)
+
+
+def reference_name() -> BackendName:
+    """The backend that others are compared with, and that runs where they cannot."""
+    return "torchscript" if has_torch() else "openvino"
 
 
 def generated_images(size: int, count: int) -> Images:

@@ -234,6 +234,6 @@ def test_torchscript_runs_models_that_openvino_cannot_run(
     selector = BackendSelector(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
     assert selector.choose(None, 4).choice == BackendChoice("torchscript", 4)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning == "openvino cannot run this model; TorchScript runs it"
+    assert warning == "openvino cannot run this model; torchscript runs it"
     with pytest.raises(SettingsInvalid, match="openvino cannot run this model; leave it at auto"):
         selector.choose("openvino", 4)

@@ -13,7 +13,8 @@ from support.shipped import decoded_photos, shipped_module
 from support.small_network import SmallNetwork, small_module
 
 from tagger.model.backends import Images
-from tagger.model.backends.torchscript import freeze, round_keeping_sums, round_kernels
+from tagger.model.backends.rounding import round_keeping_sums
+from tagger.model.backends.torchscript import freeze, round_kernels
 from tagger.model.devices import Device
 
 STEP = 0x10000
@@ -31,10 +32,6 @@ rows = arrays(
 odd_rows = arrays(
     np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=any_size | exact
 )
-
-
-def rounded(weights: np.ndarray) -> np.ndarray:
-    return round_keeping_sums(torch.from_numpy(weights)).numpy()
 
 
 def neighbours(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +55,7 @@ def sum_errors(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
 @examples(50)
 def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights: np.ndarray) -> None:
     inner, outer = neighbours(weights)
-    result = rounded(weights)
+    result = round_keeping_sums(weights)
     assert ((result == inner) | (result == outer)).all()
     np.testing.assert_array_equal(nearest(result), result)
 
@@ -67,23 +64,25 @@ def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights
 @examples(50)
 def test_no_sum_is_further_off_than_with_plain_rounding(weights: np.ndarray) -> None:
     blur = SUMS_WITHIN * np.abs(weights.astype(np.float64)).sum(axis=1)
-    assert (sum_errors(weights, rounded(weights)) <= sum_errors(weights, nearest(weights)) + blur).all()
+    assert (
+        sum_errors(weights, round_keeping_sums(weights)) <= sum_errors(weights, nearest(weights)) + blur
+    ).all()
 
 
 @given(rows)
 @examples(25)
 def test_exact_values_stay(weights: np.ndarray) -> None:
     exact = nearest(weights)
-    np.testing.assert_array_equal(rounded(exact), exact)
+    np.testing.assert_array_equal(round_keeping_sums(exact), exact)
     mixed = np.concatenate([weights, exact], axis=1)
-    np.testing.assert_array_equal(rounded(mixed)[:, weights.shape[1] :], exact)
+    np.testing.assert_array_equal(round_keeping_sums(mixed)[:, weights.shape[1] :], exact)
 
 
 def test_weights_that_all_err_to_one_side_keep_their_sum() -> None:
     weights = np.full((1, 9), 0.998, dtype=np.float32)
     half_a_step = 2.0**-8 / 2
     assert sum_errors(weights, nearest(weights)) > 4 * half_a_step
-    assert sum_errors(weights, rounded(weights)) <= half_a_step
+    assert sum_errors(weights, round_keeping_sums(weights)) <= half_a_step
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

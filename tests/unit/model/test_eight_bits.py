@@ -45,7 +45,7 @@ def test_a_network_that_runs_a_convolution_twice_has_no_ranges() -> None:
 def test_the_outputs_are_near_to_those_in_floating_point() -> None:
     images = generated_images(SIZE, 16)
     expected = TorchScriptBackend(small_module(), FLOAT32, SIZE, at_once=1).forward(images)
-    backend = OpenVinoBackend(convert(small_module(), FLOAT32, SIZE), FLOAT32, SIZE, 1, small_ranges())
+    backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
     actual = backend.forward(images)
     assert backend.name == "openvino-int8"
     assert 0 < np.abs(actual.scores - expected.scores).sum(axis=1).mean() / 2 <= MAX_DISTANCE
@@ -80,10 +80,10 @@ def test_real_photos_get_the_same_landmarks(test_data: Path) -> None:
     manifest = read_manifest(ARTIFACT)
     photos = decoded_photos(test_data, 200)
     size = manifest.input.size
-    expected = OpenVinoBackend(convert(shipped_module(), FLOAT32, size), FLOAT32, size, 1).forward(photos)
-    actual = OpenVinoBackend(
-        convert(shipped_module(), FLOAT32, size), FLOAT32, size, 1, manifest.ranges
-    ).forward(photos)
+    expected = OpenVinoBackend(convert(shipped_module(), size), FLOAT32, size, 1).forward(photos)
+    actual = OpenVinoBackend(convert(shipped_module(), size), FLOAT32, size, 1, manifest.ranges).forward(
+        photos
+    )
     assert (actual.scores.argmax(axis=1) == expected.scores.argmax(axis=1)).mean() >= 0.98
     assert cosines(expected, actual).mean() >= 0.99
 
