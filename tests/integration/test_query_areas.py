@@ -221,7 +221,6 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhoto
     for options, index in (
         ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
         ({"country": "France"}, "ix_positions_country_latitude_longitude_photo_id"),
-        ({"country": "France", "near": AT_EIFFEL}, "ix_positions_country_latitude_longitude_photo_id"),
         ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
         ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
     ):

@@ -85,8 +85,7 @@ def stored_photos(database: Database, folder: Path) -> StoredPhotos:
 
 def in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the pages of results and the pages of scans overlap."""
-    monkeypatch.setattr(find, "SMALLEST_PAGE", 5)
-    monkeypatch.setattr(find, "PAGE", 5)
+    monkeypatch.setattr(find, "LARGEST_PAGE", 5)
 
 
 def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
@@ -205,10 +204,9 @@ def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhoto
 def test_page_ends_before_it_is_full_if_few_rows_match(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_short_pages(monkeypatch)
-    query = PhotoQuery(distinct=True)  # most of the photos are copies
+    query = PhotoQuery(distinct=True)
     whole = [photo.id for photo in find_tagged(library.database, query)]
-    for setting in ("SMALLEST_PAGE", "PAGE", "MOST_ROWS"):
+    for setting in ("LARGEST_PAGE", "MOST_PAGES"):
         monkeypatch.setattr(find, setting, 2)
     page = find_tagged_page(library.database, query, None, None, 1000)
     assert page.next is not None

@@ -197,7 +197,6 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     monkeypatch.setattr("tagger.database.statements.PAGE", 2)
     monkeypatch.setattr(listing, "PAGE", 2)
     monkeypatch.setattr("tagger.library.query.find.PAGE", 2)
-    monkeypatch.setattr("tagger.library.query.find.SMALLEST_PAGE", 2)
     return folder
 
 

@@ -3,16 +3,17 @@
 A photo's position decides whether it is inside. Landmarks count too, where that is not known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import asin, cos, degrees, pi, radians, sin
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, Select, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Float, Select, and_, func, or_, select, true
 
 from tagger.database.tables import positions
 from tagger.library.catalog.landmarks import (
+    Landmark,
     landmarks_in_country,
     landmarks_near,
     landmarks_within,
@@ -21,7 +22,7 @@ from tagger.library.catalog.landmarks import (
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, off_index
-from tagger.system.geo import EARTH_RADIUS_KM, distance_km
+from tagger.system.geo import EARTH_RADIUS_KM
 from tagger.system.text_format import number_text
 
 _MARGIN = 1e-6
@@ -65,11 +66,11 @@ class Box:
         """Whether a position is inside, for scans of other indexes."""
         return off_index(positions.c.latitude).between(self.south, self.north) & self.has_longitude
 
-    def photo_ids(self, country: str | None = None) -> Select[Any]:
-        """The photos inside, and in this country."""
+    @property
+    def photo_ids(self) -> Select[Any]:
+        """The photos with a position inside."""
         inside = positions.c.latitude.between(self.south, self.north), self.has_longitude
-        in_country = () if country is None else (positions.c.country == country,)
-        return select(positions.c.photo_id).where(*inside, *in_country)
+        return select(positions.c.photo_id).where(*inside)
 
     @property
     def has_longitude(self) -> Condition:
@@ -130,146 +131,20 @@ def _km_text(km: float) -> str:
     return f"{km:.2g}" if km < 10 else number_text(round(km))
 
 
-class Area(Protocol):
-    """The conditions are for photos that are selected with their positions."""
-
-    @property
-    def landmarks(self) -> frozenset[int]:
-        """The ids of the landmarks inside."""
-        ...
-
-    @property
-    def counts_located(self) -> bool:
-        """Whether landmarks count for photos with a position elsewhere, too."""
-        ...
-
-    @property
-    def has_position(self) -> Condition:
-        """Whether the photo's position is inside; true for some others too, so that `contains` decides."""
-        ...
-
-    @property
-    def landmarks_count(self) -> Condition:
-        """Whether the photo is in the area if it shows a landmark inside, although its position is not."""
-        ...
-
-    def contains(self, row: Row[Any]) -> bool:
-        """Whether the position of the photo of `row` is inside."""
-        ...
-
-    def counts_landmarks(self, row: Row[Any]) -> bool:
-        """The same as `landmarks_count`."""
-        ...
-
-
 @dataclass(frozen=True)
-class Circle:
-    """Photos with a position in the circle. For photos without a position, their landmarks count."""
+class Area:
+    """Photos with a position inside, and those of the landmarks inside, by their ids, where the position does not count.
 
-    near: Near
+    The conditions are for photos that are selected with their positions. `has_position`: whether the photo's position is inside.
+    `landmarks_count`: whether the photo is in the area if it shows a landmark inside, although its position is not; `counts_located`:
+    that is so for photos with a position elsewhere, too. `photo_ids` are queries for the photos with a position inside.
+    """
+
     landmarks: frozenset[int]
-    counts_located: ClassVar[bool] = False
-
-    @classmethod
-    def resolve(cls, connection: Connection, near: Near) -> Self:
-        """Find the landmarks inside."""
-        found = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
-        return cls(near, frozenset(landmark.id for landmark in found))
-
-    @property
-    def has_position(self) -> Condition:
-        return self.box.condition
-
-    @property
-    def landmarks_count(self) -> Condition:
-        return positions.c.photo_id.is_(None)
-
-    def contains(self, row: Row[Any]) -> bool:
-        near = self.near
-        return (
-            row.source is not None
-            and distance_km(near.latitude, near.longitude, row.latitude, row.longitude) <= near.radius_km
-        )
-
-    def counts_landmarks(self, row: Row[Any]) -> bool:
-        return row.source is None
-
-    @property
-    def box(self) -> Box:
-        return Box.around(self.near)
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """Photos with a position in the box. For photos without a position, their landmarks count."""
-
-    bounds: BoundingBox
-    landmarks: frozenset[int]
-    counts_located: ClassVar[bool] = False
-
-    @classmethod
-    def resolve(cls, connection: Connection, bounds: BoundingBox) -> Self:
-        """Find the landmarks inside."""
-        found = landmarks_within(connection, bounds.contains)
-        return cls(bounds, frozenset(landmark.id for landmark in found))
-
-    @property
-    def has_position(self) -> Condition:
-        return self.box.condition
-
-    @property
-    def landmarks_count(self) -> Condition:
-        return positions.c.photo_id.is_(None)
-
-    def contains(self, row: Row[Any]) -> bool:
-        return row.source is not None and self.bounds.contains(row.latitude, row.longitude)
-
-    def counts_landmarks(self, row: Row[Any]) -> bool:
-        return row.source is None
-
-    @property
-    def box(self) -> Box:
-        return Box.of(self.bounds)
-
-
-@dataclass(frozen=True)
-class Country:
-    """Photos with a position in one of these countries, and those of their landmarks. `names`: the countries in positions."""
-
-    names: tuple[str, ...]
-    landmarks: frozenset[int]
-    counts_located: ClassVar[bool] = True
-
-    @classmethod
-    def resolve(cls, connection: Connection, countries: Sequence[str]) -> Self:
-        """Raises:
-        CountryNotFound: no landmark and no position is in one of `countries`.
-        """
-        of_positions = position_countries(connection)
-        found = [landmarks_in_country(connection, country, of_positions) for country in countries]
-        normal = {normalize_name(country) for country in countries}
-        names = (name for name in of_positions if normalize_name(name) in normal)
-        return cls(tuple(names), frozenset(each.id for each in chain.from_iterable(found)))
-
-    def positions_in(self, box: Box | None) -> Sequence[Select[Any]]:
-        """The photos with a position in each of the countries, and in the box; None: anywhere there."""
-        if box is not None:
-            return [box.photo_ids(name) for name in self.names]
-        return [select(positions.c.photo_id).where(positions.c.country == name) for name in self.names]
-
-    @property
-    def has_position(self) -> Condition:
-        return off_index(positions.c.country).in_(self.names)
-
-    @property
-    def landmarks_count(self) -> Condition:
-        return or_(positions.c.country.is_(None), positions.c.country.not_in(self.names))
-
-    def contains(self, row: Row[Any]) -> bool:
-        return row.country in self.names
-
-    def counts_landmarks(self, row: Row[Any]) -> bool:  # noqa: ARG002 - also if the position is elsewhere
-        return True
+    has_position: Condition
+    landmarks_count: Condition
+    counts_located: bool
+    photo_ids: tuple[Select[Any], ...]
 
 
 def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
@@ -279,11 +154,42 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
         CountryNotFound: no landmark and no position is in the country.
     """
     if query.near is not None:
-        yield Circle.resolve(connection, query.near)
+        near = query.near
+        inside = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
+        yield _area_of_box(Box.around(near), inside)
     if query.box is not None:
-        yield Rectangle.resolve(connection, query.box)
+        yield _area_of_box(Box.of(query.box), landmarks_within(connection, query.box.contains))
     if query.country:
-        yield Country.resolve(connection, query.country)
+        yield _area_of_countries(connection, query.country)
+
+
+def _area_of_box(box: Box, landmarks: Iterable[Landmark]) -> Area:
+    return Area(
+        _ids(landmarks),
+        has_position=box.condition,
+        landmarks_count=positions.c.photo_id.is_(None),
+        counts_located=False,
+        photo_ids=(box.photo_ids,),
+    )
+
+
+def _area_of_countries(connection: Connection, countries: Sequence[str]) -> Area:
+    of_positions = position_countries(connection)
+    found = [landmarks_in_country(connection, country, of_positions) for country in countries]
+    normal = {normalize_name(country) for country in countries}
+    names = [name for name in of_positions if normalize_name(name) in normal]
+    country = positions.c.country
+    return Area(
+        _ids(chain.from_iterable(found)),
+        has_position=off_index(country).in_(names),
+        landmarks_count=or_(country.is_(None), country.not_in(names)),
+        counts_located=True,
+        photo_ids=tuple(select(positions.c.photo_id).where(country == name) for name in names),
+    )
+
+
+def _ids(landmarks: Iterable[Landmark]) -> frozenset[int]:
+    return frozenset(landmark.id for landmark in landmarks)
 
 
 def position_countries(connection: Connection) -> list[str]:

@@ -96,7 +96,7 @@ class ResolvedQuery:
         )
 
     def conditions(self) -> tuple[Condition, ...]:
-        """The SQL conditions; only whether a photo is in an area is left to `select_tags`."""
+        """The SQL conditions for photos and their positions."""
         return (photos.c.gone_since.is_(None), *self.option_conditions())
 
     def option_conditions(self) -> tuple[Condition, ...]:
@@ -107,7 +107,7 @@ class ResolvedQuery:
         query = self.query
         if not self.needs_accepted_tag:
             yield self._has_outcome()
-        if query.unknown:
+        if query.unknown or query.untagged or query.failed:
             yield ~has_tag()
         elif self.needs_accepted_tag or self._has_tag_options:
             yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
@@ -163,18 +163,14 @@ class ResolvedQuery:
         if query.taken_before is not None:
             yield off_index(photos.c.taken_at) < query.taken_before
 
-    def select_tags(self, row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]] | None:
-        """The tags to return of all `photo_tags` of a photo; None: the photo does not match."""
-        matching = [tag for tag in photo_tags if self._matches(tag)]
-        if not all(_is_in(area, row, matching) for area in self.areas):
-            return None
+    def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """The tags to return of all tags of a photo that meets the conditions."""
         query = self.query
+        if query.any_rank:
+            return photo_tags
         if query.untagged or query.failed or query.unknown or query.dismissed:
-            matches = not any(tag.accepted for tag in photo_tags)
-            return (photo_tags if query.any_rank else ()) if matches else None
-        if not matching and (self.needs_accepted_tag or self._has_tag_options):
-            return None
-        return photo_tags if query.any_rank else matching
+            return ()
+        return [tag for tag in photo_tags if self._matches(tag)]
 
     @property
     def has_verdict(self) -> bool:
@@ -240,18 +236,12 @@ class ResolvedQuery:
         return off_index(contents.c.outcome).is_not(None)
 
     def _matches(self, tag: Row[Any]) -> bool:
-        if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
+        if not tag.accepted:
             return False
         if self.landmark_ids and tag.landmark_id not in self.landmark_ids:
             return False
         min_score = self.query.min_score
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
-
-
-def _is_in(area: Area, row: Row[Any], matching: Sequence[Row[Any]]) -> bool:
-    if area.contains(row):
-        return True
-    return area.counts_landmarks(row) and any(tag.landmark_id in area.landmarks for tag in matching)
 
 
 def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:

@@ -1,7 +1,7 @@
 """Finding photos by their tags; reads only.
 
-A query reads pages of photos in its order, filters in SQL what SQL can filter, and then selects the effective tags of
-each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
+A query reads pages of photos in its order, and then selects the effective tags of each page: rejected ones never, confirmed
+ones always. Memory does not grow with the result.
 
 A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and its content is not trusted. The photos
 before and after one are found from its row, which gives its key in a scan.
@@ -24,14 +24,14 @@ from tagger.errors import CursorInvalid
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.sorted_scan import Key, PageRequest, ScanPage, SortedScan, sorted_scans
+from tagger.library.query.sorted_scan import Key, PageRequest, SortedScan, sorted_scans
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
-SMALLEST_PAGE = 50
-"""Rows read at first; fewer if the query has a small limit. Each page is twice as large as the one before: it may sort the same photos again."""
-MOST_ROWS = 10_000
-"""Rows read for one page of a result. If few of them match, the page ends before it is full."""
+"""Photos of the first page. Each further page is twice as large as the one before: it may sort the same photos again."""
+LARGEST_PAGE = 2500
+MOST_PAGES = 8
+"""Pages that are read for one page of a result. If few of the photos along an index match, that ends before it is full."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,8 @@ def find_tagged(
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
     search = Search.start(database, query, root_paths)
-    # Some rows do not match; a slightly larger page saves a second one.
-    pages = search.pages(search.begin, query.limit or PAGE)
-    return islice((photo for page in pages for photo, _ in page.matches), query.limit)
+    pages = search.pages(search.begin, min(query.limit or PAGE, PAGE))
+    return islice((photo for page in pages for photo, _ in page.photos), query.limit)
 
 
 def find_tagged_page(
@@ -86,11 +85,10 @@ def find_tagged_page(
 
 
 @dataclass(frozen=True)
-class FilteredPage:
-    """The matches in a page of a scan, each with the position after it; and the number of rows requested."""
+class PositionedPhotos:
+    """Photos of a page of a scan, each with the position after it, and the position of the next page; None at the end."""
 
-    matches: Sequence[tuple[TaggedPhoto, ScanPosition]]
-    rows: int
+    photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
     next: ScanPosition | None
 
 
@@ -123,19 +121,15 @@ class Search:
 
     def find_page(self, begin: ScanPosition, limit: int) -> PhotoPage:
         """At most `limit` photos after `begin`."""
-        found: list[TaggedPhoto] = []
-        end: ScanPosition | None = begin  # after the last photo of a full page
-        rows = 0
-        for page in self.pages(begin, limit):
-            for photo, position in page.matches:
-                if len(found) == limit:
-                    return PhotoPage(tuple(found), end)
-                found.append(photo)
-                end = position
-            rows += page.rows
-            if rows >= MOST_ROWS and page.next is not None and len(found) < limit:
-                return PhotoPage(tuple(found), page.next)
-        return PhotoPage(tuple(found), None)
+        found: list[tuple[TaggedPhoto, ScanPosition]] = []
+        end: ScanPosition | None = begin
+        for page in islice(self.pages(begin, limit + 1), MOST_PAGES):
+            found += page.photos
+            end = page.next
+            if len(found) > limit:
+                end = found[limit - 1][1]
+                break
+        return PhotoPage(tuple(photo for photo, _ in found[:limit]), end)
 
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
@@ -156,38 +150,29 @@ class Search:
                 skip = 0 if rows else skip - scan.count(connection, request)
         return ids, None
 
-    def pages(self, begin: ScanPosition, limit: int, *, backwards: bool = False) -> Iterator[FilteredPage]:
-        """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""
-        scans = self._scans(begin)
+    def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
+        """The pages of all scans after `begin`, of which the first has at most `rows` photos; with `backwards`, before it, the nearest first."""
+        scans, conditions = self._scans(begin), self.query.conditions()
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
+        after, rows = begin.after, min(rows, LARGEST_PAGE)
         for number in numbers:
-            after = begin.after if number == begin.scan else None
-            next_scan = None if number == numbers[-1] else ScanPosition(number + numbers.step, None)
-            yield from self._scan_pages(number, after, next_scan, limit, backwards=backwards)
-
-    def _scan_pages(
-        self,
-        number: int,
-        after: Key | None,
-        next_scan: ScanPosition | None,
-        limit: int,
-        *,
-        backwards: bool,
-    ) -> Iterator[FilteredPage]:
-        scan, conditions = self.scans[number], self.query.conditions()
-        rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
-        while True:
-            # Several statements read photos and tags: of one state, or a photo that changes would hide others.
-            with self.database.snapshot() as connection:
-                page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                photos_by_row = self._matches(connection, page)
-            matches = [(photo, ScanPosition(number, scan.key(row))) for row, photo in photos_by_row]
-            if page.after is None:
-                yield FilteredPage(matches, rows, next_scan)
-                return
-            yield FilteredPage(matches, rows, ScanPosition(number, page.after))
-            after = page.after
-            rows = min(2 * rows, MOST_ROWS // 4)
+            scan = scans[number]
+            while True:
+                # Several statements read photos and tags: of one state, or tags would be of other photos.
+                with self.database.snapshot() as connection:
+                    page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
+                    photos = self._photos(connection, page.photos)
+                matches = [
+                    (photo, ScanPosition(number, scan.key(row)))
+                    for photo, row in zip(photos, page.photos, strict=True)
+                ]
+                after = page.after
+                if after is None:
+                    break
+                yield PositionedPhotos(matches, ScanPosition(number, after))
+                rows = min(2 * rows, LARGEST_PAGE)
+            is_last = number == numbers[-1]
+            yield PositionedPhotos(matches, None if is_last else ScanPosition(number + numbers.step, None))
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         if begin.scan and begin.scan >= len(self.scans):
@@ -196,15 +181,14 @@ class Search:
             raise CursorInvalid
         return self.scans
 
-    def _matches(self, connection: Connection, page: ScanPage) -> list[tuple[Row[Any], TaggedPhoto]]:
-        tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
-        matches = []
-        for row in page.photos:
+    def _photos(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
+        tags_of = tag_rows(connection, {row.content_id for row in rows if row.content_id is not None})
+        photos = []
+        for row in rows:
             photo_tags = tags_of.get(row.content_id, ())
-            selected = self.query.select_tags(row, photo_tags)
-            if selected is not None:
-                matches.append((row, self.names.photo(connection, row, photo_tags, selected)))
-        return matches
+            selected = self.query.select_tags(photo_tags)
+            photos.append(self.names.photo(connection, row, photo_tags, selected))
+        return photos
 
 
 MOST_CHARACTERS = 20_000
@@ -302,13 +286,7 @@ def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosi
     return None
 
 
-def _first(pages: Iterator[FilteredPage], count: int) -> tuple[TaggedPhoto, ...]:
-    """The first `count` photos of the pages, from at most `MOST_ROWS` rows after the last photo found."""
-    found: list[TaggedPhoto] = []
-    rows = 0
-    for page in pages:
-        found += (photo for photo, _ in page.matches)
-        rows = 0 if page.matches else rows + page.rows
-        if len(found) >= count or rows >= MOST_ROWS:
-            break
-    return tuple(found[:count])
+def _first(pages: Iterator[PositionedPhotos], count: int) -> tuple[TaggedPhoto, ...]:
+    """The first `count` photos of at most `MOST_PAGES` pages."""
+    photos = (photo for page in islice(pages, MOST_PAGES) for photo, _ in page.photos)
+    return tuple(islice(photos, count))

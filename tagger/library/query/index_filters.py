@@ -3,18 +3,16 @@
 Each finds all photos that match the query, and others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     CompoundSelect,
     Connection,
     Select,
     and_,
-    exists,
     false,
     func,
     or_,
@@ -36,14 +34,11 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.query.areas import Area, Circle, Country, Rectangle
+from tagger.library.query.areas import Area
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, is_of_job, is_shared, taken_in
 from tagger.library.query.tagged_photos import select_photos
-
-FIRST_LIMIT = 5_000
-"""Photos are counted up to this number first: most filters that leave few leave fewer."""
 
 Rows = Select[Any] | CompoundSelect[Any]
 
@@ -72,14 +67,13 @@ class IndexFilter:
 
 def narrowest_filter(connection: Connection, resolved: ResolvedQuery, limit: int) -> tuple[IndexFilter, bool]:
     """The filter that leaves the fewest photos, and whether these are fewer than `limit`. They are counted up to it."""
-    fewest, least = list(index_filters(resolved)), 0
-    for step in (min(FIRST_LIMIT, limit), limit):
-        sizes = [each.size(connection, step) for each in fewest]
-        least = min(sizes)
-        fewest = [each for each, size in zip(fewest, sizes, strict=True) if size == least]
-        if least < step:
-            break
-    return fewest[0], least < limit
+    filters, least = list(index_filters(resolved)), limit
+    fewest = filters[0]
+    for each in filters:
+        size = each.size(connection, least)
+        if size < least:
+            fewest, least = each, size
+    return fewest, least < limit
 
 
 def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
@@ -96,10 +90,10 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
         return
     if resolved.landmark_ids:
         yield _contents(_of_landmarks(query, resolved.landmark_ids))
-    yield from _in_areas(resolved)
+    yield from (_in_area(resolved, area) for area in resolved.areas)
     yield from _by_files(resolved)
     if resolved.model_id is not None:
-        yield _contents((_ContentSource(contents.c.id, (contents.c.model_id == resolved.model_id,)),))
+        yield _contents((select(contents.c.id).where(contents.c.model_id == resolved.model_id),))
     if resolved.has_verdict and not query.dismissed:
         yield _contents((_with_verdict(query),))
     elif query.any_outcome:
@@ -109,27 +103,11 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
         yield _by_outcome(resolved)
     if query.min_score is not None and not query.any_rank and not resolved.landmark_ids:
         scored = tags.c.accepted == true(), tags.c.score >= query.min_score
-        yield _contents((_ContentSource(tags.c.content_id, scored), _taught(query), _CONFIRMED))
+        yield _contents((select(tags.c.content_id).where(*scored), _taught(), _CONFIRMED))
 
 
-@dataclass(frozen=True)
-class _ContentSource:
-    """Content ids of a table: the conditions that an index answers, and those that are checked row by row."""
-
-    content_id: ColumnElement[int]
-    conditions: tuple[Condition, ...]
-    row_conditions: tuple[Condition, ...] = ()
-
-    @property
-    def ids(self) -> Select[Any]:
-        return self.rows.where(*self.row_conditions)
-
-    @property
-    def rows(self) -> Select[Any]:
-        return select(self.content_id).where(*self.conditions)
-
-
-_CONFIRMED = _ContentSource(verdicts.c.content_id, (verdicts.c.verdict == "confirmed",))
+_CONFIRMED = select(verdicts.c.content_id).where(verdicts.c.verdict == "confirmed")
+_REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected")
 
 
 def _files(ranges: Sequence[Condition], *, by_date: bool = False) -> IndexFilter:
@@ -145,46 +123,28 @@ def _photos(ids: Sequence[Select[Any]], rows: Sequence[Rows] | None = None) -> I
     return IndexFilter(photos.c.id.in_(select(found.c[0])), tuple(ids if rows is None else rows))
 
 
-def _contents(sources: Sequence[_ContentSource]) -> IndexFilter:
-    """The photos of these images."""
-    return IndexFilter(_has_content(sources), (_rows(sources),))
-
-
-def _has_content(sources: Iterable[_ContentSource]) -> Condition:
-    return photos.c.content_id.in_(union(*(source.ids for source in sources)))
-
-
-def _rows(sources: Iterable[_ContentSource]) -> CompoundSelect[Any]:
+def _contents(sources: Sequence[Select[Any]]) -> IndexFilter:
+    """The photos of the images with the ids of these queries."""
     # One statement for all sources: most have few rows or none, and a statement costs more than these.
-    return union_all(*(source.rows for source in sources))
+    return IndexFilter(_has_content(sources), (union_all(*sources),))
 
 
-def _of_landmarks(query: PhotoQuery, landmark_ids: Sequence[int]) -> Sequence[_ContentSource]:
+def _has_content(sources: Sequence[Select[Any]]) -> Condition:
+    return photos.c.content_id.in_(union(*sources))
+
+
+def _of_landmarks(query: PhotoQuery, landmark_ids: Sequence[int]) -> Sequence[Select[Any]]:
     """The images with an accepted tag of the landmarks, or (with `any_rank`) with any; and those for which one is confirmed."""
-    sources = []
+    sources = [_CONFIRMED.where(among(verdicts.c.landmark_id, landmark_ids))]
     for table in (tags, taught_tags):
-        indexed: list[Condition] = [among(table.c.landmark_id, landmark_ids)]
-        if not query.any_rank:
-            indexed.append(table.c.accepted == true())
-        scored = () if query.min_score is None else (table.c.score >= query.min_score,)
-        sources.append(_ContentSource(table.c.content_id, tuple(indexed), scored))
-    confirmed = (among(verdicts.c.landmark_id, landmark_ids), *_CONFIRMED.conditions)
-    return *sources, _ContentSource(verdicts.c.content_id, confirmed)
+        of_landmarks = select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
+        sources.append(of_landmarks if query.any_rank else of_landmarks.where(table.c.accepted == true()))
+    return sources
 
 
-def _in_areas(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
-    """Those of each area. The positions of a country, the first, are read in a circle or box alone, where the query has one: their index has both."""
-    boxes = [area.box for area in resolved.areas if isinstance(area, Circle | Rectangle)]
-    for area in resolved.areas:
-        if isinstance(area, Country):
-            yield _in_area(resolved, area, area.positions_in(boxes[0] if boxes else None))
-    for area in resolved.areas:
-        if isinstance(area, Circle | Rectangle):
-            yield _in_area(resolved, area, (area.box.photo_ids(),))
-
-
-def _in_area(resolved: ResolvedQuery, area: Area, of_positions: Sequence[Select[Any]]) -> IndexFilter:
+def _in_area(resolved: ResolvedQuery, area: Area) -> IndexFilter:
     """The photos with a position in the area; then those of its landmarks, which count where the position is not known."""
+    of_positions = area.photo_ids
     landmark_ids = resolved.landmarks_of(area)
     if not landmark_ids:
         return _photos(of_positions) if of_positions else _files(())
@@ -194,7 +154,7 @@ def _in_area(resolved: ResolvedQuery, area: Area, of_positions: Sequence[Select[
         .with_only_columns(photos.c.id, maintain_column_froms=True)
         .where(_has_content(sources), area.landmarks_count)
     )
-    return _photos((*of_positions, by_landmark), (*of_positions, _rows(sources)))
+    return _photos((*of_positions, by_landmark), (*of_positions, union_all(*sources)))
 
 
 def _by_files(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
@@ -223,18 +183,16 @@ def _by_outcome(resolved: ResolvedQuery) -> IndexFilter:
         unclassified = _with_outcome(None)
         without_content = _in_folders(resolved, and_(UNTAGGED, photos.c.content_id.is_(None)))
         with_content = select(photos.c.id).where(_has_content((unclassified,)))
-        return _photos((without_content, with_content), (without_content, unclassified.rows))
+        return _photos((without_content, with_content), (without_content, unclassified))
     if query.failed:
         return _photos((_in_folders(resolved, FAILING),))
     if query.dismissed:
-        return _contents((_ContentSource(dismissals.c.content_id, ()),))
+        return _contents((select(dismissals.c.content_id),))
     if query.unknown:
-        rejected = _ContentSource(verdicts.c.content_id, (verdicts.c.verdict == "rejected",))
-        return _contents((_with_outcome(Outcome.UNKNOWN), rejected))
+        return _contents((_with_outcome(Outcome.UNKNOWN), _REJECTED))
     any_rank = not resolved.needs_accepted_tag
     outcomes = (Outcome.TAGGED, Outcome.UNKNOWN) if any_rank else (Outcome.TAGGED,)
-    classified = (_with_outcome(each, query.min_score, any_rank=any_rank) for each in outcomes)
-    return _contents((*classified, _taught(query, any_rank=any_rank), _CONFIRMED))
+    return _contents((*map(_with_outcome, outcomes), _taught(any_rank=any_rank), _CONFIRMED))
 
 
 def _in_folders(resolved: ResolvedQuery, condition: Condition) -> Select[Any]:
@@ -243,30 +201,23 @@ def _in_folders(resolved: ResolvedQuery, condition: Condition) -> Select[Any]:
     return select(photos.c.id).where(condition, *folders)
 
 
-def _with_outcome(
-    outcome: Outcome | None, min_score: float | None = None, *, any_rank: bool = False
-) -> _ContentSource:
+def _with_outcome(outcome: Outcome | None) -> Select[Any]:
     """Images by outcome; None: those that no model has classified."""
     has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
-    if min_score is None:
-        return _ContentSource(contents.c.id, (has_outcome,))
-    scored = exists().where(tags.c.content_id == contents.c.id, tags.c.score >= min_score)
-    row_condition = scored if any_rank else scored.where(tags.c.accepted == true())
-    return _ContentSource(contents.c.id, (has_outcome,), (row_condition,))
+    return select(contents.c.id).where(has_outcome)
 
 
-def _taught(query: PhotoQuery, *, any_rank: bool = False) -> _ContentSource:
+def _taught(*, any_rank: bool = False) -> Select[Any]:
     """Images with a taught tag, accepted or (with `any_rank`) not."""
-    accepted = () if any_rank else (taught_tags.c.accepted == true(),)
-    scored = () if query.min_score is None else (taught_tags.c.score >= query.min_score,)
-    return _ContentSource(taught_tags.c.content_id, accepted, scored)
+    found = select(taught_tags.c.content_id)
+    return found if any_rank else found.where(taught_tags.c.accepted == true())
 
 
-def _with_verdict(query: PhotoQuery) -> _ContentSource:
+def _with_verdict(query: PhotoQuery) -> Select[Any]:
     match query.verdict:
         case "confirmed":
             return _CONFIRMED
         case "rejected" | "corrected":  # fewer than confirmed ones
-            return _ContentSource(verdicts.c.content_id, (verdicts.c.verdict == "rejected",))
+            return _REJECTED
         case _:
-            return _ContentSource(verdicts.c.content_id, ())
+            return select(verdicts.c.content_id)

@@ -27,7 +27,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filter_words import description
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery, query_of_options, stored_options
-from tagger.library.query.tagged_photos import select_photos, tag_rows
+from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
 from tagger.library.trips import TripMoment
 from tagger.library.trips.grouping import find_trip
@@ -400,15 +400,9 @@ class SharedPhotos:
         Raises:
             LandmarkNotFound, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database any more.
         """
-        resolved = self._resolve(share)
-        query = select_photos().where(photos.c.id == photo_id, *resolved.conditions())
+        query = select_photos().where(photos.c.id == photo_id, *self._resolve(share).conditions())
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                return False
-            content_ids = [] if row.content_id is None else [row.content_id]
-            photo_tags = tag_rows(connection, content_ids).get(row.content_id, ())
-        return resolved.select_tags(row, photo_tags) is not None
+            return connection.execute(query).first() is not None
 
     def _resolve(self, share: Share) -> ResolvedQuery:
         now_s = time.monotonic()
