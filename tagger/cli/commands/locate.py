@@ -95,8 +95,6 @@ def locate(
     session = open_session(settle_jobs=True)
     photo_ids = _photo_ids(session, query_options)
     _add_tracks(session, gpx or [], dry_run=dry_run)
-    if not dry_run:
-        _read_missing_facts(session)
     with ProgressLine("locating photos") as line:
         counts = locating.locate(
             session.database,
@@ -139,32 +137,6 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
             f"; left out: {left_out}" if left_out else ""
         )
         console.info(f"{text} {'added' if track.is_new else 'were added before'}")
-
-
-def _read_missing_facts(session: Session) -> None:
-    """Read time, camera and GPS of photos that were tagged before the database had cameras."""
-    from tagger.library.positions.locating import has_missing_facts, read_missing_facts
-
-    if not has_missing_facts(session.database):
-        return
-    from tagger.jobs.processing.model_cache import photo_limits
-
-    settings, database = session.settings, session.database
-    with ProgressLine("reading cameras") as line:
-        found = read_missing_facts(
-            database,
-            settings.roots,
-            photo_limits(settings),
-            lambda done, total: line.show("reading cameras", done, total),
-        )
-    console.info(
-        f"time, camera and GPS of {count_of(found.read, 'photo')} read, which an earlier version tagged"
-    )
-    if left := found.changed + found.unreadable + found.unavailable:
-        console.warning(
-            f"{count_of(left, 'photo')} could not be read again: {found.unavailable} on disks or in buckets that are not available, "
-            f"{found.unreadable} unreadable, {found.changed} changed since. To read changed ones, run: tagger tag FOLDER"
-        )
 
 
 def _estimate_settings(
