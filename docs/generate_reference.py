@@ -75,9 +75,7 @@ Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](fa
 BOOKKEEPING = {
     "position_changes",
     "landmark_block_counts",
-    "landmark_totals",
     "month_block_counts",
-    "month_totals",
     "changed_blocks",
     "sign_in_attempts",
     "page_sessions",

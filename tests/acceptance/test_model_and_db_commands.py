@@ -10,7 +10,7 @@ from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, contents, job_items, jobs, landmark_totals, photos
+from tagger.database.tables import chunks, contents, job_items, jobs, landmark_block_counts, photos
 from tagger.library.catalog import registration
 
 
@@ -103,7 +103,7 @@ def test_db_recount_corrects_wrong_numbers_of_photos(
 ) -> None:
     _known(sqlite_database, tmp_path)
     with sqlite_database.write() as connection:
-        connection.execute(insert(landmark_totals).values(landmark_id=1, photos=7))
+        connection.execute(insert(landmark_block_counts).values(block=9, landmark_id=1, photos=7))
     checked = tagger("db", "check")
     assert (checked.code, checked.text.count("tagger db recount"), checked.err) == (1, 1, "")
     assert tagger("db", "recount", "--json").json == {"blocks": 1}

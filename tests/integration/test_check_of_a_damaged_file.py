@@ -13,7 +13,7 @@ from tagger.library.catalog.kept_counts import count_changed_blocks
 from tagger.transfer.integrity.database_check import NOT_CHECKED, check_database
 
 
-@pytest.mark.parametrize("table", ["photos", "landmark_totals", "month_totals"])
+@pytest.mark.parametrize("table", ["photos", "landmark_block_counts", "month_block_counts"])
 def test_a_damaged_page_is_named(tmp_path: Path, table: str) -> None:
     file = tmp_path / "tagger.sqlite"
     url = create_sqlite_database(file)

@@ -422,8 +422,6 @@ def test_all_tables_are_exported_except_workers_access_counts_and_the_audit_log(
         "webhook_messages",
         "changed_blocks",
         "landmark_block_counts",
-        "landmark_totals",
         "month_block_counts",
-        "month_totals",
     }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

@@ -33,9 +33,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import (
     contents,
     landmark_block_counts,
-    landmark_totals,
     month_block_counts,
-    month_totals,
     photos,
     tags,
 )
@@ -170,13 +168,10 @@ def test_wrong_numbers_are_found_and_counted_again(rows: Database) -> None:
     for change in (
         update(landmark_block_counts).values(photos=9),
         delete(landmark_block_counts),
-        update(landmark_totals).values(photos=landmark_totals.c.photos + 1),
-        insert(landmark_totals).values(landmark_id=99, photos=1),
+        update(month_block_counts).values(classified_aspects=month_block_counts.c.classified_aspects + 1),
         insert(landmark_block_counts).values(block=77, landmark_id=1, photos=2),
         update(month_block_counts).values(tagged=9),
         delete(month_block_counts),
-        update(month_totals).values(classified_aspects=month_totals.c.classified_aspects + 1),
-        update(month_totals).values(month="2024-01"),
     ):
         with rows.write() as connection:
             connection.execute(change)

@@ -1,13 +1,12 @@
 """The kept numbers of photos of each landmark and month: exact at each moment, without counting the library.
 
 Images are counted in blocks of successive ids. Triggers insert a mark into `changed_blocks`, in the transaction of each
-change of tags, verdicts, dismissals, images or photos. Readers count marked blocks themselves, and take the sums for the rest.
-Two tables keep the numbers, for each block and in all. By month, exact copies are one photo, the first of them, as on the timeline.
+change of tags, verdicts, dismissals, images or photos. Readers count marked blocks themselves, and sum the kept numbers of the rest. By month, exact copies are one photo, the first of them, as on the timeline.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from sqlalchemy import (
     Exists,
     Row,
     Table,
-    and_,
     case,
     cast,
     delete,
@@ -33,14 +31,12 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import among, month_of, upsert
+from tagger.database.statements import month_of
 from tagger.database.tables import (
     changed_blocks,
     contents,
     landmark_block_counts,
-    landmark_totals,
     month_block_counts,
-    month_totals,
     photos,
 )
 from tagger.library.catalog.landmarks import Images, all_images, photos_by_landmark, shown_landmark_rows
@@ -68,7 +64,7 @@ class MonthPhotos:
 
 
 def photos_by_month(connection: Connection, images: Images = all_images) -> list[Row[Any]]:
-    """The month, which may be null, with the numbers of `month_totals`, of the photos of these images that exist."""
+    """The month, which may be null, with the numbers of `month_block_counts`, of the photos of these images that exist."""
     image = _classified_and_tagged(images)
     month = month_of(photos.c.taken_at)
     query = (
@@ -127,72 +123,31 @@ Numbers = Counter[tuple[Any, str]]
 
 @dataclass(frozen=True)
 class KeptNumbers:
-    """The table with the numbers of each block by key, that of their sums, and how the photos of images are counted."""
+    """The table with the numbers of each block by key, and how the photos of images are counted."""
 
-    of_blocks: Table
-    totals: Table
+    table: Table
     count: Callable[[Connection, Images], Numbers]
 
-    def in_all(self, connection: Connection) -> Numbers:
-        """The kept sums of all blocks."""
-        return self._numbers(connection.execute(select(self.totals)))
+    def sums(self, connection: Connection, *blocks: ColumnElement[bool]) -> Numbers:
+        """The kept numbers of the blocks with these conditions, summed."""
+        key, *columns = (column for column in self.table.c if column.name != "block")
+        sums = (func.sum(column) for column in columns)
+        rows = connection.execute(select(key, *sums).where(*blocks).group_by(key))
+        names = [column.name for column in columns]
+        return Counter(
+            {(row[0], name): int(row[place]) for row in rows for place, name in enumerate(names, 1)}
+        )
 
-    def in_blocks(self, connection: Connection, blocks: ColumnElement[bool]) -> Numbers:
-        """The kept numbers of the blocks with this condition, summed."""
-        key = self.of_blocks.c[self._key]
-        sums = (func.sum(self.of_blocks.c[name]).label(name) for name in self._columns)
-        return self._numbers(connection.execute(select(key, *sums).where(blocks).group_by(key)))
-
-    def store_block(self, connection: Connection, block: int, numbers: Numbers) -> Numbers:
-        """Keep the numbers of a block; returns by how much they differ from those before."""
-        in_block = self.of_blocks.c.block == block
-        differences = numbers.copy()
-        differences.subtract(self.in_blocks(connection, in_block))
-        changed = _keys(differences)
-        if changed:
-            is_changed = among(self.of_blocks.c[self._key], changed)
-            connection.execute(delete(self.of_blocks).where(in_block, is_changed))
-        rows = [{"block": block, **row} for row in self._rows(numbers, _keys(numbers) & changed)]
+    def store_block(self, connection: Connection, block: int, numbers: Numbers) -> None:
+        """Keep the numbers of a block."""
+        connection.execute(delete(self.table).where(self.table.c.block == block))
+        key, *columns = (column.name for column in self.table.c if column.name != "block")
+        keys = {key for (key, _), number in numbers.items() if number}
+        rows = [
+            {"block": block, key: each, **{name: numbers[each, name] for name in columns}} for each in keys
+        ]
         if rows:
-            connection.execute(insert(self.of_blocks), rows)
-        return differences
-
-    def add_to_totals(self, connection: Connection, differences: Numbers) -> None:
-        """Add what `store_block` returned for each of some blocks."""
-        rows = self._rows(differences, _keys(differences))
-        if not rows:
-            return
-        added = upsert(connection, self.totals)
-        sums = {name: self.totals.c[name] + added.excluded[name] for name in self._columns}
-        connection.execute(added.on_conflict_do_update(index_elements=[self._key], set_=sums), rows)
-        is_zero = and_(*(self.totals.c[name] == 0 for name in self._columns))
-        connection.execute(delete(self.totals).where(is_zero))
-
-    def clear(self, connection: Connection) -> None:
-        """Keep nothing."""
-        connection.execute(delete(self.totals))
-        connection.execute(delete(self.of_blocks))
-
-    @property
-    def _key(self) -> str:
-        (column,) = self.totals.primary_key
-        return column.name
-
-    @property
-    def _columns(self) -> list[str]:
-        return [column.name for column in self.totals.c if not column.primary_key]
-
-    def _numbers(self, rows: Iterable[Row[Any]]) -> Numbers:
-        found = (row._asdict() for row in rows)
-        return Counter({(row[self._key], name): int(row[name]) for row in found for name in self._columns})
-
-    def _rows(self, numbers: Numbers, keys: Iterable[Any]) -> list[dict[str, Any]]:
-        return [{self._key: key, **{name: numbers[key, name] for name in self._columns}} for key in keys]
-
-
-def _keys(numbers: Numbers) -> set[Any]:
-    """The keys with a number that is not zero."""
-    return {key for (key, _), number in numbers.items() if number}
+            connection.execute(insert(self.table), rows)
 
 
 def _count_landmarks(connection: Connection, images: Images) -> Numbers:
@@ -209,8 +164,8 @@ def _count_months(connection: Connection, images: Images) -> Numbers:
     return numbers
 
 
-LANDMARKS = KeptNumbers(landmark_block_counts, landmark_totals, _count_landmarks)
-MONTHS = KeptNumbers(month_block_counts, month_totals, _count_months)
+LANDMARKS = KeptNumbers(landmark_block_counts, _count_landmarks)
+MONTHS = KeptNumbers(month_block_counts, _count_months)
 KEPT = (LANDMARKS, MONTHS)
 
 
@@ -254,11 +209,9 @@ def kept_photos_by_month(connection: Connection, kind: Literal["classified", "ta
 
 
 def _exact_numbers(connection: Connection, kept: KeptNumbers) -> Numbers:
-    numbers = kept.in_all(connection)
+    numbers = kept.sums(connection, kept.table.c.block.not_in(select(changed_blocks.c.block)))
     marked = connection.scalars(select(changed_blocks.c.block).distinct().order_by(changed_blocks.c.block))
     for ranges in _ranges(marked.all()):
-        in_ranges = or_(*(kept.of_blocks.c.block.between(first, last) for first, last in ranges))
-        numbers.subtract(kept.in_blocks(connection, in_ranges))
         numbers.update(_count(connection, kept, ranges))
     return numbers
 
@@ -309,9 +262,9 @@ def count_some_blocks(database: Database, leave: int = 0) -> int:
 def mark_all_blocks(connection: Connection) -> Sequence[int]:
     """Let every block be counted again; returns the blocks. Waits for a process that counts."""
     _wait_for_others(connection)
-    # Wrong totals would stay: counting adds differences.
+    # Blocks without images any more are not counted again.
     for kept in KEPT:
-        kept.clear(connection)
+        connection.execute(delete(kept.table))
     blocks = image_blocks(connection)
     if blocks:
         connection.execute(insert(changed_blocks), [{"block": block} for block in blocks])
@@ -338,10 +291,8 @@ def _count_again(connection: Connection, blocks: Sequence[int]) -> None:
     # Marks first: what is counted afterwards includes their changes, and later changes have marks of their own.
     connection.execute(delete(changed_blocks).where(changed_blocks.c.block.in_(blocks)))
     for kept in KEPT:
-        differences: Numbers = Counter()
         for block in blocks:
-            differences.update(kept.store_block(connection, block, count_block(connection, kept, block)))
-        kept.add_to_totals(connection, differences)
+            kept.store_block(connection, block, count_block(connection, kept, block))
 
 
 def _blocks_to_count(connection: Connection, leave: int) -> Sequence[int]:
