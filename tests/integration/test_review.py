@@ -49,7 +49,7 @@ def names(found: list[ReviewEntry]) -> list[str]:
 
 QUEUE = [
     f"{EIFFEL} high",
-    f"{EIFFEL} copy-2",
+    f"{EIFFEL} copy",
     f"{EIFFEL} low",
     f"{GATE} c",
     f"{VERSAILLES} b",
@@ -83,7 +83,7 @@ def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: Li
     library.verdict("c", EIFFEL, "rejected")  # of another landmark
     library.gone("high.jpg")
     library.gone("a.jpg")
-    assert names(entries(library)) == [f"{EIFFEL} copy-2", f"{GATE} c"]
+    assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]
     assert count_to_review(library.database) == 2
     library.gone("copy-2.jpg")
     assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]

@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Doubt, Outcome, PositionSource
+from tagger.database.statements import pages
 from tagger.database.tables import (
     contents,
     dismissals,
@@ -278,13 +279,26 @@ def select_photos() -> Select[Any]:
 def tag_rows(connection: Connection, content_ids: Collection[int]) -> TagRows:
     """The effective tags of the contents, best first, including rejected ones and those that are not accepted."""
     grouped: dict[int, list[Row[Any]]] = {}
-    if content_ids:
-        query = select(effective_tags).where(effective_tags.c.content_id.in_(content_ids))
+    for page in pages(content_ids):
+        query = select(effective_tags).where(effective_tags.c.content_id.in_(page))
         for row in connection.execute(query):
             grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
         rows.sort(key=best_first)
     return grouped
+
+
+def first_photos(
+    connection: Connection, content_ids: Collection[int], *conditions: ColumnElement[bool]
+) -> dict[int, Row[Any]]:
+    """The first photo of each image that exists and has these conditions, by content id."""
+    rows: dict[int, Row[Any]] = {}
+    for page in pages(content_ids):
+        query = select_photos().where(
+            photos.c.content_id.in_(page), photos.c.gone_since.is_(None), *conditions
+        )
+        rows |= {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+    return rows
 
 
 def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:

@@ -7,22 +7,21 @@ The similarity is that of `similarity`: the cosine after the mean of the model's
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, exists, select, true
+from sqlalchemy import Connection, exists, select, true
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import pages
 from tagger.database.tables import contents, embeddings, photos, taught_tags, verdicts
 from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.library.teaching.embeddings import Embeddings, restore
 from tagger.library.teaching.learning import embedding_of
+from tagger.library.teaching.similarity import lengths
 from tagger.model.artifact import read_background
 
 LEAST_SIMILARITY = 0.45
@@ -110,37 +109,26 @@ def photos_of_groups(
     with database.read() as connection:
         names = NameCache(connection, root_paths)
         for group in groups:
-            photos_of_group = _photos(connection, names, list(group))
+            photos_of_group = _photos(connection, names, group)
             if len(photos_of_group) >= LEAST_PHOTOS:
                 found.append(photos_of_group)
     return found
 
 
-def _photos(connection: Connection, names: NameCache, content_ids: list[int]) -> list[TaggedPhoto]:
-    rows: dict[int, Row[Any]] = {}
-    tags_of: dict[int, Sequence[Row[Any]]] = {}
-    for ids in pages(content_ids):
-        query = select_photos().where(
-            photos.c.content_id.in_(ids), photos.c.gone_since.is_(None), ~is_dismissed(photos.c.content_id)
-        )
-        rows |= {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
-        tags_of |= tag_rows(connection, ids)
-    unknown = (
-        content_id
-        for content_id in content_ids
-        if content_id in rows and not any(tag.accepted for tag in tags_of.get(content_id, ()))
-    )
-    return [
-        names.photo(connection, rows[content_id], tags_of.get(content_id, ()), tags_of.get(content_id, ()))
-        for content_id in unknown
-    ]
+def _photos(connection: Connection, names: NameCache, content_ids: Collection[int]) -> list[TaggedPhoto]:
+    rows = first_photos(connection, content_ids, ~is_dismissed(photos.c.content_id))
+    tags_of = tag_rows(connection, content_ids)
+    found = []
+    for content_id in content_ids:
+        photo_tags = tags_of.get(content_id, ())
+        if content_id in rows and not any(tag.accepted for tag in photo_tags):
+            found.append(names.photo(connection, rows[content_id], photo_tags, photo_tags))
+    return found
 
 
 def _directions(stored: Embeddings, mean: Embeddings) -> Embeddings:
     stored -= mean
-    lengths: Embeddings = np.sqrt(np.einsum("nd,nd->n", stored, stored))
-    lengths[lengths == 0] = 1
-    stored /= lengths[:, None]
+    stored /= lengths(stored)[:, None]
     return stored
 
 

@@ -13,12 +13,11 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, or_, select, true
 
 from tagger.database.connection import Database
-from tagger.database.statements import pages
 from tagger.database.tables import contents, embeddings, photos
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.library.teaching.embeddings import Embeddings, restore
 from tagger.library.teaching.learning import embedding_of
 from tagger.model.artifact import read_background
@@ -47,14 +46,14 @@ def find_similar(
     rule = embedding_of(model)
     mean = read_background(model.file, model.digest, rule).mean
     directions = given - mean
-    directions /= _lengths(directions)[:, None]
+    directions /= lengths(directions)[:, None]
     best_ids = np.empty(0, np.int64)
     best: Embeddings = np.empty(0, np.float32)
     for rows in _pages(database, model.id, under, root_paths):
         stored = restore([row.data for row in rows], rule.dimension)
         stored -= mean
         ids = np.array([row.content_id for row in rows], np.int64)
-        similarities: Embeddings = (stored @ directions.T).max(axis=1) / _lengths(stored)
+        similarities: Embeddings = (stored @ directions.T).max(axis=1) / lengths(stored)
         others = ~np.isin(ids, list(without))
         best_ids = np.concatenate([best_ids, ids[others]])
         best = np.concatenate([best, similarities[others]])
@@ -72,11 +71,11 @@ def content_with_embedding(connection: Connection, model_id: int, digest: str) -
     return found.scalar_one_or_none()
 
 
-def _lengths(vectors: Embeddings) -> Embeddings:
+def lengths(vectors: Embeddings) -> Embeddings:
     """The lengths (N,) of vectors (N, D), 1 instead of 0."""
-    lengths: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    lengths[lengths == 0] = 1
-    return lengths
+    found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    found[found == 0] = 1
+    return found
 
 
 def _pages(
@@ -115,18 +114,13 @@ def _photos(
 ) -> list[TaggedPhoto]:
     """The first photo of each image, in the order of the images."""
     names = NameCache(connection, root_paths)
-    is_listed = _is_listed(connection, under, root_paths)
-    content_ids, rows = list(similarity_of), dict[int, Row[Any]]()
-    tags_of: dict[int, Sequence[Row[Any]]] = {}
-    for ids in pages(content_ids):
-        query = select_photos().where(photos.c.content_id.in_(ids), is_listed).order_by(photos.c.id.desc())
-        rows |= {row.content_id: row for row in connection.execute(query)}
-        tags_of |= tag_rows(connection, ids)
+    rows = first_photos(connection, similarity_of, _is_listed(connection, under, root_paths))
+    tags_of = tag_rows(connection, similarity_of)
     found = []
-    for content_id in content_ids:
+    for content_id, similarity in similarity_of.items():
         if content_id in rows:  # it may have gone meanwhile
             photo_tags = tags_of.get(content_id, ())
             accepted = [tag for tag in photo_tags if tag.accepted]
             photo = names.photo(connection, rows[content_id], photo_tags, accepted)
-            found.append(replace(photo, similarity=similarity_of[content_id]))
+            found.append(replace(photo, similarity=similarity))
     return found

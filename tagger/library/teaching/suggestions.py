@@ -26,14 +26,15 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import pages
 from tagger.database.tables import landmarks, photos, tags, taught_tags
 from tagger.errors import CursorInvalid
 from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.library.teaching.comparison import is_suggestion, is_tagged_by_model
 from tagger.model.predictions import TAUGHT_THRESHOLD
+
+PAGE = 250
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,15 @@ def find_suggestions(
 
     A photo with several suggested landmarks is listed for each. Of copies of an image, one is listed.
     """
-    found = _photos(database, landmark_id, root_paths)
-    return islice(found, limit)
+
+    def photos() -> Iterator[TaggedPhoto]:
+        page, end = suggestion_page(database, landmark_id, root_paths, None, PAGE)
+        yield from page
+        while end is not None:
+            page, end = suggestion_page(database, landmark_id, root_paths, end, PAGE)
+            yield from page
+
+    return islice(photos(), limit)
 
 
 def suggestion_page(
@@ -186,27 +194,11 @@ def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: i
     return [each for each in landmark_ids if slugs[each] >= slugs[first]]
 
 
-def _photos(database: Database, landmark_id: int | None, root_paths: RootPaths) -> Iterator[TaggedPhoto]:
-    with database.read() as connection:
-        names = NameCache(connection, root_paths)
-        landmark_ids = _landmarks(connection) if landmark_id is None else [landmark_id]
-    for each in landmark_ids:
-        with database.read() as connection:
-            content_ids = _content_ids(connection, each)
-        for page in pages(content_ids):
-            with database.read() as connection:
-                yield from _page(connection, names, page, each)
-
-
 def _landmarks(connection: Connection) -> Sequence[int]:
     """The ids of landmarks with suggestions, in the order of their slugs."""
     has_suggestion = exists().where(taught_tags.c.landmark_id == landmarks.c.id, is_suggestion())
     query = select(landmarks.c.id).where(has_suggestion).order_by(landmarks.c.slug)
     return connection.scalars(query).all()
-
-
-def _content_ids(connection: Connection, landmark_id: int) -> Sequence[int]:
-    return connection.scalars(_suggested(landmark_id)).all()
 
 
 def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Select[Any]:
@@ -237,8 +229,7 @@ def _is_after(position: SuggestionPosition) -> ColumnElement[bool]:
 def _page(
     connection: Connection, names: NameCache, content_ids: Sequence[int], landmark_id: int
 ) -> Iterator[TaggedPhoto]:
-    query = select_photos().where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
-    rows = {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+    rows = first_photos(connection, content_ids)
     tags_of, suggested = tag_rows(connection, content_ids), _tags(connection, content_ids, landmark_id)
     for content_id in content_ids:
         if content_id in rows and content_id in suggested:
@@ -274,10 +265,9 @@ def _suggestion_position(position: ReviewPosition | None) -> SuggestionPosition 
 def _tagged_photos(
     connection: Connection, root_paths: RootPaths, found: Sequence[Row[Any]]
 ) -> Iterator[tuple[Row[Any], TaggedPhoto]]:
-    """Rows of `_open_tags`, each with its photo: the one that was added last of copies."""
-    content_ids = [tag.content_id for tag in found]
-    query = select_photos().where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
-    rows = {row.content_id: row for row in connection.execute(query.order_by(photos.c.id))}
+    """Rows of `_open_tags`, each with its photo: the first one of copies."""
+    content_ids = {tag.content_id for tag in found}
+    rows = first_photos(connection, content_ids)
     tags_of, names = tag_rows(connection, content_ids), NameCache(connection, root_paths)
     for tag in found:
         photo_tags: Sequence[Any] = tags_of[tag.content_id]
