@@ -4,7 +4,6 @@ Counts are kept in blocks of images. Triggers of the database record which block
 tagger.library.catalog.kept_counts).
 """
 
-
 from sqlalchemy import (
     JSON,
     BigInteger,
