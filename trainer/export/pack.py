@@ -44,14 +44,6 @@ class MeasuredPack:
     false_others: int
 
 
-@dataclass(frozen=True)
-class _Photos:
-    """Embeddings (N, D), as they are stored, and the index of each photo's landmark; -1: none of them."""
-
-    embeddings: Values
-    landmark: Indices
-
-
 def make_pack(
     photos: Path, others: Path | None, model_file: Path, device: str, name: str, words: Mapping[str, str]
 ) -> MeasuredPack:
@@ -71,32 +63,26 @@ def make_pack(
         PackEmpty: no folder has enough photos.
     """
     model = EmbeddingModel.load(model_file, device)
-    space = model.space
-    found = _embed(photos, others, model)
-    labels = sorted(found)
-    labels.remove("")
-    directions = {
-        label: fit_direction(space, found[label], found[label][:0]) for label in labels if len(found[label])
-    }
-    kept = [label for label in labels if label in directions and directions[label].examples >= LEAST_PHOTOS]
-    for label in sorted(set(labels) - set(kept)):
-        log.warning("left out: %s (fewer than %d different photos)", label, LEAST_PHOTOS)
-    if not kept:
+    labelled = [*find_labelled_photos(photos), *(find_ordinary_photos(others) if others else ())]
+    positions, embeddings = model.embed_files([photo.path for photo in labelled])
+    stored = restore(quantize(embeddings), model.facts.dimension)  # as a library has them
+    owners = [labelled[position].label for position in positions]
+    directions = {}
+    for label in sorted({photo.label for photo in labelled if photo.label}):
+        own = stored[np.array([owner == label for owner in owners], bool)]
+        direction = fit_direction(model.space, own, own[:0]) if len(own) else None
+        if direction and direction.examples >= LEAST_PHOTOS:
+            directions[label] = direction
+        else:
+            log.warning("left out: %s (fewer than %d different photos)", label, LEAST_PHOTOS)
+    if not directions:
         raise PackEmpty(reason=f"no folder has {LEAST_PHOTOS} different photos")
-    rest = [values for label, values in found.items() if label not in kept]
-    library = _Photos(
-        np.concatenate([*(found[label] for label in kept), *rest]),
-        np.concatenate(
-            [
-                *(np.full(len(found[label]), number) for number, label in enumerate(kept)),
-                np.full(sum(map(len, rest)), -1),
-            ]
-        ),
-    )
-    tagged = _tag_held_out(space, library, len(kept))
+    numbers = {label: number for number, label in enumerate(directions)}
+    truth = np.array([numbers.get(owner or "", -1) for owner in owners])
+    tagged = _tag_held_out(model.space, stored, truth, len(directions))
     packed = [
-        _packed(landmark, number, directions[landmark.label], tagged, library.landmark)
-        for number, landmark in enumerate(labels_with_landmarks(kept, photos))
+        _packed(each, number, directions[each.label], tagged, truth)
+        for number, each in enumerate(labels_with_landmarks(directions, photos))
     ]
     manifest = PackManifest(
         name=name,
@@ -104,47 +90,36 @@ def make_pack(
         landmarks=tuple(packed),
         **words,  # type: ignore[arg-type]
     )
-    is_other = library.landmark < 0
+    is_other = truth < 0
     return MeasuredPack(
         manifest,
-        encode_pack(manifest, [directions[label] for label in kept]),
+        encode_pack(manifest, list(directions.values())),
         held_out=int((~is_other).sum()),
-        found=int(tagged[np.flatnonzero(~is_other), library.landmark[~is_other]].sum()),
+        found=int(tagged[np.flatnonzero(~is_other), truth[~is_other]].sum()),
         tags=int(tagged[~is_other].sum()),
         others=int(is_other.sum()),
         false_others=int(tagged[is_other].any(axis=1).sum()),
     )
 
 
-def _embed(photos: Path, others: Path | None, model: EmbeddingModel) -> dict[str, Values]:
-    """The embeddings (N, D) of the photos of each label, as a library stores them; those of others by ""."""
-    labelled = [*find_labelled_photos(photos), *(find_ordinary_photos(others) if others else ())]
-    positions, embeddings = model.embed_files([photo.path for photo in labelled])
-    stored = restore(quantize(embeddings), model.facts.dimension)
-    names = [photo.label or "" for photo in labelled]
-    owners = np.array([names[position] for position in positions], dtype=np.str_)
-    return {label: stored[owners == label] for label in dict.fromkeys(["", *names])}
-
-
-def _tag_held_out(space: EmbeddingSpace, library: _Photos, landmarks: int) -> Truth:
+def _tag_held_out(space: EmbeddingSpace, embeddings: Values, truth: Indices, landmarks: int) -> Truth:
     """Which landmarks (N, L) each photo gets from directions that were learned without it.
 
+    `embeddings` (N, D) are those of all photos, `truth` (N,) the index of each photo's landmark; -1: none of them.
     The photos of a landmark are held out in the order of their paths, so that series of photos stay together.
     """
-    part = np.zeros(len(library.landmark), np.int64)
+    part = np.zeros(len(truth), np.int64)
     for landmark in range(-1, landmarks):
-        own = np.flatnonzero(library.landmark == landmark)
+        own = np.flatnonzero(truth == landmark)
         part[own] = np.arange(len(own)) * PARTS // max(len(own), 1)
     tagged = np.zeros((len(part), landmarks), bool)
     for number in range(PARTS):
         held_out = part == number
-        sought = library.embeddings[held_out]
+        sought = embeddings[held_out]
         scores = np.stack(
             [
                 calibrate(
-                    fit_direction(
-                        space, library.embeddings[~held_out & (library.landmark == landmark)], sought[:0]
-                    ),
+                    fit_direction(space, embeddings[~held_out & (truth == landmark)], sought[:0]),
                     sought,
                 ).scores(sought)
                 for landmark in range(landmarks)
