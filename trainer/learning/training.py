@@ -55,14 +55,6 @@ class TrainingPlan:
     schedule: TrainingSchedule
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """The averaged network, float images (B, 3, H, W) of 0…255 → logits (B, C), and the figures of its epochs."""
-
-    network: TrainingNetwork
-    history: tuple[Epoch, ...]
-
-
 def train_network(
     data: TrainingData,
     state: TrainingState[TrainingNetwork],
@@ -73,10 +65,10 @@ def train_network(
     settings: dict[str, object],
     resume: bool,
     on_epoch: Callable[[Epoch], None],
-) -> TrainingResult:
+) -> None:
     """Train the network, float images (B, 3, H, W) of 0…255 → logits (B, C); write a checkpoint to `out` after every epoch.
 
-    `settings` are further settings that must stay the same to resume the run. `resume`: continue from the run's
+    The result is in `state`: the averaged network, and the figures of its epochs. `settings` are further settings that must stay the same to resume the run. `resume`: continue from the run's
     checkpoint, if there is one.
 
     Raises:
@@ -115,7 +107,7 @@ def train_network(
             on_epoch=finish_epoch,
         )
         fit(state, callbacks, schedule, device)
-    return TrainingResult(state.average.cpu(), tuple(state.history))
+    state.average.cpu()
 
 
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:

@@ -55,9 +55,10 @@ def train_scratch(
     classifier = TrainingNetwork(Encoder(backbone, network), head, dropout=DROPOUT)
     rate = options.learning_rate or LEARNING_RATE
     plan = _plan(options)
-    result = train_network(
+    state = TrainingState(classifier, _optimiser(classifier, rate))
+    train_network(
         data,
-        TrainingState(classifier, _optimiser(classifier, rate)),
+        state,
         plan,
         device,
         out=options.out,
@@ -67,9 +68,9 @@ def train_scratch(
     )
     model = TrainedClassifier(
         backbone=backbone,
-        encoder=result.network.encoder,
-        head=result.network.head,
-        history=result.history,
+        encoder=state.average.encoder,
+        head=state.average.head,
+        history=tuple(state.history),
         recipe="scratch: a convolutional network of our own, from random weights",
         settings={
             "learning_rate": rate,

@@ -116,7 +116,7 @@ def _fine_tune(
     network = TrainingNetwork(model.encoder, model.head, dropout=DROPOUT)
     state = TrainingState(network, _optimiser(model.encoder, model.head, rate))
     plan = _plan(options)
-    result = train_network(
+    train_network(
         data,
         state,
         plan,
@@ -128,9 +128,9 @@ def _fine_tune(
     )
     return TrainedClassifier(
         backbone=model.backbone,
-        encoder=result.network.encoder,
-        head=result.network.head,
-        history=result.history,
+        encoder=state.average.encoder,
+        head=state.average.head,
+        history=tuple(state.history),
         recipe=f"{model.recipe}, then both fine-tuned",
         settings=model.settings
         | {
