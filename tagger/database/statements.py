@@ -1,6 +1,6 @@
 """SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many values.
 
-Many rows are inserted with little work for each: by COPY or arrays on PostgreSQL, by the driver's prepared statement on SQLite. PostgreSQL
+Many rows are inserted with little work for each: by arrays on PostgreSQL, by the driver's prepared statement on SQLite. PostgreSQL
 waits for the locks of other transactions for ever, so statements here can have a limit; SQLite has BUSY_TIMEOUT_S.
 """
 
@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -263,23 +263,6 @@ def lock_timeout(connection: Connection, limit_s: float) -> Iterator[None]:
         raise
 
 
-def insert_in_bulk(
-    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """Insert rows with values for these columns, as the driver takes them: JSON is text.
-
-    Raises:
-        DataError, IntegrityError: the database refuses a value.
-    """
-    preparer = connection.dialect.identifier_preparer
-    target = f"{preparer.format_table(table)} ({', '.join(map(preparer.quote, names))})"
-    if connection.dialect.name == "postgresql":
-        _copy(connection, f"COPY {target} FROM STDIN", rows)
-    elif values := [tuple(row) for row in rows]:
-        marks = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks})", values)  # noqa: S608 - names of tables
-
-
 def insert_page(
     connection: Connection,
     table: Table,
@@ -292,8 +275,7 @@ def insert_page(
     """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
 
     `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on PostgreSQL only. On
-    PostgreSQL, the columns are sent as arrays. Unlike COPY, such a statement can skip rows, notices silent connections, and raises
-    SQLAlchemy's exceptions. A statement for each row would cost the server several times as much.
+    PostgreSQL, the columns are sent as arrays: a statement for each row would cost the server several times as much.
     """
     values = list(rows)
     if not values:
@@ -314,17 +296,3 @@ def insert_page(
         marks = ", ".join("?" * len(names))
         connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks}){conflict}", values)  # noqa: S608
     return []
-
-
-def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-    """COPY is several times as fast as INSERT."""
-    driver: Any = connection.dialect.dbapi
-    cursor: Any = connection.connection.cursor()
-    try:
-        with cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except driver.IntegrityError as error:
-        raise IntegrityError(statement, None, error) from error
-    except driver.DataError as error:
-        raise DataError(statement, None, error) from error

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
-from tagger.database.statements import insert_in_bulk
+from tagger.database.statements import insert_page
 from tagger.database.tables import (
     jobs,
     landmarks,
@@ -203,7 +203,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
         return
     columns = [(name, isinstance(table.columns[name].type, JSON)) for name in rows[0]]
     values = ([json.dumps(row[name]) if is_json else row[name] for name, is_json in columns] for row in rows)
-    insert_in_bulk(connection, table, list(rows[0]), values)
+    insert_page(connection, table, list(rows[0]), values)
 
 
 def _update_sequences(connection: Connection) -> None:

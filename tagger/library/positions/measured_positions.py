@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, Select, Text, cast, delete, or_, select
 
 from tagger.database.enums import ClockSource, PositionSource
-from tagger.database.statements import among, insert_in_bulk
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.cameras import clock_seconds, is_clock_time
 from tagger.library.positions.cities import PlaceNames
@@ -51,7 +51,7 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], nam
     if new:
         places = names.find((latitude, longitude) for _, latitude, longitude, *_ in new)
         rows = (row + place for row, place in zip(new, places, strict=True))
-        insert_in_bulk(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
+        insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
     return len(different)
 
 
