@@ -4,7 +4,6 @@ A worker stores results under the token of its claim, so a late or repeated work
 database's.
 """
 
-import logging
 import secrets
 import threading
 from collections import Counter
@@ -14,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outcome, Runner
-from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, LEASE_S, RENEW_S, RETRY_S
+from tagger.ledger.jobs import CLAIMABLE, LEASE_S, keep_renewing
 
 
 @dataclass(frozen=True)
@@ -283,11 +280,8 @@ def _holds(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     return *_is_chunk(claim.name), chunks.c.token == claim.token, chunks.c.done.is_(False)
 
 
-log = logging.getLogger(__name__)
-
-
 class LeaseRenewer:
-    """Renews leases every RENEW_S in a thread of its own; after an error, every RETRY_S."""
+    """Renews the leases of claims in a thread of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -295,7 +289,9 @@ class LeaseRenewer:
         self._leases: dict[str, tuple[Claim, threading.Event]] = {}
         """By token: the claim, and the event that tells its holder that the lease was lost."""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread = threading.Thread(
+            target=keep_renewing, args=(self._renew, self._closed), name="leases", daemon=True
+        )
         self._thread.start()
 
     @contextmanager
@@ -314,23 +310,6 @@ class LeaseRenewer:
         """End the thread."""
         self._closed.set()
         self._thread.join()
-
-    def _run(self) -> None:
-        pause_s = RENEW_S
-        while not self._closed.wait(pause_s):
-            try:
-                self._renew()
-            except Exception as error:
-                # The thread goes on: without renewals, other workers take over the chunks.
-                if pause_s == RENEW_S:
-                    log.warning(
-                        "The leases could not be renewed; trying again: %s",
-                        reason_of(error) if isinstance(error, SQLAlchemyError) else error,
-                        exc_info=not isinstance(error, SQLAlchemyError),
-                    )
-                pause_s = RETRY_S
-            else:
-                pause_s = RENEW_S
 
     def _renew(self) -> None:
         with self._lock:

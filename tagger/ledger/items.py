@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
@@ -151,30 +151,18 @@ def _add_page(
         .limit(PAGE)
         .with_for_update(read=True, key_share=True, of=photos)  # no photo is deleted before it is an item
     )
+    selected = page.subquery()
+    # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
+    number = func.row_number().over(order_by=(selected.c.root_id, selected.c.id))
+    rows = select(literal(job_id), literal(position - 1) + number, selected.c.id)
+    connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
     last = 0
     added = 0
-    for count, latest in _insert_items(connection, job_id, position, page):
+    for count, latest in _counts_by_root(connection, job_id, position):
         append_chunks(connection, job_id, position + added, [False] * count)
         added += count
         last = max(last, latest)
     return added, last
-
-
-def _insert_items(
-    connection: Connection, job_id: int, position: int, page: Select[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Insert the photos of a query for ids and roots. Returns for each root the number of items, and their last photo's id."""
-    selected = page.subquery() if connection.dialect.name == "sqlite" else page.cte()
-    # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
-    number = func.row_number().over(order_by=(selected.c.root_id, selected.c.id))
-    rows = select(literal(job_id), literal(position - 1) + number, selected.c.id)
-    items = insert(job_items).from_select(["job_id", "position", "photo_id"], rows)
-    if connection.dialect.name == "sqlite":  # no statement returns what another one selects
-        connection.execute(items)
-        return _counts_by_root(connection, job_id, position)
-    counts = select(func.count(), func.max(selected.c.id)).group_by(selected.c.root_id)
-    query = counts.order_by(selected.c.root_id).add_cte(items.cte())
-    return [(row[0], row[1]) for row in connection.execute(query)]
 
 
 def _counts_by_root(connection: Connection, job_id: int, position: int) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -65,7 +66,8 @@ def process_name() -> str:
 def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
     """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it."""
     closed = threading.Event()
-    thread = threading.Thread(target=_renew_until, args=(database, job_id, closed), name="owner", daemon=True)
+    renew = partial(renew_job_lease, database, job_id)
+    thread = threading.Thread(target=keep_renewing, args=(renew, closed), name="owner", daemon=True)
     thread.start()
     try:
         yield
@@ -74,15 +76,21 @@ def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
         thread.join()
 
 
-def _renew_until(database: Database, job_id: int, closed: threading.Event) -> None:
+def keep_renewing(renew: Callable[[], None], closed: threading.Event) -> None:
+    """Call `renew` every RENEW_S until `closed` is set; after an error, every RETRY_S.
+
+    It goes on after any error: without renewals, other processes take over.
+    """
     pause_s = RENEW_S
     while not closed.wait(pause_s):
         try:
-            renew_job_lease(database, job_id)
-        except SQLAlchemyError as error:
+            renew()
+        except Exception as error:
             if pause_s == RENEW_S:
                 log.warning(
-                    "The lease on job %d could not be renewed; trying again: %s", job_id, reason_of(error)
+                    "The leases could not be renewed; trying again: %s",
+                    reason_of(error) if isinstance(error, SQLAlchemyError) else error,
+                    exc_info=not isinstance(error, SQLAlchemyError),
                 )
             pause_s = RETRY_S
         else:

@@ -3,23 +3,21 @@
 That is: open jobs without a process, chunks that fail repeatedly, unclaimed chunks.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, delete, func, select, type_coerce, update
+from sqlalchemy import Select, delete, func, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, jobs, ledgers, schedules, workers
-from tagger.ledger.dispatch import WORKER_TIMEOUT_S, worker_places
+from tagger.ledger.dispatch import WORKER_TIMEOUT_S
 from tagger.ledger.jobs import OPEN_STATES
 
 SILENT_WORKER_S = 3600.0
 """How long a silent worker without chunks is reported."""
-_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,6 @@ class SilentWorker:
     chunks: int
 
 
-@dataclass(frozen=True)
-class ChunkProgress:
-    """A claimed chunk: how many photos it has, and how many of them have a stored outcome."""
-
-    worker: str
-    job: int
-    chunk: int
-    photos: int
-    stored: int
-
-
 def record_heartbeat(
     database: Database,
     name: str,
@@ -95,19 +82,26 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
     with database.read() as connection:
         rows = connection.execute(query).all()
-    claimed = Counter(chunk.worker for chunk in list_chunk_progress(database))
+        claimed = {row.worker: row.claimed for row in connection.execute(_claimed_chunks())}
     return [
         WorkerStatus(
             row.name,
             row.device,
             row.started_at,
             max(0.0, float(row.age)),
-            claimed[row.name],
+            claimed.get(row.name, 0),
             row.waits_for,
             row.photos_per_second,
         )
         for row in rows
     ]
+
+
+def _claimed_chunks() -> Select[Any]:
+    """The number of chunks that each worker, or process of a local job, has claimed."""
+    is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
+    counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
+    return counts.group_by(chunks.c.worker)
 
 
 def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
@@ -135,23 +129,6 @@ def silent_workers(database: Database) -> list[SilentWorker]:
         rows = connection.execute(query.order_by(silent.desc())).all()
     silent_ones = [SilentWorker(row.name, float(row.silent), row.claimed) for row in rows]
     return [worker for worker in silent_ones if worker.chunks or worker.silent_s < SILENT_WORKER_S]
-
-
-def list_chunk_progress(database: Database) -> list[ChunkProgress]:
-    """The claimed chunks, by worker; with those of local jobs, whose process is no worker."""
-    stored = sum(chunks.c[outcome.value] for outcome in Outcome)
-    query = (
-        select(chunks.c.worker, chunks.c.job_id, chunks.c.chunk, chunks.c.first, chunks.c.last)
-        .add_columns(type_coerce(stored, Integer).label("stored"))
-        .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
-        .where(jobs.c.state.in_(OPEN_STATES), chunks.c.worker.is_not(None), chunks.c.lease_until > db_now())
-        .order_by(chunks.c.worker, chunks.c.job_id, chunks.c.chunk)
-    )
-    with database.read() as connection:
-        rows = connection.execute(query.where(_among_first_open(2 * worker_places(connection)))).all()
-    return [
-        ChunkProgress(row.worker, row.job_id, row.chunk, row.last - row.first + 1, row.stored) for row in rows
-    ]
 
 
 STUCK_CHUNKS_SHOWN = 5
@@ -249,21 +226,3 @@ def find_last_tick(database: Database) -> LastTick | None:
         return LastTick(None, None, row.now - row.added.timestamp() > LATE_TICK_S)
     seconds_ago = max(0.0, row.now - row.tick)
     return LastTick(datetime.fromtimestamp(row.tick, UTC), seconds_ago, seconds_ago > LATE_TICK_S)
-
-
-def _among_first_open(size: int) -> ColumnElement[bool]:
-    """The condition, on chunks joined with jobs, that a chunk is among its job's first `size` open chunks.
-
-    Claimed chunks are, so queries with this condition do not read thousands of others.
-    """
-    other = chunks.alias("other")
-    end = (
-        select(other.c.chunk)
-        .where(other.c.job_id == jobs.c.id, other.c.done.is_(False))
-        .order_by(other.c.chunk)
-        .offset(size)
-        .limit(1)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))

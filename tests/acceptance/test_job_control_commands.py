@@ -13,7 +13,7 @@ from support.commands import Terminal, draw_many
 from support.screens import Screen
 
 from tagger.database.enums import JobState
-from tagger.ledger.workers import list_chunk_progress
+from tagger.ledger.progress import list_jobs
 
 PHOTOS = 160
 SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
@@ -48,7 +48,7 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     terminal.run("db", "upgrade")
     process = terminal.start("tag", "photos")
     with terminal.database() as database:
-        terminal.wait_until(lambda: list_chunk_progress(database), every_s=0.01)
+        terminal.wait_until(lambda: any(job.running for job in list_jobs(database)), every_s=0.01)
     with terminal.frozen([process]):
         assert "cannot be paused" in terminal.run("job", "pause", "1", code=1).stderr
         terminal.run("job", "cancel", "1")

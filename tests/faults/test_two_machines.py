@@ -17,7 +17,7 @@ from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
 from support.tcp_proxy import TcpProxy
 
 from tagger.database.tables import photos
-from tagger.ledger.workers import list_chunk_progress
+from tagger.ledger.workers import list_workers
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def machine(scenario: FaultScenario, settings: Mapping[str, str]) -> Iterator[Pr
 def claimants(scenario: FaultScenario) -> set[str]:
     """The names of the workers that hold chunks."""
     with scenario.terminal.database() as database:
-        return {chunk.worker for chunk in list_chunk_progress(database)}
+        return {worker.name for worker in list_workers(database) if worker.chunks}
 
 
 def silence_s(scenario: FaultScenario, process: Process) -> float:

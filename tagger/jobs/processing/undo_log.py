@@ -4,9 +4,10 @@ SQL only; files are changed elsewhere. A row is inserted before its file is repl
 interruption the file itself shows which row applies. Copies of a written file and files that were moved are found by their digest, too.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -52,17 +53,6 @@ class WriteRecord:
     file: str
     undo_record: UndoRecord
     landmarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FileChange:
-    """Size and modification time of a photo's own file before and after a write."""
-
-    photo_id: int
-    size_before_bytes: int
-    mtime_before_ns: int
-    size_bytes: int
-    mtime_ns: int
 
 
 def find_undo_record(database: Database, photo_id: int | None, written_digest: str) -> UndoRecord | None:
@@ -172,7 +162,7 @@ def delete_orphaned(database: Database, file: str, written_digest: str) -> None:
         )
 
 
-def update_file_versions(connection: Connection, changes: Iterable[FileChange]) -> None:
+def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
     """Store the files' new sizes and times, so that no scan takes the photos for changed."""
     is_classified_version = (
         photos.c.id == bindparam("photo"),
@@ -185,16 +175,6 @@ def update_file_versions(connection: Connection, changes: Iterable[FileChange]) 
         "classified_size_bytes": bindparam("size"),
         "classified_mtime_ns": bindparam("mtime"),
     }
-    rows = [
-        {
-            "photo": change.photo_id,
-            "size_before": change.size_before_bytes,
-            "mtime_before": change.mtime_before_ns,
-            "size": change.size_bytes,
-            "mtime": change.mtime_ns,
-        }
-        for change in sorted(changes, key=lambda change: change.photo_id)
-    ]
     if rows:
         connection.execute(update(photos).where(*is_classified_version).values(values), rows)
 
@@ -290,9 +270,8 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
             )
     for state in states:
         complete_write(connection, state.photo_id, state.file, state.digest_before, state.write)
-    update_file_versions(
-        connection, [change for result in results if (change := _file_change(result)) is not None]
-    )
+    changes = [change for result in results if (change := _file_change(result)) is not None]
+    _update_file_versions(connection, sorted(changes, key=itemgetter("photo")))
 
 
 @dataclass(frozen=True)
@@ -352,20 +331,20 @@ def _write_record(
     )
 
 
-def _file_change(result: PhotoResult) -> FileChange | None:
-    """The new size and time of the photo's own file, if it was replaced."""
+def _file_change(result: PhotoResult) -> Mapping[str, int] | None:
+    """Size and time of the photo's own file before and after, if it was replaced."""
     for file in result.photo.replaced if result.photo is not None else ():
         before = version_before(file.original)
         if file.target is Target.EMBED and before is not None:
             after = open_source(str(file.original.path.parent)).version(file.original.path.name)
             if after is not None:
-                return FileChange(
-                    photo_id=result.item.photo_id,
-                    size_before_bytes=before.size_bytes,
-                    mtime_before_ns=before.mtime_ns,
-                    size_bytes=after.size_bytes,
-                    mtime_ns=after.mtime_ns,
-                )
+                return {
+                    "photo": result.item.photo_id,
+                    "size_before": before.size_bytes,
+                    "mtime_before": before.mtime_ns,
+                    "size": after.size_bytes,
+                    "mtime": after.mtime_ns,
+                }
     return None
 
 
