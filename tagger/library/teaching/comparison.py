@@ -71,16 +71,17 @@ class TaughtLandmarks:
         """The taught tags of each image, from embeddings (N, D). Of a landmark's, the one that was taught here, or the one with the best score."""
         if not self.sources:
             return [[] for _ in embeddings]
-        tags: list[dict[int, TaughtTag]] = [{} for _ in embeddings]
+        tags: dict[int, dict[int, TaughtTag]] = {}
         scores = Classifier(self.weights, self.biases).scores(embeddings)
-        for row, column in np.argwhere(scores >= SUGGESTED_SCORE):
+        for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
             landmark_id, pack = self.sources[column]
             score = float(scores[row, column])
             tag = TaughtTag(landmark_id, score, score >= TAUGHT_THRESHOLD, pack)
-            other = tags[row].get(landmark_id)
+            of_image = tags.setdefault(row, {})
+            other = of_image.get(landmark_id)
             if other is None or tag._rank > other._rank:  # noqa: SLF001 - of the same class
-                tags[row][landmark_id] = tag
-        return [list(of_image.values()) for of_image in tags]
+                of_image[landmark_id] = tag
+        return [list(tags[row].values()) if row in tags else [] for row in range(len(embeddings))]
 
 
 class TaughtCache:
@@ -180,7 +181,8 @@ def lock_version(connection: Connection, model_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-PAGE = 2000
+PAGE = 8000
+"""Embeddings that are compared at once: 40 MB. Each page with a tag takes some statements and a transaction."""
 
 Progress = Callable[[int], None]
 """Called with the number of images compared so far."""
@@ -340,10 +342,13 @@ def _stored(model_id: int, condition: ColumnElement[bool]) -> Select[Any]:
 
 def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[TaughtTag]]:
     """The taught tags of stored embeddings, by content id."""
-    if not rows or not taught.sources:
-        return {row.content_id: [] for row in rows}
-    found = taught.tags(restore([row.data for row in rows], len(taught.weights)))
-    return dict(zip((row.content_id for row in rows), found, strict=True))
+    if not rows:
+        return {}
+    content_ids, stored = zip(*rows, strict=True)
+    if not taught.sources:
+        return {content_id: [] for content_id in content_ids}
+    found = taught.tags(restore(stored, len(taught.weights)))
+    return dict(zip(content_ids, found, strict=True))
 
 
 def _versions(
@@ -367,9 +372,9 @@ def _replace_page(
 ) -> None:
     """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
     first, last = min(found), max(found)
-    of_page = and_(taught_tags.c.content_id.between(first, last), taught_tags.c.landmark_id.in_(versions))
+    of_page = taught_tags.c.content_id.between(first, last), among(taught_tags.c.landmark_id, versions)
     with database.read() as connection:
-        stored = set(connection.scalars(select(taught_tags.c.content_id).where(of_page)))
+        stored = set(connection.scalars(select(taught_tags.c.content_id).where(*of_page)))
     changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})
     if not changed:
         return
@@ -378,15 +383,10 @@ def _replace_page(
         lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
-        kept = set(
-            connection.scalars(
-                select(embeddings.c.content_id).where(
-                    embeddings.c.content_id.in_(changed), embeddings.c.model_id == model_id
-                )
-            )
-        )
+        of_changed = among(embeddings.c.content_id, changed), off_index(embeddings.c.model_id) == model_id
+        kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
         delete_taught_tags(
-            connection, taught_tags.c.content_id.in_(kept), taught_tags.c.landmark_id.in_(same)
+            connection, among(taught_tags.c.content_id, kept), among(taught_tags.c.landmark_id, same)
         )
         tags_of_same = {
             content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]

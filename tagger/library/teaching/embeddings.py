@@ -35,7 +35,7 @@ def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:
         ValueError: a row has another dimension.
     """
     size = stored_bytes(dimension)
-    if any(len(row) != size for row in rows):
+    if not {size}.issuperset(map(len, rows)):
         raise ValueError(f"a stored embedding has not the {size} bytes of {dimension} dimensions")
     stored = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
     bounds = stored[:, :BOUNDS_BYTES].copy().view(_BOUND).astype(np.float32)

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import (
     Classifier,
     Direction,
@@ -217,7 +218,8 @@ def _library_sample(connection: Connection, model_id: int) -> list[int]:
         wanted = sorted(map(int, draws))
     found: list[int] = []
     for page in pages(wanted):
-        is_drawn: ColumnElement[bool] = embeddings.c.content_id.in_(page)
-        query = select(embeddings.c.content_id).where(and_(is_drawn, embeddings.c.model_id == model_id))
-        found.extend(connection.scalars(query.order_by(embeddings.c.content_id)))
+        # Otherwise, SQLite reads all images of the model along another index.
+        drawn = embeddings.c.content_id.in_(page), off_index(embeddings.c.model_id) == model_id
+        query = select(embeddings.c.content_id).where(*drawn).order_by(embeddings.c.content_id)
+        found.extend(connection.scalars(query))
     return found
