@@ -8,6 +8,7 @@ import pytest
 from support.command_line import CommandRunner, run_command
 from support.teaching import draw_place, teachable_artifact
 
+from tagger import open as open_library
 from tagger.cli.main import main
 
 CHURCH, BRIDGE = 0, 1
@@ -181,3 +182,22 @@ def test_a_pack_says_who_has_signed_it_before_it_is_added(
         f"error: The pack {pack} cannot be used: its signature is not one of this file: one of the two was changed, forged, cut "
         "off or exchanged. Nothing was changed; get both files again from where you have them.\n"
     )
+
+
+def test_scripts_make_add_and_remove_packs(
+    libraries: Libraries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_library() as library:
+        assert library.read_pack(libraries.pack).manifest.author == "Ada"
+        added = library.add_pack(str(libraries.pack))
+        assert (added.tagged, added.slugs) == (PHOTOS, ["our-church"])
+        assert [each.name for each in library.packs()] == ["our-town"]
+        assert len(list(library.photos(landmark="our-church"))) == PHOTOS
+        assert library.remove_pack("our-town").tagged == PHOTOS
+        assert library.packs() == []
+    libraries.use(monkeypatch, libraries.ada)
+    with open_library() as library:
+        made = library.create_pack(tmp_path / "again.pack", "our-church", author="Ada")
+        assert library.read_pack(tmp_path / "again.pack").manifest == made
+        with pytest.raises(ValueError, match="name a file like"):
+            library.create_pack(tmp_path / ".pack")
