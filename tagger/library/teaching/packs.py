@@ -4,7 +4,7 @@ A pack's directions become classifiers beside those that verdicts teach, calibra
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, true
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import classifiers, landmarks, models, packs, taught_tags
+from tagger.database.tables import classifiers, landmarks, packs, taught_tags
 from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
 from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.landmark_edits import check_slug, clean_name, clean_text, lock_landmarks
@@ -303,7 +303,6 @@ class AddedPack:
 
     name: str
     digest: str
-    model: str
     added_at: datetime
     manifest: PackManifest
     slugs: Sequence[str]
@@ -311,13 +310,11 @@ class AddedPack:
     suggested: int
 
 
-_PACKS = select(packs, models.c.name.label("model")).join(models, models.c.id == packs.c.model_id)
-
-
 def list_packs(database: Database) -> list[AddedPack]:
     """The packs that were added, by name."""
     with database.read() as connection:
-        return [_added(connection, row) for row in connection.execute(_PACKS.order_by(packs.c.name)).all()]
+        rows = connection.execute(select(packs).order_by(packs.c.name)).all()
+        return [_added(connection, row) for row in rows]
 
 
 def find_pack(database: Database, name: str) -> AddedPack:
@@ -325,10 +322,14 @@ def find_pack(database: Database, name: str) -> AddedPack:
     PackNotFound: no pack with that name was added.
     """
     with database.read() as connection:
-        row = connection.execute(_PACKS.where(packs.c.name == name)).one_or_none()
-        if row is None:
-            raise PackNotFound(name=name)
-        return _added(connection, row)
+        return _added(connection, _row_of(connection, name))
+
+
+def _row_of(connection: Connection, name: str) -> Row[Any]:
+    row = connection.execute(select(packs).where(packs.c.name == name)).one_or_none()
+    if row is None:
+        raise PackNotFound(name=name)
+    return row
 
 
 def _added(connection: Connection, row: Row[Any]) -> AddedPack:
@@ -346,7 +347,6 @@ def _added(connection: Connection, row: Row[Any]) -> AddedPack:
     return AddedPack(
         name=row.name,
         digest=row.digest,
-        model=row.model,
         added_at=row.added_at,
         manifest=PackManifest.model_validate_json(json.dumps(row.manifest)),
         slugs=connection.scalars(slugs).all(),
@@ -355,9 +355,7 @@ def _added(connection: Connection, row: Row[Any]) -> AddedPack:
     )
 
 
-def remove_pack(
-    database: Database, name: str, on_progress: Callable[[int], None] = lambda _count: None
-) -> AddedPack:
+def remove_pack(database: Database, name: str, on_progress: Progress = lambda _count: None) -> AddedPack:
     """Remove a pack with its tags, and the landmarks that came with it and that nothing else names. Verdicts stay.
 
     Returns the pack as it was.
@@ -369,9 +367,7 @@ def remove_pack(
     of_pack = classifiers.c.pack == name
     with database.write() as connection:
         lock_registry(connection)
-        row = connection.execute(select(packs).where(packs.c.name == name)).one_or_none()
-        if row is None:
-            raise PackNotFound(name=name)
+        row = _row_of(connection, name)
         version = next_version(connection, row.model_id)
         ids = connection.scalars(select(classifiers.c.landmark_id).where(of_pack)).all()
         connection.execute(delete(classifiers).where(of_pack))
