@@ -151,9 +151,9 @@ class AccessRecorder:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})
 """What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})
-"""What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos."""
-_HIDDEN_BELOW = "/api/shares/"
+_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/api/packs", "/jobs/new", "/packs"})
+"""What a viewer may not read: these list folders of the server, to start jobs in them, who else sees photos, and packs to add or remove."""
+_HIDDEN_BELOW = ("/api/shares/", "/api/packs/")
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
 _READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -161,8 +161,8 @@ _NO_SPACE_ERRNOS = DISK_FULL_ERRNOS | {errno.EFBIG}
 
 
 @dataclass(frozen=True)
-class UploadedPhoto:
-    """The bytes of a photo; `name` is what the sender calls it."""
+class UploadedFile:
+    """The bytes of a file; `name` is what the sender calls it."""
 
     name: str
     data: bytes
@@ -227,16 +227,29 @@ class UploadSpace:
 @asynccontextmanager
 async def read_upload(
     request: Request, memory: UploadMemory, space: UploadSpace, max_bytes: int
-) -> AsyncIterator[UploadedPhoto]:
+) -> AsyncIterator[UploadedFile]:
     """Yield the photo of a request: the first file of a form, or the body.
 
     Raises:
-        HTTPException: there is no photo, it is too large, too many others are arriving, or the disk is full.
+        HTTPException: as `read_uploads`.
+    """
+    async with read_uploads(request, memory, space, max_bytes, most=1) as files:
+        yield files[0]
+
+
+@asynccontextmanager
+async def read_uploads(
+    request: Request, memory: UploadMemory, space: UploadSpace, max_bytes: int, *, most: int
+) -> AsyncIterator[list[UploadedFile]]:
+    """Yield the files of a request: those of a form, at most so many, or the body.
+
+    Raises:
+        HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
     """
     try:
         with space.limit(request) as limited:
-            async with _spool(limited, memory, max_bytes) as photo:
-                yield photo
+            async with _spool(limited, memory, max_bytes, most) as files:
+                yield files
     except OSError as error:  # closing a file writes too, so this encloses everything
         if error.errno not in _NO_SPACE_ERRNOS:
             raise
@@ -244,37 +257,48 @@ async def read_upload(
 
 
 @asynccontextmanager
-async def _spool(request: Request, memory: UploadMemory, max_bytes: int) -> AsyncIterator[UploadedPhoto]:
+async def _spool(
+    request: Request, memory: UploadMemory, max_bytes: int, most: int
+) -> AsyncIterator[list[UploadedFile]]:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
-            file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
-            if file is None:
-                text = "The form has no file. Send the photo as a file, or as the body of the request."
+        async with request.form(max_files=most, max_fields=8) as form:
+            files = [
+                (value.filename, value.file, value.size or 0)
+                for _name, value in form.multi_items()
+                if isinstance(value, UploadFile)
+            ]
+            if not files:
+                text = "The form has no file. Send the file in it, or as the body of the request."
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-            async with _read(file.file, file.size or 0, memory, max_bytes) as data:
-                yield UploadedPhoto(_base_name(file.filename), data)
+            async with _read(files, memory, max_bytes) as read:
+                yield read
         return
     with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         async for part in request.stream():
             spool.write(part)
         size_bytes = spool.tell()
         spool.seek(0)
-        async with _read(spool, size_bytes, memory, max_bytes) as data:
-            yield UploadedPhoto(UNNAMED, data)
+        async with _read([(UNNAMED, spool, size_bytes)], memory, max_bytes) as read:
+            yield read
 
 
 @asynccontextmanager
 async def _read(
-    file: BinaryIO | SpooledTemporaryFile[bytes], size_bytes: int, memory: UploadMemory, max_bytes: int
-) -> AsyncIterator[bytes]:
-    if size_bytes > max_bytes:
+    files: Sequence[tuple[str | None, BinaryIO | SpooledTemporaryFile[bytes], int]],
+    memory: UploadMemory,
+    max_bytes: int,
+) -> AsyncIterator[list[UploadedFile]]:
+    total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
+    if total_bytes > max_bytes:
         text = (
-            f"The photo has {size_bytes} bytes, more than the {max_bytes} allowed here. Make it smaller, or allow larger "
-            "photos with TAGGER_WEB_UPLOAD_BYTES."
+            f"The upload has {total_bytes} bytes, more than the {max_bytes} allowed here. Make it smaller, or allow larger "
+            "ones with TAGGER_WEB_UPLOAD_BYTES."
         )
         raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-    async with memory.reserve(size_bytes):
-        yield await run_in_threadpool(file.read)
+    async with memory.reserve(total_bytes):
+        yield [
+            UploadedFile(_base_name(name), await run_in_threadpool(file.read)) for name, file, _size in files
+        ]
 
 
 def _no_space() -> HTTPException:

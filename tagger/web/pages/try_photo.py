@@ -17,7 +17,7 @@ from tagger.model.predictions import Prediction
 from tagger.web.api.predict import Classification, classify
 from tagger.web.api.timeline import headline, with_score
 from tagger.web.http.templates import render
-from tagger.web.http.uploads import UploadedPhoto, read_upload
+from tagger.web.http.uploads import UploadedFile, read_upload
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.state import AppState, State
 
@@ -222,7 +222,7 @@ def _summary(state: AppState) -> ModelSummary:
     return model_summary(model, landmarks, model.manifest.threshold if threshold is None else threshold)
 
 
-async def _result(state: AppState, photo: UploadedPhoto) -> UploadResult:
+async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
     try:
         # The chance of none of the landmarks is 1 minus the sum of all scores.
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
