@@ -45,6 +45,18 @@ def apply_splices(data: bytes, splices: Sequence[Splice]) -> bytes:
     return b"".join((*parts, view[at:]))
 
 
+def in_order(splices: Sequence[Splice]) -> list[Splice]:
+    """Sort by offset. Insertions at the same offset become one splice, in their order."""
+    ordered: list[Splice] = []
+    for splice in sorted(splices, key=lambda splice: (splice.start, splice.end)):
+        if ordered and ordered[-1].end == splice.start:
+            last = ordered.pop()
+            ordered.append(Splice(last.start, splice.end, last.replacement + splice.replacement))
+        else:
+            ordered.append(splice)
+    return ordered
+
+
 def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
     """Pack the inverse, which turns the spliced file back into `data`."""
     packed = bytearray()

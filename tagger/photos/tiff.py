@@ -16,26 +16,13 @@ _DIRECTORY_LIMIT = 64
 COUNT_LIMIT = 100_000
 """Most numbers in one tag. Even one number per line of the largest image needs fewer."""
 
-VALUE_SIZES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
+LETTERS = {
+    **dict(enumerate(("B", "B", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), 1)),
+    **dict(enumerate(("Q", "q", "Q"), 16)),
 }
-INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-"""By type of value: the bytes of one value (VALUE_SIZES), and for integers the letter in `struct` (INTEGERS)."""
+"""By type of value: the letters in `struct` of one value. Those of texts (2) and undefined content (7) are bytes."""
+VALUE_SIZES = {kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()}
+INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
 
 _VERSIONS = (42, 0x4F52, 0x5352, 0x55)
 """TIFF; "RO" and "RS" of Olympus; "U" of Panasonic. BigTIFF is 43."""

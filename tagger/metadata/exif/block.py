@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
+from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
 
 BLOCK_LIMIT = 65_527
 """The room of a JPEG segment without marker, length and "Exif\\0\\0"."""
@@ -214,24 +214,12 @@ def _broken(problem: str) -> ExifRewriteError:
     return ExifRewriteError(f"The EXIF is broken ({problem}), so it was left unchanged.")
 
 
-_UNITS = {
-    3: "H",
-    4: "I",
-    5: "I",
-    8: "H",
-    9: "I",
-    10: "I",
-    11: "I",
-    12: "Q",
-    13: "I",
-    16: "Q",
-    17: "Q",
-    18: "Q",
-}
+_UNITS = {2: "H", 4: "I", 8: "Q"}
+"""By the size of a number."""
 
 
 def _big_endian(raw: bytes, kind: int, order: str) -> bytes:
-    unit = _UNITS.get(kind)
+    unit = _UNITS.get(struct.calcsize("<" + LETTERS[kind][0]))
     if order == ">" or unit is None:
         return raw
     count = len(raw) // struct.calcsize("<" + unit)

@@ -23,7 +23,15 @@ from tagger.metadata.formats.jpeg_segments import (
     pack_segment,
     read_jpeg,
 )
-from tagger.metadata.splices import Blocks, Splice, ambiguous_blocks, broken_structure, signed_file, too_large
+from tagger.metadata.splices import (
+    Blocks,
+    Splice,
+    ambiguous_blocks,
+    broken_structure,
+    in_order,
+    signed_file,
+    too_large,
+)
 
 _GUID_BYTES = 32
 _EXTENDED_HEAD_BYTES = _GUID_BYTES + 8
@@ -101,18 +109,7 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         changes.append(_xmp_change(jpeg, new.xmp))
     if new.iptc != current.iptc:
         changes.append(_iptc_change(jpeg, new.iptc))
-    return _in_order(changes)
-
-
-def _in_order(changes: list[Splice]) -> list[Splice]:
-    """Sort by offset. Insertions at the same offset become one splice, in the order EXIF, XMP, IPTC."""
-    ordered: list[Splice] = []
-    for change in sorted(changes, key=lambda change: (change.start, change.end)):
-        if ordered and ordered[-1].end == change.start:
-            last = ordered.pop()
-            change = Splice(last.start, change.end, last.replacement + change.replacement)  # noqa: PLW2901
-        ordered.append(change)
-    return ordered
+    return in_order(changes)
 
 
 def _exif_change(jpeg: Jpeg, exif: bytes | None) -> Splice:

@@ -9,6 +9,7 @@ from tagger.metadata.splices import (
     Splice,
     ambiguous_blocks,
     broken_structure,
+    in_order,
     signed_file,
     too_large,
     unsupported_block,
@@ -58,9 +59,7 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
         changes.append(_xmp_change(chunks, new.xmp))
     if changes and any(chunk.kind == b"caBX" for chunk in chunks):
         raise signed_file()
-    if len(changes) == 2 and changes[0].start == changes[0].end == changes[1].start == changes[1].end:
-        return (Splice(changes[0].start, changes[0].end, changes[0].replacement + changes[1].replacement),)
-    return tuple(sorted(changes, key=lambda change: (change.start, change.end)))
+    return tuple(in_order(changes))
 
 
 def _chunks(data: bytes) -> list[_Chunk]:

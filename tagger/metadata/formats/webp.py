@@ -8,6 +8,7 @@ from tagger.metadata.splices import (
     Splice,
     ambiguous_blocks,
     broken_structure,
+    in_order,
     signed_file,
     too_large,
     unsupported_block,
@@ -155,23 +156,11 @@ def _with_size(riff: _Riff, changes: list[Splice]) -> tuple[Splice, ...]:
     replaced = any(change.start == last.start for change in changes[1:])
     if (last.end - last.start) % 2 and not replaced and any(change.start == riff.end for change in changes):
         changes = [Splice(riff.end, riff.end, b"\0"), *changes]
-    changes = _merged(changes)
+    changes = in_order(changes)
     size = riff.end - 8 + sum(change.growth for change in changes)
     if size > _LARGEST:
         raise too_large("The file would exceed the 4 GB of a WebP file")
     return (Splice(4, 8, struct.pack("<I", size)), *changes)
-
-
-def _merged(changes: list[Splice]) -> list[Splice]:
-    """Sort by offset. Insertions at the same offset become one splice, in their order."""
-    ordered: list[Splice] = []
-    for change in sorted(changes, key=lambda change: (change.start, change.end)):
-        if ordered and ordered[-1].end == change.start:
-            last = ordered.pop()
-            ordered.append(Splice(last.start, change.end, last.replacement + change.replacement))
-        else:
-            ordered.append(change)
-    return ordered
 
 
 def _number(raw: bytes) -> int:
