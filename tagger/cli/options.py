@@ -30,10 +30,6 @@ Paths = Annotated[
         rich_help_panel=PHOTOS,
     ),
 ]
-Photos = Annotated[
-    list[Path] | None,
-    typer.Argument(help="Photos. The files may be deleted already.", metavar="PHOTO", rich_help_panel=PHOTOS),
-]
 TopK = Annotated[
     int | None,
     typer.Option(

@@ -68,8 +68,8 @@ def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
     for block in [*_blocks(page.read_text(), "sh"), *_blocks(page.read_text(), "console")]:
-        for words in re.findall(r"^(?:\$ )?((?:tagger|trainer) .*)$", block, re.MULTILINE):
-            _check_options(words.split())
+        for command in re.findall(r"(?:^|^\$ |xargs -0 )((?:tagger|trainer) [^|\n]*)", block, re.MULTILINE):
+            _check_options(command.split())
         for target in re.findall(r"^make (\w+)", block, re.MULTILINE):
             assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE), target
 

@@ -76,9 +76,5 @@ def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
     assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
     assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
     assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
-    assert tagger("confirm", "--all-of-query", "--trip", TRIP, "--dry-run").code == 0
     unknown = tagger("query", "--trip", "2024-06-01-rome")
     assert (unknown.code, "`tagger trips` lists them" in unknown.err) == (1, True)
-    for option in (("--trip", TRIP), ("--position", "camera")):  # which change with verdicts
-        withdrawn = tagger("reject", "--all-of-query", *option, "--withdraw")
-        assert (withdrawn.code, option[0] in withdrawn.err) == (2, True)

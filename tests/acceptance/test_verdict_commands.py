@@ -78,34 +78,13 @@ def test_a_dry_run_stores_no_verdict(tagger: CommandRunner, known: StoredPhotos)
     assert len(tagger("review", "list", "--json").json) == 1
 
 
-def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: StoredPhotos) -> None:
-    tagger("confirm", EIFFEL, "photos/berlin/b.jpg")
-    query = ("--landmark", EIFFEL, "--under", known.root / "berlin")
-    planned = tagger("reject", "--all-of-query", *query, "--dry-run", "--json").json
-    assert planned == {"verdict": "rejected", "photos": 3, "tags": 3, "replaced": 1, "dry_run": True}
-    output = tagger("reject", "--all-of-query", *query)
-    assert output.text == "3 tags of 3 photos rejected; 1 of them had the opposite verdict\n"
-    assert found(tagger) == ["paris.jpg"]
-    assert tagger("reject", "--all-of-query", "--withdraw", *query, "--json").json["withdrawn"] == 2
-    assert found(tagger, *query) == ["a.jpg", "b.jpg", "copy.jpg"]
-
-
 def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, known: StoredPhotos) -> None:
     for words, message in (
         (["reject"], ""),
-        (["confirm", EIFFEL], "name both"),
+        (["confirm", EIFFEL], ""),
+        (["reject", EIFFEL], "name at least one photo"),
         (["reject", EIFFEL, "photos/paris.jpg", "--under", "photos"], ""),
-        (["confirm", EIFFEL, "photos/paris.jpg", "--all-of-query"], ""),
-        (["reject", "--all-of-query", "--any-rank"], ""),
-        (["reject", "--all-of-query", "--any-rank", "--under", "photos"], ""),
-        (["confirm", "--all-of-query", "--withdraw", "--landmark", EIFFEL, "--min-score", "0.5"], ""),
-        (["reject", "--any"], "name photos, or use --all-of-query"),
-        (["reject", "--any", "--all-of-query"], "it needs a query option"),
-        (
-            ["reject", "--any", "photos/fog.jpg", "--all-of-query", "--under", "photos"],
-            "or use query options",
-        ),
-        (["reject", "--any", "--all-of-query", "--landmark", EIFFEL], "cannot be combined with a landmark"),
+        (["reject", "--any"], ""),
     ):
         output = tagger(*words)
         assert (output.code, output.out) == (2, b""), words
@@ -126,7 +105,6 @@ def test_swapped_arguments_are_recognised(tagger: CommandRunner, known: StoredPh
         ([EIFFEL, "photos/none.jpg"], "Add photos with `tagger tag`"),
         ([EIFFEL, "photos/new.jpg"], "Classify it with `tagger tag`"),
         (["Eifel Tower", "photos/paris.jpg"], "Did you mean eiffel-tower?"),
-        (["--all-of-query", "--landmark", "Eifel Tower"], "Did you mean eiffel-tower?"),
     ],
 )
 def test_photos_without_verdict_are_reported_with_the_remedy(
@@ -203,17 +181,11 @@ def test_photos_are_put_away_and_brought_back(tagger: CommandRunner, known: Stor
     output = tagger("reject", "--any", *(f"photos/{name}.jpg" for name in ("fog", "new", "paris")))
     counts = "1 put away already; 1 left out, with a confirmed landmark; 1 left out, not classified"
     assert output.text == f"0 photos put away as not a landmark; {counts}\n"
-    assert tagger("reject", "--any", "--withdraw", "photos/fog.jpg").text == "1 photo brought back\n"
-    assert found(tagger, "--dismissed") == []
-
-
-def test_unknown_photos_of_a_query_are_put_away(tagger: CommandRunner, known: StoredPhotos) -> None:
-    query = ("reject", "--any", "--all-of-query", "--under", "photos")
     counts = {"changed": 1, "unchanged": 0, "confirmed": 0, "left_out": 0}
-    assert tagger(*query, "--dry-run", "--json").json == {**counts, "withdrawn": False, "dry_run": True}
-    assert tagger(*query).text == "1 photo put away as not a landmark\n"
-    assert [photo["dismissed"] for photo in tagger("query", "--dismissed", "--json").json] == [True]
-    assert tagger(*query, "--withdraw").text == "1 photo brought back\n"
+    back = ("reject", "--any", "--withdraw", "photos/fog.jpg")
+    assert tagger(*back, "--dry-run", "--json").json == {**counts, "withdrawn": True, "dry_run": True}
+    assert tagger(*back).text == "1 photo brought back\n"
+    assert found(tagger, "--dismissed") == []
 
 
 def test_dismissals_are_listed_exported_and_imported(tagger: CommandRunner, known: StoredPhotos) -> None:

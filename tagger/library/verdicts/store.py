@@ -19,8 +19,6 @@ from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.library.catalog.contents import delete_dismissals, has_verdict, hold_contents, record_contents
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
 
 
 class VerdictKind(StrEnum):
@@ -221,11 +219,6 @@ def photo_ids_at(database: Database, paths: Iterable[Path], root_paths: RootPath
     """
     with database.read() as connection:
         return [find_photo_id(connection, path, root_paths) for path in paths]
-
-
-def photo_ids_of(database: Database, query: PhotoQuery, root_paths: RootPaths) -> list[int]:
-    """The ids of the photos that a query finds: all of them, because dismissals change the result of a running query."""
-    return [photo.id for photo in find_tagged(database, query, root_paths)]
 
 
 def _images(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, int]:

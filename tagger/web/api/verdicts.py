@@ -1,6 +1,6 @@
 """Verdicts on photos, as `tagger confirm` and `reject`.
 
-A photo is named by its number. Many photos are named by a list of numbers, or by a query as with `--all-of-query`.
+A photo is named by its number. Many photos are named by a list of numbers, or by a query.
 """
 
 import getpass
@@ -96,7 +96,7 @@ _QueryFields = create_model(
 
 
 class VerdictQuery(_QueryFields):  # type: ignore[misc,valid-type]
-    """The options of `tagger confirm --all-of-query`."""
+    """The options of a query, as those of `tagger query`."""
 
     def photo_query(self) -> PhotoQuery:
         """Raises:
