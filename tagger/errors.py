@@ -360,16 +360,6 @@ class RootUnavailable(TaggerError):
     """
 
 
-class FoldersNotWatched(TaggerError):
-    """The system does not report changes in these folders: {reason}. On Linux, raise fs.inotify.max_user_watches, and
-    fs.inotify.max_user_instances, with sysctl.
-    """
-
-
-class FolderMessagesLost(TaggerError):
-    """What changes in these folders cannot be followed for a moment, as when a name is not UTF-8. They will be scanned soon."""
-
-
 class BucketUnavailable(RootUnavailable):
     """{folder} is not available: {reason}. No photo was marked as gone."""
 

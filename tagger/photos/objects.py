@@ -1,14 +1,16 @@
-"""Photos in buckets: listing them in the order of their keys, and reading them whole.
+"""Photos in buckets: listing them in the order of their keys, finding new ones at the end, and reading them whole.
 
 The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole seconds, which
 is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
 """
 
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 _MOMENTARY = frozenset(("SlowDown", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504"))
 """The codes of temporary refusals. obstore repeats such requests itself."""
 _SECOND_NS = 10**9
+OVERLAP_S = 600.0
+"""Parallel uploads end in any order, so a listing of the end begins after the greatest key of this long ago."""
 NAMED_KEYS = 20
 """How many objects with unreadable keys are named; further ones are only counted, as a bucket may have millions."""
 _LEFT_OUT = "The object {} is left out: {}. Rename it."
@@ -187,6 +191,54 @@ class ObjectSource:
         if len(data) != version.size_bytes:
             raise OSError("the connection ended early")
         return PhotoBytes(data, version.size_bytes, version.mtime_ns)
+
+
+class BucketTail:
+    """The keys of a prefix, the last of which are listed repeatedly to find new ones.
+
+    A listing that begins after the greatest key takes one request per thousand new keys, whatever the size of the bucket.
+    """
+
+    def __init__(self, prefix: ObjectPath, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._source = ObjectSource(prefix)
+        self._include = include
+        self._exclude = exclude
+        self._greatest: deque[tuple[float, str]] = deque()
+        self._listed: dict[Path, FoundPhoto] = {}
+
+    def all_photos(self, now: float) -> Iterator[FoundPhoto]:
+        """List all photos. `now` is the time in seconds of any clock.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed (further).
+        """
+        last = ""
+        for last, photo in self._source.objects(include=self._include, exclude=self._exclude):  # noqa: B007 - the last one
+            if photo is not None:
+                yield photo
+        self._greatest = deque([(now, last)])
+        self._listed = {}
+
+    def new_photos(self, now: float) -> list[FoundPhoto]:
+        """List the photos at the end that no earlier listing had, or had in another version. Needs `all_photos` first.
+
+        Raises:
+            BucketUnavailable: as `all_photos`.
+        """
+        while len(self._greatest) > 1 and self._greatest[1][0] <= now - OVERLAP_S:
+            self._greatest.popleft()
+        last = self._greatest[-1][1]
+        photos = {}
+        for key, photo in self._source.objects(
+            include=self._include, exclude=self._exclude, after=self._greatest[0][1]
+        ):
+            last = max(last, key)
+            if photo is not None:
+                photos[photo.path] = photo
+        new = [photo for path, photo in photos.items() if self._listed.get(path) != photo]
+        self._greatest.append((now, last))
+        self._listed = photos
+        return new
 
 
 def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:

@@ -47,17 +47,16 @@ def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
     tagged = Tagged()
     with environment_of(terminal.environment):
         selection = select_paths([parse_path(bucket.address)])
-        with Watcher(open_session(), selection, WatchIntervals(3600.0, 0.0), tagged.tag) as watcher:
-            watcher.step()
-            put(terminal, bucket, "2025/12/before.jpg")
-            put(terminal, bucket, "2026/02/behind.jpg")
-            watcher.step()
-            assert tagged == [{"behind.jpg"}]
-            watcher.step()
-            assert tagged == [{"behind.jpg"}]
-            bucket.delete("2026/01/first.jpg")
-        with Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
-            watcher.step()
+        watcher = Watcher(open_session(), selection, WatchIntervals(3600.0, 0.0), tagged.tag)
+        watcher.step()
+        put(terminal, bucket, "2025/12/before.jpg")
+        put(terminal, bucket, "2026/02/behind.jpg")
+        watcher.step()
+        assert tagged == [{"behind.jpg"}]
+        watcher.step()
+        assert tagged == [{"behind.jpg"}]
+        bucket.delete("2026/01/first.jpg")
+        Watcher(open_session(), selection, SELDOM, tagged.tag).step()
     assert tagged == [{"behind.jpg"}, {"before.jpg", "behind.jpg"}]
     assert "1 photo is gone" in capsys.readouterr().err
     assert outcomes(terminal) == {}
@@ -68,22 +67,24 @@ def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     terminal: Terminal, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(watch, "RETRY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
+    terminal.environment["TAGGER_SETTLE_S"] = "0"
     photos = terminal.folder / "photos"
     draw(photos / "a.jpg", 0, seed=3)
     terminal.run("tag", bucket.address)
     tagged = Tagged()
     with environment_of(terminal.environment):
         selection = select_paths([photos, parse_path(bucket.address)])
-        with bucket.proxy.refusing(), Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
-            for _ in range(3):
-                watcher.step()
-            assert tagged == [{"a.jpg"}]
-            draw(photos / "b.jpg", 1, seed=2)
-            terminal.wait_until(lambda: watcher.step() or len(tagged) > 1)
-            assert tagged[1] == {"b.jpg"}
-        put(terminal, bucket, "2026/02/second.jpg")
-        with Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
+        with bucket.proxy.refusing():
+            watcher = Watcher(open_session(), selection, SELDOM, tagged.tag)
             watcher.step()
+            draw(photos / "b.jpg", 1, seed=2)
+            watcher.step()
+            watcher.step()
+        assert tagged == [{"a.jpg"}, {"a.jpg", "b.jpg"}, {"a.jpg", "b.jpg"}]
+        put(terminal, bucket, "2026/02/second.jpg")
+        Watcher(open_session(), selection, SELDOM, tagged.tag).step()
     assert {"second.jpg"} in tagged
     assert capsys.readouterr().err.count("the server refuses access") == 1
     assert set(outcomes(terminal)) == {"first.jpg"}

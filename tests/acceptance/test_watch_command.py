@@ -1,8 +1,5 @@
 """`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
 
-import subprocess
-import sys
-
 import pytest
 from support.command_line import environment_of
 from support.commands import Terminal, draw
@@ -12,7 +9,6 @@ from tagger.cli.commands import watch
 from tagger.cli.commands.watch import Watcher, WatchIntervals
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
-from tagger.photos.watching import FolderWatch
 
 HOURLY = WatchIntervals(3600.0, 60.0)
 
@@ -34,42 +30,6 @@ def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(termin
     assert "1 photo is gone" in terminal.log.read_text()
     assert all(job.is_over for job in terminal.jobs())
     assert sum(job.total for job in terminal.jobs() if job.parent is None) == 3
-
-
-WATCH_WITH_A_LIMIT = """
-import sys
-from tagger.cli.commands import watch
-from tagger.cli.main import main
-
-watch.UNWATCHED_EVERY_S = 1.0
-sys.argv = ["tagger", "watch", "photos"]
-main()
-"""
-
-
-@pytest.mark.slow  # tests/unit/test_folder_watch.py has the error, and a test below what follows
-def test_folders_beyond_the_limit_of_the_system_are_looked_into_and_named(terminal: Terminal) -> None:
-    limited = ["unshare", "-Ur", "sh", "-c", 'echo 4 > /proc/sys/user/max_inotify_watches && exec "$@"', "sh"]
-    if subprocess.run([*limited, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system does not limit watches of a user namespace")
-    photos = terminal.folder / "photos"
-    names = [f"{folder}/{number}.jpg" for folder in ("before", "after") for number in range(6)]
-    for number, name in enumerate(names[:6]):
-        draw(photos / name.replace("/", "-") / name, 0, seed=number)
-    command = [*limited, sys.executable, "-c", WATCH_WITH_A_LIMIT]
-    with terminal.log.open("wb") as log:
-        process = subprocess.Popen(command, cwd=terminal.folder, env=terminal.environment, stderr=log)
-    try:
-        terminal.wait_until(lambda: len(outcomes(terminal)) == 6)
-        for number, name in enumerate(names[6:], 6):
-            draw(photos / name.replace("/", "-") / f"{number}.jpg", 1, seed=number)
-        terminal.wait_until(lambda: len(outcomes(terminal)) == 12)
-        (photos / "after-0.jpg" / "6.jpg").unlink()
-        terminal.wait_until(lambda: len(outcomes(terminal)) == 11)
-    finally:
-        process.terminate()
-        process.wait(60)
-    assert "because it watches no more folders for you" in terminal.log.read_text()
 
 
 def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
@@ -99,46 +59,25 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     draw(photos / "a.jpg", 0)
     terminal.run("tag", "photos")
     monkeypatch.setattr(watch, "RETRY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
     tagged = Tagged()
 
     with environment_of(terminal.environment):
-        session = open_session()
-        with Watcher(session, select_paths([photos]), HOURLY, tagged.tag) as watcher:
+        watcher = Watcher(open_session(), select_paths([photos]), HOURLY, tagged.tag)
+        watcher.step()
+        assert tagged == []
+        photos.rename(terminal.folder / "disk")
+        photos.mkdir()
+        for _ in range(10):
             watcher.step()
-            assert tagged == []
-            photos.rename(terminal.folder / "disk")
-            photos.mkdir()
-            for _ in range(10):
-                watcher.step()
-            photos.rmdir()
-            (terminal.folder / "disk").rename(photos)
-            draw(photos / "b.jpg", 1, seed=1)
-            terminal.wait_until(lambda: watcher.step() or tagged)
+        photos.rmdir()
+        (terminal.folder / "disk").rename(photos)
+        draw(photos / "b.jpg", 1, seed=1)
+        terminal.wait_until(lambda: watcher.step() or tagged)
     assert tagged == [{"b.jpg"}]
     assert capsys.readouterr().err.count("no photo was marked as gone") == 1
     assert set(outcomes(terminal)) == {"a.jpg"}
-
-
-def test_what_the_system_does_not_report_is_found_by_scans(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photos = terminal.folder / "photos"
-    draw(photos / "a.jpg", 0)
-
-    def refuse(_watch: FolderWatch) -> FolderWatch:
-        raise watch.FoldersNotWatched(reason="no space left")
-
-    monkeypatch.setattr(FolderWatch, "__enter__", refuse)
-    monkeypatch.setattr(watch, "POLL_S", 0.01)
-    tagged = Tagged()
-
-    with environment_of(terminal.environment):
-        terminal.run("model", "list")  # registers the model
-        session = open_session()
-        with Watcher(session, select_paths([photos]), WatchIntervals(0.05, 60.0), tagged.tag) as watcher:
-            terminal.wait_until(lambda: watcher.step() or tagged)
-    assert tagged == [{"a.jpg"}]
-    assert "scanned every 0 minutes" in capsys.readouterr().err
 
 
 def test_watch_takes_folders_only(terminal: Terminal) -> None:

@@ -6,8 +6,8 @@ import pytest
 from support.buckets import Bucket
 
 from tagger.photos.folder_walk import FoundPhoto
+from tagger.photos.objects import OVERLAP_S, BucketTail
 from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.watching import OVERLAP_S, BucketTail
 
 
 class Tail:

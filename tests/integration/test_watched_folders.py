@@ -1,5 +1,6 @@
 """Which photos of watched folders need a job, and which are gone, on both databases."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,7 @@ from tagger.errors import FailureKind, RootUnavailable
 from tagger.jobs.enqueue import watched_folders
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
-from tagger.jobs.enqueue.watched_folders import (
-    WatchedChanges,
-    mark_gone,
-    scan_watched,
-    unseen_files,
-)
+from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.library.catalog.roots import list_roots
 from tagger.photos.source import open_source
@@ -58,25 +54,18 @@ class Library:
     def fail(self, name: str, kind: FailureKind) -> None:
         self.change(name, failure_kind=kind, failure_text="It fails.")
 
-    def unseen(self, *names: str, exclude: tuple[str, ...] = ()) -> set[str]:
-        if names:
-            files = [self.folder / name for name in names]
-            unseen = unseen_files(self.database, files, self.options, {})
-        else:
-            unseen = self.scan_watched(exclude).unseen.files
+    def unseen(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> set[str]:
+        unseen = self.scan_watched(exclude, settle_s).unseen.files
         return {str(file.relative_to(self.folder)) for file in unseen}
 
-    def scan_watched(self, exclude: tuple[str, ...] = ()) -> WatchedChanges:
+    def scan_watched(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> WatchedChanges:
         listing = open_source(str(self.folder)).photos(exclude=exclude)
         selection = Selection((self.folder,), (), (), exclude)
-        return scan_watched(self.database, selection, listing, self.options, {})
+        return scan_watched(self.database, selection, listing, self.options, {}, settle_s=settle_s)
 
     def gone(self) -> set[str]:
         with self.database.read() as connection:
             return set(connection.scalars(select(photos.c.path).where(photos.c.gone_since.is_not(None))))
-
-    def mark_gone(self, *names: str) -> int:
-        return mark_gone(self.database, [self.folder / name for name in names], {})
 
 
 @pytest.fixture
@@ -86,10 +75,9 @@ def library(database: Database, tmp_path: Path) -> Library:
 
 def test_a_photo_of_no_job_is_unseen(library: Library) -> None:
     library.write("a.jpg", "trip/b.jpg", "notes.txt", "private/c.jpg")
-    assert library.unseen(exclude=("private",)) == {"a.jpg", "trip/b.jpg"}
+    assert library.unseen(("private",)) == {"a.jpg", "trip/b.jpg"}
     library.scan()  # recorded, but no job has come to them
     assert library.unseen() == {"a.jpg", "trip/b.jpg", "private/c.jpg"}
-    assert library.unseen("trip/b.jpg") == {"trip/b.jpg"}
 
 
 def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library: Library) -> None:
@@ -97,7 +85,7 @@ def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library: 
     job = library.start_job()
     library.write("c.jpg")
     (library.folder / "b.jpg").write_bytes(b"changed")
-    assert library.unseen() == library.unseen("a.jpg", "b.jpg", "c.jpg") == {"b.jpg", "c.jpg"}
+    assert library.unseen() == {"b.jpg", "c.jpg"}
     library.cancel(job)
     assert library.unseen() == {"a.jpg", "b.jpg", "c.jpg"}
 
@@ -141,15 +129,19 @@ def test_a_photo_that_comes_back_is_unseen(library: Library) -> None:
     library.scan()
     library.fail("a.jpg", FailureKind.CORRUPT)
     (library.folder / "a.jpg").rename(library.folder / "other.txt")
-    assert library.mark_gone("a.jpg") == 1
+    assert library.scan_watched().gone == 1
     (library.folder / "other.txt").rename(library.folder / "a.jpg")
     assert "a.jpg" in library.unseen()
 
 
-def test_a_file_that_is_gone_meanwhile_is_left_out(library: Library) -> None:
-    library.write("a.jpg", "b.jpg")
-    (library.folder / "a.jpg").unlink()
-    assert library.unseen("a.jpg", "b.jpg") == {"b.jpg"}
+def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library: Library) -> None:
+    library.write("new.jpg", "old.jpg", "future.jpg")
+    os.utime(library.folder / "old.jpg", (1, 1))
+    os.utime(library.folder / "future.jpg", (2**33, 2**33))
+    assert library.unseen(settle_s=60.0) == {"old.jpg", "future.jpg"}
+    library.scan()
+    assert (library.scan_watched(settle_s=60.0).gone, library.gone()) == (0, set())
+    assert library.unseen() == {"new.jpg", "old.jpg", "future.jpg"}
 
 
 @pytest.mark.postgresql
@@ -158,11 +150,8 @@ def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Libra
     library.scan()
     for name in ("a/b.jpg", "a/c/d.jpg", "e.jpg"):
         (library.folder / name).unlink()
-    assert library.mark_gone("a") == 2
-    assert library.gone() == {"a/b.jpg", "a/c/d.jpg"}
-    assert library.mark_gone("e.jpg", "a.jpg", "not/stored.jpg") == 1
+    assert library.scan_watched().gone == 3
     assert library.gone() == {"a/b.jpg", "a/c/d.jpg", "e.jpg"}
-    assert library.mark_gone("") == 0
 
 
 def test_nothing_is_marked_while_the_disk_is_not_mounted(library: Library) -> None:
@@ -171,7 +160,5 @@ def test_nothing_is_marked_while_the_disk_is_not_mounted(library: Library) -> No
     library.folder.rename(library.folder.parent / "unmounted")
     library.folder.mkdir()
     with pytest.raises(RootUnavailable):
-        library.mark_gone("trip")
-    with pytest.raises(RootUnavailable):
-        library.mark_gone("")
+        library.scan_watched()
     assert library.gone() == set()

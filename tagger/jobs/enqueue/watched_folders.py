@@ -1,23 +1,22 @@
 """What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import Row
 
 from tagger.database.connection import Database
-from tagger.database.tables import photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.job_options import InferenceOptions
-from tagger.jobs.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
+from tagger.jobs.enqueue.photo_rows import can_skip, is_changed
 from tagger.jobs.enqueue.scan import (
     ScanReport,
     Selection,
     listed_pages,
     mark_unlisted,
-    stored_pages,
     with_rows,
     without_problems,
 )
@@ -27,8 +26,6 @@ from tagger.library.catalog.roots import (
     RootPaths,
     ensure_root,
     find_root,
-    path_prefix,
-    photos_below,
 )
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.photo_names import StemGroups, primary_files
@@ -54,11 +51,14 @@ def scan_watched(
     listing: Iterable[FoundPhoto | FolderProblem],
     inference: InferenceOptions,
     root_paths: RootPaths,
+    *,
+    settle_s: float = 0.0,
 ) -> WatchedChanges:
     """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
 
     Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that failed are seen:
-    they are tried again when they change. Photos that are gone are marked. The folder becomes a root.
+    they are tried again when they change. Those that changed less than `settle_s` ago wait for the next scan: somebody may be
+    copying them. Photos that are gone are marked. The folder becomes a root.
 
     Raises:
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
@@ -70,9 +70,15 @@ def scan_watched(
         root = _root(database, folder, root_paths)
         gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
         if len(unseen) <= MOST_UNSEEN:
-            unseen += _unseen(database, with_rows(database, folder, page.photos, root_paths), inference)
+            settled = [photo for photo in page.photos if not _is_settling(photo, settle_s)]
+            unseen += _unseen(database, with_rows(database, folder, settled, root_paths), inference)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
+
+
+def _is_settling(photo: FoundPhoto, settle_s: float) -> bool:
+    """Times further in the future come from a wrong clock, and waiting for it could take years."""
+    return abs(time.time_ns() - photo.mtime_ns) < settle_s * 1e9
 
 
 def unseen_photos(
@@ -89,33 +95,6 @@ def unseen_photos(
         for page in pages
         for path in _unseen(database, with_rows(database, folder, page, root_paths), inference)
     ]
-
-
-def unseen_files(
-    database: Database, files: Iterable[Path], inference: InferenceOptions, root_paths: RootPaths
-) -> list[Path]:
-    """Those files that are unseen, as in `scan_watched`. Files that are gone already are left out."""
-    pages = stored_pages(database, Selection((), tuple(files)), root_paths)
-    return [path for page in pages for path in _unseen(database, page, inference)]
-
-
-def mark_gone(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> int:
-    """Mark photos that no longer exist, at these paths or below them; returns how many.
-
-    Raises:
-        RootUnavailable: their disk is not mounted.
-    """
-    gone = 0
-    for path in paths:
-        with database.read() as connection:
-            root = find_root(connection, path, root_paths)
-        if root is not None:
-            for rows in present_photos(database, root, _at_or_below(root, path), PAGE):
-                missing = gone_ids(root.source, rows)
-                if missing:
-                    store_gone(database, root, root.folder, missing)
-                gone += len(missing)
-    return gone
 
 
 def _unseen(
@@ -164,9 +143,3 @@ def _root(database: Database, folder: Path, root_paths: RootPaths) -> Root:
         return root
     with database.write() as connection:
         return ensure_root(connection, folder, root_paths)
-
-
-def _at_or_below(root: Root, path: Path) -> ColumnElement[bool]:
-    if path == root.folder:
-        return photos_below(root, path)
-    return photos_below(root, path) | (photos.c.path == path_prefix(root, path)[:-1])
