@@ -14,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs screenshots model cities map reference test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 
 reference: setup  ## write the reference of commands, settings, tables and failures from the code
 	$(BIN)/python docs/generate_reference.py
+
+languages: export PYTHONPATH := .
+languages: setup  ## put new and changed texts of the page into the catalogues of its languages
+	$(BIN)/python docs/update_languages.py
 
 screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium

@@ -16,6 +16,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
+from tagger.system.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
@@ -77,8 +78,8 @@ def event_receivers(settings: "Settings") -> Sequence[EventReceiver]:
 
 
 def display_language(connection: Connection) -> str | None:
-    """The language in which landmarks are named; None: the language of their models."""
-    language: str | None = connection.get_execution_options().get("tagger_language")
+    """The language in which landmarks are named: the reader's, else that of the settings; None: the language of their models."""
+    language: str | None = reader_language() or connection.get_execution_options().get("tagger_language")
     return language
 
 

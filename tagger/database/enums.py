@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from tagger.system.text_format import N_
+
 
 class Outcome(StrEnum):
     """The outcome of one photo in one job.
@@ -107,8 +109,8 @@ class Role(StrEnum):
         """What a person with this role does, as it follows the name of the role in a sentence."""
         match self:
             case Role.VIEWER:
-                return "looks and searches"
+                return N_("looks and searches")
             case Role.EDITOR:
-                return "also changes what is known of photos and starts jobs"
+                return N_("also changes what is known of photos and starts jobs")
             case Role.ADMIN:
-                return "also manages access"
+                return N_("also manages access")

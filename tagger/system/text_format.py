@@ -1,23 +1,123 @@
-"""Numbers and times as people read them; templates use these functions as filters."""
+"""Texts, numbers and times as people read them, in the language of the reader; templates use these functions as filters.
 
+Without a reader they are English: for commands, the API and logs. The page sets a language for each request. Knows nothing of
+where the catalogues come from.
+"""
+
+import re
 from calendar import month_name
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
+from gettext import NullTranslations
+from typing import TYPE_CHECKING
+
+from tagger.system.names import without_accents
+
+if TYPE_CHECKING:
+    from babel import Locale
 
 _THIN = "\u202f"  # narrow no-break space
-_UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
+_UNITS = ((2**30, "GB", "gigabyte"), (2**20, "MB", "megabyte"), (2**10, "kB", "kilobyte"))
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language other than English: its tag as in BCP 47, and the texts in it."""
+
+    tag: str
+    catalogue: NullTranslations
+
+    @property
+    def locale(self) -> "Locale":
+        """What CLDR says of it."""
+        return _locale(self.tag)
+
+
+@cache
+def _locale(tag: str) -> "Locale":
+    from babel import Locale  # commands, which are English, start without it
+
+    return Locale.parse(tag)
+
+
+_reader: ContextVar[Language | None] = ContextVar("language of the reader", default=None)
+
+
+@contextmanager
+def in_language(language: Language | None) -> Iterator[None]:
+    """Return texts in this language within the context, also in threads that copy it; None: in English."""
+    token = _reader.set(language)
+    try:
+        yield
+    finally:
+        _reader.reset(token)
+
+
+def reader_language() -> str | None:
+    """The tag of the reader's language; None: English, or there is no reader."""
+    language = _reader.get()
+    return None if language is None else language.tag
+
+
+def gettext(text: str, /, **values: object) -> str:
+    """The text in the reader's language, with the values in its placeholders."""
+    language = _reader.get()
+    found = text if language is None else language.catalogue.gettext(text)
+    return found % values if values else found
+
+
+def ngettext(one: str, more: str, number: int, /, **values: object) -> str:
+    """The text for a number, which is also the value of `%(count)s`."""
+    language = _reader.get()
+    if language is None:
+        found = one if number == 1 else more
+    else:
+        found = language.catalogue.ngettext(one, more, number)
+    return found % {"count": number_text(number), **values}
+
+
+def N_(text: str) -> str:  # noqa: N802 - its usual name
+    """The text itself: marks one that is put into the catalogues here, and translated where it is shown."""
+    return text
+
+
+def NN_(one: str, more: str) -> tuple[str, str]:  # noqa: N802
+    """The texts for numbers, as `N_`."""
+    return one, more
 
 
 def number_text(count: int) -> str:
     """`12 345`."""
+    if language := _reader.get():
+        from babel.numbers import format_decimal
+
+        return str(format_decimal(count, locale=language.locale))
     return f"{count:,}".replace(",", _THIN)
+
+
+def decimal_text(value: float) -> str:
+    """`12.3`."""
+    if language := _reader.get():
+        from babel.numbers import format_decimal
+
+        return str(format_decimal(value, "#,##0.0", locale=language.locale))
+    return f"{value:.1f}"
 
 
 def percent(part: float) -> str:
     """`83 %`. Only 0 and 1 are written as 0 % and 100 %."""
     if 0 < part < 0.01:
-        return f"<{_THIN}1{_THIN}%"
+        return f"<{_THIN}{percent(0.01)}"
     if 0.99 < part < 1:
-        return f">{_THIN}99{_THIN}%"
+        return f">{_THIN}{percent(0.99)}"
+    if language := _reader.get():
+        from babel.numbers import format_percent
+
+        return str(format_percent(round(part, 2), locale=language.locale))
     return f"{part:.0%}".replace("%", f"{_THIN}%")
 
 
@@ -28,20 +128,62 @@ def share(part: float) -> str:
 
 def duration(duration_ms: int) -> str:
     """`84 ms`, `4.9 s`."""
-    return f"{duration_ms}{_THIN}ms" if duration_ms < 1000 else f"{duration_ms / 1000:.1f}{_THIN}s"
+    return f"{duration_ms}{_THIN}ms" if duration_ms < 1000 else f"{decimal_text(duration_ms / 1000)}{_THIN}s"
+
+
+def rounded_duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `4 days`."""
+    minutes = round(seconds / 60)
+    hours = round(minutes / 60)
+    if seconds < 90:
+        return _unit_text(max(1, round(seconds)), "s", "second")
+    if minutes < 90:
+        return _unit_text(minutes, "min", "minute")
+    return _unit_text(hours, "h", "hour") if hours < 48 else _unit_text(round(hours / 24), "days", "day")
 
 
 def size(size_bytes: int) -> str:
     """`64 MB`, rounded down, so that a limit is not overstated."""
-    for unit_bytes, unit in _UNITS:
+    for unit_bytes, unit, name in _UNITS:
         if size_bytes >= unit_bytes:
-            return f"{size_bytes // unit_bytes}{_THIN}{unit}"
-    return f"{size_bytes}{_THIN}{'byte' if size_bytes == 1 else 'bytes'}"
+            return _unit_text(size_bytes // unit_bytes, unit, name)
+    return _unit_text(size_bytes, "byte" if size_bytes == 1 else "bytes", "byte")
+
+
+def _unit_text(number: int, unit: str, name: str) -> str:
+    """A number with its unit; `name` is CLDR's of the unit."""
+    if language := _reader.get():
+        from babel.units import format_unit
+
+        return str(format_unit(number, name, "long" if name == "day" else "short", locale=language.locale))
+    return f"{number}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
 
 
 def day_text(day: date) -> str:
     """`3 June 2024`."""
+    if language := _reader.get():
+        from babel.dates import format_date
+
+        return str(format_date(day, "long", locale=language.locale))
     return f"{day.day} {month_name[day.month]} {day.year}"
+
+
+def month_text(month: int) -> str:
+    """`June`."""
+    if language := _reader.get():
+        from babel.dates import get_month_names
+
+        return str(get_month_names("wide", "stand-alone", locale=language.locale)[month])
+    return month_name[month]
+
+
+def month_of_year_text(day: date) -> str:
+    """`June 2024`."""
+    if language := _reader.get():
+        from babel.dates import format_skeleton
+
+        return str(format_skeleton("yMMMM", day, locale=language.locale))
+    return f"{month_name[day.month]} {day.year}"
 
 
 def moment_text(time: datetime) -> str:
@@ -54,6 +196,10 @@ def dates_text(first: date, last: date) -> str:
     end = day_text(last)
     if first == last:
         return end
+    if language := _reader.get():
+        from babel.dates import format_interval
+
+        return str(format_interval(first, last, "yMMMMd", locale=language.locale))
     if (first.year, first.month) == (last.year, last.month):
         return f"{first.day}\N{EN DASH}{end}"
     begin = f"{first.day} {month_name[first.month]}" if first.year == last.year else day_text(first)
@@ -67,5 +213,50 @@ def period_text(first: date, end: date) -> str:
         if first.month == end.month == 1:
             return str(first.year) if first.year == last.year else f"{first.year}\N{EN DASH}{last.year}"
         if (first.year, first.month) == (last.year, last.month):
-            return f"{month_name[first.month]} {first.year}"
+            return month_of_year_text(first)
     return dates_text(first, last)
+
+
+def list_text(names: Sequence[str]) -> str:
+    """`Arles, Nîmes and Avignon`."""
+    if language := _reader.get():
+        from babel.lists import format_list
+
+        return str(format_list(names, locale=language.locale))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_TERRITORIES = {
+    "Cabo Verde": "CV",
+    "Cocos Islands": "CC",
+    "Democratic Republic of the Congo": "CD",
+    "Hong Kong": "HK",
+    "Ivory Coast": "CI",
+    "Macao": "MO",
+    "Myanmar": "MM",
+    "Republic of the Congo": "CG",
+    "Turkey": "TR",
+}
+"""Countries whose names are not those of CLDR in English."""
+
+
+def country_name(country: str) -> str:
+    """The name of a country that is given by its English one; the text itself if CLDR does not know it."""
+    language = _reader.get()
+    territory = None if language is None else territory_of(country)
+    return country if language is None or territory is None else language.locale.territories[territory]
+
+
+def territory_of(country: str) -> str | None:
+    """The ISO code of a country by its English name."""
+    return _TERRITORIES.get(country) or _territories().get(_folded(country))
+
+
+@cache
+def _territories() -> dict[str, str]:
+    names = _locale("en").territories.items()
+    return {_folded(name.replace("&", "and").replace("St.", "Saint")): code for code, name in names}
+
+
+def _folded(name: str) -> str:
+    return " ".join(re.findall(r"\w+", without_accents(name).casefold()))

@@ -33,6 +33,7 @@ from tagger.library.search.names import (
 )
 from tagger.library.search.parts import UnderstoodText, suggest, understand
 from tagger.library.search.text_query import named_files, this_day
+from tagger.system.text_format import in_language
 
 log = logging.getLogger(__name__)
 
@@ -286,7 +287,8 @@ class SearchLists:
         """The index of the lists, built again when one of them has changed."""
         made_of, index = self._indexes.get(name, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
-            index = make(*lists)
+            with in_language(None):
+                index = make(*lists)
             self._indexes[name] = lists, index
         return index
 

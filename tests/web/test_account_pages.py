@@ -23,7 +23,9 @@ from tagger.web.pages.account import browser_name
 
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD, OTHER = "correct horse battery", "another long password"
-VIEWER_MAY_POST = {"/", "/api/predict", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"}
+VIEWER_MAY_POST = {
+    "/", "/api/predict", "/language", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"
+}  # fmt: skip
 ADMIN_MODULES = {"tagger.web.pages.admin", "tagger.web.api.audit"}
 ClientOf = Callable[..., TestClient]
 pytestmark = pytest.mark.usefixtures("fast_hashes")

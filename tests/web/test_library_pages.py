@@ -412,9 +412,9 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
     panel = client.get("/photos/filter").text
     assert rest_of(panel) == [
-        ("4 more", " months", ""),
-        ("3 more", " cameras", ""),
-        ("195 more", " folders", ""),
+        "4 more",
+        "3 more",
+        "195 more",
     ]
     assert "3 are not listed: set other filters to see them." in panel
     assert (len(choices_of(panel, "camera")), len(choices_of(panel, "under"))) == (11, 200)
@@ -432,18 +432,17 @@ def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(
     folders = client.get("/photos/filter", params={"under": str(library.root / "10")}).text
     assert 'class="filter-rest" open' not in folders
     assert rest_of(folders) == [
-        ("4 more", " months", ""),
-        ("4 more", " folders", " in 10"),
-        ("3 more", " folders", ""),
+        "4 more",
+        "4 more in 10",
+        "3 more",
     ]
     assert list(choices_of(first_choices(folders), "under"))[8:] == ["10", *inside[:8]]
     assert list(choices_of(folders, "under"))[8:] == ["10", *inside, "08", "09", "11"]
 
 
-def rest_of(panel: str) -> list[tuple[str, str, str]]:
-    """What the summaries of folded choices say: how many more, of what, and where."""
-    hidden = r'<span class="visually-hidden">(.*?)</span>'
-    return re.findall(rf'id="rest=.*?<span>(.*?){hidden}(.*?)</span>', panel, re.DOTALL)
+def rest_of(panel: str) -> list[str]:
+    """What the summaries of folded choices say: how many more, and where."""
+    return re.findall(r'id="rest=.*?<span>(.*?)</span>', panel, re.DOTALL)
 
 
 def first_choices(panel: str) -> str:
@@ -533,7 +532,7 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
         ("near=Paris", "is not a position"),
         ("under=2003", "is not a folder"),
         ("contry=France", "unknown option contry; valid options: landmark, country, near"),
-        ("after=nonsense", "Request the first page again"),
+        ("after=nonsense", "Open the first page again"),
         ("unknown=1&min_score=0.5", "cannot be combined"),
     ):
         page = client.get(f"/photos?{query}")

@@ -21,6 +21,7 @@ from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.system.geo import distance_km
 from tagger.system.names import name_in_language, without_accents
+from tagger.system.text_format import gettext
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "point": (1.0, 3.0, 100.0, 400.0),
@@ -276,4 +277,4 @@ def _similar(normal: str, names: Mapping[str, str]) -> Iterable[str]:
 
 def _suggestion(names: Iterable[str]) -> str:
     text = ", ".join(names)
-    return f" Did you mean {text}?" if text else ""
+    return " " + gettext("Did you mean %(names)s?", names=text) if text else ""

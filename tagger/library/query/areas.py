@@ -23,7 +23,7 @@ from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, off_index
 from tagger.system.geo import EARTH_RADIUS_KM
-from tagger.system.text_format import number_text
+from tagger.system.text_format import gettext, number_text
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
@@ -107,7 +107,8 @@ _SPOT_KM = 0.01
 
 def near_text(near: Near) -> str:
     """`within 5 km of 48.86, 2.29`."""
-    return f"within {_km_text(near.radius_km)} km of {_position_text(near.latitude, near.longitude)}"
+    place = _position_text(near.latitude, near.longitude)
+    return gettext("within %(km)s km of %(place)s", km=_km_text(near.radius_km), place=place)
 
 
 def box_text(box: BoundingBox) -> str:
@@ -119,8 +120,9 @@ def box_text(box: BoundingBox) -> str:
     height_km = (box.north - box.south) * km_per_degree
     centre = _position_text(latitude, longitude)
     if max(width_km, height_km) < _SPOT_KM:
-        return f"at {centre}"
-    return f"area of {_km_text(width_km)} by {_km_text(height_km)} km around {centre}"
+        return gettext("at %(place)s", place=centre)
+    sides = {"width": _km_text(width_km), "height": _km_text(height_km)}
+    return gettext("area of %(width)s by %(height)s km around %(place)s", **sides, place=centre)
 
 
 def _position_text(latitude: float, longitude: float) -> str:

@@ -37,6 +37,9 @@ from tagger.library.query.tagged_photos import (
 )
 from tagger.photos.paths import absolute_path, path_text
 from tagger.system.names import name_in_language
+from tagger.system.text_format import N_, gettext
+
+_SOURCE_NAMES = {"camera": "GPS", "track": N_("track")}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class NeighbourEvidence:
             if minutes < 120
             else f"{minutes // 60} h"
         )
-        return f"{self.landmark or ('GPS' if self.source == 'camera' else self.source)}, {time}"
+        return f"{self.landmark or gettext(_SOURCE_NAMES.get(self.source, self.source))}, {time}"
 
 
 @dataclass(frozen=True)

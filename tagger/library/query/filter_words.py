@@ -3,8 +3,7 @@
 Options are those of an address: each has a text, or several.
 """
 
-from calendar import month_name
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, time
 from pathlib import Path
 
@@ -12,21 +11,21 @@ from tagger.library.query.areas import box_text, near_text
 from tagger.library.query.option_values import Near
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import path_text
-from tagger.system.text_format import day_text, percent, period_text
+from tagger.system.text_format import N_, country_name, day_text, gettext, month_text, percent, period_text
 
 Options = Mapping[str, str | tuple[str, ...]]
 
 WHICH = {
-    "any_rank": "All photos",
-    "unknown": "Unknown",
-    "untagged": "Not processed",
-    "failed": "Failed",
-    "dismissed": "Not a landmark",
+    "any_rank": N_("All photos"),
+    "unknown": N_("Unknown"),
+    "untagged": N_("Not processed"),
+    "failed": N_("Failed"),
+    "dismissed": N_("Not a landmark"),
 }
 """Choices of the form beside photos with a landmark, by query option."""
-WITH_LANDMARK = "With a landmark"
+WITH_LANDMARK = N_("With a landmark")
 """The choice of the form without any of these options."""
-WITH_LANDMARK_CHIP = WITH_LANDMARK.lower()
+WITH_LANDMARK_CHIP = N_("with a landmark")
 
 _OF_ACCEPTED_TAGS = ("landmark", "country")
 """Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
@@ -37,33 +36,39 @@ _OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
 
 POSITIONS = {
     "camera": "GPS",
-    "landmark": "From a landmark",
-    "track": "GPS track",
-    "neighbour": "Estimated",
-    "any": "With a position",
-    "none": "Without a position",
+    "landmark": N_("From a landmark"),
+    "track": N_("GPS track"),
+    "neighbour": N_("Estimated"),
+    "any": N_("With a position"),
+    "none": N_("Without a position"),
 }
 """Choices of the form for where positions come from."""
 
 _POSITION_CHIPS = {
-    "camera": "position: GPS",
-    "landmark": "position: from a landmark",
-    "track": "position: GPS track",
-    "neighbour": "position: estimated",
-    "any": "with a position",
-    "none": "without a position",
+    "camera": N_("position: GPS"),
+    "landmark": N_("position: from a landmark"),
+    "track": N_("position: GPS track"),
+    "neighbour": N_("position: estimated"),
+    "any": N_("with a position"),
+    "none": N_("without a position"),
 }
 
 VERDICTS = {
-    "confirmed": "Confirmed",
-    "rejected": "Rejected",
-    "corrected": "Corrected",
-    "any": "With a verdict",
-    "none": "Without a verdict",
+    "confirmed": N_("Confirmed"),
+    "rejected": N_("Rejected"),
+    "corrected": N_("Corrected"),
+    "any": N_("With a verdict"),
+    "none": N_("Without a verdict"),
 }
 """Choices of the form for verdicts."""
 
-_VERDICT_CHIPS = {value: name.lower() for value, name in VERDICTS.items()}
+_VERDICT_CHIPS = {
+    "confirmed": N_("confirmed"),
+    "rejected": N_("rejected"),
+    "corrected": N_("corrected"),
+    "any": N_("with a verdict"),
+    "none": N_("without a verdict"),
+}
 
 _DATES = ("taken_after", "taken_before")
 
@@ -87,9 +92,9 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str], t
     """All filters in words: those of `active_filters`, and `any_rank`."""
     words = [text for text, _ in active_filters(options, query, names, trip_name)]
     if "any_rank" in options and any(option in options for option in _OF_TAGS):
-        words.append("guesses too")
+        words.append(gettext("guesses too"))
     elif "any_rank" in options:
-        words.insert(0, "all photos")
+        words.insert(0, gettext("all photos"))
     return ", ".join(words)
 
 
@@ -135,12 +140,13 @@ def active_filters(
     """
     period = _period(query)
     if selects_with_landmark(options):
-        yield WITH_LANDMARK_CHIP, {"any_rank": 1}
+        yield gettext(WITH_LANDMARK_CHIP), {"any_rank": 1}
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
         if declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
-                yield declared.chip.format(_value_text(query, option, value, names, trip_name)), removed
+                text = _value_text(query, option, value, names, trip_name)
+                yield gettext(declared.chip).format(text), removed
     if period:
         yield period, dict.fromkeys(_DATES)
 
@@ -152,15 +158,12 @@ def _value_text(
         return names.get(value) or near_text(query.near)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
-    if option == "calendar_month" and value in map(str, query.calendar_month):
-        return month_name[int(value)]
-    if option == "min_score":
-        return percent(float(value))
-    if option in _DATES:
-        return _date_text(value)
+    if option == "calendar_month" and value not in map(str, query.calendar_month):
+        return value
+    if option in _TEXTS:
+        return _TEXTS[option](value)
     trips = {query.trip: trip_name} if query.trip and trip_name else {}
-    texts = {"position": _POSITION_CHIPS, "verdict": _VERDICT_CHIPS, "landmark": names, "trip": trips}
-    return texts.get(option, {}).get(value, value)
+    return {"landmark": names, "trip": trips}.get(option, {}).get(value, value)
 
 
 def _date_text(value: str) -> str:
@@ -170,6 +173,17 @@ def _date_text(value: str) -> str:
     except ValueError:
         return value
     return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = {
+    "calendar_month": lambda value: month_text(int(value)),
+    "country": country_name,
+    "min_score": lambda value: percent(float(value)),
+    "position": lambda value: gettext(_POSITION_CHIPS.get(value, value)),
+    "verdict": lambda value: gettext(_VERDICT_CHIPS.get(value, value)),
+    **dict.fromkeys(_DATES, _date_text),
+}
+"""The texts of values, by option."""
 
 
 def _period(query: PhotoQuery) -> str | None:

@@ -22,6 +22,7 @@ from tagger.library.query.option_values import (
 )
 from tagger.library.trips import TripMoment
 from tagger.photos.paths import absolute_path, path_from_json, path_to_json
+from tagger.system.text_format import N_
 
 MAX_NAMES = 100
 """Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
@@ -148,12 +149,12 @@ class PhotoQuery:
     trip: Annotated[
         str | None,
         QueryOption(
-            "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip="trip {}"
+            "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip=N_("trip {}")
         ),
     ] = None
     job: Annotated[
         int | None,
-        QueryOption("All photos of this job, by its number.", int, "JOB", minimum=1, chip="job {}"),
+        QueryOption("All photos of this job, by its number.", int, "JOB", minimum=1, chip=N_("job {}")),
     ] = None
     min_score: Annotated[
         float | None,
@@ -163,7 +164,7 @@ class PhotoQuery:
             "SCORE",
             minimum=0.0,
             maximum=1.0,
-            chip="score from {}",
+            chip=N_("score from {}"),
         ),
     ] = None
     verdict: Annotated[
@@ -186,7 +187,8 @@ class PhotoQuery:
         ),
     ] = ()
     under: Annotated[
-        tuple[Path, ...], QueryOption("Photos in this folder.", Path, "FOLDER", several=True, chip="in {}")
+        tuple[Path, ...],
+        QueryOption("Photos in this folder.", Path, "FOLDER", several=True, chip=N_("in {}")),
     ] = ()
     year: Annotated[
         tuple[int, ...],
@@ -217,22 +219,29 @@ class PhotoQuery:
         QueryOption(
             "Photos taken at this time or later, in camera time.",
             value_name="DATE",
-            chip="from {}",
+            chip=N_("from {}"),
             parse=parse_date,
         ),
     ] = None
     taken_before: Annotated[
         datetime | None,
-        QueryOption("Photos taken before this time.", value_name="DATE", chip="before {}", parse=parse_date),
+        QueryOption(
+            "Photos taken before this time.", value_name="DATE", chip=N_("before {}"), parse=parse_date
+        ),
     ] = None
     model: Annotated[
         str | None,
-        QueryOption("Photos that this model classified last.", value_name="MODEL", chip="classified by {}"),
+        QueryOption(
+            "Photos that this model classified last.", value_name="MODEL", chip=N_("classified by {}")
+        ),
     ] = None
     unknown: Annotated[
         bool,
         QueryOption(
-            "Photos that are classified and have no accepted tag.", bool, used_by="searches", chip="unknown"
+            "Photos that are classified and have no accepted tag.",
+            bool,
+            used_by="searches",
+            chip=N_("unknown"),
         ),
     ] = False
     untagged: Annotated[
@@ -241,7 +250,7 @@ class PhotoQuery:
             "Photos that no model has classified, without those that fail.",
             bool,
             used_by="searches",
-            chip="not processed yet",
+            chip=N_("not processed yet"),
         ),
     ] = False
     failed: Annotated[
@@ -250,13 +259,16 @@ class PhotoQuery:
             "Photos that cannot be classified. `tagger job failures` says why.",
             bool,
             used_by="searches",
-            chip="failed",
+            chip=N_("failed"),
         ),
     ] = False
     dismissed: Annotated[
         bool,
         QueryOption(
-            "Photos that were put away as not a landmark.", bool, used_by="searches", chip="not a landmark"
+            "Photos that were put away as not a landmark.",
+            bool,
+            used_by="searches",
+            chip=N_("not a landmark"),
         ),
     ] = False
     any_rank: Annotated[

@@ -34,6 +34,15 @@ from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.photos.formats import PhotoOrigin
 from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    decimal_text,
+    gettext,
+    list_text,
+    number_text,
+    reader_language,
+)
 
 
 def is_guess(scores: Sequence[float]) -> bool:
@@ -56,14 +65,23 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
 
 
 _OTHERS = {
-    Doubt.CONFIRMED_OTHER: ("is confirmed", "are confirmed"),
-    Doubt.TAUGHT_OTHER: ("is taught", "are taught"),
-    Doubt.SCORED_OTHER: ("has a higher score", "have a higher score"),
+    Doubt.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
+    Doubt.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
+    Doubt.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
 }
 """What another landmark, or several others, of the image are that make a tag doubtful."""
-DAMAGED = "a part of the image is missing"
-_TOO_FAST = "from where the camera's GPS was before or after; nobody travels that fast"
-_SOURCES = {PositionSource.CAMERA: "GPS", PositionSource.TRACK: "track"}
+DAMAGED = N_("a part of the image is missing")
+_TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
+_FROM_POSITION = {
+    PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
+    PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
+}
+_FROM_COPY = N_("%(distance)s from the position of a copy")
+_AWAY = {
+    PositionSource.CAMERA: N_("%(distance)s away by GPS"),
+    PositionSource.TRACK: N_("%(distance)s away by track"),
+}
+_AWAY_FROM_COPY = N_("%(distance)s away by the position of a copy")
 
 
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
@@ -71,17 +89,21 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
     if tag.doubtful in _OTHERS:
         names = sorted(accepted)
         one, several = _OTHERS[tag.doubtful]
-        return f"doubtful: {' and '.join(names)} {one if len(names) == 1 else several}"
+        return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
     if tag.doubtful == Doubt.DAMAGED:
-        return f"doubtful: {DAMAGED}"
+        return _doubtful(gettext(DAMAGED))
     if tag.position_odds is None or tag.verdict is not None:
         return None
+    distance = distance_text(tag.distance_m)
     if tag.doubtful == Doubt.SPEED:
-        return f"doubtful: {distance_text(tag.distance_m)} {_TOO_FAST}"
-    state = "accepted" if tag.accepted else "doubtful"
-    if source in _SOURCES:
-        return f"{state}: {distance_text(tag.distance_m)} from the photo's position ({_SOURCES[PositionSource(source)]})"
-    return f"{state}: {distance_text(tag.distance_m)} from the position of a copy"
+        return _doubtful(gettext(_TOO_FAST, distance=distance))
+    where = _FROM_POSITION[PositionSource(source)] if source in _FROM_POSITION else _FROM_COPY
+    reason = gettext(where, distance=distance)
+    return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
+
+
+def _doubtful(reason: str) -> str:
+    return gettext("doubtful: %(reason)s", reason=reason)
 
 
 def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
@@ -90,32 +112,37 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
     `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
     """
     if photo.damaged:
-        return DAMAGED
+        return gettext(DAMAGED)
     if tag.position_odds is not None:
         return _refusal_of_tag(tag, photo)
-    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _SOURCES:
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _AWAY:
         return None
     if landmark.latitude is None or landmark.longitude is None:
         return None
     distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
     if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
         return None
-    return f"{distance_text(distance * 1000)} away by {_SOURCES[PositionSource(photo.source)]}"
+    return gettext(_AWAY[PositionSource(photo.source)], distance=distance_text(distance * 1000))
 
 
 def _refusal_of_tag(tag: Row[Any], photo: Row[Any]) -> str:
     """The same for a tag that where the camera was has made doubtful."""
+    distance = distance_text(tag.distance_m)
     if tag.doubtful == Doubt.SPEED:
-        return f"{distance_text(tag.distance_m)} {_TOO_FAST}"
-    by = _SOURCES[PositionSource(photo.source)] if photo.source in _SOURCES else "the position of a copy"
-    return f"{distance_text(tag.distance_m)} away by {by}"
+        return gettext(_TOO_FAST, distance=distance)
+    away = _AWAY[PositionSource(photo.source)] if photo.source in _AWAY else _AWAY_FROM_COPY
+    return gettext(away, distance=distance)
 
 
 def distance_text(metres: float) -> str:
     """`210 m`, `9,560 km`."""
     if metres < 995:
         return f"{metres:.0f} m"
-    return f"{metres / 1000:.1f} km" if metres < 9950 else f"{metres / 1000:,.0f} km"
+    if metres < 9950:
+        return f"{decimal_text(metres / 1000)} km"
+    return (
+        f"{metres / 1000:,.0f} km" if reader_language() is None else f"{number_text(round(metres / 1000))} km"
+    )
 
 
 @dataclass(frozen=True)
@@ -165,13 +192,13 @@ class Position:
     @property
     def text(self) -> str:
         """The position with its error, for people."""
-        error = f"{self.error_m:.0f} m" if self.error_m < 1000 else f"{self.error_m / 1000:.1f} km"
+        error = f"{self.error_m:.0f} m" if self.error_m < 1000 else f"{decimal_text(self.error_m / 1000)} km"
         return f"{self.latitude:.5f}, {self.longitude:.5f} ± {error}"
 
     @property
     def place(self) -> str:
         """City and country, as far as they are known."""
-        return ", ".join(part for part in (self.city, self.country) if part)
+        return ", ".join(filter(None, (self.city, self.country and country_name(self.country))))
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Trips with what their photos show: numbers of photos, landmarks, a cover, and the way in order of time. Reads only."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, union_all
 
@@ -14,8 +14,17 @@ from tagger.database.tables import contents, photos, positions, tags
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.counts import Cover
 from tagger.library.query.photo_conditions import is_accepted, shown_landmarks
-from tagger.library.trips.grouping import Trip, VisitedPlace, find_trip, find_trips, is_of_trip, list_trips
+from tagger.library.trips.grouping import (
+    Trip,
+    VisitedPlace,
+    find_trip,
+    find_trips,
+    is_of_trip,
+    list_trips,
+    place_name,
+)
 from tagger.system.documents import document_of
+from tagger.system.text_format import reader_language
 
 _MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
 
@@ -87,16 +96,22 @@ class TripSummary:
     def name(self) -> str:
         """The place; on a trip without a night also the landmark that most photos show."""
         trip = self.trip
+        place = trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
         if self.landmarks and trip.first.date() == trip.last.date():
             top = self.landmarks[0]
             if top.photos >= _NAMING_SHARE * self.photos:
-                return f"{top.name}, {trip.name}"
-        return trip.name
+                return f"{top.name}, {place}"
+        return place
 
     @property
     def title(self) -> str:
         """The name with the dates: `Arles and Avignon, 3 May 2019`."""
         return f"{self.name}, {self.trip.dates}"
+
+    def with_names(self, names: Mapping[str, str]) -> Self:
+        """The summary with other names of landmarks, by their slugs."""
+        landmarks = tuple(replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks)
+        return replace(self, landmarks=landmarks)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from tagger.library.query.filter_words import POSITIONS, VERDICTS, WHICH, Option
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.photo_conditions import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
-from tagger.library.search.matching import Match, NameIndex, folded
+from tagger.library.search.matching import Match, NameIndex
+from tagger.system.text_format import territory_of
 
 
 class Kind(StrEnum):
@@ -121,18 +122,6 @@ def english_names(country: str) -> tuple[str, ...]:
 
 LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
 """Countries and dates are known by their names in these languages besides English, and countries by those in their own."""
-_TERRITORIES = {
-    "Cabo Verde": "CV",
-    "Cocos Islands": "CC",
-    "Democratic Republic of the Congo": "CD",
-    "Hong Kong": "HK",
-    "Ivory Coast": "CI",
-    "Macao": "MO",
-    "Myanmar": "MM",
-    "Republic of the Congo": "CG",
-    "Turkey": "TR",
-}
-"""Countries whose names are not those of CLDR in English."""
 
 
 @lru_cache(maxsize=300)
@@ -141,7 +130,7 @@ def foreign_names(country: str) -> tuple[str, ...]:
     from babel import Locale, UnknownLocaleError
     from babel.languages import get_official_languages
 
-    territory = _TERRITORIES.get(country) or _territories().get(folded(country))
+    territory = territory_of(country)
     if territory is None:
         return ()
     names = []
@@ -151,15 +140,6 @@ def foreign_names(country: str) -> tuple[str, ...]:
         except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
             continue
     return tuple(names)
-
-
-@lru_cache(maxsize=1)
-def _territories() -> Mapping[str, str]:
-    """ISO codes of countries by their English names."""
-    from babel import Locale
-
-    names = Locale.parse("en").territories.items()
-    return {folded(name.replace("&", "and").replace("St.", "Saint")): code for code, name in names}
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:

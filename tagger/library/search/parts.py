@@ -25,6 +25,7 @@ from tagger.library.search.dates import Dates, parse_dates
 from tagger.library.search.matching import Match, folded
 from tagger.library.search.names import Kind, Meaning, Names
 from tagger.photos.paths import parse_path
+from tagger.system.text_format import gettext
 
 _MOST_WORDS = 12
 """Words of a part."""
@@ -73,9 +74,14 @@ class UnderstoodText:
     @property
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
-        reasons = [f"“{text}”, which is no date and no name in this library" for text in self.not_understood]
-        reasons += [f"“{part.text}”, which contradicts the rest" for part in self.contradicting]
-        return f"Left out: {'; '.join(reasons)}." if reasons else ""
+        reasons = [
+            gettext("“%(text)s”, which is no date and no name in this library", text=text)
+            for text in self.not_understood
+        ]
+        reasons += [
+            gettext("“%(text)s”, which contradicts the rest", text=part.text) for part in self.contradicting
+        ]
+        return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
 
     @property
     def names(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from tagger.library.trips import TripMoment
 from tagger.library.trips.homes import Homes, Place, Visit, read_visits
 from tagger.system.geo import distance_km
 from tagger.system.names import slug_of_name
-from tagger.system.text_format import dates_text
+from tagger.system.text_format import country_name, dates_text, gettext, list_text
 
 _MOST = 0.6
 """A place with this share of the photos names the trip."""
@@ -71,8 +71,12 @@ def _visited_place(place: Place, visits: Sequence[Visit]) -> VisitedPlace:
     )
 
 
-def place_name(places: Sequence[VisitedPlace]) -> str:
-    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`."""
+def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> str:
+    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`.
+
+    `for_reader`: in the reader's language. Ids of trips have the English name.
+    """
+    joined = list_text if for_reader else _joined
     named = [place for place in places if place.country]
     total = sum(place.photos for place in named)
     countries: list[str] = []
@@ -80,17 +84,19 @@ def place_name(places: Sequence[VisitedPlace]) -> str:
         photos: Counter[tuple[str, str | None]] = Counter()
         for place in named:
             if name := getattr(place, level):
-                photos[name, place.country] += place.photos
+                is_named = for_reader and level == "country"
+                photos[country_name(name) if is_named else name, place.country] += place.photos
         shares = [(name, number / total) for (name, _), number in sorted(photos.items(), key=_most_first)]
         if shares and shares[0][1] >= _MOST:
             return shares[0][0]
         if len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH:
-            return _joined([shares[0][0], shares[1][0]])
+            return joined([shares[0][0], shares[1][0]])
         countries = [name for name, _ in shares]
     if not countries:
         return _coordinates(places[0].latitude, places[0].longitude)
     rest = len(countries) - _COUNTRIES
-    return _joined(countries if rest <= 0 else [*countries[:_COUNTRIES], "more"])
+    more = gettext("more") if for_reader else "more"
+    return joined(countries if rest <= 0 else [*countries[:_COUNTRIES], more])
 
 
 def _most_first(entry: tuple[tuple[str, str | None], int]) -> tuple[int, str]:

@@ -24,6 +24,7 @@ from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.settings import Settings
 from tagger.system.documents import json_default
+from tagger.system.text_format import in_language, reader_language
 from tagger.web.api.jobs import JOBS_SHOWN, Status, read_status
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import while_authenticated
@@ -61,6 +62,7 @@ class EventHub:
         self._server_id = secrets.token_hex(4)
         self._event_number = 0
         self._latest: str | None = None
+        self._status: Status | None = None
         self._changed = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
         self.listeners = 0
@@ -94,7 +96,9 @@ class EventHub:
             await _wait(changed, HEARTBEAT_S)
 
     def _event(self) -> bytes:
-        return f"id: {self._server_id}-{self._event_number}\nevent: state\ndata: {self._latest}\n\n".encode()
+        """The latest state, with texts in the language of the listener's request."""
+        data = self._json(self._status) if reader_language() and self._status else self._latest
+        return f"id: {self._server_id}-{self._event_number}\nevent: state\ndata: {data}\n\n".encode()
 
     async def _poll_while_listening(self) -> None:
         while self.listeners and not self._stopping.is_set():
@@ -107,19 +111,19 @@ class EventHub:
     async def _poll(self) -> None:
         self.polls += 1
         try:
-            state = await run_sync(self._read)
+            status = await run_sync(read_status, self._settings, self._database, JOBS_SHOWN)
         except DatabaseError as error:
             log.warning("cannot read the state of jobs: %s", type(error).__name__)
             return
+        with in_language(None):
+            state = self._json(status)
         if state != self._latest:
-            self._latest = state
+            self._latest, self._status = state, status
             self._event_number += 1
             self._notify()
 
-    def _read(self) -> str:
-        return json.dumps(
-            self._document(read_status(self._settings, self._database, JOBS_SHOWN)), default=json_default
-        )
+    def _json(self, status: Status) -> str:
+        return json.dumps(self._document(status), default=json_default)
 
     def _notify(self) -> None:
         self._changed.set()

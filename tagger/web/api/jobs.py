@@ -32,6 +32,7 @@ from tagger.ledger.workers import LastTick, WorkerStatus, find_last_tick, list_w
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
 from tagger.settings import Settings
+from tagger.system.text_format import gettext
 from tagger.web.api.folders import FolderListing, allowed_folders, list_folder, path_of_key
 from tagger.web.api.job_requests import (
     BackfillRequest,
@@ -304,13 +305,17 @@ def waiting_reason(state: AppState, now: Status) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
-        return "Redis does not respond. Jobs are recorded and will be sent when it is back."
+        return gettext("Redis does not respond. Jobs are recorded and will be sent when it is back.")
     if now.workers:
         waits = dict.fromkeys(worker.waits_for for worker in now.workers)
-        return None if None in waits else f"No worker starts work now: {'; '.join(map(str, waits))}."
+        if None in waits:
+            return None
+        return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(map(str, waits)))
     if state.has_own_worker:
-        return "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
-    return (
+        return gettext(
+            "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
+        )
+    return gettext(
         "No worker is running. Jobs are recorded and wait for one. Start it on the server with `tagger worker`, or start "
         "everything with `tagger up`."
     )

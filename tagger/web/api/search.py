@@ -1,7 +1,7 @@
 """Search: what the start of a typed text may mean, best first, as links to the photos."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
@@ -9,6 +9,7 @@ from tagger.library.query.filter_words import Options
 from tagger.library.search.matching import Match
 from tagger.library.search.names import Kind, Meaning
 from tagger.system.documents import document_of
+from tagger.system.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.attempt_limiter import COUNTING
@@ -45,6 +46,7 @@ class SearchResult:
 
 @router.get("/search", dependencies=[COUNTING])
 def search(
+    request: Request,
     lists: Lists,
     q: Annotated[
         str,
@@ -59,10 +61,28 @@ def search(
 
     Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
     """
-    return [suggestion_document(each) for each in lists.suggest(q)]
+    return [suggestion_document(request, each) for each in lists.suggest(q)]
 
 
-def suggestion_document(meaning: Meaning) -> SearchResult:
-    """Return a meaning with the address of its photos; of a trip, that of its page."""
+def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
+    """Return a meaning in the reader's language, with the address of its photos; of a trip, that of its page."""
+    meaning = meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
     return document_of(SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address)
+
+
+def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
+    """A meaning with its names in the reader's language, as far as these are known. `overview`: that of the pages."""
+    label, detail = meaning.label, meaning.detail
+    if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
+        detail = ", ".join(map(country_name, detail.split(", ")))
+    if meaning.kind is Kind.LANDMARK:
+        label = overview.names().get(meaning.options["landmark"], label)
+    elif meaning.kind is Kind.COUNTRY:
+        label = country_name(label)
+    elif meaning.kind is Kind.OUTCOME:
+        label = gettext(label)
+    trip = next((each for each in overview.named_trips() or () if each.trip.id == meaning.trip), None)
+    if trip is not None:
+        label, detail = trip.name, trip.trip.dates
+    return replace(meaning, label=label, detail=detail)

@@ -19,14 +19,14 @@ from tagger.library.query.timeline import (
     find_section_page,
 )
 from tagger.system.documents import document_of
-from tagger.system.text_format import percent
+from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.state import State
 
-NO_LANDMARK = "No landmark"
-NOT_A_LANDMARK = "Not a landmark"
+NO_LANDMARK = N_("No landmark")
+NOT_A_LANDMARK = N_("Not a landmark")
 """Of a photo that a person put away."""
 
 
@@ -35,8 +35,8 @@ def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = N
     if accepted:
         return ", ".join(accepted)
     if guess and refusal:
-        return f"Not {guess}: {refusal}"
-    return f"Perhaps {guess}" if guess else NO_LANDMARK
+        return gettext("Not %(name)s: %(reason)s", name=guess, reason=refusal)
+    return gettext("Perhaps %(name)s", name=guess) if guess else gettext(NO_LANDMARK)
 
 
 def with_score(text: str, score: float) -> str:

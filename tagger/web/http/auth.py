@@ -33,6 +33,7 @@ from tagger.people.sessions import (
 from tagger.people.tokens import token_digest
 from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import (
     AttemptLimiter,
     OtherRefusals,
@@ -149,28 +150,32 @@ class AccessRecorder:
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})
-"""What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
+_VIEWER_POSTS = frozenset(
+    {"/", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
+)
+"""What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
 _VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/api/packs", "/jobs/new", "/packs"})
 """What a viewer may not read: these list folders of the server, to start jobs in them, who else sees photos, and packs to add or remove."""
 _HIDDEN_BELOW = ("/api/shares/", "/api/packs/")
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
-_READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
-_NO_ADMIN = "Only admins may do this. Ask one of them."
+_READ_ONLY = N_(
+    "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
+)
+_NO_ADMIN = N_("Only admins may do this. Ask one of them.")
 
 
 def refusal(grant: Grant, method: str, path: str) -> str | None:
     """Return why the request exceeds its role; None if it is allowed."""
     if path.startswith(_ADMIN_PATHS) and grant.role is not Role.ADMIN:
-        return _NO_ADMIN
+        return gettext(_NO_ADMIN)
     if grant.role is not Role.VIEWER:
         return None
     if method not in SAFE_METHODS:
         is_allowed = path in _VIEWER_POSTS
     else:
         is_allowed = path not in _VIEWER_HIDDEN and not path.startswith(_HIDDEN_BELOW)
-    return None if is_allowed else _READ_ONLY
+    return None if is_allowed else gettext(_READ_ONLY)
 
 
 @dataclass(frozen=True)

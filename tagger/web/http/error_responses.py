@@ -19,40 +19,77 @@ from tagger import errors
 from tagger.database.retry import DatabaseError, outage
 from tagger.errors import TaggerError
 from tagger.people import users
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import is_for_visitors
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
-    errors.CameraNotFound: "No photo was taken with a camera {name}. Cameras of your photos: {names}.",
-    errors.CountryNotFound: "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library.",
-    errors.EmbeddingsMissing: "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it.",
-    errors.ExamplesMissing: "None of the photos can be an example. Choose photos that are classified.",
-    errors.JobFinished: "Job {job} is {state} already, so you cannot {action} it.",
-    errors.JobLocked: "Job {job} is unchanged: it was in use for more than {seconds:g} s. Try again.",
-    errors.JobNotFound: "There is no job {job}.",
-    errors.JobNotPausable: "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped.",
-    errors.JobNotRetriable: "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the photos that are not written yet.",
-    errors.LandmarkExists: "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own.",
-    errors.LandmarkNotFound: "There is no landmark {name}.{close} Search for another name, or add it as a new landmark.",
-    errors.PackExists: "There is a pack {name} already. To add this one instead, remove that one first.",
-    errors.PackNotFound: "There is no pack {name} any more.",
-    errors.PhotoIdNotFound: "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library.",
-    errors.PhotoNotClassified: "The photo {path} is not processed{why}. Start a job for its folder, then try again.",
-    errors.ScheduleExists: "The schedule {name} exists already. Choose another name, or remove that one first.",
-    errors.ScheduleNotFound: "There is no schedule {name}. The schedules are: {names}.",
-    users.SubjectInvalid: "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log.",
-    users.SubjectTaken: "The subject {subject} is linked to {name} already. Empty it there first if that is wrong.",
-    users.UserExists: "There is already somebody with the name {name}. Choose another name.",
-    users.UserNotFound: "There is no {name} any more. Open this page again, and see who is there.",
-    errors.TripNotFound: "There is no trip {trip}. A trip gets a new name where more photos change its first day.",
+    errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),
+    errors.CountryNotFound: N_(
+        "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library."
+    ),
+    errors.EmbeddingsMissing: N_(
+        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it."
+    ),
+    errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
+    errors.JobFinished: N_("Job {job} is over already."),
+    errors.JobLocked: N_("Job {job} is unchanged: it was in use for more than {seconds:g} s. Try again."),
+    errors.JobNotFound: N_("There is no job {job}."),
+    errors.JobNotPausable: N_(
+        "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped."
+    ),
+    errors.JobNotRetriable: N_(
+        "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the photos that are not written yet."
+    ),
+    errors.LandmarkExists: N_(
+        "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
+    ),
+    errors.LandmarkNotFound: N_(
+        "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
+    ),
+    errors.PackExists: N_("There is a pack {name} already. To add this one instead, remove that one first."),
+    errors.PackNotFound: N_("There is no pack {name} any more."),
+    errors.PhotoIdNotFound: N_(
+        "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
+    ),
+    errors.PhotoNotClassified: N_(
+        "The photo {path} is not processed{why}. Start a job for its folder, then try again."
+    ),
+    errors.ScheduleExists: N_(
+        "The schedule {name} exists already. Choose another name, or remove that one first."
+    ),
+    errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
+    users.SubjectInvalid: N_(
+        "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log."
+    ),
+    users.SubjectTaken: N_(
+        "The subject {subject} is linked to {name} already. Empty it there first if that is wrong."
+    ),
+    users.UserExists: N_("There is already somebody with the name {name}. Choose another name."),
+    users.UserNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
+    errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
+    errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
+    errors.DatabaseUnavailable: N_(
+        "The database does not answer. Try again; if it stays so, tell who runs the server."
+    ),
+    errors.DiskFull: N_("The disk of the server is full. What is stored is safe."),
+    errors.LandmarkAmbiguous: N_("Several landmarks have the name {name}: {slugs}. Use one of these."),
+    errors.ModelNotSelected: N_("No model is in use. Who runs the server chooses one."),
+    errors.PathNotFound: N_(
+        "There is no file or folder at {path}. Check the name, and that its disk is connected."
+    ),
+    errors.ShareNotFound: N_("This link is not there any more."),
+    errors.TripNotFound: N_(
+        "There is no trip {trip}. A trip gets a new name where more photos change its first day."
+    ),
 }
 
 
 def page_text(error: TaggerError) -> str:
     """Return the text of an error for a page."""
     template = PAGE_TEXTS.get(type(error))
-    return str(error) if template is None else template.format(**error.values)
+    return str(error) if template is None else gettext(template).format(**error.values)
 
 
 log = logging.getLogger(__name__)
@@ -121,13 +158,13 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
 }
 """The status of an error; all others are 400."""
 
-UNEXPECTED = "An error in this program; its log has the details. Please report it."
+UNEXPECTED = N_("An error in this program; its log has the details. Please report it.")
 TITLES = {
-    HTTPStatus.NOT_FOUND: "Not found",
-    HTTPStatus.GONE: "No longer shared",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
+    HTTPStatus.NOT_FOUND: N_("Not found"),
+    HTTPStatus.GONE: N_("No longer shared"),
+    HTTPStatus.TOO_MANY_REQUESTS: N_("Too many attempts"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: N_("Something went wrong"),
+    HTTPStatus.SERVICE_UNAVAILABLE: N_("Not available right now"),
 }
 
 
@@ -147,7 +184,7 @@ def error_response(
     if _is_for_program(scope):
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
-    title = TITLES.get(code, "Request failed")
+    title = gettext(TITLES.get(code, N_("Request failed")))
     if is_for_visitors(scope["path"]):
         page = render(Request(scope), "shared_error.html", code, address=None, title=title, text=text)
     else:
@@ -188,7 +225,9 @@ class UnexpectedErrors:
             log.exception("unexpected error in %s %s", scope["method"], _route_path(scope))
             if is_started:
                 raise  # the response is half sent: only a closed connection shows that it is broken
-            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)(scope, receive, send)
+            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, gettext(UNEXPECTED))(
+                scope, receive, send
+            )
 
 
 def _route_path(scope: Scope) -> str:
@@ -235,7 +274,7 @@ def _validation_text(error: RequestValidationError) -> str:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
     texts = {
-        HTTPStatus.NOT_FOUND: "There is no such page. Check the address.",
+        HTTPStatus.NOT_FOUND: gettext("There is no such page. Check the address."),
         HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept the method. See /api/openapi.json.",
     }
     status = HTTPStatus(error.status_code)

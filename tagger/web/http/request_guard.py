@@ -1,6 +1,7 @@
 """The outermost middleware: it checks host, origin, content type, size and authentication of every request.
 
-A pure ASGI middleware, so that responses can stream. It leaves `client`, `grant` and `actor` in the request's state.
+A pure ASGI middleware, so that responses can stream. It leaves `client`, `grant` and `actor` in the request's state, and sets the
+language of its texts.
 """
 
 import logging
@@ -18,10 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.database.retry import DatabaseError, outage
 from tagger.people.grants import Grant
 from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
+from tagger.system.text_format import in_language
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
 from tagger.web.http.auth import SAFE_METHODS, AccessPolicy, Authenticator, UserRefused, actor_of, refusal
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
+from tagger.web.http.languages import language_of
 from tagger.web.http.responses import add_headers, send_in_blocks
 from tagger.web.http.uploads import (
     CLOSE_CONNECTION,
@@ -83,8 +86,12 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         send = send_in_blocks(add_headers(scope, send))
-        state = scope.setdefault("state", {})
         headers = Headers(scope=scope)
+        with in_language(language_of(scope["path"], headers)):
+            await self._pass_on(scope, headers, receive, send)
+
+    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        state = scope.setdefault("state", {})
         client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
         grant = None
         try:

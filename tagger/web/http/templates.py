@@ -18,7 +18,21 @@ from starlette.types import Scope
 
 from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
 from tagger.people.grants import Grant
-from tagger.system.text_format import day_text, duration, moment_text, percent, share, size
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    day_text,
+    duration,
+    gettext,
+    moment_text,
+    ngettext,
+    number_text,
+    percent,
+    reader_language,
+    share,
+    size,
+)
+from tagger.web.http.languages import chosen_language, languages, script_texts
 from tagger.web.http.query_params import MOST_PHOTOS
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -112,10 +126,26 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
-    templates.globals |= {"asset": asset, "script_module": script_module}
+    templates.globals |= {"asset": asset, "script_module": script_module, "number_text": number_text}
+    templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
+    templates.globals |= {"language": reader_language, "languages": languages, "script_texts": script_texts}
+    templates.globals["chosen_language"] = chosen_language
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
-    templates.filters |= {"day": day_text, "moment": moment_text}
+    templates.filters |= {"day": day_text, "moment": moment_text, "country": country_name}
+    templates.policies["ext.i18n.trimmed"] = True
+    templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
     return templates
+
+
+def _gettext(text: str, /, **values: object) -> Markup:
+    """A text of a template, which may have elements; the values are escaped."""
+    return Markup(gettext(text)) % values  # noqa: S704 - texts are those of the catalogue
+
+
+def _ngettext(one: str, more: str, number: int, /, **values: object) -> Markup:
+    values.pop("num", None)  # the extension gives it too
+    return Markup(ngettext(one, more, number, **{name: escape(value) for name, value in values.items()}))  # noqa: S704

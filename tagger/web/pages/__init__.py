@@ -6,6 +6,7 @@ from tagger.web.pages import (
     filter_panel,
     job_forms,
     jobs,
+    language,
     library,
     map_clusters,
     metadata,
@@ -40,6 +41,7 @@ def routers() -> tuple[APIRouter, ...]:
         photo.router,
         job_forms.router,
         jobs.router,
+        language.router,
         shared.router,
         shared.data_router,
     )

@@ -14,6 +14,7 @@ from tagger.people.grants import Grant
 from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
 from tagger.people.sessions import check_user, end_open_session, list_sessions
 from tagger.people.users import find_user, set_password
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER
@@ -44,16 +45,16 @@ _SYSTEMS = (
 def browser_name(user_agent: str | None) -> str:
     """Return the browser and its system, like `Firefox on Linux`."""
     text = user_agent or ""
-    browser = next((name for sign, name in _BROWSERS if sign in text), "Unknown browser")
+    browser = next((name for sign, name in _BROWSERS if sign in text), gettext("Unknown browser"))
     system = next((name for sign, name in _SYSTEMS if sign in text), None)
-    return browser if system is None else f"{browser} on {system}"
+    return browser if system is None else gettext("%(browser)s on %(system)s", browser=browser, system=system)
 
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 DONE_TEXTS = {
-    "password": "Your password is changed. Your other sessions are signed out.",
-    "session": "The session is signed out.",
+    "password": N_("Your password is changed. Your other sessions are signed out."),
+    "session": N_("The session is signed out."),
 }
 Password = Annotated[str, Form(max_length=1000)]
 
@@ -61,7 +62,7 @@ Password = Annotated[str, Form(max_length=1000)]
 @router.get("/account")
 def show_account(request: Request, state: State, done: str = "") -> HTMLResponse:
     """Show who is signed in, and their sessions."""
-    return _render(request, state, done=DONE_TEXTS.get(done, ""))
+    return _render(request, state, done=gettext(DONE_TEXTS[done]) if done in DONE_TEXTS else "")
 
 
 @router.post("/account/password")
@@ -81,7 +82,9 @@ def end_session(request: Request, state: State, session: Annotated[int, Form(ge=
     """Sign out one of the own sessions."""
     grant: Grant = request.state.grant
     if grant.user_id is None or not end_open_session(state.database, session, grant.user_id):
-        return _render(request, state, problem="This session is over already.", status=HTTPStatus.NOT_FOUND)
+        return _render(
+            request, state, problem=gettext("This session is over already."), status=HTTPStatus.NOT_FOUND
+        )
     return RedirectResponse("/account?done=session", HTTPStatus.SEE_OTHER)
 
 
@@ -90,14 +93,14 @@ def _change_password(request: Request, state: AppState, current: str, new: str, 
     client: Client = request.state.client
     user = None if grant.user_id is None else find_user(state.database, grant.user_id)
     if user is None:
-        problem = "A token has no password. Sign in by name to change yours."
+        problem = gettext("A token has no password. Sign in by name to change yours.")
         return _render(request, state, problem=problem, status=HTTPStatus.FORBIDDEN)
     if new != again:
-        problem = "The two new passwords differ. Enter the same twice."
+        problem = gettext("The two new passwords differ. Enter the same twice.")
         return _render(request, state, problem=problem, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
         if check_user(state.database, user.name, current, client.network) is None:
-            problem = "The current password is wrong."
+            problem = gettext("The current password is wrong.")
             return _render(request, state, problem=problem, status=HTTPStatus.FORBIDDEN)
         set_password(state.database, user.name, new, kept_session=grant.session_id)
     except AttemptsUsedUp as error:

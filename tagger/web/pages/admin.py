@@ -14,6 +14,7 @@ from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
+from tagger.system.text_format import N_
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
@@ -27,6 +28,8 @@ ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
 """The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
 Subject = Annotated[str, Form(max_length=1000)]
+ROLE_NAMES = (N_("viewer"), N_("editor"), N_("admin"))
+"""The names of all roles, for the catalogues."""
 
 
 @router.get("/admin/users")

@@ -1,6 +1,5 @@
 """The filter panel: choices with their numbers of photos, on a page of its own. With a script, the page of photos shows it beside them."""
 
-from calendar import month_name
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -25,7 +24,7 @@ from tagger.library.query.filter_words import (
 )
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import parse_path
-from tagger.system.text_format import number_text
+from tagger.system.text_format import N_, country_name, gettext, month_text, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams
@@ -50,14 +49,20 @@ FEW = 8
 """Choices that a group shows at first."""
 _FEW_MORE = 2
 """So many more are not worth a step."""
-_NAMES: Mapping[FacetName, str] = {
-    "landmark": "landmarks",
-    "country": "countries",
-    "year": "years",
-    "camera": "cameras",
-    "folder": "folders",
+TITLES = {
+    "which": N_("Which photos"),
+    "landmark": N_("Landmark"),
+    "country": N_("Country"),
+    "year": N_("Year"),
+    "calendar_month": N_("Month"),
+    "camera": N_("Camera"),
+    "position": N_("Position"),
+    "verdict": N_("Verdict"),
+    "under": N_("Folder"),
 }
-"""What the choices of lists that can be long are, for screen readers."""
+"""The titles of filters by the options of queries."""
+_ANY = N_("Any")
+_ALL = N_("All of these")
 _FOLDERS = "folders"
 """The option of the page for open folders; the query has none for it."""
 
@@ -82,13 +87,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class ChoiceList:
-    """Choices in their order. `key` tells the lists of a panel apart; `names` says what the choices are, such as `cameras`.
+    """Choices in their order. `key` tells the lists of a panel apart.
 
     `left_out`: the number of choices that are not in the list. `folder`: the name of the one that they are in.
     """
 
     key: str
-    names: str
     all: tuple[Choice, ...]
     left_out: int = 0
     folder: str = ""
@@ -174,7 +178,7 @@ def show_filter(
         options=form.options,
         year=whole_year(form.query),
         scores=score_choices(form.text("min_score")),
-        number_text=number_text,
+        titles={option: gettext(title) for option, title in TITLES.items()},
         back=form.address("/photos"),
         back_name=photos_name(form.options),
         all_photos=all_photos_address(form),
@@ -225,12 +229,12 @@ def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> Choi
     """The choice of an outcome. Where `any_rank` changes nothing, it is no choice beside all photos that the query selects."""
     chosen = next((name for name in WHICH if getattr(query, name)), None)
     if not is_of_accepted_tags(params.options):
-        any_name = "All of these" if selects_all_photos(params.options) else WITH_LANDMARK
-        return _group(facet, "which", "Which photos", [chosen], WHICH, any_name)
+        any_name = _ALL if selects_all_photos(params.options) else WITH_LANDMARK
+        return _group(facet, "which", [chosen], _in_words(WHICH), any_name)
     others = replace(facet, values=tuple(each for each in facet.values if each.value != "any_rank"))
     if selects_all_photos(params.options):
-        return _group(others, "which", "Which photos", [chosen], WHICH, "All of these")
-    group = _group(others, "which", "Which photos", [chosen], WHICH, WHICH["any_rank"])
+        return _group(others, "which", [chosen], _in_words(WHICH), _ALL)
+    group = _group(others, "which", [chosen], _in_words(WHICH), WHICH["any_rank"])
     return replace(group, any_value="any_rank")
 
 
@@ -245,36 +249,44 @@ def _groups(
     chosen = [slugs.get(name, name) for name in query.landmark]
     groups: dict[FacetName, tuple[Iterable[str | None], Mapping[str, str]]] = {
         "landmark": (chosen, names),
-        "country": (query.country, {}),
+        "country": (
+            query.country,
+            {each.value: country_name(each.value) for each in facets["country"].values},
+        ),
         "year": (map(str, query.year), {}),
         "camera": (cameras, {}),
-        "position": ([query.position], POSITIONS),
+        "position": ([query.position], _in_words(POSITIONS)),
     }
     for name, (values, texts) in groups.items():
         several = QUERY_OPTIONS[name].several
-        yield _group(facets[name], name, name.capitalize(), values, texts, several=several)
+        yield _group(facets[name], name, values, texts, several=several)
         if name == "year":
             yield _months(query)
     yield which
-    yield _group(facets["verdict"], "verdict", "Verdict", [query.verdict], VERDICTS)
+    yield _group(facets["verdict"], "verdict", [query.verdict], _in_words(VERDICTS))
+
+
+def _in_words(names: Mapping[str, str]) -> dict[str, str]:
+    """Names in the reader's language."""
+    return {value: gettext(name) for value, name in names.items()}
 
 
 def _months(query: PhotoQuery) -> ChoiceGroup:
     """The months of any year, without numbers of photos."""
     choices = (
-        Choice(str(month), month_name[month], "", month in query.calendar_month) for month in range(1, 13)
+        Choice(str(month), month_text(month), "", month in query.calendar_month) for month in range(1, 13)
     )
-    listed = ChoiceList("calendar_month", "months", tuple(choices))
-    return ChoiceGroup("calendar_month", "Month", "Any", listed, several=True)
+    option = "calendar_month"
+    listed = ChoiceList(option, tuple(choices))
+    return ChoiceGroup(option, gettext(TITLES[option]), gettext(_ANY), listed, several=True)
 
 
 def _group(
     facet: Facet,
     option: str,
-    title: str,
     chosen: Iterable[str | None],
     names: Mapping[str, str] | None = None,
-    any_name: str = "Any",
+    any_name: str = _ANY,
     *,
     several: bool = False,
 ) -> ChoiceGroup:
@@ -291,8 +303,9 @@ def _group(
         for text in texts.values()
     ]
     of_any = "" if facet.default is None else _number(facet.default, exact=facet.exact)
-    listed = ChoiceList(option, _NAMES.get(facet.facet, ""), (*without_photos, *choices), facet.more)
-    return ChoiceGroup(option, title, any_name, listed, several, any_photos=of_any)
+    listed = ChoiceList(option, (*without_photos, *choices), facet.more)
+    title = gettext(TITLES[option])
+    return ChoiceGroup(option, title, gettext(any_name), listed, several, any_photos=of_any)
 
 
 def _number(photos: int, *, exact: bool) -> str:
@@ -309,7 +322,7 @@ class _FolderTree:
 
     def group(self, facet: Facet) -> ChoiceGroup:
         """The choices, each with those in it."""
-        group = _group(facet, "under", "Folder", self.chosen, several=True)
+        group = _group(facet, "under", self.chosen, several=True)
         choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
         return replace(group, choices=replace(group.choices, all=tuple(self._tree(choices))))
 
@@ -330,9 +343,7 @@ class _FolderTree:
         opened = others if within else [*self.open_folders, choice.value]
         address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
         name = PurePath(choice.value).name or choice.name
-        folders = ChoiceList(
-            choice.value, _NAMES["folder"], tuple(self._tree(inside, depth + 1)), folder=name
-        )
+        folders = ChoiceList(choice.value, tuple(self._tree(inside, depth + 1)), folder=name)
         return FolderChoice(
             **vars(choice) | {"name": name},
             folders=folders,

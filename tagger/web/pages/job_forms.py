@@ -17,6 +17,7 @@ from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import local_zone
 from tagger.photos.paths import ObjectPath
 from tagger.system.addresses import is_loopback
+from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
     AllowedFolders,
     FolderRefused,
@@ -38,9 +39,9 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 AT_NIGHT = "03:00"
 MAX_NAME_LENGTH = 100
 WRITE_TEXTS = {
-    WriteMode.NONE: "No",
-    WriteMode.SIDECAR: "Into XMP sidecar files",
-    WriteMode.EMBED: "Into the photos",
+    WriteMode.NONE: N_("No"),
+    WriteMode.SIDECAR: N_("Into XMP sidecar files"),
+    WriteMode.EMBED: N_("Into the photos"),
 }
 
 
@@ -82,7 +83,7 @@ class NightlyForm(BaseModel):
         hour, minute = map(int, self.time.split(":"))
         name = "".join(filter(str.isprintable, Path(folder).name or folder))
         return ScheduleRequest(
-            name=" ".join(f"New photos in {name[:MAX_NAME_LENGTH]}".split()),
+            name=" ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split()),
             cron=f"{minute} {hour} * * *",
             zone=None,
             until=None,
@@ -167,7 +168,7 @@ def _usual_folder() -> Path:
 
 def _write_choices(state: AppState) -> dict[WriteMode, str]:
     """Return the write modes that the server allows, with their texts."""
-    return {mode: WRITE_TEXTS[mode] for mode in write_modes(state.settings)}
+    return {mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)}
 
 
 def _render(

@@ -29,21 +29,32 @@ from tagger.ledger.workers import LastTick
 from tagger.library.query.filter_words import conditions_text
 from tagger.metadata.errors import RefusalKind
 from tagger.photos.paths import printable_path
-from tagger.system.text_format import moment_text, number_text, percent, share
+from tagger.system.text_format import (
+    N_,
+    NN_,
+    decimal_text,
+    gettext,
+    moment_text,
+    ngettext,
+    number_text,
+    percent,
+    reader_language,
+    rounded_duration,
+    share,
+)
 from tagger.web.api.jobs import Status
 from tagger.web.pages.tiles import thumbnail_address
 
 MAX_FOLDERS = 2
-_THIN = "\u202f"
 KIND_TEXTS = {
-    JobKind.TAG: "Tag",
-    JobKind.RETRY: "Retry failed photos",
-    JobKind.BACKFILL: "Tag photos again",
-    JobKind.COMPARE: "Compare with taught landmarks",
-    JobKind.WRITE: "Write tags into metadata",
-    JobKind.UNDO: "Undo metadata changes",
+    JobKind.TAG: N_("Tag %(folders)s"),
+    JobKind.RETRY: N_("Retry failed photos"),
+    JobKind.BACKFILL: N_("Tag photos again"),
+    JobKind.COMPARE: N_("Compare with taught landmarks"),
+    JobKind.WRITE: N_("Write tags into metadata"),
+    JobKind.UNDO: N_("Undo metadata changes"),
 }
-PRIORITY_TEXTS = {Priority.BULK: "normal", Priority.INTERACTIVE: "high"}
+PRIORITY_TEXTS = {Priority.BULK: N_("normal"), Priority.INTERACTIVE: N_("high")}
 STATE_COLOURS = {
     JobState.RUNNING: "sure",
     JobState.SCANNING: "sure",
@@ -51,20 +62,43 @@ STATE_COLOURS = {
     JobState.PAUSED: "open",
 }
 STATE_TEXTS = {
-    JobState.SCANNING: "scanning",
-    JobState.QUEUED: "queued",
-    JobState.RUNNING: "running",
-    JobState.WAITING: "waiting",
-    JobState.PAUSED: "paused",
-    JobState.CANCELLED: "cancelled",
-    JobState.FINISHED: "finished",
+    JobState.SCANNING: N_("scanning"),
+    JobState.QUEUED: N_("queued"),
+    JobState.RUNNING: N_("running"),
+    JobState.WAITING: N_("waiting"),
+    JobState.PAUSED: N_("paused"),
+    JobState.CANCELLED: N_("cancelled"),
+    JobState.FINISHED: N_("finished"),
 }
 SCOPE_TEXTS = {
-    "untagged": "Photos that are not processed",
-    "outdated": "Photos tagged by another model",
-    "failed": "Photos that fail now",
-    "all": "All photos",
-    "taught": "Photos not compared with what was taught",
+    "untagged": N_("Photos that are not processed"),
+    "outdated": N_("Photos tagged by another model"),
+    "failed": N_("Photos that fail now"),
+    "all": N_("All photos"),
+    "taught": N_("Photos not compared with what was taught"),
+}
+
+COUNT_TEXTS = {
+    "tagged": NN_("%(count)s tagged", "%(count)s tagged"),
+    "unknown": NN_("%(count)s unknown", "%(count)s unknown"),
+    "written": NN_("%(count)s written", "%(count)s written"),
+    "undone": NN_("%(count)s undone", "%(count)s undone"),
+    "unchanged": NN_("%(count)s unchanged", "%(count)s unchanged"),
+    "refused": NN_("%(count)s refused", "%(count)s refused"),
+    "skipped": NN_("%(count)s skipped", "%(count)s skipped"),
+    "failed": NN_("%(count)s failed", "%(count)s failed"),
+    "cancelled": NN_("%(count)s cancelled", "%(count)s cancelled"),
+}
+OUTCOME_TEXTS = {
+    "total": N_("photos"),
+    "tagged": N_("tagged"),
+    "unknown": N_("unknown"),
+    "written": N_("written"),
+    "unchanged": N_("unchanged"),
+    "refused": N_("refused"),
+    "skipped": N_("skipped"),
+    "failed": N_("failed"),
+    "cancelled": N_("cancelled"),
 }
 
 
@@ -117,9 +151,11 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         title=_title(JobKind(job.kind), options),
         about=_about(options),
         model=job.model,
-        priority=PRIORITY_TEXTS[Priority(job.priority)],
+        priority=gettext(PRIORITY_TEXTS[Priority(job.priority)]),
         time=job.finished_at or job.created_at,
-        time_text=time_text(job.finished_at) if job.finished_at else f"since {time_text(job.created_at)}",
+        time_text=time_text(job.finished_at)
+        if job.finished_at
+        else gettext("since %(date)s", date=time_text(job.created_at)),
         took=took_text(job),
         state=job.state,
         state_text=state_text(job),
@@ -139,8 +175,10 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
 def state_text(job: JobProgress) -> str:
     """Return the state; of a job that is being paused, with the photos that are still being processed."""
     if job.state == JobState.PAUSED and job.running:
-        return f"pausing, {photo_count(job.running)} in progress"
-    return STATE_TEXTS[job.state]
+        return ngettext(
+            "pausing, %(count)s photo in progress", "pausing, %(count)s photos in progress", job.running
+        )
+    return gettext(STATE_TEXTS[job.state])
 
 
 def page_version(status: Status) -> str:
@@ -174,24 +212,26 @@ def live_document(status: Status) -> dict[str, Any]:
 
 def photo_count(count: int) -> str:
     """`1 photo`, `12 photos`."""
-    return f"{number_text(count)} photo{'' if count == 1 else 's'}"
+    return ngettext("%(count)s photo", "%(count)s photos", count)
 
 
 def _other_files_text(count: int) -> str:
-    return f"{number_text(count)} file{'' if count == 1 else 's'} by extension" if count else ""
+    return ngettext("%(count)s file by extension", "%(count)s files by extension", count) if count else ""
 
 
 def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
     """Return what a worker does, how fast, and why it starts no work now."""
-    progress = "working" if chunks else ""
-    rate = f"{photos_per_second:.1f} photos/s" if chunks and photos_per_second else ""
-    waits = f"waits: {waits_for}" if waits_for else ""
-    return ", ".join(filter(None, (progress, rate, waits))) or "idle"
+    progress = gettext("working") if chunks else ""
+    rate = rate_text(photos_per_second) if chunks and photos_per_second else ""
+    waits = gettext("waits: %(reason)s", reason=waits_for) if waits_for else ""
+    return ", ".join(filter(None, (progress, rate, waits))) or gettext("idle")
 
 
 def last_tick_text(last_tick: LastTick) -> str:
     """Return when schedules were checked last."""
-    return "Not checked yet" if last_tick.at is None else f"Last checked: {time_text(last_tick.at)}"
+    if last_tick.at is None:
+        return gettext("Not checked yet")
+    return gettext("Last checked: %(time)s", time=time_text(last_tick.at))
 
 
 def time_text(time: datetime) -> str:
@@ -201,38 +241,32 @@ def time_text(time: datetime) -> str:
     return f"{local:%H:%M}" if is_today else moment_text(local)
 
 
-def remaining_text(seconds: float) -> str:
-    """Return a rounded duration: `45 s`, `12 min`, `3 h`, `4 days`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(1, round(seconds))}{_THIN}s"
-    if minutes < 90:
-        return f"{minutes}{_THIN}min"
-    hours = round(minutes / 60)
-    return f"{hours}{_THIN}h" if hours < 48 else f"{round(hours / 24)} days"
+def rate_text(photos_per_second: float) -> str:
+    """`12.3 photos/s`."""
+    return gettext("%(number)s photos/s", number=decimal_text(photos_per_second))
 
 
 def took_text(job: JobProgress) -> str:
     """Return how long a job took that is over: `12 min`; an empty text for others."""
     if job.finished_at is None:
         return ""
-    return remaining_text((job.finished_at - (job.started_at or job.created_at)).total_seconds())
+    return rounded_duration((job.finished_at - (job.started_at or job.created_at)).total_seconds())
 
 
 def backfill_text(backfill: Backfill) -> str:
     """Describe a backfill."""
-    parts = [SCOPE_TEXTS[backfill.scope]]
+    parts = [gettext(SCOPE_TEXTS[backfill.scope])]
     parts += filter(None, [conditions_text(backfill.query)])
-    parts += [f"after scanning {printable_path(folder)}" for folder in backfill.scan]
-    parts += [f"tags written to {backfill.write.to}"] if backfill.write else []
+    parts += [gettext("after scanning %(folder)s", folder=printable_path(folder)) for folder in backfill.scan]
+    parts += [gettext("tags written into metadata")] if backfill.write else []
     return ", ".join(parts)
 
 
 def _title(kind: JobKind, options: Mapping[str, Any]) -> str:
     if kind != JobKind.TAG:
-        return KIND_TEXTS[kind]
+        return gettext(KIND_TEXTS[kind])
     names = (PurePath(folder).name or folder for folder in _folders(options))
-    return f"{KIND_TEXTS[kind]} {_shortened(names) or 'photos'}"
+    return gettext(KIND_TEXTS[kind], folders=_shortened(names) or gettext("photos"))
 
 
 def _about(options: Mapping[str, Any]) -> str:
@@ -249,7 +283,12 @@ def _folders(options: Mapping[str, Any]) -> list[str]:
 def _shortened(folders: Iterable[str]) -> str:
     names = tuple(folders)
     more = len(names) - MAX_FOLDERS
-    return ", ".join(names[:MAX_FOLDERS]) + (f" and {more} more" if more > 0 else "")
+    shown = ", ".join(names[:MAX_FOLDERS])
+    return (
+        ngettext("%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=shown)
+        if more > 0
+        else shown
+    )
 
 
 def _live_fields(job: JobProgress) -> LiveFields:
@@ -258,13 +297,17 @@ def _live_fields(job: JobProgress) -> LiveFields:
     is_paused = job.state == JobState.PAUSED
     is_moving = not job.is_over and not is_paused
     return LiveFields(
-        done=f"{number_text(done)} of {photo_count(job.total)}"
+        done=ngettext(
+            "%(done)s of %(count)s photo", "%(done)s of %(count)s photos", job.total, done=number_text(done)
+        )
         if not job.is_over
         else photo_count(job.total),
         percent=percent(part),
         share=share(part),
-        rate=f"{job.photos_per_second:.1f} photos/s" if job.photos_per_second and not is_paused else "",
-        remaining=f"about {remaining_text(job.eta_seconds)} left" if is_moving and job.eta_seconds else "",
+        rate=rate_text(job.photos_per_second) if job.photos_per_second and not is_paused else "",
+        remaining=gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
+        if is_moving and job.eta_seconds
+        else "",
         counts=", ".join(_count_texts(job)),
         note=job.note or "",
     )
@@ -278,40 +321,50 @@ def _count_texts(job: JobProgress) -> list[str]:
     else:
         counts = {"tagged": job.tagged, "unknown": job.unknown}
     counts |= {"skipped": job.skipped, "failed": job.failed, "cancelled": job.cancelled}
-    return [f"{number_text(count)} {name}" for name, count in counts.items() if count]
+    return [ngettext(*COUNT_TEXTS[name], count) for name, count in counts.items() if count]
 
 
 FAILURE_TEXTS: Mapping[str, str] = {
-    FailureKind.GONE: "file is gone",
-    FailureKind.UNREADABLE: "not readable",
-    FailureKind.SETTLING: "being written",
-    FailureKind.EMPTY: "empty file",
-    FailureKind.TOO_LARGE: "file too large",
-    FailureKind.NOT_AN_IMAGE: "not an image",
-    FailureKind.UNSUPPORTED: "not supported",
-    FailureKind.TRUNCATED: "cut off",
-    FailureKind.CORRUPT: "damaged",
-    FailureKind.TOO_MANY_PIXELS: "too many pixels",
-    FailureKind.TIMED_OUT: "took too long",
-    FailureKind.CRASHED: "cannot be decoded",
-    FailureKind.INTERNAL: "internal error",
+    FailureKind.GONE: N_("file is gone"),
+    FailureKind.UNREADABLE: N_("not readable"),
+    FailureKind.SETTLING: N_("being written"),
+    FailureKind.EMPTY: N_("empty file"),
+    FailureKind.TOO_LARGE: N_("file too large"),
+    FailureKind.NOT_AN_IMAGE: N_("not an image"),
+    FailureKind.UNSUPPORTED: N_("not supported"),
+    FailureKind.TRUNCATED: N_("cut off"),
+    FailureKind.CORRUPT: N_("damaged"),
+    FailureKind.TOO_MANY_PIXELS: N_("too many pixels"),
+    FailureKind.TIMED_OUT: N_("took too long"),
+    FailureKind.CRASHED: N_("cannot be decoded"),
+    FailureKind.INTERNAL: N_("internal error"),
 }
 REFUSAL_TEXTS: Mapping[str, str] = {
     **FAILURE_TEXTS,
-    RefusalKind.BUCKET: "in a bucket",
-    RefusalKind.FORMAT: "format not writable",
-    RefusalKind.STRUCTURE: "invalid structure",
-    RefusalKind.OFFSETS: "fixed offsets",
-    RefusalKind.SIGNED: "signed (C2PA)",
-    RefusalKind.XMP: "unsupported XMP",
-    RefusalKind.TOO_LARGE: "no room",
-    RefusalKind.LINK: "a link",
-    RefusalKind.CHANGED: "changed meanwhile",
-    RefusalKind.BUSY: "in use",
-    RefusalKind.CHECK: "check failed",
-    RefusalKind.SIDECAR: "sidecar of two photos",
-    RefusalKind.READ_ONLY: "read-only",
+    RefusalKind.BUCKET: N_("in a bucket"),
+    RefusalKind.FORMAT: N_("format not writable"),
+    RefusalKind.STRUCTURE: N_("invalid structure"),
+    RefusalKind.OFFSETS: N_("fixed offsets"),
+    RefusalKind.SIGNED: N_("signed (C2PA)"),
+    RefusalKind.XMP: N_("unsupported XMP"),
+    RefusalKind.TOO_LARGE: N_("no room"),
+    RefusalKind.LINK: N_("a link"),
+    RefusalKind.CHANGED: N_("changed meanwhile"),
+    RefusalKind.BUSY: N_("in use"),
+    RefusalKind.CHECK: N_("check failed"),
+    RefusalKind.SIDECAR: N_("sidecar of two photos"),
+    RefusalKind.READ_ONLY: N_("read-only"),
 }
+
+
+def failure_text(kind: str, text: str) -> str:
+    """Return why a photo failed: in English the recorded text, in other languages what kind of failure it is."""
+    if reader_language() is None or kind not in FAILURE_TEXTS:
+        return text or kind
+    short = gettext(FAILURE_TEXTS[kind])
+    return short[0].upper() + short[1:]
+
+
 TRANSIENT_KINDS = frozenset(
     {
         FailureKind.GONE,
@@ -367,7 +420,7 @@ def failures_view(database: Database, job: JobProgress, limit: int, after: int) 
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
         *_page(_failure_views(database, job, limit, after), limit),
-        retriable=[(kind, FAILURE_TEXTS[kind], count) for kind, count in kinds.items()],
+        retriable=[(kind, gettext(FAILURE_TEXTS[kind]), count) for kind, count in kinds.items()],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
         pending=pending,
         pending_since=pending_since,
@@ -384,11 +437,11 @@ def _failure_views(
 ) -> Sequence[tuple[int, FailureView]]:
     failures = FailureFilter(job.job, is_processed=not job.is_over)
     photos = islice(failing_photos(database, failures, after, page_size=limit + 1), limit + 1)
-    return [(photo.position, _view(photo, FAILURE_TEXTS[photo.kind])) for photo in photos]
+    return [(photo.position, _view(photo, gettext(FAILURE_TEXTS[photo.kind]))) for photo in photos]
 
 
 def _refusal_view(photo: FailingPhoto) -> FailureView:
-    return _view(photo, REFUSAL_TEXTS.get(photo.kind, photo.kind))
+    return _view(photo, gettext(REFUSAL_TEXTS.get(photo.kind, photo.kind)))
 
 
 def _view(photo: FailingPhoto, kind: str) -> FailureView:

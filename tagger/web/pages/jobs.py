@@ -27,7 +27,7 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
-from tagger.system.text_format import moment_text, number_text
+from tagger.system.text_format import N_, gettext, moment_text, number_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
@@ -37,6 +37,7 @@ from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import folder_choices, may_allow_folder
 from tagger.web.pages.job_views import (
+    OUTCOME_TEXTS,
     backfill_text,
     failures_view,
     job_view,
@@ -176,7 +177,12 @@ def change_schedule(
         case ScheduleAction.RUN:
             run = starter.run_now(name)
             if run.job is None:
-                return render_jobs(request, state, f"{name} did not run: {run.note}.", HTTPStatus.CONFLICT)
+                return render_jobs(
+                    request,
+                    state,
+                    gettext("%(name)s did not run: %(reason)s.", name=name, reason=run.note),
+                    HTTPStatus.CONFLICT,
+                )
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
             pause_schedule(state.database, name, paused=action is ScheduleAction.PAUSE)
@@ -244,22 +250,33 @@ def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
     return ScheduleView(
         name=schedule.name,
         what=backfill_text(backfill),
-        when=f"{explain_cron(schedule.cron, schedule.until)} ({schedule.zone})",
+        when=f"{_cron_text(schedule)} ({schedule.zone})",
         due=moment_text(schedule.next_due.astimezone(ZoneInfo(schedule.zone))),
         due_at=schedule.next_due.isoformat(),
         paused=schedule.paused,
     )
 
 
+def _cron_text(schedule: Schedule) -> str:
+    """When the schedule runs; one of each day in the reader's language, others as the expression is explained."""
+    minute, hour, *rest = schedule.cron.split()
+    if not (rest == ["*"] * 3 and minute.isdecimal() and hour.isdecimal()):
+        return explain_cron(schedule.cron, schedule.until)
+    start = f"{int(hour):02}:{int(minute):02}"
+    if schedule.until:
+        return gettext("every day at %(start)s, until %(end)s", start=start, end=schedule.until)
+    return gettext("every day at %(start)s", start=start)
+
+
 def _times(
     created_at: datetime, started_at: datetime | None, finished_at: datetime | None
 ) -> Sequence[tuple[str, str, str]]:
-    times = (("Created", created_at), ("Started", started_at), ("Finished", finished_at))
-    return [(name, time.isoformat(), time_text(time)) for name, time in times if time is not None]
+    times = ((N_("Created"), created_at), (N_("Started"), started_at), (N_("Finished"), finished_at))
+    return [(gettext(name), time.isoformat(), time_text(time)) for name, time in times if time is not None]
 
 
-def _counts(job: JobProgress) -> Sequence[tuple[str, int]]:
-    """Return the counts of outcomes; of a job that is over, preceded by the total."""
+def _counts(job: JobProgress) -> Sequence[tuple[str, str, int]]:
+    """Return the outcomes with their names and counts; of a job that is over, preceded by the total."""
     main = ("written", "unchanged", "refused") if job.kind in METADATA_KINDS else ("tagged", "unknown")
     names = (*(("total",) if job.is_over else ()), *main, "failed", "skipped", "cancelled")
-    return [(name, getattr(job, name)) for name in names]
+    return [(name, gettext(OUTCOME_TEXTS[name]), getattr(job, name)) for name in names]

@@ -15,6 +15,7 @@ from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.tagged_photos import has_photos
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import policy_with_tiles
 from tagger.web.http.templates import render
@@ -32,7 +33,7 @@ Text = Annotated[str, Query(max_length=200)]
 @router.get("/library")  # its earlier address
 def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show landmarks as cards."""
-    counts = overview.counts()
+    counts = overview.named_counts()
     covers = overview.covers()
     landmarks = counts if counts is not None else _uncounted(state.database)
     with_photos = [
@@ -58,8 +59,8 @@ def country_address(country: str) -> str:
 
 def _pending_text(counts: object, covers: object) -> str:
     if counts is None:
-        return "Counting photos…"
-    return "Choosing covers…" if covers is None else ""
+        return gettext("Counting photos…")
+    return gettext("Choosing covers…") if covers is None else ""
 
 
 def _cards(
@@ -76,13 +77,13 @@ def _uncounted(database: Database) -> list[LandmarkCount]:
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
-NO_COUNTRY = "Elsewhere"
+NO_COUNTRY = N_("Elsewhere")
 
 
 @router.get("/map")
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box, and landmarks as a list."""
-    counts = overview.counts()
+    counts = overview.named_counts()
     cells = overview.position_cells()
     with_photos = [count for count in counts or () if count.photos]
     response = render(
@@ -103,7 +104,7 @@ def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[La
     """Return countries with their landmarks, most photos first."""
     groups: dict[str, list[LandmarkCount]] = {}
     for count in counts:
-        groups.setdefault(count.country or NO_COUNTRY, []).append(count)
+        groups.setdefault(count.country or gettext(NO_COUNTRY), []).append(count)
     return sorted(
         groups.items(), key=lambda group: (-sum(count.photos for count in group[1]), normalize_name(group[0]))
     )

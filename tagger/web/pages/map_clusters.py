@@ -24,6 +24,7 @@ from tagger.library.query.position_clusters import (
 from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.grouping import find_trip
 from tagger.settings import Settings
+from tagger.system.text_format import N_, gettext, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
@@ -32,7 +33,12 @@ from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import thumbnail_address
 from tagger.web.state import AppState, State
 
-SOURCES = {"camera": "by GPS", "track": "by a GPS track", "neighbour": "estimated"}
+SOURCES = {
+    "camera": N_("%(count)s by GPS"),
+    "track": N_("%(count)s by a GPS track"),
+    "neighbour": N_("%(count)s estimated"),
+}
+"""Numbers of photos by where their positions come from."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def legend(cells: Sequence[PositionCell]) -> list[LegendEntry]:
 router = APIRouter(include_in_schema=False)
 
 MOST_ZOOM = 20
-SOURCE_NAMES = {**SOURCES, "landmark": "by a landmark"}
+SOURCE_NAMES = {**SOURCES, "landmark": N_("%(count)s by a landmark")}
 _ROUNDING = 100_000
 """Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
 _DECIMALS = 5
@@ -157,7 +163,12 @@ def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
 
 def _text(counts: Mapping[str, int]) -> str:
     """The photos by the source of their positions: 8 by GPS, 4 estimated."""
-    return ", ".join(f"{counts[source]} {name}" for source, name in SOURCE_NAMES.items() if source in counts)
+    texts = (
+        gettext(text, count=number_text(counts[source]))
+        for source, text in SOURCE_NAMES.items()
+        if source in counts
+    )
+    return ", ".join(texts)
 
 
 def _address(box: BoundingBox, trip: str | None) -> str:

@@ -27,6 +27,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
     written_photos,
 )
 from tagger.jobs.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
+from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import FolderRefused, allowed_folders
 from tagger.web.api.job_requests import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
 from tagger.web.api.job_starter import Starter
@@ -39,8 +40,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 PREVIEWS = 20
 """Photos whose files are read for the preview; the number of the others is shown."""
 TARGET_TEXTS = {
-    WriteMode.SIDECAR: "Into XMP sidecar files beside the photos, which do not change",
-    WriteMode.EMBED: "Into the photos themselves",
+    WriteMode.SIDECAR: N_("Into XMP sidecar files beside the photos, which do not change"),
+    WriteMode.EMBED: N_("Into the photos themselves"),
 }
 
 
@@ -105,7 +106,9 @@ def change_metadata(
         photo_ids=photo_ids,
         changes=[_changes(preview) for preview in previews],
         more=len(photo_ids) - len(previews),
-        targets={mode: text for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)},
+        targets={
+            mode: gettext(text) for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)
+        },
     )
 
 
@@ -176,11 +179,17 @@ def _changes(preview: MetadataPreview) -> PhotoChanges:
     path, plan = preview.path, preview.plan
     problem = str(preview.problem or "")
     if plan is not None and plan.refusal:
-        problem = f"It gets a sidecar file instead: {plan.refusal.text}"
+        problem = gettext("It gets a sidecar file instead: %(reason)s", reason=plan.refusal.text)
     files = [
         FileChange(
             PurePath(str(file.original.path)).name,
-            "removed" if file.data is None else "new" if file.original.data is None else "changed",
+            gettext(
+                N_("removed")
+                if file.data is None
+                else N_("new")
+                if file.original.data is None
+                else N_("changed")
+            ),
             changed_fields(file),
             file.notes,
         )

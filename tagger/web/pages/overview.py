@@ -4,13 +4,15 @@ These queries take longer the larger the library is. Pages therefore show cached
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
+from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.counts import Cover, LandmarkCount, find_covers, landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, position_cells
@@ -18,7 +20,10 @@ from tagger.library.query.timeline import count_photos
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries
 from tagger.library.teaching.look_alikes import LookAlikes
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
+from tagger.system.names import name_in_language
+from tagger.system.text_format import reader_language
 from tagger.web.cached_value import CachedValue, close_all
+from tagger.web.http.languages import ENGLISH, languages
 
 WAIT_S = 0.4
 """How long a page waits for a refresh."""
@@ -51,6 +56,11 @@ class LibraryOverview:
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, turn)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, turn)
         self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, turn)
+        self._names = {
+            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, turn)
+            for tag in languages()
+            if tag != ENGLISH
+        }
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, turn)
 
     def counts(self, wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
@@ -65,6 +75,21 @@ class LibraryOverview:
         """Return all trips, newest first; None while they are found for the first time."""
         usual_s = WAIT_S if self._trips.has_value else FIRST_WAIT_S
         return self._trips.get(usual_s if wait_s is None else wait_s)
+
+    def named_counts(self) -> list[LandmarkCount] | None:
+        """Return the same as `counts`, with names in the reader's language."""
+        counts, names = self.counts(), self.names()
+        return counts and [replace(each, name=names.get(each.landmark, each.name)) for each in counts]
+
+    def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
+        """Return the same as `trips`, with names in the reader's language."""
+        trips, names = self.trips(wait_s), self.names()
+        return trips and [each.with_names(names) for each in trips]
+
+    def names(self) -> Mapping[str, str]:
+        """Return the names of landmarks by slug in the reader's language; none in English, or until they are read."""
+        names = self._names.get(reader_language() or "")
+        return (names and names.get(WAIT_S if names.has_value else FIRST_WAIT_S)) or {}
 
     def position_cells(self) -> list[PositionCell] | None:
         """Return where photos were taken; None while they are counted for the first time."""
@@ -92,7 +117,13 @@ class LibraryOverview:
             self._unclassified,
             self._to_review,
         )
-        close_all((*values, self._look_alikes))
+        close_all((*values, self._look_alikes, *self._names.values()))
+
+
+def _names_in(database: Database, tag: str) -> Mapping[str, str]:
+    with database.read() as connection:
+        every = all_landmarks(connection)
+    return {each.slug: name_in_language(each.name, each.names, tag) for each in every}
 
 
 def _count_unclassified(database: Database) -> UnclassifiedPhotos:

@@ -14,10 +14,12 @@ from tagger.library.query.details import PhotoDetails, photo_details_by_id
 from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.library.query.trip_summaries import trip_of_photo
 from tagger.photos.paths import parse_path
+from tagger.system.text_format import gettext
 from tagger.web.api.timeline import NOT_A_LANDMARK
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.pages.job_views import failure_text
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import Overview, library_overview
@@ -79,7 +81,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "details": details,
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
-        "headline": NOT_A_LANDMARK if details.dismissal else photo_headline(rows, details.photo),
+        "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),
         "rows": [row for row in rows if not row.is_unlikely],
         "unlikely": [row for row in rows if row.is_unlikely],
         "accepted": [row for row in rows if row.is_accepted],
@@ -89,6 +91,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "trip": _trip_link(request, state, details.photo),
         "view_box": WORLD_VIEW_BOX,
         "has_confirmed": any(row.state == "confirmed" for row in rows),
+        "failure_text": failure_text,
         "unavailable": _unavailable_text(state, photo_id),
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
@@ -117,7 +120,7 @@ def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position |
 
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
-    summaries = library_overview(request).trips(wait_s=0)
+    summaries = library_overview(request).named_trips(wait_s=0)
     found = trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
     return None if found is None else Link(found.title, trip_address(found.trip.id))
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
 from tagger.library.query.tagged_photos import photo_document, photos_by_id
+from tagger.system.text_format import ngettext
 from tagger.web.http.query_params import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES
@@ -46,7 +47,11 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
     roots = state.settings.roots
     if form.format in (ExportFormat.ZIP, ExportFormat.ZIP_ALL):
         if len(photo_ids) > MOST_FILES:
-            text = f"Select at most {MOST_FILES} photos to download them at once."
+            text = ngettext(
+                "Select at most %(count)s photo to download it.",
+                "Select at most %(count)s photos to download them at once.",
+                MOST_FILES,
+            )
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         whole = form.format is ExportFormat.ZIP_ALL
         files = archived_photos(state.database, photo_ids, roots, whole=whole)

@@ -43,6 +43,7 @@ from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import share_name
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.library.teaching.teaching import taught_state
+from tagger.system.text_format import N_, country_name, gettext
 from tagger.web.api.search import search_lists
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.error_responses import page_text
@@ -185,7 +186,7 @@ QUERY_ERRORS = (
 After = Annotated[str | None, Query(max_length=20_000)]
 Sort = Annotated[str | None, Query(max_length=20)]
 
-SORTS = {"newest": "Newest first", "oldest": "Oldest first", "name": "By name"}
+SORTS = {"newest": N_("Newest first"), "oldest": N_("Oldest first"), "name": N_("By name")}
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def show_landmark(
         view_box=WORLD_VIEW_BOX,
         country=None
         if landmark.country is None
-        else Link(landmark.country, country_address(landmark.country)),
+        else Link(country_name(landmark.country), country_address(landmark.country)),
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
         learning=learning_of(state, landmark),
     )
@@ -297,7 +298,7 @@ def render_photos(
         heading=photos_name(form.options),
         grid=grid,
         problem=problem,
-        title_filters=[chip.name for chip in chips if chip.name != WITH_LANDMARK_CHIP],
+        title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
         chips=chips,
         search_text=text,
         search_note=lists.understand(text).note if text.strip() else "",
@@ -348,8 +349,8 @@ def _searches_classified(query: PhotoQuery) -> bool:
 def photos_name(options: Collection[str]) -> str:
     """The name of the list of photos that these options select."""
     if selects_with_landmark(options):
-        return f"Photos {WITH_LANDMARK_CHIP}"
-    return "Photos"
+        return gettext("Photos with a landmark")
+    return gettext("Photos")
 
 
 def _view_name(params: QueryParams) -> str:
@@ -403,7 +404,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         source=params.address("/api/photos"),
         options=shown.address(""),
         sorts=tuple(
-            Link(name, page_params.address(path, sort=sort), current=sort == shown.query.sort)
+            Link(gettext(name), page_params.address(path, sort=sort), current=sort == shown.query.sort)
             for sort, name in _sorts(params.query).items()
         ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
@@ -433,9 +434,9 @@ def _months(state: AppState, params: QueryParams, photos: Sequence[TaggedPhoto])
 def _sorts(query: PhotoQuery) -> dict[str, str]:
     """The orders of photos. By score only those of one landmark, or unknown ones: the scores of different landmarks are hard to compare."""
     if query.unknown:
-        return {"score": "Best guess first", **SORTS}
+        return {"score": N_("Best guess first"), **SORTS}
     has_scores = len(query.landmark) == 1 or query.sort == "score"
-    return {**SORTS, "score": "By score"} if has_scores else SORTS
+    return {**SORTS, "score": N_("By score")} if has_scores else SORTS
 
 
 def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:

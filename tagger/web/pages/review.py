@@ -22,7 +22,7 @@ from tagger.library.teaching.suggestions import (
     first_to_review,
     next_to_review,
 )
-from tagger.system.text_format import percent
+from tagger.system.text_format import N_, gettext, number_text, percent
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.tiles import PhotoTile, landmark_address, photo_tiles, thumbnail_address
@@ -157,19 +157,19 @@ def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewE
         landmark = find_landmark(connection, photo.tags[0].landmark)
         examples = [each for each in find_examples(connection, landmark.id) if each.digest != photo.digest]
     left = 1 + count_to_review(state.database, only_id, position)
-    kind = "Suggested" if position.is_suggestion else "Recognised, but not sure"
+    kind = N_("Suggested: %(score)s") if position.is_suggestion else N_("Recognised, but not sure: %(score)s")
     return Question(
         photo=photo,
         file=PurePath(photo.path).name,
         landmark=landmark,
         score=position.score,
-        why=f"{kind}: {percent(position.score)}",
+        why=gettext(kind, score=percent(position.score)),
         examples=tuple(
             Example(f"/photos/{each.photo_id}", thumbnail_address(each.photo_id, each.digest, 256))
             for each in examples[:EXAMPLES]
         ),
         number=place.number,
-        total=f"{place.number - 1 + left:,}".replace(",", " ") + ("+" if left > COUNT_LIMIT else ""),
+        total=number_text(place.number - 1 + left) + ("+" if left > COUNT_LIMIT else ""),
         next=Place(place.only, _encode(position), place.number + 1).address(),
         landmark_address=landmark_address(landmark.slug),
     )

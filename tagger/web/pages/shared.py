@@ -28,6 +28,7 @@ from tagger.library.query.find import decode_cursor, encode_cursor, find_surroun
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.library.shares.links import Share, SharedPhotos, ShareState, find_share
+from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
 from tagger.web.http.attempt_limiter import (
     LINKS,
@@ -49,15 +50,15 @@ from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
 from tagger.web.state import AppState, State
 
 COOKIE_S = 7 * 24 * 3600
-NO_LINK = (
+NO_LINK = N_(
     "There is nothing to see here without the link. Open it again, or ask the person who shared it for a new one. "
     "Your browser has to accept cookies."
 )
-WRONG_LINK = "This link is incomplete, or was removed. Ask the person who shared it for a new one."
-ENDED = "This link is no longer valid. Ask the person who shared it for a new one."
-NO_PHOTO = "This photo is not among those that are shared with you."
-TOO_MANY = "Too many people are looking at shared photos. Try again in some seconds."
-PHOTOS_UNAVAILABLE = "The photos cannot be shown now. Try again later."
+WRONG_LINK = N_("This link is incomplete, or was removed. Ask the person who shared it for a new one.")
+ENDED = N_("This link is no longer valid. Ask the person who shared it for a new one.")
+NO_PHOTO = N_("This photo is not among those that are shared with you.")
+TOO_MANY = N_("Too many people are looking at shared photos. Try again in some seconds.")
+PHOTOS_UNAVAILABLE = N_("The photos cannot be shown now. Try again later.")
 _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 """Errors whose texts name nothing of the library."""
 
@@ -78,13 +79,13 @@ class SharedRoute(APIRoute):
                     return await handler(request)
             except TooManyVisitors:
                 headers = {"retry-after": str(RETRY_AFTER_S)}
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, headers) from None
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(TOO_MANY), headers) from None
             except _PASSED_ON:
                 raise
             except (DatabaseRemoved, DatabaseUnavailable, DiskFull) as error:
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, PHOTOS_UNAVAILABLE) from error
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(PHOTOS_UNAVAILABLE)) from error
             except TaggerError as error:
-                raise HTTPException(HTTPStatus.GONE, ENDED) from error
+                raise HTTPException(HTTPStatus.GONE, gettext(ENDED)) from error
 
         return handle
 
@@ -103,9 +104,9 @@ def valid_share(request: Request, state: AppState, token: str) -> Share:
     share = find_share(state.database, token)
     if share is None:
         _count_wrong_token(request)
-        raise HTTPException(HTTPStatus.NOT_FOUND, WRONG_LINK)
+        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(WRONG_LINK))
     if share.state is not ShareState.ACTIVE:
-        raise HTTPException(HTTPStatus.GONE, ENDED)
+        raise HTTPException(HTTPStatus.GONE, gettext(ENDED))
     return share
 
 
@@ -134,10 +135,10 @@ def visited_share(request: Request, state: State, share_id: Annotated[int, Path(
     """
     token = request.cookies.get(_cookie(state))
     if not token:
-        raise HTTPException(HTTPStatus.NOT_FOUND, NO_LINK)
+        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_LINK))
     share = valid_share(request, state, token)
     if share.id != share_id:
-        raise HTTPException(HTTPStatus.NOT_FOUND, NO_LINK)
+        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_LINK))
     return share
 
 
@@ -154,7 +155,7 @@ def visited_photo(
     """
     shared_photos: SharedPhotos = request.app.state.shared_photos
     if not shared_photos.contains(share, photo_id):
-        raise HTTPException(HTTPStatus.NOT_FOUND, NO_PHOTO)
+        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_PHOTO))
     return photo_id
 
 
@@ -258,7 +259,7 @@ data_router = APIRouter(
     prefix=SHARES.rstrip("/") + "/{share_id}", include_in_schema=False, route_class=SharedRoute
 )
 
-UNAVAILABLE = "This photo cannot be shown now. Try again later."
+UNAVAILABLE = N_("This photo cannot be shown now. Try again later.")
 
 MOST_SKIPPED = 100_000
 """Of a month. The database reads what is skipped."""
@@ -339,4 +340,4 @@ def _without_reason(response: Response) -> Response:
     """The response; a failure without its text, which may name folders."""
     if response.status_code < HTTPStatus.BAD_REQUEST or response.status_code == photo_images.CLIENT_LEFT:
         return response
-    return DocumentResponse({"error": UNAVAILABLE}, HTTPStatus.NOT_FOUND)
+    return DocumentResponse({"error": gettext(UNAVAILABLE)}, HTTPStatus.NOT_FOUND)

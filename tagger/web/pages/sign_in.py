@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tagger.people.passwords import AttemptsUsedUp
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.forwarded import Client, delete_session_cookie, is_by_https, set_session_cookie
@@ -19,8 +20,8 @@ router = APIRouter(include_in_schema=False)
 
 MAX_NEXT_LENGTH = 4096
 """Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
-WRONG_TOKEN = "That is not a valid token. Copy the whole token and try again."  # noqa: S105 - a message
-WRONG_PASSWORD = "The name or the password is wrong."  # noqa: S105
+WRONG_TOKEN = N_("That is not a valid token. Copy the whole token and try again.")
+WRONG_PASSWORD = N_("The name or the password is wrong.")
 
 
 HASH_LIMITER = CapacityLimiter(2)
@@ -70,7 +71,9 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
         return page
     if session is None:
         by_name = bool(form.name or form.password)
-        return _show_form(request, form, WRONG_PASSWORD if by_name else WRONG_TOKEN, HTTPStatus.FORBIDDEN)
+        return _show_form(
+            request, form, gettext(WRONG_PASSWORD if by_name else WRONG_TOKEN), HTTPStatus.FORBIDDEN
+        )
     authenticator.sign_out(request.headers, client)  # the session that this browser had before
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
     set_session_cookie(response, authenticator.cookie, session, by_https=is_by_https(request))

@@ -3,10 +3,9 @@
 Those are the top-k of the model and taught landmarks, with verdicts and names.
 """
 
-from calendar import month_name as month_names
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -18,7 +17,15 @@ from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.query.timeline import count_copies
 from tagger.model.predictions import TAUGHT_THRESHOLD
-from tagger.system.text_format import moment_text, percent
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    gettext,
+    moment_text,
+    month_of_year_text,
+    ngettext,
+    percent,
+)
 from tagger.web.api.timeline import guess_text, headline
 from tagger.web.http.query_params import QueryParams
 from tagger.web.media.thumbnails import thumbnail_size
@@ -78,7 +85,9 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     name = "" if tag is None else tag.name
     score = "" if tag is None or tag.score is None else percent(tag.score)
     taken = "" if photo.taken_at is None else moment_text(photo.taken_at)
-    file = PurePath(photo.path).name + (f", {photo.files} files" if photo.files > 1 else "")
+    file = PurePath(photo.path).name + (
+        f", {ngettext('%(count)s file', '%(count)s files', photo.files)}" if photo.files > 1 else ""
+    )
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     return PhotoTile(
         id=photo.id,
@@ -106,7 +115,7 @@ def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: Query
 
 def month_name(month: str) -> str:
     """`June 2024` for `2024-06`."""
-    return f"{month_names[int(month[5:])]} {int(month[:4])}" if month else "No date"
+    return month_of_year_text(date(int(month[:4]), int(month[5:]), 1)) if month else gettext("No date")
 
 
 def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool) -> LandmarkCard:
@@ -114,7 +123,7 @@ def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool
     return LandmarkCard(
         slug=count.landmark,
         name=count.name,
-        region=", ".join(part for part in (count.city, count.country) if part),
+        region=", ".join(filter(None, (count.city, count.country and country_name(count.country)))),
         address=landmark_address(count.landmark),
         photos=count.photos if is_counted else None,
         small=thumbnail_address(cover.photo_id, cover.digest, 256) if cover else None,
@@ -153,12 +162,12 @@ def landmark_name(database: Database, landmark: str) -> str:
 
 
 STATE_TEXTS = {
-    "confirmed": "confirmed",
-    "rejected": "rejected",
-    "accepted": "recognised",
+    "confirmed": N_("confirmed"),
+    "rejected": N_("rejected"),
+    "accepted": N_("recognised"),
     "predicted": "",
 }
-TAUGHT_TEXTS = STATE_TEXTS | {"accepted": "taught", "predicted": "suggested"}
+TAUGHT_TEXTS = STATE_TEXTS | {"accepted": N_("taught"), "predicted": N_("suggested")}
 """The texts of a landmark that people taught."""
 UNLIKELY_SCORE = 0.01
 """Landmarks with lower scores are collapsed at first."""
@@ -186,7 +195,8 @@ class LandmarkRow:
 
     @property
     def state_text(self) -> str:
-        return self.reason or (TAUGHT_TEXTS if self.is_taught else STATE_TEXTS)[self.state]
+        text = (TAUGHT_TEXTS if self.is_taught else STATE_TEXTS)[self.state]
+        return self.reason or (text and gettext(text))
 
     @property
     def is_accepted(self) -> bool:

@@ -42,7 +42,7 @@ class TripCard:
 @router.get("/trips", dependencies=[COUNTING])
 def show_trips(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show all trips as cards, newest first, by year."""
-    summaries = overview.trips()
+    summaries = overview.named_trips()
     by_year = groupby(summaries or (), key=lambda summary: summary.trip.first.year)
     return render(
         request,

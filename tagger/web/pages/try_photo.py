@@ -14,14 +14,16 @@ from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
 from tagger.model.predictions import Prediction
+from tagger.system.text_format import N_, country_name, gettext
 from tagger.web.api.predict import Classification, classify
 from tagger.web.api.timeline import headline, with_score
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile, read_upload
+from tagger.web.pages.job_views import failure_text
 from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.state import AppState, State
 
-NO_COUNTRY = "Elsewhere"
+NO_COUNTRY = N_("Elsewhere")
 """The heading of landmarks without a country."""
 
 
@@ -74,7 +76,7 @@ class UploadPrediction:
     def headline(self) -> str:
         """What the photo shows, or that a part of it is missing."""
         if self.is_damaged:
-            return DAMAGED.capitalize()
+            return gettext(DAMAGED).capitalize()
         accepted, guess = self.accepted, self.guess
         return headline([accepted.name] if accepted else [], guess.name if guess else None)
 
@@ -149,7 +151,7 @@ def model_summary(
 
 
 def _bar(prediction: Prediction, landmark: Landmark) -> ScoreBar:
-    region = ", ".join(part for part in (landmark.city, landmark.country) if part)
+    region = ", ".join(filter(None, (landmark.city, landmark.country and country_name(landmark.country))))
     return ScoreBar(landmark.display_name, region, prediction.score, prediction.accepted, _point(landmark))
 
 
@@ -169,8 +171,9 @@ def _degrees(latitude: float, longitude: float) -> str:
 def _countries(landmarks: Iterable[Landmark]) -> tuple[CountryLandmarks, ...]:
     names: dict[str, list[str]] = {}
     for landmark in landmarks:
-        names.setdefault(landmark.country or NO_COUNTRY, []).append(landmark.display_name)
-    by_name = sorted(names.items(), key=lambda item: (item[0] == NO_COUNTRY, item[0]))
+        country = country_name(landmark.country) if landmark.country else gettext(NO_COUNTRY)
+        names.setdefault(country, []).append(landmark.display_name)
+    by_name = sorted(names.items(), key=lambda item: (item[0] == gettext(NO_COUNTRY), item[0]))
     return tuple(CountryLandmarks(name, tuple(sorted(in_country))) for name, in_country in by_name)
 
 
@@ -227,7 +230,7 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
         # The chance of none of the landmarks is 1 minus the sum of all scores.
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
     except PhotoFailed as error:
-        return UploadResult(photo.name, None, error.failure.text)
+        return UploadResult(photo.name, None, failure_text(error.failure.kind, error.failure.text))
     return UploadResult(photo.name, upload_prediction(classification, state.settings.top_k))
 
 

@@ -1,5 +1,4 @@
-// The switch between light and dark mode, on every page.
-
+// The switch between light and dark mode and the choice of a language, on every page.
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -25,6 +24,8 @@ function switchTheme() {
     // Storage is not available; the choice applies to this page only.
   }
 }
+
+document.querySelector("[data-language]")?.addEventListener("change", (event) => event.target.form.submit());
 
 for (const control of document.querySelectorAll("[data-theme-switch]")) {
   control.hidden = false;

@@ -1,6 +1,7 @@
 // Every view takes photos that are dropped on it: it shows where to drop them, then opens the view that tries them.
 
 import { HASH, keepDropped } from "./dropped_photos.js";
+import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 
 const zone = document.querySelector("[data-drop-zone]");
@@ -30,14 +31,14 @@ function filesOf({ items, files }) {
 
 async function drop(data) {
   const files = filesOf(data);
-  if (!files.length) return toast("Drop photos, not folders. To tag a folder, start a job.", { tone: "bad" });
+  if (!files.length) return toast(gettext("Drop photos, not folders. To tag a folder, start a job."), { tone: "bad" });
   const event = new CustomEvent("photos-dropped", { detail: files, cancelable: true });
   if (!document.dispatchEvent(event)) return; // this view tries them itself
   try {
     await keepDropped(files);
     location.assign(`/try${HASH}`);
   } catch {
-    toast("The browser could not hand over these photos. Open Try and drop them there.", { tone: "bad" });
+    toast(gettext("The browser could not hand over these photos. Choose them here."), { tone: "bad" });
   }
 }
 

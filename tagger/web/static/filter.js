@@ -2,6 +2,7 @@
 // undoes it. Without this script, the panel is a page.
 
 import "./morphing.js";
+import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 
 const SETTLE_MS = 200; // the arrow keys pass several choices
@@ -110,7 +111,7 @@ async function toggleFolder(link) {
   try {
     await refresh(undefined, false, link.href);
   } catch (error) {
-    toast(`The folder could not be opened: ${error.message}. Try again.`, { tone: "bad" });
+    toast(gettext("The folder could not be opened: %(reason)s. Try again.", { reason: error.message }), { tone: "bad" });
   }
 }
 
@@ -142,7 +143,7 @@ async function show(address, { isBack = false, isAnew = isBack } = {}) {
   document.querySelector('[data-results="grid"]').ariaBusy = "true";
   try {
     const found = await fetchPage(address, signal);
-    if (!found.page.querySelector("[data-results]")) throw new Error("the server does not answer");
+    if (!found.page.querySelector("[data-results]")) throw new Error(gettext("the server does not respond"));
     if (!isBack && found.address !== shown) history.pushState(null, "", found.address);
     shown = found.address;
     replaceResults(found.page, isBack);
@@ -150,7 +151,7 @@ async function show(address, { isBack = false, isAnew = isBack } = {}) {
   } catch (error) {
     if (error.name === "AbortError") return;
     document.querySelector('[data-results="grid"]').ariaBusy = "false";
-    toast(`The photos could not be filtered: ${error.message}. Try again.`, { tone: "bad" });
+    toast(gettext("The photos could not be filtered: %(reason)s. Try again.", { reason: error.message }), { tone: "bad" });
   }
 }
 

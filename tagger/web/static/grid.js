@@ -5,8 +5,8 @@ import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
-import { photoCount } from "./photo_count.js";
 import { Scrubber } from "./scrubber.js";
+import { gettext, ngettext } from "./texts.js";
 import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
 
 const AROUND_SCREENS = 0.5; // rows are in the document this far above and below the screen
@@ -90,7 +90,7 @@ class PhotoGrid {
     const count = now.total - this.photos.total;
     if (count <= 0 || this.closing.signal.aborted) return;
     this.offer ??= createButton("", () => location.reload(), "button--small grid-new");
-    this.offer.textContent = `Show ${photoCount(count).replace(" ", " new ")}`;
+    this.offer.textContent = ngettext("Show %(count)s new photo", "Show %(count)s new photos", count);
     this.list.parentElement.before(this.offer);
   }
 
@@ -302,8 +302,8 @@ class PhotoGrid {
   }
 
   showError(error, again) {
-    this.setStatus(`The photos could not be loaded: ${error.message} `);
-    this.status.append(createButton("Try again", () => (this.setStatus(""), again()), "button--small"));
+    this.setStatus(`${gettext("The photos could not be loaded: %(reason)s", { reason: error.message })} `);
+    this.status.append(createButton(gettext("Try again"), () => (this.setStatus(""), again()), "button--small"));
   }
 
   setStatus(text) {

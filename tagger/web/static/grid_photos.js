@@ -1,5 +1,7 @@
 // The photos of a grid, as tiles and as documents of the API, and their addresses.
 
+import { ngettext } from "./texts.js";
+
 /** The address of a share, below which are all addresses for its visitors. */
 const { share } = document.documentElement.dataset;
 
@@ -39,7 +41,7 @@ export function photoOfDocument({ path, tags, ...photo }) {
  */
 export function photoOfTimeline({ digest, ...photo }) {
   const name = photo.name ?? "";
-  const file = photo.files > 1 ? `${photo.file}, ${photo.files} files` : photo.file;
+  const file = photo.files > 1 ? `${photo.file}, ${ngettext("%(count)s file", "%(count)s files", photo.files)}` : photo.file;
   return { ...photo, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
 }
 

@@ -2,14 +2,13 @@
 
 import { create } from "./elements.js";
 import { pageAddress, thumbnailAddress } from "./grid_photos.js";
+import { dayText, gettext, language, part } from "./texts.js";
 
 const [SMALL_PX, LARGE_PX, MOST_ASPECT] = [256, 512, 4]; // as thumbnail_size on the server
-const month = new Intl.DateTimeFormat("en", { month: "long", year: "numeric", timeZone: "UTC" });
+const month = new Intl.DateTimeFormat(language, { month: "long", year: "numeric", timeZone: "UTC" });
 
 /** `June 2024` for `2024-06`. */
-export const monthName = (key) => (key === "none" ? "No date" : month.format(new Date(`${key}-01T00:00:00Z`)));
-
-export const number = (count) => count.toLocaleString("en").replaceAll(",", "\u202f");
+export const monthName = (key) => (key === "none" ? gettext("No date") : month.format(new Date(`${key}-01T00:00:00Z`)));
 
 export const createHeading = (section) => create("li", { className: "photo-month", "data-month": section.key }, create("h2", {}, monthName(section.key)));
 
@@ -21,9 +20,9 @@ export function fillTile(tile, photo, source) {
   const facts = create("span", { className: "photo-tile-name one-line", "data-name": photo.name, "aria-hidden": "true" }, factsOf(photo));
   const link = create("a", { href: pageAddress(photo, source) }, image, facts);
   if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
-  if (photo.dismissed) link.append(createSign("photo-tile-dismissed", "Not a landmark"));
-  if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", "confirmed"));
-  if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, "copies"));
+  if (photo.dismissed) link.append(createSign("photo-tile-dismissed", gettext("Not a landmark")));
+  if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", gettext("confirmed")));
+  if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, gettext("copies")));
   tile.replaceChildren(link);
   tile.photo = photo;
 }
@@ -71,14 +70,13 @@ function factsOf({ name, score, taken_at, facts }) {
   if (facts !== undefined) return facts;
   const parts = [];
   if (name) parts.push(score === null ? name : `${name} ${percent(score)}`);
-  if (taken_at) parts.push(`${Number(taken_at.slice(8, 10))} ${monthName(taken_at.slice(0, 7))}, ${taken_at.slice(11, 16)}`);
+  if (taken_at) parts.push(`${dayText(taken_at)}, ${taken_at.slice(11, 16)}`);
   return parts.join(" · ");
 }
 
 function percent(score) {
-  if (score > 0 && score < 0.01) return "<\u202f1\u202f%";
-  if (score > 0.99 && score < 1) return ">\u202f99\u202f%";
-  return `${Math.round(100 * score)}\u202f%`;
+  if (score > 0 && score < 0.01) return `<\u202f${part(0.01)}`;
+  return score > 0.99 && score < 1 ? `>\u202f${part(0.99)}` : part(score);
 }
 
 function thumbnailWidth({ width, height }, px) {

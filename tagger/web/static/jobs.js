@@ -3,6 +3,7 @@
 
 import { followJobs } from "./job_events.js";
 import "./morphing.js";
+import { gettext, number } from "./texts.js";
 import { toast } from "./toast.js";
 
 const live = () => document.querySelector("[data-live]");
@@ -25,7 +26,7 @@ function showJob(card, job) {
 }
 
 function showNumber(figure, count) {
-  setText(figure, String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f"));
+  setText(figure, number(count));
   if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
@@ -33,7 +34,7 @@ function announceState(job) {
   const state = job.shown.state.split(",")[0]; // without the number of photos in progress
   const before = states.get(job.job);
   states.set(job.job, state);
-  if (before && before !== state) announce(`Job ${job.job} is ${job.shown.state}. ${job.shown.counts}`);
+  if (before && before !== state) announce(`${gettext("Job %(number)s is %(state)s.", { number: job.job, state: job.shown.state })} ${job.shown.counts}`);
 }
 
 function show(state) {
@@ -57,7 +58,7 @@ function showLost(isLost) {
 function showFailure({ detail: { elt, xhr } }) {
   if (!elt.matches("form")) return;
   const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[role=alert]");
-  toast(answer?.textContent.trim() ?? "The server does not respond. Try again.", { tone: "bad" });
+  toast(answer?.textContent.trim() ?? gettext("The server does not respond. Try again."), { tone: "bad" });
 }
 
 document.addEventListener("htmx:responseError", showFailure);

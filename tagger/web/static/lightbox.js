@@ -7,6 +7,7 @@ import { Panel } from "./lightbox_panel.js";
 import { PhotoList, Previews } from "./lightbox_photos.js";
 import { Filmstrip } from "./lightbox_strip.js";
 import { Zoom } from "./lightbox_zoom.js";
+import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 import { actionOfKey, enqueue } from "./verdicts.js";
 
@@ -135,7 +136,7 @@ function drawAround() {
 
 function describe(photo) {
   drawTitle(photo);
-  status.textContent = `${["Photo", positionText()].filter(Boolean).join(" ")}: ${photo.name || photo.file}`;
+  status.textContent = `${[gettext("Photo"), positionText()].filter(Boolean).join(" ")}: ${photo.name || photo.file}`;
 }
 
 function drawTitle({ name, file, alt }) {
@@ -162,7 +163,7 @@ function positionText() {
   if (offset === null || document.querySelector(".grid-first")) return "";
   const total = grid.dataset.total ?? document.querySelector("[data-count]")?.dataset.count;
   const position = index + offset + 1;
-  return total ? `${position} of ${total}` : `${position}`;
+  return total ? gettext("%(number)s of %(total)s", { number: position, total }) : `${position}`;
 }
 
 function showPreview(photo) {
@@ -173,7 +174,7 @@ function showPreview(photo) {
   if (image.complete) return;
   const isShown = () => image.parentElement === stage;
   image.addEventListener("load", () => isShown() && (stage.ariaBusy = "false"), { once: true });
-  image.addEventListener("error", () => isShown() && showProblem("The photo could not be loaded. Its details may say why."), { once: true });
+  image.addEventListener("error", () => isShown() && showProblem(gettext("The photo could not be loaded. Its details may say why.")), { once: true });
 }
 
 /** Replaces the preview by the photo itself, which has more pixels. */
@@ -197,7 +198,7 @@ async function lookAround() {
     await around.extend(at);
   } catch (error) {
     forgetAwaited();
-    if (list === around) status.textContent = `The photos beside this one could not be loaded: ${error.message}`;
+    if (list === around) status.textContent = gettext("The photos could not be loaded: %(reason)s", { reason: error.message });
     return;
   }
   if (list !== around) return;
@@ -225,7 +226,7 @@ function go(step) {
   else if (end === null) {
     awaitedSteps = steps;
     lookAround();
-  } else if (end === index) status.textContent = steps > 0 ? "This is the last photo" : "This is the first photo";
+  } else if (end === index) status.textContent = steps > 0 ? gettext("This is the last photo") : gettext("This is the first photo");
   else moveTo(end);
 }
 
@@ -300,7 +301,7 @@ async function nameAnother() {
 
 function shownVerdicts() {
   const loaded = panel.verdicts(list.at(index));
-  loaded.catch(() => toast("The photo's landmarks could not be loaded: the server does not respond. Try again.", { tone: "bad" }));
+  loaded.catch(() => toast(gettext("The server does not respond. Try again."), { tone: "bad" }));
   return loaded;
 }
 

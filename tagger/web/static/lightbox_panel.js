@@ -3,6 +3,7 @@
 import { create } from "./elements.js";
 import { detailsAddress } from "./grid_photos.js";
 import { requestPage } from "./server.js";
+import { gettext } from "./texts.js";
 import { PhotoVerdicts } from "./verdicts.js";
 
 const DELAY_MS = 120; // photos that are passed are not fetched
@@ -42,7 +43,7 @@ export class Panel {
       const { root } = await this.verdicts(photo);
       if (this.photo === photo && this.isOpen) this.element.replaceChildren(root);
     } catch {
-      const text = "The details could not be loaded: the server does not respond.";
+      const text = gettext("The server does not respond. Try again.");
       if (this.photo === photo) this.element.replaceChildren(create("p", { className: "notice notice--bad", role: "alert" }, text));
     }
     this.element.ariaBusy = "false";

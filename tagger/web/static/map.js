@@ -3,14 +3,15 @@
 import { create } from "./elements.js";
 import { AreaSelection } from "./map_area.js";
 import { LiveMap, boxOf, startOrExplain } from "./map_live.js";
+import { gettext, ngettext } from "./texts.js";
 
 function showSummary(summary, { photos, text, address }) {
   summary.replaceChildren();
   if (photos) {
-    const words = `Show ${photos === 1 ? "the photo" : `these ${photos} photos`}`;
+    const words = ngettext("Show %(count)s photo", "Show %(count)s photos", photos);
     summary.append(create("a", { className: "button button--small", href: address }, words), ` ${text}`);
   } else {
-    summary.textContent = "No photos in this part of the map";
+    summary.textContent = gettext("No photos in this part of the map");
   }
 }
 
@@ -27,7 +28,7 @@ async function start(host) {
       const found = await live.update();
       if (found) showSummary(summary, found);
     } catch {
-      summary.textContent = "The photos cannot be loaded. Move the map to try again.";
+      summary.textContent = gettext("The photos cannot be loaded. Move the map to try again.");
     }
   }
 

@@ -1,6 +1,7 @@
 // Selecting an area on the map: with the button, or with Shift, a drag draws a rectangle and opens its photos.
 
 import { create, createButton } from "./elements.js";
+import { gettext } from "./texts.js";
 
 const LEAST_PX = 8; // a shorter drag is a click
 
@@ -28,8 +29,8 @@ export class AreaSelection {
   }
 
   createButton() {
-    const state = { "aria-pressed": "false", title: "Drag a rectangle on the map; also with Shift" };
-    this.button = createButton("Select area", () => this.setOn(!this.isOn), "button--small maplibregl-ctrl map-area-button", state);
+    const state = { "aria-pressed": "false", title: gettext("Drag a rectangle on the map; also with Shift") };
+    this.button = createButton(gettext("Select area"), () => this.setOn(!this.isOn), "button--small maplibregl-ctrl map-area-button", state);
     return this.button;
   }
 

@@ -1,7 +1,7 @@
 // Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos.
 
 import { create } from "./elements.js";
-import { photoCount } from "./photo_count.js";
+import { photoCount } from "./texts.js";
 
 const LEAST_DEGREES = 0.0003;
 const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };

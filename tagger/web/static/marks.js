@@ -1,7 +1,7 @@
 // Marks the photos of a grid that got a verdict since the page was loaded. They stay in place; the heading's count is updated.
 
 import { create } from "./elements.js";
-import { number } from "./grid_tiles.js";
+import { gettext, number, photoCount } from "./texts.js";
 
 /** `removing` are the verdicts after which a photo no longer belongs to the grid. */
 export class Marks {
@@ -40,8 +40,7 @@ export function showCount(removed = 0) {
   if (!heading?.dataset.count) return;
   const { counted, copies } = heading.dataset;
   const count = Math.max(0, Number(heading.dataset.count) - removed);
-  const words = counted ? ` ${count === 1 ? "photo" : "photos"}${copies ? ", copies counted once" : ""}` : "";
-  const text = number(count) + words;
+  const text = counted ? `${photoCount(count)}${copies ? gettext(", copies counted once") : ""}` : number(count);
   if (heading.textContent !== text) heading.textContent = text;
 }
 

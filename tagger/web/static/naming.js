@@ -3,6 +3,7 @@
 import { create, createButton } from "./elements.js";
 import { newPlace, openNewPlace } from "./new_place.js";
 import { requestJson } from "./server.js";
+import { gettext, ngettext } from "./texts.js";
 import { toast } from "./toast.js";
 
 const MAX_ITEMS = 20;
@@ -23,7 +24,7 @@ export async function selectLandmark(callback, others = []) {
   field.value = "";
   instead.hidden = !others.length;
   instead.querySelector("input").checked = others.length > 0;
-  instead.querySelector("span").textContent = `Instead of ${others.join(", ")}`;
+  instead.querySelector("span").textContent = gettext("Instead of %(names)s", { names: others.join(", ") });
   showSearch();
   dialog.showModal();
   field.focus(); // not the first field of the dialog
@@ -33,7 +34,7 @@ export async function selectLandmark(callback, others = []) {
   } catch {
     request = null;
     dialog.close();
-    toast("The landmarks could not be loaded: the server does not respond. Try again.", { tone: "bad" });
+    toast(gettext("The server does not respond. Try again."), { tone: "bad" });
   }
 }
 
@@ -61,7 +62,7 @@ function createNewItem(name) {
     search.hidden = true;
     openNewPlace(name);
   };
-  return create("li", {}, createButton(`Add “${name}” as a new place…`, add, "button--quiet", { "data-new": "" }));
+  return create("li", {}, createButton(gettext("Add “%(name)s” as a new place…", { name }), add, "button--quiet", { "data-new": "" }));
 }
 
 function showSearch() {
@@ -75,8 +76,8 @@ function showResults() {
   const matches = (landmarks ?? []).filter(isMatch);
   const isNamed = matches.some((landmark) => namesOf(landmark).some((name) => folded(name) === typed()));
   const items = matches.slice(0, MAX_ITEMS).map(createItem);
-  if (!items.length) items.push(hint("No place has this name yet."));
-  if (matches.length > MAX_ITEMS) items.push(hint(`${matches.length - MAX_ITEMS} more. Type more of the name.`));
+  if (!items.length) items.push(hint(gettext("No place has this name yet.")));
+  if (matches.length > MAX_ITEMS) items.push(hint(ngettext("%(count)s more. Type more of the name.", "%(count)s more. Type more of the name.", matches.length - MAX_ITEMS)));
   if (landmarks && typed() && !isNamed) items.push(createNewItem(field.value.trim()));
   list.toggleAttribute("data-typed", typed() !== "");
   list.replaceChildren(...items);

@@ -2,6 +2,7 @@
 
 import { create, createButton } from "./elements.js";
 import { requestJson } from "./server.js";
+import { gettext } from "./texts.js";
 
 const SETTLE_MS = 150; // cities are searched for after this pause in typing
 
@@ -23,7 +24,7 @@ export function openNewPlace(name) {
   newPlace.hidden = false;
   placeField.focus();
   const { position } = document.querySelector("[data-position]")?.dataset ?? {};
-  if (position) findPlaces(position, "Where the photo was taken");
+  if (position) findPlaces(position, gettext("Where the photo was taken"));
 }
 
 const textOf = ({ city, region, country }) => [city, region === city ? null : region, country].filter(Boolean).join(", ");
@@ -46,7 +47,7 @@ async function findPlaces(text, title = "") {
 }
 
 function createItem(found, title) {
-  const name = textOf(found) || "far from every city";
+  const name = textOf(found) || gettext("far from every city");
   const text = title ? `${title}: ${name}` : [positionOf(found), name].filter(Boolean).join(": ");
   return create("li", {}, createButton(text, () => choose(found), "button--quiet"));
 }
@@ -54,14 +55,14 @@ function createItem(found, title) {
 function choose(found) {
   place = found;
   placeField.value = positionOf(found) || textOf(found);
-  list.replaceChildren(create("li", { className: "soft small", role: "status" }, textOf(found) || "Far from every city"));
+  list.replaceChildren(create("li", { className: "soft small", role: "status" }, textOf(found) || gettext("far from every city")));
   newPlace.querySelector(".button--primary").focus();
 }
 
 async function add() {
   if (!place && placeField.value.trim()) {
     const [first] = buttons();
-    return showProblem(first ? "Choose one of the cities, or empty the field." : "No city has this name. Write coordinates like 43.6776, 4.6309, or empty the field.");
+    return showProblem(first ? gettext("Choose one of the cities, or empty the field.") : gettext("No city has this name. Write coordinates like 43.6776, 4.6309, or empty the field."));
   }
   try {
     const added = await requestJson("/api/landmarks", { method: "POST", body: { name: nameField.value, ...place } });

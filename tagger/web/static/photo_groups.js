@@ -2,8 +2,8 @@
 // where their box is not checked. A group stays, dimmed, until the page is left.
 
 import { selectLandmark } from "./naming.js";
-import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
+import { gettext, ngettext } from "./texts.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
@@ -31,20 +31,23 @@ const withdraw = (photos, landmark, verdict) =>
 
 const dismiss = (method) => (photos) => inPages(photos, async (page) => (await requestJson("/api/dismissals", { method, body: { photos: page } })).changed);
 
+const putAwayText = (count) => ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count);
+
 /** The photos of a group whose boxes are checked. */
 const chosen = (group) => [...group.querySelectorAll("input:checked")].map(({ value }) => Number(value));
 
-/** Does something to a group, says so, and offers to undo it. */
-async function change(group, text, run, reverse) {
+/** Does something to a group, says so by `textOf` with the number of photos, and offers to undo it. */
+async function change(group, textOf, run, reverse) {
   setBusy(group, true);
   try {
     const changed = await run(chosen(group));
     group.toggleAttribute("data-done", true);
-    announcement.textContent = `${photoCount(changed.length)} ${text}`;
-    const undo = { text: "Undo", run: () => undoChange(group, changed, reverse) };
-    toast(`${photoCount(changed.length)} ${text}`, { tone: "ok", action: undo, duration_ms: 15000 });
+    const text = textOf(changed.length);
+    announcement.textContent = text;
+    const undo = { text: gettext("Undo"), run: () => undoChange(group, changed, reverse) };
+    toast(text, { tone: "ok", action: undo, duration_ms: 15000 });
   } catch (error) {
-    toast(`The photos were not changed: ${error.message}`, { tone: "bad" });
+    toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
   } finally {
     setBusy(group, group.hasAttribute("data-done"));
   }
@@ -56,9 +59,9 @@ async function undoChange(group, changed, reverse) {
     group.toggleAttribute("data-done", false);
     setBusy(group, false);
     group.querySelector("[data-action]").focus();
-    announcement.textContent = `Undone on ${photoCount(changed.length)}`;
+    announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", changed.length);
   } catch (error) {
-    toast(`Not everything was undone: ${error.message}`, { tone: "bad" });
+    toast(gettext("Not everything was undone: %(reason)s", { reason: error.message }), { tone: "bad" });
   }
 }
 
@@ -77,7 +80,9 @@ async function review(group) {
     return confirmed;
   };
   const reverse = async (confirmed) => (await withdraw(confirmed, landmark, "confirmed"), await withdraw(rejected, landmark, "rejected"));
-  await change(group, `confirmed as ${name}${wrong.length ? `, ${wrong.length} rejected` : ""}`, run, reverse);
+  const text = (count) => ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name });
+  const rest = wrong.length ? `, ${ngettext("%(count)s rejected", "%(count)s rejected", wrong.length)}` : "";
+  await change(group, (count) => text(count) + rest, run, reverse);
 }
 
 document.addEventListener("click", (event) => {
@@ -86,8 +91,8 @@ document.addEventListener("click", (event) => {
   const group = button.closest("[data-group]");
   const { action } = button.dataset;
   if (action === "confirm") return void review(group);
-  if (!chosen(group).length) return toast("No photo of this group is checked");
-  if (action === "dismiss") return void change(group, "put away as not a landmark", dismiss("POST"), dismiss("DELETE"));
+  if (!chosen(group).length) return toast(gettext("No photo of this group is checked"));
+  if (action === "dismiss") return void change(group, putAwayText, dismiss("POST"), dismiss("DELETE"));
   selectLandmark(({ landmark, name }) =>
-    change(group, `named ${name}`, (photos) => give(photos, landmark, "confirmed"), (photos) => withdraw(photos, landmark, "confirmed")));
+    change(group, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, { name }), (photos) => give(photos, landmark, "confirmed"), (photos) => withdraw(photos, landmark, "confirmed")));
 });

@@ -1,6 +1,7 @@
 // The progress of running jobs, in the header of every view: one line, and nothing without jobs.
 
 import { followJobs } from "./job_events.js";
+import { gettext, ngettext, part } from "./texts.js";
 
 const line = document.querySelector("[data-jobs-progress]");
 const announcement = document.querySelector("[data-jobs-announcement]");
@@ -17,7 +18,7 @@ function show(state) {
   if (moving.length) {
     const [job] = moving;
     line.querySelector("a").href = moving.length === 1 ? `/jobs/${job.job}` : "/jobs";
-    setText(moving.length === 1 ? textOf(job) : `${moving.length} jobs, ${percentOf(moving)}`);
+    setText(moving.length === 1 ? textOf(job) : `${ngettext("%(count)s job", "%(count)s jobs", moving.length)}, ${percentOf(moving)}`);
   }
   announceChanges(state.jobs);
   followNumbers(state.jobs);
@@ -40,14 +41,14 @@ function showAgain() {
 }
 
 function textOf({ job, state, shown }) {
-  if (state !== "running") return `Job ${job}, ${shown.state}`;
-  return [`Job ${job}, ${shown.percent}`, shown.remaining].filter(Boolean).join(", ");
+  if (state !== "running") return `${gettext("Job %(number)s", { number: job })}, ${shown.state}`;
+  return [gettext("Job %(number)s", { number: job }), shown.percent, shown.remaining].filter(Boolean).join(", ");
 }
 
 function percentOf(jobs) {
   const sum = (name) => jobs.reduce((total, job) => total + job[name], 0);
   const total = sum("total");
-  return `${total ? Math.floor((100 * (total - sum("queued") - sum("running"))) / total) : 0}\u202f%`;
+  return part(total ? Math.floor((100 * (total - sum("queued") - sum("running"))) / total) / 100 : 0);
 }
 
 function setText(text) {
@@ -61,8 +62,8 @@ function announceChanges(jobs) {
   if (before && announcement) {
     for (const job of jobs) {
       const old = before.get(job.job);
-      if (old !== undefined && old !== job.state && job.state === "finished") announcement.textContent = `Job ${job.job} is finished. ${job.shown.counts}`;
-      else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = `Job ${job.job} has started`;
+      if (old !== undefined && old !== job.state && job.state === "finished") announcement.textContent = `${gettext("Job %(number)s is finished.", { number: job.job })} ${job.shown.counts}`;
+      else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = gettext("Job %(number)s has started", { number: job.job });
     }
   }
   before = states;

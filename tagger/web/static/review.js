@@ -4,6 +4,7 @@
 import { create } from "./elements.js";
 import { selectLandmark } from "./naming.js";
 import { requestJson, requestPage } from "./server.js";
+import { gettext, ngettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
@@ -99,8 +100,13 @@ function drawTally() {
   if (!tally) return;
   const reviewed = entries.slice(0, current);
   const count = (verdict) => reviewed.filter(({ given }) => given?.verdict === verdict).length;
-  const parts = [[count("confirmed"), "confirmed"], [count("rejected"), "rejected"], [count("dismissed"), "not a landmark"], [count(undefined), "skipped"]];
-  tally.textContent = parts.filter(([number]) => number).map(([number, word]) => `${number} ${word}`).join(", ");
+  const parts = [
+    [count("confirmed"), (number) => ngettext("%(count)s confirmed", "%(count)s confirmed", number)],
+    [count("rejected"), (number) => ngettext("%(count)s rejected", "%(count)s rejected", number)],
+    [count("dismissed"), (number) => ngettext("%(count)s not a landmark", "%(count)s not a landmark", number)],
+    [count(undefined), (number) => ngettext("%(count)s skipped", "%(count)s skipped", number)],
+  ];
+  tally.textContent = parts.filter(([number]) => number).map(([number, text]) => text(number)).join(", ");
 }
 
 const question = () => (entry().isEnd ? document.querySelector("#review h2").textContent : `${entry().data.name}? ${document.querySelector(".review-progress").textContent}`);
@@ -122,7 +128,7 @@ async function advance(text = "") {
     if (current + 1 < entries.length) show(current + 1);
     announcement.textContent = [text, question()].filter(Boolean).join(". ");
   } catch {
-    toast("The next photo could not be loaded: the server does not respond.", { tone: "bad", action: { text: "Try again", run: () => advance() } });
+    toast(gettext("The server does not respond. Try again."), { tone: "bad", action: { text: gettext("Try again"), run: () => advance() } });
   } finally {
     for (const { element } of entries) element.removeAttribute("data-waiting");
     isWaiting = false;
@@ -130,7 +136,7 @@ async function advance(text = "") {
 }
 
 function goBack() {
-  if (!current) return void (announcement.textContent = "This is the first photo");
+  if (!current) return void (announcement.textContent = gettext("This is the first photo"));
   show(current - 1);
   announcement.textContent = [question(), entry().given?.text].filter(Boolean).join(". ");
 }
@@ -142,7 +148,7 @@ async function send({ photo, landmark, verdict, withdraw }) {
   const method = withdraw ? "DELETE" : "POST";
   if (verdict === "dismissed") {
     const { changed, confirmed } = await requestJson("/api/dismissals", { method, body: { photos: [Number(photo)] }, keepalive: true });
-    if (confirmed.length) throw new Error("another landmark is confirmed on this photo");
+    if (confirmed.length) throw new Error(gettext("a landmark is confirmed on it"));
     return { changed: changed.length > 0, before: null };
   }
   return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
@@ -164,7 +170,7 @@ function give(given, verdicts) {
       of.given = step.before;
       if (!step.reverse.length) steps.splice(steps.indexOf(step), 1);
       drawState();
-      toast(`${of.data.name} was not changed: ${error.message}`, { tone: "bad", action: { text: "Show photo", run: () => show(entries.indexOf(of)) } });
+      toast(gettext("%(name)s was not changed: %(reason)s", { name: of.data.name, reason: error.message }), { tone: "bad", action: { text: gettext("Show photo"), run: () => show(entries.indexOf(of)) } });
     }
   });
   return advance(given.text);
@@ -172,19 +178,19 @@ function give(given, verdicts) {
 
 function giveVerdict(verdict) {
   const { landmark, name } = entry().data;
-  return give({ verdict, text: `${name} ${verdict}` }, [{ landmark, verdict }]);
+  return give({ verdict, text: verdictText(name, verdict) }, [{ landmark, verdict }]);
 }
 
-const dismiss = () => give({ verdict: "dismissed", text: "Not a landmark" }, [{ verdict: "dismissed" }]);
+const dismiss = () => give({ verdict: "dismissed", text: gettext("Not a landmark") }, [{ verdict: "dismissed" }]);
 
 function undo() {
   const step = steps.pop();
-  if (!step) return void toast("Nothing to undo");
+  if (!step) return void toast(gettext("Nothing to undo"));
   const { of } = step;
   const undone = of.given;
   of.given = step.before;
   show(entries.indexOf(of));
-  announcement.textContent = `${undone.text}: undone. ${question()}`;
+  announcement.textContent = `${gettext("%(what)s: undone.", { what: undone.text })} ${question()}`;
   of.sent = of.sent.then(async () => {
     try {
       for (const request of step.reverse) await send(request);
@@ -192,7 +198,7 @@ function undo() {
       of.given = undone;
       steps.push(step);
       drawState();
-      toast(`${of.data.name} was not changed: ${error.message}`, { tone: "bad" });
+      toast(gettext("%(name)s was not changed: %(reason)s", { name: of.data.name, reason: error.message }), { tone: "bad" });
     }
   });
 }
@@ -203,7 +209,7 @@ function openNaming() {
   selectLandmark(({ landmark: chosen, name: chosenName }, isInstead) => {
     if (entry() !== asked) return;
     const rejection = isInstead && chosen !== landmark ? [{ landmark, verdict: "rejected" }] : [];
-    give({ verdict: "confirmed", text: `${chosenName} confirmed` }, [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
+    give({ verdict: "confirmed", text: verdictText(chosenName, "confirmed") }, [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
   }, [name]);
 }
 
@@ -214,7 +220,7 @@ const ACTIONS = {
   rejected: () => giveVerdict("rejected"),
   name: openNaming,
   dismissed: dismiss,
-  skip: () => advance("Skipped"),
+  skip: () => advance(gettext("Skipped")),
   undo,
   previous: goBack,
   keys: () => keys.showModal(),

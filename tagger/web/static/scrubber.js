@@ -1,7 +1,8 @@
 // The scale beside a timeline: a slider over months, with the years at their places.
 
 import { create } from "./elements.js";
-import { monthName, number } from "./grid_tiles.js";
+import { monthName } from "./grid_tiles.js";
+import { gettext, photoCount } from "./texts.js";
 
 const LEAST_SECTIONS = 3; // fewer months need no scale
 const LABEL_PX = 28; // least distance of two years
@@ -21,7 +22,7 @@ export class Scrubber {
   create() {
     this.years = create("div", { className: "scrubber-years", "aria-hidden": "true" });
     this.thumb = create("div", { className: "scrubber-thumb", "aria-hidden": "true" });
-    this.element = create("div", { className: "scrubber", role: "slider", tabIndex: 0, "aria-label": "Month", "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": this.sections.length - 1, "aria-controls": this.grid.list.id }, this.years, this.thumb);
+    this.element = create("div", { className: "scrubber", role: "slider", tabIndex: 0, "aria-label": gettext("Month"), "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": this.sections.length - 1, "aria-controls": this.grid.list.id }, this.years, this.thumb);
     this.grid.list.after(this.element);
   }
 
@@ -34,7 +35,7 @@ export class Scrubber {
     this.section = section;
     this.thumb.textContent = monthName(section.key);
     this.element.setAttribute("aria-valuenow", this.sections.indexOf(section));
-    this.element.setAttribute("aria-valuetext", `${monthName(section.key)}, ${number(section.photos)} ${section.photos === 1 ? "photo" : "photos"}`);
+    this.element.setAttribute("aria-valuetext", `${monthName(section.key)}, ${photoCount(section.photos)}`);
   }
 
   drawYears() {

@@ -1,11 +1,14 @@
 // The search box: suggestions while typing, by the ARIA pattern of a combobox with a list. "/" focuses it from anywhere.
 
 import { create } from "./elements.js";
-import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
+import { gettext, ngettext, photoCount } from "./texts.js";
 
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
-const KINDS = { photos: "Photos", date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", region: "Regions", trip: "Trips", camera: "Cameras", folder: "Folders", file: "Files", outcome: "State" };
+const KINDS = {
+  photos: gettext("Photos"), date: gettext("Date"), landmark: gettext("Landmarks"), country: gettext("Countries"), city: gettext("Cities"), region: gettext("Regions"),
+  trip: gettext("Trips"), camera: gettext("Cameras"), folder: gettext("Folders"), file: gettext("Files"), outcome: gettext("State"),
+};
 const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";
 
 const form = document.querySelector("[data-search]");
@@ -64,7 +67,8 @@ function draw() {
   }
   const isSimilar = found.length > 0 && found.every(({ similar, kind }) => similar || kind === "file");
   status.classList.toggle("visually-hidden", found.length > 0 && !isSimilar);
-  status.textContent = found.length === 0 ? "Nothing found" : isSimilar ? "No such name. Similar ones:" : `${found.length} suggestions`;
+  const number = ngettext("%(count)s suggestion", "%(count)s suggestions", found.length);
+  status.textContent = found.length === 0 ? gettext("Nothing found") : isSimilar ? gettext("No such name. Similar ones:") : number;
   if (document.activeElement === input) open();
 }
 

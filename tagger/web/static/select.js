@@ -4,9 +4,9 @@
 import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
-import { photoCount } from "./photo_count.js";
 import { DISMISSAL_MARKS, DismissalChange, VerdictChange } from "./selection_changes.js";
 import { createSelectionMenu } from "./selection_menu.js";
+import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
@@ -77,20 +77,20 @@ class Selection {
   }
 
   offer() {
-    this.switch = createButton("Select", () => this.setOn(!this.isOn), "button--small");
+    this.switch = createButton(gettext("Select"), () => this.setOn(!this.isOn), "button--small");
     this.switch.setAttribute("aria-pressed", "false");
     document.querySelector(".page-tools")?.prepend(this.switch);
     const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
     this.isAlone = name !== undefined;
     this.question = create("span", { className: "action-bar-question" }, name ? `: ${name}?` : "");
-    this.bar = create("div", { className: "action-bar", hidden: true, role: "group", "aria-label": "Actions for the selected photos" });
+    this.bar = create("div", { className: "action-bar", hidden: true, role: "group", "aria-label": gettext("Actions for the selected photos") });
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
-    this.undoButton = createButton("Undo", () => this.undo(), "button--quiet");
+    this.undoButton = createButton(gettext("Undo"), () => this.undo(), "button--quiet");
     this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits));
     const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
-    this.allButton = createButton("Select all", () => this.selectAll(), "button--quiet");
-    this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton("Done", () => this.setOn(false), "button--quiet"));
+    this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
+    this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     addEventListener("keydown", (event) => {
@@ -114,17 +114,17 @@ class Selection {
     const landmark = { landmark: this.landmark, name: name ?? this.landmark };
     const give = (verdict) => this.confirmMany(new VerdictChange(verdict, landmark, this.isAlone));
     return [
-      ["Confirm", createButton("Confirm", () => give("confirmed"), "button--primary")],
-      ["Reject", createButton("Reject", () => give("rejected"), "button--danger")],
+      [gettext("Confirm"), createButton(gettext("Confirm"), () => give("confirmed"), "button--primary")],
+      [gettext("Reject"), createButton(gettext("Reject"), () => give("rejected"), "button--danger")],
     ];
   }
 
   otherActions() {
     const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)));
-    const naming = ["Name landmark…", createButton("Name landmark…", select, "button--primary")];
+    const naming = [gettext("Name landmark…"), createButton(gettext("Name landmark…"), select, "button--primary")];
     const dismissal = (label, isWithdrawal) => [label, createButton(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
-    if (this.kind === "unknown") return [naming, dismissal("Not a landmark", false)];
-    return this.kind === "dismissed" ? [dismissal("Bring back", true), naming] : [naming];
+    if (this.kind === "unknown") return [naming, dismissal(gettext("Not a landmark"), false)];
+    return this.kind === "dismissed" ? [dismissal(gettext("Bring back"), true), naming] : [naming];
   }
 
   setOn(isOn) {
@@ -139,7 +139,7 @@ class Selection {
 
   show(text = null) {
     const count = this.selected.size;
-    if (text === null && count) this.count.replaceChildren(`${photoCount(count)} selected`, this.question);
+    if (text === null && count) this.count.replaceChildren(ngettext("%(count)s photo selected", "%(count)s photos selected", count), this.question);
     else this.count.textContent = text ?? this.hint();
     for (const [label, element] of this.actions) {
       element.disabled = this.isBusy || !count;
@@ -155,7 +155,7 @@ class Selection {
 
   hint() {
     if (this.undoable?.changed.length) return "";
-    return isTouch.matches ? "Tap photos. Long-press to select a range." : "Click photos. Shift-click to select a range.";
+    return isTouch.matches ? gettext("Tap photos. Long-press to select a range.") : gettext("Click photos. Shift-click to select a range.");
   }
 
   // ----- selecting -----
@@ -213,7 +213,7 @@ class Selection {
     if (this.isBusy) return;
     if (!this.isOn) this.setOn(true);
     const { photos } = this.list.photoGrid;
-    const ids = await this.find(() => photos.allIds((count) => this.show(`${count} photos found…`)));
+    const ids = await this.find(() => photos.allIds((count) => this.show(ngettext("%(count)s photo found…", "%(count)s photos found…", count))));
     for (const photo of ids) this.selected.add(photo);
     this.show();
   }
@@ -223,7 +223,7 @@ class Selection {
     try {
       return await run();
     } catch (error) {
-      toast(`The photos could not be found: ${error.message}`, { tone: "bad" });
+      toast(gettext("The photos could not be found: %(reason)s", { reason: error.message }), { tone: "bad" });
       return [];
     } finally {
       this.isBusy = false;
@@ -235,11 +235,11 @@ class Selection {
   confirmMany(change) {
     const count = this.selected.size;
     if (count <= CONFIRM_ABOVE) return this.apply(change);
-    const question = create("p", {}, `${change.question(photoCount(count))} You can undo this.`);
-    const cancel = createButton("Cancel", () => dialog.close());
-    const confirm = createButton(change.action(photoCount(count)), () => (dialog.close(), this.apply(change)), "button--primary");
+    const question = create("p", {}, `${change.question(count)} ${gettext("You can undo this.")}`);
+    const cancel = createButton(gettext("Cancel"), () => dialog.close());
+    const confirm = createButton(change.action(count), () => (dialog.close(), this.apply(change)), "button--primary");
     const buttons = create("div", { className: "row row--end" }, cancel, confirm);
-    const dialog = create("dialog", { "aria-label": "Are you sure?", onclose: () => dialog.remove() }, question, buttons);
+    const dialog = create("dialog", { "aria-label": gettext("Are you sure?"), onclose: () => dialog.remove() }, question, buttons);
     document.body.append(dialog);
     dialog.showModal();
   }
@@ -247,7 +247,7 @@ class Selection {
   async apply(change) {
     const changed = [];
     let skipped = 0;
-    const failure = await this.inPages([...this.selected], change.done, async (page) => {
+    const failure = await this.inPages([...this.selected], async (page) => {
       const result = await change.apply(page);
       changed.push(...result.changed);
       skipped += result.skipped;
@@ -256,11 +256,11 @@ class Selection {
     this.undoable = { change, changed };
     for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
-    if (failure) return toast(`${photoCount(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
-    const because = skipped ? `; ${photoCount(skipped)} skipped: ${change.skippedBecause}` : "";
+    if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", this.selected.size, { reason: failure }), { tone: "bad" });
+    const because = skipped ? `; ${ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause })}` : "";
     const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
-    const action = isLearned ? { text: "Show what it finds", run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
-    toast(`${photoCount(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+    const action = isLearned ? { text: gettext("Show what it finds"), run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
+    toast(`${change.done(changed.length)}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
   }
 
   async undo() {
@@ -269,7 +269,7 @@ class Selection {
     const rest = new Set(changed);
     let failure = "";
     for (const group of change.groups(changed)) {
-      failure ||= await this.inPages(group, "undone", async (page) => {
+      failure ||= await this.inPages(group, async (page) => {
         await change.revert(page);
         for (const each of page) {
           rest.delete(each);
@@ -279,15 +279,15 @@ class Selection {
     }
     this.undoable = { change, changed: [...rest] };
     this.show();
-    if (failure) toast(`Not everything was undone: ${failure}`, { tone: "bad" });
-    else toast(`Undone on ${photoCount(changed.length - rest.size)}`, { tone: "ok" });
+    if (failure) toast(gettext("Not everything was undone: %(reason)s", { reason: failure }), { tone: "bad" });
+    else toast(ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", changed.length - rest.size), { tone: "ok" });
   }
 
-  async inPages(items, label, run) {
+  async inPages(items, run) {
     this.isBusy = true;
     try {
       for (let from = 0; from < items.length; from += PAGE) {
-        this.show(`${from} of ${photoCount(items.length)} ${label}`);
+        this.show(gettext("%(number)s of %(total)s", { number: number(from), total: number(items.length) }));
         await run(items.slice(from, from + PAGE));
       }
       return "";

@@ -1,6 +1,7 @@
 // What can be done to selected photos at once, through the API: a verdict on a landmark, or putting them away as not of one.
 
 import { requestJson } from "./server.js";
+import { gettext, ngettext, verdictText } from "./texts.js";
 
 /** Confirms or rejects a landmark. `isAlone`: the page is about this landmark, so that marks leave out its name. */
 export class VerdictChange {
@@ -9,22 +10,31 @@ export class VerdictChange {
     this.landmark = landmark;
     this.name = name;
     this.isAlone = isAlone;
-    this.done = verdict;
-    this.skippedBecause = "not processed yet";
+    this.skippedBecause = gettext("not processed yet");
   }
 
   /** The text of the button that confirms the change. */
-  action(photos) {
-    return `${this.verdict === "confirmed" ? "Confirm" : "Reject"} ${photos}`;
+  action(count) {
+    if (this.verdict === "confirmed") return ngettext("Confirm %(count)s photo", "Confirm %(count)s photos", count);
+    return ngettext("Reject %(count)s photo", "Reject %(count)s photos", count);
   }
 
-  question(photos) {
-    return `${this.verdict === "confirmed" ? "Confirm" : "Reject"} ${this.name} on ${photos}?`;
+  question(count) {
+    const { name } = this;
+    if (this.verdict === "confirmed") return ngettext("Confirm %(name)s on %(count)s photo?", "Confirm %(name)s on %(count)s photos?", count, { name });
+    return ngettext("Reject %(name)s on %(count)s photo?", "Reject %(name)s on %(count)s photos?", count, { name });
+  }
+
+  /** What was done. */
+  done(count) {
+    if (this.verdict === "confirmed") return ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count);
+    return ngettext("%(count)s photo rejected", "%(count)s photos rejected", count);
   }
 
   /** The text of a photo's mark. */
   mark(verdict) {
-    return this.isAlone ? verdict : `${this.name} ${verdict}`;
+    if (!this.isAlone) return verdictText(this.name, verdict);
+    return verdict === "confirmed" ? gettext("confirmed") : gettext("rejected");
   }
 
   /** Changes photos; resolves to those that changed, each with its verdict before, and to how many could not be changed. */
@@ -53,16 +63,22 @@ export class DismissalChange {
   constructor(isWithdrawal) {
     this.method = isWithdrawal ? "DELETE" : "POST";
     this.verdict = isWithdrawal ? "restored" : "dismissed";
-    this.done = isWithdrawal ? "brought back" : "put away as not a landmark";
-    this.skippedBecause = "not processed yet, or with a confirmed landmark";
+    this.skippedBecause = gettext("not processed yet, or with a confirmed landmark");
   }
 
-  action(photos) {
-    return this.verdict === "restored" ? `Bring back ${photos}` : `Put away ${photos}`;
+  action(count) {
+    if (this.verdict === "restored") return ngettext("Bring back %(count)s photo", "Bring back %(count)s photos", count);
+    return ngettext("Put away %(count)s photo", "Put away %(count)s photos", count);
   }
 
-  question(photos) {
-    return this.verdict === "restored" ? `Bring back ${photos}?` : `Put ${photos} away as not a landmark?`;
+  question(count) {
+    if (this.verdict === "restored") return ngettext("Bring back %(count)s photo?", "Bring back %(count)s photos?", count);
+    return ngettext("Put %(count)s photo away as not a landmark?", "Put %(count)s photos away as not a landmark?", count);
+  }
+
+  done(count) {
+    if (this.verdict === "restored") return ngettext("%(count)s photo brought back", "%(count)s photos brought back", count);
+    return ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count);
   }
 
   mark(verdict) {
@@ -87,4 +103,4 @@ export class DismissalChange {
   }
 }
 
-export const DISMISSAL_MARKS = { dismissed: "Not a landmark", restored: "Brought back" };
+export const DISMISSAL_MARKS = { dismissed: gettext("Not a landmark"), restored: gettext("Brought back") };

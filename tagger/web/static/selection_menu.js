@@ -1,27 +1,27 @@
 // The menu of the bar for selected photos: what can be done with them beside verdicts.
 
 import { create } from "./elements.js";
-import { number } from "./grid_tiles.js";
 import { openShare } from "./share.js";
+import { gettext, ngettext } from "./texts.js";
 
 /**
  * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata.
  * `limits`: how many photos the server takes at once. `showLimits(count)` disables what is not for so many photos.
  */
 export function createSelectionMenu(photos, mayWrite, limits) {
-  const summary = create("summary", { className: "button button--quiet" }, "More");
+  const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
   const items = create("div", {},
-    createItem("Share…", limits.share, () => openShare({ photos: photos() }, "Photos")),
-    createItem("Export as CSV", limits.list, () => send("/photos/export", photos(), { format: "csv" })),
-    createItem("Export as JSON", limits.list, () => send("/photos/export", photos(), { format: "json" })),
-    createItem("Download the photos (ZIP)", limits.files, () => send("/photos/export", photos(), { format: "zip" })),
-    createItem("Download with RAW and sidecars (ZIP)", limits.files, () => send("/photos/export", photos(), { format: "zip-all" })),
+    createItem(gettext("Share…"), limits.share, () => openShare({ photos: photos() }, gettext("Photos"))),
+    createItem(gettext("Export as CSV"), limits.list, () => send("/photos/export", photos(), { format: "csv" })),
+    createItem(gettext("Export as JSON"), limits.list, () => send("/photos/export", photos(), { format: "json" })),
+    createItem(gettext("Download the photos (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip" })),
+    createItem(gettext("Download with RAW and sidecars (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip-all" })),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
   if (mayWrite) {
     items.append(
-      createItem("Write metadata…", limits.list, () => send("/photos/metadata", photos(), { action: "write" })),
-      createItem("Undo metadata…", limits.list, () => send("/photos/metadata", photos(), { action: "undo" })),
+      createItem(gettext("Write metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "write" })),
+      createItem(gettext("Undo metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "undo" })),
     );
   }
   const menu = create("details", { className: "menu selection-menu" }, summary, items);
@@ -48,7 +48,7 @@ function showLimit(button, count) {
   button.removeAttribute("aria-disabled");
   if (count <= button.limit) return;
   button.setAttribute("aria-disabled", "true");
-  button.append(create("small", {}, ` ${number(button.limit)} photos at most`));
+  button.append(create("small", {}, ` ${ngettext("%(count)s photo at most", "%(count)s photos at most", button.limit)}`));
 }
 
 /** Sends a form, as a button of the page would: the answer is a download or the next page. */

@@ -1,5 +1,7 @@
 // Requests to this server, for scripts of pages.
 
+import { gettext } from "./texts.js";
+
 /** The server does not respond. */
 export class NoResponse extends Error {}
 
@@ -12,7 +14,7 @@ export async function requestJson(address, { body, ...options } = {}) {
   const headers = { Accept: "application/json", "HX-Request": "true", ...(body && { "Content-Type": "application/json" }) };
   const response = await respond(address, { headers, body: body && JSON.stringify(body), ...options });
   const document_ = await response.json().catch(() => null);
-  if (!response.ok || !document_) throw new Error(document_?.error ?? `The server responded with status ${response.status}.`);
+  if (!response.ok || !document_) throw new Error(document_?.error ?? gettext("The server responded with status %(status)s.", { status: response.status }));
   return document_;
 }
 
@@ -20,7 +22,7 @@ export async function requestJson(address, { body, ...options } = {}) {
 export async function requestPage(address, id) {
   const response = await respond(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  if (!response.ok || !page.getElementById(id)) throw new Error(`the server responded with status ${response.status}`);
+  if (!response.ok || !page.getElementById(id)) throw new Error(gettext("The server responded with status %(status)s.", { status: response.status }));
   return page;
 }
 
@@ -29,6 +31,6 @@ async function respond(address, options) {
     return await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new NoResponse("The server does not respond. Try again."); // browsers say “Failed to fetch”
+    throw new NoResponse(gettext("The server does not respond. Try again.")); // browsers say “Failed to fetch”
   }
 }

@@ -2,8 +2,8 @@
 
 import { copyText } from "./clipboard.js";
 import { create, createButton } from "./elements.js";
-import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
+import { dayText, gettext, ngettext, photoCount } from "./texts.js";
 
 const dialog = document.getElementById("share-dialog"); // none on a page without photos
 const part = (name) => dialog.querySelector(`[data-share-${name}]`);
@@ -24,11 +24,11 @@ export function openShare(shared, name, filter = "") {
   form.reset();
   form.hidden = false;
   form.elements.name.value = name;
-  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : own.isAll ? "Share all photos" : filter ? "Share this filter" : `Share ${name}`;
+  part("title").textContent = titleOf(own, name);
   describe(own, null);
   counted.then((count) => subject === own && describe(own, count));
   part("all").hidden = false;
-  part("existing-title").textContent = "Links so far";
+  part("existing-title").textContent = gettext("Links so far");
   for (const name_ of ["made", "sure", "problem", "existing"]) part(name_).hidden = true;
   part("status").textContent = "";
   dialog.showModal();
@@ -42,12 +42,24 @@ const addressOf = ({ photos, query }) => `/api/shares?${photos ? "selection=1" :
 /** As many as visitors see: exact copies are one photo. */
 const countPhotos = (query) => requestJson(`/api/timeline?${query}`).then((sections) => sections.reduce((sum, { photos }) => sum + photos, 0), () => null);
 
+function titleOf({ photos, filter, isAll }, name) {
+  if (photos) return ngettext("Share %(count)s photo", "Share %(count)s photos", photos.length);
+  if (isAll) return gettext("Share all photos");
+  return filter ? gettext("Share this filter") : gettext("Share %(name)s", { name });
+}
+
 function describe({ photos, filter, isAll }, count) {
-  const what = isAll ? "all photos" : filter ? `the photos of this filter (${filter})` : "these photos";
-  const now = photos || count === null ? "" : `: ${photoCount(count)} now`;
-  const later = photos ? "The link keeps showing these photos, even if their tags change." : `New photos${filter && !isAll ? " that match" : ""} appear; rejected ones disappear.`;
-  part("what").textContent = `A link shows ${what} to people who do not sign in${now}. ${later}`;
-  if (isAll && count !== null) part("title").textContent = `Share all ${photoCount(count)}?`;
+  const what = isAll
+    ? gettext("A link shows all photos to people who do not sign in.")
+    : filter
+      ? gettext("A link shows the photos of this filter (%(filter)s) to people who do not sign in.", { filter })
+      : gettext("A link shows these photos to people who do not sign in.");
+  const now = photos || count === null ? [] : [ngettext("Now it is %(count)s photo.", "Now these are %(count)s photos.", count)];
+  const later = photos
+    ? gettext("The link keeps showing these photos, even if their tags change.")
+    : gettext("New photos that match appear; rejected ones disappear.");
+  part("what").textContent = [what, ...now, later].join(" ");
+  if (isAll && count !== null) part("title").textContent = ngettext("Share all %(count)s photo?", "Share all %(count)s photos?", count);
 }
 
 /** Asks once more before much is shared. */
@@ -59,8 +71,8 @@ async function askOrMake() {
   button.disabled = false;
   if (subject !== own) return;
   if (count !== null && count < ASK_FROM && !own.isAll) return makeLink();
-  const which = count === null ? "these photos? They could not be counted." : `${own.isAll ? "all " : ""}${photoCount(count)}?`;
-  part("question").textContent = `Share ${which} Everybody who has the link sees each of them.`;
+  const question = count === null ? gettext("Share these photos? They could not be counted.") : ngettext("Share %(count)s photo?", "Share %(count)s photos?", count);
+  part("question").textContent = `${question} ${gettext("Everybody who has the link sees each of them.")}`;
   form.hidden = true;
   part("sure").hidden = false;
   part("back").focus();
@@ -94,9 +106,9 @@ function showLink(address) {
   part("local").hidden = !LOCAL.has(url.hostname);
   form.hidden = part("sure").hidden = true;
   part("made").hidden = false;
-  part("copy").textContent = "Copy the link";
+  part("copy").textContent = gettext("Copy the link");
   part("copy").focus();
-  part("status").textContent = "The link is ready.";
+  part("status").textContent = gettext("The link is ready.");
 }
 
 function showProblem(text) {
@@ -106,8 +118,8 @@ function showProblem(text) {
 
 async function copyLink() {
   const isCopied = await copyText(link);
-  part("copy").textContent = isCopied ? "Copied" : "Copy it by hand";
-  part("status").textContent = isCopied ? "The link is copied." : "The link is selected: copy it by hand.";
+  part("copy").textContent = isCopied ? gettext("Copied") : gettext("Copy it by hand");
+  part("status").textContent = isCopied ? gettext("The link is copied.") : gettext("The link is selected: copy it by hand.");
 }
 
 // ----- links that there are -----
@@ -135,13 +147,13 @@ async function countListed(own, items) {
 }
 
 function createItem(share) {
-  const end = share.expires_at ? `until ${share.expires_at.slice(0, 10)}` : "for ever";
+  const end = share.expires_at ? gettext("until %(date)s", { date: dayText(share.expires_at) }) : gettext("for ever");
   const author = share.author?.replace(/^(web|cli) /, "");
-  const details = `${end}${share.with_positions ? ", with positions" : ""}${author && author !== "web" ? `, by ${author}` : ""}`;
+  const details = [end, share.with_positions && gettext("with positions"), author && author !== "web" && gettext("by %(name)s", { name: author })].filter(Boolean).join(", ");
   const title = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
   const about = create("span", { className: "soft" }, create("span", { "data-share-count": "" }), details);
-  const label = { "aria-label": `Revoke the link ${share.id}: ${title}, ${details}` };
-  const button = createButton("Revoke", () => revoke(share, item, button), "button--small button--danger", label);
+  const label = { "aria-label": `${gettext("Revoke the link %(number)s", { number: share.id })}: ${title}, ${details}` };
+  const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", label);
   const item = create("li", {}, create("span", {}, create("span", {}, title), about), button);
   return item;
 }
@@ -150,12 +162,12 @@ async function revoke(share, item, button) {
   button.disabled = true;
   try {
     await requestJson(`/api/shares/${share.id}`, { method: "DELETE" });
-    item.replaceChildren(`${share.name}: revoked`);
-    part("status").textContent = "The link is revoked.";
+    item.replaceChildren(gettext("%(name)s: revoked", { name: share.name }));
+    part("status").textContent = gettext("The link is revoked.");
     dialog.querySelector('form[method="dialog"] button').focus();
   } catch (error) {
     button.disabled = false;
-    part("status").textContent = `The link was not revoked: ${error.message}`;
+    part("status").textContent = gettext("The link was not revoked: %(reason)s", { reason: error.message });
   }
 }
 
@@ -164,7 +176,7 @@ async function listAll() {
   if (!(await listLinks("/api/shares"))) return;
   part("existing").hidden = false;
   const isEmpty = !part("existing").querySelector("li");
-  part("existing-title").textContent = isEmpty ? "There are no links" : "All links";
+  part("existing-title").textContent = isEmpty ? gettext("There are no links") : gettext("All links");
   part("existing-title").focus();
 }
 

@@ -2,6 +2,7 @@
 // (try_result.html), as it does without this script.
 
 import { HASH, takeDropped } from "./dropped_photos.js";
+import { gettext } from "./texts.js";
 
 const form = document.querySelector(".try-form");
 const input = document.getElementById("photo");
@@ -25,7 +26,7 @@ function createCard(file) {
   const card = document.getElementById("pending").content.cloneNode(true).querySelector(".result");
   card.querySelector("[data-name]").textContent = file.name;
   const image = card.querySelector("img");
-  image.alt = `The photo ${file.name}`;
+  image.alt = gettext("The photo %(file)s", { file: file.name });
   image.addEventListener("error", () => {
     image.hidden = true;
     card.querySelector(".photo-missing").hidden = false;
@@ -36,7 +37,7 @@ function createCard(file) {
 }
 
 async function classify(file, card) {
-  card.querySelector("[data-state]").textContent = "Processing…";
+  card.querySelector("[data-state]").textContent = gettext("Processing…");
   card.querySelector(".working").hidden = false;
   card.querySelector(".result-slow").hidden = results.querySelector("[data-announcement]") !== null;
   try {
@@ -50,18 +51,18 @@ async function classify(file, card) {
 
 async function fetchResult(file) {
   const body = new FormData();
-  body.append("photo", file, file.name || "pasted photo");
+  body.append("photo", file, file.name || gettext("pasted photo"));
   let response;
   try {
     response = await fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } });
   } catch {
-    throw new Error("The server does not respond. Check that tagger serve or tagger up is running, then try again.");
+    throw new Error(gettext("The server does not respond. Try again."));
   }
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const result = page.querySelector("[data-result]");
   if (result) return result;
   const text = (page.querySelector("[role=alert]") ?? page.querySelector("main") ?? page.body).textContent.replace(/\s+/g, " ").trim();
-  throw new Error(text || `The server responded with status ${response.status}. Reload the page and try again.`);
+  throw new Error(text || gettext("The server responded with status %(status)s.", { status: response.status }));
 }
 
 function show(card, result) {
@@ -83,7 +84,7 @@ function announce(text) {
 
 function tooLarge(file) {
   const size = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
-  return `The photo has ${size(file.size)}; the limit is ${size(maxBytes)}. Make it smaller, or raise TAGGER_WEB_UPLOAD_BYTES on the server.`;
+  return gettext("The photo has %(size)s; the limit is %(limit)s.", { size: size(file.size), limit: size(maxBytes) });
 }
 
 for (const source of [input, document.querySelector("[data-take]")]) {

@@ -4,9 +4,10 @@
 import "./morphing.js";
 import { selectLandmark } from "./naming.js";
 import { requestJson } from "./server.js";
+import { gettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
-const STATES = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
+const STATES = { confirmed: [gettext("confirmed"), "chip--sure"], rejected: [gettext("rejected"), "chip--bad"] };
 const PARTS = ["#landmarks", "#facts"]; // what a verdict changes
 
 // ----- queue -----
@@ -104,10 +105,10 @@ export class PhotoVerdicts {
       const { changed, before, name: fullName } = await send(this.photo, isWithdrawal ? "DELETE" : "POST", landmark, verdict);
       const reverse = { ...request, withdraw: !isWithdrawal && !before, verdict: (!isWithdrawal && before) || verdict };
       this.onChange({ landmark, name: fullName, verdict: isWithdrawal ? null : verdict });
-      return { changed, reverse, text: isWithdrawal ? `${fullName}: verdict withdrawn` : `${fullName} ${verdict}` };
+      return { changed, reverse, text: isWithdrawal ? gettext("%(name)s: verdict withdrawn", { name: fullName }) : verdictText(fullName, verdict) };
     } catch (error) {
-      toast(`${name} was not changed: ${error.message}`, { tone: "bad" });
-      this.announce(`${name} was not changed`);
+      toast(gettext("%(name)s was not changed: %(reason)s", { name, reason: error.message }), { tone: "bad" });
+      this.announce(gettext("%(name)s was not changed", { name }));
       throw error;
     }
   }
@@ -121,13 +122,13 @@ export class PhotoVerdicts {
         body: { photos: [Number(this.photo)] },
         keepalive: true,
       });
-      if (confirmed.length) throw new Error("a landmark is confirmed on it");
-      this.onChange({ landmark: null, name: "Not a landmark", verdict: isWithdrawal ? null : "dismissed" });
+      if (confirmed.length) throw new Error(gettext("a landmark is confirmed on it"));
+      this.onChange({ landmark: null, name: gettext("Not a landmark"), verdict: isWithdrawal ? null : "dismissed" });
       const reverse = { isDismissal: true, withdraw: !isWithdrawal };
-      return { changed: changed.length > 0, reverse, text: isWithdrawal ? "Photo brought back" : "Not a landmark: photo put away" };
+      return { changed: changed.length > 0, reverse, text: isWithdrawal ? gettext("Photo brought back") : gettext("Not a landmark: photo put away") };
     } catch (error) {
-      toast(`The photo was not changed: ${error.message}`, { tone: "bad" });
-      this.announce("The photo was not changed");
+      toast(gettext("The photo was not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
+      this.announce(gettext("The photo was not changed"));
       throw error;
     }
   }
@@ -146,7 +147,7 @@ export class PhotoVerdicts {
   }
 
   async undo() {
-    if (!this.undoSteps.length) return toast("Nothing to undo");
+    if (!this.undoSteps.length) return toast(gettext("Nothing to undo"));
     this.announceResults(await Promise.allSettled(this.undoSteps.at(-1).map((request) => this.give(request))));
     this.undoSteps.pop();
   }
@@ -194,7 +195,7 @@ export class PhotoVerdicts {
     if (!row) return;
     this.selected = row.dataset.landmark;
     this.markSelected();
-    this.report(`${row.dataset.name} selected`);
+    this.report(gettext("%(name)s selected", { name: row.dataset.name }));
   }
 
   markSelected() {
@@ -226,7 +227,7 @@ export class PhotoVerdicts {
       else this.replaceParts(page);
     } catch (error) {
       this.landmarks?.replaceWith(this.serverState.cloneNode(true));
-      toast("The current verdicts could not be loaded: the server does not respond. Reload the page.", { tone: "bad" });
+      toast(gettext("The server does not respond. Reload the page."), { tone: "bad" });
       throw error;
     }
   }

@@ -24,9 +24,10 @@ from tagger.ledger.stale_jobs import remove_old_items
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
+from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
-from tagger.web.pages.job_views import FAILURE_TEXTS, REFUSAL_TEXTS, job_view, remaining_text, worker_text
+from tagger.web.pages.job_views import FAILURE_TEXTS, REFUSAL_TEXTS, job_view, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
 FAILURES = FAILURES_PER_PAGE + 5
@@ -153,13 +154,13 @@ def test_pages_name_no_commands_where_the_page_can_do_it(
     client.app.state.app_state.has_own_worker = True  # type: ignore[attr-defined] # no hint at `tagger worker`
     job = jobs.start(folder)["job"]
     jobs.run(job)
-    assert f"Job {job} is finished already" in client.post(f"/jobs/{job}/pause").text
+    assert f"Job {job} is over already" in client.post(f"/jobs/{job}/pause").text
     for address in ("/photos/999", "/photos?country=Nowhere", "/trips/none", "/jobs/999"):
         page = client.get(address)
         assert page.status_code in {400, 404}
         assert "<code>" not in page.text.partition("<main")[2]
     asked = client.post(f"/api/jobs/{job}/pause", headers={"HX-Request": "true"})
-    assert asked.json()["error"] == f"Job {job} is finished already, so you cannot pause it."
+    assert asked.json()["error"] == f"Job {job} is over already."
     assert "`tagger job show" in client.post(f"/api/jobs/{job}/pause").json()["error"]
 
 
@@ -174,7 +175,7 @@ def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, fol
     assert "No photo of this job fails now" not in page
     late = client.post(f"/jobs/{job}/resume")
     assert late.status_code == 409
-    assert "cancelled already" in late.text
+    assert "is over already" in late.text
 
 
 def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, folder: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
     draw(folder / "none.jpg", 0)
     terminal.run("tag", folder, code=3)
     fixed = client.get("/jobs/1").text
-    assert "2 photos failed in this job; 1 of them no longer fails." in fixed
+    assert "1 photo that failed in this job no longer fails." in fixed
     again = client.post("/jobs/1/retry", data={"kind": "not-an-image"}).headers["location"]
     waits = client.get(again).text
     assert "1 photo of this job has failed since" in waits
@@ -335,4 +336,4 @@ def test_a_paused_job_shows_no_rate() -> None:
 
 def test_remaining_time_is_rounded() -> None:
     texts = {0.2: "1\u202fs", 89: "89\u202fs", 91: "2\u202fmin", 5400: "2\u202fh", 200_000: "2 days"}
-    assert {seconds: remaining_text(seconds) for seconds in texts} == texts
+    assert {seconds: rounded_duration(seconds) for seconds in texts} == texts

@@ -1,0 +1,97 @@
+"""The languages of the page: their catalogues, and which one a request is answered in.
+
+A catalogue is a PO file, which is read when its language is first asked for: nothing is compiled for a wheel, and no compiled
+file can be older than its source. The texts of scripts are those that a script has in the catalogue.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from gettext import GNUTranslations
+from io import BytesIO
+from pathlib import Path
+
+from babel import Locale
+from babel.messages import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+from tagger.system.text_format import Language, reader_language
+
+LOCALE = Path(__file__).parents[1] / "locale"
+COOKIE = "tagger_language"
+ENGLISH = "en"
+_EVENTS = "/api/events"
+"""Their texts are for pages, whose browsers add no header of ours here."""
+
+
+@cache
+def languages() -> Mapping[str, str]:
+    """Return the languages that the page is in, each by its tag with its own name, in order of these names."""
+    tags = [ENGLISH, *(folder.name for folder in LOCALE.iterdir() if folder.is_dir())]
+    names = {tag: (Locale.parse(tag, sep="-").get_display_name() or tag) for tag in tags}
+    return {
+        tag: names[tag][0].upper() + names[tag][1:]
+        for tag in sorted(names, key=lambda tag: names[tag].casefold())
+    }
+
+
+def language_of(path: str, headers: Headers) -> Language | None:
+    """Return the language in which a request is answered; None: in English, as programs are."""
+    if path.startswith("/api/") and path != _EVENTS and "hx-request" not in headers:
+        return None
+    chosen = chosen_language(headers)
+    tags = [chosen] if chosen else accepted_tags(headers.get("accept-language", ""))
+    tag = next(
+        (known for each in tags for known in (each, each.partition("-")[0]) if known in languages()), ENGLISH
+    )
+    return None if tag == ENGLISH else _language(tag)
+
+
+def chosen_language(headers: Headers) -> str | None:
+    """Return the language that the reader chose on the page; None: the browser's decides."""
+    tag = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    return tag if tag in languages() else None
+
+
+def accepted_tags(header: str) -> Sequence[str]:
+    """Return the languages of an Accept-Language header, the preferred ones first."""
+    found: list[tuple[float, int, str]] = []
+    for part in header.split(","):
+        tag, _, weight = part.partition(";q=")
+        try:
+            found.append((-float(weight or 1), len(found), tag.strip()))
+        except ValueError:
+            continue
+    return [tag for weight, _, tag in sorted(found) if weight]
+
+
+@cache
+def _language(tag: str) -> Language:
+    binary = BytesIO()
+    write_mo(binary, read_catalogue(tag))
+    binary.seek(0)
+    return Language(tag, GNUTranslations(binary))
+
+
+def read_catalogue(tag: str) -> Catalog:
+    """Return the texts of a language, with the files that have them."""
+    with (LOCALE / tag / "LC_MESSAGES" / "messages.po").open("rb") as file:
+        return read_po(file, locale=tag.replace("-", "_"))
+
+
+def script_texts() -> Mapping[str, str | Sequence[str]]:
+    """Return the texts of scripts in the reader's language, by their English ones: of one for numbers, its plural forms."""
+    tag = reader_language()
+    return {} if tag is None else _script_texts(tag)
+
+
+@cache
+def _script_texts(tag: str) -> Mapping[str, str | Sequence[str]]:
+    texts: dict[str, str | Sequence[str]] = {}
+    for message in read_catalogue(tag):
+        if any(file.endswith(".js") for file, _ in message.locations):
+            text = message.id if isinstance(message.id, str) else message.id[0]
+            texts[text] = message.string or text
+    return texts

@@ -1,0 +1,36 @@
+// The texts of scripts in the reader's language: a page has those that are not English. See tagger/web/http/languages.py.
+
+const template = /** @type {HTMLTemplateElement | null} */ (document.getElementById("texts"));
+const known = JSON.parse(template?.content.textContent ?? "{}");
+export const language = document.documentElement.lang;
+const rules = new Intl.PluralRules(language);
+
+/** The number as people read it: “12 345”. */
+export const number = (count) => (language === "en" ? count.toLocaleString("en").replaceAll(",", "\u202f") : count.toLocaleString(language));
+
+const fill = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
+
+/** The text in the reader's language, with the values in its placeholders. */
+export const gettext = (text, values = {}) => fill(known[text] ?? text, values);
+
+/** The text for a number, which is also the value of `%(count)s`. */
+export function ngettext(one, more, count, values = {}) {
+  const forms = known[one] ?? [one, more];
+  return fill(rules.select(count) === "one" ? forms[0] : forms.at(-1), { count: number(count), ...values });
+}
+
+const day = new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, { dateStyle: "long", timeZone: "UTC" });
+
+/** The day of a time as people read it: “3 June 2024”. */
+export const dayText = (time) => day.format(new Date(`${time.slice(0, 10)}T00:00:00Z`));
+
+const percent = new Intl.NumberFormat(language, { style: "percent" });
+
+/** A part of 1 as people read it: “83 %”. */
+export const part = (share) => (language === "en" ? `${Math.round(100 * share)}\u202f%` : percent.format(share));
+
+/** “1 photo”, “12 345 photos”. */
+export const photoCount = (count) => ngettext("%(count)s photo", "%(count)s photos", count);
+
+/** “Eiffel Tower confirmed”: `verdict` is confirmed or rejected. */
+export const verdictText = (name, verdict) => (verdict === "confirmed" ? gettext("%(name)s confirmed", { name }) : gettext("%(name)s rejected", { name }));
