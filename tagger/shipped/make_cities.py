@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.library.positions.cities import disc_radii_km
-from tagger.library.positions.neighbours import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions.estimation import unit_vectors
+from tagger.library.positions.neighbours import chords_km, nearest_discs
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",

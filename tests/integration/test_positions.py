@@ -57,6 +57,20 @@ def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary)
     assert not alone & library.found().keys()
 
 
+@pytest.mark.postgresql
+def test_only_times_of_a_running_clock_give_positions(library: PositionLibrary) -> None:
+    """On 1 January, clocks begin that were never set, but not one that a person knows."""
+    known = library.camera("known", clock_offset_s=-631_152_000, clock_source="given")
+    first_day = NOON.replace(year=2000, month=1, day=1)
+    located = []
+    for at, camera in ((NOON.replace(year=2099), 1), (first_day, 1), (first_day, known)):
+        minutes = (at - NOON) / timedelta(minutes=1)
+        library.shot(minutes, gps=PARIS, camera=camera)
+        located.append(library.shot(minutes + 3, camera=camera))
+    library.update()
+    assert [photo in library.found() for photo in located] == [True, False, True]
+
+
 def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrary) -> None:
     library.shot(0, EIFFEL, origin="screenshot")
     library.shot(5)

@@ -16,17 +16,17 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
 from tagger.library.positions.clocks import UnknownClock, unknown_clocks
-from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, TrackFix, locate_on_tracks
+from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
 from tagger.transfer.integrity.database_check import check_database
 
 
-def located(database: Database, *seconds: float) -> list[TrackFix | None]:
+def located(database: Database, *seconds: float) -> list[Fix | None]:
     with database.read() as connection:
         return locate_on_tracks(connection, START_S + np.array(seconds, np.float64))
 
 
-def place(fix: TrackFix | None) -> tuple[float, float] | None:
+def place(fix: Fix | None) -> tuple[float, float] | None:
     return None if fix is None else (round(fix.latitude, 7), round(fix.longitude, 7))
 
 
@@ -74,7 +74,7 @@ def test_positions_between_points_are_interpolated_with_an_error(database: Datab
     errors = [fix.error_m for fix in fixes if fix]
     assert errors[0] == errors[2] == errors[5] == pytest.approx(GPS_ERROR_M)
     assert GPS_ERROR_M < errors[1] < errors[3] < errors[4]
-    assert {fix.track_id for fix in fixes if fix} == {track.id}
+    assert {fix.evidence["track"] for fix in fixes if fix} == {track.id}
 
 
 def test_gaps_of_a_quarter_of_an_hour_are_crossed_and_longer_ones_are_not(
@@ -105,7 +105,7 @@ def test_of_two_tracks_the_more_exact_one_counts(database: Database, tmp_path: P
     watch = add_track(database, write_gpx(tmp_path / "watch.gpx", walk(61)))
     (fix,) = located(database, 299)
     assert fix is not None
-    assert (fix.track_id, place(fix)) == (watch.id, (48.00299, 2.0))
+    assert (fix.evidence["track"], place(fix)) == (watch.id, (48.00299, 2.0))
 
 
 def test_two_people_at_the_same_time_are_nowhere(database: Database, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Positions in words: the country, region and city that people name for them, and their time zone, offline.
+"""Positions in words: the country, region and city that people name for them, offline.
 
 The table tagger/shipped/cities.npz has the cities of GeoNames with at least 5,000 inhabitants, and smaller places along borders.
 
@@ -18,16 +18,15 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
 from tagger.library.catalog.landmarks import normalize_name
-from tagger.library.positions.neighbours import Floats, Indices, ground_km, nearest_discs, unit_vectors
+from tagger.library.positions.estimation import Floats, unit_vectors
+from tagger.library.positions.neighbours import Indices, ground_km, nearest_discs
 
 MAX_DISTANCE_KM = 300
 """A position farther from every place is in no country: at sea, or in Antarctica."""
@@ -39,7 +38,7 @@ _INHABITANTS_PER_KM2 = 3000
 class City:
     """The city of a position. `latitude` and `longitude` are of its centre, `distance_km` is how far that is from the position.
 
-    `time_zone` is the position's, an IANA name. Some small countries have no regions.
+    Some small countries have no regions.
     """
 
     name: str
@@ -47,7 +46,6 @@ class City:
     country: str
     latitude: float
     longitude: float
-    time_zone: str
     distance_km: float
 
 
@@ -64,11 +62,10 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     known, positions, places = known[is_near], positions[:, is_near], places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
     found: list[City | None] = [None] * len(latitudes)
-    for index, city, country, zone, distance_km in zip(
+    for index, city, country, distance_km in zip(
         known.tolist(),
         cities.tolist(),
         table.place_countries[places].tolist(),
-        table.place_zones[places].tolist(),
         ground_km(positions, table.places[:, cities]).tolist(),
         strict=True,
     ):
@@ -78,7 +75,6 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
             table.countries[country],
             table.latitudes[city],
             table.longitudes[city],
-            table.zones[zone],
             distance_km,
         )
     return found
@@ -110,7 +106,6 @@ def find_cities(text: str, limit: int) -> list[City]:
             table.countries[city_countries[index]],
             table.latitudes[index],
             table.longitudes[index],
-            table.zones[table.place_zones[index]],
             0.0,
         )
         for index in found[:limit]
@@ -122,13 +117,6 @@ def _folded_names() -> list[str]:
     return [normalize_name(name) for name in _load().names]
 
 
-def utc_offset_s(time_zone: str, local: datetime) -> int:
-    """The offset from UTC of a local time without offset, in seconds. An hour that a clock shows twice counts as the first."""
-    offset = local.replace(tzinfo=ZoneInfo(time_zone)).utcoffset()
-    assert offset is not None  # noqa: S101  zones of IANA have one at any time
-    return round(offset.total_seconds())
-
-
 def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
     """The radii of the discs that cities fill with their inhabitants."""
     return np.sqrt(np.asarray(populations, dtype=np.float64) / (np.pi * _INHABITANTS_PER_KM2))
@@ -136,7 +124,7 @@ def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
 
 @dataclass(frozen=True)
 class _Table:
-    """The cities, by country, then the places along borders. Regions, countries and zones are indices of their names."""
+    """The cities, by country, then the places along borders. Regions and countries are indices of their names."""
 
     names: list[str]  # of cities
     city_regions: list[int]
@@ -145,10 +133,8 @@ class _Table:
     radii_km: Floats
     places: Floats  # (3, number of cities and of places along borders)
     place_countries: npt.NDArray[np.uint8]
-    place_zones: npt.NDArray[np.uint16]
     regions: list[str]
     countries: list[str]
-    zones: list[str]
 
 
 @cache
@@ -165,10 +151,8 @@ def _load() -> _Table:
             radii_km=disc_radii_km(columns["populations"]),
             places=unit_vectors(latitudes, longitudes),
             place_countries=columns["countries"],
-            place_zones=columns["zones"],
             regions=_texts(columns["region_names"]),
             countries=_texts(columns["country_names"]),
-            zones=_texts(columns["zone_names"]),
         )
 
 
@@ -188,30 +172,20 @@ def _cities_in_country(table: _Table, positions: Floats, countries: npt.NDArray[
     return cities
 
 
-_MOST_CELLS = 50_000
-"""Cells that are remembered, in some 10 MB."""
-
 Place = tuple[str | None, str | None, str | None]
 """Country, region and city."""
-_Cell = tuple[float, float]
 
 
-class PlaceNames:
-    """The country, region and city of positions. Each cell of a hundredth of a degree is looked up once: many photos are of one place.
+def places_of(positions: Iterable[tuple[float, float]]) -> list[Place]:
+    """The country, region and city of latitudes and longitudes in degrees. Each cell of a hundredth of a degree is looked up once: many photos are of one place.
 
     A city is no nearer than some hundred metres anyway.
     """
-
-    def __init__(self) -> None:
-        self._places: dict[_Cell, Place] = {}
-
-    def find(self, positions: Iterable[_Cell]) -> list[Place]:
-        """The names for latitudes and longitudes in degrees."""
-        cells = [(round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions]
-        if len(self._places) > _MOST_CELLS:
-            self._places.clear()
-        unknown = list(set(cells).difference(self._places))
-        cities = nearest_cities(*np.array(unknown, np.float64).reshape(-1, 2).T)
-        for cell, city in zip(unknown, cities, strict=True):
-            self._places[cell] = (city.country, city.region, city.name) if city else (None, None, None)
-        return [self._places[cell] for cell in cells]
+    cells = [(round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions]
+    nowhere: Place = (None, None, None)
+    places = dict.fromkeys(cells, nowhere)
+    cities = nearest_cities(*np.array(list(places), np.float64).reshape(-1, 2).T)
+    for cell, city in zip(places, cities, strict=True):
+        if city is not None:
+            places[cell] = city.country, city.region, city.name
+    return [places[cell] for cell in cells]

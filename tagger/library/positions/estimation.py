@@ -145,21 +145,21 @@ def interpolate(
     latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats, fraction: Floats
 ) -> tuple[Floats, Floats]:
     """Points on great circles: `fraction` 0 is the first position of each, 1 the second."""
-    start, end = _unit_vectors(latitude, longitude), _unit_vectors(to_latitude, to_longitude)
-    angle = np.arccos(np.clip(np.sum(start * end, axis=-1), -1.0, 1.0))
+    start, end = unit_vectors(latitude, longitude), unit_vectors(to_latitude, to_longitude)
+    angle = np.arccos(np.clip(np.sum(start * end, axis=0), -1.0, 1.0))
     sine = np.sin(angle)
     is_short = sine < 1e-9  # the same position, or opposite ones, between which any way is right
     safe = np.where(is_short, 1.0, sine)
     first = np.where(is_short, 1 - fraction, np.sin((1 - fraction) * angle) / safe)
     second = np.where(is_short, fraction, np.sin(fraction * angle) / safe)
-    x, y, z = np.moveaxis(first[:, None] * start + second[:, None] * end, -1, 0)
+    x, y, z = first * start + second * end
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def _unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
-    """(N, 3)."""
+def unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
+    """Positions in degrees, both (N,), as points of the unit sphere: (3, N)."""
     phi, lambda_ = np.radians(latitude), np.radians(longitude)
-    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)], axis=-1)
+    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)])
 
 
 def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:

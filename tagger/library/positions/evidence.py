@@ -44,17 +44,22 @@ _ROUNDING = timedelta(milliseconds=1)
 """The database rounds times to microseconds."""
 
 
+TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, PositionSource.CAMERA: 3}
+"""Of anchors. An estimate is none."""
+
+
 @dataclass(frozen=True)
-class TrackFix:
-    """A position on a track, in degrees. 90 % of true positions are nearer than `error_m`."""
+class Fix:
+    """A position that follows from a photo itself, or from a track; in degrees. 90 % of true positions are nearer than `error_m`."""
 
     latitude: float
     longitude: float
     error_m: float
-    track_id: int
+    source: PositionSource
+    evidence: Mapping[str, Any]
 
 
-def locate_on_tracks(connection: Connection, times: Floats) -> list[TrackFix | None]:
+def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     """Where the owner of the tracks was at these times (N,), seconds since 1970 in ascending order.
 
     None where no track has two points around a time that are at most MAX_TRACK_GAP_S apart. Of several tracks, the one with the
@@ -97,11 +102,14 @@ class _Fixes:
         ):
             stored[chosen] = np.where(is_better, new, stored[chosen])
 
-    def result(self) -> list[TrackFix | None]:
+    def result(self) -> list[Fix | None]:
         is_known = np.isfinite(self._error_m) & ~self._is_contradicted
         columns = (self._latitude, self._longitude, self._error_m, self._track_id)
         rows = zip(is_known.tolist(), *(column.tolist() for column in columns), strict=True)
-        return [TrackFix(*values) if known else None for known, *values in rows]
+        return [
+            Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": track_id}) if known else None
+            for known, latitude, longitude, error_m, track_id in rows
+        ]
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
@@ -156,20 +164,6 @@ CAMERA_ERROR_M = 30.0
 """Assumed of a GPS position without a stated error: what phones reach in streets."""
 LANDMARK_ERROR_M = {"point": 300.0, "area": 3_000.0, "line": 5_000.0, "multi": 20_000.0}
 """How far from a landmark's coordinates photos of it are taken, by its extent. None: a point."""
-
-TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, PositionSource.CAMERA: 3}
-"""Of anchors. An estimate is none."""
-
-
-@dataclass(frozen=True)
-class Fix:
-    """A position that follows from a photo itself, or from a track; in degrees and metres."""
-
-    latitude: float
-    longitude: float
-    error_m: float
-    source: PositionSource
-    evidence: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -247,13 +241,7 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
     }
     order = sorted(times, key=lambda index: times[index])
     found = locate_on_tracks(connection, np.array([times[index] for index in order], np.float64))
-    fixes = {
-        index: Fix(
-            track.latitude, track.longitude, track.error_m, PositionSource.TRACK, {"track": track.track_id}
-        )
-        for index, track in zip(order, found, strict=True)
-        if track is not None
-    }
+    fixes = dict(zip(order, found, strict=True))
     return [replace(shot, fix=fixes[index]) if index in fixes else shot for index, shot in enumerate(shots)]
 
 

@@ -8,17 +8,18 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, Text, cast, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delete, or_, select
 
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.cameras import clock_seconds, is_clock_time
-from tagger.library.positions.cities import PlaceNames
+from tagger.library.positions.cities import places_of
 from tagger.library.positions.estimation import Sequence as Line
 from tagger.library.positions.estimation import contradicted
 from tagger.library.positions.evidence import (
@@ -39,7 +40,7 @@ _Facts = tuple[float, float, float, str, str]
 """The values of _COLUMNS; the evidence is JSON."""
 
 
-def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], names: PlaceNames) -> int:
+def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
     """Replace the positions of photos that differ from the stored ones; returns how many are new, moved or gone."""
     stored = _stored(connection, fixes)
     facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
@@ -49,7 +50,7 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], nam
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
     new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
     if new:
-        places = names.find((latitude, longitude) for _, latitude, longitude, *_ in new)
+        places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
         rows = (row + place for row, place in zip(new, places, strict=True))
         insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
     return len(different)
@@ -73,7 +74,7 @@ def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Fa
     return {photo_id: (*facts,) for photo_id, *facts in rows}
 
 
-CLOCK_YEARS = range(1990, 9999)
+_CLOCK_YEARS = range(1990, 9999)
 """Other dates are no times of a clock."""
 _LONGEST_RUN = 1000
 """Photos that are judged together: their neighbours are in memory at the same time."""
@@ -110,16 +111,9 @@ def contradicted_photos(
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
     ids = sorted({each.photo_id for each in measured if each.source is PositionSource.CAMERA})
     reach = timedelta(seconds=2 * max_gap_s)
-    columns = (photos.c.id, photos.c.camera_id, photos.c.taken_at)
-    query: Select[Any] = select(*columns).order_by(photos.c.taken_at)
-    by_camera: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(query.where(among(photos.c.id, ids))):
-        if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in CLOCK_YEARS:
-            by_camera.setdefault(row.camera_id, []).append(row)
     return {
         photo_id
-        for camera_id, rows in by_camera.items()
-        for run in runs_of(rows, reach)
+        for camera_id, run in runs_of_cameras(connection, reach, among(photos.c.id, ids))
         for photo_id in _contradicted_of(connection, camera_id, run, reach, max_gap_s)
     }
 
@@ -139,9 +133,7 @@ def _on_tracks(connection: Connection, rows: Sequence[Row[Any]]) -> list[Measure
     )
     found = locate_on_tracks(connection, np.array([at for at, _ in timed], np.float64))
     return [
-        MeasuredPosition(
-            row.id, row.content_id, fix.latitude, fix.longitude, fix.error_m, PositionSource.TRACK
-        )
+        MeasuredPosition(row.id, row.content_id, fix.latitude, fix.longitude, fix.error_m, fix.source)
         for (_, row), fix in zip(timed, found, strict=True)
         if fix is not None
     ]
@@ -157,15 +149,31 @@ def _utc_seconds(row: Row[Any]) -> float | None:
     return clock_seconds(row.taken_at) - offset_s if is_time else None
 
 
-def runs_of(rows: Sequence[Row[Any]], reach: timedelta) -> Iterator[list[Row[Any]]]:
-    """Rows in order of time, split where photos within `reach` of one are not near the next."""
-    run = list(rows[:1])
-    for row in rows[1:]:
-        if row.taken_at - run[-1].taken_at > 2 * reach or len(run) >= _LONGEST_RUN:
-            yield run
-            run = []
-        run.append(row)
-    yield run
+def runs_of_cameras(
+    connection: Connection, reach: timedelta, *conditions: ColumnElement[bool]
+) -> Iterator[tuple[int, list[Row[Any]]]]:
+    """The photos with these conditions and a time of a clock, with their camera's id: split where photos within `reach` of one are not near the next."""
+    columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
+    has_camera = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
+    query: Select[Any] = select(*columns).where(*conditions, *has_camera)
+    by_camera: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query.order_by(photos.c.taken_at)):
+        if row.taken_at.year in _CLOCK_YEARS:
+            by_camera.setdefault(row.camera_id, []).append(row)
+    for camera_id, rows in by_camera.items():
+        run = rows[:1]
+        for row in rows[1:]:
+            if row.taken_at - run[-1].taken_at > 2 * reach or len(run) >= _LONGEST_RUN:
+                yield camera_id, run
+                run = []
+            run.append(row)
+        yield camera_id, run
+
+
+def rows_around(rows: Sequence[Row[Any]], at: datetime, reach: timedelta) -> Sequence[Row[Any]]:
+    """Those of photos in order of time that were taken within `reach` of a time."""
+    time = attrgetter("taken_at")
+    return rows[bisect_left(rows, at - reach, key=time) : bisect_right(rows, at + reach, key=time)]
 
 
 def _contradicted_of(
@@ -178,11 +186,8 @@ def _contradicted_of(
     around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
     of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
     rows = read_photos(connection, of_camera & around)
-    times = [row.taken_at for row in rows]
     for photo in run:
-        first = bisect_left(times, photo.taken_at - reach)
-        last = bisect_right(times, photo.taken_at + reach)
-        if photo.id in contradicted_shots(rows[first:last], max_gap_s):
+        if photo.id in contradicted_shots(rows_around(rows, photo.taken_at, reach), max_gap_s):
             yield photo.id
 
 

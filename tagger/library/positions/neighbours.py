@@ -16,22 +16,16 @@ import numpy.typing as npt
 from tagger.database.enums import PositionSource
 from tagger.library.positions import estimation
 from tagger.library.positions.companions import estimate_together
+from tagger.library.positions.estimation import Floats
 from tagger.library.positions.evidence import TRUST, Fix, Shot
 from tagger.system.geo import EARTH_RADIUS_KM
 
-Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 _MAX_DISTANCES = 20_000
 """Of one matrix. More are halved first, because nearby positions have few candidates."""
 _MIN_POSITIONS = 8
 _ROUNDING_KM = 0.001
-
-
-def unit_vectors(latitudes: Floats, longitudes: Floats) -> Floats:
-    """Positions in degrees, both (N,), as points of the unit sphere: (3, N)."""
-    phi, lambda_ = np.radians(latitudes), np.radians(longitudes)
-    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)])
 
 
 def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indices:

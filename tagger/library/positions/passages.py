@@ -3,14 +3,13 @@
 Only the GPS of the camera itself is evidence, not positions that follow from landmarks, tracks or other photos.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import pi
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, or_
 
 from tagger.database.statements import among
 from tagger.database.tables import photos
@@ -18,11 +17,7 @@ from tagger.library.catalog.cameras import LOCAL_TIMES
 from tagger.library.catalog.landmarks import farthest_km
 from tagger.library.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S
 from tagger.library.positions.evidence import Shot, read_photos, shots_of
-from tagger.library.positions.measured_positions import (
-    CLOCK_YEARS,
-    contradicted_shots,
-    runs_of,
-)
+from tagger.library.positions.measured_positions import contradicted_shots, rows_around, runs_of_cameras
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 REACH = timedelta(seconds=1000 * pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
@@ -84,21 +79,10 @@ class Passage:
 
 def passages(connection: Connection, content_ids: Collection[int], max_gap_s: float) -> Iterator[Passage]:
     """The passages of photos of these images. Photos without a time or camera, screenshots and edited pictures have none."""
-    columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
-    query: Select[Any] = select(*columns).where(
-        among(photos.c.content_id, content_ids),
-        photos.c.latitude.is_(None),
-        photos.c.origin.is_(None),
-        photos.c.camera_id.is_not(None),
-        photos.c.taken_at.is_not(None),
-    )
-    by_camera: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(query.order_by(photos.c.taken_at)):
-        if row.taken_at.year in CLOCK_YEARS:
-            by_camera.setdefault(row.camera_id, []).append(row)
-    for camera_id, rows in by_camera.items():
-        for run in runs_of(rows, REACH):
-            yield from _passages_of(connection, camera_id, run, max_gap_s)
+    of_images = among(photos.c.content_id, content_ids)
+    is_without_gps = photos.c.latitude.is_(None), photos.c.origin.is_(None)
+    for camera_id, run in runs_of_cameras(connection, REACH, of_images, *is_without_gps):
+        yield from _passages_of(connection, camera_id, run, max_gap_s)
 
 
 def _passages_of(
@@ -110,12 +94,9 @@ def _passages_of(
     is_needed = or_(photos.c.latitude.is_not(None), is_of_run)
     rows = read_photos(connection, photos.c.camera_id == camera_id, around, is_needed)
     with_gps = [row for row in rows if row.latitude is not None]
-    times = [row.taken_at for row in with_gps]
     by_id = {row.id: row for row in rows}
     for photo in run:
-        near = with_gps[
-            bisect_left(times, photo.taken_at - REACH) : bisect_right(times, photo.taken_at + REACH)
-        ]
+        near = rows_around(with_gps, photo.taken_at, REACH)
         if near and photo.id in by_id:
             yield from _passage(near, by_id[photo.id], max_gap_s)
 

@@ -6,6 +6,7 @@ positions anew, and stores the differences: the next update continues one that w
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from tagger.database.tables import cameras, ledgers, photos, position_changes
 from tagger.library.catalog.cameras import LOCAL_TIMES
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import companions, tag_odds
-from tagger.library.positions.cities import PlaceNames
 from tagger.library.positions.evidence import Fix, Shot, read_shots
 from tagger.library.positions.measured_positions import store_positions
 from tagger.library.positions.neighbours import estimate_fixes
@@ -123,13 +123,30 @@ Progress = Callable[[int, int], None]
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed. Returns how many are new, moved or gone."""
-    moved, names = 0, PlaceNames()
-    while len(ids := _next_changes(database)):
-        for done, batch in _batches(ids):
-            with database.write() as connection:
-                moved += _update(connection, batch, names)
-            on_progress(done, len(ids))
-    return moved
+    return 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
+
+
+def update_positions_in(connection: Connection, on_progress: Progress) -> int:
+    """The same in one transaction, which may be rolled back."""
+    return _update_all(lambda: nullcontext(connection), on_progress)
+
+
+def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
+    moved = 0
+    while True:
+        last: int | None = 0
+        while last is not None:
+            with transaction() as connection:
+                last = expand_images(connection, BATCH, last)
+        with transaction() as connection:
+            ids = changes_in_order(connection)
+        if not len(ids):
+            return moved
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH].tolist()
+            with transaction() as connection:
+                moved += _update(connection, batch)
+            on_progress(start + len(batch), len(ids))
 
 
 class SmallUpdates:
@@ -164,7 +181,7 @@ class SmallUpdates:
             with self._database.read() as connection:
                 self._ids = changes_in_order(connection)
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            _update(connection, self._ids[:SMALL_BATCH].tolist(), PlaceNames())
+            _update(connection, self._ids[:SMALL_BATCH].tolist())
         self._ids = self._ids[SMALL_BATCH:]
 
     def _expand(self) -> bool:
@@ -175,44 +192,13 @@ class SmallUpdates:
         return last is not None
 
 
-def update_positions_in(connection: Connection, on_progress: Progress) -> int:
-    """The same in one transaction, which may be rolled back."""
-    moved, names = 0, PlaceNames()
-    last: int | None = 0
-    while last is not None:
-        last = expand_images(connection, BATCH, last)
-    while len(ids := changes_in_order(connection)):
-        for done, batch in _batches(ids):
-            moved += _update(connection, batch, names)
-            on_progress(done, len(ids))
-    return moved
-
-
 def is_up_to_date(database: Database) -> bool:
     """Whether no evidence has changed since the last update."""
     with database.read() as connection:
         return not has_changes(connection)
 
 
-def _next_changes(database: Database) -> Ids:
-    if is_up_to_date(database):
-        return _NONE
-    last: int | None = 0
-    while last is not None:
-        with database.write() as connection:
-            last = expand_images(connection, BATCH, last)
-    with database.read() as connection:
-        return changes_in_order(connection)
-
-
-def _batches(ids: Ids) -> Iterator[tuple[int, list[int]]]:
-    """Parts of the changes, each with the number of changes that are done after it."""
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH].tolist()
-        yield start + len(batch), batch
-
-
-def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> int:
+def _update(connection: Connection, ids: Sequence[int]) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
     changes = take_changes(connection, ids)
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
@@ -233,9 +219,9 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
         }
         near |= fixes.keys() - changed
         if len(fixes) >= BATCH:
-            moved += store_positions(connection, fixes, names)
+            moved += store_positions(connection, fixes)
             fixes = {}
-    moved += store_positions(connection, fixes, names)
+    moved += store_positions(connection, fixes)
     tag_odds.record_changes(connection, near)
     return moved
 

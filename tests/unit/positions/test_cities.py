@@ -2,9 +2,7 @@
 
 import csv
 import math
-from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -13,8 +11,9 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from tagger.library.positions import cities
-from tagger.library.positions.cities import City, find_cities, nearest_cities, utc_offset_s
-from tagger.library.positions.neighbours import chords_km, nearest_discs, unit_vectors
+from tagger.library.positions.cities import City, find_cities, nearest_cities
+from tagger.library.positions.estimation import unit_vectors
+from tagger.library.positions.neighbours import chords_km, nearest_discs
 from tagger.system.geo import distance_km
 
 LANDMARKS = list(
@@ -125,29 +124,6 @@ def test_a_position_without_a_city_leaves_the_others_in_order() -> None:
     found = nearest_cities(np.array([48.8584, 90.0, 41.8902]), np.array([2.2945, 0.0, 12.4922]))
     assert [city and city.name for city in found] == ["Paris", None, "Rome"]
     assert nearest_cities(np.array([]), np.array([])) == []
-
-
-def test_time_zones_are_those_of_the_position_and_known_to_python() -> None:
-    canary, indiana = city_of(28.1235, -15.4363), city_of(39.7684, -86.1581)
-    assert canary
-    assert indiana
-    assert (canary.time_zone, indiana.time_zone) == ("Atlantic/Canary", "America/Indiana/Indianapolis")
-    for zone in cities._load().zones:
-        ZoneInfo(zone)
-
-
-@pytest.mark.parametrize(
-    ("zone", "local", "hours"),
-    [
-        ("Europe/Paris", datetime(2024, 1, 1, 12), 1),  # noqa: DTZ001
-        ("Europe/Paris", datetime(2024, 7, 1, 12), 2),  # noqa: DTZ001
-        ("Europe/Paris", datetime(2024, 10, 27, 2, 30), 2),  # noqa: DTZ001
-        ("Asia/Kathmandu", datetime(2024, 7, 1), 5.75),  # noqa: DTZ001
-        ("Australia/Lord_Howe", datetime(2024, 1, 1), 11),  # noqa: DTZ001
-    ],
-)
-def test_utc_offsets_follow_daylight_saving(zone: str, local: datetime, hours: float) -> None:
-    assert utc_offset_s(zone, local) == hours * 3600
 
 
 @given(
