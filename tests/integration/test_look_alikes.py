@@ -7,9 +7,10 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
-from tagger.library.teaching import look_alikes
-from tagger.library.teaching.look_alikes import find_look_alikes, photos_of_groups
-from tagger.library.verdicts import VerdictKind, dismiss_photos, give_verdict
+from tagger.library.teaching import similarity
+from tagger.library.teaching.similarity import find_look_alikes, photos_of_groups
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind, dismiss_photos
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_photos_with_a_verdict_leave_their_group_at_once(library: TaggedFolder) 
 def test_only_the_photos_that_were_added_last_are_compared(
     library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look_alikes, "PAGE", 5)
+    monkeypatch.setattr(similarity, "PAGE", 5)
     assert not find_look_alikes(library.database, library.model).is_limited
     found = find_look_alikes(library.database, library.model, most_images=7)
     assert (found.compared, found.is_limited) == (7, True)

@@ -1,11 +1,15 @@
-"""Photos ranked by how much they resemble given ones, by their stored embeddings.
+"""Photos ranked by how much they resemble given ones, and groups of unknown photos that look alike, by their stored embeddings.
 
 The similarity is the cosine of embeddings from which the mean of the model's background is subtracted. Whitened embeddings, as
 teaching uses them, rank worse (see docs/explanation/teaching.md).
+
+A group has a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`; no image is in two groups. Images are
+compared in blocks with the first images of the groups so far, so that memory grows with the number of images, not with its square.
+So photos of one place can be named at once.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,9 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, or_, select, true
 
 from tagger.database.connection import Database
-from tagger.database.tables import contents, embeddings, photos
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents, embeddings, photos, taught_tags, verdicts
+from tagger.library.catalog.contents import is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
@@ -46,14 +52,14 @@ def find_similar(
     rule = embedding_of(model)
     mean = read_background(model.file, model.digest, rule).mean
     directions = given - mean
-    directions /= lengths(directions)[:, None]
+    directions /= _lengths(directions)[:, None]
     best_ids = np.empty(0, np.int64)
     best: Embeddings = np.empty(0, np.float32)
     for rows in _pages(database, model.id, under, root_paths):
         stored = restore([row.data for row in rows], rule.dimension)
         stored -= mean
         ids = np.array([row.content_id for row in rows], np.int64)
-        similarities: Embeddings = (stored @ directions.T).max(axis=1) / lengths(stored)
+        similarities: Embeddings = (stored @ directions.T).max(axis=1) / _lengths(stored)
         others = ~np.isin(ids, list(without))
         best_ids = np.concatenate([best_ids, ids[others]])
         best = np.concatenate([best, similarities[others]])
@@ -61,7 +67,7 @@ def find_similar(
         best_ids, best = best_ids[order], best[order]
     similarity_of = dict(zip(best_ids.tolist(), best.tolist(), strict=True))
     with database.read() as connection:
-        return _photos(connection, similarity_of, under, root_paths)
+        return _similar_photos(connection, similarity_of, under, root_paths)
 
 
 def content_with_embedding(connection: Connection, model_id: int, digest: str) -> int | None:
@@ -71,7 +77,7 @@ def content_with_embedding(connection: Connection, model_id: int, digest: str) -
     return found.scalar_one_or_none()
 
 
-def lengths(vectors: Embeddings) -> Embeddings:
+def _lengths(vectors: Embeddings) -> Embeddings:
     """The lengths (N,) of vectors (N, D), 1 instead of 0."""
     found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     found[found == 0] = 1
@@ -109,7 +115,7 @@ def _is_listed(connection: Connection, under: Sequence[Path], root_paths: RootPa
     return and_(photos.c.gone_since.is_(None), below)
 
 
-def _photos(
+def _similar_photos(
     connection: Connection, similarity_of: dict[int, float], under: Sequence[Path], root_paths: RootPaths
 ) -> list[TaggedPhoto]:
     """The first photo of each image, in the order of the images."""
@@ -124,3 +130,138 @@ def _photos(
             photo = names.photo(connection, rows[content_id], photo_tags, accepted)
             found.append(replace(photo, similarity=similarity))
     return found
+
+
+LEAST_SIMILARITY = 0.45
+"""From this similarity on, most photos of a group show the same place (see docs/explanation/teaching.md)."""
+LEAST_PHOTOS = 3
+MOST_IMAGES = 20_000
+"""Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
+MOST_GROUPS = 50
+BLOCK = 512
+
+Progress = Callable[[int], None]
+"""Called with the number of images compared so far; ends the comparison by an exception."""
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """Groups of content ids, the largest first; `compared` images are those added last of all unknown ones if `is_limited`."""
+
+    groups: tuple[tuple[int, ...], ...]
+    compared: int
+    is_limited: bool
+
+
+def find_look_alikes(
+    database: Database,
+    model: RegisteredModel,
+    *,
+    most_images: int = MOST_IMAGES,
+    on_progress: Progress = lambda _count: None,
+) -> LookAlikes:
+    """Group the unknown images that have an embedding of the model.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read.
+    """
+    rule = embedding_of(model)
+    mean = read_background(model.file, model.digest, rule).mean
+    ids, stored = _unknown_embeddings(database, model.id, most_images + 1)
+    is_limited = len(ids) > most_images
+    ids, stored = ids[:most_images], stored[:most_images]
+    directions = np.empty((len(ids), rule.dimension), np.float32)
+    for start in range(0, len(ids), PAGE):
+        directions[start : start + PAGE] = _directions(
+            restore(stored[start : start + PAGE], rule.dimension), mean
+        )
+    del stored
+    groups = group_directions(directions, LEAST_SIMILARITY, on_progress)
+    large = sorted((group for group in groups if len(group) >= LEAST_PHOTOS), key=len, reverse=True)
+    found = tuple(tuple(ids[index] for index in group) for group in large[:MOST_GROUPS])
+    return LookAlikes(found, len(ids), is_limited)
+
+
+def group_directions(
+    directions: Embeddings, least_similarity: float, on_progress: Progress = lambda _count: None
+) -> list[list[int]]:
+    """Groups of rows (N, D) of length 1; each row is in the group of the first image that it resembles most, or begins one."""
+    firsts = np.empty_like(directions)  # the first images, in the order of their groups
+    groups: list[list[int]] = []
+    for start in range(0, len(directions), BLOCK):
+        block = directions[start : start + BLOCK]
+        similarities = block @ firsts[: len(groups)].T
+        nearest = similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
+        in_group = similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+        for row in np.flatnonzero(in_group):
+            groups[nearest[row]].append(start + int(row))
+        begun = len(groups)
+        for row in np.flatnonzero(~in_group):
+            new = firsts[begun : len(groups)] @ block[row]
+            if len(new) and new.max() >= least_similarity:
+                groups[begun + int(new.argmax())].append(start + int(row))
+            else:
+                firsts[len(groups)] = block[row]
+                groups.append([start + int(row)])
+        on_progress(min(start + BLOCK, len(directions)))
+    return groups
+
+
+def photos_of_groups(
+    database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
+) -> list[list[TaggedPhoto]]:
+    """The photos of each group that are still unknown, one of each image, with all their tags; groups that became small are left out."""
+    found: list[list[TaggedPhoto]] = []
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        for group in groups:
+            photos_of_group = _unknown_photos(connection, names, group)
+            if len(photos_of_group) >= LEAST_PHOTOS:
+                found.append(photos_of_group)
+    return found
+
+
+def _unknown_photos(
+    connection: Connection, names: NameCache, content_ids: Collection[int]
+) -> list[TaggedPhoto]:
+    rows = first_photos(connection, content_ids, ~is_dismissed(photos.c.content_id))
+    tags_of = tag_rows(connection, content_ids)
+    found = []
+    for content_id in content_ids:
+        photo_tags = tags_of.get(content_id, ())
+        if content_id in rows and not any(tag.accepted for tag in photo_tags):
+            found.append(names.photo(connection, rows[content_id], photo_tags, photo_tags))
+    return found
+
+
+def _directions(stored: Embeddings, mean: Embeddings) -> Embeddings:
+    stored -= mean
+    stored /= _lengths(stored)[:, None]
+    return stored
+
+
+def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
+    """Content ids and stored embeddings of the unknown images that were added last."""
+    is_present = exists().where(photos.c.content_id == contents.c.id, photos.c.gone_since.is_(None))
+    is_confirmed = exists().where(verdicts.c.content_id == contents.c.id, verdicts.c.verdict == "confirmed")
+    is_taught = exists().where(taught_tags.c.content_id == contents.c.id, taught_tags.c.accepted == true())
+    query = (
+        select(embeddings.c.content_id, embeddings.c.data)
+        .join(contents, contents.c.id == embeddings.c.content_id)
+        .where(contents.c.outcome == Outcome.UNKNOWN, off_index(embeddings.c.model_id) == model_id)
+        .where(is_present, ~is_confirmed, ~is_taught, ~is_dismissed(contents.c.id))
+        .order_by(contents.c.id.desc())
+        .limit(PAGE)
+    )
+    ids: list[int] = []
+    stored: list[bytes] = []
+    while len(ids) < most:
+        page = query.where(contents.c.id < ids[-1]) if ids else query
+        with database.read() as connection:
+            rows = connection.execute(page).all()
+        ids += [row.content_id for row in rows]
+        stored += [row.data for row in rows]
+        if len(rows) < PAGE:
+            break
+    return ids[:most], stored[:most]

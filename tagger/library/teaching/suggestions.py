@@ -7,7 +7,7 @@ The queue has one photo and landmark after the other, what is probable first: ta
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import (
     ColumnElement,
@@ -38,12 +38,36 @@ PAGE = 250
 
 
 @dataclass(frozen=True)
-class SuggestionPosition:
-    """The last suggestion of a page."""
+class ReviewPosition:
+    """An entry of the queue, or a suggestion: a landmark on an image, and its score."""
 
+    is_suggestion: bool
     landmark_id: int
     score: float
     content_id: int
+
+    @property
+    def cursor(self) -> str:
+        """The position as text for web addresses."""
+        kind = "s" if self.is_suggestion else "t"
+        return f"{kind}_{self.landmark_id}_{self.score!r}_{self.content_id}"
+
+    @classmethod
+    def of_cursor(cls, cursor: str) -> Self:
+        """The position in a cursor.
+
+        Raises:
+            CursorInvalid: the text is no cursor.
+        """
+        try:
+            kind, landmark_id, score, content_id = cursor.split("_")
+            position = cls({"s": True, "t": False}[kind], int(landmark_id), float(score), int(content_id))
+        except (ValueError, KeyError) as error:
+            raise CursorInvalid from error
+        ids = (position.landmark_id, position.content_id)
+        if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
+            raise CursorInvalid
+        return position
 
 
 def find_suggestions(
@@ -68,9 +92,9 @@ def suggestion_page(
     database: Database,
     landmark_id: int | None,
     root_paths: RootPaths,
-    start: SuggestionPosition | None,
+    start: ReviewPosition | None,
     limit: int,
-) -> tuple[list[TaggedPhoto], SuggestionPosition | None]:
+) -> tuple[list[TaggedPhoto], ReviewPosition | None]:
     """Suggestions after a position, in the order of `find_suggestions`, and the position of the next page; None: the last.
 
     Raises:
@@ -86,14 +110,14 @@ def suggestion_page(
             after = start if start is not None and start.landmark_id == each else None
             while rows := connection.execute(_suggested(each, after).limit(limit - len(found))).all():
                 found += _page(connection, names, [row.content_id for row in rows], each)
-                after = SuggestionPosition(each, rows[-1].score, rows[-1].content_id)
+                after = ReviewPosition(True, each, rows[-1].score, rows[-1].content_id)
                 if len(found) == limit:
                     return found, after
     return found, None
 
 
 def count_suggestions(
-    connection: Connection, landmark_id: int | None, start: SuggestionPosition | None, limit: int
+    connection: Connection, landmark_id: int | None, start: ReviewPosition | None, limit: int
 ) -> int:
     """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
     is_present = exists().where(
@@ -118,16 +142,6 @@ COUNT_LIMIT = 1000
 
 
 @dataclass(frozen=True)
-class ReviewPosition:
-    """An entry of the queue: a landmark on an image, and its score."""
-
-    is_suggestion: bool
-    landmark_id: int
-    score: float
-    content_id: int
-
-
-@dataclass(frozen=True)
 class ReviewEntry:
     """A photo with the landmark to confirm or reject as its only tag."""
 
@@ -149,10 +163,8 @@ def next_to_review(
             for tag, photo in _tagged_photos(connection, root_paths, connection.execute(query).all()):
                 return ReviewEntry(photo, ReviewPosition(False, tag.landmark_id, tag.score, tag.content_id))
         after = None
-    found, end = suggestion_page(database, landmark_id, root_paths, _suggestion_position(after), 1)
-    if not found or end is None:
-        return None
-    return ReviewEntry(found[0], ReviewPosition(True, end.landmark_id, end.score, end.content_id))
+    found, end = suggestion_page(database, landmark_id, root_paths, after, 1)
+    return None if end is None else ReviewEntry(found[0], end)
 
 
 def first_to_review(
@@ -177,8 +189,7 @@ def count_to_review(
             tag_query = _open_tags(landmark_id, after).limit(COUNT_LIMIT).subquery()
             count = connection.scalar(select(func.count()).select_from(tag_query)) or 0
             after = None
-        start = _suggestion_position(after)
-        return count + count_suggestions(connection, landmark_id, start, COUNT_LIMIT - count)
+        return count + count_suggestions(connection, landmark_id, after, COUNT_LIMIT - count)
 
 
 def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
@@ -201,7 +212,7 @@ def _landmarks(connection: Connection) -> Sequence[int]:
     return connection.scalars(query).all()
 
 
-def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Select[Any]:
+def _suggested(landmark_id: int, after: ReviewPosition | None = None) -> Select[Any]:
     """A query for the images for which the landmark is suggested, without a verdict or a tag, the best scores first.
 
     No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
@@ -220,7 +231,7 @@ def _is_open() -> ColumnElement[bool]:
     return and_(is_suggestion(), is_open, ~is_tagged_by_model())
 
 
-def _is_after(position: SuggestionPosition) -> ColumnElement[bool]:
+def _is_after(position: ReviewPosition) -> ColumnElement[bool]:
     """The condition on `taught_tags` that it comes after this suggestion among those of its landmark."""
     is_same = and_(taught_tags.c.score == position.score, taught_tags.c.content_id > position.content_id)
     return or_(taught_tags.c.score < position.score, is_same)
@@ -254,12 +265,6 @@ def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) 
         taught_tags.c.distance_m,
     ).where(taught_tags.c.content_id.in_(content_ids), taught_tags.c.landmark_id == landmark_id)
     return {row.content_id: row for row in connection.execute(query)}
-
-
-def _suggestion_position(position: ReviewPosition | None) -> SuggestionPosition | None:
-    if position is None:
-        return None
-    return SuggestionPosition(position.landmark_id, position.score, position.content_id)
 
 
 def _tagged_photos(

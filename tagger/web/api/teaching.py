@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tagger.errors import CursorInvalid, ExamplesMissing, QueryInvalid
+from tagger.errors import ExamplesMissing, QueryInvalid
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.tagged_photos import (
     PhotoDocument,
@@ -20,9 +20,10 @@ from tagger.library.query.tagged_photos import (
 from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings, named_otherwise
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.similarity import find_similar
-from tagger.library.teaching.suggestions import SuggestionPosition, suggestion_page
+from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
 from tagger.library.teaching.teaching import TaughtDocument, taught_document, taught_state, update_taught
-from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
+from tagger.library.verdicts.service import give_verdict_to_photos
+from tagger.library.verdicts.store import VerdictKind
 from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
@@ -95,13 +96,13 @@ def suggestions(
     after: Annotated[str | None, Query(max_length=100, description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
     """List photos that probably show a taught landmark and have no verdict, page by page: pass `next` as `after` until it is null."""
-    start = None if after is None else _decode_cursor(after)
+    start = None if after is None else ReviewPosition.of_cursor(after)
     landmark_id = None
     if landmark is not None:
         with state.database.read() as connection:
             landmark_id = find_landmark(connection, landmark).id
     photos, end = suggestion_page(state.database, landmark_id, state.settings.roots, start, limit)
-    cursor = None if end is None else f"{end.landmark_id}_{end.score!r}_{end.content_id}"
+    cursor = None if end is None else end.cursor
     return PhotoPage([photo_document(photo) for photo in photos], cursor)
 
 
@@ -140,15 +141,3 @@ def _check_examples(confirmed: list[Example], rejected: list[Example]) -> None:
         raise QueryInvalid(reason="a photo, or a copy of it, cannot both show the landmark and not show it")
     if not images and not others:
         raise ExamplesMissing
-
-
-def _decode_cursor(after: str) -> SuggestionPosition:
-    try:
-        landmark_id, score, content_id = after.split("_")
-        position = SuggestionPosition(int(landmark_id), float(score), int(content_id))
-    except ValueError as error:
-        raise CursorInvalid from error
-    ids = (position.landmark_id, position.content_id)
-    if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
-        raise CursorInvalid
-    return position

@@ -18,7 +18,7 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, position_cells
 from tagger.library.query.timeline import count_photos
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries
-from tagger.library.teaching.look_alikes import LookAlikes
+from tagger.library.teaching.similarity import LookAlikes
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.system.names import name_in_language
 from tagger.system.text_format import reader_language

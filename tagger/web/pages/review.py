@@ -130,7 +130,8 @@ def show_review(request: Request, state: State, place: QueuePlace) -> Response:
     only = _only(state, place.only)
     only_id = None if only is None else only.id
     try:
-        entry = next_to_review(state.database, only_id, state.settings.roots, _decode(place.after))
+        after = None if place.after is None else ReviewPosition.of_cursor(place.after)
+        entry = next_to_review(state.database, only_id, state.settings.roots, after)
     except CursorInvalid:
         return RedirectResponse(Place(place.only, None, 1).address(), HTTPStatus.SEE_OTHER)
     return render(
@@ -170,27 +171,6 @@ def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewE
         ),
         number=place.number,
         total=number_text(place.number - 1 + left) + ("+" if left > COUNT_LIMIT else ""),
-        next=Place(place.only, _encode(position), place.number + 1).address(),
+        next=Place(place.only, position.cursor, place.number + 1).address(),
         landmark_address=landmark_address(landmark.slug),
     )
-
-
-def _encode(position: ReviewPosition) -> str:
-    kind = "s" if position.is_suggestion else "t"
-    return f"{kind}_{position.landmark_id}_{position.score!r}_{position.content_id}"
-
-
-def _decode(after: str | None) -> ReviewPosition | None:
-    if after is None:
-        return None
-    try:
-        kind, landmark_id, score, content_id = after.split("_")
-        position = ReviewPosition(
-            {"s": True, "t": False}[kind], int(landmark_id), float(score), int(content_id)
-        )
-    except (ValueError, KeyError) as error:
-        raise CursorInvalid from error
-    ids = (position.landmark_id, position.content_id)
-    if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
-        raise CursorInvalid
-    return position

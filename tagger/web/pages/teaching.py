@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.library.query.tagged_photos import TaggedPhoto, has_photos, stored_photo
-from tagger.library.teaching.look_alikes import LookAlikes, find_look_alikes, photos_of_groups
+from tagger.library.teaching.similarity import LookAlikes, find_look_alikes, photos_of_groups
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
-from tagger.library.teaching import look_alikes
-from tagger.library.teaching.look_alikes import group_directions
+from tagger.library.teaching import similarity
+from tagger.library.teaching.similarity import group_directions
 
 
 def directions(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -21,11 +21,11 @@ def test_each_photo_is_in_one_group_and_like_its_first(
     count: int, dimension: int, seed: int, least: float, block: int
 ) -> None:
     rows = directions(count, dimension, seed)
-    before, look_alikes.BLOCK = look_alikes.BLOCK, block
+    before, similarity.BLOCK = similarity.BLOCK, block
     try:
         groups = group_directions(rows, least)
     finally:
-        look_alikes.BLOCK = before
+        similarity.BLOCK = before
     assert sorted(index for group in groups for index in group) == list(range(count))
     for group in groups:
         first = rows[group[0]]
