@@ -33,7 +33,8 @@ from tagger.library.shares.links import (
     query_of_document,
     revoke_share,
 )
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.people.users import add_user, remove_user, set_role
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"

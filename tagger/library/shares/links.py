@@ -4,11 +4,9 @@ The database has the SHA-256 of a link's token alone, which is enough for a rand
 share is asked for every image that a visitor loads.
 """
 
-import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -71,22 +69,6 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
 def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
     """What a person chose of the document."""
     return {name: value for name, value in document.items() if name != TRIP_MOMENT}
-
-
-def document_text(document: Mapping[str, Any]) -> str:
-    """The options in words: `country Italy, taken after 2024-06-01`."""
-    parts = []
-    for name, value in query_options(document).items():
-        words = name.replace("_", " ")
-        if name == "any_rank":
-            parts.append("all classified photos")
-        elif name == "under":
-            parts += [f"under {path_from_json(folder)}" for folder in value]
-        elif isinstance(value, list):
-            parts += [f"{words} {each}" for each in value]
-        else:
-            parts.append(words if value is True else f"{words} {value}")
-    return ", ".join(parts)
 
 
 PHOTOS = "Photos"
@@ -194,10 +176,8 @@ class Share:
 
     @property
     def photos_text(self) -> str:
-        """What it shares, for the audit log: the options as they are stored."""
-        if self.document is None:
-            return f"{self.photos} selected {'photo' if self.photos == 1 else 'photos'}"
-        return document_text(self.document)
+        """What it shares, in the words of the page's filters, with the ids of landmarks and trips."""
+        return _description(self, {}, {})
 
 
 def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple[Share, str]:
@@ -290,12 +270,10 @@ def find_share(database: Database, token: str) -> Share | None:
     """The share of a link, also one that has ended; None: there is none."""
     if len(token) != TOKEN_LENGTH:
         return None
-    digest = token_digest(token)
-    query = _select().add_columns(shares.c.digest).where(shares.c.digest == digest)
+    query = _select().where(shares.c.digest == token_digest(token))
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
-    # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
-    return None if row is None or not hmac.compare_digest(row.digest, digest) else _share(row)
+    return None if row is None else _share(row)  # looking up the hash reveals nothing about a token
 
 
 def _refuse_job(query: PhotoQuery) -> None:
@@ -382,7 +360,6 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
 
 NAMES_TTL_S = 5.0
 """How long the names of a query stay resolved: finding a trip reads the photos of a year. Tags and verdicts are read anew each time."""
-MOST_SHARES = 200
 
 
 class SharedPhotos:
@@ -392,7 +369,7 @@ class SharedPhotos:
         self._database = database
         self._root_paths = root_paths
         self._lock = threading.Lock()
-        self._resolved: OrderedDict[int, tuple[float, ResolvedQuery]] = OrderedDict()
+        self._resolved: dict[int, tuple[float, ResolvedQuery]] = {}
 
     def contains(self, share: Share, photo_id: int) -> bool:
         """Whether the share's query finds the photo now.
@@ -407,22 +384,20 @@ class SharedPhotos:
     def _resolve(self, share: Share) -> ResolvedQuery:
         now_s = time.monotonic()
         with self._lock:
-            resolved_s, resolved = self._resolved.get(share.id, (0.0, None))
-        if resolved is not None and now_s - resolved_s < NAMES_TTL_S:
-            return resolved
-        with self._database.read() as connection:
-            resolved = ResolvedQuery.resolve(connection, share.query, self._root_paths)
-        with self._lock:
-            self._resolved[share.id] = now_s, resolved
-            self._resolved.move_to_end(share.id)
-            while len(self._resolved) > MOST_SHARES:
-                self._resolved.popitem(last=False)
-        return resolved
+            current = {id_: each for id_, each in self._resolved.items() if now_s - each[0] < NAMES_TTL_S}
+            self._resolved = current
+            found = current.get(share.id)
+        if found is None:
+            with self._database.read() as connection:
+                found = now_s, ResolvedQuery.resolve(connection, share.query, self._root_paths)
+            with self._lock:
+                self._resolved[share.id] = found
+        return found[1]
 
 
 def _description(share: Share, names: Mapping[str, str], trips: Mapping[str, TripSummary]) -> str:
     if share.options is None:
-        return share.photos_text
+        return f"{share.photos} selected {'photo' if share.photos == 1 else 'photos'}"
     options = {name: _address_text(name, value) for name, value in share.options.items()}
     query = share.query
     return description(options, query, names, _trip_name(query, trips))
