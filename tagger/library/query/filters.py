@@ -107,8 +107,11 @@ class ResolvedQuery:
         query = self.query
         if not self.needs_accepted_tag:
             yield self._has_outcome()
-        if query.unknown or query.untagged or query.failed:
+        if query.unknown:
             yield ~has_tag()
+        elif query.untagged or query.failed:
+            # Most of these have no image: PostgreSQL would otherwise read all tags.
+            yield or_(photos.c.content_id.is_(None), ~has_tag())
         elif self.needs_accepted_tag or self._has_tag_options:
             yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
 

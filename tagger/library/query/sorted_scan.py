@@ -27,8 +27,6 @@ MOST_COUNTED = 100_000
 """Photos of a filter are counted up to this number where no index has the order, so that they have to be sorted."""
 FEWEST_TO_WALK = 20_000
 """Sorting more photos takes longer than reading as many along an index until a page is full."""
-FEWEST_TO_WALK_ALONE = 5_000
-"""For photos that wait or fail: an index has these alone, so each row that is read is one of them, but for changed files."""
 WALKED_ROWS = 750
 """Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
 this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
@@ -165,7 +163,7 @@ def sorted_scans(
     """
     query = resolved.query
     is_by_score = query.sort == "score" and not query.unknown  # no index has this order
-    limit = MOST_COUNTED if is_by_score else _fewest_to_walk(connection, query)
+    limit = MOST_COUNTED if is_by_score else _fewest_to_walk(connection)
     narrowest, is_small = narrowest_filter(connection, resolved, limit)
     if query.sort == "score" and query.unknown:
         return tuple(_scans_by_candidate(narrowest.condition, is_small=is_small))
@@ -176,9 +174,7 @@ def sorted_scans(
     return tuple(_scans_in_order(query, resolved.landmark_ids, among, month))
 
 
-def _fewest_to_walk(connection: Connection, query: PhotoQuery) -> int:
-    if query.untagged or query.failed:
-        return FEWEST_TO_WALK_ALONE
+def _fewest_to_walk(connection: Connection) -> int:
     newest = connection.scalar(select(func.max(photos.c.id))) or 0  # about the number of photos
     return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
 
