@@ -76,7 +76,8 @@ from tagger.library.teaching.packs import (
     remove_pack,
 )
 from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
-from tagger.library.verdicts import VerdictKind, give_verdict, give_verdict_to_photos
+from tagger.library.verdicts.service import give_verdict, give_verdict_to_photos
+from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.paths import ObjectPath, absolute_path, parse_path
 from tagger.settings import load_settings, signers_file
 

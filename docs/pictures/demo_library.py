@@ -29,7 +29,8 @@ from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
+from tagger.library.verdicts.service import give_verdict_to_photos
+from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
 

@@ -31,16 +31,15 @@ from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import use_model
 from tagger.library.catalog.removal import forget_path
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import (
-    VerdictFilter,
-    VerdictKind,
+from tagger.library.verdicts.importing import import_verdicts, read_entries
+from tagger.library.verdicts.listing import VerdictFilter
+from tagger.library.verdicts.service import (
     give_verdict,
-    import_verdicts,
-    read_entries,
     withdraw_verdict,
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
+from tagger.library.verdicts.store import VerdictKind
 from tagger.people.tokens import add_token, revoke_token
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database

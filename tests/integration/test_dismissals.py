@@ -21,18 +21,10 @@ from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.teaching.suggestions import count_to_review
-from tagger.library.verdicts import (
-    ImportedVerdicts,
-    VerdictFilter,
-    VerdictKind,
-    dismiss_photos,
-    give_verdict,
-    import_verdicts,
-    list_dismissals,
-    list_verdicts,
-    read_entries,
-    restore_photos,
-)
+from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
 from tagger.transfer.integrity.database_check import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

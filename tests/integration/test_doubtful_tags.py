@@ -21,7 +21,8 @@ from tagger.library.query.details import PhotoDetails, photo_details, photo_deta
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import DAMAGED, Tag, photo_document
-from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.store import VerdictKind
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED

@@ -52,8 +52,8 @@ from tagger.library.catalog.registered_models import add_model, list_models
 from tagger.library.teaching.pack_file import read_pack
 from tagger.library.teaching.packs import add_pack, create_pack
 from tagger.library.teaching.teaching import update_taught
-from tagger.library.verdicts import VerdictKind, give_verdict
-from tagger.library.verdicts.store import dismiss_photos
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind, dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader

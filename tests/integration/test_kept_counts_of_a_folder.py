@@ -1,18 +1,16 @@
-"""The kept numbers of photos of each landmark and month after whatever a person does with a folder of photos, on both databases."""
+"""The kept numbers of photos of each landmark after an import, and while and after a local job, on both databases."""
 
 import io
 import os
-import shutil
 import signal
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
-from support.counted_rows import assert_exact, marked_blocks
+from support.counted_rows import marked_blocks
 from support.empty_databases import create_sqlite_database
 from support.teaching import draw_place, teachable_artifact
 
@@ -20,18 +18,10 @@ from tagger.database.connection import Database, open_database
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.library.catalog.kept_counts import count_changed_blocks
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import merge_landmark
-from tagger.library.catalog.removal import forget_path
-from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import landmark_counts
 from tagger.library.teaching.teaching import update_taught
-from tagger.library.verdicts import (
-    VerdictKind,
-    dismiss_photos,
-    give_verdict,
-    restore_photos,
-    withdraw_verdict,
-)
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity.database_check import count_problems
@@ -55,43 +45,6 @@ class Library(TaggedFolder):
         for photo in self.church[:3]:
             give_verdict(self.database, photo, "church", CONFIRMED, None, {})
         update_taught(self.database, self.model)
-
-    def copy(self) -> None:
-        shutil.copy(self.folder / "0.jpg", self.folder / "copy.jpg")
-        self.tag()
-
-    def delete(self) -> None:
-        (self.folder / "0.jpg").unlink()
-        self.tag()
-
-    def merge(self) -> None:
-        with self.database.write() as connection:
-            merge_landmark(connection, "church", GATE)
-
-
-def test_kept_counts_are_exact_after_each_step(database: Database, tmp_path: Path) -> None:
-    library = Library(database, tmp_path)
-    gate = library.folder / "1.jpg"
-    ids = [library.photo(name).id for name in ("1.jpg", "church-3.jpg")]
-    steps: tuple[Callable[[], object], ...] = (
-        library.teach,
-        library.copy,
-        library.delete,
-        lambda: give_verdict(database, gate, GATE, VerdictKind.REJECTED, None, {}),
-        lambda: withdraw_verdict(database, gate, GATE, VerdictKind.REJECTED, {}),
-        lambda: dismiss_photos(database, ids, None),
-        lambda: restore_photos(database, ids[:1]),
-        library.merge,
-        lambda: update_positions(database),
-        lambda: library.tag(reprocess=True, threshold=0.999),
-        lambda: forget_path(database, library.church[0], {}),
-        lambda: forget_path(database, library.folder, {}),
-        library.tag,
-    )
-    for step in steps:
-        step()
-        assert_exact(database)
-    assert list(count_problems(database)) == []
 
 
 def test_imported_rows_are_counted(database: Database, tmp_path: Path) -> None:

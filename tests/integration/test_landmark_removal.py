@@ -37,7 +37,9 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landm
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+from tagger.library.verdicts.importing import import_verdicts, read_entries
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import Label
 from tagger.transfer.integrity.database_check import check_database
 

@@ -34,7 +34,8 @@ from tagger.library.teaching.packs import (
     remove_pack,
 )
 from tagger.library.teaching.teaching import update_taught
-from tagger.library.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import read_manifest
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity.database_check import check_database

@@ -20,7 +20,9 @@ from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
-from tagger.library.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.library.verdicts.service import give_verdict_by_query
+from tagger.library.verdicts.store import VerdictKind
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 AT_EIFFEL = Near(48.8584, 2.2945, 2.0)

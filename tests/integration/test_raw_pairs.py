@@ -24,7 +24,7 @@ from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import VerdictKind
+from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.source import open_source
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database

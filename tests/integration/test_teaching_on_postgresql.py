@@ -19,7 +19,8 @@ from tagger.library.catalog.landmark_removal import merge_landmark, remove_landm
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.teaching.comparison import TaughtCache
 from tagger.library.teaching.learning import learn_landmarks
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 
 
 class Library(TaggedFolder):

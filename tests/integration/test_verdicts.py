@@ -21,20 +21,17 @@ from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import (
-    ImportedVerdicts,
+from tagger.library.verdicts import listing
+from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.library.verdicts.service import (
     QueryVerdictResult,
-    VerdictFilter,
-    VerdictKind,
     give_verdict,
     give_verdict_by_query,
-    import_verdicts,
-    list_verdicts,
-    listing,
-    read_entries,
     withdraw_verdict,
     withdraw_verdicts,
 )
+from tagger.library.verdicts.store import VerdictKind
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

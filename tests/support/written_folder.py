@@ -24,7 +24,8 @@ from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import NewJob
 from tagger.ledger.progress import JobProgress
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 

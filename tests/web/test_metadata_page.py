@@ -7,7 +7,8 @@ from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 
 

@@ -28,7 +28,7 @@ from tagger.library.query.documents import (
 )
 from tagger.library.query.trip_summaries import TripDocument
 from tagger.library.shares.links import ShareDocument
-from tagger.library.verdicts import VerdictFilter, list_verdicts
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     QueryVerdictDocument,
     VerdictResultDocument,

@@ -23,7 +23,8 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.teaching.pack_documents import AddedPackDocument, PackPlanDocument, RemovedPackDocument
 from tagger.library.teaching.packs import create_pack
 from tagger.library.teaching.teaching import update_taught
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web.api.packs import NewPackDocument
 from tagger.web.app import create_app

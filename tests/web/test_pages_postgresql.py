@@ -19,7 +19,8 @@ from tagger.database.enums import Priority
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.library.positions.update import update_positions
-from tagger.library.verdicts import VerdictKind, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web import cached_value
 from tagger.web.app import create_app

@@ -28,7 +28,8 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares.links import NewShare, Share, add_share, revoke_share
-from tagger.library.verdicts import VerdictKind, dismiss_photos, give_verdict
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import VerdictKind, dismiss_photos
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, VisitorLimiter, is_for_visitors

@@ -17,8 +17,8 @@ from tagger.database.actor import login_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.library.verdicts import DismissedPhotos, VerdictKind, VerdictResult
-    from tagger.library.verdicts.service import VerdictResultDocument
+    from tagger.library.verdicts.service import VerdictResult, VerdictResultDocument
+    from tagger.library.verdicts.store import DismissedPhotos, VerdictKind
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[
@@ -53,7 +53,7 @@ def confirm(
 
     tagger query --landmark eiffel-tower --under Paris -0 | xargs -0 tagger confirm eiffel-tower
     """
-    from tagger.library.verdicts import VerdictKind
+    from tagger.library.verdicts.store import VerdictKind
 
     _give(VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json)
 
@@ -79,7 +79,7 @@ def reject(
 
     tagger query --unknown --under Screenshots -0 | xargs -0 tagger reject --any
     """
-    from tagger.library.verdicts import VerdictKind
+    from tagger.library.verdicts.store import VerdictKind
 
     if any_:
         paths = [Path(landmark), *(photos or [])]
@@ -101,8 +101,7 @@ def _give(
     json: bool,
 ) -> None:
     """Give or withdraw verdicts, and print them. With --json, one photo gives an object, several give a list."""
-    from tagger.library.verdicts import give_verdict, withdraw_verdict
-    from tagger.library.verdicts.service import verdict_result_document
+    from tagger.library.verdicts.service import give_verdict, verdict_result_document, withdraw_verdict
     from tagger.photos.paths import absolute_path, parse_path
 
     refuse_swapped_arguments(landmark, photos)
@@ -149,8 +148,7 @@ def _result_line(
 
 def _dismiss(photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool) -> None:
     """Put photos away as not a landmark, or bring them back."""
-    from tagger.library.verdicts import dismiss_photos, restore_photos
-    from tagger.library.verdicts.store import photo_ids_at
+    from tagger.library.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
     from tagger.photos.paths import parse_path
 
     settings, database = session = open_session()

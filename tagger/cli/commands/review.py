@@ -21,7 +21,9 @@ from tagger.cli.session import open_for_reading, open_session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.library.verdicts import ImportedVerdicts, ListedVerdict, VerdictKind
+    from tagger.library.verdicts.importing import ImportedVerdicts
+    from tagger.library.verdicts.listing import ListedVerdict
+    from tagger.library.verdicts.store import VerdictKind
 
 review_app = typer.Typer(cls=DefaultCommandGroup)
 
@@ -86,8 +88,9 @@ def list_(
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
-    from tagger.library.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
+    from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
     from tagger.library.verdicts.service import VERDICT_COLUMNS
+    from tagger.library.verdicts.store import NOT_A_LANDMARK
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
@@ -116,7 +119,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     Example: tagger review export verdicts.json
     """
     from tagger.library.query.documents import json_list_parts
-    from tagger.library.verdicts import VerdictFilter, list_dismissals, list_verdicts
+    from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 
     settings, database = open_for_reading()
     count = 0
@@ -141,7 +144,7 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
 
     Example: tagger review import verdicts.json --dry-run
     """
-    from tagger.library.verdicts import import_verdicts, read_entries
+    from tagger.library.verdicts.importing import import_verdicts, read_entries
 
     session = open_session()
     database = session.database
@@ -187,7 +190,7 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
 
 
 def _parse_kind(name: str | None) -> VerdictKind | None:
-    from tagger.library.verdicts import VerdictKind
+    from tagger.library.verdicts.store import VerdictKind
 
     if name is not None and name not in set(VerdictKind):
         raise typer.BadParameter("use confirmed, rejected or not-a-landmark", param_hint="--verdict")

@@ -168,7 +168,8 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
 
 def confirm_examples(database: Database, landmark: Landmark, examples: ExamplePhotos, by: str | None) -> None:
     """Give the verdicts on the examples."""
-    from tagger.library.verdicts import VerdictKind, give_verdict_to_photos
+    from tagger.library.verdicts.service import give_verdict_to_photos
+    from tagger.library.verdicts.store import VerdictKind
 
     for kind, photos in (
         (VerdictKind.CONFIRMED, examples.confirmed),

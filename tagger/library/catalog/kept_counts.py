@@ -1,7 +1,8 @@
 """The kept numbers of photos of each landmark and month: exact at each moment, without counting the library.
 
 Images are counted in blocks of successive ids. Triggers insert a mark into `changed_blocks`, in the transaction of each
-change of tags, verdicts, dismissals, images or photos. Readers count marked blocks themselves, and sum the kept numbers of the rest. By month, exact copies are one photo, the first of them, as on the timeline.
+change of tags, verdicts, dismissals, images or photos. Readers count marked blocks themselves, and sum the kept
+numbers of the rest. By month, exact copies are one photo, the first of them, as on the timeline.
 """
 
 import time

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, select, tuple_
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import contents, dismissals, photos, verdicts
-from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import landmark_slugs
 from tagger.library.query.options import PhotoQuery
@@ -20,12 +19,8 @@ from tagger.library.query.photo_conditions import Condition, PathRange, path_ran
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
-if TYPE_CHECKING:
-    pass
-
-
 PAGE = 250
-Key = tuple[int, int]
+Key = tuple[int, ...]
 """The key of a verdict: content id and landmark id."""
 
 
@@ -95,17 +90,8 @@ def list_dismissals(
         resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths or {})
     if resolved.landmark_ids is not None:
         return
-    query, last_id = _select_dismissals(resolved), 0
-    while True:
-        with database.read() as connection:
-            page = connection.execute(query.where(dismissals.c.content_id > last_id).limit(PAGE)).all()
-            paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
-        for row in page:
-            path = paths.get(row.photo_id)
-            yield ListedVerdict(path, None, None, NOT_A_LANDMARK, row.given_by, row.given_at, row.digest)
-        if len(page) < PAGE:
-            return
-        last_id = page[-1].content_id
+    for page in _pages(database, dismissals, resolved):
+        yield from _listed(database, names, page)
 
 
 def verdict_page(
@@ -119,8 +105,8 @@ def verdict_page(
     with database.read() as connection:
         names = NameCache(connection, root_paths)
         resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
-    rows = _page(database, _select_verdicts(resolved), after, limit)
-    return _listed(database, names, rows), _key(rows[-1]) if len(rows) == limit else None
+    rows = _page(database, verdicts, resolved, after, limit)
+    return _listed(database, names, rows), _key(verdicts, rows[-1]) if len(rows) == limit else None
 
 
 def verdict_pages(
@@ -129,40 +115,31 @@ def verdict_pages(
     """Matching rows in pages. Names are looked up before the first page is requested."""
     with database.read() as connection:
         resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
-    return _pages(database, _select_verdicts(resolved))
+    return _pages(database, verdicts, resolved)
 
 
-def _pages(database: Database, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+def _pages(database: Database, table: Table, resolved: _ResolvedFilter) -> Iterator[Sequence[Row[Any]]]:
+    """The matching rows of `verdicts` or `dismissals`, along their key."""
     after = None
-    while rows := _page(database, query, after, PAGE):
+    while rows := _page(database, table, resolved, after, PAGE):
         yield rows
         if len(rows) < PAGE:
             return
-        after = _key(rows[-1])
+        after = _key(table, rows[-1])
 
 
-def _page(database: Database, query: Select[Any], after: Key | None, limit: int) -> Sequence[Row[Any]]:
+def _page(
+    database: Database, table: Table, resolved: _ResolvedFilter, after: Key | None, limit: int
+) -> Sequence[Row[Any]]:
+    query = _select_rows(table, resolved).order_by(*table.primary_key)
     if after is not None:
-        query = query.where(tuple_(verdicts.c.content_id, verdicts.c.landmark_id) > tuple_(*after))
+        query = query.where(tuple_(*table.primary_key) > tuple_(*after))
     with database.read() as connection:
         return connection.execute(query.limit(limit)).all()
 
 
-def _key(row: Row[Any]) -> Key:
-    return row.content_id, row.landmark_id
-
-
-def _select_verdicts(resolved: _ResolvedFilter) -> Select[Any]:
-    query = _select_rows(verdicts, resolved).order_by(verdicts.c.content_id, verdicts.c.landmark_id)
-    if resolved.filter.kind is not None:
-        query = query.where(verdicts.c.verdict == resolved.filter.kind)
-    if resolved.landmark_ids is not None:
-        query = query.where(among(verdicts.c.landmark_id, resolved.landmark_ids))
-    return query
-
-
-def _select_dismissals(resolved: _ResolvedFilter) -> Select[Any]:
-    return _select_rows(dismissals, resolved).order_by(dismissals.c.content_id)
+def _key(table: Table, row: Row[Any]) -> Key:
+    return tuple(getattr(row, column.name) for column in table.primary_key)
 
 
 def _select_rows(table: Table, resolved: _ResolvedFilter) -> Select[Any]:
@@ -178,6 +155,10 @@ def _select_rows(table: Table, resolved: _ResolvedFilter) -> Select[Any]:
     query: Select[Any] = select(table, contents.c.digest, photo_id.label("photo_id")).join(
         contents, contents.c.id == table.c.content_id
     )
+    if table is verdicts and resolved.filter.kind is not None:
+        query = query.where(verdicts.c.verdict == resolved.filter.kind)
+    if table is verdicts and resolved.landmark_ids is not None:
+        query = query.where(among(verdicts.c.landmark_id, resolved.landmark_ids))
     if resolved.filter.by is not None:
         query = query.where(table.c.given_by == resolved.filter.by)
     if photo_conditions:
@@ -202,7 +183,7 @@ def _photo_conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
 def _listed(database: Database, names: NameCache, page: Sequence[Row[Any]]) -> list[ListedVerdict]:
     with database.read() as connection:
         paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
-        return [_verdict(names.landmark(connection, row.landmark_id), row, paths) for row in page]
+        return [_verdict(connection, names, row, paths) for row in page]
 
 
 def _paths(connection: Connection, names: NameCache, photo_ids: Sequence[int]) -> dict[int, str]:
@@ -210,13 +191,18 @@ def _paths(connection: Connection, names: NameCache, photo_ids: Sequence[int]) -
     return {row.id: names.path(connection, row) for row in rows}
 
 
-def _verdict(landmark: Landmark, row: Row[Any], paths: dict[int, str]) -> ListedVerdict:
+def _verdict(
+    connection: Connection, names: NameCache, row: Row[Any], paths: Mapping[int, str]
+) -> ListedVerdict:
+    """A row of `verdicts`, or of `dismissals`, which has no landmark and no kind."""
+    landmark_id: int | None = getattr(row, "landmark_id", None)
+    landmark = None if landmark_id is None else names.landmark(connection, landmark_id)
     return ListedVerdict(
         path=paths.get(row.photo_id),
         digest=row.digest,
-        landmark=landmark.slug,
-        name=landmark.display_name,
-        verdict=VerdictKind(row.verdict),
+        landmark=None if landmark is None else landmark.slug,
+        name=None if landmark is None else landmark.display_name,
+        verdict=NOT_A_LANDMARK if landmark is None else row.verdict,
         by=row.given_by,
         at=row.given_at,
     )

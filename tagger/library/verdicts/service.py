@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from sqlalchemy import Connection, func, select
 
@@ -34,13 +34,11 @@ from tagger.library.verdicts.store import (
     VerdictKind,
     delete_verdicts,
     hold_landmarks,
+    images_of,
     stored_verdicts,
     write_verdicts,
 )
 from tagger.system.documents import document_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ class _CurrentVerdicts:
     """The verdicts of photos about one landmark; contents and kinds by photo id."""
 
     landmark: Landmark
-    content_ids: dict[int, int]
+    content_ids: Mapping[int, int]
     kinds: dict[int, VerdictKind | None]
 
 
@@ -216,24 +214,13 @@ def _current_verdicts(
 ) -> _CurrentVerdicts:
     hold_landmarks(connection)
     landmark = find_landmark(connection, landmark_name)
-    content_ids = _content_ids(connection, photo_ids)
+    content_ids = images_of(connection, photo_ids)
     stored = stored_verdicts(connection, {(content_id, landmark.id) for content_id in content_ids.values()})
     kinds: dict[int, VerdictKind | None] = {
         photo_id: stored[content_id, landmark.id][0] if (content_id, landmark.id) in stored else None
         for photo_id, content_id in content_ids.items()
     }
     return _CurrentVerdicts(landmark, content_ids, kinds)
-
-
-def _content_ids(connection: Connection, photo_ids: Sequence[int]) -> dict[int, int]:
-    rows = connection.execute(
-        select(photos.c.id, contents.c.id.label("content_id"), contents.c.digest)
-        .join(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.id.in_(photo_ids))
-        .order_by(photos.c.id)
-    ).all()
-    held = hold_contents(connection, {row.digest for row in rows})
-    return {row.id: row.content_id for row in rows if row.digest in held}
 
 
 def give_verdict_by_query(

@@ -174,7 +174,7 @@ def dismiss_photos(
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
-            images = _images(connection, page)
+            images = images_of(connection, page)
             content_ids = {*images.values()}
             dismissed = stored_dismissals(connection, content_ids).keys()
             confirmed = confirmed_contents(connection, content_ids)
@@ -198,7 +198,7 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
-            images = _images(connection, page)
+            images = images_of(connection, page)
             dismissed = stored_dismissals(connection, {*images.values()}).keys()
             result.left_out += [number for number in page if number not in images]
             for number, image in images.items():
@@ -221,7 +221,7 @@ def photo_ids_at(database: Database, paths: Iterable[Path], root_paths: RootPath
         return [find_photo_id(connection, path, root_paths) for path in paths]
 
 
-def _images(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, int]:
+def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, int]:
     """The content ids of the photos that have one, in the order of the photos; the contents stay until the transaction ends."""
     query = (
         select(photos.c.id, photos.c.content_id, contents.c.digest)

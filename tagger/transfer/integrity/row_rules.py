@@ -40,7 +40,7 @@ from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_
 from tagger.jobs.enqueue.tag_jobs import check_job_options
 from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
 from tagger.library.teaching.pack_file import PackManifest
-from tagger.library.verdicts import VerdictKind
+from tagger.library.verdicts.store import VerdictKind
 from tagger.metadata.splices import check_inverse
 from tagger.model.artifact import Manifest
 from tagger.photos.formats import PhotoOrigin

@@ -20,28 +20,21 @@ from tagger.library.query.options import (
     refuse_all_but,
 )
 from tagger.library.query.tagged_photos import stored_photo
-from tagger.library.verdicts import (
-    DismissedPhotos,
-    ListedVerdict,
-    VerdictFilter,
-    VerdictKind,
-    dismiss_photos,
-    give_verdict,
-    give_verdict_by_query,
-    give_verdict_to_photos,
-    restore_photos,
-    verdict_page,
-    withdraw_verdict,
-    withdraw_verdict_from_photos,
-    withdraw_verdicts,
-)
+from tagger.library.verdicts.listing import ListedVerdict, VerdictFilter, verdict_page
 from tagger.library.verdicts.service import (
     QueryVerdictDocument,
     VerdictResultDocument,
     WithdrawnVerdicts,
+    give_verdict,
+    give_verdict_by_query,
+    give_verdict_to_photos,
     query_verdict_document,
     verdict_result_document,
+    withdraw_verdict,
+    withdraw_verdict_from_photos,
+    withdraw_verdicts,
 )
+from tagger.library.verdicts.store import DismissedPhotos, VerdictKind, dismiss_photos, restore_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
