@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import users
 from tagger.errors import TaggerError
-from tagger.people.grants import Role
 from tagger.people.sessions import Origin, start_identity_session
 from tagger.people.users import (
     User,

@@ -67,11 +67,6 @@ def is_right(password: str, stored: str | None) -> bool:
         return False
 
 
-def is_outdated(stored: str) -> bool:
-    """Whether the hash was made with other parameters than those of this version."""
-    return _hasher().check_needs_rehash(stored)
-
-
 @cache
 def _hasher() -> PasswordHasher:
     try:

@@ -18,10 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
-from tagger.people.grants import USE_RECORDED_S, Grant, Role
-from tagger.people.passwords import count_attempt, forget_attempts, hash_password, is_outdated, is_right
-from tagger.people.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
+from tagger.people.passwords import count_attempt, forget_attempts, is_right
+from tagger.people.tokens import SETTINGS_TOKEN, USE_RECORDED_S, AccessToken, Grant, find_token, token_digest
 from tagger.people.users import (
     User,
     UserNameTaken,
@@ -335,28 +335,9 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
     stored: str | None = None if row is None else row.password_hash
     if not is_right(password, stored) or row is None or stored is None:
         return None
-    renewed = hash_password(password) if is_outdated(stored) else stored
-    current: str | None = renewed
     with database.write() as connection:
         forget_attempts(connection, name, network)
-        if renewed != stored:
-            current = _renew_hash(connection, row.id, stored, renewed)
-    # Another sign-in at the same time may have renewed it, with another salt.
-    if current is None or (current != renewed and not is_right(password, current)):
-        return None
-    return user_of(row), current
-
-
-def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str) -> str | None:
-    """Store the hash with the parameters of this version, if the hash in the database is still `stored`. Returns the hash that is then
-    stored.
-    """
-    of_user = users.c.id == user_id
-    unchanged = update(users).where(of_user, users.c.password_hash == stored)
-    if connection.execute(unchanged.values(password_hash=renewed)).rowcount:
-        return renewed
-    current: str | None = connection.scalar(select(users.c.password_hash).where(of_user))
-    return current
+    return user_of(row), stored
 
 
 def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:

@@ -1,4 +1,7 @@
-"""Named access tokens. The database stores only their SHA-256, which is safe for random texts of 256 bits."""
+"""Named access tokens, and the grants of requests: who they come from, and what that role may do.
+
+The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits.
+"""
 
 import hashlib
 import hmac
@@ -6,12 +9,13 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Row, delete, insert, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
 
@@ -21,6 +25,39 @@ SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
 _PREFIX = "tagger_"
 """Programs that search files for secrets recognise a token by it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+USE_RECORDED_S = 60
+"""The least time between two records of the last use."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a request may do. `name`: the token or person, as in the audit log.
+
+    `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
+    """
+
+    name: str
+    role: Role
+    token_id: int | None = None
+    user_id: int | None = None
+    session_id: int | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the request may change tags, verdicts and other facts of photos."""
+        return self.role is not Role.VIEWER
+
+    @property
+    def needs_record(self) -> bool:
+        """Whether the last use in the database is so old that it has to be recorded again."""
+        if (self.token_id, self.user_id, self.session_id) == (None, None, None):
+            return False
+        return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(
+            seconds=USE_RECORDED_S
+        )
 
 
 class TokenNameInvalid(TaggerError):

@@ -8,9 +8,9 @@ from support.page_server import TOKEN
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions
 from tagger.people import sessions
-from tagger.people.grants import USE_RECORDED_S, Grant, Role
 from tagger.people.sessions import (
     SESSION_S,
     end_session,
@@ -21,6 +21,8 @@ from tagger.people.sessions import (
 )
 from tagger.people.tokens import (
     SETTINGS_TOKEN,
+    USE_RECORDED_S,
+    Grant,
     TokenExists,
     TokenNameInvalid,
     TokenNotFound,

@@ -10,8 +10,8 @@ from support.threads import in_threads
 
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import users
-from tagger.people.grants import Role
 from tagger.people.identities import (
     Identity,
     IdentityNameTaken,

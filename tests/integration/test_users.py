@@ -1,6 +1,5 @@
 """People and their passwords: who may sign in, when sessions end, and how many wrong passwords there may be."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +11,9 @@ from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.people import passwords
-from tagger.people.grants import Grant, Role
 from tagger.people.passwords import (
     MAX_LENGTH,
     AttemptLimit,
@@ -31,7 +30,7 @@ from tagger.people.sessions import (
     sign_in_user,
     start_session,
 )
-from tagger.people.tokens import TokenNameTaken, add_token
+from tagger.people.tokens import Grant, TokenNameTaken, add_token
 from tagger.people.users import (
     UserExists,
     UserNameInvalid,
@@ -195,8 +194,6 @@ def test_an_unknown_name_takes_the_work_of_a_known_one(
     made: list[bytes] = []
 
     class Recorded:
-        check_needs_rehash = hasher.check_needs_rehash
-
         def hash(self, password: bytes) -> str:
             made.append(password)
             return hasher.hash(password)
@@ -223,49 +220,17 @@ def test_nobody_signs_in_with_the_password_of_nobody(
         assert sign_in_user(database, name, PASSWORD, HOME) is None
 
 
-def test_a_hash_with_old_parameters_is_renewed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_user(database, "ada", Role.VIEWER, PASSWORD)
-    stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
-    signed_in(database)
-    with database.read() as connection:
-        stored = connection.scalar(select(users.c.password_hash))
-    assert stored is not None
-    assert argon2.extract_parameters(stored).time_cost == 2
-    signed_in(database)
-
-
-@pytest.mark.postgresql
-def test_sign_ins_at_the_same_time_renew_an_old_hash_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_user(database, "ada", Role.VIEWER, PASSWORD)
-    stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
-    both_have_read = threading.Barrier(2)
-
-    def is_outdated_for_both(stored: str) -> bool:
-        both_have_read.wait(60)
-        return passwords.is_outdated(stored)
-
-    monkeypatch.setattr("tagger.people.sessions.is_outdated", is_outdated_for_both)
-    in_threads([lambda: signed_in(database)] * 2)
-    assert count(database, page_sessions) == 2
-
-
 @pytest.mark.parametrize("change", [set_password, lambda database, name, _: remove_user(database, name)])
-def test_an_old_hash_that_is_replaced_during_the_sign_in_starts_no_session(
+def test_a_password_that_is_replaced_during_the_sign_in_starts_no_session(
     database: Database, monkeypatch: pytest.MonkeyPatch, change: Callable[[Database, str, str], object]
 ) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    stronger = argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
 
-    def is_outdated_and_changed(stored: str) -> bool:
+    def is_right_and_changed(password: str, stored: str | None) -> bool:
         change(database, "ada", "another long password")
-        return passwords.is_outdated(stored)
+        return is_right(password, stored)
 
-    monkeypatch.setattr("tagger.people.sessions.is_outdated", is_outdated_and_changed)
+    monkeypatch.setattr("tagger.people.sessions.is_right", is_right_and_changed)
     assert sign_in_user(database, "ada", PASSWORD, HOME) is None
     assert count(database, page_sessions) == 0
 

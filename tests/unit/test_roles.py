@@ -2,7 +2,8 @@
 
 import pytest
 
-from tagger.people.grants import Grant, Role
+from tagger.database.enums import Role
+from tagger.people.tokens import Grant
 from tagger.web.http.auth import refusal
 
 

@@ -7,7 +7,7 @@ from support.page_server import TOKEN
 from test_accessibility import OUTSIDE_THE_SCREEN
 
 from tagger.database.connection import Database
-from tagger.people.grants import Role
+from tagger.database.enums import Role
 from tagger.people.users import add_user
 from tagger.settings import Settings
 

@@ -12,9 +12,9 @@ from support.web_routes import with_numbers
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.people import passwords
-from tagger.people.grants import Role
 from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users

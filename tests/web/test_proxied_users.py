@@ -15,8 +15,8 @@ from support.page_server import client_at as client_of_app
 from tagger.cli.commands.serve import access_policy
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.errors import SettingsInvalid
-from tagger.people.grants import Role
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users, remove_user, set_role
 from tagger.settings import Settings, load_settings

@@ -13,8 +13,8 @@ from support.single_sign_on import Visitor, parameters
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.tables import page_sessions
-from tagger.people.grants import Role
 from tagger.people.users import add_user
 
 PASSWORD = "correct horse battery"

@@ -25,8 +25,8 @@ from support.single_sign_on import Visitor, parameters
 
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.errors import SettingsInvalid
-from tagger.people.grants import Role
 from tagger.people.identities import link_user
 from tagger.people.oidc import provider as provider_module
 from tagger.people.oidc.code_flow import usable_keys

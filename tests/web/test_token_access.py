@@ -24,8 +24,8 @@ from support.web_routes import addresses
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.engine import BUSY_TIMEOUT_S
-from tagger.people.grants import Grant, Role
-from tagger.people.tokens import add_token, list_tokens, revoke_token
+from tagger.database.enums import Role
+from tagger.people.tokens import Grant, add_token, list_tokens, revoke_token
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http import auth

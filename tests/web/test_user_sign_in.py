@@ -9,8 +9,8 @@ from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.people import passwords
-from tagger.people.grants import Role
 from tagger.people.users import add_user
 
 ORIGIN = {"origin": LOCAL_URL}

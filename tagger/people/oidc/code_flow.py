@@ -27,7 +27,7 @@ from joserfc.jwk import JWKRegistry, Key, KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry, decode
 
-from tagger.people.grants import Role
+from tagger.database.enums import Role
 from tagger.people.identities import Identity
 from tagger.people.oidc.provider import (
     ClocksDiffer,

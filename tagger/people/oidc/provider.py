@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from tagger.people.grants import Role
+from tagger.database.enums import Role
 from tagger.people.identities import SignInFailed
 from tagger.settings import Settings
 from tagger.system.addresses import is_loopback

@@ -16,7 +16,8 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import Depends, HTTPException, Request
 
-from tagger.people.grants import Grant, Role
+from tagger.database.enums import Role
+from tagger.people.tokens import Grant
 
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""

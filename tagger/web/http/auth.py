@@ -17,8 +17,8 @@ from starlette.requests import Request
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.retry import DatabaseError
-from tagger.people.grants import Grant, Role
 from tagger.people.sessions import (
     Origin,
     ProviderSession,
@@ -30,7 +30,7 @@ from tagger.people.sessions import (
     start_session,
     token_grant,
 )
-from tagger.people.tokens import token_digest
+from tagger.people.tokens import Grant, token_digest
 from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext

@@ -17,8 +17,8 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, outage
-from tagger.people.grants import Grant
 from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
+from tagger.people.tokens import Grant
 from tagger.system.text_format import in_language
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
 from tagger.web.http.auth import SAFE_METHODS, AccessPolicy, Authenticator, UserRefused, actor_of, refusal

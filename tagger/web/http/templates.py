@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
-from tagger.people.grants import Grant
+from tagger.people.tokens import Grant
 from tagger.system.text_format import (
     N_,
     country_name,

@@ -10,9 +10,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.people.grants import Grant
 from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
 from tagger.people.sessions import check_user, end_open_session, list_sessions
+from tagger.people.tokens import Grant
 from tagger.people.users import find_user, set_password
 from tagger.system.text_format import N_, gettext
 from tagger.web.http.forwarded import Client
