@@ -217,8 +217,6 @@ class Settings(BaseModel):
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
     """Address on which a worker serves metrics."""
-    worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Minutes without work after which a worker exits with code 0. Without effect in `tagger up`. Default: never."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)

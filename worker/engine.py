@@ -63,10 +63,8 @@ class Engine:
         identity = WorkerIdentity(name, self.device)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, identity)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        minutes = settings.worker_idle_exit_minutes
-        idle_exit_s = None if minutes is None else 60 * minutes
         self._services = [service(self.database, settings) for service in parts("service").values()]
-        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
+        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, the watchdog and the other threads."""

@@ -76,9 +76,7 @@ class Sweeper:
         self._worker = worker
         self._positions = SmallUpdates(database)
         self.waiting = 0
-        """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
-        self.takes_messages = False
-        """Whether the worker took messages at the last sweep: Redis accepted them."""
+        """Messages in this worker's queues at the last sweep; 0 while Redis accepts none."""
         self._redis_refuses = False
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
@@ -116,7 +114,7 @@ class Sweeper:
                 log.warning(
                     "A sweep failed: %s", outage_text(error) if isinstance(error, DatabaseError) else error
                 )
-                self.waiting, self.takes_messages = 0, False
+                self.waiting = 0
             except Exception:
                 # The thread goes on: a worker needs its sweeper.
                 log.exception("A sweep failed unexpectedly")
@@ -225,7 +223,6 @@ class Sweeper:
         own_queues = self._app.amqp.queues.consume_from
         queues = broker.keys.queues
         own_depths = [depth or 0 for name, depth in depths.items() if queues[Priority(name)] in own_queues]
-        self.takes_messages = accepts_messages
-        self.waiting = sum(own_depths) if self.takes_messages else 0
+        self.waiting = sum(own_depths) if accepts_messages else 0
         if accepts_messages:
             wake_workers(self._app, self._database)

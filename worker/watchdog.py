@@ -1,19 +1,16 @@
-"""The thread for a worker that makes no progress, or has no work.
+"""The thread for a worker that makes no progress.
 
 A forward pass or a driver that hangs cannot be interrupted, and a lost subscription goes unnoticed. The watchdog then ends the process, so
-that its supervisor restarts it; the leases expire, and other workers take over. It also ends a worker without work for as long as the
-settings say.
+that its supervisor restarts it; the leases expire, and other workers take over.
 """
 
 import logging
 import os
 import threading
 import time
-from typing import Protocol
-
-from celery.worker import state
 
 from tagger.jobs.processing.coordination import ActivityMonitor
+from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 CHECK_S = 5.0
@@ -21,33 +18,14 @@ STALL_S = 300.0
 """Longer than any photo may take. Waiting for the database or for another worker counts as activity."""
 
 
-class SweeperStatus(Protocol):
-    """The state of the sweeper: messages that wait for this worker, whether it takes any, and seconds since a sweep began."""
-
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def takes_messages(self) -> bool: ...
-    @property
-    def silent_s(self) -> float: ...
-
-
 class Watchdog:
     """Checks every CHECK_S that work and sweeps make progress, and that waiting messages are received."""
 
-    def __init__(
-        self,
-        activity: ActivityMonitor,
-        sweeper: SweeperStatus,
-        stall_s: float,
-        idle_exit_s: float | None = None,
-    ) -> None:
+    def __init__(self, activity: ActivityMonitor, sweeper: Sweeper, stall_s: float) -> None:
         self._activity = activity
         self._sweeper = sweeper
         self._stall_s = stall_s
         self._idle_since: float | None = None
-        self._idle_exit_s = idle_exit_s
-        self._takes_messages_since = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -66,18 +44,6 @@ class Watchdog:
                 log.critical("%s; this worker exits, to be restarted", problem)
                 logging.shutdown()
                 os._exit(os.EX_TEMPFAIL)  # hanging threads would block a normal exit
-            if self.is_idle():
-                log.warning("This worker exits: it has had no work for as long as its settings say")
-                state.should_stop = os.EX_OK
-                return
-
-    def is_idle(self) -> bool:
-        """Whether the worker had no work for as long as the settings say, although it took messages all the time."""
-        now = time.monotonic()
-        if self._sweeper.waiting or not self._sweeper.takes_messages:
-            self._takes_messages_since = now
-        idle_s = min(self._activity.idle_s, now - self._takes_messages_since)
-        return self._idle_exit_s is not None and idle_s > self._idle_exit_s
 
     def problem(self) -> str | None:
         """What makes no progress, if anything."""

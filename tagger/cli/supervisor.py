@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -255,8 +254,6 @@ class _Process:
                 stdout=output,
                 stderr=output,
                 pass_fds=self._file_descriptors,
-                env=os.environ
-                | {"TAGGER_WORKER_IDLE_EXIT_MINUTES": "none"},  # an idle worker would be started again
                 start_new_session=True,
             )
 

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +122,7 @@ class NewJob:
     priority: Priority = Priority.BULK
     kind: JobKind = JobKind.TAG
     reprocess: bool = False
-    options: dict[str, object] | None = None
+    options: Mapping[str, object] | None = None
     parent_id: int | None = None
     """The job whose failed photos this one retries, or whose tags it writes."""
     author: str | None = None

@@ -68,16 +68,6 @@ def worker(
     beat: Annotated[
         bool, typer.Option("--beat", help="Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
-    idle_exit: Annotated[
-        float | None,
-        typer.Option(
-            "--idle-exit",
-            rich_help_panel=ADVANCED,
-            min=0.01,
-            metavar="MINUTES",
-            help="Exit with code 0 after this time without work. (env: TAGGER_WORKER_IDLE_EXIT_MINUTES, default: never)",
-        ),
-    ] = None,
     no_wait: NoWait = False,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
@@ -91,7 +81,7 @@ def worker(
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
-    _export_settings(device=device, batch_size=batch_size, model=model, worker_idle_exit_minutes=idle_exit)
+    _export_settings(device=device, batch_size=batch_size, model=model)
     from worker.worker_program import (
         run_worker,
     )  # reads the settings at import, so import it after they are exported

@@ -99,7 +99,7 @@ def backfill_job(
     if backfill.scope is BackfillScope.TAUGHT:
         embedding_of(model_by_id(database, inference.model_id))
         kind = JobKind.COMPARE
-    return inference.new_job(kind, priority, runner=runner, options=options)
+    return NewJob(**vars(inference), kind=kind, runner=runner, priority=priority, options=options)
 
 
 def record_backfill(

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeGuard
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Priority, Runner, Target
-from tagger.ledger.jobs import WRITE, NewJob
+from tagger.database.enums import Target
+from tagger.ledger.jobs import WRITE
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.settings import Settings
@@ -22,26 +22,6 @@ class InferenceOptions:
     top_k: int
     threshold: float
     reprocess: bool
-
-    def new_job(
-        self,
-        kind: JobKind,
-        priority: Priority,
-        *,
-        runner: Runner = Runner.WORKERS,
-        options: dict[str, Any] | None = None,
-    ) -> NewJob:
-        """A job with these inference options."""
-        return NewJob(
-            model_id=self.model_id,
-            top_k=self.top_k,
-            threshold=self.threshold,
-            reprocess=self.reprocess,
-            runner=runner,
-            priority=priority,
-            kind=kind,
-            options=options,
-        )
 
 
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:

@@ -200,9 +200,8 @@ def write_job(
         ModelNotFound, ModelNotSelected: there is no model.
     """
     options = metadata.to_job_options()
-    return inference_options(database, settings).new_job(
-        JobKind.WRITE, priority, runner=runner, options=options
-    )
+    inference = inference_options(database, settings)
+    return NewJob(**vars(inference), kind=JobKind.WRITE, runner=runner, priority=priority, options=options)
 
 
 def undo_job(
@@ -214,9 +213,8 @@ def undo_job(
         ModelNotFound, ModelNotSelected: there is no model.
     """
     options = {} if job is None else {UNDO_JOB: job}
-    return inference_options(database, settings).new_job(
-        JobKind.UNDO, priority, runner=runner, options=options
-    )
+    inference = inference_options(database, settings)
+    return NewJob(**vars(inference), kind=JobKind.UNDO, runner=runner, priority=priority, options=options)
 
 
 def record_write_job(

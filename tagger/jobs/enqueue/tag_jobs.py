@@ -56,7 +56,7 @@ def tag_job(
     inference = inference_options(database, settings, reprocess=reprocess)
     paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
     options = {PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})}
-    return inference.new_job(JobKind.TAG, priority, runner=runner, options=options)
+    return NewJob(**vars(inference), kind=JobKind.TAG, runner=runner, priority=priority, options=options)
 
 
 def record_tag_job(
@@ -120,7 +120,8 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
 
 def retry_all_job(database: Database, settings: Settings, priority: Priority) -> NewJob:
     """A retry of all failures, with the model and options of new jobs."""
-    return inference_options(database, settings).new_job(JobKind.RETRY, priority)
+    inference = inference_options(database, settings)
+    return NewJob(**vars(inference), kind=JobKind.RETRY, runner=Runner.WORKERS, priority=priority)
 
 
 def retry_job(database: Database, job_id: int, priority: Priority) -> NewJob:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, Runner
 from tagger.database.retry import DatabaseError, is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
@@ -26,7 +26,6 @@ from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
 from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
-from tagger.ledger.progress import job_kind, job_model_id
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.settings import Settings
 from tagger.system.metrics import RETRIES
@@ -157,9 +156,6 @@ def run_job(
     runs: list[Future[None]] = []
     try:
         with job_heartbeat(database, job_id):
-            if job_kind(database, job_id) in CLASSIFICATION_KINDS:
-                # In a thread, because an interruption must not wait for it.
-                pool.submit(executor.models.get, job_model_id(database, job_id)).result()
             runs += [
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)

@@ -13,7 +13,6 @@ class Sweeper:
     """A sweeper whose status the test sets."""
 
     waiting: int = 0
-    takes_messages: bool = True
     silent_s: float = 0.0
 
 
@@ -68,29 +67,6 @@ def test_messages_that_are_received_slowly_are_no_problem(clock: Clock) -> None:
         clock.now += 40
         activity.record_message()
     assert watchdog.problem() is None
-
-
-def test_a_worker_is_idle_after_a_time_without_work_in_which_it_took_messages(clock: Clock) -> None:
-    activity, sweeper = ActivityMonitor(), Sweeper()
-    watchdog = Watchdog(activity, sweeper, stall_s=60, idle_exit_s=300)
-    clock.now += 299
-    assert not watchdog.is_idle()
-    with activity.chunk():
-        clock.now += 10
-        assert not watchdog.is_idle()
-    clock.now += 299
-    activity.record_message()  # a tick is no work
-    assert not watchdog.is_idle()
-    clock.now += 2
-    assert watchdog.is_idle()
-    for hindrance in (Sweeper(waiting=1), Sweeper(takes_messages=False)):
-        vars(sweeper).update(vars(hindrance))
-        assert not watchdog.is_idle()
-        vars(sweeper).update(vars(Sweeper()))
-        clock.now += 299
-        assert not watchdog.is_idle()
-    clock.now += 2
-    assert watchdog.is_idle()
 
 
 def test_a_hanging_sweeper_is_a_problem(clock: Clock) -> None:
