@@ -28,7 +28,7 @@ from tagger.system.metrics import DEVICE_MEMORY
 from worker.broker import RedisMonitor
 from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
-from worker.sweeper import Sweeper, WorkerIdentity
+from worker.sweeper import Sweeper
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,7 @@ class Engine:
         )
         self.broker = app_broker(app, settings)
         self.redis = RedisMonitor(self.broker)
-        identity = WorkerIdentity(name, self.device)
-        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity)
+        self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         self._services = [service(self.database, settings) for service in parts("service").values()]
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)

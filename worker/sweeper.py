@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import redis
@@ -50,14 +49,6 @@ REMOVE_S = 2.0
 """How long a sweep removes items of old jobs."""
 
 
-@dataclass(frozen=True)
-class WorkerIdentity:
-    """The name and the device of this worker, as other processes see it."""
-
-    name: str
-    device: str
-
-
 class Sweeper:
     """Sweeps every SWEEP_S until closed. Errors are logged; the next sweep tries again."""
 
@@ -67,13 +58,15 @@ class Sweeper:
         redis_monitor: RedisMonitor,
         database: Database,
         settings: Settings,
-        worker: WorkerIdentity,
+        worker_name: str,
+        device: str,
     ) -> None:
         self._app = app
         self._redis = redis_monitor
         self._database = database
         self._settings = settings
-        self._worker = worker
+        self._worker_name = worker_name
+        self._device = device
         self._positions = SmallUpdates(database)
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while Redis accepts none."""
@@ -96,7 +89,7 @@ class Sweeper:
             self._thread.join()
         database_away.clear()
         try:
-            remove_worker(self._database, self._worker.name)
+            remove_worker(self._database, self._worker_name)
         except DatabaseError:
             log.warning("The database does not answer; this worker is listed until its heartbeat is too old")
 
@@ -138,8 +131,13 @@ class Sweeper:
 
     def _record_heartbeat(self) -> None:
         try:
-            name, device = self._worker.name, self._worker.device
-            record_heartbeat(self._database, name, device, self.waits_for(), self._photos_per_second())
+            record_heartbeat(
+                self._database,
+                self._worker_name,
+                self._device,
+                self.waits_for(),
+                self._photos_per_second(),
+            )
         except DatabaseError:
             database_away.set()
             raise

@@ -42,13 +42,13 @@ from tagger.settings import load_settings
 from worker.broker import Broker, RedisMonitor
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
-from worker.sweeper import Sweeper, WorkerIdentity
+from worker.sweeper import Sweeper
 
 settings = load_settings()
 with closing(open_configured(settings)) as database:
     keys = RedisKeys(database.ledger_id)
     app, monitor = make_app({redis!r}, keys), RedisMonitor(Broker({redis!r}, keys, embedded=False))
-    Sweeper(app, monitor, database, settings, WorkerIdentity("w", "cpu")).sweep()
+    Sweeper(app, monitor, database, settings, "w", "cpu").sweep()
     app.close()
 
 from tagger.cli.commands.doctor import run_checks

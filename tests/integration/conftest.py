@@ -71,7 +71,7 @@ def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
 @pytest.fixture
 def sweeper(redis_server: RedisServer, monitor: "RedisMonitor", database: Database) -> Iterator["Sweeper"]:
     from worker.producer import make_app
-    from worker.sweeper import Sweeper, WorkerIdentity
+    from worker.sweeper import Sweeper
 
     with closing(make_app(redis_server.url, monitor.broker.keys)) as app:
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))
+        yield Sweeper(app, monitor, database, Settings(), "w", "cpu")

@@ -9,7 +9,7 @@ import io
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,10 +21,16 @@ import numpy as np
 from tagger.database.connection import Database
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.processing.storage import StoreHook, store_hooks
-from tagger.library.catalog.registered_models import StoredSelections, model_by_id, verify_model
+from tagger.library.catalog.registered_models import (
+    RegisteredModel,
+    StoredSelections,
+    model_by_id,
+    verify_model,
+)
 from tagger.model.backends.protocol import BackendOptions
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
+from tagger.model.predictions import ImageOutput
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named
@@ -34,14 +40,8 @@ from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     import numpy.typing as npt
     from PIL.Image import Image as Pillow
-
-    from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.model.predictions import ImageOutput
-    from tagger.settings import Settings
 
     ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
 
