@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Row, Select, exists, func, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
@@ -81,26 +82,33 @@ def failing_photos(
     page_size: int = FAILURES_PAGE,
 ) -> Iterator[FailingPhoto]:
     """Yield every matching photo after the position `after`. Reads pages by key."""
-    conditions = failure_conditions(failures or FailureFilter())
+    query = select(photos).where(*failure_conditions(failures or FailureFilter()))
+    for row in _pages(database, query, photos.c.id, after, page_size):
+        yield FailingPhoto(
+            row.id,
+            row.id,
+            row.root_id,
+            row.path,
+            row.path_bytes,
+            row.failure_kind,
+            row.failure_text,
+            row.failure_attempts,
+            row.failure_job_id,
+        )
+
+
+def _pages(
+    database: Database, query: Select[Any], key: Column[int], after: int, size: int = FAILURES_PAGE
+) -> Iterator[Row[Any]]:
+    """The rows of a query whose keys follow `after`, in their order. Reads pages by key."""
     while True:
-        query = select(photos).where(*conditions, photos.c.id > after)
+        page = query.where(key > after).order_by(key).limit(size)
         with database.read() as connection:
-            rows = connection.execute(query.order_by(photos.c.id).limit(page_size)).all()
-        for row in rows:
-            yield FailingPhoto(
-                row.id,
-                row.id,
-                row.root_id,
-                row.path,
-                row.path_bytes,
-                row.failure_kind,
-                row.failure_text,
-                row.failure_attempts,
-                row.failure_job_id,
-            )
-        if len(rows) < page_size:
+            rows = connection.execute(page).all()
+        yield from rows
+        if len(rows) < size:
             return
-        after = rows[-1].id
+        after = getattr(rows[-1], key.name)
 
 
 def pending_failures(database: Database, job: int) -> tuple[int, int | None]:
@@ -155,32 +163,25 @@ def unwritten_photos(
     reports: ColumnElement[bool] = job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED))
     if EDITED in kinds:
         reports = or_(reports, job_items.c.outcome == Outcome.WRITTEN)
-    while True:
-        query = (
-            select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
-            .join(photos, photos.c.id == job_items.c.photo_id)
-            .where(job_items.c.job_id == job_id, job_items.c.position > after)
-            .where(reports)
+    query = (
+        select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
+        .join(photos, photos.c.id == job_items.c.photo_id)
+        .where(job_items.c.job_id == job_id, reports)
+    )
+    if kinds:
+        query = query.where(job_items.c.reason.in_(kinds))
+    for row in _pages(database, query, job_items.c.position, after):
+        yield FailingPhoto(
+            row.position,
+            row.photo_id,
+            row.root_id,
+            row.path,
+            row.path_bytes,
+            row.reason,
+            row.error_text,
+            row.attempts,
+            job_id,
         )
-        if kinds:
-            query = query.where(job_items.c.reason.in_(kinds))
-        with database.read() as connection:
-            rows = connection.execute(query.order_by(job_items.c.position).limit(FAILURES_PAGE)).all()
-        for row in rows:
-            yield FailingPhoto(
-                row.position,
-                row.photo_id,
-                row.root_id,
-                row.path,
-                row.path_bytes,
-                row.reason,
-                row.error_text,
-                row.attempts,
-                job_id,
-            )
-        if len(rows) < FAILURES_PAGE:
-            return
-        after = rows[-1].position
 
 
 def _is_pending(job: int) -> ColumnElement[bool]:

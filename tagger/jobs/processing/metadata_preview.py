@@ -78,7 +78,10 @@ class PhotoTags:
     ) -> WriteRequest:
         """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
         if options is None:
-            return self._undo_request(path, root, undo_job, max_bytes)
+            written = (
+                self.written_targets if undo_job is None else self.targets_by_job.get(undo_job, frozenset())
+            )
+            return _undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
@@ -94,20 +97,6 @@ class PhotoTags:
             self.written_targets,
             max_bytes,
             embeds_objects=options.embed_objects,
-        )
-
-    def _undo_request(self, path: Path, root: Path, job: int | None, max_bytes: int) -> WriteRequest:
-        written = self.written_targets if job is None else self.targets_by_job.get(job, frozenset())
-        return WriteRequest(
-            path,
-            root,
-            None,
-            TagFields(),
-            None,
-            written,
-            max_bytes,
-            single_job=job is not None,
-            embeds_objects=True,
         )
 
 
@@ -321,14 +310,26 @@ def _is_file(path: Path) -> bool:
 def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
     """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
     if is_sidecar_name(path.name):
-        request = _undo_request(path, frozenset({Target.SIDECAR}), max_bytes)
+        request = _undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
         return PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
     targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
-    return plan_photo(_undo_request(path, targets, max_bytes), find_undo_record)
+    return plan_photo(_undo_request(path, path.parent, targets, max_bytes), find_undo_record)
 
 
-def _undo_request(path: Path, targets: frozenset[Target], max_bytes: int) -> WriteRequest:
-    return WriteRequest(path, path.parent, None, TagFields(), None, targets, max_bytes, embeds_objects=True)
+def _undo_request(
+    path: Path, root: Path, targets: frozenset[Target], max_bytes: int, *, single_job: bool = False
+) -> WriteRequest:
+    return WriteRequest(
+        path,
+        root,
+        None,
+        TagFields(),
+        None,
+        targets,
+        max_bytes,
+        single_job=single_job,
+        embeds_objects=True,
+    )
 
 
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:

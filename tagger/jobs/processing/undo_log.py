@@ -42,17 +42,8 @@ from tagger.photos.source import open_source
 _SAME_DIGEST_ROWS = 100
 
 
-@dataclass(frozen=True)
-class WriteRecord:
-    """One written file. `file` is its name in the photo's folder, `image_digest` the digest of the tagged image."""
-
-    photo_id: int
-    job_id: int
-    image_digest: str
-    target: Target
-    file: str
-    undo_record: UndoRecord
-    landmarks: tuple[str, ...]
+WriteRow = Mapping[str, Any]
+"""A row of `metadata_writes`: a written file, by its name in the photo's folder, with the digest of the tagged image."""
 
 
 def find_undo_record(database: Database, photo_id: int | None, written_digest: str) -> UndoRecord | None:
@@ -81,7 +72,7 @@ def has_incomplete_write(database: Database, job_id: int, photo_id: int, written
         return connection.scalar(select(metadata_writes.c.id).where(*incomplete).limit(1)) is not None
 
 
-def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRecord]) -> None:
+def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRow]) -> None:
     """Record writes before they are done.
 
     Raises:
@@ -90,7 +81,7 @@ def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRec
     with database.write() as connection:
         renew_lease(connection, claimed)
         if writes:
-            connection.execute(insert(metadata_writes), [_row(write) for write in writes])
+            connection.execute(insert(metadata_writes), writes)
 
 
 def add_rows_for_copies(
@@ -128,7 +119,7 @@ def add_rows_for_copies(
 
 
 def complete_write(
-    connection: Connection, photo_id: int, file: str, digest_before: str | None, write: WriteRecord | None
+    connection: Connection, photo_id: int, file: str, digest_before: str | None, write: WriteRow | None
 ) -> None:
     """Record that a file, which had the digest `digest_before`, is now as `write` says. Rows of other states are deleted.
 
@@ -136,7 +127,7 @@ def complete_write(
     that were found by this file's digest, are deleted as well.
     """
     of_file = and_(metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
-    written_digest = write.undo_record.written_digest if write else ""
+    written_digest = write["written_digest"] if write else ""
     current_id = connection.scalar(
         select(func.max(metadata_writes.c.id)).where(
             of_file, metadata_writes.c.written_digest == written_digest
@@ -150,7 +141,7 @@ def complete_write(
         completed = update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
         connection.execute(completed)
     elif write is not None:  # written with another database, or with a newer copy of this one
-        connection.execute(insert(metadata_writes), [_row(write) | {"complete": True}])
+        connection.execute(insert(metadata_writes), [{**write, "complete": True}])
 
 
 def delete_orphaned(database: Database, file: str, written_digest: str) -> None:
@@ -205,22 +196,6 @@ def _matches_file(file: str) -> ColumnElement[bool]:
     return or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == file)
 
 
-def _row(write: WriteRecord) -> dict[str, Any]:
-    return {
-        "photo_id": write.photo_id,
-        "job_id": write.job_id,
-        "image_digest": write.image_digest,
-        "target": write.target,
-        "file": write.file,
-        "written_digest": write.undo_record.written_digest,
-        "base_digest": write.undo_record.base_digest,
-        "undo": write.undo_record.inverse,
-        "landmarks": list(write.landmarks),
-        "written_at": datetime.now(UTC),
-        "complete": False,
-    }
-
-
 def _undo_record(row: Row[Any]) -> UndoRecord:
     return UndoRecord(row.written_digest, row.base_digest, row.undo)
 
@@ -245,10 +220,10 @@ class PhotoResult:
         return ItemOutcome(self.item.position, self.outcome, self.reason, text)
 
 
-def intended_writes(job_id: int, results: Sequence[PhotoResult]) -> list[WriteRecord]:
+def intended_writes(job_id: int, results: Sequence[PhotoResult]) -> list[WriteRow]:
     """The writes that are about to replace files."""
     return [
-        _write_record(job_id, result.item.photo_id, result.photo.plan.request, file, file.undo_record)
+        _write_row(job_id, result.item.photo_id, result.photo.plan.request, file, file.undo_record)
         for result in results
         if result.photo is not None
         for file, _ in result.photo.prepared
@@ -285,13 +260,13 @@ class _FileState:
     photo_id: int
     file: str
     digest_before: str | None
-    write: WriteRecord | None
+    write: WriteRow | None
     was_written: bool
     base_bytes: int | None
 
     @property
     def written_digest(self) -> str | None:
-        return self.write.undo_record.written_digest if self.write else None
+        return self.write["written_digest"] if self.write else None
 
 
 def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
@@ -311,24 +286,29 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
             photo_id=photo_id,
             file=_file_name(file),
             digest_before=None if before is None else digest_file(before),
-            write=None if record is None else _write_record(job_id, photo_id, plan.request, file, record),
+            write=None if record is None else _write_row(job_id, photo_id, plan.request, file, record),
             was_written=bool(plan.request.written_targets),
             base_bytes=len(file.data) if record is None and file.data else None,
         )
 
 
-def _write_record(
+def _write_row(
     job_id: int, photo_id: int, request: WriteRequest, file: FilePlan, undo_record: UndoRecord
-) -> WriteRecord:
-    return WriteRecord(
-        photo_id=photo_id,
-        job_id=job_id,
-        image_digest=request.image_digest or "",
-        target=file.target,
-        file=_file_name(file),
-        undo_record=undo_record,
-        landmarks=request.slugs,
-    )
+) -> WriteRow:
+    """The row of a write that is not complete."""
+    return {
+        "photo_id": photo_id,
+        "job_id": job_id,
+        "image_digest": request.image_digest or "",
+        "target": file.target,
+        "file": _file_name(file),
+        "written_digest": undo_record.written_digest,
+        "base_digest": undo_record.base_digest,
+        "undo": undo_record.inverse,
+        "landmarks": list(request.slugs),
+        "written_at": datetime.now(UTC),
+        "complete": False,
+    }
 
 
 def _file_change(result: PhotoResult) -> Mapping[str, int] | None:
