@@ -19,7 +19,7 @@ from rig.servers import RedisServer, postgres_server
 from support.compiled_statements import share_compiled_statements
 from support.distribution import pytest_xdist_make_scheduler
 from support.embedding_spaces import share_embedding_spaces
-from support.empty_databases import create_sqlite_database, share_migrated_schema
+from support.empty_databases import create_sqlite_database
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
@@ -47,7 +47,6 @@ quiet_threads()
 
 share_compiled_statements()
 share_embedding_spaces()
-share_migrated_schema()
 
 # Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
 gc.disable()

@@ -1,13 +1,12 @@
 """The schema: a new database has the tables, later migrations run beside workers, and unknown revisions are refused."""
 
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
-from support.empty_databases import migrate, share_migrated_schema
 from support.waiting import wait_until
 
 from tagger.database import schema
@@ -47,30 +45,6 @@ pytestmark = [
         "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_name"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def real_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the statements that other tests share."""
-    monkeypatch.setattr(schema, "_migrate", migrate)
-
-
-def test_shared_statements_make_the_schema_of_the_migrations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_database(f"sqlite:///{tmp_path / 'migrated.sqlite'}").close()
-    share_migrated_schema()
-    open_database(f"sqlite:///{tmp_path / 'shared.sqlite'}").close()
-    dumps = []
-    for name in ("migrated", "shared"):
-        with closing(sqlite3.connect(tmp_path / f"{name}.sqlite")) as connection:
-            rows = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "ledgers"')]
-            ledger = connection.execute("SELECT ledger_id FROM ledgers").fetchone()
-            # Alembic writes the constraints of a table that it copies in any order.
-            lines = [sorted(line.strip(" \t,") for line in row.splitlines()) for row in rows]
-            dumps.append((lines, connection.execute("PRAGMA user_version").fetchone()))
-            assert ledger is not None
-    assert dumps[0] == dumps[1]
 
 
 @pytest.fixture
