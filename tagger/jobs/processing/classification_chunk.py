@@ -6,7 +6,6 @@ Knows nothing of how chunks are claimed, leases renewed or models loaded (see ex
 import logging
 import queue
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,7 +60,6 @@ class ChunkResults:
         self._loaded = loaded
         self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
         self._batch: list[ItemResult] = []
-        self._fallbacks: list[OpenItem] = []
         self._stored_at = time.monotonic()
 
     def is_classified(self, digest: str) -> bool:
@@ -105,16 +103,8 @@ class ChunkResults:
         """Add a result to the batch, unless the photo is to be read again."""
         if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
             self.settling += 1
-        elif isinstance(result, Failed) and (fallback := item.fallback(result)) is not None:
-            self._fallbacks.append(fallback)
         else:
-            failed = item.failure if isinstance(result, Failed) else None
-            self._batch.append(ItemResult(item, failed or result))
-
-    def take_fallbacks(self) -> list[OpenItem]:
-        """Take the photos whose own file failed, and whose RAW file is to be read instead."""
-        fallbacks, self._fallbacks = self._fallbacks, []
-        return fallbacks
+            self._batch.append(ItemResult(item, result))
 
     def store_delivered(self) -> None:
         """Store what was delivered before the pipeline failed."""
@@ -239,7 +229,6 @@ class _ChunkClassifier:
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
             self._results.settling = 0
-            self._results.take_fallbacks()  # those of a pass that was cut short are open
             if needs_isolation(self._chunk.claim):
                 self._classify_in_isolation(free, roots)
             else:
@@ -278,9 +267,6 @@ class _ChunkClassifier:
         try:
             self._submit(items, roots, reader)
             self._wait_for_results()
-            while reader is None and not self._must_stop() and (items := self._results.take_fallbacks()):
-                self._submit(items, roots, reader)
-                self._wait_for_results()
             self._results.store()
         except ReadsTimedOut:
             self._results.store_delivered()
@@ -297,11 +283,9 @@ class _ChunkClassifier:
             ItemProcess(self._chunk) as process,
         ):
             # Those that may have killed a worker come last, so that they do not keep the others from being classified.
-            remaining = deque(sorted(items, key=lambda item: item.deaths))
-            while remaining:
+            for item in sorted(items, key=lambda item: item.deaths):
                 if self._must_stop():
                     return
-                item = remaining.popleft()
                 try:
                     self._classify_alone(item, roots, sandbox, process)
                 except PhotoFailed as failed:
@@ -309,7 +293,6 @@ class _ChunkClassifier:
                     self._results.store()
                 except PhotoLeftOpen:
                     log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
-                remaining.extend(self._results.take_fallbacks())
 
     def _classify_alone(
         self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess

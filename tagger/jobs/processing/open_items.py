@@ -1,7 +1,7 @@
 """The open items of a claimed chunk: what is to be processed, and what came of it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
@@ -13,7 +13,7 @@ from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
-from tagger.pipeline.results import Failed, Result
+from tagger.pipeline.results import Result
 
 FORGOTTEN = "removed with `tagger forget`"
 """The reason of a skipped item whose photo is no longer in the database."""
@@ -27,7 +27,7 @@ class OpenItem:
 
     `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
     `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
-    `path` and `path_bytes`. `failure`: why the photo's own file cannot be classified; the first of the RAW files is read instead.
+    `path` and `path_bytes`.
     """
 
     position: int
@@ -40,18 +40,11 @@ class OpenItem:
     deaths: int
     size_bytes: int
     raw_files: tuple[tuple[str, bytes], ...] = ()
-    failure: Failed | None = None
 
     @property
     def file(self) -> str:
         """The path, in the root, of the file to read."""
-        return path_from_text(*(self.raw_files[0] if self.failure else (self.path, self.path_bytes)))
-
-    def fallback(self, failure: Failed) -> "OpenItem | None":
-        """The item with the next file to read, after the failure of this one; None: there is no other."""
-        if self.failure is None:
-            return replace(self, classified=None, failure=failure) if self.raw_files else None
-        return replace(self, raw_files=self.raw_files[1:]) if len(self.raw_files) > 1 else None
+        return path_from_text(self.path, self.path_bytes)
 
 
 @dataclass(frozen=True)

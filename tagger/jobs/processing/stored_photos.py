@@ -122,25 +122,19 @@ def _store_classified(
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Link photos to their contents and clear failures of the contents, in all copies."""
-    own_files: list[dict[str, Any]] = []
-    raw_files: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for each in sorted(results, key=lambda each: each.item.photo_id):
         result = each.result
         if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
             values = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
-            if each.item.failure is None:
-                own_files.append(values | _version_columns(result.version))
-            else:
-                raw_files.append(values)
+            rows.append(values | _version_columns(result.version))
     # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
     is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
     stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
-    if own_files:
-        connection.execute(stored.values(_bound_columns(own_files[0])), own_files)
-    if raw_files:
-        # The photo's own file is read again when it changes.
-        current = {"classified_size_bytes": photos.c.size_bytes, "classified_mtime_ns": photos.c.mtime_ns}
-        connection.execute(stored.values(_bound_columns(raw_files[0]) | current), raw_files)
+    if rows:
+        # All but the id of the photo.
+        columns = {name: bindparam(name) for name in rows[0] if name != "photo"}
+        connection.execute(stored.values(columns), rows)
     copies = photos.c.content_id.in_(_readable_ids(results, ids))
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
 
@@ -152,11 +146,6 @@ def _version_columns(version: PhotoVersion) -> dict[str, int]:
         "classified_size_bytes": version.size_bytes,
         "classified_mtime_ns": version.mtime_ns,
     }
-
-
-def _bound_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of these values as parameters, all but the id of the photo."""
-    return {name: bindparam(name) for name in values if name != "photo"}
 
 
 def _store_failures(
