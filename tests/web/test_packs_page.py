@@ -188,8 +188,10 @@ def test_a_pack_is_shown_added_and_removed_on_the_page(
         page.get_by_role("button", name="Settings").click()
         page.get_by_role("link", name="Packs").click()
         expect(page.get_by_text("No pack was added yet.")).to_be_visible()
-        page.get_by_label("The pack, and its signature").set_input_files(pack)
-        shown = page.locator("#shown")
+        file, shown = page.get_by_label("The pack, and its signature"), page.locator("#shown")
+        file.set_input_files({"name": "x.pack", "mimeType": "application/octet-stream", "buffer": b"no pack"})
+        expect(shown).to_contain_text("it is damaged, or no pack")
+        file.set_input_files(pack)
         for text in ("Ada", "CC0", "Nobody has signed this pack.", "Our church", "Germany", "new"):
             expect(shown).to_contain_text(text)
         page.get_by_role("button", name="Add our-town").click()

@@ -24,6 +24,7 @@ from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Value
 from tagger.library.teaching.pack_signatures import UNSIGNED, Signature, SignatureInvalid, check_signature
 from tagger.model.artifact import LandmarkFacts
 from tagger.system.names import SLUG_PATTERN, slug_of_name
+from tagger.system.text_format import N_, gettext
 
 MAX_BYTES = 64 * 2**20
 MAX_LANDMARKS = 5000
@@ -119,12 +120,9 @@ class Pack:
         ]
         if not weak:
             return []
-        names = ", ".join(weak[:MOST_NAMED]) + (
-            f" and {len(weak) - MOST_NAMED} more" * (len(weak) > MOST_NAMED)
-        )
-        return [
-            f"By its author's figures, fewer than {LEAST_PRECISION:.0%} of the tags are right of {names}."
-        ]
+        names = ", ".join(weak[:MOST_NAMED] + ["…"] * (len(weak) > MOST_NAMED))
+        text = N_("By its author's figures, fewer than %(share)s of the tags are right of %(names)s.")
+        return [gettext(text, share=f"{LEAST_PRECISION:.0%}", names=names)]
 
     def directions_in(self, space: EmbeddingSpace) -> list[Direction]:
         """The landmarks' directions in the space of the model.

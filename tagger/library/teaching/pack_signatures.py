@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tagger.system.text_format import N_, gettext
+
 NAMESPACE = "tagger-pack"
 """A signature that was made for anything else is none of a pack."""
 MAX_BYTES = 64 * 2**10
@@ -29,12 +31,15 @@ class Signature:
     @property
     def text(self) -> str:
         """What it says, in a sentence."""
-        return {
-            "unsigned": "Nobody has signed this pack.",
-            "unchecked": "This pack has a signature, but it cannot be checked: ssh-keygen of OpenSSH 8.2 or later is missing.",
-            "unknown": f"This pack is signed with a key of nobody you know, {self.key}.",
-            "known": f"This pack is signed by {self.signer}.",
+        text = {
+            "unsigned": N_("Nobody has signed this pack."),
+            "unchecked": N_(
+                "This pack has a signature, but it cannot be checked: ssh-keygen of OpenSSH 8.2 or later is missing."
+            ),
+            "unknown": N_("This pack is signed with a key of nobody you know, %(key)s."),
+            "known": N_("This pack is signed by %(signer)s."),
         }[self.state]
+        return gettext(text, key=self.key, signer=self.signer)
 
 
 UNSIGNED = Signature("unsigned")

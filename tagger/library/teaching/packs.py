@@ -48,6 +48,7 @@ from tagger.library.teaching.pack_file import (
 from tagger.library.teaching.teaching import taught_state
 from tagger.model.artifact import LandmarkFacts
 from tagger.system.geo import distance_km
+from tagger.system.text_format import gettext
 
 
 @dataclass(frozen=True)
@@ -171,18 +172,19 @@ class _Joiner:
         found = self._slugs.get(packed.slug)
         if found is None or found.id in self._joined or _is_near(packed, found) is False:
             return None
-        return self._join(packed, found, "it has the same slug")
+        return self._join(packed, found, gettext("it has the same slug"))
 
     def _by_name(self, packed: PackedLandmark) -> PackLandmarkPlan:
         names = {*map(normalize_name, (packed.name, *packed.names.values(), *packed.aliases))}
         same = {each.id: each for name in names for each in self._names.get(name, ())}
         near = [each for each in same.values() if each.id not in self._joined and _is_near(packed, each)]
         if len(near) == 1:
-            return self._join(packed, near[0], "it has the same name, and is at the same place")
+            return self._join(packed, near[0], gettext("it has the same name, and is at the same place"))
         if packed.slug not in self._slugs:
             return PackLandmarkPlan(packed, packed.slug, None, None)
-        reason = (
-            f"the slug {packed.slug} belongs to {self._slugs[packed.slug].display_name}, another landmark"
+        other = self._slugs[packed.slug].display_name
+        reason = gettext(
+            "the slug %(slug)s belongs to %(name)s, another landmark", slug=packed.slug, name=other
         )
         return PackLandmarkPlan(packed, self._free_slug(packed.slug), None, reason)
 

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tagger.errors import TaggerError
 from tagger.library.teaching.packs import list_packs, plan_pack
+from tagger.system.text_format import N_, gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.packs import add_uploaded_pack, max_pack_bytes, read_uploaded_pack, remove_added_pack
 from tagger.web.http.error_responses import page_text
@@ -17,7 +18,7 @@ from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-OTHER_FILE = "This is not the pack that was shown. Look at it first."
+OTHER_FILE = N_("This is not the pack that was shown. Look at it first.")
 
 
 @router.get("/packs")
@@ -49,7 +50,7 @@ async def add(
     try:
         pack = await read_uploaded_pack(request, state)
         if pack.digest != digest:
-            return await run_in_threadpool(_render, request, state, problem=OTHER_FILE)
+            return await run_in_threadpool(_render, request, state, problem=gettext(OTHER_FILE))
         added = await run_in_threadpool(add_uploaded_pack, state, starter, pack, as_job=as_job)
     except TaggerError as error:
         return await run_in_threadpool(_render, request, state, problem=page_text(error))
@@ -69,10 +70,11 @@ def remove(request: Request, state: State, name: Annotated[str, Form(max_length=
 
 def _render(request: Request, state: AppState, *, problem: str = "", **shown: object) -> HTMLResponse:
     """`shown`: a `pack` and the `plans` of its landmarks."""
+    is_refused = problem and "hx-request" not in request.headers  # of errors, htmx shows nothing
     return render(
         request,
         "packs.html",
-        HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
+        HTTPStatus.UNPROCESSABLE_ENTITY if is_refused else HTTPStatus.OK,
         packs=list_packs(state.database),
         max_bytes=max_pack_bytes(state),
         problem=problem,

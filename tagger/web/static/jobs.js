@@ -1,10 +1,10 @@
 // Updates the pages of jobs: numbers change in place; after larger changes, htmx fetches that part of the page again (jobs_parts.html).
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
+import "./failed_forms.js";
 import { followJobs } from "./job_events.js";
 import "./morphing.js";
 import { gettext, number } from "./texts.js";
-import { toast } from "./toast.js";
 
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
@@ -53,15 +53,5 @@ function show(state) {
 function showLost(isLost) {
   if (connection.hidden === isLost) connection.hidden = !isLost;
 }
-
-// A form that could not be sent. Updates are tried again with the next event.
-function showFailure({ detail: { elt, xhr } }) {
-  if (!elt.matches("form")) return;
-  const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[role=alert]");
-  toast(answer?.textContent.trim() ?? gettext("The server does not respond. Try again."), { tone: "bad" });
-}
-
-document.addEventListener("htmx:responseError", showFailure);
-document.addEventListener("htmx:sendError", showFailure);
 
 if (live()) followJobs(show, showLost);
