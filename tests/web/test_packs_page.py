@@ -198,5 +198,5 @@ def test_a_pack_is_shown_added_and_removed_on_the_page(
         added = page.locator("#our-town")
         expect(added).to_contain_text(f"{PHOTOS} photos tagged")
         added.get_by_text("Remove").first.click()
-        page.get_by_role("button", name="Remove our-town").click()
+        page.get_by_role("button", name="Remove the pack our-town").click()
         expect(page.get_by_text("No pack was added yet.")).to_be_visible()

@@ -185,10 +185,14 @@ def add_uploaded_pack(
         plans, compared = add_pack(database, model, uploaded)
         state.taught_updates.request()  # for the positions
     added = find_pack(database, name)
-    plan = pack_plan_document(uploaded, plans, dry_run=False)
-    seconds = round(time.monotonic() - started_at, 3)
-    counts = {"compared": compared, "tagged": added.tagged, "suggested": added.suggested}
-    return NewPackDocument(**vars(plan), **counts, job=job, seconds=seconds)
+    return NewPackDocument(
+        **vars(pack_plan_document(uploaded, plans, dry_run=False)),
+        compared=compared,
+        tagged=added.tagged,
+        suggested=added.suggested,
+        job=job,
+        seconds=round(time.monotonic() - started_at, 3),
+    )
 
 
 def remove_added_pack(state: AppState, name: str) -> AddedPack:
