@@ -15,8 +15,6 @@ from support.page_server import LOCAL_URL, TOKEN
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.query.options import PhotoQuery
-from tagger.library.shares.links import NewShare, add_share
 from tagger.settings import load_settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
@@ -149,23 +147,42 @@ def library(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     return library
 
 
-def test_links_are_listed_and_revoked(
-    tagger: CommandRunner, library: StoredPhotos, sqlite_database: Database
-) -> None:
-    query = PhotoQuery(landmark=EIFFEL)
-    _, token = add_share(sqlite_database, NewShare(query, "For Ada", None, with_positions=True), {})
+def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, library: StoredPhotos) -> None:
+    added = tagger("people", "share", "add", "--landmark", "Eiffel Tower")
+    link = added.text.strip()
+    assert link.startswith("http://127.0.0.1:8080/s/")
+    assert "not shown again" in added.err
+    assert "TAGGER_WEB_URL" in added.err
     (listed,) = tagger("people", "share", "list", "--json").json
-    assert (listed["name"], listed["description"]) == ("For Ada", "Eiffel Tower")
+    assert (listed["name"], listed["description"]) == ("Eiffel Tower", "Eiffel Tower")
     assert listed["state"] == "active"
+    assert (listed["options"], listed["photos"]) == ({"landmark": EIFFEL}, None)
+    expires = datetime.fromisoformat(listed["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < expires <= timedelta(days=30)
+    token = link.rpartition("/")[2]
+    assert len(token) == 43
     printed = tagger("people", "share", "list").text + json.dumps(tagger("people", "audit", "--json").json)
-    assert "never" in printed
-    assert "landmark eiffel-tower" in printed  # in the audit log
     assert token not in printed
-    assert tagger("people", "share", "revoke", "1").err == "share 1 is revoked: For Ada\n"
+    assert tagger("people", "share", "revoke", "1").err == "share 1 is revoked: Eiffel Tower\n"
     assert tagger("people", "share", "list", "--json").json[0]["state"] == "revoked"
     assert "revoked" in tagger("people", "share", "list").text
     actions = [entry["action"] for entry in tagger("people", "audit", "--json").json["entries"]]
     assert actions[:2] == ["share-revoke", "share-add"]
+
+
+def test_a_selection_never_expires_if_asked(
+    tagger: CommandRunner, library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_URL", "https://photos.example.org/")
+    photos = [option for name in ("paris", "dog") for option in ("--selection", f"photos/{name}.jpg")]
+    added = tagger(
+        "people", "share", "add", *photos, "--expires", "never", "--with-positions", "--name", "Ada", "--json"
+    )
+    assert added.json["link"].startswith("https://photos.example.org/s/")
+    assert (added.json["expires_at"], added.json["photos"]) == (None, 2)
+    (listed,) = tagger("people", "share", "list", "--json").json
+    assert (listed["name"], listed["with_positions"], listed["options"]) == ("Ada", True, None)
+    assert "2 selected photos" in tagger("people", "share", "list").text
 
 
 @pytest.mark.usefixtures("library")
@@ -181,7 +198,12 @@ def test_links_are_listed_and_revoked(
         (("token", "add", "a", "--expires", "2001-01-01"), b"", "in the past"),
         (("audit", "--since", "9999999d"), b"", "is no time"),
         (("audit", "--action", "job-make"), b"", "job-create"),
+        (("share", "add"), b"", "say which photos"),
+        (("share", "add", "--landmark", EIFFEL, "--selection", "photos/paris.jpg"), b"", "not both"),
+        (("share", "add", "--landmark", "Atlantis"), b"", "There is no landmark Atlantis"),
+        (("share", "add", "--selection", "photos/none.jpg"), b"", "no photo at"),
         (("share", "revoke", "7"), b"", "There is no share 7"),
+        (("share", "add", "--landmark", EIFFEL, "--name", " "), b"", "1 to 200 characters"),
     ],
 )
 def test_mistakes_are_named(

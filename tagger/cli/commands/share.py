@@ -1,25 +1,123 @@
-"""`tagger people share …`: the links of the page with which anybody can see some photos."""
+"""`tagger people share …`: links with which anybody can see some photos."""
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.options import Json
+from tagger.cli.commands.serve import HOST, PORT
+from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
+from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json, write_table
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
-    from tagger.library.shares.links import Share
+    from collections.abc import Sequence
+
+    from tagger.cli.session import Session
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.shares.links import Share, ShareDocument
 
 share_app = typer.Typer(
-    help="List and revoke the links of the page, which need no sign-in.", no_args_is_help=True
+    help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
 )
 
+LOCAL_URL = f"http://{HOST}:{PORT}"
 _NARROW_SPACE = "\u202f"
 """Descriptions have it before `%`. In a table, it would be escaped."""
+
+Selection = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--selection",
+        metavar="PHOTO",
+        help="This photo, instead of a query: the share stays as it is. Repeatable.",
+    ),
+]
+Expires = Annotated[
+    str, typer.Option("--expires", metavar="TIME", help="When the link ends: 30d, 12h, a date, or never.")
+]
+WithPositions = Annotated[
+    bool, typer.Option("--with-positions", help="Show visitors where each photo was taken.")
+]
+Title = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
+    ),
+]
+
+
+@share_app.command("add")
+@with_option_groups
+def add(
+    query_options: QueryOptions,
+    outcome_options: OutcomeOptions,
+    selection: Selection = None,
+    expires: Expires = "30d",
+    with_positions: WithPositions = False,
+    name: Title = None,
+    json: Json = False,
+) -> None:
+    """Share photos: print a link with which anybody can see them, without signing in.
+
+    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors see only the photos of the share, and can change nothing. The link cannot be printed again.
+
+    For example:
+
+    tagger people share add --landmark eiffel-tower --expires 7d
+
+    tagger people share add --country France --year 2024
+
+    tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
+    """
+    from tagger.library.query.timeline import timeline_sections
+    from tagger.library.shares.links import NewShare, add_share, share_documents, share_name
+
+    query = query_options.parse(**vars(outcome_options))
+    expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
+    session = open_session()
+    photos = _photos(session, query, selection or ())
+    title = share_name(session.database, photos) if name is None else name
+    new = NewShare(photos, title, expires_at, with_positions)
+    share, token = add_share(session.database, new, session.settings.roots)
+    web_url = session.settings.web_url
+    link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
+    sections = timeline_sections(session.database, share.query, session.settings.roots)
+    (document,) = share_documents(session.database, [share])
+    document = replace(document, photos=sum(section.photos for section in sections))
+    if json:
+        write_json({"link": link} | vars(document))
+    else:
+        _print_link(link, document, has_address=web_url is not None)
+
+
+def _print_link(link: str, share: ShareDocument, *, has_address: bool) -> None:
+    typer.echo(link)
+    console.info(
+        f"this is the link of share {share.id} with {count_of(share.photos or 0, 'photo')}, which is not shown again; "
+        f"to end it, run: tagger people share revoke {share.id}"
+    )
+    if not has_address:
+        if not _is_served():
+            console.info(f"no page is served at {LOCAL_URL}; to serve it, run: tagger serve")
+        console.info("if people open the page at another address, set TAGGER_WEB_URL")
+
+
+def _is_served() -> bool:
+    """Whether a server listens at the address of the page on this machine."""
+    with closing(socket.socket()) as client:
+        client.settimeout(1)
+        return client.connect_ex((HOST, PORT)) == 0
 
 
 @share_app.command("list")
@@ -51,7 +149,7 @@ def list_(json: Json = False) -> None:
     )
     write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"), rows)
     if not shares:
-        console.info("there is no share; the page makes them")
+        console.info("there is no share; add one with: tagger people share add --landmark NAME")
 
 
 @share_app.command("revoke")
@@ -73,6 +171,22 @@ def revoke(
         write_json(share_documents(database, [share])[0])
     else:
         console.info(f"share {share.id} is revoked: {printable(share.name)}")
+
+
+def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
+    from tagger.library.query.options import PhotoQuery
+    from tagger.library.verdicts.store import photo_ids_at
+    from tagger.photos.paths import parse_path
+
+    has_query = query != PhotoQuery()
+    if has_query == bool(selection):
+        text = (
+            "say which photos: with query options, like --landmark NAME, or with --selection PHOTO, not both"
+        )
+        raise typer.BadParameter(text, param_hint="--selection")
+    if has_query:
+        return query
+    return photo_ids_at(session.database, map(parse_path, selection), session.settings.roots)
 
 
 def _end(share: Share) -> str:

@@ -1,4 +1,4 @@
-"""Shares: links that show photos without signing in."""
+"""Shares, as `tagger people share`: links that show photos without signing in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
