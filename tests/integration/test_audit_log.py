@@ -30,14 +30,11 @@ from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_s
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import use_model
 from tagger.library.catalog.removal import forget_path
-from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter
 from tagger.library.verdicts.service import (
     give_verdict,
     withdraw_verdict,
     withdraw_verdict_from_photos,
-    withdraw_verdicts,
 )
 from tagger.library.verdicts.store import VerdictKind
 from tagger.people.tokens import add_token, revoke_token
@@ -131,30 +128,21 @@ def test_withdrawn_verdicts_are_recorded(database: Database, tmp_path: Path) -> 
     photo = folder.draw("a.jpg", 0)
     folder.tag()
     rejected, by_ada = VerdictKind.REJECTED, database.acting_as(ADA)
-    query = VerdictFilter(rejected, photos=PhotoQuery(landmark=EIFFEL, under=(folder.folder,)))
 
     def give() -> str:
         return give_verdict(database, photo, EIFFEL, rejected, "eva", {}).digest
 
     digest = give()
     withdraw_verdict(by_ada, photo, EIFFEL, rejected, {}, dry_run=True)
-    withdraw_verdicts(by_ada, query, {}, dry_run=True)
     assert entries(database, AuditAction.VERDICTS_WITHDRAW) == []
     withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
     give()
     withdraw_verdict_from_photos(by_ada, [1], EIFFEL, rejected)
-    give()
-    withdraw_verdicts(by_ada, query, {})
     withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
-    withdraw_verdicts(by_ada, query, {})
     recorded = entries(database, AuditAction.VERDICTS_WITHDRAW)
     assert {(entry.actor, entry.subject) for entry in recorded} == {("web ada", EIFFEL)}
     common = {"address": "192.0.2.7", "verdict": "rejected", "count": 1}
-    assert [entry.details for entry in recorded] == [
-        common | {"digest": digest},
-        common,
-        common | {"under": [str(folder.folder)]},
-    ]
+    assert [entry.details for entry in recorded] == [common | {"digest": digest}, common]
 
 
 def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> None:

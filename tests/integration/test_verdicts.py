@@ -25,11 +25,8 @@ from tagger.library.verdicts import listing
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
-    QueryVerdictResult,
     give_verdict,
-    give_verdict_by_query,
     withdraw_verdict,
-    withdraw_verdicts,
 )
 from tagger.library.verdicts.store import VerdictKind
 
@@ -42,6 +39,12 @@ class VerdictFolder(TaggedFolder):
 
     def give(self, kind: VerdictKind, name: str, landmark: str) -> None:
         give_verdict(self.database, self.folder / name, landmark, kind, "ada", {})
+
+    def reject_all(self, query: PhotoQuery) -> None:
+        """Reject each tag that the query finds."""
+        for photo in list(find_tagged(self.database, query)):
+            for tag in photo.tags:
+                give_verdict(self.database, photo.id, tag.landmark, VerdictKind.REJECTED, "ada", {})
 
     def withdraw(self, kind: VerdictKind, name: str, landmark: str) -> None:
         withdraw_verdict(self.database, self.folder / name, landmark, kind, {})
@@ -155,16 +158,6 @@ def test_second_verdict_replaces_the_first_and_can_be_withdrawn(folder: VerdictF
     assert folder.photo_names() == ["a.jpg"]
 
 
-def test_image_with_a_verdict_alone_is_deleted_with_it(folder: VerdictFolder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    folder.give(VerdictKind.CONFIRMED, "a.jpg", EIFFEL)
-    forget_path(folder.database, folder.folder, {})
-    assert folder.count(contents) == 1
-    assert withdraw_verdicts(folder.database, VerdictFilter(kind=VerdictKind.CONFIRMED), {}) == 1
-    assert (folder.count(contents), folder.count(verdicts)) == (0, 0)
-
-
 def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
     folder.draw("new.jpg", 0)
     (folder.folder / "empty.jpg").write_bytes(b"")
@@ -197,50 +190,13 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     return folder
 
 
-def test_verdict_is_given_to_all_photos_of_a_query(tagged_folder: VerdictFolder) -> None:
-    in_berlin = PhotoQuery(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",))
-    planned = give_verdict_by_query(
-        tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {}, dry_run=True
-    )
-    assert tagged_folder.verdicts() == []
-    done = give_verdict_by_query(tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {})
-    assert planned == done == QueryVerdictResult(photos=4, tags=4, replaced=0)
-    assert len(tagged_folder.verdicts()) == 3
-    assert tagged_folder.photo_names(landmark=EIFFEL) == ["0.jpg", "2.jpg"]
-    assert (
-        give_verdict_by_query(tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {})
-        == QueryVerdictResult()
-    )
-
-
-def test_without_a_landmark_the_verdict_is_given_to_every_matching_tag(tagged_folder: VerdictFolder) -> None:
-    tagged_folder.give(VerdictKind.CONFIRMED, "paris/1.jpg", GATE)
-    tagged_folder.give(VerdictKind.CONFIRMED, "paris/0.jpg", GATE)
-    in_paris = PhotoQuery(under=(tagged_folder.folder / "paris",))
-    done = give_verdict_by_query(tagged_folder.database, in_paris, VerdictKind.REJECTED, "ada", {})
-    assert done == QueryVerdictResult(photos=3, tags=3, replaced=2)
-    # On this one, the model's tag was doubtful beside the confirmed one.
-    assert tagged_folder.photo_names(under=(tagged_folder.folder / "paris",)) == ["0.jpg"]
-
-
 @pytest.mark.postgresql
-def test_landmark_below_the_threshold_can_be_confirmed_by_query(tagged_folder: VerdictFolder) -> None:
-    query = PhotoQuery(landmark=GATE, any_rank=True, under=(tagged_folder.folder / "berlin",))
-    done = give_verdict_by_query(tagged_folder.database, query, VerdictKind.CONFIRMED, "ada", {})
-    assert {landmark for _, landmark, _ in tagged_folder.verdicts()} == {GATE}
-    assert tagged_folder.photo_names(
-        landmark=GATE, under=(tagged_folder.folder / "berlin",)
-    ) == tagged_folder.photo_names(landmark=GATE, any_rank=True, under=(tagged_folder.folder / "berlin",))
-    assert done.photos == done.tags == 5
-
-
-@pytest.mark.postgresql
-def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(
+def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
     tagged_folder: VerdictFolder,
 ) -> None:
     database, berlin = tagged_folder.database, (tagged_folder.folder / "berlin",)
     for query in (PhotoQuery(under=berlin), PhotoQuery(landmark=GATE)):
-        give_verdict_by_query(database, query, VerdictKind.REJECTED, "ada", {})
+        tagged_folder.reject_all(query)
     give_verdict(database, berlin[0] / "grey.jpg", GATE, VerdictKind.CONFIRMED, "bob", {})
     assert len(tagged_folder.verdicts()) == 5
 
@@ -252,11 +208,6 @@ def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(
     assert len(listed_by(photos=PhotoQuery(landmark=GATE))) == 2
     assert listed_by(photos=PhotoQuery(landmark=GATE, under=(berlin[0].with_name("paris"),))) == ["1.jpg"]
     assert len(listed_by(photos=PhotoQuery(country="France"))) == 3
-    in_berlin = VerdictFilter(kind=VerdictKind.REJECTED, photos=PhotoQuery(landmark=EIFFEL, under=berlin))
-    assert withdraw_verdicts(database, in_berlin, {}, dry_run=True) == 3
-    assert withdraw_verdicts(database, in_berlin, {}) == 3
-    assert len(tagged_folder.verdicts()) == 2
-    assert len(tagged_folder.photo_names(landmark=EIFFEL, under=berlin)) == 4
 
 
 def _set_time(folder: VerdictFolder, at: datetime) -> None:
@@ -265,9 +216,7 @@ def _set_time(folder: VerdictFolder, at: datetime) -> None:
 
 
 def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> None:
-    give_verdict_by_query(
-        tagged_folder.database, PhotoQuery(landmark=EIFFEL), VerdictKind.REJECTED, "ada", {}
-    )
+    tagged_folder.reject_all(PhotoQuery(landmark=EIFFEL))
     _set_time(tagged_folder, MONDAY)
     same = tagged_folder.exported()
     assert len(same) == 5

@@ -30,7 +30,6 @@ from tagger.library.query.trip_summaries import TripDocument
 from tagger.library.shares.links import ShareDocument
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
-    QueryVerdictDocument,
     VerdictResultDocument,
     WithdrawnVerdicts,
 )
@@ -80,7 +79,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (VerdictResultDocument, "DELETE", "/api/photos/1/verdicts", WORD),
     (VerdictPage, "GET", "/api/verdicts", None),
     (PhotosVerdictDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
-    (QueryVerdictDocument, "POST", "/api/verdicts", {"verdict": "rejected", "query": {"landmark": EIFFEL}}),
     (WithdrawnVerdicts, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
     (EditedLandmarkDocument, "PATCH", OLD, {"names": {"fr": "Vieille tour"}}),

@@ -77,7 +77,8 @@ def list_verdicts(
     """
     with database.read() as connection:
         names = NameCache(connection, root_paths or {})
-    pages = verdict_pages(database, verdict_filter, root_paths or {})
+        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths or {})
+    pages = _pages(database, verdicts, resolved)
     return (verdict for page in pages for verdict in _listed(database, names, page))
 
 
@@ -107,15 +108,6 @@ def verdict_page(
         resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
     rows = _page(database, verdicts, resolved, after, limit)
     return _listed(database, names, rows), _key(verdicts, rows[-1]) if len(rows) == limit else None
-
-
-def verdict_pages(
-    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths
-) -> Iterator[Sequence[Row[Any]]]:
-    """Matching rows in pages. Names are looked up before the first page is requested."""
-    with database.read() as connection:
-        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
-    return _pages(database, verdicts, resolved)
 
 
 def _pages(database: Database, table: Table, resolved: _ResolvedFilter) -> Iterator[Sequence[Row[Any]]]:

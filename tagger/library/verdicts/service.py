@@ -1,34 +1,25 @@
-"""Giving and withdrawing verdicts: for one photo, for several photos, or for all photos of a query.
+"""Giving and withdrawing verdicts: for one photo, or for several photos.
 
 Their effects as JSON are the same from the command line and the API.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from sqlalchemy import Connection, func, select
 
-from tagger.database.audit_log import AuditAction, record_action, update_details
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
 from tagger.library.catalog.contents import hold_contents
-from tagger.library.catalog.landmarks import Landmark, find_landmark, landmark_ids_by_slug
+from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
-from tagger.library.query.filters import landmark_slugs
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.verdicts.listing import VerdictFilter, verdict_pages
 from tagger.library.verdicts.store import (
     NewVerdict,
     VerdictKind,
@@ -61,15 +52,6 @@ class PhotosVerdictResult:
     landmark: Landmark
     before: dict[int, VerdictKind | None]
     left_out: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class QueryVerdictResult:
-    """The effect on the result of a query: photos, tags, and how many of the tags had the other verdict before."""
-
-    photos: int = 0
-    tags: int = 0
-    replaced: int = 0
 
 
 def give_verdict(
@@ -223,111 +205,6 @@ def _current_verdicts(
     return _CurrentVerdicts(landmark, content_ids, kinds)
 
 
-def give_verdict_by_query(
-    database: Database,
-    query: PhotoQuery,
-    kind: VerdictKind,
-    by: str | None,
-    root_paths: RootPaths,
-    *,
-    dry_run: bool = False,
-) -> QueryVerdictResult:
-    """Store one verdict for every tag that the query returns; with `any_rank`, for its landmark alone, accepted or not.
-
-    Photos in an area may show landmarks elsewhere. Without a landmark, the verdict is for those in the area. The result is first written to a temporary file, because verdicts change the result of a running query.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
-    """
-    with database.read() as connection:
-        landmarks = landmark_slugs(
-            connection, PhotoQuery(landmark=query.landmark) if query.landmark else query
-        )
-        only = None if landmarks is None else set(landmarks.values())
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
-        result = _write_tags(find_tagged(database, query, root_paths), only, kind, file)
-        if not dry_run:
-            now = datetime.now(UTC)
-            for page in pages(_read_tags(file)):
-                _give_page(database, page, NewVerdict(0, 0, kind, by, now))
-    return result
-
-
-def _write_tags(
-    found: Iterable[TaggedPhoto], only: set[str] | None, kind: VerdictKind, file: IO[str]
-) -> QueryVerdictResult:
-    """Write digest and slug of each tag whose verdict changes, one per line; `only`: of these landmarks."""
-    photo_count = tag_count = replaced = 0
-    for photo in found:
-        changed = [
-            tag for tag in photo.tags if (only is None or tag.landmark in only) and tag.verdict != kind
-        ]
-        photo_count += bool(changed)
-        tag_count += len(changed)
-        replaced += sum(tag.verdict is not None for tag in changed)
-        file.writelines(json.dumps([photo.digest, tag.landmark]) + "\n" for tag in changed)
-    return QueryVerdictResult(photo_count, tag_count, replaced)
-
-
-def _read_tags(file: IO[str]) -> Iterator[tuple[str, str]]:
-    file.seek(0)
-    for line in file:
-        digest, slug = json.loads(line)
-        yield digest, slug
-
-
-def _give_page(database: Database, page: Iterable[tuple[str, str]], template: NewVerdict) -> None:
-    pairs = set(page)
-    with database.write() as connection:
-        hold_landmarks(connection)
-        landmark_ids = landmark_ids_by_slug(connection)
-        content_ids = hold_contents(connection, {digest for digest, _ in pairs})
-        new = (
-            replace(template, content_id=content_ids[digest], landmark_id=landmark_ids[slug])
-            for digest, slug in pairs
-            if digest in content_ids and slug in landmark_ids  # others were removed in the meantime
-        )
-        write_verdicts(connection, new)
-
-
-def withdraw_verdicts(
-    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths, *, dry_run: bool = False
-) -> int:
-    """Delete every matching verdict; returns how many. The filter must name the kind.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
-    """
-    if verdict_filter.kind is None:
-        raise ValueError("the filter must name the kind of the verdicts to withdraw")
-    query = verdict_filter.photos
-    with database.read() as connection:
-        slugs = [find_landmark(connection, name).slug for name in query.landmark]
-    count = 0
-    audit_entry: int | None = None
-    for page in verdict_pages(database, verdict_filter, root_paths):
-        keys = [(row.content_id, row.landmark_id) for row in page]
-        if dry_run:
-            count += len(keys)
-            continue
-        with database.write() as connection:
-            count += delete_verdicts(connection, keys, verdict_filter.kind)
-            if audit_entry is None:
-                audit_entry = record_action(
-                    connection, AuditAction.VERDICTS_WITHDRAW, ", ".join(slugs) or None
-                )
-            update_details(
-                connection,
-                audit_entry,
-                verdict=verdict_filter.kind,
-                count=count,
-                country=", ".join(query.country) or None,
-                # Bytes that are not UTF-8 cannot be stored in PostgreSQL.
-                under=[str(path).encode(errors="backslashreplace").decode() for path in query.under] or None,
-            )
-    return count
-
-
 VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 
 
@@ -362,24 +239,6 @@ def verdict_result_document(
         changed=changed,
         dry_run=dry_run,
     )
-
-
-@dataclass(frozen=True)
-class QueryVerdictDocument:
-    """A verdict on all photos of a query; `replaced` is how many had the other verdict."""
-
-    verdict: str
-    photos: int
-    tags: int
-    replaced: int
-    dry_run: bool
-
-
-def query_verdict_document(
-    result: QueryVerdictResult, kind: VerdictKind, *, dry_run: bool
-) -> QueryVerdictDocument:
-    """A verdict given to all photos of a query."""
-    return document_of(QueryVerdictDocument, result, verdict=kind, dry_run=dry_run)
 
 
 @dataclass(frozen=True)

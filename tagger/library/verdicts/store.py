@@ -16,7 +16,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import pages, upsert
 from tagger.database.tables import contents, dismissals, photos, verdicts
-from tagger.library.catalog.contents import delete_dismissals, has_verdict, hold_contents, record_contents
+from tagger.library.catalog.contents import delete_dismissals, hold_contents, record_contents
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
 
@@ -96,7 +96,7 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 
 
 def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
-    """Delete these verdicts if they are of `kind`, and images that have no photo and no verdict left; returns how many verdicts."""
+    """Delete these verdicts, on images of photos, if they are of `kind`; returns how many."""
     if not keys:
         return 0
     content_ids = sorted({content_id for content_id, _ in keys})
@@ -106,8 +106,6 @@ def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kin
     key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
     deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
     record_contents(connection, content_ids)
-    has_photo = select(photos.c.id).where(photos.c.content_id == contents.c.id).exists()
-    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), ~has_photo, ~has_verdict()))
     return deleted
 
 

@@ -1,44 +1,33 @@
 """Verdicts on photos, as `tagger confirm` and `reject`.
 
-A photo is named by its number. Many photos are named by a list of numbers, or by a query.
+A photo is named by its number, many photos by a list of numbers.
 """
 
 import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from tagger.errors import CursorInvalid, QueryInvalid
-from tagger.library.query.options import (
-    QUERY_OPTIONS,
-    VERDICT_OPTIONS,
-    PhotoQuery,
-    options_used_by,
-    refuse_all_but,
-)
+from tagger.errors import CursorInvalid
 from tagger.library.query.tagged_photos import stored_photo
 from tagger.library.verdicts.listing import ListedVerdict, VerdictFilter, verdict_page
 from tagger.library.verdicts.service import (
-    QueryVerdictDocument,
     VerdictResultDocument,
     WithdrawnVerdicts,
     give_verdict,
-    give_verdict_by_query,
     give_verdict_to_photos,
-    query_verdict_document,
     verdict_result_document,
     withdraw_verdict,
     withdraw_verdict_from_photos,
-    withdraw_verdicts,
 )
 from tagger.library.verdicts.store import DismissedPhotos, VerdictKind, dismiss_photos, restore_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
-from tagger.web.http.query_params import ONE_LINE, QueryParams, body_fields, verdict_query_params
+from tagger.web.http.query_params import ONE_LINE, QueryParams, verdict_query_params
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -81,51 +70,11 @@ class PhotoVerdictRequest(_VerdictRequest):
     landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
 
 
-_QueryFields = create_model(
-    "_QueryFields",
-    __config__=ConfigDict(extra="forbid"),
-    **body_fields(options_used_by("all") | {"any_rank": QUERY_OPTIONS["any_rank"]}),
-)
-
-
-class VerdictQuery(_QueryFields):  # type: ignore[misc,valid-type]
-    """The options of a query, as those of `tagger query`."""
-
-    def photo_query(self) -> PhotoQuery:
-        """Raises:
-        QueryInvalid: the query would include every photo, or its options contradict each other.
-        """
-        query = QueryParams.of(**self.model_dump()).query
-        if query == PhotoQuery(any_rank=query.any_rank):
-            raise QueryInvalid(reason="a verdict by query needs at least one option: landmark, under, …")
-        if query.any_rank and not query.landmark:
-            raise QueryInvalid(reason="any_rank needs landmark")
-        return query
-
-    def withdrawal_query(self) -> PhotoQuery:
-        """Raises:
-        QueryInvalid: as in `photo_query`, or the query depends on predictions.
-        """
-        query = self.photo_query()
-        refuse_all_but(VERDICT_OPTIONS, query, "verdicts are withdrawn by landmark, country, folder and date")
-        return query
-
-
 class VerdictsRequest(_VerdictRequest):
-    """A verdict on many photos: on `landmark` for the listed photos, or on every tag that `query` finds."""
+    """A verdict on `landmark` for the listed photos."""
 
-    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]] | None, Field(max_length=MAX_PHOTOS)] = None
-    landmark: Name | None = None
-    query: VerdictQuery | None = None
-
-    @model_validator(mode="after")
-    def check_photos_or_query(self) -> Self:
-        """Require either `photos` with `landmark`, or `query`."""
-        if (self.photos is None) == (self.query is None):
-            raise ValueError("give either photos and landmark, or query")
-        if (self.photos is None) != (self.landmark is None):
-            raise ValueError("landmark goes with photos; in a query it is one of its options")
-        return self
+    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MAX_PHOTOS)]
+    landmark: Name
 
 
 @dataclass(frozen=True)
@@ -175,41 +124,44 @@ class ChangedVerdict:
 
 
 @dataclass(frozen=True)
-class PhotosVerdictDocument(QueryVerdictDocument):
-    """A verdict on a list of photos; those in `left_out` are not classified."""
+class PhotosVerdictDocument:
+    """A verdict on a list of photos; `replaced` is how many had the other verdict. Those in `left_out` are not classified."""
 
+    verdict: str
+    photos: int
+    tags: int
+    replaced: int
+    dry_run: bool
     changed: Sequence[ChangedVerdict]
     left_out: Sequence[int]
 
 
 @router.post("/verdicts")
-def give_many(state: State, body: VerdictsRequest) -> QueryVerdictDocument | PhotosVerdictDocument:
+def give_many(state: State, body: VerdictsRequest) -> PhotosVerdictDocument:
     """Confirm or reject on many photos. With `dry_run` they are only counted."""
     by = person_of(state, body.by)
-    if body.query is None:
-        return _give_to_photos(state, body, by)
-    result = give_verdict_by_query(
-        state.database,
-        body.query.photo_query(),
-        body.verdict,
-        by,
-        state.settings.roots,
-        dry_run=body.dry_run,
+    result = give_verdict_to_photos(
+        state.database, body.photos, body.landmark, body.verdict, by, dry_run=body.dry_run
     )
     _learn(state, body)
-    return query_verdict_document(result, body.verdict, dry_run=body.dry_run)
+    before = result.before
+    return PhotosVerdictDocument(
+        body.verdict,
+        photos=len(before),
+        tags=len(before),
+        replaced=sum(verdict is not None for verdict in before.values()),
+        dry_run=body.dry_run,
+        changed=[ChangedVerdict(number, verdict) for number, verdict in before.items()],
+        left_out=result.left_out,
+    )
 
 
 @router.delete("/verdicts")
 def withdraw_many(state: State, body: VerdictsRequest) -> WithdrawnVerdicts:
     """Withdraw the verdict from those of many photos that have it."""
-    if body.query is not None:
-        filter_ = VerdictFilter(kind=body.verdict, photos=body.query.withdrawal_query())
-        count = withdraw_verdicts(state.database, filter_, state.settings.roots, dry_run=body.dry_run)
-    else:
-        count = withdraw_verdict_from_photos(
-            state.database, body.photos or [], body.landmark or "", body.verdict, dry_run=body.dry_run
-        )
+    count = withdraw_verdict_from_photos(
+        state.database, body.photos, body.landmark, body.verdict, dry_run=body.dry_run
+    )
     _learn(state, body)
     return WithdrawnVerdicts(body.verdict, count, body.dry_run)
 
@@ -234,24 +186,6 @@ def _learn(state: AppState, body: _VerdictRequest) -> None:
     """Let what was taught follow the verdicts."""
     if not body.dry_run:
         state.taught_updates.request()
-
-
-def _give_to_photos(state: State, body: VerdictsRequest, by: str) -> PhotosVerdictDocument:
-    """Return the counts, and the verdict `before` of each photo that changed."""
-    result = give_verdict_to_photos(
-        state.database, body.photos or [], body.landmark or "", body.verdict, by, dry_run=body.dry_run
-    )
-    _learn(state, body)
-    before = result.before
-    return PhotosVerdictDocument(
-        body.verdict,
-        photos=len(before),
-        tags=len(before),
-        replaced=sum(verdict is not None for verdict in before.values()),
-        dry_run=body.dry_run,
-        changed=[ChangedVerdict(number, verdict) for number, verdict in before.items()],
-        left_out=result.left_out,
-    )
 
 
 def _decode_cursor(after: str) -> tuple[int, int]:

@@ -185,26 +185,6 @@ query_params = _dependency(ADDRESS_OPTIONS, "Parse the query of a request; a Fas
 verdict_query_params = _dependency(VERDICT_OPTIONS, "Parse a query of verdicts; a FastAPI dependency.")
 
 
-def body_fields(options: Mapping[str, QueryOption]) -> dict[str, Any]:
-    """The fields of a JSON body with these options, for `pydantic.create_model`. An option that can be repeated is one value or a list.
-
-    An empty value is refused: without it, the query would select more than was meant.
-    """
-    return {name: _body_field(option) for name, option in options.items()}
-
-
-def _body_field(option: QueryOption) -> tuple[Any, Any]:
-    if option.kind is bool:
-        return bool, Field(default=False, description=option.help)
-    value = _value_type(option, min_length=1)
-    if option.kind is str:
-        value = Annotated[value, ONE_LINE]
-    if option.several:
-        limits = Field(min_length=1, max_length=_MAX_VALUES)
-        value = Annotated[GenericAlias(list, value), BeforeValidator(_one_to_list), limits]
-    return value | None, Field(default=None, description=option.help)
-
-
 def _parse_folders(folders: str | Sequence[str]) -> tuple[Path, ...]:
     for folder in (folders := [folders] if isinstance(folders, str) else folders):
         if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
