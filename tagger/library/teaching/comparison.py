@@ -271,16 +271,14 @@ def compare_all(database: Database, model_id: int, on_progress: Progress = lambd
         _replace_page(database, model_id, versions, _tags(rows, taught))
         count, last_id = count + len(rows), rows[-1].content_id
         on_progress(count)
+    newest = max(version for of_landmark in versions.values() for version in of_landmark)
+    compared = (
+        classifiers.c.model_id == model_id,
+        among(classifiers.c.landmark_id, versions),
+        classifiers.c.version <= newest,  # what was learned meanwhile has a later one
+    )
     with database.write() as connection:
-        for landmark_id, by_pack in versions.items():
-            for pack, version in by_pack.items():
-                is_same = and_(
-                    classifiers.c.model_id == model_id,
-                    classifiers.c.landmark_id == landmark_id,
-                    classifiers.c.pack == pack,
-                    classifiers.c.version == version,
-                )
-                connection.execute(update(classifiers).where(is_same).values(applied=True))
+        connection.execute(update(classifiers).where(*compared).values(applied=True))
     return count
 
 
@@ -351,23 +349,21 @@ def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[T
     return dict(zip(content_ids, found, strict=True))
 
 
-def _versions(
-    connection: Connection, model_id: int, *conditions: ColumnElement[bool]
-) -> dict[int, dict[str, int]]:
-    """The versions of a model's classifiers, by landmark id and pack."""
-    query = select(classifiers.c.landmark_id, classifiers.c.pack, classifiers.c.version).where(
+def _versions(connection: Connection, model_id: int, *conditions: ColumnElement[bool]) -> dict[int, set[int]]:
+    """The versions of a model's classifiers, by landmark id."""
+    query = select(classifiers.c.landmark_id, classifiers.c.version).where(
         classifiers.c.model_id == model_id, *conditions
     )
-    versions: dict[int, dict[str, int]] = {}
+    versions: dict[int, set[int]] = {}
     for row in connection.execute(query):
-        versions.setdefault(row.landmark_id, {})[row.pack] = row.version
+        versions.setdefault(row.landmark_id, set()).add(row.version)
     return versions
 
 
 def _replace_page(
     database: Database,
     model_id: int,
-    versions: Mapping[int, Mapping[str, int]],
+    versions: Mapping[int, Collection[int]],
     found: Mapping[int, Sequence[TaughtTag]],
 ) -> None:
     """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
