@@ -100,6 +100,7 @@ def open_page(
     dark: bool = False,
     script: bool = True,
     base: str | None = None,
+    locale: str | None = None,
 ) -> Iterator[Page]:
     """Open a page in a new window. Fails at the end if the browser logged errors, such as a script error or a refused style."""
     context = browser.new_context(
@@ -109,6 +110,7 @@ def open_page(
         color_scheme="dark" if dark else "light",
         java_script_enabled=script,
         base_url=base,
+        locale=locale,
     )
     errors: list[str] = []
     page = context.new_page()

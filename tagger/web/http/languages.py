@@ -46,7 +46,7 @@ def language_of(path: str, headers: Headers) -> Language | None:
     tag = next(
         (known for each in tags for known in (each, each.partition("-")[0]) if known in languages()), ENGLISH
     )
-    return None if tag == ENGLISH else _language(tag)
+    return None if tag == ENGLISH else load_language(tag)
 
 
 def chosen_language(headers: Headers) -> str | None:
@@ -68,7 +68,8 @@ def accepted_tags(header: str) -> Sequence[str]:
 
 
 @cache
-def _language(tag: str) -> Language:
+def load_language(tag: str) -> Language:
+    """Return a language with its texts."""
     binary = BytesIO()
     write_mo(binary, read_catalogue(tag))
     binary.seek(0)

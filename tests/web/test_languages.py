@@ -1,0 +1,270 @@
+"""The page in the reader's language: what is in the catalogues, and which one a reader gets."""
+
+import ast
+import re
+from collections.abc import Iterator
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from babel.messages.plurals import get_plural
+from playwright.sync_api import Browser, expect
+from starlette.testclient import TestClient
+from support.browser import open_page
+from support.library_photos import EIFFEL, LibraryPhotos
+
+from docs.update_languages import extracted, forms
+from tagger.system.text_format import (
+    country_name,
+    dates_text,
+    day_text,
+    in_language,
+    list_text,
+    number_text,
+    percent,
+    rounded_duration,
+    size,
+)
+from tagger.web.http import languages
+from tagger.web.http.templates import STATIC, TEMPLATES
+
+PACKAGE = Path(languages.__file__).parents[1]
+OTHERS = [tag for tag in languages.languages() if tag != "en"]
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{[^}]*\}|</?[a-z][^>]*>")
+IN_CATALOGUE = re.compile(r"\{%-? *trans\b.*?\{%-? *endtrans *-?%\}", re.DOTALL)
+JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+NAMES = {
+    "landmark tagger",
+    "RAW",
+    "JPEG",
+    "UTC",
+    "Ctrl",
+    "Shift",
+    "Esc",
+    'TAGGER_WEB_FOLDERS=["/folder/of/the/photos"]',
+    "tagger up",
+}
+"""Not translated."""
+
+
+# ---------- texts outside of the catalogue ----------
+
+
+class Texts(HTMLParser):
+    """Collects the texts that a reader sees or hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.found.append(data)
+
+    def handle_starttag(self, _tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attributes if name in SEEN_ATTRIBUTES]
+
+
+SEEN_ATTRIBUTES = ("alt", "aria-label", "placeholder", "title")
+
+
+def texts_of_template(source: str) -> Iterator[str]:
+    """Yield the texts of a template that are written in it, and not read from the catalogue."""
+    rest = IN_CATALOGUE.sub(" ", source)
+    for expression in JINJA.findall(rest):
+        called = re.sub(r'\b(?:_|N_|ngettext)\((?:"[^"]*",? ?)+', "", expression)
+        yield from (text for text in re.findall(r'"([A-Z][^"]*)"', called) if " " in text)
+    parser = Texts()
+    parser.feed(JINJA.sub("", rest))
+    yield from parser.found
+
+
+def test_every_text_of_templates_is_in_the_catalogue() -> None:
+    outside = [
+        (path.name, text.strip())
+        for path in TEMPLATES.glob("*.html")
+        for text in texts_of_template(path.read_text())
+        if re.search("[A-Za-z]{2}", text) and text.strip() not in NAMES
+    ]
+    assert outside == []
+
+
+def test_every_text_of_scripts_is_in_the_catalogue() -> None:
+    """Texts are told from keys and addresses by a capital letter and a space, and by what shows them."""
+    outside = []
+    for path in STATIC.glob("*.js"):
+        code = re.sub(r"^\s*(//|\*|/\*\*).*$| // .*$", "", path.read_text(), flags=re.MULTILINE)
+        code = re.sub(r'\bn?gettext\((?:"[^"]*"(?:, )?)+', "", code)
+        outside += [(path.name, text) for text in re.findall(r'["`]([A-Z][a-z]+ [^"`]*)["`]', code)]
+        shown = re.findall(
+            r'(?:textContent = |toast\(|createButton\(|"aria-label": )["`]([^"`$]*[a-z]{2}[^"`]*)["`]', code
+        )
+        outside += [(path.name, text) for text in shown]
+    assert [each for each in outside if each[1] not in FONTS] == []
+
+
+FONTS = {"Noto Sans", "Segoe UI", "Helvetica Neue"}
+
+
+def test_every_sentence_of_page_modules_is_in_the_catalogue() -> None:
+    outside = []
+    for path in (PACKAGE / "pages").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        known = {id(each) for call in calls(tree) for each in ast.walk(call)}
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        outside += [
+            (path.name, node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match("[A-Z][a-z]+ [a-z]", node.value)
+            and id(node) not in known | docstrings
+        ]
+    assert outside == []
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield the calls that read a text from the catalogue, mark one, or describe a parameter of the API."""
+    for node in ast.walk(tree):
+        is_named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if is_named and node.func.id in ("gettext", "ngettext", "N_", "NN_", "Query"):
+            yield node
+
+
+# ---------- the catalogues ----------
+
+
+@pytest.mark.parametrize("tag", OTHERS)
+def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str) -> None:
+    code = {message.id: message for message in extracted() if message.id}
+    catalogue = {message.id: message.string for message in languages.read_catalogue(tag) if message.id}
+    assert code.keys() == catalogue.keys(), "run `make languages` and translate what is new"
+    number = get_plural(tag.replace("-", "_")).num_plurals
+    for text, string in catalogue.items():
+        found = forms(string)
+        assert all(found), text
+        if isinstance(text, str):
+            assert placeholders(found[0]) == placeholders(text), text
+            continue
+        assert len(found) == number, text
+        for each in found:  # one photo may be without its number
+            assert placeholders(each) - {"%(count)s"} == placeholders(text[1]) - {"%(count)s"}, text
+        assert "%(count)s" not in placeholders(text[1]) or "%(count)s" in found[-1], text
+
+
+def placeholders(text: str) -> set[str]:
+    return set(PLACEHOLDER.findall(text))
+
+
+@pytest.mark.parametrize("tag", OTHERS)
+def test_a_catalogue_names_the_files_of_each_text(tag: str) -> None:
+    """By them, a page knows the texts of its scripts."""
+    code = {message.id: message.locations for message in extracted()}
+    found = {message.id: message.locations for message in languages.read_catalogue(tag)}
+    files = {text: {file for file, _ in locations} for text, locations in found.items() if text}
+    assert files == {text: {file for file, _ in locations} for text, locations in code.items() if text}
+
+
+# ---------- numbers, dates and names ----------
+
+
+def test_numbers_dates_and_names_follow_the_language() -> None:
+    def texts() -> list[str]:
+        return [
+            number_text(12_345),
+            percent(0.83),
+            day_text(date(2024, 6, 3)),
+            dates_text(date(2019, 5, 3), date(2019, 5, 9)),
+            list_text(["Arles", "Nice"]),
+            country_name("Germany"),
+            rounded_duration(3 * 86_400),
+            size(64 * 2**20),
+        ]
+
+    english = [
+        "12\u202f345",
+        "83\u202f%",
+        "3 June 2024",
+        "3\N{EN DASH}9 May 2019",
+        "Arles and Nice",
+        "Germany",
+        "3 days",
+        "64\u202fMB",
+    ]
+    german = [
+        "12.345",
+        "83\xa0%",
+        "3. Juni 2024",
+        "3.\N{EN DASH}9. Mai 2019",
+        "Arles und Nice",
+        "Deutschland",
+        "3 Tage",
+        "64 MB",
+    ]
+    assert texts() == english
+    with in_language(languages.load_language("de")):
+        assert texts() == german
+    assert texts() == english
+
+
+# ---------- which language a reader gets ----------
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("pt-BR", "pt"),
+        ("ja,fr;q=0.5,de;q=0.7", "de"),
+        ("en-GB,de;q=0.9", "en"),
+        ("de;q=0,*", "en"),
+        ("ja", "en"),
+        ("de;q=x, fr", "fr"),
+        ("", "en"),
+    ],
+)
+def test_the_browser_says_the_language(client: TestClient, header: str, expected: str) -> None:
+    page = client.get("/try", headers={"Accept-Language": header}).text
+    assert f'<html lang="{expected}">' in page
+    assert ('id="texts"' in page) == (expected != "en")
+
+
+def test_programs_get_english(client: TestClient, library: LibraryPhotos) -> None:
+    german = {"Accept-Language": "de"}
+    address = "/api/jobs/7"
+    assert client.get(address, headers=german).json()["error"].startswith("There is no job 7.")
+    error = client.get(address, headers={**german, "HX-Request": "true"}).json()["error"]
+    assert error == "Es gibt keinen Auftrag 7."
+    library.photo("a.jpg", (EIFFEL, 0.3, False))
+    assert (
+        client.get("/api/timeline/photos", headers=german).json()["photos"][0]["guess"].startswith("Perhaps")
+    )
+
+
+def test_landmarks_and_countries_have_their_names_in_the_language(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get("/places", headers={"Accept-Language": "de"}).text
+    assert "Paris, Frankreich" in page
+    assert ">Frankreich<" in client.get("/photos/filter", headers={"Accept-Language": "de"}).text
+
+
+def test_a_german_browser_gets_german_and_a_choice_persists(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    for name in "ab":
+        library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))
+    with open_page(browser, "/photos?any_rank=1", base=address, locale="de-DE") as page:
+        expect(page.get_by_role("heading", name="Fotos")).to_be_visible()
+        expect(page.get_by_role("button", name="Auswählen")).to_be_visible()  # a script's text
+        expect(page.locator(".filtered-count")).to_have_text("2 Fotos")
+        page.get_by_role("button", name="Einstellungen").click()
+        page.get_by_label("Sprache").select_option(label="Français")
+        expect(page.get_by_role("button", name="Sélectionner")).to_be_visible()
+        assert page.url == f"{address}/photos?any_rank=1"
+        page.goto("/places")
+        expect(page.get_by_role("heading", name="Lieux")).to_be_visible()
+        page.get_by_role("button", name="Paramètres").click()
+        page.get_by_label("Langue").select_option(label="Automatique")
+        expect(page.get_by_role("heading", name="Orte")).to_be_visible()
