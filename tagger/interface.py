@@ -82,8 +82,6 @@ from tagger.photos.paths import ObjectPath, absolute_path, parse_path
 from tagger.settings import load_settings, signers_file
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
 
@@ -174,9 +172,7 @@ class Library:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -245,7 +245,6 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
     )
 
 
-Under = Annotated[list[Path] | None, query_option("under", QUERY_OPTIONS["under"])]
 TakenAfter = Annotated[str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])]
 TakenBefore = Annotated[str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])]
 Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"])]

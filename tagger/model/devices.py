@@ -53,8 +53,8 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        torch = "" if has_torch() else f", or it lacks torch: {INSTALL_TORCH}"
-        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{torch}")
+        lack = "" if has_torch() else f", or it lacks torch: {INSTALL_TORCH}"
+        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
     if kind == "cuda":

@@ -69,13 +69,6 @@ def find_photos(
     return _Walk(root, PathFilter(include, exclude), other_files).photos()
 
 
-def find_listed(
-    root: Path, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> FoundPhoto | None:
-    """Return the photo at `path` below the folder `root` if `find_photos` would yield it now."""
-    return _Walk(root, PathFilter(include, exclude)).photo_at(path)
-
-
 def find_photo(path: Path) -> FoundPhoto:
     """Return a single file, whatever its extension.
 
@@ -167,13 +160,6 @@ class _Walk:
             else:
                 yield step
 
-    def photo_at(self, path: Path) -> FoundPhoto | None:
-        relative = str(path)[len(self.root) :].lstrip("/")
-        if not (self._filter.is_listed(relative) and self._is_reached(relative)):
-            return None
-        found = next(self._photo(str(path), is_link=os.path.islink(path)), None)  # noqa: PTH114 - without errors
-        return found if isinstance(found, FoundPhoto) else None
-
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
         path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.is_photo_name
@@ -239,12 +225,9 @@ class _Walk:
         if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
             return False
         relative = target[len(self.real_root) :].strip("/")
-        return self._filter.is_listed(relative) and self._is_reached(relative)
-
-    def _is_reached(self, relative: str) -> bool:
-        """Whether the walk enters all folders on the way."""
         folders = relative.split("/")[:-1]
-        return all(self._filter.is_entered("/".join(folders[: i + 1])) for i in range(len(folders)))
+        are_entered = (self._filter.is_entered("/".join(folders[: n + 1])) for n in range(len(folders)))
+        return self._filter.is_listed(relative) and all(are_entered)
 
 
 def _found(path: str, status: os.stat_result | None) -> FoundPhoto:
