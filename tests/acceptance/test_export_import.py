@@ -57,7 +57,7 @@ def test_what_was_exported_is_imported(
     done = tagger("db", "import", name, "--json")
     assert (done.code, done.json["rows"]["photos"]) == (0, 1)
     assert done.json["inactive"] == planned.json["inactive"]
-    assert [model["activate"] for model in done.json["inactive"]["models"]] == [["tagger model add FILE"]]
+    assert [model["name"] for model in done.json["inactive"]["models"]] == ["tiny"]
     assert tagger("query", "--json").json == photos
     again = tagger("db", "import", name)
     assert (again.code, again.err.count("\n")) == (1, 1)

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,84 +23,9 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from tagger.transfer.importer import ImportedModel, ImportReport, Inactive, PausedJob
-
-MOST_LINES = 20
-"""The limit on the lines of one kind."""
-
-
-def inactive_document(inactive: Inactive) -> dict[str, Any]:
-    """What is inactive, as JSON; `activate` are the commands, in order."""
-    return {
-        "models": [asdict(model) | {"activate": _model_commands(model)} for model in inactive.models],
-        "schedules": [{"name": name, "activate": [_schedule_command(name)]} for name in inactive.schedules],
-        "jobs": [asdict(job) | {"activate": [_job_command(job)]} for job in inactive.paused_jobs],
-        "cancelled_jobs": inactive.cancelled_jobs,
-        "roots": [asdict(root) for root in inactive.roots],
-    }
-
-
-def inactive_lines(inactive: Inactive) -> Iterator[str]:
-    """What is inactive, a line each."""
-    yield from _first([_model_line(model) for model in inactive.models], "models")
-    yield from _first(
-        [
-            f"schedule {name} is paused; resume it with: {_schedule_command(name)}"
-            for name in inactive.schedules
-        ],
-        "schedules",
-    )
-    yield from _first([_job_line(job) for job in inactive.paused_jobs], "jobs")
-    yield from _first(
-        [
-            f"job {number} is cancelled, because it ran in a command; run the same command again"
-            for number in inactive.cancelled_jobs
-        ],
-        "jobs",
-    )
-    yield from _first(
-        [f"photos of root {root.name} are expected in {root.folder}" for root in inactive.roots], "roots"
-    )
-
-
-def _first(lines: Sequence[str], kind: str) -> Iterator[str]:
-    yield from map(printable, lines[:MOST_LINES])
-    if len(lines) > MOST_LINES:
-        yield f"and {len(lines) - MOST_LINES} more {kind}; --json lists all"
-
-
-def _model_line(model: ImportedModel) -> str:
-    used = " and was in use" if model.was_in_use else ""
-    first, *others = _model_commands(model)
-    use = f", then: {others[0]}" if others else ""
-    return (
-        f"model {model.name} (digest {model.digest[:12]}) was {model.file}{used}; if you trust that file, name it with: "
-        f"{first}{use}"
-    )
-
-
-def _model_commands(model: ImportedModel) -> list[str]:
-    """The file is left to the operator: the path in an export may be anybody's."""
-    use = [f"tagger model use {shlex.quote(model.name)}"] if model.was_in_use else []
-    return ["tagger model add FILE", *use]
-
-
-def _schedule_command(name: str) -> str:
-    return f"tagger schedule resume {shlex.quote(name)}"
-
-
-def _job_line(job: PausedJob) -> str:
-    writes = f", which writes metadata ({job.writes})" if job.writes else ""
-    writes = ", which undoes metadata writes" if job.kind == "undo" else writes
-    photos = f"{job.photos} photo{'' if job.photos == 1 else 's'}"
-    return f"job {job.job} ({job.kind}, {photos}){writes}, is paused; resume it with: {_job_command(job)}"
-
-
-def _job_command(job: PausedJob) -> str:
-    return f"tagger job resume {job.job}"
-
+    from tagger.transfer.importer import ImportReport, Inactive
 
 db_app = typer.Typer(
     help="Upgrade, check, count, prune, export and import the database.", no_args_is_help=True
@@ -292,7 +217,7 @@ def import_(
         )
     if json:
         document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
-        write_json(document | {"inactive": inactive_document(report.inactive)})
+        write_json(document | {"inactive": asdict(report.inactive)})
     else:
         _print_import(report, dry_run=dry_run)
     if not dry_run:
@@ -302,13 +227,34 @@ def import_(
 
 def _print_import(report: ImportReport, *, dry_run: bool) -> None:
     typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
-    for inactive in inactive_lines(report.inactive):
-        console.info(inactive)
+    for inactive in _inactive_lines(report.inactive):
+        console.info(printable(inactive))
     if not dry_run:
         console.info(
             "this database has an identity of its own: the old one may stay in use; "
             "`tagger doctor` checks what is still missing"
         )
+
+
+def _inactive_lines(inactive: Inactive) -> Iterator[str]:
+    """What is inactive, a line each, and how to activate it. The path of a model in an export may be anybody's."""
+    for model in inactive.models:
+        use = f", then: tagger model use {shlex.quote(model.name)}" if model.was_in_use else ""
+        yield (
+            f"model {model.name} (digest {model.digest[:12]}) was {model.file}; if you trust that file, name it with: "
+            f"tagger model add FILE{use}"
+        )
+    for name in inactive.schedules:
+        yield f"schedule {name} is paused; resume it with: tagger schedule resume {shlex.quote(name)}"
+    for job in inactive.paused_jobs:
+        writes = f", which writes metadata ({job.writes})" if job.writes else ""
+        writes = ", which undoes metadata writes" if job.kind == "undo" else writes
+        what = f"job {job.job} ({job.kind}, {count_of(job.photos, 'photo')}){writes}"
+        yield f"{what}, is paused; resume it with: tagger job resume {job.job}"
+    for number in inactive.cancelled_jobs:
+        yield f"job {number} is cancelled, because it ran in a command; run the same command again"
+    for root in inactive.roots:
+        yield f"photos of root {root.name} are expected in {root.folder}"
 
 
 def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
