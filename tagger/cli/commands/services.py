@@ -12,12 +12,7 @@ import typer
 
 from tagger.cli.help import ADVANCED
 from tagger.cli.option_groups import WriteOptions, with_option_groups
-from tagger.cli.options import (
-    BatchSize,
-    DeviceName,
-    ModelName,
-    NoWait,
-)
+from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.errors import ProcessFailed, TaggerError
@@ -82,9 +77,7 @@ def worker(
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
     _export_settings(device=device, batch_size=batch_size, model=model)
-    from worker.worker_program import (
-        run_worker,
-    )  # reads the settings at import, so import it after they are exported
+    from worker.worker_program import run_worker  # reads the settings at import, so after they are exported
 
     run_worker([Priority(name) for name in priorities], _log_level(), wait=not no_wait, beat=beat)
 
