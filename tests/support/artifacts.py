@@ -24,6 +24,7 @@ LABELS = (
         label="00.Eiffel_Tower",
         slug="eiffel-tower",
         name="Eiffel Tower",
+        names={"de": "Eiffelturm", "fr": "Tour Eiffel"},
         country="France",
         city="Paris",
         latitude=48.8584,

@@ -91,8 +91,10 @@ def test_the_background_statistics_are_of_the_embeddings() -> None:
     assert np.linalg.eigvalsh(background.covariance).min() > -1e-4
 
 
-@pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.slow)])
-def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Path, step: int) -> None:
+@pytest.mark.parametrize(("step", "least"), [(25, 0.9), pytest.param(1, 0.95, marks=pytest.mark.slow)])
+def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(
+    test_data: Path, step: int, least: float
+) -> None:
     model = _load("float32")
     labels = [label.label for label in model.manifest.labels]
     photos = find_labelled_photos(test_data / "landmarks" / "test")[::step]
@@ -100,7 +102,7 @@ def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Pat
     targets = torch.tensor([labels.index(photo.label or "") for photo in photos])
     ordinary = _score(model, find_ordinary_photos(test_data / "unknown" / "test" / "objects")[::step])
 
-    assert (scores.argmax(dim=1) == targets).float().mean() >= 0.94
+    assert (scores.argmax(dim=1) == targets).float().mean() >= least
     assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
 
 

@@ -133,7 +133,7 @@ def _store_classified(
     stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
     if rows:
         # All but the id of the photo.
-        columns = {name: bindparam(name) for name in rows[0] if name != "photo"}
+        columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "photo"}
         connection.execute(stored.values(columns), rows)
     copies = photos.c.content_id.in_(_readable_ids(results, ids))
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))

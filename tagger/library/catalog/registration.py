@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,9 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     existing = {landmark.slug: landmark for landmark in all_landmarks(connection)}
     merged = landmark_ids_by_slug(connection).keys() - existing.keys()
     new = [
-        _facts(label) for label in manifest.labels if label.slug not in existing and label.slug not in merged
+        label.model_dump(exclude={"label"})
+        for label in manifest.labels
+        if label.slug not in existing and label.slug not in merged
     ]
     if new:
         connection.execute(insert(landmarks), new)
@@ -76,7 +78,7 @@ def _separate_distinct(connection: Connection, manifest: Manifest) -> None:
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
     """Add a landmark for the label, for which labels of other models stand too that were merged into `landmark`."""
-    new = insert(landmarks).values(_facts(label)).returning(landmarks.c.id)
+    new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
     landmark_id = connection.execute(new).scalar_one()
     query = (
         select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
@@ -90,8 +92,7 @@ def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
 
 
 def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
-    facts = _facts(label)
-    del facts["slug"]
+    facts = label.model_dump(exclude={"label", "slug"})
     old = {column: getattr(landmark, column) for column in facts}
     under, over = (old, facts) if newest else (facts, old)
     if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
@@ -102,20 +103,6 @@ def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, n
         connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
     if any(merged[column] != old[column] for column in ("latitude", "longitude", "extent")):
         record_landmark(connection, landmark.id)
-
-
-def _facts(label: Label) -> dict[str, Any]:
-    """What a manifest says of a landmark, with further names of a famous one."""
-    facts = label.model_dump(exclude={"label"})
-    return facts | {"names": _famous_names().get(label.slug, {}) | facts["names"]}
-
-
-@lru_cache(maxsize=1)
-def _famous_names() -> Mapping[str, Mapping[str, str]]:
-    """Names of famous landmarks in the languages of the world, by slug and language."""
-    file = importlib.resources.files("tagger") / "shipped" / "landmark_names.json"
-    names: Mapping[str, Mapping[str, str]] = json.loads(file.read_text(encoding="utf-8"))
-    return names
 
 
 def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +122,7 @@ def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list
 
 
 def _unregistered(label: Label, language: str | None) -> Landmark:
-    facts = _facts(label) | {"aliases": list(label.aliases)}
+    facts = label.model_dump(exclude={"label"}) | {"aliases": list(label.aliases)}
     display_name = name_in_language(label.name, label.names, language)
     return Landmark(id=0, edited=[], merged_slugs=[], own=False, display_name=display_name, **facts)
 
