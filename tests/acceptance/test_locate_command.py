@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
@@ -228,20 +227,6 @@ def test_cameras_that_are_used_together_locate_each_others_photos(
     pair = {"cameras": ["Canon EOS 5D", "camera|pixel"], "together": 3, "occasions": 3}
     assert tagger("locate", "--json").json["companions"] == [pair]
     assert "near 10.jpg (GPS, 25 min after)" in tagger("show", str(library.root / "3.jpg")).text
-
-
-def test_cameras_of_photos_that_an_earlier_version_tagged_are_read(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
-    library.shot(0, camera=None)  # its file is missing
-    library.root.mkdir()
-    Image.new("RGB", (8, 8)).save(library.root / "5.jpg")
-    state = (library.root / "5.jpg").stat()
-    library.shot(5, camera=None, size_bytes=state.st_size, mtime_ns=state.st_mtime_ns)
-    output = tagger("locate")
-    assert "GPS of 1 photo read" in output.err
-    assert "1 photo could not be read again" in output.err
-    assert "1 unreadable" in output.err
 
 
 @pytest.mark.parametrize("noon", ["0001-01-01T00:00:05", "9999-12-31T23:59:00"])

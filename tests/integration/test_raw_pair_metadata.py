@@ -64,13 +64,6 @@ def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(folder: Pa
     assert set(folder.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
 
 
-def test_a_broken_jpeg_gets_the_tags_of_its_raw_file(folder: PairFolder) -> None:
-    (folder.folder / "IMG_1.JPG").write_bytes(b"not a picture")
-    folder.tag()
-    assert folder.write(SIDECAR) == {"IMG_1.JPG": "written"}
-    assert {name for name in folder.files() if name.endswith(".xmp")} == {"IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}
-
-
 def test_sidecars_are_undone_after_a_file_was_added_or_deleted(folder: PairFolder) -> None:
     jpeg = folder.folder / "IMG_1.JPG"
     drawn = jpeg.read_bytes()

@@ -45,7 +45,7 @@ def test_what_was_written_into_metadata_is_named(client: TestClient, folder: Wri
     assert folder.write(SIDECAR) == {"a.jpg": "written"}
     page = page_of(client, folder, "a.jpg")
     assert "no tags written" not in page
-    assert "a.jpg.xmp</bdi> (sidecar, " in page or "a.xmp</bdi> (sidecar, " in page
+    assert "a.jpg.xmp</bdi>, " in page or "a.xmp</bdi>, " in page
 
 
 def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder: WrittenFolder) -> None:

@@ -45,6 +45,7 @@ ORIGIN = {"origin": LOCAL_URL}
 READ_ONLY_MAY_POST = {
     "/",
     "/api/predict",
+    "/language",
     "/sign-in",
     "/sign-out",
     "/account/password",
@@ -52,9 +53,12 @@ READ_ONLY_MAY_POST = {
 }
 READ_ONLY_MAY_NOT_GET = {
     "/api/folders",
+    "/api/packs",
+    "/api/packs/1",
     "/api/shares",
     "/api/shares/1",
     "/jobs/new",
+    "/packs",
 }
 
 ClientAt = Callable[..., TestClient]
