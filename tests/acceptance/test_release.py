@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.commands import draw
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def built(folder: Path) -> dict[str, str]:

@@ -100,13 +100,14 @@ function drawTally() {
   if (!tally) return;
   const reviewed = entries.slice(0, current);
   const count = (verdict) => reviewed.filter(({ given }) => given?.verdict === verdict).length;
+  const [confirmed, rejected, dismissed, skipped] = ["confirmed", "rejected", "dismissed", undefined].map(count);
   const parts = [
-    [count("confirmed"), (number) => ngettext("%(count)s confirmed", "%(count)s confirmed", number)],
-    [count("rejected"), (number) => ngettext("%(count)s rejected", "%(count)s rejected", number)],
-    [count("dismissed"), (number) => ngettext("%(count)s not a landmark", "%(count)s not a landmark", number)],
-    [count(undefined), (number) => ngettext("%(count)s skipped", "%(count)s skipped", number)],
+    confirmed && ngettext("%(count)s confirmed", "%(count)s confirmed", confirmed),
+    rejected && ngettext("%(count)s rejected", "%(count)s rejected", rejected),
+    dismissed && ngettext("%(count)s not a landmark", "%(count)s not a landmark", dismissed),
+    skipped && ngettext("%(count)s skipped", "%(count)s skipped", skipped),
   ];
-  tally.textContent = parts.filter(([number]) => number).map(([number, text]) => text(number)).join(", ");
+  tally.textContent = parts.filter(Boolean).join(", ");
 }
 
 const question = () => (entry().isEnd ? document.querySelector("#review h2").textContent : `${entry().data.name}? ${document.querySelector(".review-progress").textContent}`);
