@@ -60,7 +60,8 @@ def store_conversion(model: openvino.Model, folder: Path) -> None:
     make_private_folder(folder.parent)
     current = folder.name.partition("-")[2]
     for other in folder.parent.iterdir():
-        if other == folder or other.name.partition("-")[2] != current:
+        version = other.name.partition("-")[2]  # none where another process is writing
+        if other == folder or version not in ("", current):
             shutil.rmtree(other, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as partial:
         whole = Path(partial, "whole")

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from support.threads import in_threads
 
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import Backend
-from tagger.model.backends.conversion import convert
+from tagger.model.backends.conversion import convert, store_conversion
 from tagger.model.backends.openvino import CONVERSION, OpenVinoBackend
 from tagger.model.backends.protocol import Conversions, Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
@@ -231,6 +232,12 @@ def test_a_damaged_conversion_is_made_anew_and_those_of_other_versions_are_remov
     selector.load("openvino")
     assert len(loads) == 2
     assert [*tmp_path.iterdir()] == [conversions.own]
+
+
+def test_a_conversion_that_another_process_is_writing_stays(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as partial:
+        store_conversion(convert(small_module(), SIZE), tmp_path / "digest-2026.1")
+        assert Path(partial).is_dir()
 
 
 def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatch) -> None:
