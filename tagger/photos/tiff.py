@@ -1,4 +1,4 @@
-"""Parses TIFF directories: the tags of a TIFF photo or of an EXIF block, which is a TIFF without pixels.
+"""Parses and packs TIFF directories: the tags of a TIFF photo or of an EXIF block, which is a TIFF without pixels.
 
 Reads stay within bounds, loops are not followed, and bad input never raises: unreadable tags are absent. Knows nothing of
 the meaning of tags except the orientation.
@@ -7,6 +7,7 @@ the meaning of tags except the orientation.
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 ORIENTATION = 274
 
@@ -137,3 +138,22 @@ def orientation_of(block: TiffBlock | None) -> int:
         return 1
     values = block.integers(directory.tags.get(ORIENTATION))
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
+
+
+StoredValue: TypeAlias = tuple[int, int, bytes]
+"""A tag's type, the number of its values, and these in the block's byte order."""
+
+
+def append_directory(block: bytearray, order: str, values: Mapping[int, StoredValue]) -> dict[int, int]:
+    """Append a directory and its values to a block; return where the value of each tag, or its offset, is. No directory follows it."""
+    start = len(block)
+    block += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)
+    slots = {}
+    for number, (tag, (kind, count, raw)) in enumerate(sorted(values.items())):
+        at = start + 2 + 12 * number
+        is_inline = len(raw) <= 4
+        slot = raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(block))
+        struct.pack_into(order + "HHI4s", block, at, tag, kind, count, slot)
+        slots[tag] = at + 8
+        block += b"" if is_inline else raw + bytes(len(raw) % 2)
+    return slots

@@ -4,8 +4,8 @@ Knows nothing of the files that hold EXIF.
 """
 
 from tagger.metadata.exif.block import ExifRewriteError
-from tagger.metadata.exif.piexif_writer import ExifChange, add, remove
 from tagger.metadata.exif.values import has_position, insertion_difference, read, removal_difference
+from tagger.metadata.exif.writer import ExifChange, add, remove
 
 __all__ = [
     "ExifChange",

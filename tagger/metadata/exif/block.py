@@ -1,7 +1,7 @@
 """Parsing EXIF blocks into tags that compare independently of byte order and layout.
 
 Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used to verify
-that a rewritten block lost nothing, so this module shares no code with the library that writes blocks.
+that a rewritten block lost nothing, so this module shares no code with the writer (see writer).
 """
 
 import struct
@@ -41,12 +41,11 @@ class TagValue:
 
 @dataclass(frozen=True)
 class ParsedBlock:
-    """The content of a block without its layout. `entry_offsets` are the positions of the entries in the parsed bytes."""
+    """The content of a block without its layout."""
 
     order: str = ">"
     tags: Mapping[TagKey, TagValue] = field(default_factory=dict)
     thumbnail: bytes | None = None
-    entry_offsets: Mapping[TagKey, int] = field(default_factory=dict)
     has_unreferenced_bytes: bool = False
 
 
@@ -78,14 +77,14 @@ def difference(before: ParsedBlock, after: ParsedBlock) -> str | None:
 
 
 def rewrite_obstacle(block: ParsedBlock) -> str | None:
-    """What would break if the tags were written in a new layout and in big-endian order; None if nothing would."""
+    """What would break if the tags were written in a new layout; None if nothing would."""
     for key, value in sorted(block.tags.items()):
         if key[1] == MAKER_NOTE:
             return "a maker note, whose parts are found by their offsets"
         if key[1] in _OFFSETS:
             return f"{tag_label(key)}, which is an offset"
-        if block.order == "<" and _depends_on_byte_order(key, value):
-            return f"{tag_label(key)}, whose content depends on the byte order of the block"
+        if value.kind in (BYTE, UNDEFINED) and key not in _SELF_CONTAINED:
+            return f"{tag_label(key)}, whose parts may be found by their offsets"
     return "bytes that no tag references" if block.has_unreferenced_bytes else None
 
 
@@ -98,23 +97,14 @@ _NEXT_BYTES = 4
 _THUMBNAIL, _THUMBNAIL_SIZE = (FIRST, 0x0201), (FIRST, 0x0202)
 # Strips, tiles, JPEG tables, further directories and private data.
 _OFFSETS = {0x0111, 0x0120, 0x0144, 0x014A, 0x0190, 0x0201, 0x0207, 0x0208, 0x0209, 0xC634, 0xC68C}
-# Tags with content of an undefined type that reads the same in either byte order: versions, component order, sources,
-# colour profiles, XMP, Photoshop's resources, and the UTF-16LE texts of Windows.
-_BYTE_ORDER_FREE = {
-    *((EXIF, tag) for tag in (0x9000, 0x9101, 0xA000, 0xA300, 0xA301, PADDING)),
-    *((MAIN, tag) for tag in (0x02BC, 0x8649, 0x8773, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F, PADDING)),
-    *((GPS, tag) for tag in (0, 5)),
+# Tags with content of an undefined type that holds no offsets.
+_SELF_CONTAINED = {
+    *((MAIN, tag) for tag in (0x02BC, 0x83BB, 0x8649, 0x8773, *range(0x9C9B, 0x9CA0), 0xC4A5, PADDING)),
+    *((EXIF, tag) for tag in (0x8828, 0x9000, 0x9101, USER_COMMENT, 0xA000, 0xA20C, PADDING)),
+    *((EXIF, tag) for tag in (*range(0xA300, 0xA303), 0xA40B, 0xA462)),
+    *((GPS, tag) for tag in (0, 5, PROCESSING_METHOD, AREA_INFORMATION)),
     (INTEROP, 2),
 }
-_TEXTS = {(EXIF, USER_COMMENT), (GPS, PROCESSING_METHOD), (GPS, AREA_INFORMATION)}
-_UNICODE = b"UNICODE\0"
-
-
-def _depends_on_byte_order(key: TagKey, value: TagValue) -> bool:
-    """UTF-16 text follows the block's byte order, and so do numbers in content of an undefined type."""
-    if key in _TEXTS:
-        return value.value.startswith(_UNICODE)
-    return value.kind in (BYTE, UNDEFINED) and key not in _BYTE_ORDER_FREE
 
 
 def _change(before: TagValue | None, after: TagValue | None) -> str:
@@ -131,7 +121,6 @@ class _BlockReader:
     def __init__(self, tiff: TiffBlock) -> None:
         self._tiff = tiff
         self._tags: dict[TagKey, TagValue] = {}
-        self._entry_offsets: dict[TagKey, int] = {}
         self._thumbnail: bytes | None = None
         self._pointers: dict[TagKey, int] = {}
         self._referenced = bytearray(len(tiff.data))
@@ -146,9 +135,7 @@ class _BlockReader:
         self._mark(self._entries_end(self._tiff.first), _NEXT_BYTES)
         if main.following:
             self._read_thumbnail(main.following)
-        return ParsedBlock(
-            self._tiff.order, self._tags, self._thumbnail, self._entry_offsets, self._has_unreferenced_bytes()
-        )
+        return ParsedBlock(self._tiff.order, self._tags, self._thumbnail, self._has_unreferenced_bytes())
 
     def _read_directory(self, name: str, offset: int) -> TiffDirectory:
         directory = self._tiff.directory(offset)
@@ -159,26 +146,24 @@ class _BlockReader:
         entry = struct.Struct(f"{self._tiff.order}HHII")
         for at in range(offset + 2, end, entry.size):
             tag, _, _, value_at = entry.unpack_from(self._tiff.data, at)
-            self._read_tag(directory, (name, tag), at, value_at)
+            self._read_tag(directory, (name, tag), value_at)
         return directory
 
-    def _read_tag(self, directory: TiffDirectory, key: TagKey, at: int, value_at: int) -> None:
+    def _read_tag(self, directory: TiffDirectory, key: TagKey, value_at: int) -> None:
         entry = directory.tags.get(key[1])
-        if entry is None or key in self._entry_offsets:
+        if entry is None or key in self._tags or key in self._pointers:
             problem = "appears twice" if entry else "is cut off, empty or of an unknown type"
             raise _broken(f"{tag_label(key)} {problem}")
         if len(entry.raw) > 4:
             self._mark(value_at, len(entry.raw))
-        self._entry_offsets[key] = at
         if key in POINTERS or key in (_THUMBNAIL, _THUMBNAIL_SIZE):
             numbers = self._tiff.integers(entry)
             if entry.kind != LONG or len(numbers) != 1:
                 raise _broken(f"{tag_label(key)} is not a single number")
             self._pointers[key] = numbers[0]
         else:
-            self._tags[key] = TagValue(
-                entry.kind, _big_endian(bytes(entry.raw), entry.kind, self._tiff.order)
-            )
+            raw = swapped(bytes(entry.raw), entry.kind) if self._tiff.order == "<" else bytes(entry.raw)
+            self._tags[key] = TagValue(entry.kind, raw)
 
     def _read_thumbnail(self, offset: int) -> None:
         """Read the thumbnail's directory, which is the last in the chain."""
@@ -214,13 +199,7 @@ def _broken(problem: str) -> ExifRewriteError:
     return ExifRewriteError(f"The EXIF is broken ({problem}), so it was left unchanged.")
 
 
-_UNITS = {2: "H", 4: "I", 8: "Q"}
-"""By the size of a number."""
-
-
-def _big_endian(raw: bytes, kind: int, order: str) -> bytes:
-    unit = _UNITS.get(struct.calcsize("<" + LETTERS[kind][0]))
-    if order == ">" or unit is None:
-        return raw
-    count = len(raw) // struct.calcsize("<" + unit)
-    return struct.pack(f">{count}{unit}", *struct.unpack(f"<{count}{unit}", raw))
+def swapped(raw: bytes, kind: int) -> bytes:
+    """The values of a tag in the other byte order."""
+    unit = struct.calcsize("<" + LETTERS[kind][0])
+    return b"".join(raw[at : at + unit][::-1] for at in range(0, len(raw), unit))

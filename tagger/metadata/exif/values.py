@@ -2,7 +2,7 @@
 
 Our values are tags and (field, value) pairs, which are recorded in the photo's XMP. Tags are made from the pairs, and recognised by them
 for removal. For people, values that cannot be read are absent. Of differences beyond our values, a write must cause none: blocks are
-compared without piexif, which writes them.
+compared by the parser alone, without the writer.
 """
 
 import struct
@@ -347,7 +347,9 @@ def insertion_difference(
     if before == after and not our_values:
         return None
     try:
-        return _insertion_difference(parse_block(before), parse_block(after), our_values)
+        return _other_order(before, after) or _insertion_difference(
+            parse_block(before), parse_block(after), our_values
+        )
     except ExifRewriteError as error:
         return error.text
 
@@ -362,9 +364,14 @@ def removal_difference(before: bytes | None, after: bytes | None, added: Sequenc
     try:
         old = parse_block(before)
         remaining = replace(old, tags=without_values(old.tags, _exif_values(added)))
-        return _described(difference(remaining, parse_block(after)))
+        return _other_order(before, after) or _described(difference(remaining, parse_block(after)))
     except ExifRewriteError as error:
         return error.text
+
+
+def _other_order(before: bytes | None, after: bytes | None) -> str | None:
+    """Content of an undefined type, such as a comment in UTF-16, follows the byte order of the block."""
+    return "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
 
 
 def _insertion_difference(old: ParsedBlock, new: ParsedBlock, our_values: Sequence[AddedValue]) -> str | None:

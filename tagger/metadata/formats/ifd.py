@@ -115,7 +115,7 @@ def directory_end(data: bytes, header: TiffHeader, at: int) -> int:
 def directories(data: bytes, header: TiffHeader) -> Iterator[Ifd]:
     """All directories that can be reached from the header, each once.
 
-    No directory follows EXIF, GPS and interoperability. Some writers, piexif among them, omit the zero that marks this,
+    No directory follows EXIF, GPS and interoperability. Some writers omit the zero that marks this,
     so the number at this position is ignored.
     """
     pending, visited = [(header.first, True)], set[int]()

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from tagger.photos.raw.layout import RawLayout, Span
-from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
+from tagger.photos.tiff import (
+    StoredValue,
+    TiffBlock,
+    TiffDirectory,
+    TiffTag,
+    append_directory,
+    open_tiff,
+)
 
 _BOX_LIMIT = 1000
 _SAMPLE_LIMIT = 1000
@@ -149,10 +156,11 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
         child = _first(other)
         if other is not None and child is not None and other.order == order:
             children[pointer] = child.tags
-    slots = _append(merged, order, directory.tags, pointers=tuple(children))
+    pointers = dict.fromkeys(children, (_LONG, 1, bytes(4)))
+    slots = append_directory(merged, order, _short_values(directory.tags) | pointers)
     for pointer, tags in children.items():
         struct.pack_into(order + "I", merged, slots[pointer], len(merged))
-        _append(merged, order, tags)
+        append_directory(merged, order, _short_values(tags))
     return bytes(merged)
 
 
@@ -160,29 +168,13 @@ def _first(block: TiffBlock | None) -> TiffDirectory | None:
     return block.directory(block.first) if block else None
 
 
-def _append(
-    merged: bytearray, order: str, tags: Mapping[int, TiffTag], *, pointers: tuple[int, ...] = ()
-) -> dict[int, int]:
-    """Append a directory and its values; returns where the values of its pointers are."""
-    values = {pointer: (_LONG, 1, bytes(4)) for pointer in pointers}
+def _short_values(tags: Mapping[int, TiffTag]) -> dict[int, StoredValue]:
+    """The values of a directory without its pointers, and without what is too long."""
+    values = {}
     size_bytes = 0
     for tag, entry in tags.items():
         size_bytes += len(entry.raw)
-        if (
-            tag not in (_EXIF_POINTER, _GPS_POINTER)
-            and len(entry.raw) <= _VALUE_BYTES
-            and size_bytes <= _DIRECTORY_BYTES
-        ):
+        is_short = len(entry.raw) <= _VALUE_BYTES and size_bytes <= _DIRECTORY_BYTES
+        if is_short and tag not in (_EXIF_POINTER, _GPS_POINTER):
             values[tag] = (entry.kind, entry.count, bytes(entry.raw))
-    start = len(merged)
-    merged += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)
-    slots = {}
-    for at, (tag, (kind, count, raw)) in zip(
-        range(start + 2, len(merged), 12), sorted(values.items()), strict=False
-    ):
-        is_inline = len(raw) <= 4
-        slot = raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(merged))
-        struct.pack_into(order + "HHI4s", merged, at, tag, kind, count, slot)
-        slots[tag] = at + 8
-        merged += b"" if is_inline else raw + bytes(len(raw) % 2)
-    return slots
+    return values

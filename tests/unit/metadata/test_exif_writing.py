@@ -1,5 +1,7 @@
 """Our values in EXIF blocks: added, compared by an independent parser, removed."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,13 +184,9 @@ def test_position_changed_by_others_loses_only_our_method() -> None:
     [
         (block({0x10F: ascii_text("Maker")}, exif={0x927C: (7, 8, b"makernot")}), "maker note"),
         (block({0x14A: (4, 1, bytes(4))}), "0x014A"),
-        (block({0xC4A5: (7, 8, b"PrintIM\0")}), "0xC4A5"),
-        (block({}, exif={0x9286: (7, 10, b"UNICODE\0a\0")}), "0x9286"),
-        (block({0xC000: (2, 2, b"a\0")}), "0xC000"),
-        (block({0x10F: (2, 4, b"NONE")}), "0x010F"),
+        (block({0xC000: (7, 8, b"private\0")}), "0xC000"),
         (block({0x10F: (2, 99, bytes(9))}), "0x010F"),
-        (block({}, first={}, thumbnail=b"\xff\xd8" + bytes(64_000)), "too large"),
-        (block({}, first={}, thumbnail=b"\xff"), "rewritten"),
+        (block({}, first={}, thumbnail=b"\xff\xd8" + bytes(65_450)), "limit of a JPEG segment"),
         (block({0x10F: ascii_text("Maker" * 20_000)}), "more than a JPEG"),
         (block({0x10F: ascii_text("Maker")}) + b"more", "no tag references"),
         (b"", "no TIFF header"),
@@ -199,6 +197,20 @@ def test_position_changed_by_others_loses_only_our_method() -> None:
 def test_block_that_could_lose_tags_is_refused(broken: bytes, why: str) -> None:
     with pytest.raises(ExifRewriteError, match=why):
         add(broken, KEYWORDS)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tags_that_no_standard_knows_are_kept_as_they_are(order: str) -> None:
+    odd = {0x10F: (2, 4, b"NONE"), 0xC000: ascii_text("private"), 0xC4A5: (7, 8, b"PrintIM\0")}
+    comment = {0x9286: (7, 10, b"UNICODE\0a\0"), 0xA002: (3, 1, struct.pack(order + "H", 640))}
+    before = block(odd, order=order, exif=comment, first={}, thumbnail=b"\xff")
+    change = add(before, ALL)
+    assert change.block is not None
+    assert change.block[:2] == before[:2]
+    assert insertion_difference(before, change.block, change.added) is None
+    assert insertion_difference(before, remove(change.block, change.added), ()) is None
+    for value in (b"UNICODE\0a\0", b"NONE", b"PrintIM\0"):
+        assert value in change.block
 
 
 def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
@@ -216,6 +228,7 @@ def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
     ):
         assert old in change.block
         assert insertion_difference(before, change.block.replace(old, new), change.added)
+    assert insertion_difference(camera_block(">"), change.block, change.added)
     assert insertion_difference(before, change.block, change.added[1:])
     assert insertion_difference(before, change.block, ())
     assert insertion_difference(before, before, change.added)

@@ -212,7 +212,7 @@ trailers = st.sampled_from(
 
 
 SHORT_OF_A_ZERO = block({0x0B: (2, 1, b"\0"), 0xC61A: (5, 3, bytes(24))}, exif={0x829A: (5, 1, bytes(8))})
-"""A GPS directory that piexif would write without its end mark, so that 48 degrees follow it."""
+"""A GPS directory of which, without the mark of its end, 48 degrees would be the offset of the next."""
 
 
 @dataclass(frozen=True)
