@@ -1,6 +1,6 @@
 """Reads an exported database line by line, and refuses a file that is damaged, incomplete or of another version.
 
-Every row is checked by what it means (see integrity.rows). Memory is bounded: by the length of a line, the number of values
+Every row is checked by what it means (see rows). Memory is bounded: by the length of a line, the number of values
 in it, and the size of a page.
 """
 
@@ -21,7 +21,7 @@ from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
 from tagger.database.tables import packs
 from tagger.errors import ImportRefused
 from tagger.transfer.exporter import FORMAT, TITLE, Progress, exported_tables
-from tagger.transfer.integrity.rows import describe_error, row_validator
+from tagger.transfer.rows import describe_error, row_validator
 
 PAGE = 1000
 PAGE_BYTES = 1 << 22

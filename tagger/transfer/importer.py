@@ -47,7 +47,7 @@ from tagger.model.artifact import Manifest, read_manifest
 from tagger.photos.paths import path_from_text
 from tagger.transfer.export_reader import ExportReader
 from tagger.transfer.exporter import Progress, exported_tables, row_counts_text
-from tagger.transfer.integrity.database_check import cross_problems
+from tagger.transfer.integrity import cross_problems
 
 _SHIPPED_TABLES = (model_labels, models, landmarks)
 """Tables that commands fill in an otherwise empty database, when they register the shipped model."""

@@ -10,7 +10,7 @@ from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.library.catalog.kept_counts import count_changed_blocks
-from tagger.transfer.integrity.database_check import NOT_CHECKED, check_database
+from tagger.transfer.integrity import NOT_CHECKED, check_database
 
 
 @pytest.mark.parametrize("table", ["photos", "landmark_block_counts", "month_block_counts"])

@@ -25,7 +25,7 @@ from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts,
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -59,8 +59,8 @@ from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader
 from tagger.transfer.exporter import export_database, exported_columns, exported_tables
 from tagger.transfer.importer import ImportReport, import_database
-from tagger.transfer.integrity.database_check import check_database
-from tagger.transfer.integrity.rows import column_type
+from tagger.transfer.integrity import check_database
+from tagger.transfer.rows import column_type
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
 A_DIGEST = "a1" * 32

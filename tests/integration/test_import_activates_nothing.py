@@ -25,7 +25,7 @@ from tagger.library.catalog.registered_models import (
     verify_model,
 )
 from tagger.transfer.importer import ImportReport, import_database
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 
 @pytest.fixture(scope="module")

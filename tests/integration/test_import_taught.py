@@ -22,7 +22,7 @@ from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 Row = dict[str, Any]
 NOT_CLASSIFIED: Row = dict.fromkeys(("model_id", "top_k", "threshold", "outcome", "classified_at"))

@@ -21,7 +21,7 @@ from tagger.errors import ImportRefused
 from tagger.transfer import export_reader
 from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import check_database, connection_problems
+from tagger.transfer.integrity import check_database, connection_problems
 
 
 @pytest.fixture(scope="module")

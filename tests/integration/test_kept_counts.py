@@ -46,7 +46,7 @@ from tagger.library.catalog.kept_counts import (
     mark_all_blocks,
     recount_all,
 )
-from tagger.transfer.integrity.database_check import WRONG_COUNTS, count_problems
+from tagger.transfer.integrity import WRONG_COUNTS, count_problems
 
 
 @pytest.fixture

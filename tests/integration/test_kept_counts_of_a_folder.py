@@ -24,7 +24,7 @@ from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import count_problems
+from tagger.transfer.integrity import count_problems
 
 CONFIRMED = VerdictKind.CONFIRMED
 

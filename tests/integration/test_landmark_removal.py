@@ -41,7 +41,7 @@ from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import Label
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

@@ -38,7 +38,7 @@ from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import read_manifest
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 CHURCH, BRIDGE, TOWER = range(3)
 PLACES = {

@@ -28,7 +28,7 @@ from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.source import open_source
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 
 def unseen(folder: PairFolder) -> list[str]:

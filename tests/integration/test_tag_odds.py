@@ -26,7 +26,7 @@ from tagger.library.positions.locating import EstimateSettings, PositionCounts, 
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details_by_id
 from tagger.library.teaching.suggestions import find_suggestions
-from tagger.transfer.integrity.database_check import cross_problems
+from tagger.transfer.integrity import cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)

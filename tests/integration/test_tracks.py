@@ -18,7 +18,7 @@ from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
 from tagger.library.positions.clocks import UnknownClock, unknown_clocks
 from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 
 
 def located(database: Database, *seconds: float) -> list[Fix | None]:

@@ -21,7 +21,7 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
-from tagger.transfer.integrity.database_check import check_database
+from tagger.transfer.integrity import check_database
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 

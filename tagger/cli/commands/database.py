@@ -66,7 +66,7 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
-    from tagger.transfer.integrity.database_check import WRONG_COUNTS, check_database
+    from tagger.transfer.integrity import WRONG_COUNTS, check_database
 
     problems = list(check_database(open_for_reading().database))
     if json:

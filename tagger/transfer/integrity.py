@@ -1,0 +1,300 @@
+"""The integrity check of a database: the file, the values of every row, and what rows say about each other.
+
+Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, slugs, and the kept numbers of photos of each
+landmark and month. Every import has to pass these checks, too.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+
+from tagger.database.connection import Database
+from tagger.database.enums import JobState, Outcome
+from tagger.database.row_counts import stored_rows
+from tagger.database.tables import (
+    changed_blocks,
+    chunks,
+    classifiers,
+    contents,
+    embeddings,
+    job_items,
+    jobs,
+    landmarks,
+    model_labels,
+    models,
+    packs,
+    photos,
+    tags,
+    taught_tags,
+)
+from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, image_blocks
+from tagger.library.teaching.classifiers import stored_bytes as classifier_bytes
+from tagger.library.teaching.embeddings import stored_bytes as embedding_bytes
+from tagger.model.artifact import Manifest
+from tagger.transfer.exporter import exported_columns, exported_tables
+from tagger.transfer.rows import describe_error, row_validator
+
+PROBLEMS_SHOWN = 100
+"""The limit per kind of problem."""
+NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
+WRONG_COUNTS = "the kept numbers of photos are wrong; correct them with: tagger db recount"
+
+
+def check_database(database: Database) -> Iterator[str]:
+    """Yield a line per problem: a damaged file, invalid values, missing rows, counts that do not match."""
+    are_valid = True
+    with database.read() as connection:
+        for problem in connection_problems(connection):
+            are_valid = are_valid and problem != NOT_CHECKED
+            yield problem
+    if are_valid:
+        yield from count_problems(database)
+
+
+def connection_problems(connection: Connection) -> Iterator[str]:
+    """The problems that the connection's transaction sees."""
+    are_valid = True
+    if connection.dialect.name == "sqlite":
+        for problem in _file_problems(connection):
+            are_valid = False
+            yield problem
+        if are_valid:  # a damaged file cannot be searched for them
+            yield from _missing_rows(connection)
+    for table in exported_tables():
+        for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
+            are_valid = False
+            yield problem
+    if are_valid:
+        yield from cross_problems(connection)
+    else:
+        yield NOT_CHECKED
+
+
+def _file_problems(connection: Connection) -> Iterator[str]:
+    try:
+        for line in connection.scalars(text(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")):
+            if line != "ok":
+                yield f"the file is damaged: {line}"
+    except OperationalError:  # it is locked, or cannot be read now
+        raise
+    except DatabaseError as error:  # SQLite could not go on after the lines before
+        yield f"the file is damaged: {error.orig}"
+
+
+def _missing_rows(connection: Connection) -> Iterator[str]:
+    # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them.
+    for row in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(PROBLEMS_SHOWN):
+        yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
+
+
+def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
+    validator = row_validator(table)
+    try:
+        for row in stored_rows(connection, table, select(*exported_columns(table))):
+            try:
+                validator.validate_python(row._asdict())
+            except ValidationError as error:
+                key = ", ".join(f"{column.name} {getattr(row, column.name)}" for column in table.primary_key)
+                yield f"{table.name}, {key}: {describe_error(error)}"
+    except (SQLAlchemyError, ValueError, TypeError) as error:
+        # SQLite stores any value in any column, and the driver fails to read a time or a document.
+        yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
+
+
+def count_problems(database: Database) -> Iterator[str]:
+    """Yield a line if kept numbers are wrong. Blocks that wait to be counted again are not compared."""
+    with database.snapshot() as connection:
+        if not all(_blocks_are_right(connection, kept) for kept in KEPT):
+            yield WRONG_COUNTS
+
+
+def _blocks_are_right(connection: Connection, kept: KeptNumbers) -> bool:
+    marked = set(connection.scalars(select(changed_blocks.c.block).distinct()))
+    in_table = connection.scalars(select(kept.table.c.block).distinct())
+    return all(
+        count_block(connection, kept, block) == kept.sums(connection, kept.table.c.block == block)
+        for block in sorted({*image_blocks(connection), *in_table} - marked)
+    )
+
+
+def cross_problems(connection: Connection) -> Iterator[str]:
+    """Yield a line per problem with what rows say about each other."""
+    for problem, query in (*_job_problems(), *_content_problems(), *_taught_problems()):
+        for row in connection.execute(query.limit(PROBLEMS_SHOWN)).all():
+            yield problem.format(*row)
+    yield from _model_problems(connection)
+    yield from _slug_problems(connection)
+
+
+Problem = tuple[str, Select[Any]]
+"""What is wrong with the rows of a query, whose columns fill the braces."""
+
+
+def _job_problems() -> Iterator[Problem]:
+    """What can be wrong with jobs, their chunks and their items."""
+    yield "job {}, chunk {}: its counts do not match its items", _wrong_chunks()
+    # A scanned job's total must be the number of its items, and its chunks must cover them.
+    items = select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
+    covered = (
+        select(func.coalesce(func.sum(chunks.c.last - chunks.c.first + 1), 0))
+        .where(chunks.c.job_id == jobs.c.id)
+        .scalar_subquery()
+    )
+    unfinished = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done != true())
+    wrong = or_(
+        jobs.c.total != items + jobs.c.items_removed,
+        jobs.c.total != covered,
+        and_(jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)), unfinished),
+    )
+    scanned = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
+    yield "job {}: its total or state does not match its chunks", scanned
+    # PostgreSQL does not check that each item is of a job.
+    numbers = _job_numbers_of_items().subquery()
+    unknown = ~exists().where(jobs.c.id == numbers.c.job_id)
+    of_no_job = select(numbers.c.job_id).where(unknown).order_by(numbers.c.job_id)
+    yield "job {}: there are photos of it, but no such job", of_no_job
+
+
+def _wrong_chunks() -> Select[Any]:
+    """Chunks whose counts are not those of their items. Items of a cancelled chunk, and those that were removed, are not checked."""
+    counted = [outcome.value for outcome in Outcome if outcome is not Outcome.CANCELLED]
+    sums = [
+        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
+        for outcome in counted
+    ]
+    in_chunk = and_(
+        job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
+    )
+    totals = (
+        select(chunks, func.count(job_items.c.position).label("item_count"), *sums)
+        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id).outerjoin(job_items, in_chunk))
+        .where(chunks.c.first >= jobs.c.items_removed)
+        .group_by(chunks.c.job_id, chunks.c.chunk)
+        .subquery()
+    )
+    summed = sum((totals.c[outcome.value] for outcome in Outcome), literal(0))
+    size = totals.c.last - totals.c.first + 1
+    wrong = or_(
+        totals.c.item_count != size,
+        *(totals.c[outcome] != totals.c[f"has_{outcome}"] for outcome in counted),
+        and_(totals.c.done == true(), summed != size),
+    )
+    return select(totals.c.job_id, totals.c.chunk).where(wrong)
+
+
+def _job_numbers_of_items() -> Select[int]:
+    """The jobs that have items, one look at the index for each."""
+    first = select(func.min(job_items.c.job_id).label("job_id")).cte("numbers", recursive=True)
+    after = select(func.min(job_items.c.job_id)).where(job_items.c.job_id > first.c.job_id)
+    numbers = first.union_all(select(after.scalar_subquery()).where(first.c.job_id.is_not(None)))
+    return select(numbers.c.job_id).where(numbers.c.job_id.is_not(None))
+
+
+def _content_problems() -> Iterator[Problem]:
+    """What can be wrong with photos and their images."""
+    # A RAW file that is one photo with its JPEG has no image, and its JPEG is a photo of the same root.
+    primary = photos.alias("primary")
+    is_photo = primary.c.primary_id.is_(None) & (primary.c.root_id == photos.c.root_id)
+    joined = (
+        select(photos.c.id)
+        .join(primary, primary.c.id == photos.c.primary_id)
+        .where(~is_photo | photos.c.content_id.is_not(None))
+        .order_by(photos.c.id)
+    )
+    yield "photo {}: it is joined with a file that cannot stand for it, or has an image of its own", joined
+    # An image's outcome is `tagged` exactly if it has an accepted tag.
+    accepted = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
+    is_tagged = func.coalesce(contents.c.outcome, "") == Outcome.TAGGED
+    wrong = select(contents.c.digest).where(is_tagged != accepted).order_by(contents.c.id)
+    yield "image {}: its outcome does not match its tags", wrong
+    # Otherwise, a file would neither be listed as waiting nor as classified.
+    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    unread = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
+    yield "photo {}: its file counts as classified, and its image is not", unread.order_by(photos.c.id)
+
+
+def _taught_problems() -> Iterator[Problem]:
+    """What can be wrong with embeddings, classifiers and the taught tags that follow from both."""
+    is_classified = exists().where(
+        contents.c.id == embeddings.c.content_id, contents.c.model_id == embeddings.c.model_id
+    )
+    foreign = select(embeddings.c.content_id).where(~is_classified)
+    has_embedding = exists().where(
+        embeddings.c.content_id == taught_tags.c.content_id, embeddings.c.model_id == taught_tags.c.model_id
+    )
+    has_classifier = exists().where(
+        classifiers.c.landmark_id == taught_tags.c.landmark_id,
+        classifiers.c.model_id == taught_tags.c.model_id,
+        classifiers.c.pack == taught_tags.c.pack,
+    )
+    unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
+    for ids, problem in (
+        (foreign, "its embedding is not of the model that classified it"),
+        (unfounded, "it has a taught tag without an embedding or without what was learned"),
+    ):
+        digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)
+        yield f"image {{}}: {problem}", digests
+    is_known = exists().where(packs.c.name == classifiers.c.pack, packs.c.model_id == classifiers.c.model_id)
+    missing = select(classifiers.c.pack).where(classifiers.c.pack != "", ~is_known).distinct()
+    problem = "pack {}: something was learned from it, and there is no such pack of this model"
+    yield problem, missing.order_by(classifiers.c.pack)
+    for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
+        later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
+        problem = f"model {{}}: its {table.name} are of a later version than what was taught"
+        yield problem, select(models.c.name).where(later).order_by(models.c.name)
+
+
+def _model_problems(connection: Connection) -> Iterator[str]:
+    """The labels of a model are those of its manifest, in the same order, with its landmarks or those they were merged into.
+
+    Its embeddings and classifiers have its dimension.
+    """
+    labels = (
+        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
+        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+        .order_by(model_labels.c.position)
+    )
+    for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
+        manifest = Manifest.model_validate(model.manifest)
+        stored = connection.execute(labels.where(model_labels.c.model_id == model.id)).all()
+        are_same = len(stored) == len(manifest.labels) and all(
+            (row.position, row.label) == (position, label.label)
+            and label.slug in (row.slug, *row.merged_slugs)
+            for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
+        )
+        if not are_same:
+            yield f"model {model.name}: its labels are not those of its manifest"
+        dimension = None if manifest.embedding is None else manifest.embedding.dimension
+        for table, size in ((embeddings, embedding_bytes), (classifiers, classifier_bytes)):
+            expected = 0 if dimension is None else size(dimension)
+            wrong = exists().where(table.c.model_id == model.id, func.length(table.c.data) != expected)
+            if connection.scalar(select(wrong)):
+                yield f"model {model.name}: its {table.name} have another dimension than it has"
+
+
+def _slug_problems(connection: Connection) -> Iterator[str]:
+    """A slug, also one of a merged landmark, names one landmark."""
+    counts = Counter(
+        slug
+        for row in connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))
+        for slug in (row.slug, *row.merged_slugs)
+    )
+    yield from (f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1)
