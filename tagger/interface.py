@@ -48,7 +48,7 @@ from tagger.library.catalog.registered_models import (
     unregistered_model,
 )
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.catalog.removal import is_stored
+from tagger.library.catalog.roots import is_stored
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
@@ -65,7 +65,7 @@ from tagger.library.query.options import (
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
 from tagger.library.teaching.examples import find_examples, paths_to_tag
-from tagger.library.teaching.learning import embedding_of
+from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
 from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack
 from tagger.library.teaching.packs import (
     AddedPack,
@@ -75,7 +75,6 @@ from tagger.library.teaching.packs import (
     list_packs,
     remove_pack,
 )
-from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
 from tagger.library.verdicts.service import give_verdict, give_verdict_to_photos
 from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.paths import ObjectPath, absolute_path, parse_path

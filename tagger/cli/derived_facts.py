@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.library.teaching.teaching import TaughtState
+    from tagger.library.teaching.learning import TaughtState
 
 
 def model_in_use(session: Session) -> RegisteredModel:
@@ -37,7 +37,7 @@ def update_with_progress(
     session: Session, model: RegisteredModel, landmark_ids: Collection[int] | None = None
 ) -> int:
     """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images."""
-    from tagger.library.teaching.teaching import update_taught
+    from tagger.library.teaching.learning import update_taught
 
     with ProgressLine("comparing photos") as line:
         return update_taught(
@@ -50,7 +50,7 @@ def update_with_progress(
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
     """Name the backfill for photos that cannot be compared, because another model classified them last."""
-    from tagger.library.teaching.teaching import images_without_embedding
+    from tagger.library.teaching.learning import images_without_embedding
 
     if count := images_without_embedding(session.database, model):
         console.warning(
@@ -79,7 +79,7 @@ def update_taught_landmarks(session: Session, landmark: Landmark | None = None) 
 
 
 def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | None, compared: int) -> str:
-    from tagger.library.teaching.teaching import taught_state
+    from tagger.library.teaching.learning import taught_state
 
     if landmark is not None:
         state = taught_state(session.database, model, landmark)

@@ -23,7 +23,7 @@ from tagger.library.catalog.registered_models import RegisteredModel, resolve_mo
 from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import is_of_whole_library, timeline_sections
-from tagger.library.teaching.teaching import update_taught
+from tagger.library.teaching.learning import update_taught
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts

@@ -29,7 +29,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import use_model
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import (
     give_verdict,

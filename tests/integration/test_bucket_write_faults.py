@@ -15,7 +15,7 @@ from tagger.jobs.processing import metadata_chunk
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.metadata import objects
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import object_sidecar_paths

@@ -10,7 +10,7 @@ from support.position_library import PositionLibrary
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
 from tagger.library.catalog.contents import record_photos
-from tagger.library.positions import camera_companions
+from tagger.library.positions import companions
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 
 DAY = 24 * 60
@@ -33,7 +33,7 @@ def test_a_camera_and_a_phone_locate_each_others_photos(library: PositionLibrary
     photo = library.shot(DAY + 40)
     of_phone = library.shot(2 * DAY + 5, camera=2, utc_offset_s=7200)
     (found,) = _locate(library).companions
-    assert found == camera_companions.Companions(("camera|canon", "camera|pixel"), 4, 4)
+    assert found == companions.Companions(("camera|canon", "camera|pixel"), 4, 4)
     assert _stored(library) == {1: 1, 2: 1}
     assert library.found()[photo] == ("neighbour", *BERLIN)
     assert library.found()[of_phone][0] == "neighbour"

@@ -15,7 +15,7 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.tables import dismissals
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.query.counts import find_covers, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged

@@ -49,9 +49,9 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
+from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.pack_file import read_pack
 from tagger.library.teaching.packs import add_pack, create_pack
-from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind, dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of

@@ -18,7 +18,7 @@ from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.teaching.embeddings import BOUNDS_BYTES
-from tagger.library.teaching.teaching import update_taught
+from tagger.library.teaching.learning import update_taught
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.importer import import_database

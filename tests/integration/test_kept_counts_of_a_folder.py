@@ -19,7 +19,7 @@ from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.library.catalog.kept_counts import count_changed_blocks
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.query.counts import landmark_counts
-from tagger.library.teaching.teaching import update_taught
+from tagger.library.teaching.learning import update_taught
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.exporter import export_database

@@ -14,7 +14,7 @@ from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.store import VerdictKind
 from tagger.metadata import photo_writer

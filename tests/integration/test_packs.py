@@ -22,6 +22,7 @@ from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.details import photo_details
 from tagger.library.teaching.classifiers import Direction
+from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.pack_file import Pack, encode_pack, read_pack
 from tagger.library.teaching.packs import (
     AddedPack,
@@ -33,7 +34,6 @@ from tagger.library.teaching.packs import (
     plan_pack,
     remove_pack,
 )
-from tagger.library.teaching.teaching import update_taught
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import read_manifest

@@ -18,8 +18,7 @@ from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.library.catalog.raw_pairs import pair_files
-from tagger.library.catalog.removal import forget_path
-from tagger.library.catalog.roots import list_roots
+from tagger.library.catalog.roots import forget_path, list_roots
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged

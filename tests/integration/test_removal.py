@@ -14,8 +14,8 @@ from support.threads import in_threads
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog import removal
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog import roots as roots_module
+from tagger.library.catalog.roots import forget_path
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:
@@ -50,7 +50,7 @@ def test_photos_and_their_contents_are_removed_but_not_those_with_verdicts(folde
 
 
 def test_roots_inside_the_folder_are_removed(folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removal, "PAGE", 2)
+    monkeypatch.setattr(roots_module, "PAGE", 2)
     for name in ("one/a.jpg", "one/b.jpg", "one/c.jpg", "two/d.jpg"):
         folder.draw(name, shade=ord(name[4]) - 97)
     folder.tag(folder.folder / "one")
@@ -118,7 +118,7 @@ def test_items_of_removed_photos_are_skipped(folder: TaggedFolder) -> None:
 def test_concurrent_removal_tagging_and_scanning(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(removal, "PAGE", 7)
+    monkeypatch.setattr(roots_module, "PAGE", 7)
     monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 10)
     first = folder.draw("a.jpg")
     for number in range(15):

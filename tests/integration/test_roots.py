@@ -85,7 +85,7 @@ def test_roots_with_the_same_name_are_numbered(database: Database, tmp_path: Pat
 def test_a_new_root_absorbs_the_roots_inside_it(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(roots_module, "MOVE_PAGE", page)
+    monkeypatch.setattr(roots_module, "PAGE", page)
     odd = tmp_path / os.fsdecode(b"odd\xfe")
     add(database, ensure(database, tmp_path / "a" / "b"), "1.jpg", b"\xff.jpg", "sub/2.jpg", b"sub\xfd/3.jpg")
     add(database, ensure(database, odd), "4.jpg", b"\xfc.jpg", "%d/5.jpg")

@@ -16,7 +16,7 @@ from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import remove_landmark
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.timeline import timeline_sections

@@ -32,9 +32,8 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE
 from tagger.library.teaching.embeddings import stored_bytes
-from tagger.library.teaching.learning import learn_landmarks
+from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
-from tagger.library.teaching.teaching import TaughtState, taught_state, update_taught
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.model.predictions import TAUGHT_THRESHOLD

@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged

@@ -13,7 +13,7 @@ from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.library.catalog.removal import forget_path
+from tagger.library.catalog.roots import forget_path
 from tagger.library.positions.update import update_positions
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.photo_writer import photo_fields, xmp_fields

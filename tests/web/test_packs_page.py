@@ -20,9 +20,13 @@ from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.teaching.pack_documents import AddedPackDocument, PackPlanDocument, RemovedPackDocument
-from tagger.library.teaching.packs import create_pack
-from tagger.library.teaching.teaching import update_taught
+from tagger.library.teaching.learning import update_taught
+from tagger.library.teaching.packs import (
+    AddedPackDocument,
+    PackPlanDocument,
+    RemovedPackDocument,
+    create_pack,
+)
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings

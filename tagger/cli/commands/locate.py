@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
-    from tagger.library.positions.camera_companions import Companions
     from tagger.library.positions.clocks import CameraClock
+    from tagger.library.positions.companions import Companions
     from tagger.library.positions.locating import EstimateSettings, PositionCounts
 
 LONGEST_GAP_H = 48

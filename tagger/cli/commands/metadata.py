@@ -252,7 +252,7 @@ class _MetadataAction:
 
     def _check_targets(self, paths: tuple[Path, ...]) -> None:
         from tagger.ledger.progress import check_job
-        from tagger.library.catalog.removal import is_stored
+        from tagger.library.catalog.roots import is_stored
         from tagger.photos.source import check_exists
 
         if self._job is not None:

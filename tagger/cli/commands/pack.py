@@ -21,8 +21,7 @@ from tagger.cli.session import open_for_reading, open_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.library.teaching.pack_file import Pack, PackManifest
-    from tagger.library.teaching.pack_signatures import Signature
+    from tagger.library.teaching.pack_file import Pack, PackManifest, Signature
     from tagger.library.teaching.packs import PackLandmarkPlan
 
 pack_app = typer.Typer(
@@ -65,9 +64,8 @@ def create(
 
     Example: tagger pack create castles.pack --author Ada --licence CC0
     """
-    from tagger.library.teaching.pack_documents import pack_document
     from tagger.library.teaching.pack_file import name_of_pack
-    from tagger.library.teaching.packs import create_pack
+    from tagger.library.teaching.packs import create_pack, pack_document
 
     if not (name := name_of_pack(file)):
         raise typer.BadParameter("name a file like castles.pack", param_hint="FILE")
@@ -106,9 +104,8 @@ def add(
 
     Example: tagger pack add castles.pack
     """
-    from tagger.library.teaching.pack_documents import pack_plan_document
     from tagger.library.teaching.pack_file import read_pack
-    from tagger.library.teaching.packs import add_pack, find_pack, plan_pack
+    from tagger.library.teaching.packs import add_pack, find_pack, pack_plan_document, plan_pack
     from tagger.settings import signers_file
 
     started_at = time.monotonic()
@@ -159,8 +156,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger pack list
     """
-    from tagger.library.teaching.pack_documents import added_pack_document
-    from tagger.library.teaching.packs import list_packs
+    from tagger.library.teaching.packs import added_pack_document, list_packs
 
     packs = list_packs(open_for_reading().database)
     if json:
@@ -183,9 +179,8 @@ def show(
 
     Example: tagger pack show castles.pack
     """
-    from tagger.library.teaching.pack_documents import added_pack_document, pack_document
     from tagger.library.teaching.pack_file import read_pack
-    from tagger.library.teaching.packs import find_pack
+    from tagger.library.teaching.packs import added_pack_document, find_pack, pack_document
     from tagger.settings import signers_file
 
     if Path(pack).exists():
@@ -212,8 +207,7 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger pack remove castles
     """
-    from tagger.library.teaching.pack_documents import removed_pack_document
-    from tagger.library.teaching.packs import find_pack, remove_pack
+    from tagger.library.teaching.packs import find_pack, remove_pack, removed_pack_document
 
     session = open_session(settle_jobs=True)
     if dry_run:

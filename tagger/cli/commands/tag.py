@@ -151,7 +151,7 @@ def forget(
 
     Example: tagger forget ~/Pictures/Screenshots
     """
-    from tagger.library.catalog.removal import forget_path
+    from tagger.library.catalog.roots import forget_path
     from tagger.photos.paths import parse_path
 
     settings, database = open_session(settle_jobs=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.examples import Example, NamedOtherwise
-    from tagger.library.teaching.teaching import TaughtState
+    from tagger.library.teaching.learning import TaughtState
 
 
 class ExamplePhotos:
@@ -280,7 +280,7 @@ def _learn(
     json: bool,
 ) -> None:
     """Learn the landmark from its examples, compare it with all photos, and print what was found."""
-    from tagger.library.teaching.teaching import taught_document, taught_state
+    from tagger.library.teaching.learning import taught_document, taught_state
 
     compared = update_with_progress(session, model, [landmark.id])
     update_positions(session)

@@ -12,8 +12,8 @@ from tagger.database.statements import pages
 from tagger.database.tables import cameras, contents, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.library.catalog.contents import record_camera, record_matching_photos
-from tagger.library.positions.camera_companions import Companions, find_companions
 from tagger.library.positions.clocks import CameraClock, estimate_clocks
+from tagger.library.positions.companions import Companions, find_companions
 from tagger.library.positions.tag_odds import count_turned
 from tagger.library.positions.update import Progress, update_positions, update_positions_in
 

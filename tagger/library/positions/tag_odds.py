@@ -41,10 +41,11 @@ from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,
+    Passage,
     contradicted_photos,
     measured_positions,
+    passages,
 )
-from tagger.library.positions.passages import Passage, passages
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 MOST = 5.0

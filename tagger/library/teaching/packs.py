@@ -37,16 +37,17 @@ from tagger.library.teaching.comparison import (
     delete_taught_tags,
     next_version,
 )
-from tagger.library.teaching.learning import Learner, embedding_of
+from tagger.library.teaching.learning import Learner, embedding_of, taught_state
 from tagger.library.teaching.pack_file import (
     Pack,
     PackedLandmark,
     PackEmbedding,
     PackManifest,
+    Signature,
     encode_pack,
 )
-from tagger.library.teaching.teaching import taught_state
 from tagger.model.artifact import LandmarkFacts
+from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 from tagger.system.text_format import gettext
 
@@ -380,3 +381,83 @@ def remove_pack(database: Database, name: str, on_progress: Progress = lambda _c
         record_action(connection, AuditAction.PACK_REMOVE, name, digest=row.digest)
     compare_all(database, row.model_id, on_progress)
     return pack
+
+
+@dataclass(frozen=True)
+class PackDocument:
+    """What a pack says of itself."""
+
+    pack: str
+    format: int
+    author: str
+    licence: str
+    about: str
+    embedding: PackEmbedding
+    landmarks: Sequence[PackedLandmark]
+
+
+@dataclass(frozen=True)
+class AddedPackDocument(PackDocument):
+    """A pack of the library. `added_as`: its landmarks' slugs here; `tagged` and `suggested`: see `AddedPack`."""
+
+    digest: str
+    added_at: datetime
+    added_as: Sequence[str]
+    tagged: int
+    suggested: int
+
+
+@dataclass(frozen=True)
+class RemovedPackDocument(AddedPackDocument):
+    """A removed pack as it was."""
+
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class PlannedLandmarkDocument:
+    """What becomes of a landmark of a pack (`in_pack`): the library's `landmark`, a `new` one or one that it is joined with, and why."""
+
+    landmark: str
+    name: str
+    in_pack: str
+    new: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class PackPlanDocument:
+    """What adding a pack does, whose signature it has, and what to know of it before."""
+
+    pack: str
+    landmarks: Sequence[PlannedLandmarkDocument]
+    signature: Signature
+    warnings: Sequence[str]
+    dry_run: bool
+
+
+def pack_document(manifest: PackManifest) -> PackDocument:
+    """What a pack says of itself."""
+    return PackDocument(pack=manifest.name, **manifest.model_dump(mode="json", exclude={"name"}))
+
+
+def added_pack_document(pack: AddedPack) -> AddedPackDocument:
+    """A pack of the library."""
+    manifest = vars(pack_document(pack.manifest))
+    return document_of(AddedPackDocument, pack, **manifest, added_as=pack.slugs)
+
+
+def removed_pack_document(pack: AddedPack, *, dry_run: bool) -> RemovedPackDocument:
+    """A removed pack as it was."""
+    return RemovedPackDocument(**vars(added_pack_document(pack)), dry_run=dry_run)
+
+
+def pack_plan_document(pack: Pack, plans: Sequence[PackLandmarkPlan], *, dry_run: bool) -> PackPlanDocument:
+    """What adding a pack does."""
+    landmarks = [
+        PlannedLandmarkDocument(
+            plan.slug, plan.packed.name, plan.packed.slug, plan.landmark is None, plan.reason
+        )
+        for plan in plans
+    ]
+    return document_of(PackPlanDocument, pack, pack=pack.manifest.name, landmarks=landmarks, dry_run=dry_run)

@@ -17,22 +17,20 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.library.teaching import pack_file
-from tagger.library.teaching.pack_documents import (
-    AddedPackDocument,
-    PackPlanDocument,
-    RemovedPackDocument,
-    added_pack_document,
-    pack_plan_document,
-    removed_pack_document,
-)
 from tagger.library.teaching.pack_file import SIGNATURE_SUFFIX, Pack, parse_pack
 from tagger.library.teaching.packs import (
     AddedPack,
+    AddedPackDocument,
+    PackPlanDocument,
+    RemovedPackDocument,
     add_pack,
+    added_pack_document,
     find_pack,
     list_packs,
+    pack_plan_document,
     plan_pack,
     remove_pack,
+    removed_pack_document,
     store_pack,
 )
 from tagger.settings import signers_file

@@ -18,10 +18,15 @@ from tagger.library.query.tagged_photos import (
     stored_photo,
 )
 from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings, named_otherwise
-from tagger.library.teaching.learning import embedding_of
+from tagger.library.teaching.learning import (
+    TaughtDocument,
+    embedding_of,
+    taught_document,
+    taught_state,
+    update_taught,
+)
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
-from tagger.library.teaching.teaching import TaughtDocument, taught_document, taught_state, update_taught
 from tagger.library.verdicts.service import give_verdict_to_photos
 from tagger.library.verdicts.store import VerdictKind
 from tagger.web.api.photos import PhotoNumber, PhotoPage

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tagger.library.teaching.pack_signatures import (
+from tagger.library.teaching.pack_file import (
     MAX_BYTES,
     NAMESPACE,
     Signature,
