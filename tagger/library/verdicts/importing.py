@@ -131,22 +131,21 @@ def _decode(decoder: json.JSONDecoder, buffer: str, position: int) -> tuple[obje
 def _entry(document: object) -> VerdictEntry:
     if not isinstance(document, dict):
         raise _EntryInvalid("it is not a JSON object")
-    digest, landmark = document.get("digest"), document.get("landmark")
+    digest, landmark, verdict, by, path = map(document.get, ("digest", "landmark", "verdict", "by", "path"))
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
         raise _EntryInvalid(f"digest is not that of an image: {digest!r}")
-    is_dismissal = document.get("verdict") == NOT_A_LANDMARK
-    if is_dismissal and landmark is not None:
-        raise _EntryInvalid(f"{NOT_A_LANDMARK} is a verdict without a landmark, not on {landmark!r}")
-    if not is_dismissal and not (isinstance(landmark, str) and landmark):
-        raise _EntryInvalid(f"landmark is not a slug: {landmark!r}")
-    if not is_dismissal and document.get("verdict") not in list(VerdictKind):
-        kinds = f"confirmed, rejected or {NOT_A_LANDMARK}"
-        raise _EntryInvalid(f"verdict is none of {kinds}: {document.get('verdict')!r}")
-    by, path = document.get("by"), document.get("path")
     if not (isinstance(by, str | None) and isinstance(path, str | None)):
         raise _EntryInvalid("by and path must be text or null")
-    kind = None if is_dismissal else VerdictKind(document["verdict"])
-    return VerdictEntry(digest, landmark, kind, by, _time(document.get("at")), path)
+    if verdict == NOT_A_LANDMARK:
+        if landmark is not None:
+            raise _EntryInvalid(f"{NOT_A_LANDMARK} is a verdict without a landmark, not on {landmark!r}")
+        return VerdictEntry(digest, None, None, by, _time(document.get("at")), path)
+    if not (isinstance(landmark, str) and landmark):
+        raise _EntryInvalid(f"landmark is not a slug: {landmark!r}")
+    if verdict not in list(VerdictKind):
+        kinds = f"confirmed, rejected or {NOT_A_LANDMARK}"
+        raise _EntryInvalid(f"verdict is none of {kinds}: {verdict!r}")
+    return VerdictEntry(digest, landmark, VerdictKind(verdict), by, _time(document.get("at")), path)
 
 
 def _time(text: object) -> datetime:
@@ -159,6 +158,7 @@ def _time(text: object) -> datetime:
     return time
 
 
+_KindAndTime = tuple[VerdictKind | None, datetime]
 MOST_PATHS = 20
 """Paths that are reported for images that are not in this database."""
 
@@ -179,6 +179,17 @@ class ImportedVerdicts:
     unknown_landmarks: Counter[str] = field(default_factory=Counter)
     unknown_images: int = 0
     unknown_paths: list[str] = field(default_factory=list)
+
+    def count(self, new: _KindAndTime, stored: _KindAndTime | None) -> None:
+        """Count a verdict by what it does to the stored one."""
+        if stored is None:
+            self.added += 1
+        elif stored == new:
+            self.unchanged += 1
+        elif stored[1] < new[1]:
+            self.replaced += 1
+        else:
+            self.older += 1
 
 
 def import_verdicts(
@@ -209,24 +220,22 @@ def _count_page(
 ) -> tuple[list[NewVerdict], list[NewDismissal]]:
     """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
     landmark_ids = landmark_ids_by_slug(connection)
-    usable = [entry for entry in page if entry.landmark is None or entry.landmark in landmark_ids]
-    report.unknown_landmarks.update(
-        entry.landmark for entry in page if entry.landmark and entry.landmark not in landmark_ids
-    )
+    usable = []
+    for entry in page:
+        if entry.landmark is None or entry.landmark in landmark_ids:
+            usable.append(entry)
+        else:
+            report.unknown_landmarks[entry.landmark] += 1
     content_ids = _content_ids(connection, usable, report, add=add)
-    new = [
-        NewVerdict(
-            content_ids.get(entry.digest, 0), landmark_ids[entry.landmark], entry.kind, entry.by, entry.at
-        )
-        for entry in usable
-        if entry.landmark is not None and entry.kind is not None
-    ]
-    away = [
-        NewDismissal(content_ids.get(entry.digest, 0), entry.by, entry.at)
-        for entry in usable
-        if entry.landmark is None
-    ]
-    _count_results(connection, new, report)
+    new, away = [], []
+    for entry in usable:
+        content_id = content_ids.get(entry.digest, 0)
+        if entry.landmark is not None and entry.kind is not None:
+            landmark_id = landmark_ids[entry.landmark]
+            new.append(NewVerdict(content_id, landmark_id, entry.kind, entry.by, entry.at))
+        else:
+            away.append(NewDismissal(content_id, entry.by, entry.at))
+    _count_verdicts(connection, new, report)
     _count_dismissals(connection, away, new, report)
     return new, away
 
@@ -238,31 +247,19 @@ def _content_ids(
     digests = {entry.digest for entry in page}
     content_ids = hold_contents(connection, digests)
     missing = digests - content_ids.keys()
-    for entry in page:
-        if entry.digest in missing:
-            report.unknown_images += 1
-            if len(report.unknown_paths) < MOST_PATHS:
-                report.unknown_paths.append(entry.path or entry.digest)
+    unknown = [entry.path or entry.digest for entry in page if entry.digest in missing]
+    report.unknown_images += len(unknown)
+    report.unknown_paths = (report.unknown_paths + unknown)[:MOST_PATHS]
     if not (add and missing):
         return content_ids
     insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
     return hold_contents(connection, digests)
 
 
-def _count_results(connection: Connection, new: Sequence[NewVerdict], report: ImportedVerdicts) -> None:
+def _count_verdicts(connection: Connection, new: Sequence[NewVerdict], report: ImportedVerdicts) -> None:
     stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
     for verdict in new:
-        result = _result(verdict, stored.get(verdict.key))
-        setattr(report, result, getattr(report, result) + 1)
-
-
-def _result(new: NewVerdict, stored: tuple[VerdictKind, datetime] | None) -> str:
-    """The field of the report that counts this verdict."""
-    if stored is None:
-        return "added"
-    if stored == (new.kind, new.at):
-        return "unchanged"
-    return "replaced" if stored[1] < new.at else "older"
+        report.count((verdict.kind, verdict.at), stored.get(verdict.key))
 
 
 def _count_dismissals(
@@ -280,10 +277,5 @@ def _count_dismissals(
         at = stored.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
-        elif at is None:
-            report.added += 1
-        elif at == dismissal.at:
-            report.unchanged += 1
         else:
-            result = "replaced" if at < dismissal.at else "older"
-            setattr(report, result, getattr(report, result) + 1)
+            report.count((None, dismissal.at), None if at is None else (None, at))

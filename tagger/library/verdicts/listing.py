@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, select, tuple_
 
@@ -15,7 +15,7 @@ from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import landmark_slugs
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, PathRange, path_ranges, taken_in
+from tagger.library.query.photo_conditions import Condition, path_ranges, taken_in
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
@@ -52,21 +52,6 @@ class ListedVerdict:
     digest: str
 
 
-@dataclass(frozen=True)
-class _ResolvedFilter:
-    """A filter with ids instead of names."""
-
-    filter: VerdictFilter
-    landmark_ids: tuple[int, ...] | None
-    ranges: tuple[PathRange, ...]
-
-    @classmethod
-    def resolve(cls, connection: Connection, verdict_filter: VerdictFilter, root_paths: RootPaths) -> Self:
-        landmarks = landmark_slugs(connection, verdict_filter.photos)
-        ranges = path_ranges(connection, verdict_filter.photos.under, root_paths)
-        return cls(verdict_filter, None if landmarks is None else tuple(sorted(landmarks)), tuple(ranges))
-
-
 def list_verdicts(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
@@ -75,24 +60,14 @@ def list_verdicts(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    with database.read() as connection:
-        names = NameCache(connection, root_paths or {})
-        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths or {})
-    pages = _pages(database, verdicts, resolved)
-    return (verdict for page in pages for verdict in _listed(database, names, page))
+    return _Listing(database, verdicts, verdict_filter, root_paths or {}).all()
 
 
 def list_dismissals(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
     """Yield the images that were put away as not a landmark, in the order in which they were added. The kind does not matter."""
-    with database.read() as connection:
-        names = NameCache(connection, root_paths or {})
-        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths or {})
-    if resolved.landmark_ids is not None:
-        return
-    for page in _pages(database, dismissals, resolved):
-        yield from _listed(database, names, page)
+    return _Listing(database, dismissals, verdict_filter, root_paths or {}).all()
 
 
 def verdict_page(
@@ -103,43 +78,51 @@ def verdict_page(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    with database.read() as connection:
-        names = NameCache(connection, root_paths)
-        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
-    rows = _page(database, verdicts, resolved, after, limit)
-    return _listed(database, names, rows), _key(verdicts, rows[-1]) if len(rows) == limit else None
+    return _Listing(database, verdicts, verdict_filter, root_paths).page(after, limit)
 
 
-def _pages(database: Database, table: Table, resolved: _ResolvedFilter) -> Iterator[Sequence[Row[Any]]]:
+class _Listing:
     """The matching rows of `verdicts` or `dismissals`, along their key."""
-    after = None
-    while rows := _page(database, table, resolved, after, PAGE):
-        yield rows
-        if len(rows) < PAGE:
-            return
-        after = _key(table, rows[-1])
+
+    def __init__(
+        self, database: Database, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
+    ) -> None:
+        self._database, self._table = database, table
+        with database.read() as connection:
+            self._names = NameCache(connection, root_paths)
+            self._query = _select_rows(connection, table, verdict_filter, root_paths)
+
+    def all(self) -> Iterator[ListedVerdict]:
+        page, after = self.page(None, PAGE)
+        yield from page
+        while after is not None:
+            page, after = self.page(after, PAGE)
+            yield from page
+
+    def page(self, after: Key | None, limit: int) -> tuple[list[ListedVerdict], Key | None]:
+        key = self._table.primary_key
+        query = self._query.order_by(*key).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(*key) > tuple_(*after))
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
+            found = connection.execute(select_photos().where(of_page))
+            paths = {row.id: self._names.path(connection, row) for row in found}
+            listed = [_verdict(connection, self._names, row, paths) for row in rows]
+        is_last = len(rows) < limit
+        return listed, None if is_last else tuple(getattr(rows[-1], column.name) for column in key)
 
 
-def _page(
-    database: Database, table: Table, resolved: _ResolvedFilter, after: Key | None, limit: int
-) -> Sequence[Row[Any]]:
-    query = _select_rows(table, resolved).order_by(*table.primary_key)
-    if after is not None:
-        query = query.where(tuple_(*table.primary_key) > tuple_(*after))
-    with database.read() as connection:
-        return connection.execute(query.limit(limit)).all()
-
-
-def _key(table: Table, row: Row[Any]) -> Key:
-    return tuple(getattr(row, column.name) for column in table.primary_key)
-
-
-def _select_rows(table: Table, resolved: _ResolvedFilter) -> Select[Any]:
+def _select_rows(
+    connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
+) -> Select[Any]:
     """A query for the rows of a table of verdicts, each with the digest of its image and the id of one of its photos."""
-    photo_conditions = _photo_conditions(resolved)
+    photo_conditions = _photo_conditions(connection, verdict_filter.photos, root_paths)
+    of_image = photos.c.content_id == table.c.content_id
     photo_id = (
         select(photos.c.id)
-        .where(photos.c.content_id == table.c.content_id, *photo_conditions)
+        .where(of_image, *photo_conditions)
         .order_by(photos.c.gone_since.is_not(None), photos.c.id)
         .limit(1)
         .scalar_subquery()
@@ -147,40 +130,31 @@ def _select_rows(table: Table, resolved: _ResolvedFilter) -> Select[Any]:
     query: Select[Any] = select(table, contents.c.digest, photo_id.label("photo_id")).join(
         contents, contents.c.id == table.c.content_id
     )
-    if table is verdicts and resolved.filter.kind is not None:
-        query = query.where(verdicts.c.verdict == resolved.filter.kind)
-    if table is verdicts and resolved.landmark_ids is not None:
-        query = query.where(among(verdicts.c.landmark_id, resolved.landmark_ids))
-    if resolved.filter.by is not None:
-        query = query.where(table.c.given_by == resolved.filter.by)
+    landmark_ids = landmark_slugs(connection, verdict_filter.photos)
+    if table is verdicts and verdict_filter.kind is not None:
+        query = query.where(verdicts.c.verdict == verdict_filter.kind)
+    if landmark_ids is not None:
+        of_landmark = among(verdicts.c.landmark_id, landmark_ids) if table is verdicts else false()
+        query = query.where(of_landmark)
+    if verdict_filter.by is not None:
+        query = query.where(table.c.given_by == verdict_filter.by)
     if photo_conditions:
-        query = query.where(exists().where(photos.c.content_id == table.c.content_id, *photo_conditions))
+        query = query.where(exists().where(of_image, *photo_conditions))
     return query
 
 
-def _photo_conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
-    query = resolved.filter.photos
+def _photo_conditions(connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> list[Condition]:
     conditions: list[Condition] = []
     if query.under:
-        conditions.append(or_(false(), *(range_.filter for range_ in resolved.ranges)))
+        ranges = path_ranges(connection, query.under, root_paths)
+        conditions.append(or_(false(), *(range_.filter for range_ in ranges)))
     if query.year:
         conditions.append(or_(*(taken_in(photos.c.taken_at, year) for year in query.year)))
     if query.taken_after is not None:
         conditions.append(photos.c.taken_at >= query.taken_after)
     if query.taken_before is not None:
         conditions.append(photos.c.taken_at < query.taken_before)
-    return tuple(conditions)
-
-
-def _listed(database: Database, names: NameCache, page: Sequence[Row[Any]]) -> list[ListedVerdict]:
-    with database.read() as connection:
-        paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
-        return [_verdict(connection, names, row, paths) for row in page]
-
-
-def _paths(connection: Connection, names: NameCache, photo_ids: Sequence[int]) -> dict[int, str]:
-    rows = connection.execute(select_photos().where(photos.c.id.in_(photo_ids)))
-    return {row.id: names.path(connection, row) for row in rows}
+    return conditions
 
 
 def _verdict(

@@ -16,7 +16,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
-from tagger.library.catalog.contents import hold_contents
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
@@ -108,25 +107,19 @@ def _current_verdict(
     connection: Connection, photo: Path | int, landmark_name: str, root_paths: RootPaths
 ) -> tuple[int, VerdictResult]:
     """The content id of the photo, and its verdict about the landmark."""
-    hold_landmarks(connection)
-    landmark = find_landmark(connection, landmark_name)
     photo_id = photo if isinstance(photo, int) else find_photo_id(connection, photo, root_paths)
-    row = connection.execute(
-        select(photos.c.content_id, photos.c.failure_kind, contents.c.digest)
-        .outerjoin(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.id == photo_id)
-    ).one_or_none()
-    if row is None:
-        raise PhotoIdNotFound(photo_id=photo_id)
-    held = hold_contents(connection, [row.digest]) if row.digest else {}
-    if row.digest not in held:
+    current = _current_verdicts(connection, [photo_id], landmark_name)
+    if photo_id not in current.content_ids:
+        row = connection.execute(select(photos).where(photos.c.id == photo_id)).one_or_none()
+        if row is None:
+            raise PhotoIdNotFound(photo_id=photo_id)
         why = f": it failed ({row.failure_kind})" if row.failure_kind else ""
-        path = f"Photo {photo}" if isinstance(photo, int) else photo
-        raise PhotoNotClassified(path=path, why=why)
-    key = (row.content_id, landmark.id)
-    before, _ = stored_verdicts(connection, [key]).get(key, (None, None))
-    copies = select(func.count()).where(photos.c.content_id == row.content_id, photos.c.gone_since.is_(None))
-    return row.content_id, VerdictResult(row.digest, landmark, before, connection.scalar(copies) or 0)
+        raise PhotoNotClassified(path=f"Photo {photo}" if isinstance(photo, int) else photo, why=why)
+    content_id = current.content_ids[photo_id]
+    digest = connection.execute(select(contents.c.digest).where(contents.c.id == content_id)).scalar_one()
+    copies = select(func.count()).where(photos.c.content_id == content_id, photos.c.gone_since.is_(None))
+    count = connection.scalar(copies) or 0
+    return content_id, VerdictResult(digest, current.landmark, current.kinds[photo_id], count)
 
 
 def give_verdict_to_photos(
@@ -147,12 +140,9 @@ def give_verdict_to_photos(
         current = _current_verdicts(connection, photo_ids, landmark)
         before = {photo_id: old for photo_id, old in current.kinds.items() if old is not kind}
         if not dry_run:
-            now = datetime.now(UTC)
-            landmark_id = current.landmark.id
-            new = [
-                NewVerdict(current.content_ids[photo_id], landmark_id, kind, by, now) for photo_id in before
-            ]
-            write_verdicts(connection, new)
+            now, landmark_id = datetime.now(UTC), current.landmark.id
+            images = {current.content_ids[photo_id] for photo_id in before}
+            write_verdicts(connection, [NewVerdict(image, landmark_id, kind, by, now) for image in images])
     left_out = tuple(photo_id for photo_id in photo_ids if photo_id not in current.content_ids)
     return PhotosVerdictResult(current.landmark, before, left_out)
 
@@ -198,8 +188,8 @@ def _current_verdicts(
     landmark = find_landmark(connection, landmark_name)
     content_ids = images_of(connection, photo_ids)
     stored = stored_verdicts(connection, {(content_id, landmark.id) for content_id in content_ids.values()})
-    kinds: dict[int, VerdictKind | None] = {
-        photo_id: stored[content_id, landmark.id][0] if (content_id, landmark.id) in stored else None
+    kinds = {
+        photo_id: stored.get((content_id, landmark.id), (None, None))[0]
         for photo_id, content_id in content_ids.items()
     }
     return _CurrentVerdicts(landmark, content_ids, kinds)

@@ -172,22 +172,10 @@ def dismiss_photos(
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
-            images = images_of(connection, page)
-            content_ids = {*images.values()}
-            dismissed = stored_dismissals(connection, content_ids).keys()
-            confirmed = confirmed_contents(connection, content_ids)
-            result.left_out += [number for number in page if number not in images]
-            for number, image in images.items():
-                if image in confirmed:
-                    result.confirmed.append(number)
-                elif image in dismissed:
-                    result.unchanged.append(number)
-                else:
-                    result.changed.append(number)
+            changed = _compare_page(connection, page, result, away=True)
             if not dry_run:
                 now = datetime.now(UTC)
-                new = content_ids - dismissed - confirmed
-                write_dismissals(connection, [NewDismissal(image, by, now) for image in new])
+                write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
     return result
 
 
@@ -196,17 +184,28 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
         with database.write() as connection:
-            images = images_of(connection, page)
-            dismissed = stored_dismissals(connection, {*images.values()}).keys()
-            result.left_out += [number for number in page if number not in images]
-            for number, image in images.items():
-                (result.changed if image in dismissed else result.unchanged).append(number)
-            if dismissed and not dry_run:
-                content_ids = sorted(dismissed)
-                count = delete_dismissals(connection, content_ids)
-                record_contents(connection, content_ids)
+            changed = sorted(_compare_page(connection, page, result, away=False))
+            if changed and not dry_run:
+                count = delete_dismissals(connection, changed)
+                record_contents(connection, changed)
                 record_action(connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count)
     return result
+
+
+def _compare_page(
+    connection: Connection, page: Sequence[int], result: DismissedPhotos, *, away: bool
+) -> set[int]:
+    """Sort photos into the result by whether they have to be put away, or brought back. Returns the images of those that have to."""
+    images = images_of(connection, page)
+    content_ids = {*images.values()}
+    dismissed = stored_dismissals(connection, content_ids).keys()
+    confirmed = confirmed_contents(connection, content_ids) if away else set()
+    changed = content_ids - dismissed - confirmed if away else content_ids & dismissed
+    result.left_out += [number for number in page if number not in images]
+    for number, image in images.items():
+        unchanged = result.confirmed if image in confirmed else result.unchanged
+        (result.changed if image in changed else unchanged).append(number)
+    return changed
 
 
 def photo_ids_at(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> list[int]:
