@@ -137,9 +137,7 @@ def _blocks_are_right(connection: Connection, kept: KeptNumbers) -> bool:
 
 def cross_problems(connection: Connection) -> Iterator[str]:
     """Yield a line per problem with what rows say about each other."""
-    for problem, query in (*_job_problems(), *_content_problems(), *_taught_problems()):
-        for row in connection.execute(query.limit(PROBLEMS_SHOWN)).all():
-            yield problem.format(*row)
+    yield from found_problems(connection, *job_problems(), *_taught_problems(), *_content_problems())
     yield from _model_problems(connection)
     yield from _slug_problems(connection)
 
@@ -148,7 +146,14 @@ Problem = tuple[str, Select[Any]]
 """What is wrong with the rows of a query, whose columns fill the braces."""
 
 
-def _job_problems() -> Iterator[Problem]:
+def found_problems(connection: Connection, *problems: Problem) -> Iterator[str]:
+    """Yield a line per row that has one of these problems."""
+    for problem, query in problems:
+        for row in connection.execute(query.limit(PROBLEMS_SHOWN)).all():
+            yield problem.format(*row)
+
+
+def job_problems() -> Iterator[Problem]:
     """What can be wrong with jobs, their chunks and their items."""
     yield "job {}, chunk {}: its counts do not match its items", _wrong_chunks()
     # A scanned job's total must be the number of its items, and its chunks must cover them.

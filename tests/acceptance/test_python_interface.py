@@ -18,7 +18,7 @@ from support.commands import Terminal, draw, draw_many
 
 import tagger
 from tagger.errors import LandmarkNotFound, PathNotFound, PhotoFailed, PhotoNotFound, QueryOptionInvalid
-from tagger.interface import PhotoFilter
+from tagger.interface.photos import PhotoFilter
 from tagger.library.query.options import options_used_by
 
 DOCS = Path(__file__).parents[2] / "docs"

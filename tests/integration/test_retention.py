@@ -15,7 +15,7 @@ from tagger.ledger import stale_jobs
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.stale_jobs import OldItems, count_old_items, remove_old_items
-from tagger.transfer.integrity import cross_problems
+from tagger.transfer.integrity import found_problems, job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 CUTOFF = datetime.now(UTC) - timedelta(days=90)
@@ -44,7 +44,7 @@ def positions(database: Database, job: int) -> list[int]:
 
 def problems(database: Database) -> list[str]:
     with database.read() as connection:
-        return [each for each in cross_problems(connection) if each.startswith("job")]
+        return list(found_problems(connection, *job_problems()))
 
 
 @pytest.mark.postgresql

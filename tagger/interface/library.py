@@ -1,0 +1,449 @@
+"""A library of photos, as scripts use it: what commands do, in the same words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, Unpack
+
+from tagger.composition import parts
+from tagger.database.actor import login_name
+from tagger.database.connection import open_configured
+from tagger.database.enums import JobState, Priority, Runner, Target
+from tagger.database.retry import DatabaseError
+from tagger.errors import ExamplesMissing, PhotoNotFound
+from tagger.interface.jobs import Job, Progress, Throttled, job_of
+from tagger.interface.photos import (
+    BackfillFilter,
+    Named,
+    Photo,
+    PhotoFilter,
+    Photos,
+    listed,
+    parse_paths,
+    path_of,
+    query_of,
+)
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
+from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import (
+    record_undo_job,
+    select_parent_photos,
+    undo_job,
+    written_photo_conditions,
+)
+from tagger.jobs.enqueue.scan import Selection, select_paths
+from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
+from tagger.jobs.processing.model_cache import PhotoModel
+from tagger.ledger.jobs import cancel_job
+from tagger.ledger.progress import check_job, list_jobs
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.workers import list_workers
+from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
+from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
+from tagger.library.catalog.registered_models import (
+    preview_model,
+    resolve_model,
+    unregistered_model,
+)
+from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.catalog.roots import is_stored
+from tagger.library.positions.update import update_positions
+from tagger.library.query.counts import LandmarkCount, landmark_counts
+from tagger.library.query.details import photo_details
+from tagger.library.query.options import (
+    refuse_all_but,
+)
+from tagger.library.teaching.examples import find_examples, paths_to_tag
+from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
+from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack
+from tagger.library.teaching.packs import (
+    AddedPack,
+    add_pack,
+    create_pack,
+    find_pack,
+    list_packs,
+    remove_pack,
+)
+from tagger.library.verdicts.service import give_verdict, give_verdict_to_photos
+from tagger.library.verdicts.store import VerdictKind
+from tagger.settings import signers_file
+
+if TYPE_CHECKING:
+    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Library:
+    """A database of photos. Use it as a context manager, or call `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = open_configured(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._database.close()
+
+    def tag(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        again: bool = False,
+        write: Literal["sidecar", "embed"] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        on_progress: Progress | None = None,
+    ) -> Job:
+        """Tag the photos of files, folders and buckets in this process, and return when all have an outcome.
+
+        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the photos'
+        metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
+
+        Raises:
+            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
+            ModelNotFound, ModelNotSelected: there is no model to tag with.
+        """
+        selection = select_paths(parse_paths(paths), include, exclude)
+        job = self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=again, write=write)
+        return self._run(job, on_progress)
+
+    def enqueue(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        priority: Literal["interactive", "bulk"] = "bulk",
+        again: bool = False,
+        write: Literal["sidecar", "embed"] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> Job:
+        """Record a job that tags the photos, and send it to the workers. Without Redis, workers find it when it is back.
+
+        Raises:
+            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected: as `tag`.
+        """
+        selection = select_paths(parse_paths(paths), include, exclude)
+        job = self._record(selection, Runner.WORKERS, Priority(priority), again=again, write=write)
+        return self._send(job)
+
+    def backfill(
+        self,
+        what: Literal["untagged", "outdated", "failed", "all", "taught"],
+        *,
+        write: Literal["sidecar", "embed"] | None = None,
+        on_progress: Progress | None = None,
+        **conditions: Unpack[BackfillFilter],
+    ) -> Job:
+        """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
+
+        Raises:
+            QueryOptionInvalid: a condition has an invalid value, or is none of backfills.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such landmark or country, or there are several.
+            ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
+        """
+        query = query_of(**conditions)
+        refuse_all_but(BackfillFilter.__annotations__, query, "backfills have no such condition")
+        runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
+        backfill = Backfill(BackfillScope(what), query, write=_metadata_options(write))
+        new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
+        number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
+        return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)
+
+    def undo(
+        self,
+        photos: Named | Iterable[Named] = (),
+        *,
+        job: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Job:
+        """Undo what was written to the metadata of photos and folders, or by one job, in this process; return the job that did.
+
+        A file that no other program has changed since becomes identical to the original. Files that the database does not
+        know, such as copies of written photos, stay as they are: `tagger metadata undo` undoes these by their own record.
+
+        Raises:
+            ValueError: neither photos nor a job is named.
+            PhotoNotFound, JobNotFound: the database has no such photo, folder or job.
+        """
+        paths = [path_of(photo) for photo in listed(photos)]
+        if not paths and job is None:
+            raise ValueError("name photos, folders, or a job")
+        if job is not None:
+            check_job(self._database, job)
+        for path in paths:
+            if not is_stored(self._database, path, self._settings.roots):
+                raise PhotoNotFound(path=str(path))
+        remove_interrupted_files(self._database, self._settings.roots)
+        conditions = written_photo_conditions(self._database, job, paths, self._settings.roots)
+        new = undo_job(self._database, self._settings, job, Runner.LOCAL, Priority.INTERACTIVE)
+        return self._run(record_undo_job(self._database, new, conditions), on_progress)
+
+    def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:
+        """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
+
+        Nothing is read before the result is used.
+
+        Raises:
+            QueryOptionInvalid: a condition has an invalid value, or contradicts another one.
+        """
+        text = conditions.pop("text", "")
+        return Photos(self._database, self._settings.roots, query_of(**conditions), text)
+
+    def photo(self, path: str | Path) -> Photo:
+        """Return a photo with all its tags, accepted or not.
+
+        Raises:
+            PhotoNotFound: the library does not have it.
+        """
+        return photo_details(self._database, path_of(path), self._settings.roots).photo
+
+    def landmarks(self, country: str | None = None) -> list[LandmarkCount]:
+        """Return the landmarks of the photos, those with most photos first.
+
+        Raises:
+            CountryNotFound: no landmark or photo is in that country.
+        """
+        return list(landmark_counts(self._database, country))
+
+    def confirm(self, landmark: str, photos: Named | Iterable[Named]) -> None:
+        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns from it.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
+            PhotoNotFound, PhotoNotClassified: the library does not have a photo, or no model has classified it.
+        """
+        self._give_verdicts(landmark, photos, VerdictKind.CONFIRMED)
+
+    def reject(self, landmark: str, photos: Named | Iterable[Named]) -> None:
+        """Say that photos do not show a landmark: they never get its tag.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, PhotoNotFound, PhotoNotClassified: as `confirm`.
+        """
+        self._give_verdicts(landmark, photos, VerdictKind.REJECTED)
+
+    def teach(
+        self,
+        landmark: str,
+        photos: Named | Iterable[Named],
+        *,
+        at: tuple[float, float] | None = None,
+        country: str | None = None,
+        rejected: Named | Iterable[Named] = (),
+    ) -> TaughtState:
+        """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
+
+        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
+        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be examples are left out, and logged.
+
+        Raises:
+            ExamplesMissing: none of the photos can be an example.
+            EmbeddingsMissing: the model cannot be taught.
+            LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
+            LandmarkFactsDiffer: it exists with another position or country.
+        """
+        new = NewLandmark(landmark, country=country, position=at)
+        find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
+        model = resolve_model(self._database, self._settings.model)
+        embedding_of(model)
+        groups = [[path_of(photo) for photo in listed(group)] for group in (photos, rejected)]
+        if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
+            selection = select_paths(untagged)
+            self._run(self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None))
+        examples, counter_examples = (self._examples(model, paths) for paths in groups)
+        if not examples and not counter_examples:
+            raise ExamplesMissing
+        taught, _ = find_or_add_landmark(self._database, new)
+        give_verdict_to_photos(self._database, examples, taught.slug, VerdictKind.CONFIRMED, login_name())
+        give_verdict_to_photos(
+            self._database, counter_examples, taught.slug, VerdictKind.REJECTED, login_name()
+        )
+        self._update_derived_facts()
+        return taught_state(self._database, model, taught)
+
+    def _examples(self, model: RegisteredModel, paths: Sequence[Path]) -> list[int]:
+        """The ids of photos that can be examples."""
+        found = find_examples(self._database, model, paths, self._settings.roots)
+        for example in found:
+            if example.content_id is None:
+                log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
+        return [example.photo_id for example in found if example.content_id is not None]
+
+    def create_pack(
+        self,
+        file: str | Path,
+        landmarks: str | Iterable[str] = (),
+        *,
+        author: str = "",
+        licence: str = "",
+        about: str = "",
+        single: bool = False,
+    ) -> PackManifest:
+        """Write a pack of landmarks that are taught here, or of all, for libraries with the same model.
+
+        Its name is that of the file. Landmarks that a single photo has taught are left out, unless `single`.
+
+        Raises:
+            ValueError: the file's name gives no name.
+            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
+            PackEmpty: nothing is taught that may be in it.
+        """
+        path = path_of(file)
+        if not (name := name_of_pack(path)):
+            raise ValueError("name a file like castles.pack")
+        model = resolve_model(self._database, self._settings.model)
+        names = [landmarks] if isinstance(landmarks, str) else list(landmarks)
+        words = {"author": author, "licence": licence, "about": about}
+        created = create_pack(self._database, model, name, names, words, with_single=single)
+        path.write_bytes(created.data)
+        return created.manifest
+
+    def read_pack(self, file: str | Path) -> Pack:
+        """Return what is in a pack, and who has signed it. Nothing is added.
+
+        Raises:
+            PathNotFound: there is no such file.
+            PackRefused: it is damaged or forged, or its signature is not one of it.
+        """
+        return read_pack(path_of(file), signers_file())
+
+    def add_pack(self, file: str | Path) -> AddedPack:
+        """Add the landmarks of a pack, and tag every photo that shows one.
+
+        Raises:
+            PathNotFound, PackRefused: as `read_pack`; or the pack is for another model.
+            PackExists: one with its name was added.
+        """
+        pack = self.read_pack(file)
+        add_pack(self._database, resolve_model(self._database, self._settings.model), pack)
+        self._update_derived_facts()
+        return find_pack(self._database, pack.manifest.name)
+
+    def packs(self) -> list[AddedPack]:
+        """Return the packs that were added, by name."""
+        return list_packs(self._database)
+
+    def remove_pack(self, name: str) -> AddedPack:
+        """Remove a pack with its tags; return it as it was. Verdicts stay.
+
+        Raises:
+            PackNotFound: no pack with that name was added.
+        """
+        removed = remove_pack(self._database, name)
+        self._update_derived_facts()
+        return removed
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, newest first."""
+        return [Job(self._database, self._settings, progress) for progress in list_jobs(self._database)]
+
+    def job(self, number: int) -> Job:
+        """Return one job.
+
+        Raises:
+            JobNotFound: there is none with this number.
+        """
+        return job_of(self._database, self._settings, number)
+
+    def load_model(self) -> PhotoModel:
+        """Load the model of the settings for single photos, or the one in use.
+
+        Raises:
+            ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: as the function `load_model`.
+        """
+        name = self._settings.model
+        if name is not None and Path(name).is_file():
+            registered = unregistered_model(Path(name))
+        else:
+            registered = resolve_model(self._database, name)
+        with self._database.read() as connection:
+            landmarks = landmarks_of_labels(connection, registered.manifest.labels)
+        names = [(landmark.slug, landmark.display_name) for landmark in landmarks]
+        return PhotoModel(registered, names, self._settings)
+
+    def _record(
+        self,
+        selection: Selection,
+        runner: Runner,
+        priority: Priority,
+        *,
+        again: bool,
+        write: Literal["sidecar", "embed"] | None,
+    ) -> int:
+        recover_stale_jobs(self._database)
+        new = tag_job(
+            self._database,
+            self._settings,
+            selection,
+            runner=runner,
+            priority=priority,
+            reprocess=again,
+            write=_metadata_options(write),
+        )
+        return record_tag_job(self._database, new, selection, self._settings.roots)[0]
+
+    def _send(self, number: int) -> Job:
+        from worker.broker import find_broker
+        from worker.producer import try_wake
+
+        job = self.job(number)
+        # If Redis is away, that is no error: workers find the job in the database.
+        try_wake(self._database, find_broker(self._settings, self._database.ledger_id, start=False))
+        return job
+
+    def _run(self, number: int, on_progress: Progress | None = None) -> Job:
+        """Run a job in this process, then what follows from it."""
+        job = self._run_one(number, on_progress)
+        self._update_derived_facts()
+        if job.state == JobState.WAITING:
+            with self._database.write() as connection:
+                cancel_job(connection, number, f"{job.note}; tag again when it is available")
+        elif (chained := list_jobs(self._database, number)[0].write_job) is not None:
+            select_parent_photos(self._database, chained)
+            self._run_one(chained, None)
+        for end in parts("local_job_end").values():
+            end(self._database, self._settings)
+        job.refresh()
+        return job
+
+    def _run_one(self, number: int, on_progress: Progress | None) -> Job:
+        from tagger.jobs.processing.executor import run_job
+
+        job = self.job(number)
+        if not job.is_over:
+            run_job(self._database, self._settings, number, Throttled(job, on_progress))
+        job.refresh()
+        return job
+
+    def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
+        paths, by, roots = [path_of(photo) for photo in listed(photos)], login_name(), self._settings.roots
+        for dry_run in (True, False):  # a photo that is missing must not leave the others half done
+            for path in paths:
+                give_verdict(self._database, path, landmark, kind, by, roots, dry_run=dry_run)
+        self._update_derived_facts()
+
+    def _update_derived_facts(self) -> None:
+        """Bring up to date what follows from photos and verdicts: taught tags, positions, numbers of photos."""
+        name = self._settings.model
+        if preview_model(self._database, name).manifest.embedding is not None:
+            update_taught(self._database, resolve_model(self._database, name))
+        update_positions(self._database)
+        with suppress(DatabaseError):  # every reader counts what is left
+            count_changed_blocks(self._database, COUNT_S)
+
+
+def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
+    return None if write is None else MetadataOptions(Target(write))
