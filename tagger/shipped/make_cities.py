@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.library.positions.cities import disc_radii_km
+from tagger.library.positions.cities import MAX_DISTANCE_KM, disc_radii_km
 from tagger.library.positions.estimation import unit_vectors
-from tagger.library.positions.neighbours import chords_km, nearest_discs
+from tagger.library.positions.neighbours import chords_km, ground_km, nearest_discs
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",
@@ -114,18 +114,19 @@ def _region_name(name: str) -> str:
 
 
 def _along_borders(cities: Sequence[Place], others: Sequence[Place]) -> list[Place]:
-    """The other places without which some place would be in another country or time zone than its own: Hart's condensed set.
+    """The other places without which some place would be in another country than its own, or in none: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     """
     places = [*cities, *others]
     vectors = _vectors(places)
-    kinds = np.unique([f"{p['countrycode']} {p['timezone']}" for p in places], return_inverse=True)[1]
+    countries = np.unique([place["countrycode"] for place in places], return_inverse=True)[1]
     is_kept = np.arange(len(places)) < len(cities)
     while True:
         kept = np.flatnonzero(is_kept)
         nearest = kept[nearest_discs(vectors, vectors[:, kept], np.zeros(len(kept)))]
-        missing = (kinds[nearest] != kinds) & ~is_kept
+        is_far = ground_km(vectors, vectors[:, nearest]) > MAX_DISTANCE_KM
+        missing = ((countries[nearest] != countries) | is_far) & ~is_kept
         if not missing.any():
             return [places[index] for index in kept[len(cities) :]]
         is_kept |= missing
@@ -139,7 +140,6 @@ def _vectors(places: Sequence[Place]) -> npt.NDArray[np.float64]:
 def _write(out: Path, cities: Sequence[Place], borders: Sequence[Place], countries: dict[str, str]) -> None:
     places = [*cities, *borders]
     codes, country_indices = np.unique([place["countrycode"] for place in places], return_inverse=True)
-    zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
     regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
     columns = {
         "names": _column([city["name"] for city in cities]),
@@ -148,10 +148,8 @@ def _write(out: Path, cities: Sequence[Place], borders: Sequence[Place], countri
         "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
         "longitudes": np.array([round(place["longitude"] * 10_000) for place in places], dtype="<i4"),
         "countries": country_indices.astype("u1"),
-        "zones": zone_indices.astype("<u2"),
         "region_names": _column(regions.tolist()),
         "country_names": _column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
-        "zone_names": _column(zones.tolist()),
     }
     # As numpy.savez_compressed does, but without the time of writing, and with a compression that is the same everywhere.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
