@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ ROOMS = (
         sweep=f"{WEBHOOKS}.messages:remove_old_messages",
         service=f"{WEBHOOKS}.delivery:SenderThreads",
         local_job_end=f"{WEBHOOKS}.delivery:send_after_job",
-        checks=f"{WEBHOOKS}.reports:check_webhooks",
-        status_document=f"{WEBHOOKS}.reports:status_document",
-        status_lines=f"{WEBHOOKS}.reports:status_lines",
+        checks=f"{WEBHOOKS}.command:check_webhooks",
+        status_document=f"{WEBHOOKS}.command:status_document",
+        status_lines=f"{WEBHOOKS}.command:status_lines",
         people_commands={"webhook": f"{WEBHOOKS}.command:webhook_app"},
     ),
 )
@@ -85,6 +86,12 @@ def load(place: str) -> Any:
     """Import what is at `module:attribute`."""
     module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
+
+
+@cache
+def is_installed(module: str) -> bool:
+    """Whether the package of an extra is installed, by its top-level module, which is not imported."""
+    return find_spec(module) is not None
 
 
 def extension_names(group: str) -> set[str]:

@@ -25,9 +25,9 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
+from tagger.ledger.job_control import recover_stale_jobs, remove_old_items
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.stale_jobs import recover_stale_jobs, remove_old_items
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.roots import list_roots, unavailable_roots
@@ -126,7 +126,7 @@ class Sweeper:
         for sweep in parts("sweep").values():
             sweep(self._database)
         self._locate()
-        self._count_photos()
+        count_changed_blocks(self._database, COUNT_S)  # every reader counts what is left
         self._remove_old_items()
 
     def _record_heartbeat(self) -> None:
@@ -194,10 +194,6 @@ class Sweeper:
         while time.monotonic() < until and not self._closed.is_set():
             if is_any_claimable(self._database) or not self._positions.update():
                 return
-
-    def _count_photos(self) -> None:
-        """Count the photos of landmarks again where they have changed. Every reader counts what is left."""
-        count_changed_blocks(self._database, COUNT_S)
 
     def _remove_old_items(self) -> None:
         """Remove items of old jobs for REMOVE_S, unless a job runs."""

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 
-from tagger.jobs.processing.coordination import ActivityMonitor
+from tagger.jobs.processing.executor import ActivityMonitor
 from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)

@@ -40,12 +40,7 @@ def update_with_progress(
     from tagger.library.teaching.learning import update_taught
 
     with ProgressLine("comparing photos") as line:
-        return update_taught(
-            session.database,
-            model,
-            landmark_ids,
-            lambda count: line.show("comparing photos", count, None),
-        )
+        return update_taught(session.database, model, landmark_ids, line.show)
 
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
@@ -57,25 +52,6 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
             f"{count_of(count, 'photo')} classified by another model {'was' if count == 1 else 'were'} not compared. "
             "To compare them too, run: tagger backfill outdated, and when it has finished: tagger backfill taught"
         )
-
-
-def update_taught_landmarks(session: Session, landmark: Landmark | None = None) -> None:
-    """Learn from verdicts that a command has given, or whose photos it has tagged. What prevents that is a warning.
-
-    `landmark`: the one that the verdicts are about, if it is one.
-    """
-    from tagger.library.catalog.registered_models import preview_model
-
-    try:
-        if preview_model(session.database, session.settings.model).manifest.embedding is None:
-            return
-        model = model_in_use(session)
-        compared = update_with_progress(session, model)
-    except TaggerError as error:
-        console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
-        return
-    if compared:
-        console.info(_update_text(session, model, landmark, compared))
 
 
 def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | None, compared: int) -> str:
@@ -96,21 +72,26 @@ def examples_text(state: TaughtState) -> str:
 
 def found_text(state: TaughtState) -> str:
     """The numbers of photos that were found, and how many of the tags are probably right."""
-    right = "" if state.precision is None else f", of which about {_percent(state.precision)} should be right"
+    right = ""
+    if state.precision is not None:  # never 100 %: nobody can be that sure
+        right = f", of which about {min(state.precision, 0.99):.0%} should be right"
     return f"{count_of(state.tagged, 'more photo')} tagged{right}; {count_of(state.suggested, 'suggestion')}"
 
 
-def _percent(precision: float) -> str:
-    """Never 100 %: nobody can be that sure."""
-    return f"{min(precision, 0.99):.0%}"
-
-
 def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:
-    """Learn from new verdicts or photos, and locate the photos that are affected.
+    """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning.
 
     `landmark`: the one that the verdicts are about, if it is one.
     """
-    update_taught_landmarks(session, landmark)
+    from tagger.library.catalog.registered_models import preview_model
+
+    try:
+        if preview_model(session.database, session.settings.model).manifest.embedding is not None:
+            model = model_in_use(session)
+            if compared := update_with_progress(session, model):
+                console.info(_update_text(session, model, landmark, compared))
+    except TaggerError as error:
+        console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
     update_positions(session)
 
 
@@ -121,8 +102,6 @@ def update_positions(session: Session) -> None:
     from tagger.library.positions import update
 
     with ProgressLine("locating photos") as line:
-        update.update_positions(
-            session.database, lambda done, total: line.show("locating photos", done, total)
-        )
+        update.update_positions(session.database, line.show)
     with suppress(DatabaseError):  # every reader counts what is left
         count_changed_blocks(session.database, COUNT_S)

@@ -26,6 +26,21 @@ HELP_ALL = "--help-all"
 _VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
 
 
+def option(name: str, metavar: str, text: str, panel: str | None = None, **others: Any) -> Any:
+    """An option with a value, for `Annotated`: its name, what its value is called, and its help."""
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel, **others)
+
+
+def flag(name: str, text: str, panel: str | None = None, **others: Any) -> Any:
+    """An option without a value."""
+    return typer.Option(name, help=text, rich_help_panel=panel, **others)
+
+
+def argument(metavar: str, text: str, panel: str | None = None, **others: Any) -> Any:
+    """An argument: what it is called, and its help."""
+    return typer.Argument(metavar=metavar, help=text, rich_help_panel=panel, **others)
+
+
 def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     """Return the words that the parser understands, and whether all options are to be shown in help.
 

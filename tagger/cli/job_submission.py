@@ -11,14 +11,14 @@ from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import (
-    NO_WORKER_YET,
     count_of,
     gone_text,
     idle_workers_text,
     job_summary,
+    metadata_report,
     other_files_lines,
+    print_next_steps,
 )
-from tagger.cli.output.summary import edited_photos, print_next_steps, refused_photos
 from tagger.cli.session import Session, open_session
 from tagger.composition import parts
 from tagger.system.interruption import set_advice
@@ -30,29 +30,7 @@ if TYPE_CHECKING:
     from tagger.database.enums import Priority, Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
-    from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
-    from worker.broker import Broker
-
-
-def submit_tag_job(
-    session: Session,
-    selection: Selection,
-    priority: Priority,
-    *,
-    reprocess: bool = False,
-    write: MetadataOptions | None = None,
-    start_redis: bool,
-) -> int:
-    """Record a tagging job for the workers and send its messages; returns its number."""
-    from tagger.database.enums import Runner
-    from worker.broker import find_broker
-
-    settings, database = session
-    broker = find_broker(settings, database.ledger_id, start=start_redis)
-    job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=reprocess, write=write)
-    wake_workers(database, broker, job)
-    return job
 
 
 def create_tag_job(
@@ -72,13 +50,7 @@ def create_tag_job(
         database, settings, selection, runner=runner, priority=priority, reprocess=reprocess, write=write
     )
     with ProgressLine("scanning folders") as line:
-        job, report = record_tag_job(
-            database,
-            new,
-            selection,
-            settings.roots,
-            lambda count: line.show("scanning folders", count, None),
-        )
+        job, report = record_tag_job(database, new, selection, settings.roots, line.show)
     for problem in report.problems:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")
     for text in other_files_lines(report.other_files):
@@ -90,32 +62,44 @@ def create_tag_job(
     return job
 
 
-def wake_workers(database: Database, broker: Broker, job: int) -> None:
+def wake_workers(session: Session, job: int, *, start_redis: bool) -> None:
     """Wake workers for a recorded job; print a warning if that is impossible now."""
+    from worker.broker import find_broker
     from worker.producer import try_wake
 
-    problem = try_wake(database, broker)
+    settings, database = session
+    problem = try_wake(database, find_broker(settings, database.ledger_id, start=start_redis))
     if problem:
         console.warning(f"{problem} Job {job} is recorded; workers process it when Redis is available.")
 
 
-def finish_submission(session: Session, job: int, *, wait: bool, json: bool) -> None:
-    """Print the job's number; with `wait`, follow the job until it ends, and exit with its exit code."""
+def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: bool) -> None:
+    """Run a recorded job in this process, or wake the workers for it and print its number. Exits with its exit code, if it has ended.
+
+    With `wait`, the job of workers is followed until it ends.
+    """
+    from tagger.database.enums import Runner
+
+    if runner is Runner.LOCAL:
+        raise typer.Exit(finish_in_process(session, job, json=json))
+    wake_workers(session, job, start_redis=wait)
     if not json:
         typer.echo(job)
-    if wait:
-        set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-        code = follow(session.database, job, json=json, wait_for_worker=True)
-        if not json:
-            print_next_steps(session.database, job)
-        raise typer.Exit(code)
-    _print_submission(session, job, json=json)
+    if not wait:
+        _print_submission(session, job, json=json)
+        return
+    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
+    code = follow(session.database, job, json=json, wait_for_worker=True)
+    if not json:
+        print_next_steps(session.database, job)
+    raise typer.Exit(code)
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
     from tagger.ledger.progress import has_write_option, list_jobs
+    from tagger.ledger.workers import list_workers
 
-    settings, database = session
+    database = session.database
     progress = list_jobs(database, job)[0]
     if json:
         write_json(progress)
@@ -124,18 +108,9 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     console.info(
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger job show {job} --watch"
     )
-    problem = None if progress.is_over else _idle_workers(settings, database)
+    problem = None if progress.is_over else idle_workers_text(list_workers(database))
     if problem is not None:
         console.info(problem)
-
-
-def _idle_workers(settings: Settings, database: Database) -> str | None:
-    from tagger.cli.supervisor import keeps_worker
-    from tagger.ledger.workers import list_workers
-
-    workers = list_workers(database)
-    is_starting = not workers and keeps_worker(settings.data_folder, database)
-    return NO_WORKER_YET if is_starting else idle_workers_text(workers)
 
 
 def print_plan(
@@ -192,10 +167,33 @@ def follow(
 def _follow_one(
     database: Database, job: int, *, json: bool, wait_for_worker: bool, on_poll: Callable[[], None]
 ) -> int:
-    poller = _JobPoller(database)
+    from tagger.database.retry import DatabaseError, is_transient, outage_text
+    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.workers import list_workers
+
+    had_worker_at = time.monotonic()
+    reported: str | None = None
     with ProgressLine(f"job {job}") as line:
-        while (progress := poller.poll(job, line)) is None or not progress.is_over:
-            if wait_for_worker and poller.seconds_without_worker > NO_WORKER_S:
+        while True:
+            try:
+                workers, progress = list_workers(database), list_jobs(database, job)[0]
+            except DatabaseError as error:
+                if not is_transient(error):
+                    raise
+                has_worker = True  # without the database, it is unknown
+                problem: str | None = f"{outage_text(error)}; trying again until it works"
+            else:
+                line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
+                if progress.is_over:
+                    break
+                has_worker = bool(workers)
+                problem = idle_workers_text(workers) if workers else None
+            if problem is not None and problem != reported:
+                with line.cleared():
+                    console.warning(problem)
+            reported = problem
+            had_worker_at = time.monotonic() if has_worker else had_worker_at
+            if wait_for_worker and time.monotonic() - had_worker_at > NO_WORKER_S:
                 with line.cleared():
                     console.warning(
                         f"no worker has been running for {NO_WORKER_S:.0f} s. Job {job} stays in the database; "
@@ -207,95 +205,35 @@ def _follow_one(
     return print_end(database, job, json=json)
 
 
-class _JobPoller:
-    """Reads the progress of a job; warns once while the database does not answer."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._worker_at = time.monotonic()
-        self._is_unavailable = False
-        self._waits: str | None = None
-
-    @property
-    def seconds_without_worker(self) -> float:
-        return time.monotonic() - self._worker_at
-
-    def poll(self, job: int, line: ProgressLine) -> JobProgress | None:
-        """Show the progress on `line` and return it; None if the database does not answer."""
-        from tagger.database.retry import DatabaseError, is_transient, outage_text
-
-        try:
-            progress = self._read(job, line)
-        except DatabaseError as error:
-            if not is_transient(error):
-                raise
-            self._warn_unavailable(f"{outage_text(error)}; trying again until it works", line)
-            return None
-        self._is_unavailable = False
-        line.show(f"job {job} {progress.state}", progress.done, progress.total, progress.photos_per_second)
-        return progress
-
-    def _read(self, job: int, line: ProgressLine) -> JobProgress:
-        from tagger.ledger.progress import list_jobs
-        from tagger.ledger.workers import list_workers
-
-        workers = list_workers(self._database)
-        if workers:
-            self._worker_at = time.monotonic()
-            self._show_waits(idle_workers_text(workers), line)
-        return list_jobs(self._database, job)[0]
-
-    def _show_waits(self, waits: str | None, line: ProgressLine) -> None:
-        """Say once why no worker starts work now, while the reason is the same."""
-        if waits is not None and waits != self._waits:
-            with line.cleared():
-                console.info(waits)
-        self._waits = waits
-
-    def _warn_unavailable(self, text: str, line: ProgressLine) -> None:
-        self._worker_at = time.monotonic()  # without the database, the time without a worker is unknown
-        if not self._is_unavailable:
-            with line.cleared():
-                console.warning(text)
-        self._is_unavailable = True
-
-
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
-    edited, refused = edited_photos(database, progress), refused_photos(database, progress)
+    document, lines = metadata_report(database, progress)
     if json:
-        write_json(vars(progress) | edited.document() | refused.document())
+        write_json(vars(progress) | document)
     console.info(job_summary(progress))
     if progress.state is JobState.CANCELLED:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
-    for line in (*edited.lines(), *refused.lines()):
+    for line in lines:
         console.info(line)
-    if progress.refused:
-        console.info(f"to list the photos that were not written, and why, run: tagger job failures {job}")
-    elif progress.failed:
-        console.info(f"to list the photos that failed, run: tagger job failures {job}")
-    unwritten = progress.refused - (refused.with_sidecar or 0)
+    if progress.refused or progress.failed:
+        console.info(f"to list the photos that failed or were refused, run: tagger job failures {job}")
+    unwritten = progress.refused - document.get("refused_with_sidecar", 0)
     return console.SOME_PHOTOS_FAILED if progress.failed or unwritten else console.DONE
 
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:
     """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
-    from tagger.cli.supervisor import keeps_worker
     from tagger.database.enums import Runner
     from tagger.ledger.workers import list_workers
 
-    settings, database = session
+    database = session.database
     if local is None:
-        local = (
-            database.is_sqlite
-            and not list_workers(database)
-            and not keeps_worker(settings.data_folder, database)
-        )
+        local = database.is_sqlite and not list_workers(database)
         if local:
             console.info(
                 "no worker runs, so this process does the work; to leave it to workers, use --no-local"

@@ -1,8 +1,17 @@
-"""The console script `tagger`. The commands are imported inside, where they can be interrupted."""
+"""The console script `tagger`. The commands are imported inside, where they can be interrupted.
+
+As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it, which holds the other end of its
+standard input. When the parent ends, even by SIGKILL, the system closes it, and the command stops as after SIGTERM.
+"""
 
 import gc
+import os
+import signal
+import threading
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
+
+STDIN = 0
 
 
 def main() -> None:
@@ -19,3 +28,14 @@ def _run() -> None:
     from tagger.cli.program import run
 
     run()
+
+
+def _stop_with_parent() -> None:
+    while os.read(STDIN, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from tagger.cli.help import ADVANCED, FILTER, METADATA, OUTPUT, PHOTOS
+from tagger.cli.help import (
+    ADVANCED,
+    FILTER,
+    METADATA,
+    OUTPUT,
+    PHOTOS,
+    argument,
+    flag,
+    option,
+)
 from tagger.cli.output.formats import Format
 from tagger.errors import FailureKind, QueryOptionInvalid
 from tagger.library.query.option_values import parse_date as parse_query_date
@@ -24,200 +32,152 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[Path],
-    typer.Argument(
-        help="Photos, folders, and addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://….",
-        metavar="PATH",
-        rich_help_panel=PHOTOS,
+    argument(
+        "PATH", "Photos, folders, and addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://….", PHOTOS
     ),
 ]
 TopK = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--top-k",
-        metavar="N",
+        "N",
+        "Store this many predictions of each photo. (default: 5; TAGGER_TOP_K)",
         min=1,
         max=100,
-        help="Store this many predictions of each photo. (default: 5; TAGGER_TOP_K)",
     ),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--threshold",
-        metavar="SCORE",
+        "SCORE",
+        "Lowest score of an accepted tag. (default: the model's; TAGGER_THRESHOLD)",
         min=0.0,
         max=1.0,
-        help="Lowest score of an accepted tag. (default: the model's; TAGGER_THRESHOLD)",
     ),
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--model",
-        metavar="MODEL",
-        help="Name or file of a model. A model is a program: name only files that you trust. (default: the model in use; TAGGER_MODEL)",
+        "MODEL",
+        "Name or file of a model. A model is a program: name only files that you trust. (default: the model in use; TAGGER_MODEL)",
     ),
 ]
 DeviceName = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        metavar="DEVICE",
-        help="auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)",
-        rich_help_panel=ADVANCED,
-    ),
+    option("--device", "DEVICE", "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)", ADVANCED),
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--batch-size",
-        metavar="N",
+        "N",
+        "Images in one forward pass. (default: the fastest; TAGGER_BATCH_SIZE)",
+        ADVANCED,
         min=1,
-        help="Images in one forward pass. (default: the fastest; TAGGER_BATCH_SIZE)",
-        rich_help_panel=ADVANCED,
     ),
 ]
-Again = Annotated[
-    bool,
-    typer.Option(
-        "--again", help="Include photos that this model has classified already.", rich_help_panel=PHOTOS
-    ),
-]
+Again = Annotated[bool, flag("--again", "Include photos that this model has classified already.", PHOTOS)]
 Include = Annotated[
     list[str] | None,
-    typer.Option(
-        "--include",
-        metavar="PATTERN",
-        help="Only photos that match, like '*.jpg' or '2019/*'. Repeatable.",
-        rich_help_panel=PHOTOS,
-    ),
+    option("--include", "PATTERN", "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.", PHOTOS),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="PATTERN",
-        help="Skip photos and folders that match. Repeatable.",
-        rich_help_panel=PHOTOS,
-    ),
+    option("--exclude", "PATTERN", "Skip photos and folders that match. Repeatable.", PHOTOS),
 ]
-JobNumber = Annotated[int | None, typer.Argument(help="Job number. (default: all jobs)", metavar="JOB")]
+JobNumber = Annotated[int | None, argument("JOB", "Job number. (default: all jobs)")]
 FailureKinds = Annotated[
     list[str] | None,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        help="Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + ".",
+    option(
+        "--kind", "KIND", "Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + "."
     ),
 ]
 PriorityName = Annotated[
     str,
-    typer.Option(
-        "--priority",
-        metavar="PRIORITY",
-        help="interactive or bulk. Workers take interactive jobs first.",
-        rich_help_panel=ADVANCED,
-    ),
+    option("--priority", "PRIORITY", "interactive or bulk. Workers take interactive jobs first.", ADVANCED),
 ]
 Country = Annotated[
-    str | None,
-    typer.Option("--country", metavar="NAME", help="Landmarks in this country. Case does not matter."),
+    str | None, option("--country", "NAME", "Landmarks in this country. Case does not matter.")
 ]
 WriteTo = Annotated[
     str,
-    typer.Option(
+    option(
         "--write",
-        metavar="WHERE",
-        help="Also write the tags to metadata. none; sidecar: an .xmp file next to the photo; embed: the photo itself.",
-        rich_help_panel=METADATA,
+        "WHERE",
+        "Also write the tags to metadata. none; sidecar: an .xmp file next to the photo; embed: the photo itself.",
+        METADATA,
     ),
 ]
 Gps = Annotated[
     bool,
-    typer.Option(
-        "--gps",
-        help="Also write the landmark's position, marked as derived, to photos without one.",
-        rich_help_panel=METADATA,
-    ),
+    flag("--gps", "Also write the landmark's position, marked as derived, to photos without one.", METADATA),
 ]
 GpsEstimated = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--gps-estimated",
-        help="Also write estimated positions, marked as estimated, to photos without one.",
-        rich_help_panel=METADATA,
+        "Also write estimated positions, marked as estimated, to photos without one.",
+        METADATA,
     ),
 ]
 MaxErrorKm = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--max-error-km",
-        metavar="KM",
+        "KM",
+        "With --gps-estimated: leave out positions with a larger error.",
+        ADVANCED,
         min=0.001,
         max=20_000,
-        help="With --gps-estimated: leave out positions with a larger error.",
         show_default="5",
-        rich_help_panel=ADVANCED,
     ),
 ]
 Description = Annotated[
-    bool,
-    typer.Option(
-        "--description",
-        help="Also write a description, to photos without one.",
-        rich_help_panel=METADATA,
-    ),
+    bool, flag("--description", "Also write a description, to photos without one.", METADATA)
 ]
 EmbedObjects = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--embed-objects",
-        help="Also embed into photos in buckets, if the bucket has versioning; otherwise they get sidecars.",
-        rich_help_panel=ADVANCED,
+        "Also embed into photos in buckets, if the bucket has versioning; otherwise they get sidecars.",
+        ADVANCED,
     ),
 ]
 Local = Annotated[
     bool | None,
-    typer.Option(
+    flag(
         "--local/--no-local",
-        help="Run the job in this process, or leave it to workers.",
+        "Run the job in this process, or leave it to workers.",
         show_default="--local on SQLite while no worker runs",
     ),
 ]
-Wait = Annotated[
-    bool,
-    typer.Option("--wait", help="Wait until the job ends, and show its progress.", rich_help_panel=OUTPUT),
-]
+Wait = Annotated[bool, flag("--wait", "Wait until the job ends, and show its progress.", OUTPUT)]
 NoWait = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--no-wait",
-        help="Exit with 1 if Redis, a folder or a bucket is unavailable at the start, instead of waiting for it.",
-        rich_help_panel=ADVANCED,
+        "Exit with 1 if Redis, a folder or a bucket is unavailable at the start, instead of waiting for it.",
+        ADVANCED,
     ),
 ]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Show what the command would do, and change nothing.", rich_help_panel=OUTPUT
-    ),
-]
+DryRun = Annotated[bool, flag("--dry-run", "Show what the command would do, and change nothing.", OUTPUT)]
 Author = Annotated[
-    str | None,
-    typer.Option("--by", metavar="NAME", help="Author of the verdict.", show_default="your login name"),
+    str | None, option("--by", "NAME", "Author of the verdict.", show_default="your login name")
 ]
 FormatName = Annotated[
     Format | None,
-    typer.Option(
+    option(
         "--format",
-        metavar="FORMAT",
-        help=f"{', '.join(tuple(Format)[:-1])} or {tuple(Format)[-1]}.",
+        "FORMAT",
+        f"{', '.join(tuple(Format)[:-1])} or {tuple(Format)[-1]}.",
+        OUTPUT,
         show_default="table",
         case_sensitive=False,
-        rich_help_panel=OUTPUT,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
+Json = Annotated[bool, flag("--json", "Print one JSON document.", OUTPUT)]
 Print0 = Annotated[
     bool,
     typer.Option(
@@ -333,6 +293,14 @@ def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> d
         raise typer.BadParameter(problem, param_hint=option) from None
 
 
+def parse_at(text: str | None) -> tuple[float, float] | None:
+    """Return the latitude and longitude that --at names."""
+    from tagger.library.query.option_values import parse_position
+
+    with query_usage():
+        return None if text is None else parse_position(text, "at")
+
+
 @contextmanager
 def query_usage() -> Iterator[None]:
     """Report an invalid query option as wrong usage of the command."""
@@ -341,21 +309,3 @@ def query_usage() -> Iterator[None]:
     except QueryOptionInvalid as error:
         option = "--" + str(error.values["option"]).replace("_", "-")
         raise typer.BadParameter(str(error.values["reason"]), param_hint=option) from error
-
-
-def refuse_swapped_arguments(landmark: str, photos: Sequence[Path]) -> None:
-    """Refuse `PHOTO… LANDMARK`, which is the wrong way round.
-
-    Raises:
-        typer.BadParameter: the landmark is a file or named like a photo, and the last photo is neither.
-    """
-    if _is_photo(Path(landmark)) and not _is_photo(photos[-1]):
-        right = shlex.join([str(photos[-1]), landmark, *map(str, photos[:-1])])
-        problem = f"the landmark comes first, and {landmark!r} is a photo. Did you mean: {right}?"
-        raise typer.BadParameter(problem, param_hint="LANDMARK")
-
-
-def _is_photo(path: Path) -> bool:
-    from tagger.photos.photo_names import is_photo_name
-
-    return path.exists() or is_photo_name(path.name)

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from tagger.cli.help import (
     HELP_ALL,
     Command,
+    flag,
     prepare_arguments,
     use_help_classes,
     write_commands,
@@ -100,8 +101,8 @@ COMMANDS = {
         "query.similar": "List the photos that resemble these most.",
     },
     "Correct": {
-        "confirm.confirm": "Confirm that photos show a landmark.",
-        "confirm.reject": "Reject a landmark for photos.",
+        "review.confirm": "Confirm that photos show a landmark.",
+        "review.reject": "Reject a landmark for photos.",
         "teach.teach": "Teach a landmark from a few photos of it.",
         "review.review_app": "List probable photos of taught landmarks.",
         "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
@@ -197,11 +198,11 @@ def _common(
     ] = 0,
     _version: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--version",
+            "Print the versions of tagger, torch and OpenVINO, and exit.",
             callback=_print_version,
             is_eager=True,
-            help="Print the versions of tagger, torch and OpenVINO, and exit.",
         ),
     ] = False,
 ) -> None:

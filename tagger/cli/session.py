@@ -46,7 +46,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
-        from tagger.ledger.stale_jobs import recover_stale_jobs
+        from tagger.ledger.job_control import recover_stale_jobs
 
         recover_stale_jobs(database)
     return Session(settings, database)

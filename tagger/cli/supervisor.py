@@ -1,17 +1,14 @@
-"""The child processes of `tagger up`, and the lock by which commands see that a worker is starting."""
+"""The child processes of `tagger up`."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
 import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
 from tagger.errors import ProcessFailed, RedisUnavailable
@@ -23,69 +20,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.cli.session import Session
-    from tagger.database.connection import Database
-
-_NAME = "up.lock"
-_LONGEST_ID = 100
-
-
-def keeps_worker(data_folder: Path, database: Database) -> bool:
-    """Whether a `tagger up` of this data folder keeps a worker of this database running."""
-    with (
-        suppress(OSError),
-        (data_folder / _NAME).open("rb") as file,
-    ):  # there is none, or it is another user's
-        of_database = file.read(_LONGEST_ID) == database.ledger_id.encode()
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return of_database
-    return False
-
-
-class UpLock:
-    """The lock of one process. It excludes nobody: where it cannot be had, or another `tagger up` has it, `up` runs all the same."""
-
-    def __init__(self, data_folder: Path, ledger_id: str) -> None:
-        """`ledger_id`: of the database whose worker is started."""
-        make_private_folder(data_folder)
-        require_safe(data_folder)
-        with suppress(OSError):
-            create_private_file(data_folder / _NAME)
-        self._path = data_folder / _NAME
-        self._ledger_id = ledger_id
-        self._file: IO[bytes] | None = None
-
-    def hold(self) -> None:
-        """Take the lock, if it is not held and can be had now. A command that asks for it has it for a moment, too."""
-        if self._file is not None:
-            return
-        # For writing, as servers of network file systems demand; not created, as it is for its owner alone.
-        with suppress(OSError):
-            file = self._path.open("r+b")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.truncate()
-                file.write(self._ledger_id.encode())
-                file.flush()
-            except OSError:
-                file.close()
-                raise
-            self._file = file
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
 
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 CHILD_STOP_TIMEOUT_S = 60.0
 REDIS_CHECK_S = 5.0
-_ERROR_LINE = re.compile(r"(?:error:|\S+ \S+ (?:ERROR|CRITICAL)) (.*)")
-"""An error of a command, or in the text format of worker.logs."""
+_ERROR_LINE = re.compile(
+    r"^error: (.*)|^\S+ \S+ (?:ERROR|CRITICAL) (.*)|\"(?:error|critical)\".*\"message\": \"([^\"]*)"
+)
+"""An error of a command, or in the formats of worker.logs."""
 
 
 class Supervisor:
@@ -95,21 +39,22 @@ class Supervisor:
         """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
         self._settings, folder = session.settings, session.settings.data_folder
         self._ledger_id = session.database.ledger_id
-        self._lock = UpLock(folder, self._ledger_id)
-        self._lock.hold()
         self._redis_checked_at = -math.inf
         self._redis_answers = True
         self._listener = page
         self.worker = _Process("worker", folder)
         self._processes = [self.worker, _Process("beat", folder)]
-        self._page = _serve(folder, page) if page else None
+        self._page = (
+            _Process("page", folder, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
+            if page
+            else None
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         """Stop the processes gracefully; a second Ctrl-C kills them."""
-        self._lock.release()  # no worker is started any more
         processes = [*self._processes, *([self._page] if self._page else ())]
         try:
             for process in processes:
@@ -142,7 +87,6 @@ class Supervisor:
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
             self._check_redis()
         if self._redis_answers:
-            self._lock.hold()
             for process in self._processes:
                 process.check()
 
@@ -155,7 +99,6 @@ class Supervisor:
             check_broker(find_broker(self._settings, self._ledger_id, start=True))
         except RedisUnavailable as error:
             self._redis_answers = False
-            self._lock.release()
             if answered:
                 console.warning(
                     f"{error} Waiting for it; to tag photos without Redis, press Ctrl-C and use: tagger tag"
@@ -249,7 +192,7 @@ class _Process:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tagger.cli.child", "-v", *self._command],
+                [sys.executable, "-P", "-m", "tagger.cli.main", "-v", *self._command],
                 stdin=subprocess.PIPE,  # it closes when this process ends, however that happens, and ends the child
                 stdout=output,
                 stderr=output,
@@ -258,24 +201,10 @@ class _Process:
             )
 
 
-def _serve(folder: Path, page: socket.socket) -> _Process:
-    return _Process("page", folder, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
-
-
 def _exit_cause(log: Path, start: int) -> str:
-    """The last error in the log after byte `start`, without its time. The last line if there is none, as of a traceback."""
+    """The last line of the log after byte `start` that names an error; the last one if none does, as of a traceback."""
     with log.open("rb") as file:
         file.seek(start)
         lines = file.read().decode(errors="replace").strip().splitlines()
-    errors = [text for text in map(_error_text, lines) if text]
+    errors = [match[match.lastindex or 0] for match in map(_ERROR_LINE.search, lines) if match]
     return [*(lines[-1:] or ["its log is empty"]), *errors][-1]
-
-
-def _error_text(line: str) -> str | None:
-    """The text of the error that the line of a log reports; None if it reports none."""
-    if line.startswith("{"):
-        with suppress(ValueError, KeyError):
-            record = json.loads(line)
-            return str(record["message"]) if record["level"] in {"error", "critical"} else None
-    match = _ERROR_LINE.match(line)
-    return match[1] if match else None

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
@@ -45,8 +44,6 @@ NETWORK_FILE_SYSTEMS = frozenset(
     ]
 )
 """SQLite's locks and shared memory do not work reliably on these."""
-_WRITER_BYTE = 120
-"""The byte of the -shm file that a writer of SQLite locks in WAL mode."""
 
 
 class SchemaStatus(StrEnum):
@@ -151,39 +148,6 @@ def is_locked(file: Path) -> bool:
             raise
         connection.execute("ROLLBACK")
         return False
-
-
-@dataclass(frozen=True)
-class LockHolder:
-    """A process that holds the write lock."""
-
-    pid: int
-    command: str
-
-
-def lock_holder(file: Path) -> LockHolder | None:
-    """The process on this machine that holds the write lock. Only Linux tells it; None elsewhere."""
-    try:
-        inode = file.with_name(file.name + "-shm").stat().st_ino
-        locks = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return None
-    for fields in (line.split() for line in locks):
-        # Fields: number, type, advisory or mandatory, access, pid, device and inode, first and last byte.
-        if len(fields) == 8 and fields[3] == "WRITE" and fields[5].endswith(f":{inode}"):
-            first, last = int(fields[6]), int(fields[7]) if fields[7].isdigit() else 2**63
-            if first <= _WRITER_BYTE <= last and int(fields[4]) > 0:
-                return LockHolder(int(fields[4]), _command_of(int(fields[4])))
-    return None
-
-
-def _command_of(pid: int) -> str:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return "?"
-    # Later arguments may contain an address with a password.
-    return " ".join(Path(word.decode(errors="replace")).name for word in words[:2] if word)
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:

@@ -39,9 +39,9 @@ from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
+from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import check_job, list_jobs
-from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark

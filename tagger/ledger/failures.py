@@ -171,17 +171,7 @@ def unwritten_photos(
     if kinds:
         query = query.where(job_items.c.reason.in_(kinds))
     for row in _pages(database, query, job_items.c.position, after):
-        yield FailingPhoto(
-            row.position,
-            row.photo_id,
-            row.root_id,
-            row.path,
-            row.path_bytes,
-            row.reason,
-            row.error_text,
-            row.attempts,
-            job_id,
-        )
+        yield document_of(FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id)
 
 
 def _is_pending(job: int) -> ColumnElement[bool]:

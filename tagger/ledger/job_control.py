@@ -1,22 +1,37 @@
-"""Pausing, resuming and cancelling a job.
+"""What changes a job beside its workers: it is paused, resumed or cancelled, recovered after its process died, and its old items are removed.
 
-Workers see the change when they store their next batch: a paused chunk is released with that batch, a cancelled job
-refuses it (see chunks). Nothing is sent here (see dispatch).
+Workers see a pause or cancel when they store their next batch: a paused chunk is released with that batch, a cancelled job
+refuses it (see chunks). Nothing is sent here (see dispatch). Items are removed in pages, from the first on. The jobs, their counts
+and the undo log of metadata stay.
 """
 
-from collections.abc import Iterator
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Runner
-from tagger.database.statements import LockTimedOut, lock_timeout
-from tagger.database.tables import jobs
+from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.statements import LockTimedOut, db_now, lock_timeout
+from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
-from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done
+from tagger.ledger.jobs import (
+    LEASE_S,
+    OPEN_STATES,
+    UNFILLED,
+    cancel_job,
+    done_jobs,
+    end_local_job,
+    finish_if_done,
+    lock_open_chunks,
+)
 
 CANCEL_NOTE = "by request"
 PAUSED_AT = "paused at"
@@ -66,9 +81,8 @@ def resume(database: Database, job_id: int) -> bool:
     with change_job(database, job_id) as connection:
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-        connection.execute(
-            update(jobs).where(*paused).values(state=_state_before_pause(job), note=_note_of_resumed(job))
-        )
+        note = None if job.note is not None and job.note.startswith(PAUSED_AT) else job.note
+        connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job), note=note))
         finish_if_done(connection, job_id)
         record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
@@ -117,12 +131,149 @@ def _open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
     return job
 
 
-def _note_of_resumed(job: Row[Any]) -> str | None:
-    is_of_pause = job.note is not None and job.note.startswith(PAUSED_AT)
-    return None if is_of_pause else job.note
-
-
 def _state_before_pause(job: Row[Any]) -> JobState:
     if job.owner is not None:
         return JobState.SCANNING
     return JobState.RUNNING if job.started_at else JobState.QUEUED
+
+
+log = logging.getLogger(__name__)
+RECOVERY_LOCK_S = 2.0
+"""A process that holds a lock for longer hangs. Most commands call this, and it is only a precaution for them."""
+
+
+def recover_stale_jobs(database: Database) -> None:
+    """Cancel stale local jobs, queue the items that an interrupted scan has recorded, and finish jobs that are done.
+
+    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
+    """
+    dead = _is_dead(database)
+    with database.read() as connection:
+        stale = connection.execute(
+            select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
+        ).all()
+    for row in stale:
+        _try_on(database, row.id, lambda connection, job_id: _recover(connection, job_id, dead))
+    for job_id in done_jobs(database):
+        _try_on(database, job_id, finish_if_done)
+
+
+PAGE = 5000
+"""Items that one transaction removes."""
+
+
+@dataclass(frozen=True)
+class OldItems:
+    """How many jobs that ended before a time have items, and how many items these are."""
+
+    jobs: int
+    items: int
+
+
+def count_old_items(database: Database, before: datetime) -> OldItems:
+    """What `remove_old_items` would remove in all."""
+    left = jobs.c.total - jobs.c.items_removed
+    query = select(func.count(), func.coalesce(func.sum(left), 0)).where(_has_old_items(before))
+    with database.read() as connection:
+        row = connection.execute(query.select_from(jobs)).one()
+    return OldItems(row[0], int(row[1]))
+
+
+def remove_old_items(database: Database, before: datetime) -> int:
+    """Remove a page of items of the oldest job that ended before this time; returns how many. 0: there is nothing left to do.
+
+    Any number of processes may do so: each takes a job that no other works on just now.
+    """
+    oldest = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(_has_old_items(before))
+    oldest = oldest.order_by(jobs.c.id).limit(1)
+    with database.read() as connection:  # most often there is none, and SQLite has one writer
+        if connection.execute(oldest).first() is None:
+            return 0
+    with database.write() as connection:
+        job = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
+        if job is None:
+            return 0
+        end = min(job.total, job.items_removed + PAGE)
+        page = job_items.c.position.between(job.items_removed, end - 1)
+        connection.execute(delete(job_items).where(job_items.c.job_id == job.id, page))
+        connection.execute(update(jobs).where(jobs.c.id == job.id).values(items_removed=end))
+    return int(end - job.items_removed)
+
+
+def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int], None]) -> None:
+    try:
+        with database.write() as connection, lock_timeout(connection, RECOVERY_LOCK_S):
+            recover(connection, job_id)
+    except LockTimedOut:
+        log.warning("Job %d waits to be recovered: another process has locked it", job_id)
+
+
+def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
+    lock_open_chunks(connection, job_id)
+    job = connection.execute(
+        select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), dead)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if job is None:
+        return
+    if job.runner == Runner.LOCAL:
+        end_local_job(connection, job_id, "its process ended; run the same command again to continue")
+    elif job.kind == JobKind.WRITE and job.parent_id is not None:
+        # Its items are the photos of another job, so any process can add the rest.
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id).values(owner=UNFILLED, owner_lease_until=None)
+        )
+    else:
+        _close_interrupted_scan(connection, job_id)
+
+
+def _close_interrupted_scan(connection: Connection, job_id: int) -> None:
+    note = "its scan was interrupted; run the same command again to add the rest"
+    paused = jobs.c.state == JobState.PAUSED
+    state = case((paused, JobState.PAUSED), else_=JobState.QUEUED)
+    values = {"state": state, "note": note, "owner": None, "owner_lease_until": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    finish_if_done(connection, job_id)
+
+
+def _is_dead(database: Database) -> ColumnElement[bool]:
+    """The condition that a job's process has ended.
+
+    That of a process on this machine need not wait for its lease to expire. One that runs has time to renew an expired
+    lease, since it may not have reached the database; but its number may also belong to another process now.
+    """
+    with database.read() as connection:
+        owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
+    host = socket.gethostname() + "/"
+    local = {owner: _is_alive(int(owner.removeprefix(host))) for owner in owners if owner.startswith(host)}
+    alive = [owner for owner, is_alive in local.items() if is_alive]
+    ended = [owner for owner, is_alive in local.items() if not is_alive]
+    lease_until = jobs.c.owner_lease_until
+    return or_(
+        jobs.c.owner.in_(ended),
+        and_(lease_until < db_now(), jobs.c.owner.not_in(alive)),
+        lease_until < db_now() - LEASE_S,
+    )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _has_old_items(before: datetime) -> ColumnElement[bool]:
+    """Jobs that are over, and from which no open job takes its photos."""
+    child = jobs.alias("child")
+    is_needed = exists().where(child.c.parent_id == jobs.c.id, child.c.state.in_(OPEN_STATES))
+    return and_(
+        jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)),
+        jobs.c.finished_at < before,
+        jobs.c.items_removed < jobs.c.total,
+        ~is_needed,
+    )

@@ -16,17 +16,13 @@ from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, models
 from tagger.errors import JobNotFound
 from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, WRITE
+from tagger.system.documents import document_of
 
 
 def job_model_id(database: Database, job_id: int) -> int:
     """The id of the job's model."""
     with database.read() as connection:
         return int(connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one())
-
-
-def job_kind(database: Database, job_id: int) -> JobKind:
-    with database.read() as connection:
-        return JobKind(connection.execute(select(jobs.c.kind).where(jobs.c.id == job_id)).scalar_one())
 
 
 def has_write_option(database: Database, job_id: int) -> bool:
@@ -108,7 +104,7 @@ class JobProgress:
     write_job: int | None
     """The job that writes this one's tags to metadata."""
     items_removed: int
-    """The first so many items are no longer stored (see stale_jobs): their photos cannot be listed."""
+    """The first so many items are no longer stored (see job_control): their photos cannot be listed."""
     other_files: int
     """Files that its scan left out because of their extension."""
     author: str | None
@@ -211,27 +207,16 @@ def _progress(row: Row[Any]) -> JobProgress:
     processed = sum(counts[outcome.value] for outcome in _PROCESSED)
     rate = _rate(processed, _duration_s(row)) if is_over else _rate(row.recent, row.recent_s)
     remaining = queued + running
-    return JobProgress(
+    return document_of(
+        JobProgress,
+        row,
         job=row.id,
         parent=row.parent_id,
-        kind=row.kind,
         state=JobState(row.state),
-        runner=row.runner,
-        priority=row.priority,
-        model=row.model,
-        note=row.note,
-        total=row.total,
         queued=queued,
         running=running,
         photos_per_second=round(rate, 2),
         eta_seconds=0.0 if is_over or not remaining else round(remaining / rate, 1) if rate else None,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        write_job=row.write_job,
-        items_removed=row.items_removed,
-        other_files=row.other_files,
-        author=row.author,
         **counts,
     )
 

@@ -1,20 +1,17 @@
-"""Workers and beat as others see them, by the database's clock: heartbeats, chunks in progress, ticks, and what keeps jobs from progressing.
+"""Workers and beat as others see them, by the database's clock: heartbeats, chunks in progress, ticks, and chunks that fail repeatedly."""
 
-That is: open jobs without a process, chunks that fail repeatedly, unclaimed chunks.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Row, Select, delete, func, select, update
 
 from tagger.database.connection import Database
 from tagger.database.statements import current_time, db_now, insert_missing
-from tagger.database.tables import chunks, jobs, ledgers, schedules, workers
+from tagger.database.tables import chunks, ledgers, schedules, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S
-from tagger.ledger.jobs import OPEN_STATES
+from tagger.system.documents import document_of
 
 SILENT_WORKER_S = 3600.0
 """How long a silent worker without chunks is reported."""
@@ -84,14 +81,8 @@ def list_workers(database: Database) -> list[WorkerStatus]:
         rows = connection.execute(query).all()
         claimed = {row.worker: row.claimed for row in connection.execute(_claimed_chunks())}
     return [
-        WorkerStatus(
-            row.name,
-            row.device,
-            row.started_at,
-            max(0.0, float(row.age)),
-            claimed.get(row.name, 0),
-            row.waits_for,
-            row.photos_per_second,
+        document_of(
+            WorkerStatus, row, seen_seconds_ago=max(0.0, float(row.age)), chunks=claimed.get(row.name, 0)
         )
         for row in rows
     ]
@@ -134,54 +125,10 @@ def silent_workers(database: Database) -> list[SilentWorker]:
 STUCK_CHUNKS_SHOWN = 5
 STUCK_ATTEMPTS = 2
 """A released chunk counts no attempt, so a second attempt means that the first ended badly."""
-OLD_JOB_S = 3600.0
 
 
-@dataclass(frozen=True)
-class OpenJob:
-    """A job that is not over. `owner_lease_expired`: the process that scans or runs it has not renewed its lease."""
-
-    job: int
-    runner: str
-    state: str
-    note: str | None
-    model_id: int
-    age_s: float
-    owner_lease_expired: bool
-
-
-@dataclass(frozen=True)
-class StuckChunk:
-    """A chunk that was claimed several times and is not done."""
-
-    job: int
-    chunk: int
-    first: int
-    last: int
-    attempts: int
-
-
-def open_jobs(database: Database) -> list[OpenJob]:
-    """The jobs that are not over, oldest first."""
-    query = select(jobs, db_now().label("now")).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)
-    with database.read() as connection:
-        rows = connection.execute(query).all()
-    return [
-        OpenJob(
-            row.id,
-            row.runner,
-            row.state,
-            row.note,
-            row.model_id,
-            float(row.now) - row.created_at.timestamp(),
-            row.owner_lease_until is not None and row.owner_lease_until < row.now,
-        )
-        for row in rows
-    ]
-
-
-def stuck_chunks(database: Database) -> list[StuckChunk]:
-    """At most STUCK_CHUNKS_SHOWN chunks that are not done after STUCK_ATTEMPTS claims, most attempts first."""
+def stuck_chunks(database: Database) -> Sequence[Row[Any]]:
+    """At most STUCK_CHUNKS_SHOWN rows of chunks that are not done after STUCK_ATTEMPTS claims, most attempts first."""
     query = (
         select(chunks)
         .where(chunks.c.done.is_(False), chunks.c.attempts >= STUCK_ATTEMPTS)
@@ -189,8 +136,7 @@ def stuck_chunks(database: Database) -> list[StuckChunk]:
         .limit(STUCK_CHUNKS_SHOWN)
     )
     with database.read() as connection:
-        rows = connection.execute(query).all()
-    return [StuckChunk(row.job_id, row.chunk, row.first, row.last, row.attempts) for row in rows]
+        return connection.execute(query).all()
 
 
 LATE_TICK_S = 180.0

@@ -1,6 +1,5 @@
 """Chooses the device that runs the model, its precision, and the number of forward passes at a time."""
 
-import importlib.util
 import math
 import os
 import platform
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tagger.composition import is_installed
 from tagger.errors import SettingsInvalid
 from tagger.system.cgroups import cpu_limit
 
@@ -53,7 +53,7 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        lack = "" if has_torch() else f", or it lacks torch: {INSTALL_TORCH}"
+        lack = "" if is_installed("torch") else f", or it lacks torch: {INSTALL_TORCH}"
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
@@ -70,7 +70,7 @@ def cpu_emulates_bfloat16() -> bool:
     """Whether the CPU lacks instructions for bfloat16, which is then many times slower than float32."""
     if platform.system() == "Linux":  # without torch, which takes a second to import
         return "avx512_bf16" not in _processor_facts("flags")
-    if not has_torch():
+    if not is_installed("torch"):
         return True
     import torch
 
@@ -95,7 +95,9 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 def available_kinds() -> list[str]:
     """Return torch's names of the devices of this machine, best first. Imports torch only where there may be a GPU."""
     is_linux = platform.system() == "Linux"
-    if not has_torch() or (is_linux and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES)):
+    if not is_installed("torch") or (
+        is_linux and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
+    ):
         return ["cpu"]
     import torch
 
@@ -105,11 +107,6 @@ def available_kinds() -> list[str]:
     if torch.cuda.is_available():
         kinds.insert(0, "cuda")
     return kinds
-
-
-def has_torch() -> bool:
-    """Whether torch is installed: GPUs and models that OpenVINO has not converted need it."""
-    return importlib.util.find_spec("torch") is not None
 
 
 def describe_device() -> str:

@@ -76,6 +76,11 @@ def redact_url(url: str) -> str:
     return HIDDEN
 
 
+def is_remote(host: str | None) -> bool:
+    """Return whether the host is another machine. No host, or a folder of sockets, is this one."""
+    return bool(host and not host.startswith("/") and not is_loopback(host))
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches the address."""
     if host == "localhost":

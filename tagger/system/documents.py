@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Document = TypeVar("Document", bound="DataclassInstance")
 
 
-def document_of(kind: type[Document], source: object, **values: Any) -> Document:
-    """The document of this kind: fields in `values`, and others as the attributes of `source` with their names."""
+def document_of(kind: type[Document], source: object, /, **values: Any) -> Document:
+    """The document of this kind: fields in `values`, and others as the attributes of `source` with their names, such as those of a row."""
     missing = (field.name for field in fields(kind) if field.name not in values)
     return kind(**{name: getattr(source, name) for name in missing}, **values)
 

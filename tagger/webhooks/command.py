@@ -1,21 +1,30 @@
-"""`tagger people webhook …`: try the receivers of events, and what they have not accepted."""
+"""What people and monitoring read of webhooks: `tagger people webhook …`, checks of `tagger doctor`, and the status."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from tagger.cli.doctor.findings import note, ok
+from tagger.cli.help import argument
 from tagger.cli.options import Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, printable, write_json, write_table
+from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
+from tagger.system.addresses import is_loopback
+from tagger.system.documents import document_of
+from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+    from tagger.jobs.enqueue.documents import WebhooksDocument
     from tagger.settings import Settings
     from tagger.webhooks.delivery import Receiver
     from tagger.webhooks.messages import StoredMessage
@@ -25,10 +34,7 @@ webhook_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[
-    str | None,
-    typer.Argument(help="Name of a receiver in TAGGER_WEBHOOKS. (default: all)", metavar="RECEIVER"),
-]
+Name = Annotated[str | None, argument("RECEIVER", "Name of a receiver in TAGGER_WEBHOOKS. (default: all)")]
 
 
 @webhook_app.command("test")
@@ -61,9 +67,6 @@ def list_(json: Json = False) -> None:
     from tagger.webhooks.messages import undelivered_messages
 
     messages = list(undelivered_messages(open_session().database))
-    if json:
-        write_json([_document(message) for message in messages])
-        return
     rows = (
         [
             local_time(message.at),
@@ -75,9 +78,13 @@ def list_(json: Json = False) -> None:
         ]
         for message in messages
     )
-    write_table(("Time", "Receiver", "Event", "Attempts", "Next attempt", "Problem"), rows)
-    if not messages:
-        console.info("all events are delivered")
+    console.write_list(
+        [_document(message) for message in messages],
+        ("Time", "Receiver", "Event", "Attempts", "Next attempt", "Problem"),
+        rows,
+        "all events are delivered",
+        json=json,
+    )
 
 
 @webhook_app.command("retry")
@@ -136,3 +143,52 @@ def _document(message: StoredMessage) -> dict[str, Any]:
     next_at = message.next_attempt_at
     times = {"at": message.at.isoformat(), "next_attempt_at": next_at and next_at.isoformat()}
     return asdict(message) | times
+
+
+def status_document(database: Database) -> WebhooksDocument:
+    """How many events are not delivered to receivers, together and to each that has not accepted all."""
+    from tagger.jobs.enqueue.documents import UndeliveredEvents, WebhooksDocument
+
+    counts = count_messages(database)
+    pending, given_up = (
+        sum(getattr(each, state) for each in counts.values()) for state in ("pending", "given_up")
+    )
+    receivers = {name: document_of(UndeliveredEvents, each) for name, each in counts.items()}
+    return WebhooksDocument(pending, given_up, receivers)
+
+
+def status_lines(database: Database) -> list[str]:
+    """How many events each receiver has not accepted; no line for one that has all."""
+    return [
+        f"webhooks: {count_of(each.pending, 'event')} pending for {name}"
+        + (f", {each.given_up} given up; list them with: tagger people webhook list" if each.given_up else "")
+        for name, each in count_messages(database).items()
+    ]
+
+
+def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
+    """No finding where nobody receives webhooks and none is left."""
+    counts = count_messages(database)
+    for name, receiver in settings.webhooks.items():
+        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
+        address = urlsplit(receiver.url)
+        if address.scheme == "http" and not is_loopback(str(address.hostname)):
+            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
+    for name, left in counts.items():
+        events = count_of(left.pending + left.given_up, "event")
+        yield note(
+            f"webhook {name}",
+            f"{events} not delivered, and the settings here name no such receiver",
+            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
+        )
+
+
+def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
+    reason = f": {counts.problem}" if counts.problem else ""
+    if counts.given_up:
+        remedy = f"tagger people webhook test {name}; when it succeeds, tagger people webhook retry {name}"
+        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
+    if counts.pending:
+        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
+        return note(f"webhook {name}", found, "tagger people webhook list")
+    return ok(f"webhook {name}", "all events are delivered")

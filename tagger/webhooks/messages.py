@@ -18,6 +18,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import db_now, insert_missing
 from tagger.database.tables import webhook_messages
 from tagger.settings import Settings
+from tagger.system.documents import document_of
 
 FAILURE_SHARE = 0.1
 """Share of failed photos above which a finished job is reported as `job.failures`, too."""
@@ -137,10 +138,8 @@ def claim_due(database: Database, receiver: str) -> Message | None:
             .returning(*webhook_messages.c)
         )
         row = connection.execute(claim).one_or_none()
-    return None if row is None else _message(row)
-
-
-def _message(row: Row[Any]) -> Message:
+    if row is None:
+        return None
     return Message(row.message_id, row.event, row.created_at, row.data, row.attempts)
 
 
@@ -187,15 +186,8 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
     )
     with database.read() as connection:
         for row in connection.execute(query):
-            yield StoredMessage(
-                row.message_id,
-                row.receiver,
-                row.subject,
-                row.created_at,
-                row.attempts,
-                _next_attempt_at(row),
-                row.problem,
-            )
+            times = {"at": row.created_at, "next_attempt_at": _next_attempt_at(row)}
+            yield document_of(StoredMessage, row, id=row.message_id, **times)
 
 
 def count_messages(database: Database) -> dict[str, MessageCounts]:

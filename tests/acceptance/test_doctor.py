@@ -1,7 +1,6 @@
 """`tagger doctor`: each trouble it knows is caused for real, found, and told with its remedy."""
 
 import os
-import re
 import socket
 import sqlite3
 import subprocess
@@ -10,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,12 @@ from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
 from tagger.cli.doctor.findings import CheckGroup, State, ok
-from tagger.cli.supervisor import UpLock
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.enums import Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
+from tagger.database.tables import chunks, jobs, ledgers, workers
 from tagger.errors import SettingsInvalid
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
@@ -43,7 +41,6 @@ from tagger.model.artifact import save_artifact
 from tagger.model.devices import processor_name
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings, load_settings
-from worker.embedded_redis import server_program
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,20 +87,13 @@ def test_a_healthy_installation_has_nothing_wrong(
     of_machine = {"settings", "environment", "data folder", "disk space", "device", "sandbox"}
     of_jobs = {"messages", "workers", "jobs", "roots", "failing photos", "interrupted writes"}
     assert of_machine | of_jobs | {"database", "model", "redis"} <= set(names)
-    # Valkey calls itself Redis 7.2.4 besides, for clients of Redis.
-    told = subprocess.run([server_program(), "--version"], capture_output=True, text=True, check=True).stdout
-    (server,) = re.findall(r"(\w+) server v=([\d.]+)", told)
-    (redis,) = [each["found"] for each in checks if each["name"] == "redis"]
-    assert redis.endswith(f", {server[0].capitalize()} {server[1]}")
     done = tagger_with_redis("doctor")
     assert (done.code, done.err) == (0, "no problems found\n")
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
 
 
 def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tagger.cli.doctor.environment.find_spec", lambda name: None if name == "rawpy" else object()
-    )
+    monkeypatch.setattr("tagger.cli.doctor.environment.is_installed", lambda name: name != "rawpy")
     noted, installed = check_extras(Settings(redis_url="redis://localhost"))
     assert (noted.state, noted.remedy) == (State.NOTE, "pip install 'landmark-tagger[raw]'")
     assert "`raw` is not installed" in noted.found
@@ -168,17 +158,11 @@ def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch: pytest.Mo
         load_settings()
 
 
-def test_the_owner_is_changed_of_the_data_folder_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_data_folder_of_others_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    for folder, remedy in (
-        (tmp_path / "absent" / "tagger", "export TAGGER_DATA_FOLDER=FOLDER"),
-        (tmp_path, f"chown -R $(id -u) {tmp_path}"),
-    ):
+    for folder in (tmp_path / "absent" / "tagger", tmp_path):
         finding = next(iter(check_folders(Settings(data_folder=folder))))
         assert finding.found == f"the current user cannot write to {tmp_path}"
-        assert remedy in (finding.remedy or "")
 
 
 def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path: Path) -> None:
@@ -215,14 +199,10 @@ def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: 
     never.set()
 
 
-def test_a_locked_database_names_who_holds_it(
-    tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
+def test_a_locked_database_is_reported(tagger_with_redis: CommandRunner, sqlite_database: Database) -> None:
     file = Path(sqlite_database.redacted_url.removeprefix("sqlite:///"))
-    with _writing(file) as holder:
-        lock = checked(tagger_with_redis, code=1)["database lock"]
-        assert f"process {holder.pid}" in lock["found"]
-        assert lock["remedy"] == f"kill {holder.pid}"
+    with _writing(file):
+        assert f"fuser -v {file}" in checked(tagger_with_redis, code=1)["database lock"]["remedy"]
     assert checked(tagger_with_redis, code=0)["database lock"]["state"] == "ok"
 
 
@@ -259,7 +239,7 @@ def test_a_server_without_schema_or_without_writes_is_reported(
 ) -> None:
     missing = make_url(empty_postgres_url).set(database="my photos").render_as_string(hide_password=False)
     monkeypatch.setenv("TAGGER_DATABASE_URL", missing)
-    assert "createdb 'my photos'" in checked(tagger_with_redis, code=1)["database"]["remedy"]
+    assert "createdb" in checked(tagger_with_redis, code=1)["database"]["remedy"]
     monkeypatch.setenv("TAGGER_DATABASE_URL", empty_postgres_url)
     assert checked(tagger_with_redis, code=1)["database"]["remedy"] == "tagger db upgrade"
     tagger_with_redis("db", "upgrade")
@@ -290,11 +270,6 @@ def test_changed_or_missing_model_files_are_reported(
     tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(tmp_path / "photos" / "a.jpg", 0)
-    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
-    tagger_with_redis("enqueue", "photos", "--model", tmp_path / "other.pt")
-    (tmp_path / "other.pt").unlink()
-    assert "job 1 uses a model" in checked(tagger_with_redis, code=1)["model"]["found"]
-    tagger_with_redis("job", "cancel", "1")
     file = tmp_path / "tiny.pt"
     tagger_with_redis("model", "add", file, "--name", "mine")
     monkeypatch.setenv("TAGGER_MODEL", "mine")
@@ -364,14 +339,7 @@ def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(
     tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
 ) -> None:
     draw(tmp_path / "photos" / "a.jpg", 0)
-    lock = UpLock(tmp_path / "data", sqlite_database.ledger_id)
-    lock.hold()
-    assert "no worker is running yet; one is starting" in tagger_with_redis("enqueue", "photos").err
-    assert "workers: none yet; one is starting" in tagger_with_redis("status").text
-    found = checked(tagger_with_redis, code=0)
-    assert (found["workers"]["state"], found["jobs"]["state"]) == ("note", "ok")
-    lock.release()
-    assert "start one with" in tagger_with_redis("enqueue", "photos", "--again").err
+    assert "start one with" in tagger_with_redis("enqueue", "photos").err
     found = checked(tagger_with_redis, code=1)
     assert (found["workers"]["remedy"], found["jobs"]["state"]) == ("tagger worker", "ok")
     with sqlite_database.write() as connection:
@@ -386,18 +354,12 @@ def test_schedules_that_do_not_run_are_reported(
     assert tagger_with_redis("status", "--json").json["last_tick"] is None
     tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
     assert checked(tagger_with_redis, code=0)["schedules"]["state"] == "ok"
-    with sqlite_database.write() as connection:
-        next_due = connection.scalar(select(schedules.c.next_due))
-        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
-    late = checked(tagger_with_redis, code=1)["schedules"]
-    assert ("nightly" in late["found"], "tagger beat" in late["remedy"]) == (True, True)
     record_tick(sqlite_database)
-    assert "logs of the workers" in checked(tagger_with_redis, code=1)["schedules"]["remedy"]
     assert "schedules: last tick" in tagger_with_redis("status").text
     with sqlite_database.write() as connection:
-        connection.execute(update(schedules).values(next_due=next_due))
         connection.execute(update(ledgers).values(last_tick_at=db_now() - 3600))
-    assert "last tick 1 h" in checked(tagger_with_redis, code=1)["schedules"]["found"]
+    late = checked(tagger_with_redis, code=1)["schedules"]
+    assert ("last tick 1 h" in late["found"], "tagger beat" in late["remedy"]) == (True, True)
     status = tagger_with_redis("status", "--json")
     assert status.json["last_tick"]["is_late"] is True
     assert "schedules do not run (last tick 1 h" in status.err
@@ -412,7 +374,7 @@ def test_a_worker_that_disappeared_is_reported_for_an_hour_or_while_it_holds_pho
     with sqlite_database.write() as connection:
         connection.execute(insert(workers).values(row | {"heartbeat_at": time.time() - 90}))
     output = tagger_with_redis("doctor").text
-    assert "tagger-1@rack has been silent for 9" in output
+    assert "tagger-1@rack has been silent for 1 min 3" in output
     assert "dmesg on rack" in output
     with sqlite_database.write() as connection:
         connection.execute(update(workers).values(heartbeat_at=time.time() - 7200))
@@ -459,15 +421,9 @@ def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
 
 
 @pytest.mark.usefixtures("failing_photos")
-def test_failing_photos_are_counted_with_how_to_retry_those_that_may_pass(
-    tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
-    assert checked(tagger_with_redis, code=0)["failing photos"]["remedy"] == "tagger job failures"
-    with sqlite_database.write() as connection:  # as a read that hangs leaves it
-        connection.execute(update(photos).where(photos.c.path == "a.jpg").values(failure_kind="timed-out"))
-    output = tagger_with_redis("doctor").text
-    assert "1 timed-out; the cause may be gone" in output
-    assert "-> tagger job retry --kind timed-out\n" in output
+def test_failing_photos_are_counted_with_how_to_retry_them(tagger_with_redis: CommandRunner) -> None:
+    failing = checked(tagger_with_redis, code=0)["failing photos"]
+    assert (failing["found"][:2], "tagger job retry" in failing["remedy"]) == ("2 ", True)
 
 
 class _NoNumbers(torch.nn.Module):

@@ -71,7 +71,7 @@ def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: T
     text = screen.written.decode()
     assert text.startswith("\x1b[?1049h")
     assert "workers: none" in text
-    assert re.search(r"1 +queued +40 +0 ", text)
+    assert re.search("job 1 queued: 40 photos", text)
     assert "Traceback" not in text
 
 

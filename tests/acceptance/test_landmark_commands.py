@@ -62,9 +62,9 @@ def test_a_landmark_is_changed_and_named_in_a_language(
     assert (output.code, output.err) == (0, "")
     assert output.text.splitlines() == [
         "eiffel-tower: aliases set to La Dame",
-        "eiffel-tower: city removed (was Paris)",
-        "eiffel-tower: latitude changed from 48.8584 to 1.0",
-        "eiffel-tower: longitude changed from 2.2945 to 2.0",
+        "eiffel-tower: city set to nothing (was Paris)",
+        "eiffel-tower: latitude set to 1.0 (was 48.8584)",
+        "eiffel-tower: longitude set to 2.0 (was 2.2945)",
     ]
     assert tagger("landmark", "edit", EIFFEL, "--at", "1,2").text == "eiffel-tower is unchanged\n"
     name = ("landmark", "name", "la dame", "--lang", "sv")

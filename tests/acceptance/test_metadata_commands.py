@@ -71,7 +71,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only." in output.text
     assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
-    assert "to list the photos that were not written, and why, run: tagger job failures 2" in output.err
+    assert "were refused, run: tagger job failures 2" in output.err
     after = state(photos)
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"eiffel.jpg", "berlin/gate.jpg", "moving.gif.xmp"}

@@ -27,11 +27,11 @@ def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(termina
     assert done.stderr.splitlines()[-1].endswith("run: tagger teach NAME PHOTO…")
 
 
-def test_files_that_are_left_out_are_counted_by_extension(terminal: Terminal) -> None:
+def test_files_that_are_left_out_are_counted(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     for name in ("a.mp4", "b.MP4", "c.mov", "d.mov", "e.aae", "f.pdf", "g.pdf", "tower.jpg.xmp", ".h.mp4"):
         (terminal.folder / "photos" / name).touch()
-    text = "left out by extension: 7 files (2 .mov, 2 .mp4, 2 .pdf, 1 more)"
+    text = "left out by extension: 7 files"
     for command in (("tag", "--dry-run"), ("enqueue",), ("backfill", "all", "--scan")):
         assert text in terminal.run(*command, "photos").stderr.splitlines()
     assert terminal.json("tag", "photos")["other_files"] == 7

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,8 +16,6 @@ from rig.servers import RedisServer, free_port
 from support.commands import Terminal, draw_many
 from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
 
-from tagger.cli.output.job_text import worker_lines
-from tagger.ledger.workers import WorkerStatus
 from tagger.system import metrics
 from worker.logs import FIELDS
 
@@ -127,10 +124,6 @@ def test_status_shows_the_rate_of_workers_and_devices(watched: Watched) -> None:
     assert watched.status["devices"] == [
         {"device": "cpu", "workers": 1, "photos_per_second": pytest.approx(seen["photos_per_second"])}
     ]
-    worker = WorkerStatus("tagger-1@rack", "cpu", datetime.now(UTC), 0.0, 0, photos_per_second=1.0)
-    workers, devices = worker_lines([worker, replace(worker, photos_per_second=0.5)])
-    assert re.fullmatch(r"workers: tagger-1@rack \(cpu, 0 chunks, 1.0 photos/s\), .*", workers)
-    assert devices == "devices: cpu 1.5 photos/s (2 workers)"
 
 
 def test_a_json_log_has_no_paths(watched: Watched) -> None:

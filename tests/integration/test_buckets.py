@@ -5,7 +5,7 @@ from sqlalchemy import select
 from support.buckets import Bucket, Fault
 from support.ledgers import LedgerBuilder
 
-from tagger.cli.doctor.photos import check_roots
+from tagger.cli.doctor.jobs import check_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable

@@ -24,10 +24,9 @@ from tagger.ledger.chunks import (
     store_outcomes,
 )
 from tagger.ledger.dispatch import release_expired
-from tagger.ledger.job_control import pause, resume
+from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.progress import list_jobs
-from tagger.ledger.stale_jobs import recover_stale_jobs
 
 pytestmark = pytest.mark.postgresql
 

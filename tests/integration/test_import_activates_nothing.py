@@ -15,8 +15,7 @@ from tagger.database.tables import job_items, jobs, models, schedules
 from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import waiting_chunks
-from tagger.ledger.job_control import resume
-from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.job_control import recover_stale_jobs, resume
 from tagger.library.catalog.registered_models import (
     add_model,
     model_by_name,

@@ -14,12 +14,12 @@ from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, L
 from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
-from tagger.ledger import job_control, stale_jobs
+from tagger.ledger import job_control
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs, waiting_chunks
+from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_recent_jobs
-from tagger.ledger.stale_jobs import recover_stale_jobs
 
 
 def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
@@ -159,7 +159,7 @@ def test_a_change_of_a_locked_job_ends_after_a_time_limit(
 def test_a_stale_job_that_is_locked_is_recovered_later(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(stale_jobs, "LOCK_S", 0.2)
+    monkeypatch.setattr(job_control, "RECOVERY_LOCK_S", 0.2)
     job = ledger.scanning()
     ledger.owner_died(job)
     with ledger.database.write() as other:

@@ -19,9 +19,8 @@ from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
 from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import release_expired
-from tagger.ledger.job_control import pause, resume
+from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name
-from tagger.ledger.stale_jobs import recover_stale_jobs
 
 
 def spans(ledger: LedgerBuilder, job: int) -> list[tuple[int, int]]:

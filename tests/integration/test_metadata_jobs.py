@@ -25,8 +25,8 @@ from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
+from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
-from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.registered_models import add_model
 from tagger.metadata import photo_writer
@@ -87,7 +87,8 @@ def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     path.write_bytes(b"no picture yet")
     job = folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
     path.write_bytes(original)
-    retry = record_retry(folder.database, retry_job(folder.database, job, Priority.BULK), FailureFilter(job))
+    new = retry_job(folder.database, folder.settings, job, Priority.BULK)
+    retry = record_retry(folder.database, new, FailureFilter(job))
     folder.work(retry)
     assert folder.outcomes(retry) == {"a.jpg": "tagged"}
     chained = folder.progress(retry).write_job

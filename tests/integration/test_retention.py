@@ -11,10 +11,10 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import job_items, jobs
-from tagger.ledger import stale_jobs
+from tagger.ledger import job_control
+from tagger.ledger.job_control import OldItems, count_old_items, remove_old_items
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.ledger.progress import list_jobs
-from tagger.ledger.stale_jobs import OldItems, count_old_items, remove_old_items
 from tagger.transfer.integrity import found_problems, job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
@@ -23,7 +23,7 @@ CUTOFF = datetime.now(UTC) - timedelta(days=90)
 
 @pytest.fixture
 def ledger(database: Database, monkeypatch: pytest.MonkeyPatch) -> LedgerBuilder:
-    monkeypatch.setattr(stale_jobs, "PAGE", 20)
+    monkeypatch.setattr(job_control, "PAGE", 20)
     return LedgerBuilder(database)
 
 

@@ -17,6 +17,7 @@ from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, failing_photos
 from tagger.ledger.jobs import NewJob, cancel_job
 from tagger.ledger.progress import check_job
+from tagger.settings import Settings
 
 
 class FailureLedger(LedgerBuilder):
@@ -80,7 +81,7 @@ def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
 
 def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(ledger: FailureLedger) -> None:
     job = ledger.job(0, photo_ids=ledger.failing(1))
-    new = retry_job(ledger.database, job, Priority.INTERACTIVE)
+    new = retry_job(ledger.database, Settings(), job, Priority.INTERACTIVE)
     retry = record_retry(ledger.database, new, FailureFilter(job))
     options = (jobs.c.model_id, jobs.c.top_k, jobs.c.threshold)
     with ledger.database.read() as connection:

@@ -18,9 +18,8 @@ from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredOutcome
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
 from tagger.photos.containers import digest_photo

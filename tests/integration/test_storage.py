@@ -10,7 +10,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
-from tagger.jobs.processing.open_items import ItemResult, open_items
+from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
 from tagger.metadata.camera import CameraFacts

@@ -14,7 +14,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.jobs.processing.open_items import ItemResult, open_items
+from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.library.catalog.roots import ensure_root
 from tagger.metadata.camera import CameraFacts

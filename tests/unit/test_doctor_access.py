@@ -2,8 +2,9 @@
 
 import pytest
 
-from tagger.cli.doctor import access
-from tagger.cli.doctor.access import check_database_access, check_redis_access
+from tagger.cli.doctor import database
+from tagger.cli.doctor.broker import check_redis_access
+from tagger.cli.doctor.database import check_database_access
 from tagger.cli.doctor.findings import State
 
 
@@ -54,7 +55,7 @@ def test_a_redis_that_others_can_read_or_write_is_a_note(url: str, problems: lis
 def test_an_unchecked_certificate_or_a_superuser_is_a_note(
     monkeypatch: pytest.MonkeyPatch, url: str, is_superuser: bool, problem: str | None
 ) -> None:
-    monkeypatch.setattr(access, "is_superuser", lambda _database: is_superuser)
+    monkeypatch.setattr(database, "is_superuser", lambda _database: is_superuser)
     finding = check_database_access(url, None)  # type: ignore[arg-type]
     assert finding.state is (State.NOTE if problem else State.OK)
     assert problem is None or problem in finding.found

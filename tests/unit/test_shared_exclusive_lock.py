@@ -5,12 +5,12 @@ import threading
 import pytest
 from support.threads import in_threads
 
-from tagger.jobs.processing.coordination import SharedExclusiveLock
+from tagger.jobs.processing.executor import SharedExclusiveLock
 
 
 @pytest.fixture
 def lock(monkeypatch: pytest.MonkeyPatch) -> SharedExclusiveLock:
-    monkeypatch.setattr("tagger.jobs.processing.coordination.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 0.3)
     return SharedExclusiveLock(threading.Event())
 
 
@@ -36,7 +36,7 @@ def test_an_exclusive_request_waits_for_shared_holders(lock: SharedExclusiveLock
 
 
 def test_exclusive_requests_are_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.jobs.processing.coordination.TIMEOUT_S", 20)
+    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 20)
     lock, stop = SharedExclusiveLock(threading.Event()), threading.Event()
     results = []
 
@@ -56,7 +56,7 @@ def test_exclusive_requests_are_not_starved(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_stop_ends_waiting(lock: SharedExclusiveLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.jobs.processing.coordination.TIMEOUT_S", 3600)
+    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 3600)
     lock._stop.set()
     with lock.acquire(exclusive=True), lock.acquire(exclusive=False) as second:
         assert not second

@@ -37,23 +37,17 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
 )
 def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
     tick = LastTick(datetime.now(UTC), 12.3, is_late=False)
-    lines = service_lines((), NO_QUEUES, tick, redis_problem=problem, is_worker_starting=False)
+    lines = service_lines((), NO_QUEUES, problem, tick)
     assert lines == ["workers: none", f"queued messages: {text}", "schedules: last tick 12 s ago"]
-
-
-def test_without_workers_it_says_whether_one_is_starting() -> None:
-    lines = service_lines((), NO_QUEUES, None, redis_problem=None, is_worker_starting=True)
-    assert lines[0] == "workers: none yet; one is starting"
 
 
 def test_the_overview_says_what_metadata_jobs_wrote() -> None:
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
     lines = overview_lines([*jobs, job(5, note="waits for the folder")], 3)
     assert lines == [
-        "job  state    total  done  tagged  unknown  skipped  failed  photos/s  ETA",
-        "  5  running     37    37       0        0        0       0         -    -",
         "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
         "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
-        "job 5: waits for the folder",
+        "job 5 running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued",
+        "  waits for the folder",
         "… and 3 older jobs, finished; to list all, run: tagger job list",
     ]

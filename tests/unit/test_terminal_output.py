@@ -15,7 +15,6 @@ import pytest
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_parts, write_table
 from tagger.cli.output.photo_lines import photo_line
-from tagger.cli.output.summary import RefusedPhotos
 from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
@@ -155,7 +154,3 @@ def test_a_day_and_a_moment_are_in_words() -> None:
     assert day_text(time) == "3 June 2024"
     assert day_text(time.date()) == "3 June 2024"
     assert moment_text(time) == "3 June 2024, 04:05"
-
-
-def test_the_tags_of_one_refused_photo_are_in_a_sidecar() -> None:
-    assert RefusedPhotos({"read-only": 1}, 1).lines() == ["refused: 1 read-only; its tags are in a sidecar"]

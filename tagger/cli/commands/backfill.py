@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import finish_in_process, finish_submission, select_runner, wake_workers
+from tagger.cli.help import argument, option
+from tagger.cli.job_submission import finish_job, select_runner
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
@@ -35,17 +36,15 @@ if TYPE_CHECKING:
 
 BackfillScopeName = Annotated[
     str,
-    typer.Argument(
-        metavar="WHAT",
-        help="untagged: never classified. outdated: classified last by another model. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
+    argument(
+        "WHAT",
+        "untagged: never classified. outdated: classified last by another model. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
     ),
 ]
 ScanFolders = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--scan",
-        metavar="FOLDER",
-        help="First scan this folder for new, changed, moved and deleted photos. Repeatable.",
+    option(
+        "--scan", "FOLDER", "First scan this folder for new, changed, moved and deleted photos. Repeatable."
     ),
 ]
 
@@ -107,7 +106,6 @@ def backfill(
     tagger backfill outdated --country france --year 2019 --dry-run
     """
     from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
-    from worker.broker import find_broker
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     job_priority = parse_priority(priority)
@@ -120,14 +118,9 @@ def backfill(
     runner = select_runner(session, local=local)
     new = backfill_job(database, settings, selection, job_priority, runner)
     with ProgressLine("selecting photos") as line:
-        job, report = record_backfill(
-            database, selection, new, settings.roots, lambda count: line.show("photos", count, None)
-        )
+        job, report = record_backfill(database, selection, new, settings.roots, line.show)
     _print_scan(selection, report)
-    if new.runner == "local":
-        raise typer.Exit(finish_in_process(session, job, json=json))
-    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), job)
-    finish_submission(session, job, wait=wait, json=json)
+    finish_job(session, job, runner, wait=wait, json=json)
 
 
 def describe_backfill(selection: Backfill) -> str:
@@ -138,14 +131,7 @@ def describe_backfill(selection: Backfill) -> str:
     parts += filter(None, [printable(conditions_text(selection.query))])
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
     if selection.write:
-        extras = {
-            "gps": "gps",
-            "max_error_m": "estimated positions",
-            "description": "description",
-            "embed_objects": "photos in buckets",
-        }
-        names = [name for field, name in extras.items() if getattr(selection.write, field)]
-        parts += [f"tags written to {' with '.join((selection.write.to, *names))}"]
+        parts += [f"tags written to {selection.write.to}"]
     return ", ".join(parts)
 
 

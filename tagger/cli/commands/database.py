@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
@@ -32,8 +33,7 @@ db_app = typer.Typer(
 )
 
 DatabaseFile = Annotated[
-    Path,
-    typer.Argument(help="A file (.gz compresses it), or - for a pipe.", metavar="[FILE|-]", show_default="-"),
+    Path, argument("[FILE|-]", "A file (.gz compresses it), or - for a pipe.", show_default="-")
 ]
 
 
@@ -49,13 +49,12 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     url = load_settings().effective_database_url
     before = read_revision(url) if dry_run else upgrade_database(url)
-    if json:
-        write_json({"before": before or None, "after": SCHEMA_REVISION, "dry_run": dry_run})
-    elif before == SCHEMA_REVISION:
-        typer.echo(f"the database is up to date (schema {before})")
-    else:
-        verb = "would be" if dry_run else "was"
-        typer.echo(f"the schema {verb} upgraded from {before or 'nothing'} to {SCHEMA_REVISION}")
+    verb = "would be" if dry_run else "was"
+    text = f"the schema {verb} upgraded from {before or 'nothing'} to {SCHEMA_REVISION}"
+    if before == SCHEMA_REVISION:
+        text = f"the database is up to date (schema {before})"
+    document = {"before": before or None, "after": SCHEMA_REVISION, "dry_run": dry_run}
+    console.write_result(document, text, json=json)
 
 
 @db_app.command("check")
@@ -69,17 +68,12 @@ def check(json: Json = False) -> None:
     from tagger.transfer.integrity import WRONG_COUNTS, check_database
 
     problems = list(check_database(open_for_reading().database))
-    if json:
-        write_json({"ok": not problems, "problems": problems})
-    else:
-        for problem in problems:
-            typer.echo(printable(problem))
+    text = "\n".join(map(printable, problems)) or "the database is consistent"
+    console.write_result({"ok": not problems, "problems": problems}, text, json=json)
     if problems:
         if problems != [WRONG_COUNTS]:
             console.warning("restore a backup, or report these problems")
         raise typer.Exit(console.NOT_DONE)
-    if not json:
-        typer.echo("the database is consistent")
 
 
 @db_app.command("recount")
@@ -94,13 +88,9 @@ def recount(json: Json = False) -> None:
 
     database = open_session().database
     with ProgressLine("counting") as line:
-        blocks = recount_all(database, lambda done, total: line.show("counting", done, total))
-    if json:
-        write_json({"blocks": blocks})
-    else:
-        typer.echo(
-            f"counted the photos of each landmark and month again, in {count_of(blocks, 'block')} of images"
-        )
+        blocks = recount_all(database, line.show)
+    text = f"counted the photos of each landmark and month again, in {count_of(blocks, 'block')} of images"
+    console.write_result({"blocks": blocks}, text, json=json)
 
 
 @db_app.command("stats")
@@ -112,21 +102,16 @@ def stats(json: Json = False) -> None:
     from tagger.database.row_counts import database_stats
 
     counts = vars(database_stats(open_for_reading().database))
-    if json:
-        write_json(counts)
-        return
     width = max(map(len, counts)) + 2
-    for name, count in counts.items():
-        typer.echo(f"{name.replace('_', ' ') + ':':<{width}}{count}")
+    lines = (f"{name.replace('_', ' ') + ':':<{width}}{count}" for name, count in counts.items())
+    console.write_result(counts, "\n".join(lines), json=json)
 
 
 @db_app.command("prune")
 def prune(
     older_than: Annotated[
         str,
-        typer.Option(
-            "--older-than", metavar="TIME", help="Of jobs that ended before this time: 90d, 12h or a date."
-        ),
+        option("--older-than", "TIME", "Of jobs that ended before this time: 90d, 12h or a date."),
     ],
     dry_run: DryRun = False,
     json: Json = False,
@@ -137,7 +122,7 @@ def prune(
 
     Example: tagger db prune --older-than 90d --dry-run
     """
-    from tagger.ledger.stale_jobs import count_old_items, remove_old_items
+    from tagger.ledger.job_control import count_old_items, remove_old_items
 
     before = parse_time(older_than, "--older-than", direction=-1)
     assert before is not None  # noqa: S101 - the option is required
@@ -147,13 +132,10 @@ def prune(
     with ProgressLine("removing") as line:
         while not dry_run and (count := remove_old_items(database, before)):
             removed += count
-            line.show("removing", removed, old.items)
-    if json:
-        write_json({"jobs": old.jobs, "items": old.items if dry_run else removed, "dry_run": dry_run})
-        return
-    verb = "would be removed" if dry_run else "removed"
-    count = old.items if dry_run else removed
-    typer.echo(f"{count_of(count, 'item')} of {count_of(old.jobs, 'job')} {verb}")
+            line.show(removed, old.items)
+    count, verb = (old.items, "would be removed") if dry_run else (removed, "removed")
+    text = f"{count_of(count, 'item')} of {count_of(old.jobs, 'job')} {verb}"
+    console.write_result({"jobs": old.jobs, "items": count, "dry_run": dry_run}, text, json=json)
 
 
 @db_app.command("export")
@@ -176,12 +158,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
     database = open_for_reading().database
     with open_output(file, force=force, private=True) as out, ProgressLine("exporting") as line:
-        report = export_database(
-            database,
-            out,
-            version("landmark-tagger"),
-            lambda done, total: line.show("exporting", done, total),
-        )
+        report = export_database(database, out, version("landmark-tagger"), line.show)
     if json:
         write_json({"file": str(file.absolute()), "rows": report.rows, "total": report.total})
     else:
@@ -208,13 +185,7 @@ def import_(
         raise typer.BadParameter("name a file", param_hint="FILE")
     database = open_session().database
     with open_stream(file) as source, ProgressLine("importing") as line:
-        report = import_database(
-            database,
-            source,
-            display_name(file),
-            dry_run=dry_run,
-            progress=lambda done, total: line.show("importing", done, total),
-        )
+        report = import_database(database, source, display_name(file), dry_run=dry_run, progress=line.show)
     if json:
         document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
         write_json(document | {"inactive": asdict(report.inactive)})

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote
 
 import typer
 
-from tagger.cli.doctor.findings import CheckGroup, State, without_secrets
+from tagger.cli.doctor.findings import CheckGroup, State, ok, without_secrets, wrong
+from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.composition import load, parts
+from tagger.errors import TaggerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
     from tagger.settings import Settings
 
 CHECKS = "tagger.cli.doctor"
+QUICK_LIMIT_S = 8.0
+"""Less than the ten seconds that health checks usually wait, more than the timeouts of the connections."""
 MIN_SECRET_LENGTH = 4
 """Shorter passwords are not redacted, because they would match parts of ordinary words."""
 
@@ -30,14 +36,13 @@ MIN_SECRET_LENGTH = 4
 def doctor(
     quick: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--quick",
-            help="Check only data folder, database and Redis, within 8 seconds, and print one line: for health checks.",
+            "Check only data folder, database and Redis, within 8 seconds, and print one line: for health checks.",
         ),
     ] = False,
     worker: Annotated[
-        bool,
-        typer.Option("--worker", help="With --quick: check that a worker on this machine is alive, too."),
+        bool, flag("--worker", "With --quick: check that a worker on this machine is alive, too.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -49,47 +54,40 @@ def doctor(
     """
     if worker and not quick:
         raise typer.BadParameter("it needs --quick", param_hint="--worker")
-    findings = list(run_quick_checks(worker=worker) if quick else run_checks())
-    wrong_count = sum(finding.state is State.WRONG for finding in findings)
+    findings = list(run_checks(quick=quick, worker=worker))
+    problems = [finding for finding in findings if finding.state is State.WRONG]
     if json:
-        write_json({"checks": [vars(finding) for finding in findings], "ok": not wrong_count})
+        write_json({"checks": [vars(finding) for finding in findings], "ok": not problems})
     elif quick:
-        _print_summary(findings)
+        typer.echo(printable(_summary_line(findings, problems)))
     else:
         for finding in findings:
             _print(finding)
     if not quick:
-        console.info(f"{count_of(wrong_count, 'problem')} found" if wrong_count else "no problems found")
-    raise typer.Exit(console.NOT_DONE if wrong_count else console.DONE)
+        console.info(f"{count_of(len(problems), 'problem')} found" if problems else "no problems found")
+    raise typer.Exit(console.NOT_DONE if problems else console.DONE)
 
 
-def run_quick_checks(*, worker: bool) -> Iterator[Finding]:
-    """Yield the findings of a health check, without passwords."""
-    from tagger.cli.doctor.environment import check_settings
-    from tagger.cli.doctor.quick import quick_checks
-
-    settings, findings = check_settings()
-    if settings is None:
-        yield from findings
-        return
-    secrets = _secrets(settings)
-    for finding in quick_checks(settings, worker=worker):
-        yield without_secrets(finding, secrets)
+def _summary_line(findings: Iterable[Finding], problems: Iterable[Finding]) -> str:
+    """All problems in one line; if there are none, what was checked."""
+    lines = [f"{problem.name}: {problem.found} -> {problem.remedy}" for problem in problems]
+    return "; ".join(lines) or "healthy: " + ", ".join(dict.fromkeys(finding.name for finding in findings))
 
 
-def run_checks() -> Iterator[Finding]:
-    """Yield the findings of all checks, without passwords."""
+def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
+    """Yield the findings of all checks, or of a health check, without passwords."""
     from tagger.model.devices import quiet_threads
 
     quiet_threads()
     from tagger.cli.doctor.environment import check_settings
 
     settings, findings = check_settings()
-    yield from findings
+    if settings is None or not quick:
+        yield from findings
     if settings is None:
         return
     secrets = _secrets(settings)
-    for finding in _run_groups(settings):
+    for finding in _quick_checks(settings, worker=worker) if quick else _run_groups(settings):
         yield without_secrets(finding, secrets)
 
 
@@ -108,11 +106,11 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
         _group("device", "models:check_device", settings),
         _group("sandbox", "environment:check_sandbox", settings),
     )
-    sign_on_group = _group("single sign-on", "access:check_single_sign_on", settings)
+    sign_on_group = _group("single sign-on", "environment:check_single_sign_on", settings)
     database_findings = database_group.findings()
     database = database_checks.database
     model_group = _group("model", "models:check_models", settings, database)
-    redis_group = CheckGroup("redis", lambda: load(f"{CHECKS}.broker:RedisChecks")(settings, database).run())
+    redis_group = _group("redis", "broker:check_redis", settings, database)
     yield from _findings(*folder_groups)
     yield from database_findings
     yield from _findings(model_group, *machine_groups)
@@ -126,12 +124,12 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
 
 def _content_groups(settings: Settings, database: Database) -> Iterator[CheckGroup]:
     """Check workers, jobs, roots and photos, and what the rooms that can be carried out add."""
-    yield _group("workers", "jobs:check_jobs", database, settings.data_folder)
+    yield _group("workers", "jobs:check_jobs", database)
     for name, check in parts("checks").items():
         yield CheckGroup(name, partial(check, database, settings))
-    yield _group("roots", "photos:check_roots", database, settings.roots)
-    yield _group("failing photos", "photos:check_failures", database)
-    yield _group("interrupted writes", "photos:check_interrupted_writes", database, settings.roots)
+    yield _group("roots", "jobs:check_roots", database, settings.roots)
+    yield _group("failing photos", "jobs:check_failures", database)
+    yield _group("interrupted writes", "jobs:check_interrupted_writes", database, settings.roots)
 
 
 def _group(name: str, place: str, *arguments: object) -> CheckGroup:
@@ -142,6 +140,53 @@ def _group(name: str, place: str, *arguments: object) -> CheckGroup:
 def _findings(*groups: CheckGroup) -> Iterator[Finding]:
     for group in groups:
         yield from group.findings()
+
+
+def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
+    """Check what a health check asks every few seconds: data folder, database and Redis, within QUICK_LIMIT_S and without a model.
+
+    With `worker`, check also that a worker of this machine is alive.
+    """
+    from tagger.cli.doctor.database import DatabaseChecks
+    from tagger.cli.doctor.environment import check_folders
+
+    checks = DatabaseChecks(settings.effective_database_url)
+    return _findings(
+        CheckGroup("data folder", lambda: check_folders(settings), QUICK_LIMIT_S),
+        CheckGroup("database", lambda: _check_quickly(checks, worker=worker), QUICK_LIMIT_S),
+        CheckGroup("redis", lambda: _check_messages(settings, checks.database), QUICK_LIMIT_S),
+    )
+
+
+def _check_quickly(checks: DatabaseChecks, *, worker: bool) -> Iterator[Finding]:
+    yield from checks.check_connection()
+    if checks.database is None:
+        return
+    if worker:
+        from tagger.ledger.workers import list_workers
+
+        host = socket.gethostname()
+        names = [active.name for active in list_workers(checks.database)]
+        if own := [name for name in names if name.endswith(f"@{host}")]:
+            yield ok("worker", ", ".join(own))
+        else:
+            yield wrong("worker", f"no worker on {host} is alive", "read the log of the worker")
+    checks.database.close()
+
+
+def _check_messages(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    from tagger.cli.doctor.broker import NO_LEDGER
+    from worker.broker import check_accepts_messages, find_broker
+
+    if settings.redis_url is None:  # the embedded one starts when it is needed
+        return
+    broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
+    try:
+        check_accepts_messages(broker)
+    except TaggerError as error:
+        yield wrong("redis", str(error), "tagger doctor")
+    else:
+        yield ok("redis", f"{broker.redacted_url} accepts messages")
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -161,9 +206,3 @@ def _print(finding: Finding) -> None:
     typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
     if finding.remedy:
         typer.echo(f"{'':<6} -> {printable(finding.remedy)}")
-
-
-def _print_summary(findings: list[Finding]) -> None:
-    from tagger.cli.doctor.quick import summary_line
-
-    typer.echo(printable(summary_line(findings)))

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.job_submission import (
-    finish_in_process,
-    finish_submission,
-    follow,
-    select_runner,
-    wake_workers,
-)
+from tagger.cli.help import argument, flag
+from tagger.cli.job_submission import finish_job, follow, select_runner, wake_workers
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
@@ -32,9 +27,8 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, job_summary
-from tagger.cli.output.summary import edited_photos, print_next_steps, refused_photos
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.output.job_text import count_of, job_lines, job_summary, metadata_report, print_next_steps
+from tagger.cli.session import Session, load_settings, open_for_reading, open_session
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice
 
@@ -42,19 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tagger.database.connection import Database
-    from tagger.database.enums import Priority
-    from tagger.ledger.jobs import NewJob
     from tagger.ledger.progress import JobProgress
-    from tagger.settings import Settings
 
 job_app = typer.Typer(
     help="List jobs and their failed photos, and retry, pause and cancel jobs.", no_args_is_help=True
 )
 
-JobNumbers = Annotated[list[int], typer.Argument(help="Job numbers.", metavar="JOB")]
+JobNumbers = Annotated[list[int], argument("JOB", "Job numbers.")]
 
 
-Job = Annotated[int, typer.Argument(help="Job number.", metavar="JOB")]
+Job = Annotated[int, argument("JOB", "Job number.")]
 
 
 @job_app.command("list")
@@ -78,7 +69,7 @@ def list_(json: Json = False) -> None:
 @job_app.command("show")
 def show(
     job: Job,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")] = False,
+    watch: Annotated[bool, flag("--watch", "Follow the job until it ends.")] = False,
     json: Json = False,
 ) -> None:
     """Show the progress of a job.
@@ -93,12 +84,11 @@ def show(
         if not json:
             print_next_steps(database, job)
         raise typer.Exit(code)
-    edited, refused = edited_photos(database, progress), refused_photos(database, progress)
+    document, lines = metadata_report(database, progress)
     if json:
-        write_json(vars(progress) | edited.document() | refused.document())
+        write_json(vars(progress) | document)
     else:
-        about_photos = (f"  {line}" for line in (*edited.lines(), *refused.lines()))
-        typer.echo("\n".join([*job_lines(progress), *about_photos]))
+        typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in lines)]))
 
 
 @job_app.command("failures")
@@ -172,47 +162,25 @@ def retry(
     """
     from tagger.database.enums import METADATA_KINDS
     from tagger.errors import JobNotRetriable
-    from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry
+    from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
     from tagger.ledger.failures import FailureFilter
-    from tagger.ledger.progress import check_job, job_kind
-    from worker.broker import find_broker
+    from tagger.library.catalog.registered_models import model_by_id, verify_model
 
     job_priority, failures = parse_priority(priority), FailureFilter(job, parse_failure_kinds(kind))
     session = open_session(settle_jobs=True)
     settings, database = session
-    if job is not None:
-        check_job(database, job)
-        if job_kind(database, job) in METADATA_KINDS:
-            raise JobNotRetriable(job=job)
+    if job is not None and _find_job(database, job).kind in METADATA_KINDS:
+        raise JobNotRetriable(job=job)
     counts = count_failures(database, failures)
     if dry_run or not counts:
         _print_counts(counts, dry_run=dry_run, json=json)
         return
-    new = _retry_job(database, settings, job, job_priority)
+    new = retry_job(database, settings, job, job_priority)
+    verify_model(model_by_id(database, new.model_id))
     new = replace(new, runner=select_runner(session, local=local))
     with ProgressLine("failed photos") as line:
-        number = record_retry(
-            database,
-            new,
-            failures,
-            lambda count: line.show("failed photos", count, sum(counts.values())),
-        )
-    if new.runner == "local":
-        raise typer.Exit(finish_in_process(session, number, json=json))
-    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), number)
-    finish_submission(session, number, wait=wait, json=json)
-
-
-def _retry_job(database: Database, settings: Settings, job: int | None, priority: Priority) -> NewJob:
-    """A retry with the inference options of `job`, or of new jobs."""
-    from tagger.jobs.enqueue.tag_jobs import retry_all_job, retry_job
-    from tagger.library.catalog.registered_models import model_by_id, verify_model
-
-    if job is None:
-        return retry_all_job(database, settings, priority)
-    new = retry_job(database, job, priority)
-    verify_model(model_by_id(database, new.model_id))
-    return new
+        number = record_retry(database, new, failures, line.show)
+    finish_job(session, number, new.runner, wait=wait, json=json)
 
 
 def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
@@ -246,13 +214,10 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
     Example: tagger job resume 7
     """
     from tagger.ledger.job_control import resume as resume_job
-    from worker.broker import find_broker
-
-    settings = load_settings()
 
     def resume_and_send(database: Database, job: int) -> None:
         if resume_job(database, job):
-            wake_workers(database, find_broker(settings, database.ledger_id, start=False), job)
+            wake_workers(Session(load_settings(), database), job, start_redis=False)
         else:
             console.info(f"job {job} was not paused")
 

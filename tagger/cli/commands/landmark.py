@@ -7,50 +7,39 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts, update_positions
-from tagger.cli.options import Country, DryRun, FormatName, Json, parse_format, query_usage
+from tagger.cli.help import argument, flag, option
+from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
-from tagger.cli.output.formats import Format, printable, write_json
+from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
-    from tagger.library.catalog.landmark_edits import EditedLandmark, LandmarkChanges
-    from tagger.library.catalog.landmark_removal import MergedLandmark
+    from tagger.library.catalog.landmark_edits import LandmarkChanges
 
 landmark_app = typer.Typer(
     help="Add landmarks of your own, and change, name, merge and remove landmarks.",
     no_args_is_help=True,
 )
 
-Place = Annotated[str | None, typer.Option("--country", metavar="NAME", help="Country of the landmark.")]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="NAME", help="Region or state of the landmark.")
-]
-City = Annotated[str | None, typer.Option("--city", metavar="NAME", help="City of the landmark.")]
-At = Annotated[
-    str | None, typer.Option("--at", metavar="LAT,LON", help="Position of the landmark, in degrees.")
-]
+Place = Annotated[str | None, option("--country", "NAME", "Country of the landmark.")]
+Region = Annotated[str | None, option("--region", "NAME", "Region or state of the landmark.")]
+City = Annotated[str | None, option("--city", "NAME", "City of the landmark.")]
+At = Annotated[str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")]
 ExtentName = Annotated[
-    str | None,
-    typer.Option(
-        "--extent", metavar="KM", help="Shape on the map: point, line, area, or multi (several points)."
-    ),
+    str | None, option("--extent", "KM", "Shape on the map: point, line, area, or multi (several points).")
 ]
 Aliases = Annotated[
-    list[str] | None,
-    typer.Option("--alias", metavar="NAME", help="Another name that finds the landmark. Repeatable."),
+    list[str] | None, option("--alias", "NAME", "Another name that finds the landmark. Repeatable.")
 ]
-Existing = Annotated[
-    str, typer.Argument(metavar="LANDMARK", help="A landmark, by slug or name. Case does not matter.")
-]
+Existing = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. Case does not matter.")]
 
 
 @landmark_app.command("list")
 def list_(
     country: Country = None,
     include_empty: Annotated[
-        bool,
-        typer.Option("--all", help="Include landmarks that no photo has: your own, and those of the models."),
+        bool, flag("--all", "Include landmarks that no photo has: your own, and those of the models.")
     ] = False,
     format_: FormatName = None,
     json: Json = False,
@@ -78,13 +67,13 @@ def list_(
 
 @landmark_app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the landmark, in any script.")],
+    name: Annotated[str, argument("NAME", "Name of the landmark, in any script.")],
     slug: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--slug",
-            metavar="SLUG",
-            help="Identifier that never changes, like old-town-hall.",
+            "SLUG",
+            "Identifier that never changes, like old-town-hall.",
             show_default="from the name",
         ),
     ] = None,
@@ -114,16 +103,14 @@ def add(
         country,
         region,
         city,
-        None if at is None else _position(at),
+        parse_at(at),
         extent,
         tuple(alias or ()),
     )
     with open_session().database.write(dry_run=dry_run) as connection:
         landmark = add_landmark(connection, new)
-    if json:
-        write_json(landmark_document(landmark, dry_run=dry_run))
-    else:
-        typer.echo(f"{printable(landmark.name)} {_would('added', dry_run=dry_run)} as {landmark.slug}")
+    text = f"{printable(landmark.name)} {_would('added', dry_run=dry_run)} as {landmark.slug}"
+    console.write_result(landmark_document(landmark, dry_run=dry_run), text, json=json)
 
 
 @landmark_app.command("edit")
@@ -131,11 +118,7 @@ def edit(
     landmark: Existing,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            help="New name. For a name in another language, use `tagger landmark name`.",
-        ),
+        option("--name", "NAME", "New name. For a name in another language, use `tagger landmark name`."),
     ] = None,
     country: Place = None,
     region: Region = None,
@@ -144,8 +127,7 @@ def edit(
     extent: ExtentName = None,
     alias: Aliases = None,
     remove_alias: Annotated[
-        list[str] | None,
-        typer.Option("--remove-alias", metavar="NAME", help="An alias to remove. Repeatable."),
+        list[str] | None, option("--remove-alias", "NAME", "An alias to remove. Repeatable.")
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -169,7 +151,7 @@ def edit(
     }
     changes = {column: value for column, value in changes.items() if value is not None}
     if at is not None:
-        changes["position"] = _position(at) if at.strip() else None
+        changes["position"] = parse_at(at) if at.strip() else None
     if not changes:
         raise typer.BadParameter("name what to change, like --city Dresden", param_hint="LANDMARK")
     _edit(landmark, cast("LandmarkChanges", changes), dry_run=dry_run, json=json)
@@ -178,14 +160,10 @@ def edit(
 @landmark_app.command("name")
 def name_(
     landmark: Existing,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Name of the landmark in the language.")
-    ] = None,
+    name: Annotated[str | None, argument("NAME", "Name of the landmark in the language.")] = None,
     *,
-    lang: Annotated[
-        str, typer.Option("--lang", metavar="LANGUAGE", help="Language of the name, like de or zh-Hant.")
-    ],
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the name in this language.")] = False,
+    lang: Annotated[str, option("--lang", "LANGUAGE", "Language of the name, like de or zh-Hant.")],
+    remove: Annotated[bool, flag("--remove", "Remove the name in this language.")] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -205,9 +183,7 @@ def name_(
 @landmark_app.command("merge")
 def merge(
     landmark: Existing,
-    into: Annotated[
-        str, typer.Option("--into", metavar="LANDMARK", help="The landmark that remains, by slug or name.")
-    ],
+    into: Annotated[str, option("--into", "LANDMARK", "The landmark that remains, by slug or name.")],
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -223,29 +199,22 @@ def merge(
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
-    if json:
-        write_json(merged_landmark_document(result, dry_run=dry_run))
-    else:
-        typer.echo(_merge_text(result, dry_run=dry_run))
-    if not dry_run:
-        update_derived_facts(session, result.landmark)
-
-
-def _merge_text(result: MergedLandmark, *, dry_run: bool) -> str:
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (
         f"{result.merged.slug} {_would('merged', dry_run=dry_run)} into {result.landmark.slug}, with {moved}"
     )
     if result.replaced:
         text += f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
-    return text
+    console.write_result(merged_landmark_document(result, dry_run=dry_run), text, json=json)
+    if not dry_run:
+        update_derived_facts(session, result.landmark)
 
 
 @landmark_app.command("remove")
 def remove(
     landmark: Existing,
     with_verdicts: Annotated[
-        bool, typer.Option("--with-verdicts", help="Delete the verdicts on it too, if it has any.")
+        bool, flag("--with-verdicts", "Delete the verdicts on it too, if it has any.")
     ] = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -263,11 +232,9 @@ def remove(
         result = remove_landmark(connection, landmark, with_verdicts=with_verdicts or dry_run)
     if not dry_run:
         update_positions(session)
-    if json:
-        write_json(removed_landmark_document(result, dry_run=dry_run))
-        return
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
-    typer.echo(f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}")
+    text = f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}"
+    console.write_result(removed_landmark_document(result, dry_run=dry_run), text, json=json)
     for schedule in result.schedules:
         console.warning(f"the schedule {schedule} selects photos by this landmark, so its runs will fail")
 
@@ -281,49 +248,21 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         result = edit_landmark(connection, landmark, changes)
     if not dry_run:
         update_positions(session)
-    if json:
-        write_json(edited_landmark_document(result, dry_run=dry_run))
-    else:
-        typer.echo(_edit_text(result, dry_run=dry_run))
-
-
-def _edit_text(result: EditedLandmark, *, dry_run: bool) -> str:
-    slug = result.landmark.slug
-    if not result.changes:
-        return f"{slug} is unchanged"
-    lines = (
-        f"{slug}: {column} {_change_text(_text(before), _text(after), dry_run=dry_run)}"
+    is_set = _would("set", dry_run=dry_run)
+    lines = [
+        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}{f' (was {_text(before)})' if before else ''}"
         for column, (before, after) in result.changes.items()
-    )
-    return "\n".join(map(printable, lines))
-
-
-def _change_text(before: str, after: str, *, dry_run: bool) -> str:
-    if not before:
-        return f"{_would('set', dry_run=dry_run)} to {after}"
-    if not after:
-        return f"{_would('removed', dry_run=dry_run)} (was {before})"
-    return f"{_would('changed', dry_run=dry_run)} from {before} to {after}"
+    ]
+    text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"
+    console.write_result(edited_landmark_document(result, dry_run=dry_run), text, json=json)
 
 
 def _text(value: object) -> str:
-    """A fact of a landmark; empty if it is not known."""
-    match value:
-        case None:
-            return ""
-        case dict():
-            return ", ".join(f"{key}: {text}" for key, text in value.items())
-        case list():
-            return ", ".join(value)
-    return str(value)
+    """A fact of a landmark."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text}" for key, text in value.items()) or "nothing"
+    return ", ".join(value) or "nothing" if isinstance(value, list) else str(value or "nothing")
 
 
 def _would(participle: str, *, dry_run: bool) -> str:
     return f"would be {participle}" if dry_run else participle
-
-
-def _position(text: str) -> tuple[float, float]:
-    from tagger.library.query.option_values import parse_position
-
-    with query_usage():
-        return parse_position(text, "at")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import update_positions
-from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup
+from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup, argument, flag, option
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import local_time, printable, write_json, write_table
+from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
@@ -32,34 +32,31 @@ LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
-Tracks = Annotated[
-    list[Path] | None,
-    typer.Option("--gpx", metavar="FILE", help="Add a GPS track, which stays. Repeatable."),
-]
+Tracks = Annotated[list[Path] | None, option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable.")]
 MaxGap = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--max-gap",
-        metavar="TIME",
-        rich_help_panel=ADVANCED,
-        help="Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
+        "TIME",
+        "Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
+        ADVANCED,
         show_default="2h at first",
     ),
 ]
 ClockOffsets = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--clock-offset",
-        metavar="CAMERA=±HH:MM",
-        help="How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
+        "CAMERA=±HH:MM",
+        "How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
     ),
 ]
 PositionOdds = Annotated[
     bool | None,
-    typer.Option(
+    flag(
         "--position-odds/--no-position-odds",
-        rich_help_panel=ADVANCED,
-        help="Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
+        "Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
+        ADVANCED,
         show_default="on at first",
     ),
 ]
@@ -96,13 +93,7 @@ def locate(
     photo_ids = _photo_ids(session, query_options)
     _add_tracks(session, gpx or [], dry_run=dry_run)
     with ProgressLine("locating photos") as line:
-        counts = locating.locate(
-            session.database,
-            settings,
-            photo_ids,
-            lambda done, total: line.show("locating photos", done, total),
-            dry_run=dry_run,
-        )
+        counts = locating.locate(session.database, settings, photo_ids, line.show, dry_run=dry_run)
     if json:
         write_json(_document(counts))
     else:
@@ -196,10 +187,6 @@ def _print_unknown_clocks(session: Session) -> None:
             f"the clock of {camera} is not known, so no track locates {count_of(clock.photos, 'photo')} of it. "
             f"If it shows Paris time in summer, run: tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
         )
-    if len(clocks) > MOST_HINTS:
-        console.info(
-            f"the clocks of {count_of(len(clocks) - MOST_HINTS, 'more camera')} are not known either"
-        )
 
 
 def _document(counts: PositionCounts) -> dict[str, object]:
@@ -230,10 +217,6 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info(_clock_text(clock))
     for pair in counts.companions[:COMPANIONS_SHOWN]:
         console.info(_companions_text(pair))
-    if len(counts.companions) > COMPANIONS_SHOWN:
-        console.info(
-            f"{len(counts.companions) - COMPANIONS_SHOWN} more pairs of cameras were together: --json has them"
-        )
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
     if counts.doubtful:
@@ -248,9 +231,7 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info("to see the photos without one, run: tagger query --position none")
 
 
-TrackName = Annotated[
-    str, typer.Argument(metavar="TRACK", help="Name of its file, or its number in the list.")
-]
+TrackName = Annotated[str, argument("TRACK", "Name of its file, or its number in the list.")]
 
 
 @locate_app.command("tracks")
@@ -262,16 +243,17 @@ def list_tracks_(json: Json = False) -> None:
     from tagger.library.positions.tracks import list_tracks
 
     tracks = list_tracks(open_for_reading().database)
-    if json:
-        write_json([asdict(track) for track in tracks])
-        return
     rows = (
         [track.id, track.name, track.points, local_time(track.first_at), local_time(track.last_at)]
         for track in tracks
     )
-    write_table(("Track", "Name", "Points", "From", "To"), rows)
-    if not tracks:
-        console.info("there is no track; add one with: tagger locate --gpx FILE")
+    console.write_list(
+        tracks,
+        ("Track", "Name", "Points", "From", "To"),
+        rows,
+        "there is no track; add one with: tagger locate --gpx FILE",
+        json=json,
+    )
 
 
 @locate_app.command("forget-track")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli.job_submission import finish_in_process, finish_submission, wake_workers
+from tagger.cli.help import argument, flag, option
+from tagger.cli.job_submission import finish_job
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,
@@ -34,6 +35,8 @@ from tagger.cli.session import Session, load_settings, open_session, prepare_pat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from tagger.database.connection import Database
+    from tagger.database.enums import Priority, Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.library.query.options import PhotoQuery
@@ -50,21 +53,18 @@ NOTHING_TO_UNDO_OF_JOB = "nothing of job {job} is left to undo: it wrote no meta
 
 To = Annotated[
     Literal["sidecar", "embed"],
-    typer.Option(
+    option(
         "--to",
-        metavar="sidecar|embed",
-        help="sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
+        "sidecar|embed",
+        "sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
     ),
 ]
-Enqueue = Annotated[
-    bool,
-    typer.Option("--enqueue", help="Create a job for the workers instead, and print its number."),
-]
+Enqueue = Annotated[bool, flag("--enqueue", "Create a job for the workers instead, and print its number.")]
 
 
 @metadata_app.command("show")
 def show(
-    file: Annotated[Path, typer.Argument(help="A photo or a sidecar file.", metavar="FILE")],
+    file: Annotated[Path, argument("FILE", "A photo or a sidecar file.")],
     json: Json = False,
 ) -> None:
     """Show the metadata fields of a photo and its sidecar file, side by side.
@@ -77,7 +77,7 @@ def show(
     prepare_paths([file], settings)
     state = metadata_state(file, settings.max_bytes)
     if json:
-        write_json(state.document())
+        write_json(state)
     else:
         print_state(state)
 
@@ -86,8 +86,7 @@ def show(
 @with_option_groups
 def write(
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Photos and folders, like --under. (default: all tagged photos)", metavar="PATH"),
+        list[Path] | None, argument("PATH", "Photos and folders, like --under. (default: all tagged photos)")
     ] = None,
     *,
     to: To,
@@ -116,27 +115,44 @@ def write(
     """
     from tagger.database.enums import Target
     from tagger.jobs.enqueue.job_options import MetadataOptions
+    from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
+    from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 
     max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
     check_embed_objects(embed_objects, to, "--to")
     language = load_settings().language
     metadata = MetadataOptions(Target(to), gps, description, language, max_error_m, embed_objects)
-    _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
+    runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
-    action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json)
+    settings, database = session = open_session(settle_jobs=True)
     if dry_run:
-        action.preview_write(query, metadata)
+        _preview_write(session, query, metadata, json=json)
         return
-    action.write(query, metadata)
+    remove_interrupted_files(database, settings.roots)
+    new = write_job(database, settings, metadata, runner, job_priority)
+    with ProgressLine("photos") as line:
+        job = record_write_job(database, new, query, settings.roots, line.show)
+    finish_job(session, job, runner, wait=wait, json=json)
+
+
+def _preview_write(session: Session, query: PhotoQuery, metadata: MetadataOptions, *, json: bool) -> None:
+    from tagger.jobs.enqueue.metadata_jobs import selected_photo_pages
+    from tagger.library.positions.update import is_up_to_date
+
+    settings, database = session
+    pages = selected_photo_pages(database, query, settings.roots, metadata.max_error_m)
+    print_differences(_previews(session, pages, metadata), json=json)
+    if metadata.max_error_m is not None and not is_up_to_date(database):
+        console.warning("positions are not up to date; run: tagger locate")
 
 
 @metadata_app.command("undo")
 def undo(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Photos and folders.", metavar="PATH")] = None,
+    paths: Annotated[list[Path] | None, argument("PATH", "Photos and folders.")] = None,
     job: Annotated[
-        int | None, typer.Option("--job", help="Undo what this job wrote.", metavar="JOB", show_default=False)
+        int | None, option("--job", "JOB", "Undo what this job wrote.", show_default=False)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Undo everything that was ever written.")] = False,
+    everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
     enqueue: Enqueue = False,
     wait: Wait = False,
     priority: PriorityName = "bulk",
@@ -153,142 +169,85 @@ def undo(
 
     tagger metadata undo --job 7
     """
+    from tagger.jobs.enqueue.metadata_jobs import (
+        photo_id_pages,
+        record_undo_job,
+        undo_job,
+        written_photo_conditions,
+    )
+    from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
+    from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
     from tagger.photos.paths import parse_path
 
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")
     if everything and (paths or job is not None):
         raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
-    _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
-    action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json, job=job)
-    action.undo(tuple(map(parse_path, paths or ())), dry_run=dry_run)
+    runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
+    settings, database = session = open_session(settle_jobs=True)
+    files = tuple(map(parse_path, paths or ()))
+    _check_targets(session, files, job)
+    logged = written_photo_conditions(database, job, files, settings.roots)
+    # Files without a record in this database, such as copies, are undone by the record inside the file.
+    unlogged = preview_unlogged_undo(database, settings, files if job is None else ())
+    if dry_run:
+        previews = chain(unlogged, _previews(session, photo_id_pages(database, logged), undo_job=job))
+        print_differences(previews, json=json)
+        return
+    remove_interrupted_files(database, settings.roots)
+    count = _undo_unlogged(database, unlogged, json=json)
+    if next(photo_id_pages(database, logged), None) is not None:
+        new = undo_job(database, settings, job, runner, job_priority)
+        finish_job(session, record_undo_job(database, new, logged), runner, wait=wait, json=json)
+        return
+    if json:
+        write_json({"job": None, "total": count})
+    if not count:
+        console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
 
 
-def _check_options(*, enqueue: bool, wait: bool, dry_run: bool) -> None:
+def _parse_runner(priority: str, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
+    """Who runs the job, and its priority: the workers with --enqueue, this process otherwise."""
+    from tagger.database.enums import Priority, Runner
+
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:
         raise typer.BadParameter("it cannot be combined with --enqueue", param_hint="--dry-run")
+    of_workers = parse_priority(priority)
+    return (Runner.WORKERS, of_workers) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
 
 
-class _MetadataAction:
-    """One `write` or `undo` (of `job`, or of any job): as a preview, in this process, or by the workers."""
+def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:
+    from tagger.ledger.progress import check_job
+    from tagger.library.catalog.roots import is_stored
+    from tagger.photos.source import check_exists
 
-    def __init__(
-        self,
-        *,
-        enqueue: bool,
-        wait: bool,
-        priority: str,
-        json: bool,
-        job: int | None = None,
-    ) -> None:
-        from tagger.database.enums import Priority, Runner
+    if job is not None:
+        check_job(session.database, job)
+    for path in paths:
+        if not is_stored(session.database, path, session.settings.roots):
+            check_exists(path)
 
-        self._job = job
-        self._enqueue, self._wait, self._json = enqueue, wait, json
-        workers_priority = parse_priority(priority)
-        self._runner, self._priority = (
-            (Runner.WORKERS, workers_priority) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
-        )
-        self._settings, self._database = open_session(settle_jobs=True)
 
-    def preview_write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
-        from tagger.jobs.enqueue.metadata_jobs import selected_photo_pages
-        from tagger.library.positions.update import is_up_to_date
+def _undo_unlogged(database: Database, previews: Iterable[MetadataPreview], *, json: bool) -> int:
+    from tagger.jobs.processing.metadata_preview import undo_unlogged
 
-        pages = selected_photo_pages(self._database, query, self._settings.roots, metadata.max_error_m)
-        print_differences(self._previews(pages, metadata), json=self._json)
-        if metadata.max_error_m is not None and not is_up_to_date(self._database):
-            console.warning("positions are not up to date; run: tagger locate")
+    count = 0
+    for preview in previews:
+        typer.echo(f"{printable(str(preview.path))}: {undo_unlogged(database, preview)}", err=json)
+        count += 1
+    return count
 
-    def write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
-        from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
-        from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 
-        remove_interrupted_files(self._database, self._settings.roots)
-        new = write_job(self._database, self._settings, metadata, self._runner, self._priority)
-        with ProgressLine("photos") as line:
-            job = record_write_job(
-                self._database,
-                new,
-                query,
-                self._settings.roots,
-                lambda count: line.show("photos", count, None),
-            )
-        self._process(job)
+def _previews(
+    session: Session,
+    pages: Iterable[Sequence[int]],
+    metadata: MetadataOptions | None = None,
+    undo_job: int | None = None,
+) -> Iterator[MetadataPreview]:
+    """Preview a write, or without `metadata` an undo."""
+    from tagger.jobs.processing.metadata_preview import preview_photos
 
-    def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
-        from tagger.jobs.enqueue.metadata_jobs import (
-            photo_id_pages,
-            record_undo_job,
-            undo_job,
-            written_photo_conditions,
-        )
-        from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
-        from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
-
-        self._check_targets(paths)
-        logged = written_photo_conditions(self._database, self._job, paths, self._settings.roots)
-        # Files without a record in this database, such as copies, are undone by the record inside the file.
-        unlogged = preview_unlogged_undo(self._database, self._settings, paths if self._job is None else ())
-        if dry_run:
-            previews = chain(unlogged, self._previews(photo_id_pages(self._database, logged)))
-            print_differences(previews, json=self._json)
-            return
-        remove_interrupted_files(self._database, self._settings.roots)
-        count = self._undo_unlogged(unlogged)
-        if next(photo_id_pages(self._database, logged), None) is not None:
-            new = undo_job(self._database, self._settings, self._job, self._runner, self._priority)
-            self._process(record_undo_job(self._database, new, logged))
-            return
-        if self._json:
-            write_json({"job": None, "total": count})
-        if not count:
-            console.info(
-                NOTHING_TO_UNDO_OF_JOB.format(job=self._job) if self._job is not None else NOTHING_TO_UNDO
-            )
-        raise typer.Exit(console.DONE)
-
-    def _check_targets(self, paths: tuple[Path, ...]) -> None:
-        from tagger.ledger.progress import check_job
-        from tagger.library.catalog.roots import is_stored
-        from tagger.photos.source import check_exists
-
-        if self._job is not None:
-            check_job(self._database, self._job)
-        for path in paths:
-            if not is_stored(self._database, path, self._settings.roots):
-                check_exists(path)
-
-    def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:
-        from tagger.jobs.processing.metadata_preview import undo_unlogged
-
-        count = 0
-        for preview in previews:
-            typer.echo(
-                f"{printable(str(preview.path))}: {undo_unlogged(self._database, preview)}", err=self._json
-            )
-            count += 1
-        return count
-
-    def _previews(
-        self, pages: Iterable[Sequence[int]], metadata: MetadataOptions | None = None
-    ) -> Iterator[MetadataPreview]:
-        """Preview a write, or without `metadata` an undo."""
-        from tagger.jobs.processing.metadata_preview import preview_photos
-
-        for page in pages:
-            yield from preview_photos(self._database, self._settings, page, metadata, self._job)
-
-    def _process(self, job: int) -> None:
-        """Run the job in this process, or send it to the workers; exits the command."""
-        from worker.broker import find_broker
-
-        session = Session(self._settings, self._database)
-        if self._enqueue:
-            broker = find_broker(self._settings, self._database.ledger_id, start=self._wait)
-            wake_workers(self._database, broker, job)
-            finish_submission(session, job, wait=self._wait, json=self._json)
-            return
-        raise typer.Exit(finish_in_process(session, job, json=self._json))
+    for page in pages:
+        yield from preview_photos(session.database, session.settings, page, metadata, undo_job)

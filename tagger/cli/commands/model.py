@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json, write_json_list, write_table
+from tagger.cli.output.formats import printable, write_json, write_table
 from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ model_app = typer.Typer(help="Register models, and select the model in use.", no
 
 ModelFile = Annotated[
     Path,
-    typer.Argument(
-        help="A model file of `trainer export`. It is a program: name only files that you trust.",
-        metavar="FILE",
-    ),
+    argument("FILE", "A model file of `trainer export`. It is a program: name only files that you trust."),
 ]
 
 
@@ -40,9 +38,6 @@ def list_models(json: Json = False) -> None:
     from tagger.library.query.documents import model_document
 
     models = registered_models.list_models(open_for_reading().database)
-    if json:
-        write_json_list(model_document(model) for model in models)
-        return
     rows = (
         [
             "*" if model.in_use else "",
@@ -53,17 +48,20 @@ def list_models(json: Json = False) -> None:
         ]
         for model in models
     )
-    write_table(("", "Name", "Landmarks", "Digest", "File"), rows)
-    if not models:
-        console.info("no model is registered; register one with: tagger model add FILE")
+    console.write_list(
+        [model_document(model) for model in models],
+        ("", "Name", "Landmarks", "Digest", "File"),
+        rows,
+        "no model is registered; register one with: tagger model add FILE",
+        json=json,
+    )
 
 
 @model_app.command("add")
 def add(
     file: ModelFile,
     name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="Name of the model. (default: the name in its manifest)"),
+        str | None, option("--name", "NAME", "Name of the model. (default: the name in its manifest)")
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -83,20 +81,16 @@ def add(
     if dry_run:
         existing = registered_models.model_by_digest(database, checked.digest)
         planned = existing.name if existing else name or checked.manifest.name
-        _print_plan(file, planned, checked.digest, registered=existing is not None, json=json)
+        document = {"name": planned, "digest": checked.digest, "registered": existing is not None}
+        verb = "is registered already as" if existing else "would be registered as"
+        console.write_result(
+            document | {"dry_run": True}, f"{printable(str(file))} {verb} {planned}", json=json
+        )
         return
     model = registered_models.add_model(database, file, name)
     _print_result(model, f"registered as {model.name}", json=json)
     if not model.in_use:
         console.info(f"to use it, run: tagger model use {model.name}")
-
-
-def _print_plan(file: Path, name: str, digest: str, *, registered: bool, json: bool) -> None:
-    if json:
-        write_json({"name": name, "digest": digest, "registered": registered, "dry_run": True})
-    else:
-        verb = "is registered already as" if registered else "would be registered as"
-        typer.echo(f"{printable(str(file))} {verb} {name}")
 
 
 @model_app.command("use")
@@ -177,29 +171,19 @@ def verify(file: ModelFile, json: Json = False) -> None:
             if model.file.resolve() == file.resolve():
                 registered_models.verify_model(model)
     label_count = len(checked.manifest.labels)
-    if json:
-        write_json(
-            {
-                "file": str(file.absolute()),
-                "digest": checked.digest,
-                "labels": label_count,
-                "registered_as": names[0] if names else None,
-            }
-        )
-        return
+    document = {"file": str(file.absolute()), "digest": checked.digest, "labels": label_count}
     registered = f"registered as {names[0]}" if names else "not registered"
-    typer.echo(
-        f"{printable(str(file))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}"
+    console.write_result(
+        document | {"registered_as": names[0] if names else None},
+        f"{printable(str(file))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
+        json=json,
     )
 
 
 def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
     from tagger.library.query.documents import model_document
 
-    if json:
-        write_json(model_document(model))
-    else:
-        typer.echo(printable(text))
+    console.write_result(model_document(model), printable(text), json=json)
 
 
 def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import model_in_use, update_positions, warn_of_other_models
+from tagger.cli.help import argument, flag, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.files import Force, open_output
-from tagger.cli.output.formats import Score, printable, write_json, write_json_list, write_table
+from tagger.cli.output.formats import Score, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
@@ -28,33 +29,25 @@ pack_app = typer.Typer(
     help="Share landmarks that you have taught, and add those of others.", no_args_is_help=True
 )
 
-PackFile = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, like castles-of-france.pack.")]
-PackName = Annotated[str, typer.Argument(metavar="NAME", help="A pack that was added, by name.")]
+PackFile = Annotated[Path, argument("FILE", "A pack, like castles-of-france.pack.")]
+PackName = Annotated[str, argument("NAME", "A pack that was added, by name.")]
 
 
 @pack_app.command("create")
 def create(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="The file to write. Its name, without .pack, becomes the pack's."
-        ),
+        argument("FILE", "The file to write. Its name, without .pack, becomes the pack's."),
     ],
     landmarks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="LANDMARK", help="Landmarks that you have taught. (default: all of them)"),
+        list[str] | None, argument("LANDMARK", "Landmarks that you have taught. (default: all of them)")
     ] = None,
-    author: Annotated[str | None, typer.Option("--author", metavar="NAME", help="Who made it.")] = None,
+    author: Annotated[str | None, option("--author", "NAME", "Who made it.")] = None,
     licence: Annotated[
-        str | None,
-        typer.Option("--licence", metavar="NAME", help="On what terms others may use it, like CC0."),
+        str | None, option("--licence", "NAME", "On what terms others may use it, like CC0.")
     ] = None,
-    about: Annotated[
-        str | None, typer.Option("--about", metavar="TEXT", help="What it has, in your words.")
-    ] = None,
-    single: Annotated[
-        bool, typer.Option("--single", help="Include landmarks that a single photo has taught.")
-    ] = False,
+    about: Annotated[str | None, option("--about", "TEXT", "What it has, in your words.")] = None,
+    single: Annotated[bool, flag("--single", "Include landmarks that a single photo has taught.")] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -94,7 +87,7 @@ def create(
 @pack_app.command("add")
 def add(
     file: PackFile,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -125,9 +118,7 @@ def add(
     if not yes and not _is_wanted(pack, was_shown=not json):
         raise typer.Exit(1)
     with ProgressLine("comparing photos") as line:
-        plans, compared = add_pack(
-            database, model, pack, lambda count: line.show("comparing photos", count, None)
-        )
+        plans, compared = add_pack(database, model, pack, line.show)
     update_positions(session)
     added = find_pack(database, pack.manifest.name)
     if json:
@@ -159,20 +150,19 @@ def list_(json: Json = False) -> None:
     from tagger.library.teaching.packs import added_pack_document, list_packs
 
     packs = list_packs(open_for_reading().database)
-    if json:
-        write_json_list(map(added_pack_document, packs))
-        return
     rows = ([each.name, len(each.slugs), each.tagged, each.suggested, each.manifest.author] for each in packs)
-    write_table(("Pack", "Landmarks", "Tagged", "Suggested", "Author"), rows)
-    if not packs:
-        console.info("no pack was added; to add one, run: tagger pack add FILE")
+    console.write_list(
+        [added_pack_document(pack) for pack in packs],
+        ("Pack", "Landmarks", "Tagged", "Suggested", "Author"),
+        rows,
+        "no pack was added; to add one, run: tagger pack add FILE",
+        json=json,
+    )
 
 
 @pack_app.command("show")
 def show(
-    pack: Annotated[
-        str, typer.Argument(metavar="FILE|NAME", help="A pack's file, or the name of one that was added.")
-    ],
+    pack: Annotated[str, argument("FILE|NAME", "A pack's file, or the name of one that was added.")],
     json: Json = False,
 ) -> None:
     """Show what a pack has: its author's words, who has signed it, its landmarks, and how well they are found.
@@ -214,17 +204,12 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
         removed = find_pack(session.database, name)
     else:
         with ProgressLine("comparing photos") as line:
-            removed = remove_pack(
-                session.database, name, lambda count: line.show("comparing photos", count, None)
-            )
+            removed = remove_pack(session.database, name, line.show)
         update_positions(session)
-    if json:
-        write_json(removed_pack_document(removed, dry_run=dry_run))
-        return
     would = "would be removed" if dry_run else "removed"
-    typer.echo(
-        f"{name} {would}, with {count_of(removed.tagged, 'tag')} and {count_of(removed.suggested, 'suggestion')}"
-    )
+    tags = f"{count_of(removed.tagged, 'tag')} and {count_of(removed.suggested, 'suggestion')}"
+    document = removed_pack_document(removed, dry_run=dry_run)
+    console.write_result(document, f"{name} {would}, with {tags}", json=json)
 
 
 def _print_manifest(manifest: PackManifest, signature: Signature | None = None) -> None:

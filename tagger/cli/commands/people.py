@@ -1,16 +1,196 @@
-"""`tagger people …`: who may use the page, and what other programs are told."""
+"""`tagger people …`: who may use the page, with tokens or by name, who did what, and what other programs are told."""
+
+from __future__ import annotations
+
+import json as json_module
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagger.cli.commands.share import share_app
-from tagger.cli.commands.token import audit, token_app
 from tagger.cli.commands.user import user_app
+from tagger.cli.help import argument, flag, option
+from tagger.cli.options import Json, parse_time
+from tagger.cli.output import console
+from tagger.cli.output.formats import local_time, write_json, write_table
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import open_for_reading, open_session
 from tagger.composition import ROOMS, load
+
+if TYPE_CHECKING:
+    from tagger.database.audit_log import AuditAction, AuditEntry
+    from tagger.people.tokens import AccessToken
 
 people_app = typer.Typer(
     help="Manage users, access tokens, shared links and webhooks, and list who did what.",
     no_args_is_help=True,
 )
+token_app = typer.Typer(
+    help="Give access to the page by named tokens, and revoke them.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, argument("NAME", "Name of the token, such as the device that uses it.")]
+
+
+@token_app.command("add")
+def add(
+    name: Name,
+    read_only: Annotated[
+        bool, flag("--read-only", "Allow to search photos and to classify uploads, and no changes.")
+    ] = False,
+    expires: Annotated[
+        str | None,
+        option("--expires", "TIME", "When it becomes invalid: 90d, 12h or a date. (default: never)"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Add a token for the page and print it. It cannot be printed again.
+
+    The page asks for tokens if TAGGER_WEB_TOKEN is set, or if other machines can connect to it.
+
+    Example: tagger people token add phone --read-only --expires 90d
+    """
+    from tagger.people.tokens import add_token
+
+    expires_at = parse_time(expires, "--expires", direction=1)
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise typer.BadParameter("this time is in the past", param_hint="--expires")
+    token, secret = add_token(open_session().database, name, read_only=read_only, expires_at=expires_at)
+    if json:
+        write_json({"token": secret} | _document(token))
+        return
+    typer.echo(secret)
+    console.info(
+        f"this is the token {name}, which is not shown again; to end it, run: tagger people token revoke {name}"
+    )
+
+
+@token_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the tokens, and when each was used last.
+
+    Example: tagger people token list
+    """
+    from tagger.people.tokens import list_tokens
+
+    tokens = list_tokens(open_for_reading().database)
+    rows = (
+        [
+            token.name,
+            "read-only" if token.read_only else "full",
+            local_time(token.created_at),
+            _expiry(token),
+            "never" if token.last_used_at is None else local_time(token.last_used_at),
+        ]
+        for token in tokens
+    )
+    console.write_list(
+        [_document(token) for token in tokens],
+        ("Name", "Access", "Created", "Expires", "Last used"),
+        rows,
+        "there is no token; add one with: tagger people token add NAME",
+        json=json,
+    )
+
+
+@token_app.command("revoke")
+def revoke(name: Name, json: Json = False) -> None:
+    """Revoke a token. Browsers that signed in with it are signed out at once.
+
+    Example: tagger people token revoke phone
+    """
+    from tagger.people.tokens import revoke_token
+
+    sessions = revoke_token(open_session().database, name)
+    if json:
+        write_json({"name": name, "sessions": sessions})
+    else:
+        console.info(f"{name} is revoked, {count_of(sessions, 'session')} ended")
+
+
+def _document(token: AccessToken) -> dict[str, Any]:
+    document = asdict(token)
+    del document["id"]
+    return document | {"expired": token.is_expired(datetime.now(UTC))}
+
+
+def _expiry(token: AccessToken) -> str:
+    if token.expires_at is None:
+        return "never"
+    return "expired" if token.is_expired(datetime.now(UTC)) else local_time(token.expires_at)
+
+
+Since = Annotated[str | None, option("--since", "TIME", "Only entries from this time on: 7d, 12h or a date.")]
+Actions = Annotated[
+    list[str] | None, option("--action", "ACTION", "Only this action, like sign-in-refused. Repeatable.")
+]
+By = Annotated[
+    str | None,
+    option(
+        "--by",
+        "NAME",
+        "Only what this person or token did on the page, or somebody as the column Who has it.",
+    ),
+]
+MostEntries = Annotated[int, option("--limit", "N", "Maximum number of entries.", min=1, max=10_000)]
+Before = Annotated[
+    int | None, option("--before", "ENTRY", "The next page: entries with a lower number.", min=1)
+]
+
+
+def audit(
+    since: Since = None,
+    action: Actions = None,
+    by: By = None,
+    limit: MostEntries = 100,
+    before: Before = None,
+    json: Json = False,
+) -> None:
+    """List who signed in and who changed what, newest first.
+
+    Of verdicts, only imported and withdrawn ones are listed. An unknown --action names all actions. Entries are kept for 400 days, and at most a million of them.
+
+    Example: tagger people audit --since 7d --action sign-in --action sign-in-refused
+    """
+    from tagger.database.audit_log import AuditFilter, list_entries
+
+    entry_filter = AuditFilter(_parse_actions(action), parse_time(since, "--since", direction=-1), by)
+    entries = list_entries(open_for_reading().database, entry_filter, limit + 1, before)
+    shown = entries[:limit]
+    following = shown[-1].id if len(entries) > limit else None
+    if json:
+        write_json({"entries": [asdict(entry) for entry in shown], "next": following})
+        return
+    write_table(("Entry", "Time", "Who", "Action", "Of", "Details"), map(_row, shown))
+    if following is not None:
+        console.info(f"there are older entries; to see them, add: --before {following}")
+    elif not shown:
+        console.info("no entry matches")
+
+
+def _row(entry: AuditEntry) -> list[object]:
+    return [
+        entry.id,
+        f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
+        entry.actor,
+        entry.action,
+        entry.subject,
+        json_module.dumps(entry.details, ensure_ascii=False) if entry.details else "",
+    ]
+
+
+def _parse_actions(names: list[str] | None) -> tuple[AuditAction, ...]:
+    from tagger.database.audit_log import AuditAction
+
+    for name in names or ():
+        if name not in set(AuditAction):
+            raise typer.BadParameter(f"use one of: {', '.join(AuditAction)}", param_hint="--action")
+    return tuple(AuditAction(name) for name in names or ())
+
+
 people_app.add_typer(user_app, name="user")
 people_app.add_typer(token_app, name="token")
 people_app.add_typer(share_app, name="share")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import model_in_use, warn_of_other_models
-from tagger.cli.help import OUTPUT
+from tagger.cli.help import OUTPUT, argument, option
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import (
     FormatName,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tagger.cli.session import Session
-    from tagger.database.connection import Database
-    from tagger.jobs.processing.model_cache import LocalModel
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery
     from tagger.library.query.trip_summaries import TripSummary
@@ -39,11 +37,7 @@ if TYPE_CHECKING:
 
 Text = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="TEXT",
-        help="Landmarks, countries, cities, trips, cameras, folders and dates.",
-        show_default=False,
-    ),
+    argument("TEXT", "Landmarks, countries, cities, trips, cameras, folders and dates.", show_default=False),
 ]
 
 
@@ -99,7 +93,7 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
 
 
 def show(
-    photo: Annotated[Path, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")],
+    photo: Annotated[Path, argument("PHOTO", "A photo. The file may be deleted already.")],
     json: Json = False,
 ) -> None:
     """Print everything about one photo: its tags, verdicts, model, job, failure and copies.
@@ -123,8 +117,7 @@ _PLACES = 3
 
 def trips(
     year: Annotated[
-        int | None,
-        typer.Option("--year", metavar="YEAR", min=1900, max=9998, help="Trips with photos of this year."),
+        int | None, option("--year", "YEAR", "Trips with photos of this year.", min=1900, max=9998)
     ] = None,
     taken_after: TakenAfter = None,
     taken_before: TakenBefore = None,
@@ -160,23 +153,10 @@ def trips(
         write_table(("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), map(_row, summaries))
     else:
         write_documents((), map(trip_document, summaries), output_format)
-    if not summaries:
-        if taken_after or taken_before:
-            console.info("no trips at that time; to list all, run: tagger trips")
-        else:
-            console.info(_no_trips_text(database))
-
-
-def _no_trips_text(database: Database) -> str:
-    from tagger.library.query.trip_summaries import has_positions
-    from tagger.library.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
-
-    if not has_positions(database):
-        return "no trips; trips need photos with positions; to locate photos, run: tagger locate"
-    return (
-        f"no trips; a trip needs {LEAST_PHOTOS} photos with positions on two days or more away from home, "
-        f"or {LEAST_PHOTOS_OF_A_DAY} on one day"
-    )
+    if not summaries and (taken_after or taken_before):
+        console.info("no trips at that time; to list all, run: tagger trips")
+    elif not summaries:
+        console.info("no trips; trips need photos with positions; to locate photos, run: tagger locate")
 
 
 def _row(summary: TripSummary) -> list[object]:
@@ -194,14 +174,11 @@ DEFAULT_LIMIT = 20
 
 
 def similar(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, stored or not.", metavar="PHOTO")],
+    photos: Annotated[list[Path], argument("PHOTO", "Photos, stored or not.")],
     under: Annotated[
-        list[Path] | None, typer.Option("--under", metavar="FOLDER", help="Only photos below these folders.")
+        list[Path] | None, option("--under", "FOLDER", "Only photos below these folders.")
     ] = None,
-    limit: Annotated[
-        int,
-        typer.Option("--limit", metavar="N", min=1, help="Maximum number of photos.", rich_help_panel=OUTPUT),
-    ] = DEFAULT_LIMIT,
+    limit: Annotated[int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1)] = DEFAULT_LIMIT,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
@@ -222,8 +199,7 @@ def similar(
     output_format = parse_format(format_, json=json)
     session = open_session()
     model = model_in_use(session)
-    given = _GivenPhotos(session, model)
-    embeddings = given.embeddings(map(parse_path, photos))
+    embeddings, content_ids, has_failed = _given_embeddings(session, model, map(parse_path, photos))
     found = find_similar(
         session.database,
         model,
@@ -231,91 +207,76 @@ def similar(
         session.settings.roots,
         under=under or (),
         limit=limit,
-        without=given.content_ids,
+        without=content_ids,
     )
     if not write_similar_photos(found, output_format):
         console.info(
             "there is no other photo to compare with; name fewer photos, or tag more with: tagger tag FOLDER"
         )
     warn_of_other_models(session, model)
-    raise typer.Exit(console.SOME_PHOTOS_FAILED if given.has_failed else console.DONE)
+    raise typer.Exit(console.SOME_PHOTOS_FAILED if has_failed else console.DONE)
 
 
-class _GivenPhotos:
-    """`content_ids` are those of the images that are stored; `has_failed` says whether a photo could not be used."""
+def _given_embeddings(
+    session: Session, model: RegisteredModel, photos: Iterable[Path]
+) -> tuple[Embeddings, list[int], bool]:
+    """The embeddings (N, D) of photos, the content ids of the stored ones, and whether a photo could not be used.
 
-    def __init__(self, session: Session, model: RegisteredModel) -> None:
-        self._session = session
-        self._model = model
-        self.content_ids: list[int] = []
-        self.has_failed = False
+    Raises:
+        ExamplesMissing: none of the photos can be used.
+    """
+    import numpy as np
 
-    def embeddings(self, photos: Iterable[Path]) -> Embeddings:
-        """The embeddings (N, D) of the photos, from the database or from the model.
+    from tagger.library.teaching.examples import find_examples, load_embeddings
+    from tagger.library.teaching.learning import embedding_of
+    from tagger.photos.paths import parse_path
 
-        Raises:
-            ExamplesMissing: none of the photos can be used.
-        """
-        import numpy as np
+    settings, database = session
+    content_ids: list[int] = []
+    others: list[Path] = []
+    for photo in photos:
+        try:
+            found = find_examples(database, model, [photo], settings.roots)
+        except PhotoNotFound:
+            others.append(photo)
+            continue
+        content_ids += [each.content_id for each in found if each.content_id is not None]
+        others += [parse_path(each.path) for each in found if each.content_id is None]
+    computed, stored, has_failed = _computed_embeddings(session, model, others)
+    content_ids += stored
+    if not computed and not content_ids:
+        raise ExamplesMissing
+    with database.read() as connection:
+        known = load_embeddings(connection, content_ids, embedding_of(model).dimension)
+    return np.concatenate([known, *computed]), content_ids, has_failed
 
-        from tagger.library.teaching.examples import load_embeddings
-        from tagger.library.teaching.learning import embedding_of
 
-        computed = self._computed(self._not_stored(photos))
-        if not computed and not self.content_ids:
-            raise ExamplesMissing
-        dimension = embedding_of(self._model).dimension
-        with self._session.database.read() as connection:
-            stored = load_embeddings(connection, self.content_ids, dimension)
-        return np.concatenate([stored, *computed])
+def _computed_embeddings(
+    session: Session, model: RegisteredModel, photos: Sequence[Path]
+) -> tuple[list[Embeddings], list[int], bool]:
+    """The embeddings (1, D) from the model, the content ids of images that are stored at another path, and whether a photo failed."""
+    computed: list[Embeddings] = []
+    content_ids: list[int] = []
+    has_failed = False
+    if not photos:
+        return computed, content_ids, has_failed
+    from tagger.model.devices import quiet_threads
 
-    def _not_stored(self, photos: Iterable[Path]) -> list[Path]:
-        """Note the content ids of stored images; returns the photos without an embedding."""
-        from tagger.library.teaching.examples import find_examples
-        from tagger.photos.paths import parse_path
+    quiet_threads()
+    from tagger.jobs.processing.model_cache import open_local_model
+    from tagger.library.teaching.similarity import content_with_embedding
 
-        others = []
+    with open_local_model(model, session.settings) as local:
         for photo in photos:
             try:
-                found = find_examples(
-                    self._session.database, self._model, [photo], self._session.settings.roots
-                )
-            except PhotoNotFound:
-                others.append(photo)
+                opened = local.open(str(photo))
+                with session.database.read() as connection:
+                    content_id = content_with_embedding(connection, model.id, opened.digest)
+                embedding = local.output(opened).embedding if content_id is None else None
+            except PhotoFailed as error:
+                has_failed = True
+                console.warning(f"{printable(str(photo))} is left out: {error.failure.text}")
                 continue
-            self.content_ids += [each.content_id for each in found if each.content_id is not None]
-            others += [parse_path(each.path) for each in found if each.content_id is None]
-        return others
-
-    def _computed(self, photos: Sequence[Path]) -> list[Embeddings]:
-        if not photos:
-            return []
-        from tagger.model.devices import quiet_threads
-
-        quiet_threads()
-        from tagger.jobs.processing.model_cache import open_local_model
-
-        computed = []
-        with open_local_model(self._model, self._session.settings) as model:
-            for photo in photos:
-                try:
-                    embedding = self._computed_embedding(model, photo)
-                except PhotoFailed as error:
-                    self.has_failed = True
-                    console.warning(f"{printable(str(photo))} is left out: {error.failure.text}")
-                    continue
-                computed += [] if embedding is None else [embedding]
-        return computed
-
-    def _computed_embedding(self, model: LocalModel, photo: Path) -> Embeddings | None:
-        """The embedding (1, D) of a photo; None if the image is stored, at another path: its content id is noted."""
-        from tagger.library.teaching.similarity import content_with_embedding
-
-        opened = model.open(str(photo))
-        with self._session.database.read() as connection:
-            content_id = content_with_embedding(connection, self._model.id, opened.digest)
-        if content_id is not None:
-            self.content_ids.append(content_id)
-            return None
-        embedding = model.output(opened).embedding
-        return None if embedding is None else embedding[None]
+            content_ids += [] if content_id is None else [content_id]
+            computed += [] if embedding is None else [embedding[None]]
+    return computed, content_ids, has_failed

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from tagger.cli.commands.backfill import BackfillScopeName, ScanFolders, describe_backfill, parse_backfill
-from tagger.cli.job_submission import finish_submission, wake_workers
+from tagger.cli.help import argument, option
+from tagger.cli.job_submission import finish_job
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import Json, PriorityName, Wait, parse_priority
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, write_json, write_table
+from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import START_BEAT
 from tagger.cli.session import open_for_reading, open_session
 
@@ -20,29 +21,20 @@ schedule_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+Name = Annotated[str, argument("NAME", "Name of the schedule.")]
 Cron = Annotated[
-    str,
-    typer.Option(
-        "--cron",
-        metavar="CRON",
-        help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.",
-    ),
+    str, option("--cron", "CRON", "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.")
 ]
 Zone = Annotated[
     str | None,
-    typer.Option(
-        "--zone",
-        metavar="ZONE",
-        help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)",
-    ),
+    option("--zone", "ZONE", "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--until",
-        metavar="HH:MM",
-        help="Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
+        "HH:MM",
+        "Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
         show_default=False,
     ),
 ]
@@ -101,9 +93,6 @@ def list_(json: Json = False) -> None:
     from tagger.jobs.enqueue.schedules import list_schedules
 
     schedules = list_schedules(open_for_reading(settle_jobs=True).database)
-    if json:
-        write_json([schedule_document(schedule) for schedule in schedules])
-        return
     rows = (
         [
             schedule.name,
@@ -115,11 +104,13 @@ def list_(json: Json = False) -> None:
         ]
         for schedule in schedules
     )
-    write_table(("Name", "Cron", "Zone", "Until", "Next", "What"), rows)
-    if not schedules:
-        console.info(
-            'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged'
-        )
+    console.write_list(
+        [schedule_document(schedule) for schedule in schedules],
+        ("Name", "Cron", "Zone", "Until", "Next", "What"),
+        rows,
+        'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged',
+        json=json,
+    )
 
 
 @schedule_app.command("remove")
@@ -158,8 +149,8 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 
     Example: tagger schedule run-now nightly --wait
     """
+    from tagger.database.enums import Runner
     from tagger.jobs.enqueue import schedule_runs
-    from worker.broker import find_broker
 
     settings, database = session = open_session(settle_jobs=True)
     run = schedule_runs.run_now(database, settings, name)
@@ -171,14 +162,13 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     if run.job is None:
         console.warning(f"{name} did not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
-    wake_workers(database, find_broker(settings, database.ledger_id, start=wait), run.job)
-    finish_submission(session, run.job, wait=wait, json=json)
+    finish_job(session, run.job, Runner.WORKERS, wait=wait, json=json)
 
 
 @schedule_app.command("history")
 def history(
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of runs.")] = 20,
+    limit: Annotated[int, option("--limit", "N", "Maximum number of runs.", min=1)] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs of a schedule, newest first.
@@ -188,13 +178,8 @@ def history(
     from tagger.jobs.enqueue.schedule_runs import list_runs
 
     runs = list_runs(open_for_reading(settle_jobs=True).database, name, limit)
-    if json:
-        write_json(runs)
-        return
     rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
-    write_table(("Due", "Job", "State", "Note"), rows)
-    if not runs:
-        console.info(f"{name} has not run yet")
+    console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
 
 
 def _set_paused(name: str, *, paused: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import ADVANCED
+from tagger.cli.help import ADVANCED, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
@@ -39,16 +39,10 @@ ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 def serve(
     host: Annotated[
-        str,
-        typer.Option(
-            "--host", metavar="HOST", help="Address to listen at. 0.0.0.0 listens at all addresses."
-        ),
+        str, option("--host", "HOST", "Address to listen at. 0.0.0.0 listens at all addresses.")
     ] = HOST,
     port: Annotated[
-        int,
-        typer.Option(
-            "--port", metavar="N", min=0, max=65535, help="Port to listen at. 0 selects a free port."
-        ),
+        int, option("--port", "N", "Port to listen at. 0 selects a free port.", min=0, max=65535)
     ] = PORT,
     fd: Annotated[
         int | None, typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True)
@@ -175,7 +169,7 @@ def access_policy(
 
 
 def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -> None:
-    host = _network_address() if policy.host in ALL_ADDRESSES else policy.host
+    host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if policy.token is None:
@@ -195,16 +189,6 @@ def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -
         "programs send the header: Authorization: Bearer TOKEN. HTTP does not encrypt the token: outside a "
         "network you trust, put a reverse proxy with TLS in front"
     )
-
-
-def _network_address() -> str:
-    """The address of this machine in its network, which a phone can open; the host name if there is none."""
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(
-            ("192.0.2.1", 9)
-        )  # a documentation address; UDP sends nothing, but selects the interface
-        return str(probe.getsockname()[0])
-    return socket.gethostname()
 
 
 def server_for(app: FastAPI) -> uvicorn.Server:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import ADVANCED
+from tagger.cli.help import ADVANCED, argument, flag, option
 from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait
 from tagger.cli.output import console
@@ -28,20 +28,19 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 
-PathsToTag = Annotated[list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")]
-Once = Annotated[bool, typer.Option("--once", help="Exit when the photos are tagged. No web page is served.")]
+PathsToTag = Annotated[list[Path] | None, argument("PATH", "Photos and folders to tag.")]
+Once = Annotated[bool, flag("--once", "Exit when the photos are tagged. No web page is served.")]
 Watch = Annotated[
-    bool,
-    typer.Option("--watch", help="Then tag new and changed photos in the folders and buckets as they come."),
+    bool, flag("--watch", "Then tag new and changed photos in the folders and buckets as they come.")
 ]
 Port = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--port",
-        metavar="N",
+        "N",
+        "Port of the web page. (default: 8080, or the next free port)",
         min=0,
         max=65535,
-        help="Port of the web page. (default: 8080, or the next free port)",
         show_default=False,
     ),
 ]
@@ -49,19 +48,13 @@ Port = Annotated[
 
 def worker(
     queues: Annotated[
-        str,
-        typer.Option(
-            "--queues",
-            metavar="QUEUES",
-            rich_help_panel=ADVANCED,
-            help="Queues to consume: interactive, bulk, or both.",
-        ),
+        str, option("--queues", "QUEUES", "Queues to consume: interactive, bulk, or both.", ADVANCED)
     ] = "interactive,bulk",
     device: DeviceName = None,
     batch_size: BatchSize = None,
     model: ModelName = None,
     beat: Annotated[
-        bool, typer.Option("--beat", help="Start schedules too, like `tagger beat`. Several beats are safe.")
+        bool, flag("--beat", "Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
     no_wait: NoWait = False,
 ) -> None:
@@ -128,8 +121,9 @@ def up(
     broker = find_broker(settings, session.database.ledger_id, start=True)
     redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
-    watched = _watch_arguments(selection, write_options) if watch else None
-    raise typer.Exit(_supervise(session, selection, metadata, page, port, watched, once=once))
+    folders = map(str, selection.folders if selection else ())
+    watched = ["--enqueue", *write_options.arguments(), "--", *folders] if watch else None
+    raise typer.Exit(_supervise(session, selection, metadata, page, watched, once=once))
 
 
 def _check_options(
@@ -155,7 +149,6 @@ def _supervise(
     selection: Selection | None,
     metadata: MetadataOptions | None,
     page: socket.socket | None,
-    port: int | None,
     watched: Sequence[str] | None,
     *,
     once: bool,
@@ -164,20 +157,22 @@ def _supervise(
 
     `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does not run.
     """
-    from tagger.cli.job_submission import submit_tag_job
+    from tagger.cli.commands.serve import address_of
+    from tagger.cli.job_submission import create_tag_job, wake_workers
     from tagger.cli.supervisor import Supervisor
-    from tagger.database.enums import Priority
+    from tagger.database.enums import Priority, Runner
 
     job = None
     if selection:
-        job = submit_tag_job(session, selection, Priority.BULK, start_redis=True, write=metadata)
+        job = create_tag_job(session, selection, Runner.WORKERS, Priority.BULK, write=metadata)
+        wake_workers(session, job, start_redis=True)
     handle_own_signals()
     _stop_with_terminal()
     code = console.DONE
     with Supervisor(session, page) as supervisor:
         console.info(f"starting a worker; its log is {supervisor.worker.log}")
         if page is not None:
-            _print_address(page, port)
+            console.info(f"the web page is at {address_of(*page.getsockname()[:2])}")
         if job is not None:
             code = _follow_job(session, job, supervisor)
         if watched is not None:
@@ -193,13 +188,13 @@ def _supervise(
 
 
 def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
-    """Show the progress of the job until it ends, locate its photos, and print what they show; returns the exit code.
+    """Show the progress of the job until it ends, and locate its photos; returns the exit code.
 
     The worker locates photos too, but some time later, and with --once it ends now.
     """
     from tagger.cli.derived_facts import update_derived_facts
     from tagger.cli.job_submission import follow
-    from tagger.cli.output.summary import print_landmarks, print_next_steps
+    from tagger.cli.output.job_text import print_next_steps
 
     try:
         code = follow(session.database, job, on_poll=supervisor.check)
@@ -209,14 +204,8 @@ def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
         )
         raise
     update_derived_facts(session)
-    print_landmarks(session.database, job)
     print_next_steps(session.database, job)
     return code
-
-
-def _watch_arguments(selection: Selection | None, write_options: WriteOptions) -> list[str]:
-    folders = selection.folders if selection else ()
-    return ["--enqueue", *write_options.arguments(), "--", *map(str, folders)]
 
 
 def _export_settings(**options: object) -> None:
@@ -243,15 +232,6 @@ def _page_listener(port: int | None) -> socket.socket | None:
     except TaggerError as error:
         console.info(f"the web page is not served. {error}")
         return None
-
-
-def _print_address(page: socket.socket, port: int | None) -> None:
-    from tagger.cli.commands.serve import PORT, address_of
-
-    host, actual_port = page.getsockname()
-    is_moved = port is None and actual_port != PORT
-    reason = f", because another program listens at port {PORT}" if is_moved else ""
-    console.info(f"the web page is at {address_of(host, actual_port)}{reason}")
 
 
 def _stop_with_terminal() -> None:

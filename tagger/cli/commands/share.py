@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.commands.serve import HOST, PORT
+from tagger.cli.help import argument, flag, option
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, printable, write_json, write_table
+from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
@@ -35,24 +34,16 @@ _NARROW_SPACE = "\u202f"
 
 Selection = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--selection",
-        metavar="PHOTO",
-        help="This photo, instead of a query: the share stays as it is. Repeatable.",
-    ),
+    option("--selection", "PHOTO", "This photo, instead of a query: the share stays as it is. Repeatable."),
 ]
-Expires = Annotated[
-    str, typer.Option("--expires", metavar="TIME", help="When the link ends: 30d, 12h, a date, or never.")
-]
-WithPositions = Annotated[
-    bool, typer.Option("--with-positions", help="Show visitors where each photo was taken.")
-]
+Expires = Annotated[str, option("--expires", "TIME", "When the link ends: 30d, 12h, a date, or never.")]
+WithPositions = Annotated[bool, flag("--with-positions", "Show visitors where each photo was taken.")]
 Title = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--name",
-        metavar="NAME",
-        help="Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
+        "NAME",
+        "Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
     ),
 ]
 
@@ -108,16 +99,7 @@ def _print_link(link: str, share: ShareDocument, *, has_address: bool) -> None:
         f"to end it, run: tagger people share revoke {share.id}"
     )
     if not has_address:
-        if not _is_served():
-            console.info(f"no page is served at {LOCAL_URL}; to serve it, run: tagger serve")
-        console.info("if people open the page at another address, set TAGGER_WEB_URL")
-
-
-def _is_served() -> bool:
-    """Whether a server listens at the address of the page on this machine."""
-    with closing(socket.socket()) as client:
-        client.settimeout(1)
-        return client.connect_ex((HOST, PORT)) == 0
+        console.info("to serve the page, run: tagger serve; if it has another address, set TAGGER_WEB_URL")
 
 
 @share_app.command("list")
@@ -132,9 +114,6 @@ def list_(json: Json = False) -> None:
     database = open_for_reading().database
     shares = list_shares(database)
     documents = share_documents(database, shares)
-    if json:
-        write_json(documents)
-        return
     rows = (
         [
             str(share.id),
@@ -147,16 +126,18 @@ def list_(json: Json = False) -> None:
         ]
         for share, document in zip(shares, documents, strict=True)
     )
-    write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"), rows)
-    if not shares:
-        console.info("there is no share; add one with: tagger people share add --landmark NAME")
+    console.write_list(
+        documents,
+        ("Share", "Name", "Photos", "Positions", "Created", "Expires", "By"),
+        rows,
+        "there is no share; add one with: tagger people share add --landmark NAME",
+        json=json,
+    )
 
 
 @share_app.command("revoke")
 def revoke(
-    share_id: Annotated[
-        int, typer.Argument(metavar="SHARE", help="Number of the share, from `tagger people share list`.")
-    ],
+    share_id: Annotated[int, argument("SHARE", "Number of the share, from `tagger people share list`.")],
     json: Json = False,
 ) -> None:
     """Revoke a share. Its link, and pages that are open already, show nothing from then on.

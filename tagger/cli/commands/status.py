@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import job_summary, late_tick_problem, overview_lines, service_lines
+from tagger.cli.output.job_text import late_tick_problem, overview_lines, service_lines
 from tagger.cli.session import Session, open_for_reading
 from tagger.composition import parts
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from tagger.errors import TaggerError
     from tagger.jobs.enqueue.documents import StatusDocument
-    from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
 
 JOBS_SHOWN = 20
@@ -34,7 +34,7 @@ REFRESH_S = 1.0
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh the overview until Ctrl-C.")] = False,
+    watch: Annotated[bool, flag("--watch", "Refresh the overview until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
     """Show the progress of jobs, the workers, the lengths of the queues and, for schedules, the last tick of beat.
@@ -48,48 +48,44 @@ def status(
     session = open_for_reading(settle_jobs=True)
     if watch:
         _watch(session)
-    else:
-        _show_overview(session, json=json)
-
-
-class _Services(NamedTuple):
-    """What processes jobs. `problems` are messages about Redis and beat."""
-
-    workers: Sequence[WorkerStatus]
-    queues: Mapping[str, int | None]
-    last_tick: LastTick | None
-    lines: Sequence[str]
-    problems: Sequence[str]
-
-
-def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.ledger.progress import list_recent_jobs
-
+        return
     services = _services(session)
     if json:
-        write_json(_overview_document(session, services))
+        write_json(_document(session, services))
     else:
-        lines = [*overview_lines(*list_recent_jobs(session.database, JOBS_SHOWN)), *services.lines]
-        for room_lines in parts("status_lines").values():
-            lines += room_lines(session.database)
-        typer.echo("\n".join(lines))
-    for problem in services.problems:
+        typer.echo("\n".join(_overview(session, services, JOBS_SHOWN)))
+    for problem in services.problems():
         console.warning(problem)
 
 
+class _Services(NamedTuple):
+    """What processes jobs."""
+
+    workers: Sequence[WorkerStatus]
+    queues: Mapping[str, int | None]
+    redis_problem: TaggerError | None
+    last_tick: LastTick | None
+
+    def problems(self) -> list[str]:
+        """Messages about Redis and beat."""
+        redis_problem = str(self.redis_problem) if self.redis_problem else None
+        return [*filter(None, (redis_problem, late_tick_problem(self.last_tick)))]
+
+
 def _services(session: Session) -> _Services:
-    from tagger.cli.supervisor import keeps_worker
     from tagger.ledger.workers import find_last_tick, list_workers
 
-    settings, database = session
-    workers, last_tick = list_workers(database), find_last_tick(database)
-    queues, redis_problem = _queue_depths(session)
-    is_starting = not workers and keeps_worker(settings.data_folder, database)
-    lines = service_lines(
-        workers, queues, last_tick, redis_problem=redis_problem, is_worker_starting=is_starting
-    )
-    problems = (str(redis_problem) if redis_problem else None, late_tick_problem(last_tick))
-    return _Services(workers, queues, last_tick, lines, [*filter(None, problems)])
+    database = session.database
+    return _Services(list_workers(database), *_queue_depths(session), find_last_tick(database))
+
+
+def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
+    from tagger.ledger.progress import list_recent_jobs
+
+    lines = [*overview_lines(*list_recent_jobs(session.database, jobs_shown)), *service_lines(*services)]
+    for room_lines in parts("status_lines").values():
+        lines += room_lines(session.database)
+    return lines
 
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:
@@ -105,12 +101,12 @@ def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError 
     return queue_depths(find_broker(settings, ledger_id, start=False))
 
 
-def _overview_document(session: Session, services: _Services) -> StatusDocument:
+def _document(session: Session, services: _Services) -> StatusDocument:
     from tagger.database.statements import current_time
     from tagger.jobs.enqueue.documents import room_documents, status_document
     from tagger.ledger.progress import list_jobs
 
-    database, (workers, queues, last_tick, *_) = session.database, services
+    database, (workers, queues, _, last_tick) = session.database, services
     jobs = list_jobs(database)
     with database.read() as connection:
         now = current_time(connection)
@@ -133,47 +129,38 @@ def _watch(session: Session) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_Overview = tuple["Sequence[str]", "Sequence[str]", "Sequence[JobProgress]"]
-"""Problems, lines about services, and jobs."""
-
-
-def _overviews(session: Session) -> Iterator[_Overview]:
+def _overviews(session: Session) -> Iterator[list[str]]:
     """Yield an overview every second. While the database does not answer, repeat the last one with the problem."""
     from tagger.database.retry import DatabaseError, outage_text
-    from tagger.ledger.progress import list_recent_jobs
 
-    lines: Sequence[str] = ()
-    jobs: Sequence[JobProgress] = ()
+    lines: list[str] = []
     while True:
         try:
-            (jobs, _), services = list_recent_jobs(session.database, JOBS_WATCHED), _services(session)
-            lines, problems = services.lines, services.problems
+            services = _services(session)
+            lines, problems = _overview(session, services, JOBS_WATCHED), services.problems()
         except DatabaseError as error:
             problems = [f"{outage_text(error)}; trying again"]
-        yield problems, lines, jobs
+        yield [printable(line) for line in (*problems, *lines)]
         time.sleep(REFRESH_S)
 
 
-def _draw(screen: Console, overviews: Iterator[_Overview]) -> None:
-    """Use the whole screen, and restore it at the end. What has no room is cut off, the oldest jobs first."""
+def _draw(screen: Console, overviews: Iterator[list[str]]) -> None:
+    """Use the whole screen, and restore it at the end."""
     from rich.live import Live
     from rich.text import Text
 
     with Live(console=screen, screen=True, auto_refresh=False) as live:
-        for problems, service_lines, jobs in overviews:
+        for lines in overviews:
             title = f"{datetime.now().astimezone():%H:%M:%S}  press Ctrl-C to exit"
-            lines = [title, *problems, *service_lines, *overview_lines(jobs)]
-            live.update(Text("\n".join(map(printable, lines)), overflow="fold"), refresh=True)
+            live.update(Text("\n".join([title, *lines]), overflow="fold"), refresh=True)
 
 
-def _print(overviews: Iterator[_Overview]) -> None:
-    """Print problems, and jobs that have moved, once each."""
-    printed: set[object] = set()
-    for problems, _, jobs in overviews:
-        lines: dict[object, str] = {problem: problem for problem in problems}
-        lines |= {(job.job, job.state, job.queued + job.running): job_summary(job) for job in jobs}
-        for key, line in lines.items():
-            if key not in printed:
-                typer.echo(printable(line))
-        printed = set(lines)
+def _print(overviews: Iterator[list[str]]) -> None:
+    """Print the lines that have changed."""
+    printed: list[str] = []
+    for lines in overviews:
+        for line in lines:
+            if line not in printed:
+                typer.echo(line)
+        printed = lines
         sys.stdout.flush()

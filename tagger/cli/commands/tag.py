@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.help import argument
 from tagger.cli.job_submission import (
     create_tag_job,
     finish_in_process,
-    finish_submission,
+    finish_job,
     print_plan,
-    submit_tag_job,
 )
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
@@ -30,9 +30,8 @@ from tagger.cli.options import (
     parse_priority,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of
-from tagger.cli.output.summary import print_next_steps
+from tagger.cli.output.formats import printable
+from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def tag_here(
 
 
 def predict(
-    files: Annotated[list[str], typer.Argument(help="Photos, or - for standard input.", metavar="FILE")],
+    files: Annotated[list[str], argument("FILE", "Photos, or - for standard input.")],
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
@@ -128,6 +127,8 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
+    from tagger.database.enums import Runner
+
     job_priority, metadata = parse_priority(priority), write_options.metadata()
     settings = options.settings()
     selection = options.selection(paths, settings)
@@ -135,14 +136,14 @@ def enqueue(
         print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job = submit_tag_job(session, selection, job_priority, reprocess=again, write=metadata, start_redis=wait)
-    finish_submission(session, job, wait=wait, json=json)
+    job = create_tag_job(session, selection, Runner.WORKERS, job_priority, reprocess=again, write=metadata)
+    finish_job(session, job, Runner.WORKERS, wait=wait, json=json)
 
 
 def forget(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Photos or folders. The files may be deleted already.", metavar="PATH"),
+        argument("PATH", "Photos or folders. The files may be deleted already."),
     ],
     dry_run: DryRun = False,
     json: Json = False,
@@ -157,9 +158,7 @@ def forget(
     settings, database = open_session(settle_jobs=True)
     paths = list(map(parse_path, paths))
     counts = {str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths}
-    if json:
-        write_json({"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run})
-        return
-    for path, count in counts.items():
-        verb = "would be forgotten" if dry_run else "forgotten"
-        typer.echo(f"{printable(path)}: {count_of(count, 'photo')} {verb}")
+    verb = "would be forgotten" if dry_run else "forgotten"
+    lines = (f"{printable(path)}: {count_of(count, 'photo')} {verb}" for path, count in counts.items())
+    document = {"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run}
+    console.write_result(document, "\n".join(lines), json=json)

@@ -16,9 +16,9 @@ from tagger.cli.derived_facts import (
     update_with_progress,
     warn_of_other_models,
 )
-from tagger.cli.help import Command
+from tagger.cli.help import Command, argument, option
 from tagger.cli.job_submission import create_tag_job, run_local_job
-from tagger.cli.options import Author, DryRun, Json, query_usage, refuse_swapped_arguments
+from tagger.cli.options import Author, DryRun, Json, parse_at
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.scan import Selection
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.examples import Example, NamedOtherwise
@@ -58,8 +57,13 @@ class ExamplePhotos:
             PathNotFound: there is no such file.
             ExamplesMissing: none of the photos can be an example.
         """
+        from tagger.database.enums import Priority, Runner
+        from tagger.jobs.enqueue.scan import select_paths
+
+        session = self._session
         if untagged := self._paths_to_tag():
-            self._tag(untagged)
+            job = create_tag_job(session, select_paths(untagged), Runner.LOCAL, Priority.INTERACTIVE)
+            run_local_job(session.database, session.settings, job, lines=False)
         found = [self._examples(paths) for paths in self._paths]
         self.left_out = [each for examples in found for each in examples if each.content_id is None]
         for example in self.left_out:
@@ -78,24 +82,18 @@ class ExamplePhotos:
         Raises:
             PathNotFound: there is no such file.
         """
-        if untagged := self._paths_to_tag():
-            self._select(untagged)
+        from tagger.jobs.enqueue.scan import select_paths
+
+        untagged = self._paths_to_tag()
+        select_paths(untagged)
         self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
         self._check_contradictions()
         counts = len(self.confirmed), len(self.rejected)
         otherwise = self.named_otherwise(landmark)
         if json:
-            write_json(
-                {
-                    "landmark": landmark.slug,
-                    "new": is_new,
-                    "examples": counts[0],
-                    "rejected": counts[1],
-                    "named_otherwise": otherwise,
-                    "untagged": [str(path) for path in untagged],
-                    "dry_run": True,
-                }
-            )
+            numbers = {"examples": counts[0], "rejected": counts[1], "named_otherwise": otherwise}
+            paths = {"untagged": [str(path) for path in untagged]}
+            write_json({"landmark": landmark.slug, "new": is_new, **numbers, **paths, "dry_run": True})
             return
         first = f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
         name = f"{landmark.display_name} ({'new, ' if is_new else ''}{landmark.slug})"
@@ -120,18 +118,6 @@ class ExamplePhotos:
         settings, database = self._session
         named = [path for paths in self._paths for path in paths]
         return paths_to_tag(database, self._model, named, settings.roots)
-
-    def _tag(self, paths: Sequence[Path]) -> None:
-        from tagger.database.enums import Priority, Runner
-
-        session = self._session
-        job = create_tag_job(session, self._select(paths), Runner.LOCAL, Priority.INTERACTIVE)
-        run_local_job(session.database, session.settings, job, lines=False)
-
-    def _select(self, paths: Sequence[Path]) -> Selection:
-        from tagger.jobs.enqueue.scan import select_paths
-
-        return select_paths(paths)
 
     def _examples(self, paths: Iterable[Path], *, only_stored: bool = False) -> list[Example]:
         from tagger.library.teaching.examples import find_examples
@@ -166,37 +152,16 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         )
 
 
-def confirm_examples(database: Database, landmark: Landmark, examples: ExamplePhotos, by: str | None) -> None:
-    """Give the verdicts on the examples."""
-    from tagger.library.verdicts.service import give_verdict_to_photos
-    from tagger.library.verdicts.store import VerdictKind
-
-    for kind, photos in (
-        (VerdictKind.CONFIRMED, examples.confirmed),
-        (VerdictKind.REJECTED, examples.rejected),
-    ):
-        give_verdict_to_photos(database, [photo.photo_id for photo in photos], landmark.slug, kind, by)
-
-
 GOOD_START = 5
 """As many examples as the help recommends. Fewer find less, at the same precision."""
 
-LandmarkArgument = Annotated[
-    str, typer.Argument(metavar="LANDMARK", help="A landmark, by slug or name. A new name adds it.")
-]
-Examples = Annotated[
-    list[Path] | None, typer.Argument(metavar="PHOTO", help="Photos of it, or folders of such photos.")
-]
+LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")]
+Examples = Annotated[list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")]
 CounterExamples = Annotated[
-    list[Path] | None,
-    typer.Option("--not", metavar="PHOTO...", help="All photos after it do not show the landmark."),
+    list[Path] | None, option("--not", "PHOTO...", "All photos after it do not show the landmark.")
 ]
-NewPosition = Annotated[
-    str | None, typer.Option("--at", metavar="LAT,LON", help="Position of a new landmark, in degrees.")
-]
-NewCountry = Annotated[
-    str | None, typer.Option("--country", metavar="NAME", help="Country of a new landmark.")
-]
+NewPosition = Annotated[str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")]
+NewCountry = Annotated[str | None, option("--country", "NAME", "Country of a new landmark.")]
 
 
 class TeachCommand(Command):
@@ -244,14 +209,13 @@ def teach(
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
+    from tagger.library.verdicts.service import give_verdict_to_photos
+    from tagger.library.verdicts.store import VerdictKind
 
     started_at = time.monotonic()
     if not photos and not not_:
         raise typer.BadParameter("name at least one photo", param_hint="PHOTO")
-    if photos:
-        refuse_swapped_arguments(landmark, photos)
-    with query_usage():
-        position = _parse_position(at)
+    position = parse_at(at)
     session = open_session(settle_jobs=True)
     model = model_in_use(session)
     new = NewLandmark(landmark, country=country, position=position)
@@ -263,7 +227,12 @@ def teach(
         return
     examples.find()
     taught, is_new = find_or_add_landmark(session.database, new, may_add=bool(examples.confirmed))
-    confirm_examples(session.database, taught, examples, by or login_name())
+    for kind, given in (
+        (VerdictKind.CONFIRMED, examples.confirmed),
+        (VerdictKind.REJECTED, examples.rejected),
+    ):
+        photo_ids = [each.photo_id for each in given]
+        give_verdict_to_photos(session.database, photo_ids, taught.slug, kind, by or login_name())
     otherwise = examples.named_otherwise(taught)
     _learn(session, model, taught, otherwise, started_at, is_new=is_new, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
@@ -295,12 +264,6 @@ def _learn(
     if is_new:
         warn_of_similar_names(session.database, landmark)
     warn_of_other_models(session, model)
-
-
-def _parse_position(text: str | None) -> tuple[float, float] | None:
-    from tagger.library.query.option_values import parse_position
-
-    return None if text is None else parse_position(text, "at")
 
 
 def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_new: bool) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, write_json, write_table
+from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Role
@@ -27,23 +28,14 @@ user_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the person, in any case.")]
+Name = Annotated[str, argument("NAME", "Name of the person, in any case.")]
 RoleOfUser = Annotated[
-    Role,
-    typer.Option(
-        "--role",
-        metavar="ROLE",
-        help=f"{', '.join(f'{role} {role.rights}' for role in Role)}.",
-    ),
+    Role, option("--role", "ROLE", f"{', '.join(f'{role} {role.rights}' for role in Role)}.")
 ]
-Generate = Annotated[
-    bool, typer.Option("--generate", help="Generate a password and print it, once, on standard output.")
-]
+Generate = Annotated[bool, flag("--generate", "Generate a password and print it, once, on standard output.")]
 
 
-KeepShares = Annotated[
-    bool, typer.Option("--keep-shares", help="Leave the links that the person shared as they are.")
-]
+KeepShares = Annotated[bool, flag("--keep-shares", "Leave the links that the person shared as they are.")]
 
 
 @user_app.command("add")
@@ -53,17 +45,16 @@ def add(
     generate: Generate = False,
     no_password: Annotated[
         bool,
-        typer.Option(
-            "--no-password",
-            help="Without a password: the person signs in at a reverse proxy, or is linked later.",
+        flag(
+            "--no-password", "Without a password: the person signs in at a reverse proxy, or is linked later."
         ),
     ] = False,
     subject: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--subject",
-            metavar="SUBJECT",
-            help="Without a password: the person signs in at the provider of TAGGER_WEB_OIDC_ISSUER, which calls them so.",
+            "SUBJECT",
+            "Without a password: the person signs in at the provider of TAGGER_WEB_OIDC_ISSUER, which calls them so.",
         ),
     ] = None,
     json: Json = False,
@@ -104,9 +95,6 @@ def list_(json: Json = False) -> None:
     from tagger.people.users import list_users
 
     users = list_users(open_for_reading().database)
-    if json:
-        write_json([_document(user) for user in users])
-        return
     rows = (
         [
             user.name,
@@ -118,9 +106,13 @@ def list_(json: Json = False) -> None:
         ]
         for user in users
     )
-    write_table(("Name", "Role", "Password", "Subject", "Added", "Last used"), rows)
-    if not users:
-        console.info("there is no user; add one with: tagger people user add NAME")
+    console.write_list(
+        [_document(user) for user in users],
+        ("Name", "Role", "Password", "Subject", "Added", "Last used"),
+        rows,
+        "there is no user; add one with: tagger people user add NAME",
+        json=json,
+    )
 
 
 @user_app.command("remove")
@@ -156,7 +148,7 @@ def password(name: Name, generate: Generate = False, json: Json = False) -> None
 @user_app.command("role")
 def role(
     name: Name,
-    role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, editor or admin.")],
+    role: Annotated[Role, argument("ROLE", "viewer, editor or admin.")],
     keep_shares: KeepShares = False,
     json: Json = False,
 ) -> None:
@@ -173,9 +165,7 @@ def role(
 @user_app.command("link")
 def link(
     name: Name,
-    subject: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="What the provider calls the person, and nobody else.")
-    ],
+    subject: Annotated[str, argument("SUBJECT", "What the provider calls the person, and nobody else.")],
     json: Json = False,
 ) -> None:
     """Let a person sign in at the provider of TAGGER_WEB_OIDC_ISSUER. Ends the person's sessions.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.commands.tag import tag_here
-from tagger.cli.job_submission import submit_tag_job
+from tagger.cli.help import argument, flag, option
+from tagger.cli.job_submission import create_tag_job, wake_workers
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.job_options import InferenceOptions
     from tagger.jobs.enqueue.scan import Selection
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-    from tagger.photos.paths import ObjectPath
+    from tagger.photos.objects import BucketTail
 
 SCAN_EVERY_S = 2.0
 """The shortest time from one scan of a folder to the next one."""
@@ -52,125 +53,38 @@ class WatchIntervals:
     poll_every_s: float
 
 
-class UnseenPhotos:
-    """Makes jobs for photos that need one, with `tag`, and marks those that are gone. The selection has the patterns."""
+class WatchedSource:
+    """A folder, or a prefix of a bucket, which has a tail: polls find new photos behind its greatest key."""
 
-    def __init__(self, session: Session, selection: Selection, tag: Callable[[Selection], object]) -> None:
-        self._session = session
-        self._tag = tag
-        self.selection = selection
-
-    def scan(self, folder: Path, listing: Iterable[FoundPhoto | FolderProblem]) -> Selection:
-        """Mark what is gone by the complete listing of a folder or prefix, and return what to tag. Objects appear whole."""
-        from tagger.jobs.enqueue.scan import require_available_roots
-        from tagger.jobs.enqueue.watched_folders import scan_watched
-        from tagger.photos.paths import ObjectPath
-
-        settings, database = self._session
-        selection = replace(self.selection, folders=(folder,))
-        require_available_roots(database, selection, settings.roots)
-        settle_s = 0.0 if isinstance(folder, ObjectPath) else settings.settle_s
-        changes = scan_watched(
-            database, selection, listing, self._inference(), settings.roots, settle_s=settle_s
-        )
-        if changes.gone:
-            console.info(gone_text(changes.gone))
-        return changes.unseen
-
-    def tag(self, selection: Selection) -> None:
-        """Make a job, if there is anything to tag."""
-        if selection.files or selection.folders:
-            self._tag(selection)
-
-    def tag_found(self, prefix: Path, found: Sequence[FoundPhoto]) -> None:
-        """Tag those photos of a prefix that need it."""
-        from tagger.jobs.enqueue.watched_folders import unseen_photos
-
-        settings, database = self._session
-        unseen = unseen_photos(database, prefix, found, self._inference(), settings.roots)
-        self.tag(replace(self.selection, folders=(), files=tuple(unseen)))
-
-    def _inference(self) -> InferenceOptions:
-        from tagger.jobs.enqueue.job_options import inference_options
-
-        return inference_options(self._session.database, self._session.settings, reprocess=False)
-
-
-class WatchedFolder:
-    """A folder, which is scanned again and again."""
-
-    def __init__(self, unseen: UnseenPhotos, folder: Path) -> None:
-        self._unseen = unseen
-        self._folder = folder
-        self._is_first = True
+    def __init__(self, folder: Path, tail: BucketTail | None) -> None:
+        self.folder = folder
+        self.tail = tail
         self.scan_at = time.monotonic()
-        self.problem = ""
-
-    def step(self) -> None:
-        """Scan the folder if it is time."""
-        from tagger.photos.source import open_source
-
-        if time.monotonic() < self.scan_at:
-            return
-        began = time.process_time()
-        selection, source = self._unseen.selection, open_source(str(self._folder))
-        listing = source.photos(include=selection.include, exclude=selection.exclude)
-        unseen = self._unseen.scan(self._folder, listing)
-        worked = 0.0 if self._is_first else time.process_time() - began  # the first one also loads modules
-        self._is_first = False
-        self.scan_at = time.monotonic() + max(SCAN_EVERY_S, SCAN_PAUSES * worked)
-        self._unseen.tag(unseen)
-        self.problem = ""
-
-
-class WatchedBucket:
-    """A prefix of a bucket. Polls find new photos behind the greatest key, scans all that is new, changed or gone."""
-
-    def __init__(self, unseen: UnseenPhotos, prefix: ObjectPath, intervals: WatchIntervals) -> None:
-        from tagger.photos.objects import BucketTail
-
-        self._unseen = unseen
-        self._prefix = prefix
-        self._intervals = intervals
-        self._tail = BucketTail(prefix, unseen.selection.include, unseen.selection.exclude)
-        self._poll_at = 0.0
-        self.scan_at = time.monotonic()
-        self.problem = ""
-
-    def step(self) -> None:
-        """Scan or poll the prefix if it is time."""
-        now = time.monotonic()
-        if now >= self.scan_at:
-            self._unseen.tag(self._unseen.scan(self._prefix, self._tail.all_photos(now)))
-            self.scan_at = time.monotonic() + self._intervals.scan_every_s
-        elif now >= self._poll_at and not self.problem:
-            self._unseen.tag_found(self._prefix, self._tail.new_photos(now))
-        else:
-            return
-        self._poll_at = time.monotonic() + self._intervals.poll_every_s
+        self.poll_at = 0.0
+        self.is_first = True
         self.problem = ""
 
 
 SCAN_EVERY_MIN = 60
 ScanEvery = Annotated[
     int,
-    typer.Option(
+    option(
         "--scan-every",
+        "MINUTES",
+        "Minutes between scans of buckets, which find what changed or is gone.",
         min=1,
         max=10_000,
-        help="Minutes between scans of buckets, which find what changed or is gone.",
-        metavar="MINUTES",
     ),
 ]
 POLL_EVERY_S = 60
 PollEvery = Annotated[
     int,
-    typer.Option(
+    option(
         "--poll-every",
+        "SECONDS",
+        "Seconds between requests for new photos at the end of a bucket.",
         min=1,
         max=100_000,
-        help="Seconds between requests for new photos at the end of a bucket.",
-        metavar="SECONDS",
     ),
 ]
 RETRY_S = 60.0
@@ -206,14 +120,20 @@ class Watcher:
         intervals: WatchIntervals,
         tag: Callable[[Selection], object],
     ) -> None:
+        from tagger.photos.objects import BucketTail
         from tagger.photos.paths import ObjectPath
 
-        self._database = session.database
-        unseen = UnseenPhotos(session, selection, tag)
+        self._session = session
+        self._selection = selection
+        self._intervals = intervals
+        self._tag = tag
         self._sources = [
-            WatchedBucket(unseen, folder, intervals)
-            if isinstance(folder, ObjectPath)
-            else WatchedFolder(unseen, folder)
+            WatchedSource(
+                folder,
+                BucketTail(folder, selection.include, selection.exclude)
+                if isinstance(folder, ObjectPath)
+                else None,
+            )
             for folder in selection.folders
         ]
 
@@ -224,26 +144,80 @@ class Watcher:
             DatabaseRemoved: the database file was deleted.
             BucketUnwritable: tags would be written to metadata in a bucket.
         """
-        self._database.require_file()
+        self._session.database.require_file()
         for source in self._sources:
-            self._step(source)
+            self._try_step(source)
 
-    def _step(self, source: WatchedFolder | WatchedBucket) -> None:
+    def _try_step(self, source: WatchedSource) -> None:
         from tagger.database.retry import DatabaseError, is_transient, outage_text
 
         try:
-            source.step()
+            self._step(source)
         except (BucketUnwritable, DatabaseRemoved):  # waiting does not help
             raise
         except TaggerError as error:
             self._scan_later(source, str(error))
         except DatabaseError as error:
-            self._database.require_file()
+            self._session.database.require_file()
             if not is_transient(error):
                 raise
             self._scan_later(source, f"{outage_text(error)}; trying again until it works")
 
-    def _scan_later(self, source: WatchedFolder | WatchedBucket, problem: str) -> None:
+    def _step(self, source: WatchedSource) -> None:
+        now = time.monotonic()
+        if now >= source.scan_at:
+            self._scan(source, now)
+        elif source.tail is not None and now >= source.poll_at and not source.problem:
+            self._poll(source, source.tail.new_photos(now))
+        else:
+            return
+        source.poll_at = time.monotonic() + self._intervals.poll_every_s
+        source.problem = ""
+
+    def _scan(self, source: WatchedSource, now: float) -> None:
+        """Mark what is gone, and tag what is new or changed. Objects appear whole, and need not settle."""
+        from tagger.jobs.enqueue.scan import require_available_roots
+        from tagger.jobs.enqueue.watched_folders import scan_watched
+        from tagger.photos.source import open_source
+
+        began = time.process_time()
+        settings, database = self._session
+        selection = replace(self._selection, folders=(source.folder,))
+        require_available_roots(database, selection, settings.roots)
+        listing: Iterable[FoundPhoto | FolderProblem]
+        if source.tail is not None:
+            listing, settle_s = source.tail.all_photos(now), 0.0
+        else:
+            folder, settle_s = open_source(str(source.folder)), settings.settle_s
+            listing = folder.photos(include=selection.include, exclude=selection.exclude)
+        changes = scan_watched(
+            database, selection, listing, self._inference(), settings.roots, settle_s=settle_s
+        )
+        if changes.gone:
+            console.info(gone_text(changes.gone))
+        worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
+        source.is_first = False
+        pause_s = (
+            max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.tail is None else self._intervals.scan_every_s
+        )
+        source.scan_at = time.monotonic() + pause_s
+        if changes.unseen.files or changes.unseen.folders:
+            self._tag(changes.unseen)
+
+    def _poll(self, source: WatchedSource, found: Sequence[FoundPhoto]) -> None:
+        from tagger.jobs.enqueue.watched_folders import unseen_photos
+
+        settings, database = self._session
+        unseen = unseen_photos(database, source.folder, found, self._inference(), settings.roots)
+        if unseen:
+            self._tag(replace(self._selection, folders=(), files=tuple(unseen)))
+
+    def _inference(self) -> InferenceOptions:
+        from tagger.jobs.enqueue.job_options import inference_options
+
+        return inference_options(self._session.database, self._session.settings, reprocess=False)
+
+    def _scan_later(self, source: WatchedSource, problem: str) -> None:
         """Print a problem once, however often it comes back, and find with a scan what was not tagged because of it."""
         if problem not in {each.problem for each in self._sources}:
             console.warning(problem)
@@ -253,14 +227,9 @@ class Watcher:
 
 FoldersAndPrefixes = Annotated[
     list[Path],
-    typer.Argument(
-        help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
-        metavar="FOLDER",
-    ),
+    argument("FOLDER", "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX."),
 ]
-Enqueue = Annotated[
-    bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
-]
+Enqueue = Annotated[bool, flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does.")]
 
 
 @with_option_groups
@@ -294,10 +263,12 @@ def watch(
 
     def tag_photos(photos: Selection) -> int:
         if enqueue:
-            return submit_tag_job(session, photos, Priority.BULK, write=metadata, start_redis=True)
+            job = create_tag_job(session, photos, Runner.WORKERS, Priority.BULK, write=metadata)
+            wake_workers(session, job, start_redis=True)
+            return job
         return tag_here(session, photos, metadata)[0]
 
-    from tagger.database.enums import Priority
+    from tagger.database.enums import Priority, Runner
 
     announce_stop("start the same command again: it finds what is not tagged yet")
     intervals = WatchIntervals(60.0 * scan_every, poll_every)

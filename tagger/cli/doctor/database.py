@@ -1,13 +1,11 @@
-"""Checks of the database: connection, schema, integrity of the file, disk and lock."""
+"""Checks of the database: connection, access, schema, integrity of the file, disk and lock."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
-from tagger.cli.doctor.access import check_database_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
@@ -18,20 +16,23 @@ from tagger.database.diagnostics import (
     file_system_of,
     is_locked,
     is_read_only,
-    lock_holder,
+    is_superuser,
     quick_check,
     schema_status,
     sqlite_file,
 )
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
-from tagger.system.addresses import redact_url
+from tagger.system.addresses import is_remote, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
+
+VERIFIED = "verify-full"
+"""The only mode in which libpq checks that the certificate is that of the host."""
 
 
 class DatabaseChecks:
@@ -48,10 +49,7 @@ class DatabaseChecks:
         if self._is_disk_full:
             return  # an intact file would look damaged
         if self._file is not None and self._file.exists():
-            try:
-                yield from check_database_file(self._file)
-            except DiskFull as error:
-                yield _disk_full(error)
+            yield from check_database_file(self._file)
         elif self.database is not None:
             yield check_database_access(self._url, self.database)
 
@@ -61,15 +59,11 @@ class DatabaseChecks:
             schema, revision = schema_status(self._url)
             if schema is SchemaStatus.CURRENT:
                 self.database = open_database(bounded_url(self._url))
-        except DiskFull as error:
-            self._is_disk_full = True
-            yield _disk_full(error)
-            return
         except TaggerError as error:
-            yield wrong("database", str(error), self._remedy(str(error)))
-            schema, revision = None, ""
-        if schema is not None:
-            yield self._check_schema(schema, revision)
+            self._is_disk_full = isinstance(error, DiskFull)
+            yield wrong("database", str(error), self._remedy())
+            return
+        yield self._check_schema(schema, revision)
         if self._file is None and self.database is not None and is_read_only(self.database):
             found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
             yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
@@ -82,17 +76,18 @@ class DatabaseChecks:
             case SchemaStatus.MISSING if is_server:
                 return wrong("database", f"{shown} answers, but has no schema", "tagger db upgrade")
             case SchemaStatus.MISSING:
-                found = f"{shown} does not exist yet; the first command that needs it creates it"
-                return ok("database", found)
-            case SchemaStatus.OLDER:
-                return _older(shown, revision, is_server=is_server)
-            case SchemaStatus.UNRELEASED:
-                error = SchemaUnreleased(url=shown, revision=revision)
-                return wrong(
-                    "database",
-                    str(error),
-                    "set TAGGER_DATABASE_URL to a new database, then: tagger db import FILE",
+                return ok(
+                    "database", f"{shown} does not exist yet; the first command that needs it creates it"
                 )
+            case SchemaStatus.OLDER:
+                make_finding = wrong if is_server else note  # the next command upgrades a file by itself
+                found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
+                return make_finding(
+                    "database", found, "make a backup, stop the workers, then: tagger db upgrade"
+                )
+            case SchemaStatus.UNRELEASED:
+                remedy = "set TAGGER_DATABASE_URL to a new database, then: tagger db import FILE"
+                return wrong("database", str(SchemaUnreleased(url=shown, revision=revision)), remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")
@@ -101,43 +96,42 @@ class DatabaseChecks:
     def _shown(self) -> str:
         return redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
 
-    def _remedy(self, problem: str) -> str:
-        if missing := re.search(r'database "(.+)" does not exist', problem):
-            return (
-                f"create it on the server, with: createdb {shlex.quote(missing[1])}; then: tagger db upgrade"
-            )
+    def _remedy(self) -> str:
+        if self._is_disk_full:
+            return "free space on the disk of the database"
         if self._file is None:
-            return (
-                "start the server, or correct TAGGER_DATABASE_URL; pg_isready shows whether a server answers"
-            )
+            return "start the server, create the database with createdb, or correct TAGGER_DATABASE_URL"
         return f"ls -l {self._file}; if the file is not a database, restore a backup"
 
 
-def _disk_full(error: DiskFull) -> Finding:
-    return wrong("database", str(error), "free space on the disk of the database")
+def check_database_access(url: str, database: Database) -> Finding:
+    """Check who else can read the connection to a PostgreSQL server, and what its role may do."""
+    address = urlsplit(url)
+    options = parse_qs(address.query)
+    is_elsewhere = is_remote(options.get("host", [address.hostname])[-1])
+    problems = []
+    if is_elsewhere and options.get("sslmode", [""])[-1] != VERIFIED:
+        problems.append(f"its certificate is not checked (sslmode is not {VERIFIED})")
+    if is_superuser(database):
+        problems.append("the role is a superuser, which may also run programs on the server")
+    if problems:
+        return note("database access", "; ".join(problems), "docs/how-to/harden.md, PostgreSQL")
+    return ok("database access", "TLS with a checked certificate" if is_elsewhere else "on this machine")
 
 
 def check_database_file(file: Path) -> Iterator[Finding]:
     """Check the disk, the integrity and the lock of an SQLite file."""
     yield _check_disk(file)
     result = quick_check(file)
-    if result is None:
-        yield ok(
-            "database file",
-            "no damage found in the time limit of a quick check; tagger db check reads the whole file",
-        )
-    elif result == "ok":
-        yield ok("database file", "no damage found by a quick check")
-    else:
-        yield wrong(
-            "database file", f"it is damaged: {result}", "restore a backup; tagger db check shows details"
-        )
+    if result not in {None, "ok"}:
+        remedy = "restore a backup; tagger db check shows details"
+        yield wrong("database file", f"it is damaged: {result}", remedy)
         return
+    part = "" if result else ", which ended early; tagger db check reads the whole file"
+    yield ok("database file", f"no damage found by a quick check{part}")
     if is_locked(file):
-        holder = lock_holder(file)
-        who = f"process {holder.pid} ({holder.command})" if holder else "another process"
-        found = f"{who} has held the write lock for more than {LOCK_S:.0f} s; other processes cannot store results"
-        yield wrong("database lock", found, f"kill {holder.pid}" if holder else f"fuser -v {file}")
+        found = f"a process has held the write lock for more than {LOCK_S:.0f} s; others cannot store results"
+        yield wrong("database lock", found, f"end the process that this shows: fuser -v {file}")
     else:
         yield ok("database lock", "free")
 
@@ -147,15 +141,6 @@ def _check_disk(file: Path) -> Finding:
     kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind in NETWORK_FILE_SYSTEMS:
         found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
-        return wrong(
-            "database disk", found, "move it to a local disk and set TAGGER_DATABASE_URL, or use PostgreSQL"
-        )
+        remedy = "move it to a local disk and set TAGGER_DATABASE_URL, or use PostgreSQL"
+        return wrong("database disk", found, remedy)
     return ok("database disk", f"on a local disk ({kind})" if kind else "unknown on this system")
-
-
-def _older(shown: str, revision: str, *, is_server: bool) -> Finding:
-    if is_server:
-        found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
-        return wrong("database", found, "make a backup, stop the workers, then: tagger db upgrade")
-    found = f"{shown} has the older schema {revision}; the next command upgrades it to {SCHEMA_REVISION}"
-    return note("database", found, "make a backup, then: tagger db upgrade")

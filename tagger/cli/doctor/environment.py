@@ -1,4 +1,4 @@
-"""Checks of the environment: settings, environment variables, data folder, disk space, extras, and what confines decoding."""
+"""Checks of the environment: settings, variables, data folder, disk space, extras, single sign-on, and what confines decoding."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 import shlex
 import shutil
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions
+from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions, is_installed
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
@@ -26,15 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tagger.cli.doctor.findings import Finding
+    from tagger.people.oidc.provider import Provider
 
 PREFIX = "TAGGER_"
 OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
 """Variables with the prefix that are not settings."""
-OTHER_FOLDER = {
-    "data folder": "export TAGGER_DATA_FOLDER=FOLDER, with a folder that you can write to",
-    "database folder": "export TAGGER_DATABASE_URL=sqlite:///FILE, in a folder that you can write to",
-}
-"""The remedy if a folder cannot be created."""
 FREE_WRONG_BYTES = 200 * 2**20
 FREE_NOTE_BYTES = 2 * 2**30
 
@@ -56,23 +51,19 @@ def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Find variables that are not settings, which are ignored silently, and empty values, which are invalid."""
     names = [*(PREFIX + name.upper() for name in Settings.model_fields), *OUTSIDE_SETTINGS]
     variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
-    checks = (_check_variable(name, environment[name], names) for name in variables)
-    problems = [finding for finding in checks if finding is not None]
-    yield from problems
-    if not problems:
+    unknown = [name for name in variables if name.upper() not in names]
+    empty = [name for name in variables if name not in unknown and not environment[name].strip()]
+    for name in empty:
+        yield wrong("environment", f"{name} is set but empty", f"unset {name}")
+    for name in unknown:
+        found = f"there is no setting {name}, so it has no effect"
+        if close := get_close_matches(name.upper(), names, n=1, cutoff=0.75):
+            remedy = f"unset {name}; export {close[0]}=…"
+            yield wrong("environment", f"{found}; did you mean {close[0]}?", remedy)
+        else:
+            yield note("environment", found, f"unset {name}")
+    if not unknown and not empty:
         yield ok("environment", ", ".join(variables) or f"no {PREFIX}… variable is set")
-
-
-def _check_variable(name: str, value: str, names: list[str]) -> Finding | None:
-    if name.upper() in names:
-        if value.strip():
-            return None
-        return wrong("environment", f"{name} is set but empty", f"unset {name}")
-    close = get_close_matches(name.upper(), names, n=1, cutoff=0.75)
-    if close:
-        found = f"there is no setting {name}, so it has no effect; did you mean {close[0]}?"
-        return wrong("environment", found, f"unset {name}; export {close[0]}=…")
-    return note("environment", f"there is no setting {name}, so it has no effect", f"unset {name}")
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
@@ -90,21 +81,15 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
 def _check_writable(name: str, folder: Path) -> Finding:
     """Check without writing a file, because checks change nothing."""
     existing = _existing(folder)
-    if not existing.is_dir():
-        remedy = f"mv {existing} {existing}.old, or set TAGGER_DATA_FOLDER"
-        return wrong(name, f"{existing} is not a folder", remedy)
-    if os.statvfs(existing).f_flag & os.ST_RDONLY:
-        return wrong(
-            name, f"{existing} is on a disk mounted read-only", f"mount -o remount,rw {_mount_of(existing)}"
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        found = f"the current user cannot write to {existing}"
-        if existing != folder:  # a folder of the system, like /
-            return wrong(name, found, OTHER_FOLDER[name])
-        return wrong(name, found, f"sudo chown -R $(id -u) {folder}")
-    return ok(
-        name, f"{folder} is writable" if existing == folder else f"{folder} will be created when it is needed"
+    remedy = (
+        "make it a folder that you can write to, or set another one: TAGGER_DATA_FOLDER, TAGGER_DATABASE_URL"
     )
+    if not existing.is_dir():
+        return wrong(name, f"{existing} is not a folder", remedy)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return wrong(name, f"the current user cannot write to {existing}", remedy)
+    will = "is writable" if existing == folder else "will be created when it is needed"
+    return ok(name, f"{folder} {will}")
 
 
 def check_permissions(settings: Settings) -> Iterator[Finding]:
@@ -138,10 +123,7 @@ def _permission_findings(path: Path) -> Iterator[Finding]:
 
 def check_space(folder: Path, free_bytes: int) -> Finding:
     free = f"{free_bytes / 2**30:.1f} GB" if free_bytes >= 2**30 else f"{free_bytes / 2**20:.0f} MB"
-    found, remedy = (
-        f"{free} free for {folder}",
-        f"delete files: du -xh --max-depth=2 {_mount_of(folder)} | sort -h",
-    )
+    found, remedy = f"{free} free for {folder}", "delete files on that disk"
     if free_bytes < FREE_WRONG_BYTES:
         return wrong("disk space", f"only {found}; tagger cannot store results on a full disk", remedy)
     if free_bytes < FREE_NOTE_BYTES:
@@ -167,7 +149,7 @@ _MISSING_EXTRAS = {
 
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Check the optional packages. A missing one is a note."""
-    present = {extra: _is_installed(module) for extra, module in _EXTRAS.items()}
+    present = {extra: is_installed(module) for extra, module in _EXTRAS.items()}
     for extra, effect in _MISSING_EXTRAS.items():
         is_useful = extra != "embedded" or settings.redis_url is None
         if is_useful and not present[extra]:
@@ -188,21 +170,46 @@ def check_extensions() -> Iterator[Finding]:
                 yield note("extensions", f"{group}: {name} does not load", remedy)
 
 
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package around it
-        return False
-
-
 def _existing(folder: Path) -> Path:
     """The folder, or its nearest parent that exists."""
     # Path.exists raises PermissionError inside a folder that this user may not enter.
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
 
 
-def _mount_of(path: Path) -> Path:
-    return next(parent for parent in (_existing(path), *_existing(path).parents) if parent.is_mount())
+def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
+    """No finding where people sign in to the page itself."""
+    from tagger.people.oidc.provider import (
+        Provider,
+        ProviderMisconfigured,
+        ProviderUnavailable,
+        registration_of,
+    )
+
+    registration = registration_of(settings)
+    if registration is None:
+        return
+    provider = Provider(registration)
+    try:
+        provider.configuration()
+        has_keys = _has_keys(provider)
+    except (ProviderUnavailable, ProviderMisconfigured) as error:
+        found = f"{registration.issuer}: {error.values['reason']}"
+        yield wrong("single sign-on", found, "check TAGGER_WEB_OIDC_ISSUER, and the provider's log")
+        return
+    if has_keys:
+        yield ok("single sign-on", f"{registration.issuer} answers")
+    else:
+        found = f"{registration.issuer} has no key that can be used"
+        yield wrong("single sign-on", found, "check the provider's keys")
+
+
+def _has_keys(provider: Provider) -> bool:
+    from tagger.people.oidc.code_flow import usable_keys  # joserfc is imported only where there is a provider
+
+    try:
+        return len(usable_keys(provider.keys()).keys) > 0
+    except (KeyError, TypeError, AttributeError):  # not a list of keys
+        return False
 
 
 _PHOTOS = {

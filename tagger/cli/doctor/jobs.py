@@ -1,53 +1,64 @@
-"""Checks of jobs and workers: whether workers are running, jobs progress, and schedules run on time."""
+"""Checks of workers, jobs and schedules, and of the photos: whether their roots are available, and which of them fail."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import (
-    NO_WORKER_YET,
     START_BEAT,
     count_of,
+    duration_text,
     idle_workers_text,
     tick_text,
     worker_text,
 )
-from tagger.cli.supervisor import keeps_worker
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
-from tagger.jobs.enqueue.schedules import list_schedules
+from tagger.jobs.enqueue.tag_jobs import count_failures
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.ledger.dispatch import waiting_chunks
+from tagger.ledger.failures import FailureFilter
+from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import (
-    OLD_JOB_S,
     find_last_tick,
     list_workers,
-    open_jobs,
     silent_workers,
     stuck_chunks,
 )
+from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
+from tagger.photos.folders import Mount, MountState
+from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from datetime import datetime
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
-    from tagger.ledger.workers import OpenJob, SilentWorker, WorkerStatus
+    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.workers import SilentWorker, WorkerStatus
+    from tagger.library.catalog.roots import Root, RootPaths
 
-JOBS_SHOWN = 10
-LATE_S = 300.0
-"""A tick comes every 20 s, so a run that is this late has no beat or no worker, or fails."""
+PROBLEMS_SHOWN = 10
+OLD_JOB_S = 3600.0
 
 
-def check_jobs(database: Database, data_folder: Path) -> Iterator[Finding]:
-    """Check the workers, which may be starting: see `keeps_worker`. Then the jobs that they have, and the schedules."""
-    workers, silent, jobs = list_workers(database), silent_workers(database), open_jobs(database)
-    is_starting = not workers and keeps_worker(data_folder, database)
-    yield _check_starting_worker(database, data_folder) if is_starting else _check_workers(database, workers)
-    has_worker = is_starting or bool(workers)
-    yield from (_check_silent_worker(worker, has_worker=has_worker) for worker in silent)
-    yield from _check_open_jobs(jobs, has_worker=has_worker)
+def check_jobs(database: Database) -> Iterator[Finding]:
+    """Check the workers, the jobs that they have, and the schedules."""
+    workers = list_workers(database)
+    has_worker = bool(workers)
+    yield _check_workers(database, workers)
+    yield from (_check_silent_worker(worker, has_worker=has_worker) for worker in silent_workers(database))
+    jobs, _ = list_recent_jobs(database, 0)
+    with database.read() as connection:
+        now = current_time(connection)
+    checks = (_check_job(job, now, has_worker=has_worker) for job in jobs)
+    problems = [finding for finding in checks if finding is not None]
+    yield from problems[:PROBLEMS_SHOWN]
+    if not problems:
+        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
     yield from _check_attempts(database)
     yield from _check_schedules(database)
 
@@ -55,57 +66,39 @@ def check_jobs(database: Database, data_folder: Path) -> Iterator[Finding]:
 def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
     waiting = sum(waiting_chunks(database).values())
     idle = idle_workers_text(workers)
-    if workers and waiting and idle is not None:
-        found = f"{count_of(waiting, 'chunk')} of photos wait: {idle}"
-        return note("workers", found, "tagger worker, on a machine or with options that let it work now")
+    if waiting and idle is not None:
+        make_finding = note if workers else wrong
+        return make_finding(
+            "workers", f"{count_of(waiting, 'chunk')} of photos wait: {idle}", "tagger worker"
+        )
     if workers:
         return ok("workers", ", ".join(map(worker_text, workers)))
-    if waiting:
-        found = f"no worker is running, and {count_of(waiting, 'chunk')} of photos are waiting for one"
-        return wrong("workers", found, "tagger worker")
     return ok("workers", "no worker is running, and no job needs one")
-
-
-def _check_starting_worker(database: Database, data_folder: Path) -> Finding:
-    if not any(waiting_chunks(database).values()):
-        return ok("workers", NO_WORKER_YET)
-    return note("workers", NO_WORKER_YET, f"if none starts, read {data_folder / 'worker.log'}")
 
 
 def _check_silent_worker(worker: SilentWorker, *, has_worker: bool) -> Finding:
     """A worker that stops removes its row; one that was killed or hangs leaves it."""
-    silence = f"{worker.name} has been silent for {_duration(worker.silent_s)}"
+    found = f"{worker.name} has been silent for {duration_text(worker.silent_s)}: it was killed or hangs"
+    if worker.chunks and not has_worker:
+        claims = f"{found}, with {count_of(worker.chunks, 'claimed chunk')}"
+        return wrong(
+            "workers", f"{claims}, and no other worker is running to take them over", "tagger worker"
+        )
     host = worker.name.rpartition("@")[2]
     remedy = f"read the log of the worker, and run dmesg on {host} to check whether memory ran out"
-    if not worker.chunks:
-        return note("workers", f"{silence}: it was killed or hangs", remedy)
-    claims = f"{silence} with {count_of(worker.chunks, 'claimed chunk')}"
-    if has_worker:
-        return note("workers", f"{claims}; other workers take them over within a minute", remedy)
-    return wrong("workers", f"{claims}, and no other worker is running to take them over", "tagger worker")
+    return note("workers", found, remedy)
 
 
-def _check_open_jobs(jobs: Sequence[OpenJob], *, has_worker: bool) -> Iterator[Finding]:
-    problems = [finding for job in jobs if (finding := _check_job(job, has_worker=has_worker)) is not None]
-    yield from problems[:JOBS_SHOWN]
-    if len(problems) > JOBS_SHOWN:
-        yield note("jobs", f"{len(problems) - JOBS_SHOWN} more jobs have problems", "tagger status --json")
-    if not problems:
-        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
-
-
-def _check_job(job: OpenJob, *, has_worker: bool) -> Finding | None:
-    if job.owner_lease_expired:
-        found = f"the process of job {job.job} has exited; the next command that manages jobs ends or continues the job"
-        return note("jobs", found, "tagger status")
+def _check_job(job: JobProgress, now: datetime, *, has_worker: bool) -> Finding | None:
     if job.state == JobState.WAITING:
         found, _, remedy = (job.note or "waits").partition(". ")
         remedy = remedy or "mount the folder, or set its location with TAGGER_ROOTS"
         return wrong("jobs", f"job {job.job} {found}", remedy)
     needs_worker = job.runner == Runner.WORKERS and job.state != JobState.PAUSED
-    if needs_worker and not has_worker and job.age_s > OLD_JOB_S:
+    age_s = (now - job.created_at).total_seconds()
+    if needs_worker and not has_worker and age_s > OLD_JOB_S:
         found = (
-            f"job {job.job} was created {_duration(job.age_s)} ago and is not done, and no worker is running"
+            f"job {job.job} was created {duration_text(age_s)} ago and is not done, and no worker is running"
         )
         return wrong("jobs", found, "tagger worker")
     if job.note:
@@ -116,7 +109,7 @@ def _check_job(job: OpenJob, *, has_worker: bool) -> Finding | None:
 def _check_attempts(database: Database) -> Iterator[Finding]:
     chunks = stuck_chunks(database)
     for chunk in chunks:
-        photos = f"photos {chunk.first + 1} to {chunk.last + 1} of job {chunk.job}"
+        photos = f"photos {chunk.first + 1} to {chunk.last + 1} of job {chunk.job_id}"
         found = (
             f"{photos} were started {chunk.attempts} times and are not done: something kills their workers"
         )
@@ -127,29 +120,67 @@ def _check_attempts(database: Database) -> Iterator[Finding]:
 
 
 def _check_schedules(database: Database) -> Iterator[Finding]:
+    """No finding where no schedule is enabled."""
     last_tick = find_last_tick(database)
-    if last_tick is None:
-        return
-    active = [schedule for schedule in list_schedules(database) if not schedule.paused]
+    if last_tick is not None and last_tick.is_late:
+        yield wrong("schedules", f"they do not run: {tick_text(last_tick)}", START_BEAT)
+    elif last_tick is not None:
+        yield ok("schedules", tick_text(last_tick))
+
+
+def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
     with database.read() as connection:
-        now = current_time(connection)
-    late = [schedule for schedule in active if (now - schedule.next_due).total_seconds() > LATE_S]
-    if late:
-        names = ", ".join(schedule.name for schedule in late)
-        found = f"{names}: due since {late[0].next_due:%Y-%m-%d %H:%M} UTC, but has not run; {tick_text(last_tick)}"
-        runs = last_tick.at is not None and not last_tick.is_late
-        yield wrong("schedules", found, "read the logs of the workers" if runs else START_BEAT)
-    elif last_tick.is_late:
-        yield wrong(
-            "schedules",
-            f"{count_of(len(active), 'schedule')} will not run: {tick_text(last_tick)}",
-            START_BEAT,
-        )
-    else:
-        yield ok("schedules", f"{count_of(len(active), 'schedule')}, none is late; {tick_text(last_tick)}")
+        roots = list_roots(connection, root_paths)
+    names = [root.name for root in roots]
+    if names and (unknown := root_paths.keys() - names):
+        found = f"TAGGER_ROOTS names {min(unknown)}, which is not a root; the roots are {', '.join(names)}"
+        yield note("roots", found, "correct or remove it in TAGGER_ROOTS")
+    checks = (_check_root(database, *each) for each in zip(roots, root_mounts(roots), strict=True))
+    problems = [finding for finding in checks if finding is not None]
+    yield from problems[:PROBLEMS_SHOWN]
+    if not problems:
+        yield ok("roots", f"{', '.join(names[:PROBLEMS_SHOWN])}: available" if roots else "none yet")
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+def _check_root(database: Database, root: Root, mount: Mount) -> Finding | None:
+    """An empty folder or bucket is a problem only if the database has photos in it."""
+    folder = root.folder
+    if mount.state is MountState.FILLED:
+        return None
+    if mount.problem:
+        reason, _, remedy = mount.problem.partition(". ")
+        return wrong("roots", f"{folder} is not available: {reason}", remedy or "tagger doctor")
+    if mount.state is MountState.SILENT:
+        found = f"{folder} does not answer; its share seems to be dead"
+        return wrong("roots", found, f"umount -l {folder}, then mount it again")
+    is_folder = not isinstance(folder, ObjectPath)
+    if is_folder and folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        return wrong("roots", f"the current user cannot read {folder}", f"sudo chmod -R a+rX {folder}")
+    with database.read() as connection:
+        count = count_root_photos(connection, root)
+    if not count:
+        return None
+    found = f"{folder} is missing or empty, but the database has {count_of(count, 'photo')} in it"
+    mapping = f'TAGGER_ROOTS=\'{{"{root.name}": "/new/location"}}\''
+    remedy = f"mount it; or set {mapping}" if is_folder else "check the bucket and the endpoint"
+    return wrong("roots", found, f"{remedy}; or, if it is deleted: tagger forget {folder}")
+
+
+def check_failures(database: Database) -> Iterator[Finding]:
+    counts = count_failures(database, FailureFilter())
+    if not counts:
+        yield ok("failing photos", "none")
+        return
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    yield note("failing photos", found, "tagger job failures; if the cause is gone: tagger job retry")
+
+
+def check_interrupted_writes(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
+    """Look for hidden files beside the photos of jobs that were killed, or are running: those of running ones are locked."""
+    count = remove_interrupted_files(database, root_paths, dry_run=True)
+    if not count:
+        yield ok("interrupted writes", "left no hidden files")
+        return
+    files = f"{count_of(count, 'hidden file')} (.tagger-…)"
+    found = f"{files} of killed writes beside photos; no photo is damaged"
+    yield note("interrupted writes", found, "the next tagger metadata write or undo removes them")

@@ -10,8 +10,7 @@ import numpy as np
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
-from tagger.ledger.workers import open_jobs
-from tagger.library.catalog.registered_models import find_selection, model_by_id, preview_model, verify_model
+from tagger.library.catalog.registered_models import find_selection, preview_model, verify_model
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
@@ -33,8 +32,8 @@ def check_device(settings: Settings) -> Iterator[Finding]:
     except TaggerError as error:
         yield wrong("device", str(error), f"export TAGGER_DEVICE={available_kinds()[0]}")
         return
-    description = describe_device() if settings.device == "auto" else f"{device.kind} ({core_count()} cores)"
-    found = f"{settings.device} selects {description}" if settings.device == "auto" else description
+    is_auto = settings.device == "auto"
+    found = f"auto selects {describe_device()}" if is_auto else f"{device.kind} ({core_count()} cores)"
     yield ok("device", f"{found}; {device.precision}")
     if settings.threads is not None and settings.threads > core_count():
         found = f"TAGGER_THREADS is {settings.threads}, but this process may use {core_count()} cores"
@@ -42,23 +41,14 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
 
 def check_models(settings: Settings, database: Database | None) -> Iterator[Finding]:
-    """Check the model of new jobs, and the models of open jobs."""
-    planned: RegisteredModel | None = None
+    """Check the model of new jobs. The notes of other jobs say if theirs cannot run."""
     try:
-        planned = preview_model(database, settings.model)
-        verify_model(planned)
+        model = preview_model(database, settings.model)
+        verify_model(model)
     except TaggerError as error:
         yield wrong("model", str(error), SELECT_MODEL)
     else:
-        yield _check_scores(planned, settings, database)
-    for model_id, jobs in _models_of_jobs(database).items():
-        if database is None or (planned is not None and model_id == planned.id):
-            continue
-        try:
-            verify_model(model_by_id(database, model_id))
-        except TaggerError as error:
-            numbers = ", ".join(map(str, jobs[:5]))
-            yield wrong("model", f"job {numbers} uses a model that cannot run: {error}", SELECT_MODEL)
+        yield _check_scores(model, settings, database)
 
 
 def _check_scores(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
@@ -90,11 +80,3 @@ def _backend(model: RegisteredModel, settings: Settings, database: Database | No
     where = f"selected by {selection.selected_by} on {selection.selected_at:%Y-%m-%d} for {key.hardware}"
     engines = ", ".join(key.engines)
     return f"runs on {choice.backend} in batches of {choice.batch_size} ({where}, {engines})"
-
-
-def _models_of_jobs(database: Database | None) -> dict[int, list[int]]:
-    """The numbers of the open jobs of each model, by model id."""
-    jobs_by_model: dict[int, list[int]] = {}
-    for job in open_jobs(database) if database is not None else ():
-        jobs_by_model.setdefault(job.model_id, []).append(job.job)
-    return jobs_by_model

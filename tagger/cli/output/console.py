@@ -6,14 +6,14 @@ Results go to stdout, messages to stderr.
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
 import typer
 
-from tagger.cli.output.formats import printable_lines
+from tagger.cli.output.formats import printable_lines, write_json, write_table
 from tagger.errors import TaggerError
 
 DONE = 0
@@ -37,6 +37,31 @@ def drop_unwritable_results() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_result(document: object, text: str, *, json: bool) -> None:
+    """Print the result of a command, as JSON or in words."""
+    if json:
+        write_json(document)
+    else:
+        typer.echo(printable_lines(text))
+
+
+def write_list(
+    documents: Sequence[object],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    none_text: str,
+    *,
+    json: bool,
+) -> None:
+    """Print a list, as JSON or as a table; `none_text` says what to do if it is empty."""
+    if json:
+        write_json(documents)
+        return
+    write_table(columns, rows)
+    if not documents:
+        info(none_text)
 
 
 def info(text: str) -> None:
@@ -67,6 +92,7 @@ class ProgressLine:
     """A progress bar on stderr. It is not shown if stderr is not a terminal, or with -q."""
 
     def __init__(self, description: str) -> None:
+        self._description = description
         self._is_shown = sys.stderr.isatty() and verbosity.level >= 0
         if self._is_shown:
             from rich.console import Console
@@ -101,9 +127,10 @@ class ProgressLine:
             self._progress.start()
 
     def show(
-        self, description: str, done: int, total: int | None, photos_per_second: float | None = None
+        self, done: int, total: int | None = None, photos_per_second: float | None = None, state: str = ""
     ) -> None:
-        """Update the line; `total` is None if it is not known."""
+        """Update the line; `total` is None if it is not known. `state` follows the description."""
         if self._is_shown:
             rate = f"{photos_per_second:.1f} photos/s" if photos_per_second else ""
+            description = f"{self._description} {state}".rstrip()
             self._progress.update(self._task, description=description, completed=done, total=total, rate=rate)

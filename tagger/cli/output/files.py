@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
-import typer
-
+from tagger.cli.help import flag
 from tagger.errors import FileExists
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ MOST_GROWTH = 200
 """An export grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 
 
 @contextmanager

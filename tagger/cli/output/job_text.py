@@ -1,14 +1,18 @@
-"""Jobs as text: one line of counts for a job, a table of jobs, and the workers."""
+"""Jobs as text: their counts and workers, the next steps after a job, and photos whose metadata it did not write."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Any
 
+from tagger.cli.output import console
 from tagger.cli.output.formats import printable
+from tagger.cli.session import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tagger.database.connection import Database
     from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
@@ -25,7 +29,6 @@ def duration_text(seconds: float) -> str:
 
 
 WAITING_WORKERS_SHOWN = 3
-EXTENSIONS_SHOWN = 3
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 """What schedules need."""
 
@@ -41,22 +44,20 @@ def gone_text(number: int) -> str:
 
 
 def other_files_lines(other_files: OtherFiles) -> list[str]:
-    """How many files a scan left out, with the most frequent extensions, and how to read those that need an extra."""
+    """How many files a scan left out, and how to read those that need an extra."""
     from tagger.photos.photo_names import needed_extra
 
-    by_count = sorted(other_files.by_extension.items(), key=lambda each: (-each[1], each[0]))
-    frequent = by_count[:EXTENSIONS_SHOWN]
-    kinds = [f"{count} {printable(extension)}" for extension, count in frequent]
-    rest = other_files.count - sum(count for _, count in frequent)
-    kinds += [f"{rest} more"] if kinds and rest else []
-    lines = [other_files_text(other_files.count) + (f" ({', '.join(kinds)})" if kinds else "")]
-    extras = {extension: needed_extra(extension) for extension in sorted(other_files.by_extension)}
-    lines += [
-        f"to read {extension} files, run: pip install 'landmark-tagger[{extra}]'"
-        for extension, extra in extras.items()
-        if extra
+    if not other_files.count:
+        return []
+    extras = ((extension, needed_extra(extension)) for extension in sorted(other_files.by_extension))
+    return [
+        other_files_text(other_files.count),
+        *(
+            f"to read {name} files, run: pip install 'landmark-tagger[{extra}]'"
+            for name, extra in extras
+            if extra
+        ),
     ]
-    return lines if other_files.count else []
 
 
 def other_files_text(count: int) -> str:
@@ -107,46 +108,33 @@ def _relation(progress: JobProgress) -> str:
     return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
 
 
-NO_WORKER_YET = "no worker is running yet; one is starting"
-
-
 def overview_lines(jobs: Sequence[JobProgress], older_count: int = 0) -> list[str]:
-    """The latest jobs as a table, metadata jobs as one line each, and the notes of open ones."""
-    from tagger.database.enums import METADATA_KINDS
-
-    classifications = [job for job in jobs if job.kind not in METADATA_KINDS]
-    lines = _table(classifications) if classifications else []
-    lines += [job_lines(job)[0] for job in jobs if job.kind in METADATA_KINDS]
-    lines += _notes(jobs)
+    """A line for each of the latest jobs, with the note if it is open."""
+    if not jobs:
+        return ["there are no jobs; start one with: tagger tag FOLDER"]
+    lines = []
+    for job in jobs:
+        lines.append(job_lines(job)[0])
+        if job.note and not job.is_over:
+            lines.append(f"  {job.note}")
     if older_count:
-        lines.append(
-            f"… and {count_of(older_count, 'older job')}, finished; to list all, run: tagger job list"
-        )
+        older = count_of(older_count, "older job")
+        lines.append(f"… and {older}, finished; to list all, run: tagger job list")
     return lines
 
 
 def service_lines(
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
-    last_tick: LastTick | None,
-    *,
     redis_problem: TaggerError | None,
-    is_worker_starting: bool,
+    last_tick: LastTick | None,
 ) -> list[str]:
-    """The workers, the queues and, where schedules are enabled, the last tick.
-
-    `redis_problem`: why the queues cannot be read, if Redis should be running.
-    """
-    lines = ["workers: none yet; one is starting"] if is_worker_starting else worker_lines(workers)
-    lines.append(_queues_line(queues, redis_problem))
+    """The workers, the queues, or why they cannot be read, and, where schedules are enabled, the last tick."""
+    depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
+    missing = "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
+    names = ", ".join(map(worker_text, workers)) or "none"
+    lines = [f"workers: {names}", f"queued messages: {depths or missing}"]
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
-
-
-def _queues_line(queues: Mapping[str, int | None], problem: TaggerError | None) -> str:
-    """`queued messages: interactive 0, bulk 2`, or why that is unknown."""
-    depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
-    missing = "Redis is not running; a worker starts it" if problem is None else "Redis does not answer"
-    return f"queued messages: {', '.join(depths) or missing}"
 
 
 def worker_text(worker: WorkerStatus) -> str:
@@ -167,20 +155,6 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
 
 
-def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
-    """The workers, and the sums of each kind of device where there are several."""
-    from tagger.ledger.workers import by_device
-
-    lines = [f"workers: {', '.join(map(worker_text, workers)) or 'none'}"]
-    if len(workers) > 1:
-        kinds = (
-            f"{kind.device} {kind.photos_per_second:.1f} photos/s ({count_of(kind.workers, 'worker')})"
-            for kind in by_device(workers)
-        )
-        lines.append(f"devices: {', '.join(kinds)}")
-    return lines
-
-
 def late_tick_problem(last_tick: LastTick | None) -> str | None:
     """Why schedules do not run, if they do not."""
     if last_tick is None or not last_tick.is_late:
@@ -195,26 +169,108 @@ def tick_text(last_tick: LastTick) -> str:
     return f"last tick {duration_text(last_tick.seconds_ago)} ago"
 
 
-def _table(jobs: Sequence[JobProgress]) -> list[str]:
-    """Columns of plain text that fit 80 columns."""
-    names = ["job", "state", "total", "done", "tagged", "unknown", "skipped", "failed", "photos/s", "ETA"]
-    rows = [names, *(_cells(job) for job in jobs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(_aligned, range(len(row)), row, widths)) for row in rows]
+def print_next_steps(database: Database, job: int) -> None:
+    """Print why photos were skipped, how to see, correct and write the tags of a finished job, and how to teach."""
+    from tagger.database.enums import METADATA_KINDS, JobKind, JobState
+    from tagger.ledger.progress import list_jobs
+
+    progress = list_jobs(database, job)[0]
+    if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
+        return
+    if progress.skipped and progress.kind == JobKind.TAG:
+        console.info("skipped: this model has classified these photos already; to include them, add --again")
+    if progress.tagged:
+        _print_doubtful_tags(database, job)
+        _print_tag_commands(database, job)
+    if progress.unknown:
+        console.info("to name a place that the model does not know, run: tagger teach NAME PHOTO…")
 
 
-def _aligned(column: int, cell: str, width: int) -> str:
-    return cell.ljust(width) if column == 1 else cell.rjust(width)
+def _print_doubtful_tags(database: Database, job: int) -> None:
+    from tagger.library.positions.tag_odds import count_doubtful_photos
+
+    with database.read() as connection:
+        doubtful = count_doubtful_photos(connection, job)
+    if doubtful:
+        photos = count_of(doubtful, "photo")
+        console.info(
+            f"{photos} with a landmark that is too far from where the photo was taken: doubtful; to see why, run: tagger show PHOTO"
+        )
 
 
-def _cells(job: JobProgress) -> list[str]:
-    numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
-    rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
-    eta = duration_text(job.eta_seconds) if job.eta_seconds and job.running else "-"
-    return [str(job.job), job.state, *map(str, numbers), rate, eta]
+def _print_tag_commands(database: Database, job: int) -> None:
+    from tagger.jobs.enqueue.tag_jobs import tag_job_paths
+    from tagger.ledger.progress import has_write_option, job_options
+
+    named = tag_job_paths(job_options(database, [job])[job])
+    paths = [shlex.quote(str(path)) for path in named]
+    (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")
+    console.info(f"to see the tags, run: tagger query{under}")
+    console.info("to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO")
+    if not has_write_option(database, job):
+        console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
 
 
-def _notes(jobs: Sequence[JobProgress]) -> list[str]:
-    if not jobs:
-        return ["there are no jobs; start one with: tagger tag FOLDER"]
-    return [f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over]
+PHOTOS_SHOWN = 3
+
+
+def metadata_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
+    """What a job that writes metadata, or undoes writes, did not do: more keys of its document, and lines of text."""
+    from tagger.database.enums import JobKind
+
+    if progress.kind == JobKind.UNDO:
+        paths = _edited_photos(database, progress.job)
+        lines = [*_refusal_lines(database, progress, 0), *_edited_lines(progress.job, paths)]
+        return {"edited": paths}, lines
+    if progress.kind != JobKind.WRITE:
+        return {}, []
+    from tagger.ledger.failures import count_refusals_with_sidecar
+
+    with_sidecar = count_refusals_with_sidecar(database, progress.job) if progress.refused else 0
+    return {"refused_with_sidecar": with_sidecar}, _refusal_lines(database, progress, with_sidecar)
+
+
+def _edited_photos(database: Database, job: int) -> list[str]:
+    """The photos with a file or sidecar that another program has changed since the write."""
+    from tagger.ledger.failures import EDITED, unwritten_photos
+    from tagger.library.catalog.roots import list_roots
+
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, load_settings().roots)}
+    photos = unwritten_photos(database, job, (EDITED,))
+    return [str(roots[photo.root_id].path_of(photo.path, photo.path_bytes)) for photo in photos]
+
+
+def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    more = [f"and {len(paths) - PHOTOS_SHOWN} more"] if len(paths) > PHOTOS_SHOWN else []
+    names = ", ".join([*map(printable, paths[:PHOTOS_SHOWN]), *more])
+    kept = (
+        "whose file or sidecar another program has changed since the write. Only tagger's values were removed"
+    )
+    return [
+        f"edited: {count_of(len(paths), 'photo')} {kept}; the rest stays: {names}",
+        f"to list them, run: tagger job failures {job} --kind edited. Delete sidecars that you do not need",
+    ]
+
+
+def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int) -> list[str]:
+    """How many photos were refused, by kind, and what to do about signed ones."""
+    from tagger.ledger.failures import count_refusals
+    from tagger.metadata.errors import RefusalKind
+
+    if not progress.refused:
+        return []
+    counts = count_refusals(database, progress.job)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    lines = [
+        f"refused: {kinds}"
+        + (f"; the tags of {with_sidecar} of them are in sidecars" if with_sidecar else "")
+    ]
+    if signed := counts.get(RefusalKind.SIGNED):
+        lines.append(
+            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the "
+            "whole file. Their tags go into sidecars; nothing needs to be done"
+        )
+    return lines

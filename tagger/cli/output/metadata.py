@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +14,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.metadata.photo_writer import TAGGER_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tagger.jobs.processing.metadata_preview import MetadataPreview
@@ -27,45 +28,31 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
     if json:
         write_json_list(map(_document, previews))
         return
-    summary = _Summary()
+    counts: Counter[str] = Counter()
     for preview in previews:
         _print_preview(preview)
-        summary.add(preview)
-    console.info(f"{summary.text()}; this was a dry run, and nothing was changed")
+        counts.update(_summarised(preview))
+    photos = count_of(counts["changed"], "photo") if counts["changed"] else "no photo"
+    parts = [f"{photos} would be changed"]
+    parts += [f"{count_of(counts['new'], 'new sidecar')} would be created"] if counts["new"] else []
+    if counts["sidecar"]:
+        parts.append(f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed")
+    parts += [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
+    parts += [f"{count_of(counts['refused'], 'photo')} would not be written"] if counts["refused"] else []
+    console.info(f"{', '.join(parts)}; this was a dry run, and nothing was changed")
 
 
-@dataclass
-class _Summary:
-    """Counts of photos and sidecar files by what would happen to them."""
-
-    photos: set[Path] = field(default_factory=set)
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    refused: int = 0
-
-    def add(self, preview: MetadataPreview) -> None:
-        if preview.plan is None:
-            self.refused += 1
-            return
-        changing = [file for file in preview.plan.files if file.changes]
-        self.unchanged += not changing
-        for file in changing:
-            if file.target == "embed":
-                self.photos.add(preview.path)
-            elif file.original.data is None:
-                self.new += 1
-            else:
-                self.changed += 1
-
-    def text(self) -> str:
-        photos = len(self.photos)
-        parts = [f"{count_of(photos, 'photo')} would be changed" if photos else "no photo would be changed"]
-        parts += [f"{count_of(self.new, 'new sidecar')} would be created"] if self.new else []
-        parts += [f"{count_of(self.changed, 'sidecar')} would be changed or removed"] if self.changed else []
-        parts += [f"{count_of(self.unchanged, 'photo')} up to date"] if self.unchanged else []
-        parts += [f"{count_of(self.refused, 'photo')} would not be written"] if self.refused else []
-        return ", ".join(parts)
+def _summarised(preview: MetadataPreview) -> Iterator[str]:
+    """What would happen to the photo and its sidecar files, for the summary."""
+    if preview.plan is None:
+        yield "refused"
+        return
+    changing = [file for file in preview.plan.files if file.changes]
+    if not changing:
+        yield "same"
+    for file in changing:
+        is_new = file.original.data is None
+        yield "changed" if file.target == "embed" else "new" if is_new else "sidecar"
 
 
 def _print_preview(preview: MetadataPreview) -> None:
@@ -128,14 +115,6 @@ class FileState:
     landmarks: tuple[WrittenLandmark, ...]
     problem: str | None = None
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "path": str(self.path),
-            "fields": {name: value for name, value in self.fields.items() if TAGGER_RECORD not in name},
-            "landmarks": [asdict(landmark) for landmark in self.landmarks],
-            "problem": self.problem,
-        }
-
 
 @dataclass(frozen=True)
 class MetadataState:
@@ -144,13 +123,6 @@ class MetadataState:
     photo: FileState | None
     sidecars: tuple[FileState, ...]
     note: str | None
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "photo": self.photo and self.photo.document(),
-            "sidecars": [sidecar.document() for sidecar in self.sidecars],
-            "note": self.note,
-        }
 
 
 def metadata_state(file: Path, max_bytes: int) -> MetadataState:
@@ -194,7 +166,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
 def print_state(state: MetadataState) -> None:
     """Print a table with a row for each field and a column for each file."""
     files = [*([state.photo] if state.photo else []), *state.sidecars]
-    names = sorted({name for file in files for name in file.fields if TAGGER_RECORD not in name})
+    names = sorted({name for file in files for name in file.fields})
     rows = ([name, *(_cell(file.fields.get(name)) for file in files)] for name in names)
     write_table(("Field", *(printable(file.path.name) for file in files)), rows)
     for file in files:
@@ -214,7 +186,7 @@ def _photo_state(path: Path, data: bytes) -> FileState:
     from tagger.metadata.xmp import written_landmarks
 
     try:
-        return FileState(path, photo_fields(data), written_landmarks(xmp_packet(data)))
+        return FileState(path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data)))
     except WriteRefused as refused:
         return FileState(path, {}, (), refused.text)
 
@@ -229,11 +201,16 @@ def _sidecar_state(path: Path) -> FileState:
 
     try:
         data = read_named(path, max_bytes=SIDECAR_MAX_BYTES).data
-        return FileState(path, xmp_fields(data), written_landmarks(data))
+        return FileState(path, _shown(xmp_fields(data)), written_landmarks(data))
     except PhotoFailed as failed:
         return FileState(path, {}, (), failed.failure.text)
     except WriteRefused as refused:
         return FileState(path, {}, (), refused.text)
+
+
+def _shown(fields: Fields) -> Fields:
+    """The fields without tagger's own record."""
+    return {name: value for name, value in fields.items() if TAGGER_RECORD not in name}
 
 
 def _cell(value: str | list[str] | None) -> str:

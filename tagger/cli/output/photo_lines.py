@@ -20,14 +20,12 @@ from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome
 from tagger.errors import PhotoFailed
-from tagger.jobs.processing.claimed_chunk import StoredBatch
+from tagger.jobs.processing.claimed_chunk import AddedTag, StoredBatch, StoredOutcome
 from tagger.jobs.processing.model_cache import open_local_model
-from tagger.jobs.processing.storage import AddedTag, StoredOutcome
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.progress import job_kind, job_model_id, list_jobs
+from tagger.ledger.progress import job_model_id, list_jobs
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.registered_models import (
-    RegisteredModel,
     model_by_id,
     resolve_model,
     unregistered_model,
@@ -61,10 +59,9 @@ class StoredPrinter:
         self._roots: dict[int, Root] = {}
         self._done, self._total = progress.done, progress.total
         self._stored_count, self._started_at = 0, time.monotonic()
-        kind = job_kind(database, job)
-        self._action = "writing" if kind in METADATA_KINDS else "tagging"
-        self._written = "undone" if kind is JobKind.UNDO else str(Outcome.WRITTEN)
-        self._progress = ProgressLine(self._action)
+        kind = progress.kind
+        self._written = "undone" if kind == JobKind.UNDO else str(Outcome.WRITTEN)
+        self._progress = ProgressLine("writing" if kind in METADATA_KINDS else "tagging")
 
     def __enter__(self) -> Self:
         self._progress.__enter__()
@@ -82,7 +79,7 @@ class StoredPrinter:
             self._done += len(stored)
             self._stored_count += len(stored)
             rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
-            self._progress.show(self._action, self._done, self._total, rate)
+            self._progress.show(self._done, self._total, rate)
 
     def _print(self, stored: StoredBatch) -> None:
         try:
@@ -157,7 +154,12 @@ def _score_text(prediction: Prediction, names: Sequence[str]) -> str:
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
     database = open_session(settings).database
-    registered = _select_model(database, settings)
+    file_of_model = Path(settings.model or "")  # which need not be registered
+    registered = (
+        unregistered_model(file_of_model)
+        if file_of_model.is_file()
+        else resolve_model(database, settings.model)
+    )
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, registered.manifest.labels)
     threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
@@ -179,22 +181,13 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
             )
             documents.append(document)
             if not json:
-                unaccepted_text = (
-                    "a part of the image is missing, so no prediction is accepted"
-                    if output.is_damaged
-                    else f"no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
-                )
+                too_low = f"no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
+                damaged = "a part of the image is missing, so no prediction is accepted"
+                unaccepted_text = damaged if output.is_damaged else too_low
                 _print(file, predictions, landmarks, unaccepted_text, with_heading=len(files) > 1)
     if json:
         typer.echo(json_module.dumps(documents, default=json_default))
     return failed
-
-
-def _select_model(database: Database, settings: Settings) -> RegisteredModel:
-    """The model of the settings; a model file need not be registered."""
-    if settings.model is not None and Path(settings.model).is_file():
-        return unregistered_model(Path(settings.model))
-    return resolve_model(database, settings.model)
 
 
 def _absolute(file: str) -> str:

@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.details import (
         Dismissal,
-        LastJob,
         MetadataWrite,
         NeighbourEvidence,
         PhotoDetails,
         PositionEvidence,
         Verdict,
     )
-    from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
+    from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 
@@ -76,14 +75,14 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
         case Format.CSV:
             write_parts(photo_csv_parts(photos, SIMILAR_PHOTO_COLUMNS))
         case Format.TABLE:
-            write_table(("Photo", "Similarity", "Landmarks"), map(_similar_row, photos))
+            rows = (
+                [photo.path, f"{photo.similarity:.2f}", ", ".join(tag.name for tag in photo.tags)]
+                for photo in photos
+            )
+            write_table(("Photo", "Similarity", "Landmarks"), rows)
         case _:
             write_photos(photos, output_format)
     return len(photos)
-
-
-def _similar_row(photo: TaggedPhoto) -> list[object]:
-    return [photo.path, f"{photo.similarity:.2f}", ", ".join(tag.name for tag in photo.tags)]
 
 
 def _photo_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
@@ -163,11 +162,15 @@ def print_details(details: PhotoDetails) -> None:
         ("damaged", "a part of the image is missing" if photo.damaged else None),
         ("taken", photo.taken_at),
         ("camera", details.camera and printable(details.camera)),
-        ("position", photo.position and _position(photo.position)),
+        ("position", photo.position and ", ".join(filter(None, (photo.position.text, photo.position.place)))),
         ("follows", details.evidence and _evidence(details.evidence)),
         ("classified", classified),
         ("threshold", details.threshold),
-        ("last job", details.job and _job(details.job)),
+        (
+            "last job",
+            details.job
+            and ": ".join(filter(None, (f"{details.job.job}, {details.job.outcome}", details.job.reason))),
+        ),
         ("fails", details.failure and printable(f"{details.failure.kind}: {details.failure.text}")),
         ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),
         *(("written", _metadata(write)) for write in details.metadata),
@@ -178,12 +181,11 @@ def print_details(details: PhotoDetails) -> None:
     for name, value in facts:
         if value is not None:
             typer.echo(f"{name + ':':<12}{value}")
-    rows = ([tag.rank, tag.name, _score(tag.score), _state(tag)] for tag in photo.tags)
+    rows = (
+        [tag.rank, tag.name, None if tag.score is None else f"{tag.score:.1%}", _state(tag)]
+        for tag in photo.tags
+    )
     write_table(("Rank", "Landmark", "Score", ""), rows)
-
-
-def _position(position: Position) -> str:
-    return position.text + (f", {position.place}" if position.place else "")
 
 
 def _evidence(evidence: PositionEvidence) -> str:
@@ -217,14 +219,6 @@ def _verdict(verdict: Verdict) -> str:
 def _dismissal(dismissal: Dismissal) -> str:
     by = f" by {printable(dismissal.given_by)}" if dismissal.given_by else ""
     return f"not a landmark{by}, {dismissal.given_at:%Y-%m-%d}"
-
-
-def _job(job: LastJob) -> str:
-    return f"{job.job}, {job.outcome}" + (f": {job.reason}" if job.reason else "")
-
-
-def _score(score: float | None) -> str:
-    return "" if score is None else f"{score:.1%}"
 
 
 def _state(tag: Tag) -> str:

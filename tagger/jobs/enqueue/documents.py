@@ -68,7 +68,7 @@ def status_document(
         queues,
         *waiting_photos(jobs, now),
         last_tick,
-        _webhooks_document(rooms.get("webhooks")),
+        rooms.get("webhooks"),
     )
 
 
@@ -81,13 +81,6 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
     oldest = min((job.created_at for job in waiting), default=None)
     seconds = None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
     return sum(job.queued for job in waiting), seconds
-
-
-def _webhooks_document(counts: Mapping[str, Any] | None) -> WebhooksDocument | None:
-    if counts is None:
-        return None
-    receivers = {name: UndeliveredEvents(**each) for name, each in counts["receivers"].items()}
-    return WebhooksDocument(counts["pending"], counts["given_up"], receivers)
 
 
 @dataclass(frozen=True)

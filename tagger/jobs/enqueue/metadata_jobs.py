@@ -243,10 +243,11 @@ def record_write_job(
             count += len(page)
             on_progress(count)
         if not has_tag_conditions(query):
+            in_job = exists().where(job_items.c.job_id == job_id, job_items.c.photo_id == photos.c.id)
             fill_job(
                 database,
                 job_id,
-                (*without_tags(database, query, root_paths, max_error_m), ~_in_job(job_id)),
+                (*without_tags(database, query, root_paths, max_error_m), ~in_job),
                 on_progress=lambda more: on_progress(count + more),
             )
     finish_scan(database, job_id)
@@ -329,10 +330,6 @@ def _max_error(options: Mapping[str, Any]) -> int | None:
     """The largest error of estimated positions that the job writes; None: it writes none."""
     metadata = MetadataOptions.from_job_options(options)
     return None if metadata is None else metadata.max_error_m
-
-
-def _in_job(job_id: int) -> ColumnElement[bool]:
-    return exists().where(job_items.c.job_id == job_id, job_items.c.photo_id == photos.c.id)
 
 
 def _append(database: Database, job_id: int, photo_ids: Sequence[int]) -> None:

@@ -168,7 +168,10 @@ class Scan:
         groups = StemGroups[FoundPhoto](_path_of)
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
-            self._mark_unlisted(folder, page)
+            with self._database.read() as connection:
+                root = find_root(connection, folder, self._root_paths)
+            if root is not None:
+                self.report.gone += mark_unlisted(self._database, root, folder, page)
             rest = groups.rest() if page.last is None else ()
             self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
             on_progress(self.report.found)
@@ -205,12 +208,6 @@ class Scan:
         separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
         return {}
 
-    def _mark_unlisted(self, folder: Path, page: "ListedPage") -> None:
-        with self._database.read() as connection:
-            root = find_root(connection, folder, self._root_paths)
-        if root is not None:
-            self.report.gone += mark_unlisted(self._database, root, folder, page)
-
 
 def _items(
     connection: Connection,
@@ -236,33 +233,21 @@ def preview_scan(
     """The number of photos that a scan would find, how many of them a job would skip, and what is left out; nothing is recorded."""
     found = skipped = 0
     other_files = OtherFiles()
-    for photo, row, is_joined in stored_photos(database, selection, root_paths, other_files):
-        if not is_joined:
-            found += 1
-            skipped += row is not None and can_skip(row, photo, inference)
-    return found, skipped, other_files
-
-
-def stored_photos(
-    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
-) -> Iterator[tuple[FoundPhoto, Row[Any] | None, bool]]:
-    """The files that a scan would find, each with its row, if it has one, and whether it is a RAW file whose JPEG is the photo.
-
-    Raises:
-        PathNotFound: as `stored_pages`.
-    """
-    entries = chain.from_iterable(stored_pages(database, selection, root_paths, other_files))
+    entries = chain.from_iterable(_stored_pages(database, selection, root_paths, other_files))
     groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
     for group in groups.of(entries):
         joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
         for photo, row in group:
-            yield photo, row, photo.location in joined
+            if photo.location not in joined:  # of a RAW file with a JPEG, the JPEG is the photo
+                found += 1
+                skipped += row is not None and can_skip(row, photo, inference)
+    return found, skipped, other_files
 
 
-def stored_pages(
-    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles | None = None
+def _stored_pages(
+    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles
 ) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
-    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one; nothing is recorded.
+    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
 
     Raises:
         PathNotFound: a folder does not exist.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from tagger.database.actor import schedule_author
 from tagger.database.connection import Database
@@ -23,11 +23,11 @@ from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.scan import ProgressCallback, Selection
 from tagger.jobs.enqueue.schedules import (
+    backfill_from_schedule,
     follows_links,
     latest_due,
     next_due,
     resume_paused_runs,
-    schedule_backfill,
     schedule_row,
 )
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
@@ -136,7 +136,7 @@ def _run(
 ) -> ScheduleRun | None:
     """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
     resume_paused_runs(database, row.id)
-    backfill = schedule_backfill(row)
+    backfill = backfill_from_schedule(row.selection, row.options)
     new = replace(backfill_job(database, settings, backfill, Priority(row.priority)), author=author)
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
@@ -152,7 +152,9 @@ def _run(
         _undo_run(database, row.id, due, run.job)
         raise
     except TaggerError as error:
-        _cancel_run(database, row.id, due, run.job, str(error))
+        with database.write() as connection:
+            cancel_job(connection, run.job, str(error))
+        _set_note(database, row.id, due, str(error))
         raise
     return run
 
@@ -172,14 +174,13 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
         run = {"schedule_id": row.id, "due_at": due, "started_at": now}
         next_time = next_due(schedule.cron, schedule.time_zone, now)
         connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))
-        if _has_run(connection, row.id, due):
+        if connection.scalar(select(schedule_runs.c.due_at).where(*_is_run(row.id, due))) is not None:
             return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
-            if _was_paused(connection, row.id, open_job):
-                job, note = open_job, f"continues job {open_job}"
-            else:
-                job, note = None, f"job {open_job} of an earlier run has not finished"
+            job, note = None, f"job {open_job.id} of an earlier run has not finished"
+            if open_job.was_paused:
+                job, note = open_job.id, f"continues job {open_job.id}"
             insert_missing(connection, schedule_runs, [run | {"job_id": job, "note": note}])
             return ScheduleRun(due, now, job, None, note)
         job_id = insert_job(connection, new, row.name)
@@ -187,27 +188,17 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
         return ScheduleRun(due, now, job_id, None, None)
 
 
-def _has_run(connection: Connection, schedule_id: int, due: datetime) -> bool:
-    query = select(schedule_runs.c.due_at).where(*_is_run(schedule_id, due))
-    return connection.scalar(query) is not None
-
-
-def _open_job(connection: Connection, schedule_id: int) -> int | None:
-    """A job of the schedule that has not finished."""
+def _open_job(connection: Connection, schedule_id: int) -> Row[Any] | None:
+    """A job of the schedule that has not finished, and whether it was paused because the time of its run was over."""
+    was_paused = func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
     query = (
-        select(jobs.c.id)
+        select(jobs.c.id, was_paused)
         .join(schedule_runs, schedule_runs.c.job_id == jobs.c.id)
         .where(schedule_runs.c.schedule_id == schedule_id, jobs.c.state.in_(OPEN_STATES))
+        .group_by(jobs.c.id)
         .limit(1)
     )
-    return connection.scalar(query)
-
-
-def _was_paused(connection: Connection, schedule_id: int, job_id: int) -> bool:
-    """Whether the job was paused because the time of its run was over."""
-    runs = (schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.job_id == job_id)
-    query = select(schedule_runs.c.due_at).where(*runs, schedule_runs.c.paused_at.is_not(None)).limit(1)
-    return connection.scalar(query) is not None
+    return connection.execute(query).one_or_none()
 
 
 def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
@@ -234,12 +225,6 @@ def _set_note(database: Database, schedule_id: int, due: datetime, note: str) ->
     with database.write() as connection:
         connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
     return note
-
-
-def _cancel_run(database: Database, schedule_id: int, due: datetime, job_id: int, note: str) -> None:
-    with database.write() as connection:
-        cancel_job(connection, job_id, note)
-    _set_note(database, schedule_id, due, note)
 
 
 def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:

@@ -274,11 +274,6 @@ def schedule_row(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def schedule_backfill(row: Row[Any]) -> Backfill:
-    """The backfill of a schedule's row."""
-    return backfill_from_schedule(row.selection, row.options)
-
-
 def backfill_from_schedule(selection: str, options: Mapping[str, Any]) -> Backfill:
     """The backfill that a schedule stores as its selection and options.
 
@@ -301,7 +296,7 @@ def _schedule(row: Row[Any]) -> Schedule:
         name=row.name,
         cron=row.cron,
         zone=row.time_zone,
-        backfill=schedule_backfill(row),
+        backfill=backfill_from_schedule(row.selection, row.options),
         priority=Priority(row.priority),
         paused=row.paused,
         next_due=row.next_due,

@@ -50,11 +50,13 @@ def tag_job(
         RootUnavailable: the disk of a folder is not mounted.
         ModelNotFound, ModelNotSelected: there is no model to tag with.
     """
-    if write is not None and write.to is Target.EMBED and not write.embed_objects:
-        _refuse_buckets(selection)
+    named = (*selection.folders, *selection.files)
+    objects = [path for path in named if isinstance(path, ObjectPath)]
+    if objects and write is not None and write.to is Target.EMBED and not write.embed_objects:
+        raise BucketUnwritable(path=objects[0])
     require_available_roots(database, selection, settings.roots)
     inference = inference_options(database, settings, reprocess=reprocess)
-    paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
+    paths = [path_to_json(path) for path in named]
     options = {PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})}
     return NewJob(**vars(inference), kind=JobKind.TAG, runner=runner, priority=priority, options=options)
 
@@ -118,14 +120,15 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
     return {row.failure_kind: row.photo_count for row in rows}
 
 
-def retry_all_job(database: Database, settings: Settings, priority: Priority) -> NewJob:
-    """A retry of all failures, with the model and options of new jobs."""
-    inference = inference_options(database, settings)
-    return NewJob(**vars(inference), kind=JobKind.RETRY, runner=Runner.WORKERS, priority=priority)
+def retry_job(database: Database, settings: Settings, job_id: int | None, priority: Priority) -> NewJob:
+    """A retry of the failures of one job, with its model, options and metadata options, or of all, as new jobs have them.
 
-
-def retry_job(database: Database, job_id: int, priority: Priority) -> NewJob:
-    """A retry of the failures of one job, with its model, options and metadata options."""
+    Raises:
+        ModelNotFound, ModelNotSelected: there is no model for new jobs.
+    """
+    if job_id is None:
+        inference = inference_options(database, settings)
+        return NewJob(**vars(inference), kind=JobKind.RETRY, runner=Runner.WORKERS, priority=priority)
     with database.read() as connection:
         job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
     return NewJob(
@@ -194,9 +197,3 @@ def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
     undo_job = options.get(UNDO_JOB)
     if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
         raise ValueError(f"{UNDO_JOB} is not the number of a job")
-
-
-def _refuse_buckets(selection: Selection) -> None:
-    for path in (*selection.folders, *selection.files):
-        if isinstance(path, ObjectPath):
-            raise BucketUnwritable(path=path)

@@ -1,4 +1,4 @@
-"""A chunk that this process has claimed: its lease, its photos' roots, and retries of database work.
+"""A chunk that this process has claimed: its open items and what came of them, its lease, its photos' roots, and retries of database work.
 
 Shared by everything that processes chunks: classification_chunk and metadata_chunk.
 """
@@ -6,22 +6,163 @@ Shared by everything that processes chunks: classification_chunk and metadata_ch
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Select, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
+from tagger.database.tables import contents, job_items, photos
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.open_items import OpenItem
-from tagger.jobs.processing.storage import StoredOutcome
-from tagger.ledger.chunks import Claim, ItemOutcome
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.jobs import suspend_for_root
+from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
+from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import Mount
+from tagger.photos.paths import path_from_text
+from tagger.pipeline.results import MetadataOutcome, Result
 from tagger.settings import Settings
+from tagger.system.documents import document_of
 from tagger.system.metrics import FAILURES, PHOTOS
+
+FORGOTTEN = "removed with `tagger forget`"
+"""The reason of a skipped item whose photo is no longer in the database."""
+JOINED = "one photo with the JPEG of the same name"
+"""The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded."""
+
+
+@dataclass(frozen=True)
+class OpenItem:
+    """A photo of a claimed chunk that has no outcome yet.
+
+    `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
+    `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
+    `path` and `path_bytes`.
+    """
+
+    position: int
+    photo_id: int
+    root_id: int
+    path: str
+    path_bytes: bytes
+    content_id: int | None
+    classified: PhotoVersion | None
+    deaths: int
+    size_bytes: int
+    raw_files: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The path, in the root, of the file to read."""
+        return path_from_text(self.path, self.path_bytes)
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """An item and the pipeline's result for its photo."""
+
+    item: OpenItem
+    result: Result
+
+
+class AddedTag(Protocol):
+    """A tag that a hook adds to those of the model. `source`: where it comes from, in one word."""
+
+    @property
+    def landmark_id(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def source(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class StoredOutcome:
+    """A photo whose outcome was just stored, the result it follows from, and the tags that hooks added to those of the model."""
+
+    item: OpenItem
+    outcome: ItemOutcome
+    result: Result | MetadataOutcome
+    added: Sequence[AddedTag] = ()
+
+
+def open_items(database: Database, claim: Claim) -> list[OpenItem]:
+    """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
+    with database.read() as connection:
+        rows = connection.execute(_items_without_outcome(claim)).all()
+        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
+    skipped = [
+        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
+        for row in rows
+        if row.id is None or row.primary_id is not None
+    ]
+    if skipped:
+        with database.write() as connection:
+            store_outcomes(connection, claim, skipped)
+    return [
+        _open_item(row, claim, raw_files.get(row.id, ()))
+        for row in rows
+        if row.id is not None and row.primary_id is None
+    ]
+
+
+def _items_without_outcome(claim: Claim) -> Select[Any]:
+    return (
+        select(
+            job_items.c.position,
+            job_items.c.attempts,
+            photos.c.id,
+            photos.c.root_id,
+            photos.c.path,
+            photos.c.path_bytes,
+            photos.c.size_bytes,
+            photos.c.content_id,
+            photos.c.failure_kind,
+            photos.c.primary_id,
+            photos.c.classified_size_bytes,
+            photos.c.classified_mtime_ns,
+            contents.c.model_id,
+            contents.c.top_k,
+            contents.c.threshold,
+        )
+        .outerjoin(photos, photos.c.id == job_items.c.photo_id)
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
+        .where(
+            job_items.c.job_id == claim.name.job_id,
+            job_items.c.position.between(claim.first, claim.last),
+            job_items.c.outcome.is_(None),
+        )
+        .order_by(job_items.c.position)
+    )
+
+
+def raw_files_of(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, tuple[tuple[str, bytes], ...]]:
+    """The RAW files of photos, as the columns `path` and `path_bytes`, by photo id."""
+    query = select(photos.c.primary_id, photos.c.path, photos.c.path_bytes).where(files_of(photo_ids))
+    files: dict[int, tuple[tuple[str, bytes], ...]] = {}
+    for row in connection.execute(query.order_by(photos.c.path)):
+        files[row.primary_id] = (*files.get(row.primary_id, ()), (row.path, row.path_bytes))
+    return files
+
+
+def _open_item(row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...]) -> OpenItem:
+    is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
+    has_result = row.failure_kind is None and row.classified_mtime_ns is not None
+    classified = None
+    if is_same and has_result and not claim.reprocess:
+        classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
+    values = {"photo_id": row.id, "classified": classified, "deaths": row.attempts, "raw_files": raw_files}
+    return document_of(OpenItem, row, **values)
+
 
 log = logging.getLogger(__name__)
 

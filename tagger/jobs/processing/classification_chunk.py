@@ -15,10 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.retry import is_transient
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, ItemResult, OpenItem, open_items
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation, until_decided
 from tagger.jobs.processing.model_cache import LoadedModel
-from tagger.jobs.processing.open_items import ItemResult, OpenItem, open_items
 from tagger.jobs.processing.storage import is_classified, store_results
 from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
 from tagger.library.catalog.roots import Root
@@ -183,27 +182,8 @@ MAX_DEATHS = 2
 """A photo is classified in a child process after this many workers died while they classified it alone."""
 
 
-def classify_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
-    """Classify the chunk's open items and store the results until none is open or the chunk has to be released.
-
-    Raises:
-        LeaseLost: another worker took over the chunk.
-        ModelFailed, ReadsTimedOut: no photo can be classified any more.
-    """
-    return _ChunkClassifier(chunk, loaded).run()
-
-
-def classify_item(chunk: ClaimedChunk, loaded: LoadedModel, position: int) -> None:
-    """Classify one open item of the chunk and store the result; nothing if its root is unavailable.
-
-    Raises:
-        as `classify_chunk`
-    """
-    _ChunkClassifier(chunk, loaded).run_item(position)
-
-
-class _ChunkClassifier:
-    """Submits the photos of one chunk to the pipeline."""
+class ChunkClassifier:
+    """Classifies the photos of one claimed chunk."""
 
     def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
         self._chunk = chunk
@@ -212,6 +192,12 @@ class _ChunkClassifier:
         self._settle_deadline: float | None = None
 
     def run(self) -> ChunkEnd:
+        """Classify the open items and store the results until none is open or the chunk has to be released.
+
+        Raises:
+            LeaseLost: another worker took over the chunk.
+            ModelFailed, ReadsTimedOut: no photo can be classified any more.
+        """
         while True:
             # Before the items: a photo that another claim stores between the two queries is then busy or classified.
             busy = self._chunk.with_retry(
@@ -251,8 +237,14 @@ class _ChunkClassifier:
         self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
         self._results.retries_settling = time.monotonic() < self._settle_deadline
 
-    def run_item(self, position: int) -> None:
-        """Classify one open item. It fails if it has not settled: the caller would ask for it again without end."""
+    def classify_item(self, position: int) -> None:
+        """Classify one open item and store the result; nothing if its root is unavailable.
+
+        It fails if it has not settled: the caller would ask for it again without end.
+
+        Raises:
+            LeaseLost, ModelFailed, ReadsTimedOut: as `run`.
+        """
         self._results.retries_settling = False
         items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
         items = [item for item in items if item.position == position]

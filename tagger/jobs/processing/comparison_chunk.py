@@ -9,9 +9,7 @@ from sqlalchemy import Connection, select
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.jobs.processing.open_items import OpenItem, open_items
-from tagger.jobs.processing.storage import StoredOutcome
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
 from tagger.pipeline.results import MetadataOutcome
@@ -61,17 +59,13 @@ def _outcomes(
 ) -> list[ItemOutcome]:
     content_ids = {item.content_id for item in items if item.content_id is not None}
     found = compare_images(connection, claim.model_id, content_ids, taught)
-    tagged = _tagged_by_model(connection, content_ids)
+    is_tagged = (contents.c.id.in_(content_ids), contents.c.outcome == Outcome.TAGGED)
+    tagged = set(connection.scalars(select(contents.c.id).where(*is_tagged)))
     outcomes = []
     for item in items:
         if item.content_id not in found:
             outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
             continue
-        is_tagged = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
-        outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if is_tagged else Outcome.UNKNOWN))
+        has_tag = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
+        outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if has_tag else Outcome.UNKNOWN))
     return outcomes
-
-
-def _tagged_by_model(connection: Connection, content_ids: set[int]) -> set[int]:
-    query = select(contents.c.id).where(contents.c.id.in_(content_ids), contents.c.outcome == Outcome.TAGGED)
-    return set(connection.scalars(query))

@@ -1,14 +1,16 @@
 """Executes claimed chunks, for workers, and whole jobs, for `tagger tag`. Knows nothing of Celery.
 
 A chunk goes through the pipeline of its model (see classification_chunk), through the comparison with taught landmarks (see
-comparison_chunk), or through the metadata writer (see metadata_chunk).
+comparison_chunk), or through the metadata writer (see metadata_chunk). The chunks of a process share its activity, the stop, and the
+lock of isolated chunks: an isolated chunk holds it exclusively, so that if the process dies, the photo that killed it is identified.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,9 +20,8 @@ from tagger.database.enums import METADATA_KINDS, JobKind, Runner
 from tagger.database.retry import DatabaseError, is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
-from tagger.jobs.processing.classification_chunk import classify_chunk
+from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.comparison_chunk import compare_chunk
-from tagger.jobs.processing.coordination import ActivityMonitor, SharedExclusiveLock
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
@@ -28,7 +29,114 @@ from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_
 from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
 from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.settings import Settings
-from tagger.system.metrics import RETRIES
+from tagger.system.metrics import CHUNKS_HELD, RETRIES
+
+
+class ActivityMonitor:
+    """When the process last received a message and last made progress, for the watchdog. Thread-safe. One per process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._message_at = self._ended_at = time.monotonic()
+        self._progress_at: dict[object, float] = {}
+        """When each chunk that is being processed last made progress."""
+
+    def record_message(self) -> None:
+        self._message_at = time.monotonic()
+
+    @contextmanager
+    def chunk(self) -> Iterator[Callable[[], None]]:
+        """Track one chunk. Call the yielded function whenever the chunk makes progress."""
+        key = object()
+
+        def record_progress() -> None:
+            with self._lock:
+                if key in self._progress_at:  # a thread may still work for a chunk that has ended
+                    self._progress_at[key] = time.monotonic()
+
+        with self._lock:
+            self._progress_at[key] = time.monotonic()
+            CHUNKS_HELD.set(len(self._progress_at))
+        try:
+            yield record_progress
+        finally:
+            with self._lock:
+                del self._progress_at[key]
+                self._ended_at = time.monotonic()
+                CHUNKS_HELD.set(len(self._progress_at))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a chunk is being processed."""
+        return bool(self._progress_at)
+
+    @property
+    def progress_age_s(self) -> float:
+        """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
+        with self._lock:
+            return time.monotonic() - min(self._progress_at.values()) if self._progress_at else 0.0
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last chunk ended, or since the start; 0 while one is being processed."""
+        with self._lock:
+            return 0.0 if self._progress_at else time.monotonic() - self._ended_at
+
+    @property
+    def message_age_s(self) -> float:
+        """Seconds since the last message."""
+        return time.monotonic() - self._message_at
+
+
+TIMEOUT_S = 30.0
+"""How long a chunk waits for the lock. The bound resolves deadlocks: a chunk may wait for photos that another chunk has claimed."""
+_STOP_CHECK_S = 0.5
+
+
+class SharedExclusiveLock:
+    """Chunks share the process, except isolated ones. Waiting ends early when `stop` is set. Exclusive requests take precedence over later shared ones."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._shared_holders = 0
+        self._is_exclusive = False
+        self._exclusive_waiters = 0
+
+    @contextmanager
+    def acquire(self, *, exclusive: bool) -> Iterator[bool]:
+        """Hold the lock inside the context; yields False if it was not acquired in time."""
+        is_acquired = self._acquire(exclusive=exclusive)
+        try:
+            yield is_acquired
+        finally:
+            if is_acquired:
+                self._release(exclusive=exclusive)
+
+    def _acquire(self, *, exclusive: bool) -> bool:
+        deadline = time.monotonic() + TIMEOUT_S
+        with self._changed:
+            self._exclusive_waiters += exclusive
+            try:
+                while self._is_blocked(exclusive=exclusive):
+                    if self._stop.is_set() or time.monotonic() > deadline:
+                        return False
+                    self._changed.wait(_STOP_CHECK_S)
+            finally:
+                self._exclusive_waiters -= exclusive
+            self._is_exclusive = exclusive
+            self._shared_holders += not exclusive
+            return True
+
+    def _is_blocked(self, *, exclusive: bool) -> bool:
+        return self._is_exclusive or bool(self._shared_holders if exclusive else self._exclusive_waiters)
+
+    def _release(self, *, exclusive: bool) -> None:
+        with self._changed:
+            self._is_exclusive = False
+            self._shared_holders -= not exclusive
+            self._changed.notify_all()
+
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -123,7 +231,7 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        return classify_chunk(chunk, self.models.get(chunk.claim.model_id))
+        return ChunkClassifier(chunk, self.models.get(chunk.claim.model_id)).run()
 
     def _release(self, chunk: ClaimedChunk) -> None:
         try:
@@ -160,7 +268,9 @@ def run_job(
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)
             ]
-            while wait(runs, COUNT_EVERY_S, FIRST_EXCEPTION).not_done and not _has_failed(runs):
+            while wait(runs, COUNT_EVERY_S, FIRST_EXCEPTION).not_done and not any(
+                run.done() and run.exception() for run in runs
+            ):
                 _count_photos(database)
             for run in runs:
                 if run.done():
@@ -178,10 +288,6 @@ def run_job(
         raise
     _close(executor, pool)
     _count_photos(database)
-
-
-def _has_failed(runs: list[Future[None]]) -> bool:
-    return any(run.done() and run.exception() for run in runs)
 
 
 def _count_photos(database: Database) -> None:

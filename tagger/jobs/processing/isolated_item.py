@@ -10,11 +10,10 @@ from tagger.database.connection import open_configured
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
-from tagger.jobs.processing.claimed_chunk import ClaimedChunk
-from tagger.jobs.processing.classification_chunk import classify_item
+from tagger.jobs.processing.claimed_chunk import ClaimedChunk, StoredOutcome
+from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
-from tagger.jobs.processing.storage import StoredOutcome
 from tagger.ledger.chunks import ChunkName, Claim
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.settings import Settings
@@ -40,7 +39,8 @@ class _Chunk(ClaimedChunk):
 
 def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     settings = Settings(**config["settings"])
-    claim = _claim(config["claim"])
+    values = config["claim"]
+    claim = Claim(**values | {"name": ChunkName(**values["name"]), "kind": JobKind(values["kind"])})
     database = open_configured(settings)
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 
@@ -60,7 +60,7 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
             if claim.kind in METADATA_KINDS:
                 MetadataChunkWriter(chunk).write_item(request["position"])
             else:
-                classify_item(chunk, models.get(claim.model_id), request["position"])
+                ChunkClassifier(chunk, models.get(claim.model_id)).classify_item(request["position"])
         except LeaseLost:
             pass  # the parent notices when it renews the lease
         except (SQLAlchemyError, TaggerError) as raised:  # says nothing about the photo
@@ -70,10 +70,6 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
         return {"stored": outcomes, "error": error}, b""
 
     return answer
-
-
-def _claim(values: dict[str, Any]) -> Claim:
-    return Claim(**values | {"name": ChunkName(**values["name"]), "kind": JobKind(values["kind"])})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from typing import Any, Self, TypeVar
 
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, ItemProcessFailed, PhotoFailed
-from tagger.jobs.processing.claimed_chunk import ClaimedChunk
-from tagger.jobs.processing.open_items import OpenItem
+from tagger.jobs.processing.claimed_chunk import ClaimedChunk, OpenItem
 from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.pipeline.child_process import ChildKilled, ChildProcess
 from tagger.pipeline.running_child import ParentStopping

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,11 +22,9 @@ from tagger.database.enums import METADATA_KINDS, JobState, Outcome
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
 from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
-from tagger.jobs.processing.open_items import OpenItem, open_items
-from tagger.jobs.processing.storage import StoredOutcome
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,
@@ -41,7 +40,7 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.objects import remove_old_checks
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
-from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.metadata.plans import UndoRecord
 from tagger.photos.paths import ObjectPath
 from tagger.pipeline.results import MetadataOutcome
 
@@ -273,7 +272,7 @@ class MetadataChunkWriter:
         )
         request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
         try:
-            photo = plan_and_prepare(request, self._undo_record_finder(item))
+            photo = plan_and_prepare(request, partial(self._find_undo_record, item))
             self._prepared.append(photo)
             if self._has_ended:
                 self._discard_prepared()
@@ -295,13 +294,10 @@ class MetadataChunkWriter:
         reason = refusal.kind if refusal else None
         return PhotoResult(item, photo.outcome, "", reason, photo, tags.complete_digests)
 
-    def _undo_record_finder(self, item: OpenItem) -> FindUndoRecord:
-        def find(written_digest: str) -> UndoRecord | None:
-            return self._chunk.with_retry(
-                lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
-            )
-
-        return find
+    def _find_undo_record(self, item: OpenItem, written_digest: str) -> UndoRecord | None:
+        return self._chunk.with_retry(
+            lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
+        )
 
     def _may_retry(self, item: OpenItem) -> bool:
         tries = self._tries.get(item.position, 0) + 1

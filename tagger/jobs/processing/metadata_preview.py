@@ -5,6 +5,7 @@ A preview changes nothing. In files that the undo log does not know, the XMP nam
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoFailed, PhotoNotFound
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.processing.open_items import raw_files_of
+from tagger.jobs.processing.claimed_chunk import raw_files_of
 from tagger.jobs.processing.undo_log import delete_orphaned, find_undo_record
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
@@ -43,13 +44,14 @@ from tagger.metadata.photo_writer import (
     xmp_fields,
     xmp_packet,
 )
-from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, digest_file, plan_sidecar
+from tagger.metadata.plans import FilePlan, FindUndoRecord, digest_file, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.objects import is_object
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _accepted_landmarks(
     for row in connection.execute(query) if content_ids else ():
         accepted.setdefault(row.content_id, []).append(row)
     return {
-        content_id: tuple(map(_named_landmark, sorted(rows, key=_written_order)))
+        content_id: tuple(document_of(NamedLandmark, row) for row in sorted(rows, key=_written_order))
         for content_id, rows in accepted.items()
     }
 
@@ -166,23 +168,6 @@ def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:
     """As `best_first`, but equal ones by slug: another order would change files that are written again."""
     is_unranked, rank, score, _landmark_id = best_first(row)
     return is_unranked, rank, score, row.slug
-
-
-def _named_landmark(row: Row[Any]) -> NamedLandmark:
-    return NamedLandmark(
-        slug=row.slug,
-        name=row.name,
-        country=row.country,
-        region=row.region,
-        city=row.city,
-        latitude=row.latitude,
-        longitude=row.longitude,
-        extent=row.extent,
-        score=row.score,
-        model=row.model,
-        verdict=row.verdict,
-        names=row.names,
-    )
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
@@ -255,15 +240,6 @@ def preview_photos(
             yield _preview(database, photo_id, replace(request, raw_files=files))
 
 
-def undo_record_finder(database: Database, photo_id: int | None) -> FindUndoRecord:
-    """Make a function that finds the undo record of a file by its digest."""
-
-    def find(written_digest: str) -> UndoRecord | None:
-        return find_undo_record(database, photo_id, written_digest)
-
-    return find
-
-
 def preview_unlogged_undo(
     database: Database, settings: Settings, paths: Iterable[Path]
 ) -> Iterator[MetadataPreview]:
@@ -271,7 +247,7 @@ def preview_unlogged_undo(
     for path in paths:
         if _is_file(path) and not _is_logged(database, path, settings.roots):
             try:
-                plan = _plan_undo(path, undo_record_finder(database, None), settings.max_bytes)
+                plan = _plan_undo(path, partial(find_undo_record, database, None), settings.max_bytes)
                 yield MetadataPreview(path, plan)
             except (WriteRefused, WriteFailed) as problem:
                 yield MetadataPreview(path, None, problem)
@@ -298,7 +274,9 @@ def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
 
 def _preview(database: Database, photo_id: int, request: WriteRequest) -> MetadataPreview:
     try:
-        return MetadataPreview(request.path, plan_photo(request, undo_record_finder(database, photo_id)))
+        return MetadataPreview(
+            request.path, plan_photo(request, partial(find_undo_record, database, photo_id))
+        )
     except (WriteRefused, WriteFailed) as problem:
         return MetadataPreview(request.path, None, problem)
 

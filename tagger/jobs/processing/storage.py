@@ -4,7 +4,6 @@ A photo is a file; its content is the image, shared by all copies. Jobs and item
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -30,7 +29,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.jobs.processing.open_items import ItemResult, OpenItem
+from tagger.jobs.processing.claimed_chunk import AddedTag, ItemResult, StoredOutcome
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
@@ -41,26 +40,12 @@ from tagger.pipeline.results import (
     AlreadyClassified,
     Classified,
     Failed,
-    MetadataOutcome,
     Result,
     Unchanged,
 )
 
 Embeddings = Mapping[int, Embedding | None]
 """The contents that a batch classified, by id, with their embeddings; None: the model gives none."""
-
-
-class AddedTag(Protocol):
-    """A tag that a hook adds to those of the model. `source`: where it comes from, in one word."""
-
-    @property
-    def landmark_id(self) -> int: ...
-    @property
-    def score(self) -> float: ...
-    @property
-    def accepted(self) -> bool: ...
-    @property
-    def source(self) -> str: ...
 
 
 class StoreStep(Protocol):
@@ -152,16 +137,6 @@ def _record(connection: Connection, landmark_id: int, job_id: int) -> None:
     ).one()
     data = {"landmark": landmark.slug, "name": landmark.name, "job": job_id}
     record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)
-
-
-@dataclass(frozen=True)
-class StoredOutcome:
-    """A photo whose outcome was just stored, the result it follows from, and the tags that hooks added to those of the model."""
-
-    item: OpenItem
-    outcome: ItemOutcome
-    result: Result | MetadataOutcome
-    added: Sequence[AddedTag] = ()
 
 
 def is_classified(database: Database, claim: Claim, digest: str) -> bool:

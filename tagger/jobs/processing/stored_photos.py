@@ -8,12 +8,10 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
-from tagger.jobs.processing.open_items import ItemResult, OpenItem
-from tagger.library.catalog.cameras import Camera, camera_of, ensure_cameras, fact_columns
+from tagger.jobs.processing.claimed_chunk import ItemResult
+from tagger.library.catalog.cameras import camera_of, ensure_cameras, fact_columns
 from tagger.library.catalog.contents import record_contents, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
-from tagger.metadata.camera import CameraFacts
-from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
 
 _FILE_FAILURES = (
@@ -65,7 +63,11 @@ def _facts(
 ) -> dict[int, dict[str, Any]]:
     """The columns of photos that were read, by photo id: their content, and what their EXIF says."""
     found = {
-        each.item.photo_id: (each.result.digest, each.result.facts, _camera(each.item, each.result.facts))
+        each.item.photo_id: (
+            each.result.digest,
+            each.result.facts,
+            camera_of(each.result.facts, each.item.root_id, each.item.path),
+        )
         for each in results
         if not isinstance(each.result, Unchanged)
         and each.result.digest is not None
@@ -77,10 +79,6 @@ def _facts(
         for photo_id, (digest, facts, camera) in found.items()
         if digest in ids
     }
-
-
-def _camera(item: OpenItem, facts: CameraFacts) -> Camera:
-    return camera_of(facts, item.root_id, item.path)
 
 
 def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
@@ -126,8 +124,11 @@ def _store_classified(
     for each in sorted(results, key=lambda each: each.item.photo_id):
         result = each.result
         if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
-            values = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
-            rows.append(values | _version_columns(result.version))
+            size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
+            version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
+            classified = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
+            photo = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
+            rows.append(photo | version | classified)
     # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
     is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
     stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
@@ -137,15 +138,6 @@ def _store_classified(
         connection.execute(stored.values(columns), rows)
     copies = photos.c.content_id.in_(_readable_ids(results, ids))
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
-
-
-def _version_columns(version: PhotoVersion) -> dict[str, int]:
-    return {
-        "size_bytes": version.size_bytes,
-        "mtime_ns": version.mtime_ns,
-        "classified_size_bytes": version.size_bytes,
-        "classified_mtime_ns": version.mtime_ns,
-    }
 
 
 def _store_failures(

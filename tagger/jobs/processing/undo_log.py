@@ -30,7 +30,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import contents, metadata_writes, photos
-from tagger.jobs.processing.open_items import OpenItem
+from tagger.jobs.processing.claimed_chunk import OpenItem
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest

@@ -6,7 +6,6 @@ the labels as the reference does (within MAX_DISTANCE) and is faster by MIN_SPEE
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tagger.composition import BACKENDS, extensions
+from tagger.composition import BACKENDS, extensions, is_installed
 from tagger.errors import SettingsInvalid
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
@@ -26,7 +25,7 @@ from tagger.model.backends.protocol import (
     Conversions,
     is_out_of_memory,
 )
-from tagger.model.devices import INSTALL_TORCH, has_torch
+from tagger.model.devices import INSTALL_TORCH
 
 if TYPE_CHECKING:
     import openvino
@@ -116,7 +115,7 @@ class BackendSelector:
             SettingsInvalid: its engine is not installed, does not support the device, or cannot run this model.
         """
         if name == "torchscript":
-            if not has_torch():
+            if not is_installed("torch"):
                 raise SettingsInvalid(reason=f"backend: torchscript needs torch: {INSTALL_TORCH}")
             from tagger.model.backends.torchscript import TorchScriptBackend
 
@@ -126,7 +125,7 @@ class BackendSelector:
         return self._load_extension(name)
 
     def _load_openvino(self, name: BackendName) -> Backend:
-        if not _is_installed("openvino"):
+        if not is_installed("openvino"):
             raise SettingsInvalid(reason=f"backend: {name} has no package for this machine; set torchscript")
         if self._device.kind != "cpu":
             raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
@@ -146,7 +145,7 @@ class BackendSelector:
             ) from error
 
     def _convert(self) -> openvino.Model:
-        if not has_torch():
+        if not is_installed("torch"):
             raise SettingsInvalid(reason=f"this model needs torch: {INSTALL_TORCH}")
         from tagger.model.backends.conversion import convert_once
 
@@ -164,7 +163,7 @@ class BackendSelector:
         return backend
 
     def _alternatives(self) -> list[BackendName]:
-        if self._device.kind != "cpu" or not _is_installed("openvino"):
+        if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
         names = ["openvino", EIGHT_BITS] if self._ranges else ["openvino"]
         return [name for name in names if name != reference_name()]
@@ -203,7 +202,7 @@ class BackendSelector:
 
 def reference_name() -> BackendName:
     """The backend that others are compared with, and that runs where they cannot."""
-    return "torchscript" if has_torch() else "openvino"
+    return "torchscript" if is_installed("torch") else "openvino"
 
 
 def generated_images(size: int, count: int) -> Images:
@@ -211,10 +210,6 @@ def generated_images(size: int, count: int) -> Images:
     seeds = np.random.default_rng(20).integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     clouds = [Image.fromarray(seed).resize((size, size), Image.Resampling.BICUBIC) for seed in seeds]
     return np.stack([np.asarray(cloud) for cloud in clouds])
-
-
-def _is_installed(engine: str) -> bool:
-    return importlib.util.find_spec(engine) is not None
 
 
 def _cost_ms(backend: Backend, device: Device, images: Images) -> float:

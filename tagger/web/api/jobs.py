@@ -26,8 +26,8 @@ from tagger.ledger.failures import (
     failure_document,
     unwritten_photos,
 )
+from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
-from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import LastTick, WorkerStatus, find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
@@ -244,7 +244,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
     if not count_failures(state.database, failing):
         return None
     check_failing(state.settings, state.database, failing)
-    new = retry_job(state.database, job, body.priority)
+    new = retry_job(state.database, state.settings, job, body.priority)
     check_write(state.settings, MetadataOptions.from_job_options(new.options or {}))
     check_open_jobs(state.database)
     verify_model(model_by_id(state.database, new.model_id))

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from psutil import Process
 from support.commands import end_embedded_redis
 
-from tagger.cli.doctor.broker import RedisChecks
+from tagger.cli.doctor.broker import check_redis
 from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
@@ -159,7 +159,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
         with pytest.raises(RedisUnavailable, match="does not answer"):
             check_broker(broker)
         assert isinstance(queue_depths(broker)[1], RedisUnavailable)
-        (finding,) = RedisChecks(Settings(data_folder=data_folder, redis_url=None), None).run()
+        (finding,) = check_redis(Settings(data_folder=data_folder, redis_url=None), None)
         assert "runs and does not answer" in finding.found
     finally:
         server.resume()

@@ -7,7 +7,7 @@ PROGRAM = """
 import sys, threading, time
 from types import SimpleNamespace
 from celery import signals
-from tagger.jobs.processing.coordination import ActivityMonitor
+from tagger.jobs.processing.executor import ActivityMonitor
 from worker import engine, lifecycle
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tagger.jobs.processing.coordination import ActivityMonitor
+from tagger.jobs.processing.executor import ActivityMonitor
 from worker.watchdog import Watchdog
 
 
@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("tagger.jobs.processing.coordination.time", clock)
+    monkeypatch.setattr("tagger.jobs.processing.executor.time", clock)
     monkeypatch.setattr("worker.watchdog.time", clock)
     return clock
 

@@ -19,8 +19,8 @@ from tagger.database.enums import JobState, Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.stale_jobs import remove_old_items
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
