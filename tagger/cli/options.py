@@ -21,14 +21,13 @@ from tagger.cli.help import (
     option,
 )
 from tagger.cli.output.formats import Format
+from tagger.database.enums import Priority
 from tagger.errors import FailureKind, QueryOptionInvalid
 from tagger.library.query.option_values import parse_date as parse_query_date
 from tagger.library.query.options import QUERY_OPTIONS, QueryOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from tagger.database.enums import Priority
 
 Paths = Annotated[
     list[Path],
@@ -95,7 +94,7 @@ FailureKinds = Annotated[
     ),
 ]
 PriorityName = Annotated[
-    str,
+    Priority,
     option("--priority", "PRIORITY", "interactive or bulk. Workers take interactive jobs first.", ADVANCED),
 ]
 Country = Annotated[
@@ -225,14 +224,6 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
     return name or (Format.PATHS if print0 else Format.TABLE)
 
 
-def parse_priority(name: str) -> Priority:
-    from tagger.database.enums import Priority
-
-    if name not in set(Priority):
-        raise typer.BadParameter("use interactive or bulk", param_hint="--priority")
-    return Priority(name)
-
-
 def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int | None:
     """Return the largest error in metres of estimated positions that are written; None: none is written."""
     from tagger.jobs.enqueue.job_options import MAX_ERROR_M
@@ -252,7 +243,7 @@ def check_embed_objects(embed_objects: bool, target: str, option: str) -> None:
 
 def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
     """Return the kinds of failure of photos that --kind names."""
-    _check_kinds(names, tuple(FailureKind), "the kinds are")
+    _check_kinds(names, tuple(FailureKind))
     return tuple(FailureKind(name) for name in names or ())
 
 
@@ -261,15 +252,15 @@ def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
     from tagger.ledger.failures import EDITED
     from tagger.metadata.errors import RefusalKind, WriteFailureKind
 
-    _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind), EDITED), "the kinds of metadata jobs are")
+    _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind), EDITED))
     return tuple(names or ())
 
 
-def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str], listed_as: str) -> None:
-    unknown = [name for name in names or () if name not in kinds]
-    if unknown:
-        text = f"there is no kind {unknown[0]}; {listed_as} {', '.join(kinds)}"
-        raise typer.BadParameter(text, param_hint="--kind")
+def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
+    for name in names or ():
+        if name not in kinds:
+            text = f"there is no kind {name} for this job; the kinds are {', '.join(kinds)}"
+            raise typer.BadParameter(text, param_hint="--kind")
 
 
 def parse_date(text: str | None, option: str) -> datetime | None:

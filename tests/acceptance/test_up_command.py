@@ -57,6 +57,7 @@ def test_up_waits_while_redis_is_away(
     ):
         services.check()
         redis_server.start()
+        terminal.wait_until(lambda: services.check() or services._redis_answers)
         terminal.wait_until(lambda: services.check() or terminal.active_workers())
     waits, answers = capsys.readouterr().err.splitlines()
     assert "does not answer" in waits

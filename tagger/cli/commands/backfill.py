@@ -19,13 +19,13 @@ from tagger.cli.options import (
     Threshold,
     TopK,
     Wait,
-    parse_priority,
 )
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of, other_files_lines
 from tagger.cli.session import load_settings, open_session
+from tagger.database.enums import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def backfill(
     model: ModelName = None,
     *,
     write_options: WriteOptions,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     local: Local = None,
     wait: Wait = False,
     dry_run: DryRun = False,
@@ -108,15 +108,14 @@ def backfill(
     from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
-    job_priority = parse_priority(priority)
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
     settings, database = session
     if dry_run:
-        new = backfill_job(database, settings, selection, job_priority)
+        new = backfill_job(database, settings, selection, priority)
         _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
         return
     runner = select_runner(session, local=local)
-    new = backfill_job(database, settings, selection, job_priority, runner)
+    new = backfill_job(database, settings, selection, priority, runner)
     with ProgressLine("selecting photos") as line:
         job, report = record_backfill(database, selection, new, settings.roots, line.show)
     _print_scan(selection, report)

@@ -21,7 +21,6 @@ from tagger.cli.options import (
     Wait,
     parse_failure_kinds,
     parse_format,
-    parse_priority,
     parse_refusal_kinds,
 )
 from tagger.cli.output import console
@@ -29,6 +28,7 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_summary, metadata_report, print_next_steps
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
+from tagger.database.enums import Priority
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice
 
@@ -148,7 +148,7 @@ def _find_job(database: Database, job: int) -> JobProgress:
 def retry(
     job: JobNumber = None,
     kind: FailureKinds = None,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     local: Local = None,
     wait: Wait = False,
     dry_run: DryRun = False,
@@ -166,7 +166,7 @@ def retry(
     from tagger.ledger.failures import FailureFilter
     from tagger.library.catalog.registered_models import model_by_id, verify_model
 
-    job_priority, failures = parse_priority(priority), FailureFilter(job, parse_failure_kinds(kind))
+    failures = FailureFilter(job, parse_failure_kinds(kind))
     session = open_session(settle_jobs=True)
     settings, database = session
     if job is not None and _find_job(database, job).kind in METADATA_KINDS:
@@ -175,7 +175,7 @@ def retry(
     if dry_run or not counts:
         _print_counts(counts, dry_run=dry_run, json=json)
         return
-    new = retry_job(database, settings, job, job_priority)
+    new = retry_job(database, settings, job, priority)
     verify_model(model_by_id(database, new.model_id))
     new = replace(new, runner=select_runner(session, local=local))
     with ProgressLine("failed photos") as line:

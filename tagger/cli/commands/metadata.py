@@ -24,19 +24,19 @@ from tagger.cli.options import (
     Wait,
     check_embed_objects,
     parse_max_error,
-    parse_priority,
 )
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata import print_differences
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
+from tagger.database.enums import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.database.connection import Database
-    from tagger.database.enums import Priority, Runner
+    from tagger.database.enums import Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.library.query.options import PhotoQuery
@@ -99,7 +99,7 @@ def write(
     limit: Limit = None,
     enqueue: Enqueue = False,
     wait: Wait = False,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -155,7 +155,7 @@ def undo(
     everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
     enqueue: Enqueue = False,
     wait: Wait = False,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -206,16 +206,15 @@ def undo(
         console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
 
 
-def _parse_runner(priority: str, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
+def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
     """Who runs the job, and its priority: the workers with --enqueue, this process otherwise."""
-    from tagger.database.enums import Priority, Runner
+    from tagger.database.enums import Runner
 
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:
         raise typer.BadParameter("it cannot be combined with --enqueue", param_hint="--dry-run")
-    of_workers = parse_priority(priority)
-    return (Runner.WORKERS, of_workers) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
+    return (Runner.WORKERS, priority) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
 
 
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:

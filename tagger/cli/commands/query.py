@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tagger.cli.session import Session
+    from tagger.database.connection import Database
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery
     from tagger.library.query.trip_summaries import TripSummary
@@ -156,7 +157,19 @@ def trips(
     if not summaries and (taken_after or taken_before):
         console.info("no trips at that time; to list all, run: tagger trips")
     elif not summaries:
-        console.info("no trips; trips need photos with positions; to locate photos, run: tagger locate")
+        console.info(_no_trips_text(database))
+
+
+def _no_trips_text(database: Database) -> str:
+    from tagger.library.query.trip_summaries import has_positions
+    from tagger.library.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
+
+    if not has_positions(database):
+        return "no trips; trips need photos with positions; to locate photos, run: tagger locate"
+    return (
+        f"no trips; a trip needs {LEAST_PHOTOS} photos with positions on two days or more away from home, "
+        f"or {LEAST_PHOTOS_OF_A_DAY} on one day"
+    )
 
 
 def _row(summary: TripSummary) -> list[object]:

@@ -10,11 +10,12 @@ from tagger.cli.commands.backfill import BackfillScopeName, ScanFolders, describ
 from tagger.cli.help import argument, option
 from tagger.cli.job_submission import finish_job
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
-from tagger.cli.options import Json, PriorityName, Wait, parse_priority
+from tagger.cli.options import Json, PriorityName, Wait
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import START_BEAT
 from tagger.cli.session import open_for_reading, open_session
+from tagger.database.enums import Priority
 
 schedule_app = typer.Typer(
     help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
@@ -52,7 +53,7 @@ def add(
     backfill_options: BackfillOptions,
     scan: ScanFolders = None,
     write_options: WriteOptions,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     json: Json = False,
 ) -> None:
     """Add a scheduled backfill. Each run uses the model that is in use at that time.
@@ -71,7 +72,7 @@ def add(
     backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
     validate_backfill(database, backfill, settings.roots)
-    schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone, until=until)
+    schedule = add_schedule(database, name, cron, backfill, priority, zone, until=until)
     if json:
         write_json(schedule_document(schedule))
     console.info(

@@ -27,12 +27,12 @@ from tagger.cli.options import (
     Threshold,
     TopK,
     Wait,
-    parse_priority,
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
+from tagger.database.enums import Priority
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
@@ -116,7 +116,7 @@ def enqueue(
     options: TagCommandOptions,
     write_options: WriteOptions,
     again: Again = False,
-    priority: PriorityName = "bulk",
+    priority: PriorityName = Priority.BULK,
     wait: Wait = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -129,14 +129,14 @@ def enqueue(
     """
     from tagger.database.enums import Runner
 
-    job_priority, metadata = parse_priority(priority), write_options.metadata()
+    metadata = write_options.metadata()
     settings = options.settings()
     selection = options.selection(paths, settings)
     if dry_run:
         print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job = create_tag_job(session, selection, Runner.WORKERS, job_priority, reprocess=again, write=metadata)
+    job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=again, write=metadata)
     finish_job(session, job, Runner.WORKERS, wait=wait, json=json)
 
 
