@@ -112,6 +112,20 @@ def has_verdict_on(table: Table) -> Exists:
     )
 
 
+def is_undecided(table: Table) -> ColumnElement[bool]:
+    """Whether no verdict decides about a row of `tags` or `taught_tags`, and nothing but its score speaks for or against it."""
+    return and_(~is_dismissed(table.c.content_id), ~has_verdict_on(table), is_undisputed(table))
+
+
+def is_tagged_by_model() -> Exists:
+    """The condition on `taught_tags` that the model itself has given the image this tag."""
+    return exists().where(
+        tags.c.content_id == taught_tags.c.content_id,
+        tags.c.landmark_id == taught_tags.c.landmark_id,
+        tags.c.accepted == true(),
+    )
+
+
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
     """Delete the dismissals of these images; returns how many had one."""
     return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount

@@ -45,8 +45,10 @@ def clean_text(text: str, field: str) -> str:
     """
     if any(unicodedata.category(character) in _CONTROLS for character in text):
         raise LandmarkInvalid(reason=f"{field}: it has a line break or another control character")
-    if not _is_unicode(text):
-        raise LandmarkInvalid(reason=f"{field}: it is not UTF-8")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise LandmarkInvalid(reason=f"{field}: it is not UTF-8") from error
     if len(text) > MAX_TEXT:
         raise LandmarkInvalid(reason=f"{field}: it has {len(text)} characters, more than {MAX_TEXT}")
     return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
@@ -110,14 +112,6 @@ def check_language(language: str) -> str:
     if not re.fullmatch(LANGUAGE_PATTERN, language):
         raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
     return language
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 LONGEST_NUMBERED = 90
@@ -386,8 +380,7 @@ def _require_unused_name(name: str, every: Sequence[Landmark], new: NewLandmark)
     """Names may be shared, but only on purpose: with a slug that the person chose."""
     for landmark in every:
         if is_name(name, landmark.all_names):
-            parts: Sequence[Any] = [landmark.city, landmark.country]
-            place = ", ".join(part for part in parts if part)
+            place = ", ".join(filter(None, (landmark.city, landmark.country)))
             raise LandmarkExists(
                 name=name,
                 slug=landmark.slug,

@@ -96,16 +96,19 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
-    verdict_count, tag_count = (
-        _move_verdicts(connection, merged, target),
-        _move_tags(connection, merged, target),
-    )
+    counts = {
+        "verdicts": _move_verdicts(connection, merged, target),
+        "tags": _move_tags(connection, merged, target),
+    }
     is_label = model_labels.c.landmark_id == merged.id
     connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(_united(target, merged)))
-    counts = {"verdicts": verdict_count, "tags": tag_count}
-    _record_merge(connection, merged, target, counts, replaced)
+    details: Mapping[str, Any] = counts
+    for page in replaced or [[]]:  # an entry of the audit log for each page
+        into_target = {"into": target.slug, **details, "replaced": page or None}
+        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **into_target)
+        details = {}
     return MergedLandmark(
         find_landmark(connection, target.slug),
         merged,
@@ -113,27 +116,6 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         replaced=sum(map(len, replaced)),
         taught_tags=taught,
     )
-
-
-def _record_merge(
-    connection: Connection,
-    merged: Landmark,
-    target: Landmark,
-    counts: Mapping[str, int],
-    replaced: Sequence[Sequence[Mapping[str, Any]]],
-) -> None:
-    """Record the merge in the audit log, each page of replaced verdicts as an entry of its own."""
-    first, *others = replaced or [[]]
-    record_action(
-        connection,
-        AuditAction.LANDMARK_MERGE,
-        merged.slug,
-        into=target.slug,
-        **counts,
-        replaced=first or None,
-    )
-    for page in others:
-        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, into=target.slug, replaced=page)
 
 
 def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
@@ -153,13 +135,14 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         raise LandmarkOfModel(slug=landmark.slug, models=", ".join(sorted(known_by)))
     taught = _retire_classifiers(connection, landmark)
     _lock_uses(connection)
-    kinds = select(verdicts.c.verdict, func.count().label("number")).where(
-        verdicts.c.landmark_id == landmark.id
-    )
+    kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
     rows = connection.execute(kinds.group_by(verdicts.c.verdict))
-    counts: dict[str, int] = {row.verdict: row.number for row in rows}
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
     if counts and not with_verdicts:
-        raise LandmarkHasVerdicts(slug=landmark.slug, count=_counted(counts))
+        total = sum(counts.values())
+        raise LandmarkHasVerdicts(
+            slug=landmark.slug, count=f"{total} {'verdict' if total == 1 else 'verdicts'}"
+        )
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
     _delete_tags(connection, landmark)
@@ -270,17 +253,14 @@ def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -
     """Give the verdicts to `target`; on an image with verdicts on both, the newer one stays. Returns how many there were."""
     other = verdicts.alias()
     same_image = other.c.content_id == verdicts.c.content_id
-    count = select(func.count()).where(verdicts.c.landmark_id == merged.id)
-    total = connection.scalar(count) or 0
     is_older = exists().where(
         same_image, other.c.landmark_id == merged.id, other.c.given_at > verdicts.c.given_at
     )
     connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target.id, is_older))
     has_newer = exists().where(same_image, other.c.landmark_id == target.id)
-    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == merged.id, has_newer))
-    moved = update(verdicts).where(verdicts.c.landmark_id == merged.id)
-    connection.execute(moved.values(landmark_id=target.id))
-    return total
+    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == merged.id, has_newer))
+    moved = update(verdicts).where(verdicts.c.landmark_id == merged.id).values(landmark_id=target.id)
+    return older.rowcount + connection.execute(moved).rowcount
 
 
 def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
@@ -366,8 +346,3 @@ def _is_named(connection: Connection, names: str | list[str] | None, landmark: L
             if find_landmark(connection, name).id == landmark.id:
                 return True
     return False
-
-
-def _counted(counts: dict[str, int]) -> str:
-    total = sum(counts.values())
-    return f"{total} {'verdict' if total == 1 else 'verdicts'}"

@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, true
 
 from tagger.database.connection import display_language
 from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import is_tagged_by_model, is_undecided
 from tagger.system.geo import distance_km
 from tagger.system.names import name_in_language, without_accents
 from tagger.system.text_format import gettext
@@ -77,22 +77,9 @@ def photos_by_landmark(
 def shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
     """The tables that say which landmarks an image shows, with the conditions for their rows. No two rows say the same."""
     # Apart, so that a tag that is accepted for several reasons counts once.
-    yield tags, tuple(_is_shown(tags))
-    is_shown_by_model = exists().where(
-        tags.c.content_id == taught_tags.c.content_id,
-        tags.c.landmark_id == taught_tags.c.landmark_id,
-        tags.c.accepted == true(),
-    )
-    yield taught_tags, (*_is_shown(taught_tags), ~is_shown_by_model)
+    yield tags, (tags.c.accepted == true(), is_undecided(tags))
+    yield taught_tags, (taught_tags.c.accepted == true(), is_undecided(taught_tags), ~is_tagged_by_model())
     yield verdicts, (verdicts.c.verdict == "confirmed",)
-
-
-def _is_shown(table: Table) -> Iterator[ColumnElement[bool]]:
-    """The conditions that a row of `tags` or `taught_tags` is accepted without a verdict on it."""
-    yield table.c.accepted == true()
-    yield ~is_dismissed(table.c.content_id)
-    yield ~has_verdict_on(table)
-    yield is_undisputed(table)
 
 
 SUGGESTIONS = 5

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, record_action
@@ -61,7 +61,7 @@ def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
         ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: there is no file to run.
     """
     if selector is None:
-        model = _in_use(database) or _shipped(database)
+        model = _first(database, models.c.in_use) or _shipped(database)
     else:
         model = _by_name(database, selector) or _by_file(database, selector)
     verify_model(model)
@@ -84,7 +84,7 @@ def preview_model(database: Database | None, selector: str | None) -> Registered
             raise ModelNotSelected
         return unregistered_model(registration.shipped_file())
     if not _is_file(str(selector)):
-        raise _not_found(str(selector), [model.name for model in registered])
+        raise _not_found(database, str(selector))
     return unregistered_model(Path(str(selector)))
 
 
@@ -138,10 +138,9 @@ def model_by_id(database: Database, model_id: int) -> RegisteredModel:
     Raises:
         ModelNotFound: no model has that id.
     """
-    matches = _select(database, models.c.id == model_id)
-    if not matches:
-        raise _not_found(f"number {model_id}", _names(database))
-    return matches[0]
+    if (model := _first(database, models.c.id == model_id)) is None:
+        raise _not_found(database, f"number {model_id}")
+    return model
 
 
 def model_by_name(database: Database, name: str) -> RegisteredModel:
@@ -150,36 +149,25 @@ def model_by_name(database: Database, name: str) -> RegisteredModel:
     Raises:
         ModelNotFound: no model has that name.
     """
-    model = _by_name(database, name)
-    if model is None:
-        raise _not_found(name, _names(database))
+    if (model := _by_name(database, name)) is None:
+        raise _not_found(database, name)
     return model
 
 
 def model_by_digest(database: Database, digest: str) -> RegisteredModel | None:
     """The model with that digest, if it is registered."""
-    matches = _select(database, models.c.digest == digest)
-    return matches[0] if matches else None
+    return _first(database, models.c.digest == digest)
 
 
-@dataclass(frozen=True)
-class ModelFile:
-    """A complete model file with a valid manifest."""
-
-    file: Path
-    digest: str
-    manifest: Manifest
-
-
-def check_model_file(file: Path) -> ModelFile:
+def check_model_file(file: Path) -> RegisteredModel:
     """Check the digest, the manifest and all that torch would read, without running anything from it.
 
     Raises:
         ModelRefused: it cannot be read, is damaged, has no valid manifest, or does what no classifier needs.
     """
-    digest, manifest = file_digest(file), read_manifest(file)
+    model = unregistered_model(file)
     check_program(file)
-    return ModelFile(file, digest, manifest)
+    return model
 
 
 def verify_model(model: RegisteredModel) -> None:
@@ -202,25 +190,18 @@ def verify_model(model: RegisteredModel) -> None:
 
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
-    matches = _select(database, models.c.name == name)
-    if not matches and name == registration.shipped_name():
-        return _shipped(database)
-    return matches[0] if matches else None
+    model = _first(database, models.c.name == name)
+    return _shipped(database) if model is None and name == registration.shipped_name() else model
 
 
 def _by_file(database: Database, path: str) -> RegisteredModel:
     if not _is_file(path):
-        raise _not_found(path, _names(database))
+        raise _not_found(database, path)
     return add_model(database, Path(path))
 
 
 def _is_file(selector: str) -> bool:
     return is_model_path(selector) and Path(selector).is_file()
-
-
-def _in_use(database: Database) -> RegisteredModel | None:
-    matches = _select(database, models.c.in_use)
-    return matches[0] if matches else None
 
 
 def _shipped(database: Database) -> RegisteredModel:
@@ -235,16 +216,20 @@ def _shipped(database: Database) -> RegisteredModel:
     return model_by_id(database, register(database, digest, manifest, path=None, name=None))
 
 
+def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredModel | None:
+    return next(iter(_select(database, condition)), None)
+
+
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     """Registered models. If none was put in use, the shipped one is."""
     with database.read() as connection:
         rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
         in_use = connection.scalar(select(models.c.digest).where(models.c.in_use).limit(1))
     shipped = registration.shipped_digest()
-    return [_model(row, in_use=in_use or shipped, shipped=shipped) for row in rows]
+    return [_model(row, in_use=row.digest == (in_use or shipped), shipped=shipped) for row in rows]
 
 
-def _model(row: Row[Any], *, in_use: str | None, shipped: str | None) -> RegisteredModel:
+def _model(row: Row[Any], *, in_use: bool, shipped: str | None) -> RegisteredModel:
     is_shipped = row.file is None or row.digest == shipped
     return RegisteredModel(
         id=row.id,
@@ -252,17 +237,13 @@ def _model(row: Row[Any], *, in_use: str | None, shipped: str | None) -> Registe
         digest=row.digest,
         file=registration.shipped_file() if is_shipped else Path(row.file),
         manifest=Manifest.model_validate(row.manifest),
-        in_use=row.digest == in_use,
+        in_use=in_use,
         shipped=is_shipped,
     )
 
 
-def _names(database: Database) -> list[str]:
-    with database.read() as connection:
-        return list(connection.scalars(select(models.c.name).order_by(models.c.name)))
-
-
-def _not_found(name: str, names: list[str]) -> ModelNotFound:
+def _not_found(database: Database | None, name: str) -> ModelNotFound:
+    names = [] if database is None else sorted(model.name for model in _select(database))
     return ModelNotFound(name=name, names=", ".join(names) or "none is registered")
 
 
@@ -317,11 +298,8 @@ def find_selection(database: Database, key: SelectionKey) -> StoredSelection | N
     query = select(backend_selections).where(backend_selections.c.key == str(key))
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    values = {"backend": row.backend, "batch_size": row.batch_size}
     try:
-        choice = _CHOICE.validate_python(values)
+        choice = row and _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
     except ValidationError:
         return None
-    return StoredSelection(choice, row.selected_at, row.selected_by)
+    return StoredSelection(choice, row.selected_at, row.selected_by) if row and choice else None

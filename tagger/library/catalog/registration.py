@@ -53,8 +53,6 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
 
 
 def _newest_created_at(connection: Connection) -> float:
-    from tagger.model.artifact import Manifest
-
     manifests = map(Manifest.model_validate, connection.scalars(select(models.c.manifest)))
     return max((manifest.created_at.timestamp() for manifest in manifests), default=float("-inf"))
 
@@ -262,15 +260,9 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
 def _label_rows(
     model_id: int, labels: Sequence[Label], landmark_ids: dict[str, int]
 ) -> list[dict[str, object]]:
-    return [
-        {
-            "model_id": model_id,
-            "position": position,
-            "label": label.label,
-            "landmark_id": landmark_ids[label.slug],
-        }
-        for position, label in enumerate(labels)
-    ]
+    names = ("model_id", "position", "label", "landmark_id")
+    rows = ((model_id, number, each.label, landmark_ids[each.slug]) for number, each in enumerate(labels))
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def shipped_file() -> Path:

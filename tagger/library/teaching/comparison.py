@@ -17,7 +17,6 @@ import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Exists,
     Row,
     Select,
     and_,
@@ -26,13 +25,12 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    true,
     update,
 )
 
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import classifiers, embeddings, models, tags, taught_tags
+from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.catalog.contents import lock_contents, record_contents
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier
@@ -159,15 +157,6 @@ def insert_taught_tags(
         names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
         insert_page(connection, taught_tags, names, rows)
         record_contents(connection, [content_id for content_id in tags if tags[content_id]])
-
-
-def is_tagged_by_model() -> Exists:
-    """The condition on `taught_tags` that the model itself has given the image this tag."""
-    return exists().where(
-        tags.c.content_id == taught_tags.c.content_id,
-        tags.c.landmark_id == taught_tags.c.landmark_id,
-        tags.c.accepted == true(),
-    )
 
 
 def is_suggestion() -> ColumnElement[bool]:

@@ -21,9 +21,8 @@ from tagger.database.statements import pages
 from tagger.database.tables import classifiers, contents, embeddings, model_labels, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import (
-    has_verdict_on,
-    is_dismissed,
-    is_undisputed,
+    is_tagged_by_model,
+    is_undecided,
 )
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
@@ -40,7 +39,6 @@ from tagger.library.teaching.comparison import (
     compare_again,
     compare_all,
     delete_taught_tags,
-    is_tagged_by_model,
     next_version,
 )
 from tagger.library.teaching.embeddings import Embeddings
@@ -368,9 +366,7 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
         .where(
             taught_tags.c.landmark_id == landmark.id,
             taught_tags.c.doubtful.is_(None),
-            ~has_verdict_on(taught_tags),
-            ~is_dismissed(taught_tags.c.content_id),
-            is_undisputed(taught_tags),
+            is_undecided(taught_tags),
             ~is_tagged_by_model(),
         )
         .group_by(taught_tags.c.accepted)

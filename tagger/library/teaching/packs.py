@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import classifiers, landmarks, packs, taught_tags
 from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import is_undecided
 from tagger.library.catalog.landmark_edits import check_slug, clean_name, clean_text, lock_landmarks
 from tagger.library.catalog.landmark_removal import remove_unused_landmarks
 from tagger.library.catalog.landmarks import (
@@ -341,9 +341,7 @@ def _added(connection: Connection, row: Row[Any]) -> AddedPack:
         taught_tags.c.landmark_id.in_(of_pack),
         taught_tags.c.pack == row.name,
         taught_tags.c.doubtful.is_(None),
-        ~has_verdict_on(taught_tags),
-        ~is_dismissed(taught_tags.c.content_id),
-        is_undisputed(taught_tags),
+        is_undecided(taught_tags),
     )
     tagged = connection.scalar(count.where(taught_tags.c.accepted == true())) or 0
     slugs = select(landmarks.c.slug).where(landmarks.c.id.in_(of_pack)).order_by(landmarks.c.slug)

@@ -28,10 +28,10 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos, tags, taught_tags
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_tagged_by_model, is_undecided
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.library.teaching.comparison import is_suggestion, is_tagged_by_model
+from tagger.library.teaching.comparison import is_suggestion
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 250
@@ -287,7 +287,7 @@ def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[
     query: Select[Any] = (
         select(*key)
         .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
-        .where(~has_verdict_on(tags), ~is_dismissed(tags.c.content_id), is_undisputed(tags), is_present)
+        .where(is_undecided(tags), is_present)
         .order_by(*(column.desc() for column in key))
     )
     if landmark_id is not None:
