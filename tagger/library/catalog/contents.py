@@ -22,7 +22,7 @@ from sqlalchemy import (
     union,
 )
 
-from tagger.database.statements import among, insert_missing, pages
+from tagger.database.statements import among, insert_missing
 from tagger.database.tables import (
     cameras,
     contents,
@@ -54,10 +54,10 @@ def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
     Call it before: photos that were taken around them are estimated anew, too. Their copies have the same tags, which depend on the
     positions of all of them.
     """
-    for page in pages(sorted(set(photo_ids))):
-        record_matching_photos(connection, photos.c.id.in_(page))
-        images = connection.scalars(select(photos.c.content_id).where(photos.c.id.in_(page)).distinct()).all()
-        record_matching_photos(connection, photos.c.content_id.in_(images) & photos.c.id.not_in(page))
+    is_changed = among(photos.c.id, sorted(set(photo_ids)))
+    record_matching_photos(connection, is_changed)
+    images = connection.scalars(select(photos.c.content_id).where(is_changed).distinct()).all()
+    record_matching_photos(connection, among(photos.c.content_id, images) & ~is_changed)
 
 
 def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, sele
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import Outcome
-from tagger.database.statements import pages
+from tagger.database.statements import among
 from tagger.database.tables import (
     classifiers,
     contents,
@@ -299,15 +299,13 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
     content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
     connection.execute(delete(verdicts).where(of_landmark))
     has_photo = exists().where(photos.c.content_id == contents.c.id)
-    for page in pages(content_ids):
-        affected = contents.c.id.in_(page)
-        # An image that a worker has locked gets a photo.
-        orphans = (
-            select(contents.c.id)
-            .where(affected, ~has_photo, ~has_verdict())
-            .with_for_update(skip_locked=True)
-        )
-        connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
+    # An image that a worker has locked gets a photo.
+    orphans = (
+        select(contents.c.id)
+        .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
 
 
 def _delete_tags(connection: Connection, landmark: Landmark) -> None:
@@ -316,10 +314,8 @@ def _delete_tags(connection: Connection, landmark: Landmark) -> None:
     content_ids = connection.scalars(select(tags.c.content_id).where(of_landmark)).all()
     connection.execute(delete(tags).where(of_landmark))
     is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
-    for page in pages(content_ids):
-        affected = contents.c.id.in_(page)
-        untagged = update(contents).where(affected, contents.c.outcome == Outcome.TAGGED, ~is_tagged)
-        connection.execute(untagged.values(outcome=Outcome.UNKNOWN))
+    is_untagged = among(contents.c.id, content_ids), contents.c.outcome == Outcome.TAGGED, ~is_tagged
+    connection.execute(update(contents).where(*is_untagged).values(outcome=Outcome.UNKNOWN))
 
 
 def _revoke_shares(connection: Connection, landmark: Landmark) -> None:

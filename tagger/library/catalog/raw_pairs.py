@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.statements import among, array, pages
+from tagger.database.statements import among, array
 from tagger.database.tables import (
     NO_FAILURE,
     contents,
@@ -80,24 +80,23 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
 def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
     """Let joined files among these photos be photos of their own again. They have what is known of the pair until they are classified."""
     primary = photos.alias("primary")
-    for page in pages(sorted(photo_ids)):
-        query = (
-            select(photos.c.id, photos.c.path, photos.c.primary_id, *(primary.c[name] for name in _INHERITED))
-            .join(primary, primary.c.id == photos.c.primary_id)
-            .where(photos.c.id.in_(page))
-            .order_by(photos.c.id)
-        )
-        rows = connection.execute(query).all()
-        if not rows:
-            continue
-        separated = update(photos).where(photos.c.id == bindparam("photo"))
-        columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _INHERITED}
-        connection.execute(
-            separated.values(primary_id=None, **columns),
-            [{"photo": row.id} | {f"new_{name}": getattr(row, name) for name in _INHERITED} for row in rows],
-        )
-        record_photos(connection, [row.id for row in rows])
-        _move_sidecar_writes(connection, rows)
+    query = (
+        select(photos.c.id, photos.c.path, photos.c.primary_id, *(primary.c[name] for name in _INHERITED))
+        .join(primary, primary.c.id == photos.c.primary_id)
+        .where(among(photos.c.id, photo_ids))
+        .order_by(photos.c.id)
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return
+    separated = update(photos).where(photos.c.id == bindparam("photo"))
+    columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _INHERITED}
+    connection.execute(
+        separated.values(primary_id=None, **columns),
+        [{"photo": row.id} | {f"new_{name}": getattr(row, name) for name in _INHERITED} for row in rows],
+    )
+    record_photos(connection, [row.id for row in rows])
+    _move_sidecar_writes(connection, rows)
 
 
 def files_of(primary_ids: Collection[int]) -> ColumnElement[bool]:
@@ -112,31 +111,30 @@ def carry_over(connection: Connection, photo_id: int, image_id: int, to_image_id
 
 
 def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
-    for page in pages(sorted(primary_ids)):
-        of_both = photos.c.id.in_({*page, *(primary_ids[photo_id] for photo_id in page)})
-        images = {
-            row.id: row.content_id
-            for row in connection.execute(select(photos.c.id, photos.c.content_id).where(of_both))
-        }
-        record_photos(connection, images)
-        for photo_id in page:
-            primary_id, image_id = primary_ids[photo_id], images[photo_id]
-            if image_id is None:
-                continue
-            if images[primary_id] is None:
-                images[primary_id] = image_id
-                own = update(photos).where(photos.c.id == primary_id)
-                connection.execute(own.values(content_id=image_id))
-            else:
-                _carry_verdicts(connection, image_id, images[primary_id])
-            _move_writes(connection, photo_id, primary_id, images[primary_id])
-        joined = update(photos).where(photos.c.id == bindparam("photo"))
-        nothing = dict.fromkeys((*_INHERITED, *_CLASSIFIED)) | NO_FAILURE
-        connection.execute(
-            joined.values(primary_id=bindparam("primary"), **nothing),
-            [{"photo": photo_id, "primary": primary_ids[photo_id]} for photo_id in page],
-        )
-        connection.execute(delete(positions).where(positions.c.photo_id.in_(page)))
+    both = sorted({*primary_ids, *primary_ids.values()})
+    query = select(photos.c.id, photos.c.content_id).where(among(photos.c.id, both))
+    images = {row.id: row.content_id for row in connection.execute(query)}
+    if not images:
+        return
+    record_photos(connection, images)
+    for photo_id, primary_id in sorted(primary_ids.items()):
+        image_id = images[photo_id]
+        if image_id is None:
+            continue
+        if images[primary_id] is None:
+            images[primary_id] = image_id
+            own = update(photos).where(photos.c.id == primary_id)
+            connection.execute(own.values(content_id=image_id))
+        else:
+            _carry_verdicts(connection, image_id, images[primary_id])
+        _move_writes(connection, photo_id, primary_id, images[primary_id])
+    joined = update(photos).where(photos.c.id == bindparam("photo"))
+    nothing = dict.fromkeys((*_INHERITED, *_CLASSIFIED)) | NO_FAILURE
+    connection.execute(
+        joined.values(primary_id=bindparam("primary"), **nothing),
+        [{"photo": photo_id, "primary": primary_id} for photo_id, primary_id in sorted(primary_ids.items())],
+    )
+    connection.execute(delete(positions).where(among(positions.c.photo_id, primary_ids)))
 
 
 def _other_files(
@@ -204,7 +202,7 @@ def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) 
     """Let separated files have the undo log of their own sidecars: `IMG_1.CR3.xmp`, and `IMG_1.xmp`, which belongs to the RAW file."""
     ids = {(row.primary_id, name): row.id for row in separated for name in _sidecar_names(row.path)}
     query = select(metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file).where(
-        metadata_writes.c.photo_id.in_({row.primary_id for row in separated})
+        among(metadata_writes.c.photo_id, {row.primary_id for row in separated})
     )
     for row in connection.execute(query).all():
         photo_id = ids.get((row.photo_id, row.file.lower()))

@@ -1,6 +1,5 @@
 """What `tagger locate` does: settings of the estimates, an update, and what came of it."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from sqlalchemy import Connection, exists, func, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
-from tagger.database.statements import pages
+from tagger.database.statements import among
 from tagger.database.tables import cameras, contents, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.library.catalog.contents import record_camera, record_matching_photos
@@ -120,16 +119,13 @@ def _count(
         .select_from(photos.outerjoin(positions, positions.c.photo_id == photos.c.id))
         .group_by(positions.c.source)
     )
-    counts: Counter[str | None] = Counter()
     if photo_ids is None:
         # Queries find no photo that failed and was never classified.
         is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
         is_found = or_(photos.c.failure_kind.is_(None), is_classified)
         is_read = photos.c.content_id.is_not(None) & photos.c.gone_since.is_(None)
-        counts.update({row.source: row.photos for row in connection.execute(query.where(is_read, is_found))})
+        query = query.where(is_read, is_found)
     else:
-        for page in pages(sorted(photo_ids)):
-            rows = connection.execute(query.where(photos.c.id.in_(page)))
-            counts.update({row.source: row.photos for row in rows})
-    sources = {source: counts[source] for source in PositionSource}
-    return counts.total(), sources
+        query = query.where(among(photos.c.id, photo_ids))
+    counts = {row.source: row.photos for row in connection.execute(query)}
+    return sum(counts.values()), {source: counts.get(source, 0) for source in PositionSource}

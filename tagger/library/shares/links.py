@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
-from tagger.database.statements import pages
+from tagger.database.statements import among
 from tagger.database.tables import photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, QueryOptionInvalid, ShareInvalid, ShareNotFound
 from tagger.library.catalog.landmarks import all_landmarks, find_landmark, landmarks_in_country
@@ -226,13 +226,14 @@ def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths
     share_id = connection.execute(insert(shares).values(values).returning(shares.c.id)).scalar_one()
     if not isinstance(new.photos, PhotoQuery):
         _add_photos(connection, share_id, new.photos)
-    return _share(connection.execute(_select().where(shares.c.id == share_id)).one())
+    return _share(connection, share_id)
 
 
 def list_shares(database: Database) -> Sequence[Share]:
     """All shares, the newest first; those that ended within 90 days too."""
     with database.read() as connection:
-        return [_share(row) for row in connection.execute(_select().order_by(shares.c.id.desc()))]
+        rows = connection.execute(_select().order_by(shares.c.id.desc()))
+        return [Share(**row._asdict()) for row in rows]
 
 
 def get_share(database: Database, share_id: int) -> Share:
@@ -242,10 +243,7 @@ def get_share(database: Database, share_id: int) -> Share:
         ShareNotFound: there is no such share.
     """
     with database.read() as connection:
-        row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
-    if row is None:
-        raise ShareNotFound(share=share_id)
-    return _share(row)
+        return _share(connection, share_id)
 
 
 def revoke_share(database: Database, share_id: int) -> Share:
@@ -258,12 +256,10 @@ def revoke_share(database: Database, share_id: int) -> Share:
     with database.write() as connection:
         query = update(shares).where(shares.c.id == share_id, is_active).values(revoked_at=datetime.now(UTC))
         has_changed = connection.execute(query).rowcount
-        row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
-        if row is None:
-            raise ShareNotFound(share=share_id)
+        share = _share(connection, share_id)
         if has_changed:
-            record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=share_id)
-    return _share(row)
+            record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share_id)
+    return share
 
 
 def find_share(database: Database, token: str) -> Share | None:
@@ -273,7 +269,9 @@ def find_share(database: Database, token: str) -> Share | None:
     query = _select().where(shares.c.digest == token_digest(token))
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
-    return None if row is None else _share(row)  # looking up the hash reveals nothing about a token
+    return (
+        None if row is None else Share(**row._asdict())
+    )  # looking up the hash reveals nothing about a token
 
 
 def _refuse_job(query: PhotoQuery) -> None:
@@ -287,13 +285,11 @@ def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int])
     unique = sorted(set(photo_ids))
     if not 0 < len(unique) <= MOST_PHOTOS:
         raise ShareInvalid(reason=f"photos: select 1 to {MOST_PHOTOS} photos")
-    for page in pages(unique):
-        known = set(connection.scalars(select(photos.c.id).where(photos.c.id.in_(page))))
-        missing = next((photo_id for photo_id in page if photo_id not in known), None)
-        if missing is not None:
-            raise PhotoIdNotFound(photo_id=missing)
-        rows = [{"share_id": share_id, "photo_id": photo_id} for photo_id in page]
-        connection.execute(insert(share_photos), rows)
+    known = connection.scalars(select(photos.c.id).where(among(photos.c.id, unique)))
+    if missing := set(unique).difference(known):
+        raise PhotoIdNotFound(photo_id=min(missing))
+    rows = [{"share_id": share_id, "photo_id": photo_id} for photo_id in unique]
+    connection.execute(insert(share_photos), rows)
 
 
 def _remove_old(connection: Connection) -> None:
@@ -305,22 +301,16 @@ def _remove_old(connection: Connection) -> None:
 def _select() -> Select[Any]:
     of_share = share_photos.c.share_id == shares.c.id
     count = select(func.count()).select_from(share_photos).where(of_share).correlate(shares).scalar_subquery()
-    columns = [column for column in shares.c if column.name != "digest"]
-    return select(*columns, count.label("photos"))
+    columns = [column for column in shares.c if column.name not in {"digest", "options"}]
+    selected = case((shares.c.options.is_(None), count))
+    return select(*columns, shares.c.options.label("document"), selected.label("photos"))
 
 
-def _share(row: Row[Any]) -> Share:
-    return Share(
-        id=row.id,
-        name=row.name,
-        document=row.options,
-        photos=row.photos if row.options is None else None,
-        with_positions=row.with_positions,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        author=row.author,
-    )
+def _share(connection: Connection, share_id: int) -> Share:
+    row = connection.execute(_select().where(shares.c.id == share_id)).one_or_none()
+    if row is None:
+        raise ShareNotFound(share=share_id)
+    return Share(**row._asdict())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from blake3 import blake3
 from sqlalchemy import Connection, Select, and_, exists, false, func, or_, select, true
 
 from tagger.database.connection import Database
-from tagger.database.statements import pages
+from tagger.database.statements import among
 from tagger.database.tables import PRESENT, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.library.catalog.contents import has_verdict_on, is_accepted_by_score
@@ -70,12 +70,11 @@ def named_otherwise(
     """The other landmarks that the model gives these examples, those of most photos first. Landmarks with a verdict there do not count."""
     photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
     found = Counter[int]()
+    is_other = among(tags.c.content_id, photos_of), tags.c.landmark_id != landmark_id
+    query = select(tags.c.content_id, tags.c.landmark_id).where(*is_other, tags.c.accepted == true())
     with database.read() as connection:
-        for page in pages(sorted(photos_of)):
-            of_page = tags.c.content_id.in_(page), tags.c.landmark_id != landmark_id
-            query = select(tags.c.content_id, tags.c.landmark_id).where(*of_page, tags.c.accepted == true())
-            for row in connection.execute(query.where(~has_verdict_on(tags))):
-                found[row.landmark_id] += photos_of[row.content_id]
+        for row in connection.execute(query.where(~has_verdict_on(tags))):
+            found[row.landmark_id] += photos_of[row.content_id]
         landmarks = {each.id: each for each in all_landmarks(connection)} if found else {}
     named = [
         NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
@@ -158,21 +157,17 @@ def find_evidence(
 
 def load_embeddings(connection: Connection, content_ids: Sequence[int], dimension: int) -> Embeddings:
     """The embeddings (N, D) of these images, in their order."""
-    stored: dict[int, bytes] = {}
-    for page in pages(content_ids):
-        query = select(embeddings.c.content_id, embeddings.c.data).where(embeddings.c.content_id.in_(page))
-        stored |= {row.content_id: row.data for row in connection.execute(query)}
+    of_images = among(embeddings.c.content_id, content_ids)
+    rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(of_images))
+    stored = {row.content_id: row.data for row in rows}
     return restore([stored[content_id] for content_id in content_ids if content_id in stored], dimension)
 
 
 def _without_embedding(connection: Connection, model_id: int, photo_ids: Sequence[int]) -> set[int]:
     """The photos whose image has no embedding of the model."""
     of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model_id)
-    found = set[int]()
-    for page in pages(photo_ids):
-        query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
-        found.update(connection.scalars(query.where(photos.c.id.in_(page))))
-    return found
+    query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
+    return set(connection.scalars(query.where(among(photos.c.id, photo_ids))))
 
 
 def _ids_by_path(
@@ -199,17 +194,15 @@ def _examples(
     names = NameCache(connection, root_paths)
     of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
     found = {}
-    for page in pages(ids):
-        query = (
-            select_photos()
-            .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
-            .outerjoin(embeddings, of_model)
-            .where(photos.c.id.in_(page))
-        )
-        for row in connection.execute(query):
-            path = names.path(connection, row)
-            failure = DAMAGED if row.damaged else row.failure_text
-            found[row.id] = Example(row.id, path, row.embedded, failure)
+    query = (
+        select_photos()
+        .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
+        .outerjoin(embeddings, of_model)
+        .where(among(photos.c.id, ids))
+    )
+    for row in connection.execute(query).all():
+        failure = DAMAGED if row.damaged else row.failure_text
+        found[row.id] = Example(row.id, names.path(connection, row), row.embedded, failure)
     return [found[photo_id] for photo_id in ids if photo_id in found]
 
 

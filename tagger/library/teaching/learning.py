@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, delete, exists, func, insert, select
 
 from tagger.database.connection import Database
-from tagger.database.statements import pages
+from tagger.database.statements import among
 from tagger.database.tables import classifiers, contents, embeddings, model_labels, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import (
@@ -232,13 +232,10 @@ def _library_sample(connection: Connection, model_id: int) -> list[int]:
     else:
         draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
         wanted = sorted(map(int, draws))
-    found: list[int] = []
-    for page in pages(wanted):
-        # Otherwise, SQLite reads all images of the model along another index.
-        drawn = embeddings.c.content_id.in_(page), off_index(embeddings.c.model_id) == model_id
-        query = select(embeddings.c.content_id).where(*drawn).order_by(embeddings.c.content_id)
-        found.extend(connection.scalars(query))
-    return found
+    # Otherwise, SQLite reads all images of the model along another index.
+    drawn = among(embeddings.c.content_id, wanted), off_index(embeddings.c.model_id) == model_id
+    query = select(embeddings.c.content_id).where(*drawn).order_by(embeddings.c.content_id)
+    return list(connection.scalars(query))
 
 
 @dataclass(frozen=True)
