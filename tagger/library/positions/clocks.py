@@ -6,7 +6,7 @@ listed too.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -271,18 +271,15 @@ def _naive(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _spans(times: Iterable[tuple[datetime, datetime]]) -> Iterator[tuple[datetime, datetime]]:
+def _spans(times: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     """Ascending spans of time, those that overlap as one."""
-    span: tuple[datetime, datetime] | None = None
+    spans: list[tuple[datetime, datetime]] = []
     for first, last in times:
-        if span is None or first > span[1]:
-            if span is not None:
-                yield span
-            span = first, last
+        if spans and first <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], last)
         else:
-            span = span[0], max(span[1], last)
-    if span is not None:
-        yield span
+            spans.append((first, last))
+    return spans
 
 
 def _photos_between(connection: Connection, first: datetime, last: datetime) -> dict[str, int]:

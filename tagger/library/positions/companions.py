@@ -9,8 +9,7 @@ Which cameras of a database are used together is decided by where their newest p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Sequence as Rows
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +22,7 @@ from tagger.database.tables import cameras, photos
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import estimation
-from tagger.library.positions.estimation import Floats, Indices, Sequence, Truth, distances_m
+from tagger.library.positions.estimation import Floats, Indices, Sequence, Truth, distances_m, sequence_of
 from tagger.library.positions.evidence import CAMERA_ERROR_M, TRUST, read_shots
 
 TOGETHER_S = 1800.0
@@ -71,10 +70,8 @@ def count_meetings(first: Sequence, second: Sequence) -> Meetings:
     """Compare the anchors of two cameras, which are in order of UTC."""
     first, second = (_select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second))
     at, says = _votes(first, second)
-    latitude, longitude = (
-        np.concatenate([getattr(anchors, name) for anchors in (second, first)])
-        for name in ("latitude", "longitude")
-    )
+    latitude = np.concatenate([second.latitude, first.latitude])
+    longitude = np.concatenate([second.longitude, first.longitude])
     _, occasion = np.unique(at // OCCASION_S, return_inverse=True)
     votes = np.bincount(occasion, says)
     _, example = np.unique(np.where(says == _AGREES, occasion, -1), return_index=True)
@@ -91,8 +88,7 @@ def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
 
 def _compare(own: Sequence, other: Sequence) -> Indices:
     """What the anchors of a camera say about each anchor (N,) of another one: _AGREES, _CONTRADICTS, or 0: nothing."""
-    untrusted = Sequence(other.at, other.latitude, other.longitude, other.error_m, np.zeros_like(other.trust))
-    joined, place = _join(own, untrusted)
+    joined, place = _join(own, replace(other, trust=np.zeros_like(other.trust)))
     found = estimation.estimate(joined, MAX_GAP_S)
     place = place[len(own.at) :]
     error_m = found.error_m[place]
@@ -137,7 +133,9 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
     `others` are anchors only. Estimates are those of `own`, and follow from photos that are numbered in `own`, continued in `others`.
     """
     used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
-    joined, place = _join(_with_precedence(own, others), _select(others, used))
+    # Own anchors are trusted more than any anchor of a companion.
+    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
+    joined, place = _join(replace(own, trust=trust), _select(others, used))
     found = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
     number[place] = np.concatenate([np.arange(len(own.at)), len(own.at) + used])
@@ -164,31 +162,17 @@ def _are_together(own: Sequence, others: Sequence) -> Truth:
     return are_together
 
 
-def _with_precedence(own: Sequence, others: Sequence) -> Sequence:
-    """Trusted more than any anchor of a companion."""
-    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
-    return Sequence(own.at, own.latitude, own.longitude, own.error_m, trust)
-
-
 def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
     """The photos of both in order of time, and the places there of `first`, continued in those of `second`."""
     order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    both = ("at", "latitude", "longitude", "error_m", "trust")
-    return Sequence(
-        *(np.concatenate([getattr(first, name), getattr(second, name)])[order] for name in both)
-    ), place
+    both = zip(vars(first).values(), vars(second).values(), strict=True)
+    return Sequence(*(np.concatenate(values)[order] for values in both)), place
 
 
 def _select(photos: Sequence, chosen: Truth | Indices) -> Sequence:
-    return Sequence(
-        photos.at[chosen],
-        photos.latitude[chosen],
-        photos.longitude[chosen],
-        photos.error_m[chosen],
-        photos.trust[chosen],
-    )
+    return Sequence(*(values[chosen] for values in vars(photos).values()))
 
 
 MOST_PHOTOS = 500
@@ -253,7 +237,7 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
     newest = select(photos.c.taken_at).where(is_own).order_by(photos.c.taken_at.desc())
     first = connection.scalar(newest.offset(MOST_PHOTOS - 1).limit(1))
     shots = read_shots(connection, is_own, *([] if first is None else [photos.c.taken_at >= first]))
-    return _anchors(
+    return sequence_of(
         [
             (shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m, TRUST[shot.fix.source])
             for shot in shots
@@ -272,7 +256,7 @@ def _other_anchors(connection: Connection, camera_id: int, own: Sequence) -> lis
         anchor = (at, row.latitude, row.longitude, error_m, TRUST[PositionSource.CAMERA])
         rows_of.setdefault(row.camera_id, []).append(anchor)
     most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[:MOST_CANDIDATES]
-    return [(other_id, _anchors(sorted(rows_of[other_id]))) for other_id in most]
+    return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]
 
 
 def _others(camera_id: int, own: Sequence) -> Select[Any]:
@@ -304,12 +288,6 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
         (clock_time(start - LOCAL_TIMES.total_seconds()), clock_time(end + LOCAL_TIMES.total_seconds()))
         for start, end in newest
     ]
-
-
-def _anchors(rows: Rows[tuple[float, float, float, float, int]]) -> Sequence:
-    """Of rows in order of time: time, latitude, longitude, error and trust."""
-    at, latitude, longitude, error_m, trust = np.array(rows, np.float64).reshape(-1, 5).T
-    return Sequence(at, latitude, longitude, error_m, trust.astype(np.int64))
 
 
 def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:

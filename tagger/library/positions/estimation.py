@@ -11,6 +11,7 @@ The constants are fitted to tracks (docs/explanation/positions.md).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,12 @@ class Sequence:
     error_m: Floats
     trust: Indices
     """(N,) The larger, the more an anchor is trusted."""
+
+
+def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
+    """The sequence of rows in order of time: time, latitude, longitude, error and trust."""
+    at, latitude, longitude, error_m, trust = np.array(list(rows), np.float64).reshape(-1, 5).T
+    return Sequence(at, latitude, longitude, error_m, trust.astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -65,51 +65,23 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     None where no track has two points around a time that are at most MAX_TRACK_GAP_S apart. Of several tracks, the one with the
     smallest error counts; where two contradict each other by more than their errors, they are those of different people: None.
     """
-    fixes = _Fixes(times)
+    best = np.full((4, len(times)), np.nan)  # latitude, longitude, error and track
+    best[2] = np.inf
+    is_contradicted = np.zeros(len(times), np.bool_)
     for track_id, points in _parts_of(connection, times):
-        first = int(np.searchsorted(times, points[0, 0], "left"))
-        last = int(np.searchsorted(times, points[-1, 0], "right"))
-        if first < last:
-            fixes.merge(slice(first, last), points, track_id)
-    return fixes.result()
-
-
-class _Fixes:
-    """The best fixes for some times, while part after part is read."""
-
-    def __init__(self, times: Floats) -> None:
-        self._times = times
-        self._latitude, self._longitude = np.full((2, len(times)), np.nan)
-        self._error_m = np.full(len(times), np.inf)
-        self._track_id = np.zeros(len(times), np.int64)
-        self._is_contradicted = np.zeros(len(times), np.bool_)
-
-    def merge(self, chosen: slice, points: Points, track_id: int) -> None:
-        """Merge the fixes of a part for the times `chosen`, which it covers."""
-        latitude, longitude, error_m = _fixes_of(points, self._times[chosen])
-        best_error = self._error_m[chosen]
-        is_both = np.isfinite(error_m) & np.isfinite(best_error)
-        distance = distances_m(latitude, longitude, self._latitude[chosen], self._longitude[chosen])
-        self._is_contradicted[chosen] |= is_both & (
-            distance > np.where(is_both, error_m + best_error, np.inf)
-        )
-        is_better = error_m < best_error
-        for stored, new in (
-            (self._latitude, latitude),
-            (self._longitude, longitude),
-            (self._error_m, error_m),
-            (self._track_id, np.full(len(error_m), track_id)),
-        ):
-            stored[chosen] = np.where(is_better, new, stored[chosen])
-
-    def result(self) -> list[Fix | None]:
-        is_known = np.isfinite(self._error_m) & ~self._is_contradicted
-        columns = (self._latitude, self._longitude, self._error_m, self._track_id)
-        rows = zip(is_known.tolist(), *(column.tolist() for column in columns), strict=True)
-        return [
-            Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": track_id}) if known else None
-            for known, latitude, longitude, error_m, track_id in rows
-        ]
+        covered = slice(*np.searchsorted(times, [points[0, 0], np.nextafter(points[-1, 0], np.inf)]))
+        latitude, longitude, error_m = _fixes_of(points, times[covered])
+        so_far = best[:, covered]
+        distance = distances_m(latitude, longitude, so_far[0], so_far[1])
+        is_contradicted[covered] |= distance > error_m + so_far[2]
+        new = np.stack([latitude, longitude, error_m, np.full(len(error_m), float(track_id))])
+        best[:, covered] = np.where(error_m < so_far[2], new, so_far)
+    is_known = np.isfinite(best[2]) & ~is_contradicted
+    rows = zip(is_known.tolist(), *best.tolist(), strict=True)
+    return [
+        Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": int(track_id)}) if known else None
+        for known, latitude, longitude, error_m, track_id in rows
+    ]
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:

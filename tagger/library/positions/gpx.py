@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -194,7 +194,9 @@ class _SegmentReader:
         """How many of the open elements, from the root on, are those of _PATH."""
         self._position: dict[str, str] = {}
         self._time = ""
-        self._pieces = [_OpenPiece(is_start=True)]
+        self._pieces: list[list[tuple[float, float, float]]] = [[]]
+        self._is_start = True
+        """Whether the first piece is the start of its segment. All others are."""
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.XmlDeclHandler = self._check_declaration
@@ -202,11 +204,12 @@ class _SegmentReader:
 
     def take_pieces(self) -> Iterator[SegmentPiece]:
         """Yield the points that were read since the last call."""
-        pieces = self._pieces
-        self._pieces = [_OpenPiece(is_start=not pieces[-1].points and pieces[-1].is_start)]
-        for piece in pieces:
-            if piece.points:
-                yield SegmentPiece(np.array(piece.points, np.float64), piece.is_start)
+        pieces, self._pieces = self._pieces, [[]]
+        for number, points in enumerate(pieces):
+            if points:
+                is_start = number > 0 or self._is_start
+                yield SegmentPiece(np.array(points, np.float64), is_start)
+        self._is_start = not pieces[-1] and (len(pieces) > 1 or self._is_start)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if self._depth == self._matched and name.rpartition(":")[2] == _PATH[self._matched]:
@@ -221,7 +224,7 @@ class _SegmentReader:
     def _enter(self, attributes: dict[str, str]) -> None:
         match self._matched:
             case 3:
-                self._pieces.append(_OpenPiece(is_start=True))
+                self._pieces.append([])
             case 4:
                 self._position = attributes
                 self._time = ""
@@ -253,7 +256,7 @@ class _SegmentReader:
         elif position is None:
             self._counts.invalid_position += 1
         else:
-            self._pieces[-1].points.append((seconds, *position))
+            self._pieces[-1].append((seconds, *position))
 
     def _check_declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and not _ENCODINGS.fullmatch(encoding):
@@ -261,12 +264,6 @@ class _SegmentReader:
 
     def _refuse_document_type(self, *_declaration: object) -> None:
         raise _invalid(self._parser, "it has a document type, which GPX has not")
-
-
-@dataclass
-class _OpenPiece:
-    is_start: bool
-    points: list[tuple[float, float, float]] = field(default_factory=list)
 
 
 def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:

@@ -66,15 +66,12 @@ def locate(
     Raises:
         CameraNotFound, CameraAmbiguous: a clock is set of a camera that is not known, or of several.
     """
-    if dry_run:
-        with database.write(dry_run=True) as connection:
-            _apply(connection, settings)
-            found = estimate_clocks(connection), find_companions(connection)
-            moved = update_positions_in(connection, on_progress)
-            return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
-    with database.write() as connection:
+    with database.write(dry_run=dry_run) as connection:
         _apply(connection, settings)
         found = estimate_clocks(connection), find_companions(connection)
+        if dry_run:
+            moved = update_positions_in(connection, on_progress)
+            return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
     moved = update_positions(database, on_progress)
     with database.read() as connection:
         return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))

@@ -25,8 +25,7 @@ from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
 from tagger.library.catalog.landmarks import farthest_km
 from tagger.library.positions.cities import places_of
-from tagger.library.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, contradicted
-from tagger.library.positions.estimation import Sequence as Line
+from tagger.library.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, contradicted, sequence_of
 from tagger.library.positions.evidence import (
     TRUST,
     Fix,
@@ -201,13 +200,12 @@ def _contradicted_of(
 def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
     """The ids of those photos of a camera, in order, whose GPS contradicts that of the others."""
     line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
-    values = np.array(
-        [(shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m) for shot in line if shot.fix]
+    trust = TRUST[PositionSource.CAMERA]
+    sequence = sequence_of(
+        (shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m, trust) for shot in line if shot.fix
     )
-    at, latitude, longitude, error_m = values.reshape(-1, 4).T
-    trust = np.full(len(line), TRUST[PositionSource.CAMERA])
-    is_contradicted = contradicted(Line(at, latitude, longitude, error_m, trust), max_gap_s)
-    return {shot.photo_id for shot, is_odd in zip(line, is_contradicted.tolist(), strict=True) if is_odd}
+    is_contradicted = contradicted(sequence, max_gap_s).tolist()
+    return {shot.photo_id for shot, is_odd in zip(line, is_contradicted, strict=True) if is_odd}
 
 
 REACH = timedelta(seconds=1000 * pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES

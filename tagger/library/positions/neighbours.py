@@ -102,23 +102,13 @@ def ground_km(positions: Floats, others: Floats) -> Floats:
     return distances
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """A photo with the time of a clock. `fix`: its anchor."""
-
-    photo_id: int
-    at: float
-    is_utc: bool
-    fix: Fix | None
-
-
 def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[int, Fix]:
     """Estimates by photo id, of photos of cameras that are used together.
 
     An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not known in UTC are estimated from
     those of their own camera.
     """
-    lines = [_timed(shots) for shots in cameras]
+    lines = [[shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras]
     found: dict[int, Fix] = {}
     for line in lines:
         companions = _anchors_in_utc(other for other in lines if other is not line)
@@ -132,33 +122,24 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     return found
 
 
-def _timed(shots: Sequence[Shot]) -> list[_Timed]:
-    return [
-        _Timed(shot.photo_id, shot.at, shot.is_utc, shot.fix)
-        for shot in shots
-        if shot.at is not None and shot.is_original
-    ]
-
-
-def _anchors_in_utc(lines: Iterator[Sequence[_Timed]]) -> list[_Timed]:
+def _anchors_in_utc(lines: Iterator[Sequence[Shot]]) -> list[Shot]:
     anchors = [photo for line in lines for photo in line if photo.is_utc and photo.fix is not None]
-    return sorted(anchors, key=lambda photo: (photo.at, photo.photo_id))
+    return sorted(anchors, key=lambda photo: (photo.at or 0.0, photo.photo_id))
 
 
-def _sequence(photos: Sequence[_Timed]) -> estimation.Sequence:
-    nothing = (np.nan,) * 3
+def _sequence(photos: Sequence[Shot]) -> estimation.Sequence:
+    nothing = (np.nan, np.nan, np.nan, 0)
     rows = [
-        (photo.at, *((fix.latitude, fix.longitude, fix.error_m) if (fix := photo.fix) else nothing))
+        (photo.at, *((fix.latitude, fix.longitude, fix.error_m, TRUST[fix.source]) if fix else nothing))
         for photo in photos
+        for fix in (photo.fix,)
     ]
-    at, latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 4).T
-    trust = np.array([TRUST[photo.fix.source] if photo.fix else 0 for photo in photos], np.int64)
-    return estimation.Sequence(at, latitude, longitude, error_m, trust)
+    return estimation.sequence_of(rows)
 
 
 def _fixes(
-    line: Sequence[_Timed],
-    evidence: Sequence[_Timed],
+    line: Sequence[Shot],
+    evidence: Sequence[Shot],
     found: estimation.Estimates,
     is_utc: Container[bool],
 ) -> dict[int, Fix]:
@@ -173,18 +154,14 @@ def _fixes(
             _evidence(photo, evidence, int(found.before[index]), int(found.after[index])),
         )
         for photo, index in located
-        if photo.is_utc in is_utc and not _has_gps(photo)
+        if photo.is_utc in is_utc and not (photo.fix and photo.fix.source is PositionSource.CAMERA)
     }
 
 
-def _has_gps(photo: _Timed) -> bool:
-    return photo.fix is not None and photo.fix.source is PositionSource.CAMERA
-
-
-def _evidence(photo: _Timed, evidence: Sequence[_Timed], before: int, after: int) -> dict[str, Any]:
+def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, anchor in (("before", before), ("after", after)):
         if anchor >= 0:
-            seconds = abs(evidence[anchor].at - photo.at)
+            seconds = abs((evidence[anchor].at or 0.0) - (photo.at or 0.0))
             found |= {name: evidence[anchor].photo_id, f"{name}_s": round(seconds)}
     return found

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 from tagger.database.connection import Database
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import cameras, ledgers, photos, position_changes
-from tagger.library.catalog.cameras import LOCAL_TIMES
+from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import companions, tag_odds
 from tagger.library.positions.evidence import Fix, Shot, read_shots
@@ -43,10 +43,6 @@ class Change(NamedTuple):
     photo_id: int
     now: Moment
     before: Moment
-
-
-def has_changes(connection: Connection) -> bool:
-    return connection.execute(select(position_changes.c.id).limit(1)).first() is not None
 
 
 def expand_images(connection: Connection, limit: int, after: int = 0) -> int | None:
@@ -115,7 +111,6 @@ LOCK_S = 2.0
 """How long a small batch waits for another update."""
 
 _NONE: Ids = np.empty(0, np.int64)
-_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
 
 Progress = Callable[[int, int], None]
 """Called with the number of changes done, and of all."""
@@ -195,7 +190,7 @@ class SmallUpdates:
 def is_up_to_date(database: Database) -> bool:
     """Whether no evidence has changed since the last update."""
     with database.read() as connection:
-        return not has_changes(connection)
+        return connection.execute(select(position_changes.c.id).limit(1)).first() is None
 
 
 def _update(connection: Connection, ids: Sequence[int]) -> int:
@@ -260,8 +255,9 @@ def _windows(
     reach = 2 * reach
     for group, times in sorted(by_group.items()):
         for moments in _runs(sorted(times), 2 * reach):
-            first, last = _plus(moments[0], -reach), _plus(moments[-1], reach)
-            is_near = photos.c.taken_at.between(first, last)
+            first, last = clock_seconds(moments[0]), clock_seconds(moments[-1])
+            reach_s = reach.total_seconds()
+            is_near = photos.c.taken_at.between(clock_time(first - reach_s), clock_time(last + reach_s))
             yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
 
 
@@ -275,14 +271,6 @@ def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[da
         run.append(at)
     if run:
         yield run
-
-
-def _plus(at: datetime, duration: timedelta) -> datetime:
-    """The sum, or the first or last time that there is."""
-    try:
-        return at + duration
-    except OverflowError:
-        return _FIRST if duration < timedelta() else _LAST
 
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
