@@ -92,10 +92,8 @@ class TaughtCache:
     def current(self, connection: Connection) -> TaughtLandmarks:
         """The current version, which does not change before the transaction ends."""
         version = lock_version(connection, self._model_id)
-        taught = self._taught
-        if taught is None or taught.version != version:
-            taught = load_classifiers(connection, self._model_id, version)
-            self._taught = taught
+        if (taught := self._taught) is None or taught.version != version:
+            self._taught = taught = load_classifiers(connection, self._model_id, version)
         return taught
 
 
@@ -122,12 +120,8 @@ def load_classifiers(
 
 def next_version(connection: Connection, model_id: int) -> int:
     """Count a change of the model's classifiers. Waits until no transaction compares embeddings with those of before."""
-    connection.execute(
-        update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
-    )
-    return int(
-        connection.execute(select(models.c.taught_version).where(models.c.id == model_id)).scalar_one()
-    )
+    counted = update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
+    return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
 def replace_taught_tags(
@@ -200,40 +194,28 @@ class _BatchComparison:
         taught: TaughtCache,
         embeddings: Mapping[int, Embeddings | None],
     ) -> None:
-        self._model_id = model_id
         self.tags: dict[int, Sequence[TaughtTag]] = dict.fromkeys(embeddings, ())
-        self._rows: dict[int, bytes] = {}
-        """The embeddings as they are stored, by content id."""
-        self._version = 0
-        values = {
-            content_id: embedding for content_id, embedding in embeddings.items() if embedding is not None
-        }
+        self._model_id = model_id
+        self._rows: list[dict[str, Any]] = []
+        values = {content_id: each for content_id, each in embeddings.items() if each is not None}
         if not values:
             return
         stacked = np.stack(list(values.values()))
         landmarks = taught.current(connection)
-        rows = quantize(stacked)
-        self._version = landmarks.version
-        self._rows = dict(zip(values, rows, strict=True))
+        stored = quantize(stacked)
+        of_model = {"model_id": model_id, "taught_version": landmarks.version}
+        by_id = sorted(zip(values, stored, strict=True))
+        self._rows = [{"content_id": content_id, "data": data} | of_model for content_id, data in by_id]
         # As they will be read: a later comparison of what is stored gives the same scores.
-        self.tags |= zip(values, landmarks.tags(restore(rows, stacked.shape[1])), strict=True)
+        self.tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
 
     def on_stored(self, connection: Connection, _landmark_ids: Collection[int]) -> None:
         """Replace the embeddings and taught tags of the images."""
         if not self.tags:
             return
         connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self.tags)))
-        rows = [
-            {
-                "content_id": content_id,
-                "model_id": self._model_id,
-                "taught_version": self._version,
-                "data": data,
-            }
-            for content_id, data in sorted(self._rows.items())
-        ]
-        if rows:
-            connection.execute(insert(embeddings), rows)
+        if self._rows:
+            connection.execute(insert(embeddings), self._rows)
         replace_taught_tags(connection, self._model_id, self.tags)
 
     def on_committed(self) -> None:

@@ -14,11 +14,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import classifiers, contents, embeddings, model_labels, photos, taught_tags
+from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import (
     is_tagged_by_model,
@@ -26,6 +26,7 @@ from tagger.library.catalog.contents import (
 )
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import (
     Classifier,
@@ -181,20 +182,9 @@ class Learner:
     ) -> None:
         """Replace the landmark's classifier. Without one, its tags go too, and those of packs come back."""
         model_id = self._model.id
-        connection.execute(
-            delete(classifiers).where(
-                classifiers.c.landmark_id == landmark_id,
-                classifiers.c.model_id == model_id,
-                classifiers.c.pack == "",
-            )
-        )
+        connection.execute(delete(classifiers).where(*_taught_here(classifiers, model_id, [landmark_id])))
         if evidence is None or classifier is None:
-            delete_taught_tags(
-                connection,
-                taught_tags.c.landmark_id == landmark_id,
-                taught_tags.c.model_id == model_id,
-                taught_tags.c.pack == "",
-            )
+            delete_taught_tags(connection, *_taught_here(taught_tags, model_id, [landmark_id]))
             compare_again(connection, model_id, version, [landmark_id])
             return
         connection.execute(
@@ -216,12 +206,19 @@ def _stored_evidence(
     connection: Connection, model_id: int, landmark_ids: Collection[int] | None
 ) -> dict[int, str]:
     """The digests of the evidence that classifiers were learned from, by landmark id."""
-    query = select(classifiers.c.landmark_id, classifiers.c.evidence).where(
-        classifiers.c.model_id == model_id, classifiers.c.pack == ""
-    )
+    query = select(classifiers.c.landmark_id, classifiers.c.evidence)
+    rows = connection.execute(query.where(*_taught_here(classifiers, model_id, landmark_ids)))
+    return {row.landmark_id: row.evidence for row in rows}
+
+
+def _taught_here(
+    table: Table, model_id: int, landmark_ids: Collection[int] | None
+) -> Iterator[ColumnElement[bool]]:
+    """The conditions on `classifiers` or `taught_tags` that a row follows from verdicts and not from a pack: of these landmarks, or of all."""
+    yield table.c.model_id == model_id
+    yield table.c.pack == ""
     if landmark_ids is not None:
-        query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
-    return {row.landmark_id: row.evidence for row in connection.execute(query)}
+        yield table.c.landmark_id.in_(landmark_ids)
 
 
 def _library_sample(connection: Connection, model_id: int) -> list[int]:
@@ -314,23 +311,18 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
     with database.read() as connection:
         learned = connection.execute(
             select(classifiers.c.examples, classifiers.c.rejected).where(
-                classifiers.c.landmark_id == landmark.id,
-                classifiers.c.model_id == model.id,
-                classifiers.c.pack == "",
+                *_taught_here(classifiers, model.id, [landmark.id])
             )
         ).one_or_none()
-        is_label = _is_label(connection, model.id, landmark.id)
-        counts = {
-            bool(row.accepted): (row.photos, row.images, float(row.score))
-            for row in _counts(connection, landmark)
-        }
-    tagged, _, score = counts.get(True, (0, 0, 0.0))
+        is_label = landmark.id in landmark_ids_of_labels(connection, model.id)
+        counts = {bool(row.accepted): row for row in _counts(connection, landmark)}
+    tagged, suggested = counts.get(True), counts.get(False)
     return TaughtState(
         examples=learned.examples if learned else 0,
         rejected=learned.rejected if learned else 0,
-        tagged=tagged,
-        suggested=counts.get(False, (0, 0, 0.0))[1],
-        precision=score if tagged else None,
+        tagged=tagged.photos if tagged else 0,
+        suggested=suggested.images if suggested else 0,
+        precision=float(tagged.score) if tagged else None,
         is_label=is_label,
     )
 
@@ -342,11 +334,6 @@ def images_without_embedding(database: Database, model: RegisteredModel) -> int:
     with database.read() as connection:
         query = select(func.count()).select_from(contents).where(by_other, is_present)
         return int(connection.execute(query).scalar_one())
-
-
-def _is_label(connection: Connection, model_id: int, landmark_id: int) -> bool:
-    of_model = and_(model_labels.c.model_id == model_id, model_labels.c.landmark_id == landmark_id)
-    return connection.execute(select(model_labels.c.position).where(of_model)).first() is not None
 
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:

@@ -48,12 +48,11 @@ def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
     visits_of: dict[Place, list[Visit]] = defaultdict(list)
     for visit in visits:
         visits_of[visit.place].append(visit)
-    places = [_visited_place(place, of_place) for place, of_place in visits_of.items()]
-    return tuple(
-        sorted(
-            places, key=lambda place: (-place.photos, place.country or "", place.city or "", place.latitude)
-        )
-    )
+
+    def order(place: VisitedPlace) -> tuple[object, ...]:
+        return -place.photos, place.country or "", place.city or "", place.latitude
+
+    return tuple(sorted(map(_visited_place, visits_of, visits_of.values()), key=order))
 
 
 def _visited_place(place: Place, visits: Sequence[Visit]) -> VisitedPlace:
@@ -222,7 +221,8 @@ def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[Segment]:
         if homes.has(visit):
             continue
         was_home = bisect_right(home_times, last) < bisect_left(home_times, visit.first)
-        if part and (was_home or _is_gap(part, visit, visit.first - last)):
+        gap = visit.first - last
+        if part and (was_home or (gap > GAP and (gap > GAP_IN_PLACE or not are_near(part[-1], visit)))):
             end_part()
             absence += was_home
         part.append(visit)
@@ -325,10 +325,6 @@ def _home_times(visits: Sequence[Visit], homes: Homes) -> list[datetime]:
         if is_home[index] and (visit.is_measured or not is_moment or not is_alone):
             times += [visit.first, visit.last]
     return sorted(times)
-
-
-def _is_gap(part: Sequence[Visit], visit: Visit, gap: timedelta) -> bool:
-    return gap > GAP and (gap > GAP_IN_PLACE or not are_near(part[-1], visit))
 
 
 def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
