@@ -9,10 +9,9 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import IO, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 from sqlalchemy import Table
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
@@ -147,7 +146,7 @@ class ExportReader:
         if start is None or table is None or not line.endswith(b"}\n"):
             raise self._not_a_row()
         try:
-            row = _validator(table).validate_json(line[start.end() : -2])
+            row = row_validator(table).validate_json(line[start.end() : -2])
         except ValidationError as error:
             reason = f"line {self._line_number} is not a row of {table.name}: {describe_error(error)}"
             raise self.refuse_content(reason) from error
@@ -177,8 +176,3 @@ class ExportReader:
 
     def _not_a_row(self) -> ImportRefused:
         return self.refusal(f"line {self._line_number} is not a row of a database")
-
-
-@cache
-def _validator(table: Table) -> TypeAdapter[BaseModel]:
-    return row_validator(table)

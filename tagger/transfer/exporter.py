@@ -8,39 +8,27 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import IO, Any
 
-from sqlalchemy import Column, Connection, DateTime, LargeBinary, Select, Table, case, func, select
+from sqlalchemy import Column, Connection, Select, Table, case, func, select
 
 from tagger.database.connection import Database
 from tagger.database.row_counts import stored_rows
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import UtcDateTime, chunks, metadata, photos
+from tagger.database.tables import chunks, metadata, photos
 
 PROGRESS_ROWS = 2000
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
 
 
-@dataclass
-class ExportReport:
-    """The number of exported rows, by table."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return sum(self.rows.values())
-
-
 def export_database(
     database: Database, out: IO[bytes], program: str, progress: Progress = lambda _done, _total: None
-) -> ExportReport:
-    """Write every row to `out`, in constant memory. `program` is the version of this program."""
-    report, hasher = ExportReport(), hashlib.sha256()
+) -> dict[str, int]:
+    """Write every row to `out`, in constant memory; returns the number of rows by table. `program` is the version of this program."""
+    hasher = hashlib.sha256()
 
     def write(line: bytes) -> None:
         hasher.update(line)
@@ -49,21 +37,19 @@ def export_database(
     with database.snapshot() as connection:
         counts = {table.name: _count(connection, table) for table in exported_tables()}
         write(encode_line(_header(database, program, counts)))
+        written = dict.fromkeys(counts, 0)
         for table in exported_tables():
-            done = report.total
-            for number, line in enumerate(_lines(connection, table), start=1):
+            for line in _lines(connection, table):
                 write(line)
-                report.rows[table.name] = number
-                if not number % PROGRESS_ROWS:
-                    progress(done + number, sum(counts.values()))
-            report.rows.setdefault(table.name, 0)
-    out.write(encode_line({"end": {"counts": report.rows, "sha256": hasher.hexdigest()}}))
-    return report
+                written[table.name] += 1
+                if not written[table.name] % PROGRESS_ROWS:
+                    progress(sum(written.values()), sum(counts.values()))
+    out.write(encode_line({"end": {"counts": written, "sha256": hasher.hexdigest()}}))
+    return written
 
 
 FORMAT = 1
 TITLE = "landmark-tagger database"
-Converter = Callable[[Any], Any]
 
 
 def exported_tables() -> list[Table]:
@@ -82,17 +68,12 @@ def row_counts_text(counts: Mapping[str, int]) -> str:
 
 
 def encode_line(document: object) -> bytes:
-    """A document as one line of the file."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    """A document as one line of the file. Bytes are base64 in it, and times are ISO 8601."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False, default=_text).encode() + b"\n"
 
 
-def to_json(column: Column[Any]) -> Converter | None:
-    """The conversion of the column's values to JSON. None: JSON has their type."""
-    if isinstance(column.type, LargeBinary):
-        return lambda value: None if value is None else base64.b64encode(value).decode()
-    if isinstance(column.type, DateTime | UtcDateTime):
-        return lambda value: None if value is None else value.isoformat()
-    return None
+def _text(value: bytes | datetime) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value.isoformat()
 
 
 def _count(connection: Connection, table: Table) -> int:
@@ -112,13 +93,8 @@ def _header(database: Database, program: str, counts: dict[str, int]) -> dict[st
 
 
 def _lines(connection: Connection, table: Table) -> Iterator[bytes]:
-    columns = exported_columns(table)
-    converters = [(column.name, convert) for column in columns if (convert := to_json(column)) is not None]
     for row in chain.from_iterable(stored_rows(connection, table, query) for query in _selects(table)):
-        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-        for name, convert in converters:
-            values[name] = convert(values[name])
-        yield encode_line({"table": table.name, "row": values})
+        yield encode_line({"table": table.name, "row": row._asdict()})
 
 
 def _selects(table: Table) -> Iterator[Select[Any]]:

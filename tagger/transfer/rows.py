@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,7 @@ _ROUNDING_S = 0.001
 """Times are stored in microseconds."""
 
 
+@cache
 def row_validator(table: Table) -> TypeAdapter[BaseModel]:
     """The validator of the table's rows: `validate_python` for stored ones, `validate_json` for exported ones."""
     fields: dict[str, Any] = {

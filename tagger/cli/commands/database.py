@@ -158,11 +158,11 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
     database = open_for_reading().database
     with open_output(file, force=force, private=True) as out, ProgressLine("exporting") as line:
-        report = export_database(database, out, version("landmark-tagger"), line.show)
+        rows = export_database(database, out, version("landmark-tagger"), line.show)
     if json:
-        write_json({"file": str(file.absolute()), "rows": report.rows, "total": report.total})
+        write_json({"file": str(file.absolute()), "rows": rows, "total": sum(rows.values())})
     else:
-        console.info(_row_counts("exported", report.rows, report.total))
+        console.info(_row_counts("exported", rows, sum(rows.values())))
 
 
 @db_app.command("import")

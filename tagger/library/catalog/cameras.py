@@ -6,13 +6,13 @@ photos that follow from camera facts, are made here alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, update
 
 from tagger.database.statements import insert_missing
 from tagger.database.tables import cameras, roots
@@ -60,7 +60,7 @@ def is_named() -> ColumnElement[bool]:
 def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
     """The ids of the cameras that photos name, by make and model: cameras of one model differ by their serial numbers."""
     models: dict[str, list[int]] = {}
-    for row in connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)):
+    for row in _named_cameras(connection):
         models.setdefault(_model_name(row.key, row.name), []).append(row.id)
     return {name: tuple(ids) for name, ids in sorted(models.items())}
 
@@ -68,7 +68,7 @@ def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
 def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
     """Makes and models of the cameras that photos name, each with all that people call it: also its make alone."""
     names: dict[str, set[str]] = {}
-    for row in connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)):
+    for row in _named_cameras(connection):
         make = row.key.removeprefix(_NAMED).partition("|")[0]
         known = names.setdefault(_model_name(row.key, row.name), set())
         known |= {make, make.partition(" ")[0], *_names(row.key, row.name)}
@@ -98,7 +98,7 @@ def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
         CameraNotFound: no photo names such a camera; the message has similar names.
     """
     normal = " ".join(name.split()).casefold()
-    rows = connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)).all()
+    rows = _named_cameras(connection)
     found = tuple(row.id for row in rows if normal in _names(row.key, row.name))
     if not found:
         models = {_model_name(row.key, row.name) for row in rows}
@@ -219,17 +219,17 @@ def _full_name(camera: Camera, root_names: dict[int, str]) -> str:
     return f"{root_names.get(camera.root_id, '')}/{camera.name}".rstrip("/") or "/"
 
 
+def _named_cameras(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)).all()
+
+
 def _root_names(connection: Connection, missing: Collection[Camera]) -> dict[int, str]:
     root_ids = {camera.root_id for camera in missing if camera.root_id is not None}
-    if not root_ids:
-        return {}
     query = select(roots.c.id, roots.c.name).where(roots.c.id.in_(root_ids))
     return {row.id: row.name for row in connection.execute(query)}
 
 
 def _stored_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
-    if not keys:
-        return {}
     query = select(cameras.c.key, cameras.c.id).where(cameras.c.key.in_(keys))
     return {row.key: row.id for row in connection.execute(query)}
 

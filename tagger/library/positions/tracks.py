@@ -174,12 +174,12 @@ def add_track(database: Database, file: Path) -> AddedTrack:
         if (known := _find_digest(database, digest)) is not None:
             return _added(known, is_new=False, left_out={})
         counts = PointCounts()
-        ends = [_spool_part(part, spool) for part in divide_track(read_segments(gpx, file, counts), counts)]
-        if not ends:
+        parts = [_spool_part(part, spool) for part in divide_track(read_segments(gpx, file, counts), counts)]
+        if not parts:
             raise _without_points(file, counts)
         spool.seek(0)
         with database.write() as connection:
-            track, is_new = _store(connection, digest, file, counts, _stored_parts(spool, ends))
+            track, is_new = _store(connection, digest, file, counts, _stored_parts(spool, parts))
     return _added(track, is_new=is_new, left_out=counts.left_out)
 
 
@@ -246,21 +246,14 @@ def _digest(gpx: IO[bytes], file: Path) -> str:
     return hasher.hexdigest()
 
 
-@dataclass(frozen=True)
-class _PartEnds:
-    first_at: datetime
-    last_at: datetime
-    size_bytes: int
+def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, datetime]:
+    """Write a part to a temporary file: while a file is read for a minute, nobody has to wait for the database.
 
-
-def _spool_part(points: Points, spool: IO[bytes]) -> _PartEnds:
-    """Write a part to a temporary file: while a file is read for a minute, nobody has to wait for the database."""
+    Returns its size in bytes, and its first and last time.
+    """
     size = spool.write(points.astype(_POINT).tobytes())
-    return _PartEnds(_time(points[0, 0]), _time(points[-1, 0]), size)
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(float(seconds), UTC)
+    first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in points[[0, -1], 0].tolist())
+    return size, first, last
 
 
 def _without_points(file: Path, counts: PointCounts) -> GpxRefused:
@@ -271,10 +264,11 @@ def _without_points(file: Path, counts: PointCounts) -> GpxRefused:
     return GpxRefused(path=file, reason=reason, remedy="export the recorded track, with times")
 
 
-def _stored_parts(spool: IO[bytes], ends: Sequence[_PartEnds]) -> Iterator[dict[str, Any]]:
-    for number, part in enumerate(ends):
-        data = spool.read(part.size_bytes)
-        yield {"part": number, "first_at": part.first_at, "last_at": part.last_at, "data": data}
+def _stored_parts(
+    spool: IO[bytes], parts: Sequence[tuple[int, datetime, datetime]]
+) -> Iterator[dict[str, Any]]:
+    for number, (size, first, last) in enumerate(parts):
+        yield {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
 
 
 def _store(

@@ -14,6 +14,7 @@ import tempfile
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -225,7 +226,11 @@ class Pack:
 
     def refusal(self, reason: str, remedy: str = GET_AGAIN) -> PackRefused:
         """The error that refuses this pack."""
-        return PackRefused(file=self.file, reason=reason, remedy=remedy)
+        return _refusal(self.file, reason, remedy)
+
+
+def _refusal(file: Path, reason: str, remedy: str = GET_AGAIN) -> PackRefused:
+    return PackRefused(file=file, reason=reason, remedy=remedy)
 
 
 def name_of_pack(file: Path) -> str:
@@ -263,10 +268,7 @@ def parse_pack(file: Path, data: bytes, signature: bytes | None, signers: Path |
         PackRefused: it is no pack, of a later version, too large, damaged, or has values that no pack has; or it has the signature of
             another file.
     """
-
-    def refused(reason: str, remedy: str = GET_AGAIN) -> PackRefused:
-        return PackRefused(file=file, reason=reason, remedy=remedy)
-
+    refused = partial(_refusal, file)
     if len(data) > MAX_BYTES:
         raise refused("it is larger than any pack")
     try:
