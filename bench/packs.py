@@ -22,8 +22,7 @@ from bench.report import note, print_heading, print_table
 from tagger.database.connection import Database
 from tagger.database.tables import contents, embeddings
 from tagger.library.catalog.registered_models import RegisteredModel, resolve_model
-from tagger.library.teaching.classifiers import EmbeddingSpace, Values, fit_direction
-from tagger.library.teaching.embeddings import quantize
+from tagger.library.teaching.classifiers import EmbeddingSpace, Values, fit_direction, quantize
 from tagger.library.teaching.learning import embedding_of
 from tagger.library.teaching.pack_file import PackedLandmark, PackEmbedding, PackManifest, encode_pack
 from tagger.model.artifact import BackgroundStatistics, read_background

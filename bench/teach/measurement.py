@@ -9,8 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.photos import photos_in
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE, EmbeddingSpace, calibrate, fit_direction
-from tagger.library.teaching.embeddings import quantize, restore
+from tagger.library.teaching.classifiers import (
+    SUGGESTED_SCORE,
+    EmbeddingSpace,
+    calibrate,
+    fit_direction,
+    quantize,
+    restore,
+)
 from tagger.library.teaching.learning import LIBRARY_SAMPLE
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from trainer.embeddings import EmbeddingModel

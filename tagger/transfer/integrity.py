@@ -46,8 +46,7 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, image_blocks
-from tagger.library.teaching.classifiers import stored_bytes as classifier_bytes
-from tagger.library.teaching.embeddings import stored_bytes as embedding_bytes
+from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
 from tagger.transfer.exporter import exported_columns, exported_tables
 from tagger.transfer.rows import describe_error, row_validator

@@ -37,7 +37,7 @@ from tagger.database.tables import UtcDateTime
 from tagger.errors import FailureKind, ScheduleInvalid
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.tag_jobs import check_job_options
-from tagger.library.teaching.embeddings import BOUNDS_BYTES, restore
+from tagger.library.teaching.classifiers import BOUNDS_BYTES, restore
 from tagger.library.teaching.pack_file import PackManifest
 from tagger.metadata.splices import check_inverse
 from tagger.model.artifact import Extent, Manifest

@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
-from tagger.library.shares.links import SharedPhotos
+from tagger.library.shares import SharedPhotos
 from tagger.people.oidc.provider import registration_of
 from tagger.settings import Settings
 from tagger.web import api, pages

@@ -17,7 +17,7 @@ from support.teaching import draw_place, teachable_artifact
 from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.teaching.embeddings import BOUNDS_BYTES
+from tagger.library.teaching.classifiers import BOUNDS_BYTES
 from tagger.library.teaching.learning import update_taught
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind

@@ -20,7 +20,7 @@ from tagger.library.catalog.roots import forget_path
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.timeline import timeline_sections
-from tagger.library.shares.links import (
+from tagger.library.shares import (
     KEPT_DAYS,
     NewShare,
     Share,

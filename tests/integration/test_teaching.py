@@ -30,8 +30,7 @@ from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE
-from tagger.library.teaching.embeddings import stored_bytes
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE, embedding_bytes
 from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
@@ -117,7 +116,7 @@ def test_embeddings_are_stored_with_the_tags(library: Library) -> None:
     with library.database.read() as connection:
         rows = connection.execute(select(embeddings)).all()
         assert len(rows) == connection.scalar(select(func.count()).select_from(contents))
-    assert {len(row.data) for row in rows} == {stored_bytes(DIMENSION)}
+    assert {len(row.data) for row in rows} == {embedding_bytes(DIMENSION)}
     assert {(row.model_id, row.taught_version) for row in rows} == {(library.model.id, 0)}
 
 

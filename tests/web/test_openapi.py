@@ -27,7 +27,7 @@ from tagger.library.query.documents import (
     RemovedLandmarkDocument,
 )
 from tagger.library.query.trip_summaries import TripDocument
-from tagger.library.shares.links import ShareDocument
+from tagger.library.shares import ShareDocument
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     VerdictResultDocument,

@@ -13,7 +13,7 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
 from tagger.database.tables import shares
-from tagger.library.shares.links import TRIP_MOMENT, ShareState, list_shares
+from tagger.library.shares import TRIP_MOMENT, ShareState, list_shares
 from tagger.library.trips import grouping as trip_grouping
 from tagger.library.trips.grouping import Trip, group_trips
 from tagger.library.trips.homes import Visit

@@ -27,7 +27,7 @@ from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares.links import NewShare, Share, add_share, revoke_share
+from tagger.library.shares import NewShare, Share, add_share, revoke_share
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind, dismiss_photos
 from tagger.settings import Settings

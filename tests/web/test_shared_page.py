@@ -16,7 +16,7 @@ from support.page_server import TOKEN, settings_in
 
 from tagger.database.connection import Database, open_database
 from tagger.library.query.options import PhotoQuery
-from tagger.library.shares.links import NewShare, add_share
+from tagger.library.shares import NewShare, add_share
 from tagger.settings import Settings
 
 FIRST = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone

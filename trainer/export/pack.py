@@ -13,8 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.errors import PackEmpty
-from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values, calibrate, fit_direction
-from tagger.library.teaching.embeddings import quantize, restore
+from tagger.library.teaching.classifiers import (
+    Direction,
+    EmbeddingSpace,
+    Values,
+    calibrate,
+    fit_direction,
+    quantize,
+    restore,
+)
 from tagger.library.teaching.pack_file import PackedLandmark, PackManifest, encode_pack
 from tagger.model.artifact import Label
 from tagger.model.predictions import TAUGHT_THRESHOLD

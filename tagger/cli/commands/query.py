@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery
     from tagger.library.query.trip_summaries import TripSummary
-    from tagger.library.teaching.embeddings import Embeddings
+    from tagger.library.teaching.classifiers import Embeddings
 
 Text = Annotated[
     list[str] | None,

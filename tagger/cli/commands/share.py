@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.query.options import PhotoQuery
-    from tagger.library.shares.links import Share, ShareDocument
+    from tagger.library.shares import Share, ShareDocument
 
 share_app = typer.Typer(
     help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
@@ -72,7 +72,7 @@ def add(
     tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
     from tagger.library.query.timeline import timeline_sections
-    from tagger.library.shares.links import NewShare, add_share, share_documents, share_name
+    from tagger.library.shares import NewShare, add_share, share_documents, share_name
 
     query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
@@ -109,7 +109,7 @@ def list_(json: Json = False) -> None:
     Example: tagger people share list
     """
     from tagger.database.actor import author_text
-    from tagger.library.shares.links import list_shares, share_documents
+    from tagger.library.shares import list_shares, share_documents
 
     database = open_for_reading().database
     shares = list_shares(database)
@@ -144,7 +144,7 @@ def revoke(
 
     Example: tagger people share revoke 3
     """
-    from tagger.library.shares.links import revoke_share, share_documents
+    from tagger.library.shares import revoke_share, share_documents
 
     database = open_session().database
     share = revoke_share(database, share_id)

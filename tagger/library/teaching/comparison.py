@@ -33,8 +33,7 @@ from tagger.database.statements import among, insert_page
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.catalog.contents import lock_contents, record_contents
 from tagger.library.query.photo_conditions import off_index
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier
-from tagger.library.teaching.embeddings import Embeddings, quantize, restore
+from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 

@@ -19,7 +19,7 @@ from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.photo_conditions import path_ranges
 from tagger.library.query.tagged_photos import DAMAGED, NameCache, select_photos
-from tagger.library.teaching.embeddings import Embeddings, restore
+from tagger.library.teaching.classifiers import Embeddings, restore
 from tagger.photos.paths import absolute_path
 
 

@@ -31,6 +31,7 @@ from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import (
     Classifier,
     Direction,
+    Embeddings,
     EmbeddingSpace,
     calibrate,
     fit_direction,
@@ -42,7 +43,6 @@ from tagger.library.teaching.comparison import (
     delete_taught_tags,
     next_version,
 )
-from tagger.library.teaching.embeddings import Embeddings
 from tagger.library.teaching.examples import Evidence, NamedOtherwise, find_evidence, load_embeddings
 from tagger.model.artifact import Embedding, read_background
 from tagger.system.documents import document_of

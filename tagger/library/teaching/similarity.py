@@ -24,7 +24,7 @@ from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.library.teaching.embeddings import Embeddings, restore
+from tagger.library.teaching.classifiers import Embeddings, restore
 from tagger.library.teaching.learning import embedding_of
 from tagger.model.artifact import read_background
 

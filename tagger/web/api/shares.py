@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import ShareInvalid
 from tagger.library.query.options import PhotoQuery
-from tagger.library.shares.links import (
+from tagger.library.shares import (
     LONGEST_NAME,
     MOST_PHOTOS,
     NewShare,

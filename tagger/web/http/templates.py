@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from tagger.library.shares.links import MOST_PHOTOS as MOST_SHARED
+from tagger.library.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.people.tokens import Grant
 from tagger.system.text_format import (
     N_,

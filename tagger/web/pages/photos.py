@@ -40,7 +40,7 @@ from tagger.library.query.find import decode_cursor, encode_cursor, find_tagged,
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos, has_photos
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares.links import share_name
+from tagger.library.shares import share_name
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.system.text_format import N_, country_name, gettext

@@ -27,7 +27,7 @@ from tagger.library.query.details import photo_details_by_id
 from tagger.library.query.find import decode_cursor, encode_cursor, find_surrounding, find_tagged_page
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import SectionStart, find_section_page
-from tagger.library.shares.links import Share, SharedPhotos, ShareState, find_share
+from tagger.library.shares import Share, SharedPhotos, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
 from tagger.web.http.attempt_limiter import (

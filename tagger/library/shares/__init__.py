@@ -1,1 +1,0 @@
-"""Shares: links with which anybody can see some photos, until they expire or are revoked. Knows nothing of HTTP."""
