@@ -42,9 +42,9 @@ from tagger.database.tables import (
     models,
     packs,
     photos,
-    tags,
     taught_tags,
 )
+from tagger.library.catalog.contents import is_tagged
 from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, image_blocks
 from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
@@ -225,9 +225,8 @@ def _content_problems() -> Iterator[Problem]:
     )
     yield "photo {}: it is joined with a file that cannot stand for it, or has an image of its own", joined
     # An image's outcome is `tagged` exactly if it has an accepted tag.
-    accepted = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
-    is_tagged = func.coalesce(contents.c.outcome, "") == Outcome.TAGGED
-    wrong = select(contents.c.digest).where(is_tagged != accepted).order_by(contents.c.id)
+    says_tagged = func.coalesce(contents.c.outcome, "") == Outcome.TAGGED
+    wrong = select(contents.c.digest).where(says_tagged != is_tagged()).order_by(contents.c.id)
     yield "image {}: its outcome does not match its tags", wrong
     # Otherwise, a file would neither be listed as waiting nor as classified.
     is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))

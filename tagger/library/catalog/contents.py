@@ -99,6 +99,16 @@ def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     return exists().where(dismissals.c.content_id == content_id)
 
 
+def has_photo(content_id: ColumnElement[int]) -> Exists:
+    """Whether a photo of the image exists, as far as is known."""
+    return exists().where(photos.c.content_id == content_id, photos.c.gone_since.is_(None))
+
+
+def is_tagged() -> Exists:
+    """The condition on `contents` that the image has an accepted tag of its model."""
+    return exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
+
+
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
     of_landmark = exists().where(verdicts.c.content_id == contents.c.id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, text, true, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, text, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import Outcome
@@ -35,7 +35,7 @@ from tagger.errors import (
     LandmarkOfModel,
     LandmarksDistinct,
 )
-from tagger.library.catalog.contents import has_verdict, record_landmark
+from tagger.library.catalog.contents import has_verdict, is_tagged, record_landmark
 from tagger.library.catalog.landmark_edits import lock_landmarks
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.catalog.registration import lock_registry
@@ -313,8 +313,7 @@ def _delete_tags(connection: Connection, landmark: Landmark) -> None:
     of_landmark = tags.c.landmark_id == landmark.id
     content_ids = connection.scalars(select(tags.c.content_id).where(of_landmark)).all()
     connection.execute(delete(tags).where(of_landmark))
-    is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
-    is_untagged = among(contents.c.id, content_ids), contents.c.outcome == Outcome.TAGGED, ~is_tagged
+    is_untagged = among(contents.c.id, content_ids), contents.c.outcome == Outcome.TAGGED, ~is_tagged()
     connection.execute(update(contents).where(*is_untagged).values(outcome=Outcome.UNKNOWN))
 
 

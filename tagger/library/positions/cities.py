@@ -19,6 +19,7 @@ import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -62,21 +63,9 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     known, positions, places = known[is_near], positions[:, is_near], places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
     found: list[City | None] = [None] * len(latitudes)
-    for index, city, country, distance_km in zip(
-        known.tolist(),
-        cities.tolist(),
-        table.place_countries[places].tolist(),
-        ground_km(positions, table.places[:, cities]).tolist(),
-        strict=True,
-    ):
-        found[index] = City(
-            table.names[city],
-            table.regions[table.city_regions[city]] or None,
-            table.countries[country],
-            table.latitudes[city],
-            table.longitudes[city],
-            distance_km,
-        )
+    distances_km = ground_km(positions, table.places[:, cities])
+    for index, city, distance_km in zip(known.tolist(), cities.tolist(), distances_km.tolist(), strict=True):
+        found[index] = table.city(city, distance_km)
     return found
 
 
@@ -88,28 +77,15 @@ def find_cities(text: str, limit: int) -> list[City]:
     name, *rest = (normalize_name(part) for part in text.split(",", 1))
     area = rest[0] if rest else ""
     table, names = _load(), _folded_names()
-    city_countries = table.place_countries
-    found = [
-        index
-        for index, folded in enumerate(names)
-        if folded.startswith(name)
-        and any(
-            normalize_name(each).startswith(area)
-            for each in (table.countries[city_countries[index]], table.regions[table.city_regions[index]])
-        )
-    ]
-    found.sort(key=lambda index: (names[index] != name, -table.radii_km[index]))
-    return [
-        City(
-            table.names[index],
-            table.regions[table.city_regions[index]] or None,
-            table.countries[city_countries[index]],
-            table.latitudes[index],
-            table.longitudes[index],
-            0.0,
-        )
-        for index in found[:limit]
-    ]
+    same_start = [index for index, folded in enumerate(names) if folded.startswith(name)]
+    same_start.sort(key=lambda index: (names[index] != name, -table.radii_km[index]))
+    cities = (table.city(index, 0.0) for index in same_start)
+    in_area = (
+        city
+        for city in cities
+        if any(normalize_name(each).startswith(area) for each in (city.country, city.region or ""))
+    )
+    return list(islice(in_area, limit))
 
 
 @cache
@@ -135,6 +111,16 @@ class _Table:
     place_countries: npt.NDArray[np.uint8]
     regions: list[str]
     countries: list[str]
+
+    def city(self, index: int, distance_km: float) -> City:
+        return City(
+            self.names[index],
+            self.regions[self.city_regions[index]] or None,
+            self.countries[self.place_countries[index]],
+            self.latitudes[index],
+            self.longitudes[index],
+            distance_km,
+        )
 
 
 @cache

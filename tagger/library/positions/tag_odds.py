@@ -21,7 +21,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     case,
-    exists,
     false,
     func,
     literal,
@@ -36,7 +35,12 @@ from sqlalchemy import (
 from tagger.database.enums import Doubt, Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
-from tagger.library.catalog.contents import is_accepted_by_score, lock_contents, record_matching_photos
+from tagger.library.catalog.contents import (
+    is_accepted_by_score,
+    is_tagged,
+    lock_contents,
+    record_matching_photos,
+)
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
@@ -342,9 +346,8 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
 
 
 def _store_outcomes(connection: Connection, content_ids: Collection[int]) -> None:
-    is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
     connection.execute(
         update(contents)
         .where(among(contents.c.id, content_ids), contents.c.outcome.is_not(None))
-        .values(outcome=case((is_tagged, Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value))
+        .values(outcome=case((is_tagged(), Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value))
     )

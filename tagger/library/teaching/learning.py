@@ -14,13 +14,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import (
+    has_photo,
     is_tagged_by_model,
     is_undecided,
 )
@@ -330,9 +331,8 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
 def images_without_embedding(database: Database, model: RegisteredModel) -> int:
     """The number of images that another model classified last: they have no embedding to compare."""
     by_other = and_(contents.c.model_id.is_not(None), contents.c.model_id != model.id)
-    is_present = exists().where(photos.c.content_id == contents.c.id, photos.c.gone_since.is_(None))
     with database.read() as connection:
-        query = select(func.count()).select_from(contents).where(by_other, is_present)
+        query = select(func.count()).select_from(contents).where(by_other, has_photo(contents.c.id))
         return int(connection.execute(query).scalar_one())
 
 

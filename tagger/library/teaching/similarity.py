@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fal
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, embeddings, photos, taught_tags, verdicts
-from tagger.library.catalog.contents import is_dismissed
+from tagger.library.catalog.contents import has_photo, is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
@@ -243,14 +243,13 @@ def _directions(stored: Embeddings, mean: Embeddings) -> Embeddings:
 
 def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
     """Content ids and stored embeddings of the unknown images that were added last."""
-    is_present = exists().where(photos.c.content_id == contents.c.id, photos.c.gone_since.is_(None))
     is_confirmed = exists().where(verdicts.c.content_id == contents.c.id, verdicts.c.verdict == "confirmed")
     is_taught = exists().where(taught_tags.c.content_id == contents.c.id, taught_tags.c.accepted == true())
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
         .join(contents, contents.c.id == embeddings.c.content_id)
         .where(contents.c.outcome == Outcome.UNKNOWN, off_index(embeddings.c.model_id) == model_id)
-        .where(is_present, ~is_confirmed, ~is_taught, ~is_dismissed(contents.c.id))
+        .where(has_photo(contents.c.id), ~is_confirmed, ~is_taught, ~is_dismissed(contents.c.id))
         .order_by(contents.c.id.desc())
         .limit(PAGE)
     )

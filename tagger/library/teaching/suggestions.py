@@ -26,9 +26,15 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks, photos, tags, taught_tags
+from tagger.database.tables import landmarks, tags, taught_tags
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_tagged_by_model, is_undecided
+from tagger.library.catalog.contents import (
+    has_photo,
+    has_verdict_on,
+    is_dismissed,
+    is_tagged_by_model,
+    is_undecided,
+)
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.library.teaching.comparison import is_suggestion
@@ -120,10 +126,7 @@ def count_suggestions(
     connection: Connection, landmark_id: int | None, start: ReviewPosition | None, limit: int
 ) -> int:
     """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
-    is_present = exists().where(
-        photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None)
-    )
-    query = select(taught_tags.c.content_id).where(_is_open(), is_present)
+    query = select(taught_tags.c.content_id).where(_is_open(), has_photo(taught_tags.c.content_id))
     if landmark_id is not None:
         query = query.where(taught_tags.c.landmark_id == landmark_id)
     if start is not None:
@@ -282,12 +285,11 @@ def _tagged_photos(
 
 def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[Any]:
     """A query for accepted tags of the model that are not sure and have no verdict, the highest scores first."""
-    is_present = exists().where(photos.c.content_id == tags.c.content_id, photos.c.gone_since.is_(None))
     key = tags.c.score, tags.c.content_id, tags.c.landmark_id
     query: Select[Any] = (
         select(*key)
         .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
-        .where(is_undecided(tags), is_present)
+        .where(is_undecided(tags), has_photo(tags.c.content_id))
         .order_by(*(column.desc() for column in key))
     )
     if landmark_id is not None:
