@@ -69,7 +69,7 @@ from tagger.library.teaching.packs import (
     list_packs,
     remove_pack,
 )
-from tagger.library.verdicts.service import give_verdict, give_verdict_to_photos
+from tagger.library.verdicts.service import give_examples, give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import signers_file
 
@@ -267,10 +267,7 @@ class Library:
         if not examples and not counter_examples:
             raise ExamplesMissing
         taught, _ = find_or_add_landmark(self._database, new)
-        give_verdict_to_photos(self._database, examples, taught.slug, VerdictKind.CONFIRMED, login_name())
-        give_verdict_to_photos(
-            self._database, counter_examples, taught.slug, VerdictKind.REJECTED, login_name()
-        )
+        give_examples(self._database, taught.slug, examples, counter_examples, login_name())
         self._update_derived_facts()
         return taught_state(self._database, model, taught)
 

@@ -209,8 +209,7 @@ def teach(
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
-    from tagger.library.verdicts.service import give_verdict_to_photos
-    from tagger.library.verdicts.store import VerdictKind
+    from tagger.library.verdicts.service import give_examples
 
     started_at = time.monotonic()
     if not photos and not not_:
@@ -227,12 +226,10 @@ def teach(
         return
     examples.find()
     taught, is_new = find_or_add_landmark(session.database, new, may_add=bool(examples.confirmed))
-    for kind, given in (
-        (VerdictKind.CONFIRMED, examples.confirmed),
-        (VerdictKind.REJECTED, examples.rejected),
-    ):
-        photo_ids = [each.photo_id for each in given]
-        give_verdict_to_photos(session.database, photo_ids, taught.slug, kind, by or login_name())
+    confirmed, rejected = (
+        [photo.photo_id for photo in group] for group in (examples.confirmed, examples.rejected)
+    )
+    give_examples(session.database, taught.slug, confirmed, rejected, by or login_name())
     otherwise = examples.named_otherwise(taught)
     _learn(session, model, taught, otherwise, started_at, is_new=is_new, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)

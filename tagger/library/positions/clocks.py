@@ -50,26 +50,18 @@ class Passage:
     error_m: float
 
 
-@dataclass(frozen=True)
-class Site:
-    """A landmark in degrees. Photos of it are taken within `error_m`."""
-
-    landmark_id: int
-    latitude: float
-    longitude: float
-    error_m: float
-
-
-def passed_landmarks(passages: Sequence[Passage], sites: Sequence[Site]) -> list[Sighting]:
-    """The landmarks that photos were taken beside, one of each in VISIT_S."""
-    latitude, longitude, error_m = (
-        [np.array([getattr(each, name) for each in places]) for places in (passages, sites)]
-        for name in ("latitude", "longitude", "error_m")
-    )
-    distance_m = distances_m(latitude[0][:, None], longitude[0][:, None], latitude[1], longitude[1])
+def passed_landmarks(
+    passages: Sequence[Passage], points: Mapping[int, tuple[float, float]]
+) -> list[Sighting]:
+    """The landmarks that photos were taken beside, one of each in VISIT_S. `points`: their positions in degrees, by id."""
+    rows = [(each.latitude, each.longitude, each.error_m) for each in passages]
+    latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
+    to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
+    distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
+    landmark_ids = list(points)
     found = {}
-    for passage, site in np.argwhere(distance_m <= error_m[0][:, None] + error_m[1]).tolist():
-        at, landmark_id = passages[passage].at, sites[site].landmark_id
+    for passage, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
+        at, landmark_id = passages[passage].at, landmark_ids[point]
         found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, passages[passage].zone_s)
     return list(found.values())
 
@@ -168,8 +160,8 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
         for each in _sightings(connection, *conditions)
         if each.zone_s is not None
     ]
-    passages = _passages(connection, *conditions)
-    return seen + passed_landmarks(passages, _sites(connection, {each.landmark_id for each in own}))
+    points = _points(connection, {each.landmark_id for each in own})
+    return seen + passed_landmarks(_passages(connection, *conditions), points)
 
 
 def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[Passage]:
@@ -198,16 +190,11 @@ def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[
     ]
 
 
-def _sites(connection: Connection, landmark_ids: Collection[int]) -> list[Site]:
-    """Landmarks that are one point: beside others is everywhere around."""
+def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, tuple[float, float]]:
+    """The positions of those landmarks that are one point: beside others is everywhere around."""
     is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
-    query = select(landmarks.c.id, landmarks.c.latitude, landmarks.c.longitude).where(
-        is_point, landmarks.c.id.in_(landmark_ids)
-    )
-    return [
-        Site(row.id, row.latitude, row.longitude, LANDMARK_ERROR_M["point"])
-        for row in connection.execute(query.order_by(landmarks.c.id))
-    ]
+    query = select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
+    return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
 
 
 def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:

@@ -9,7 +9,7 @@ A classifier that was learned anew is compared with every stored embedding, page
 classifier stays marked as not applied, and images that were not compared since it was learned are outdated.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -231,15 +231,10 @@ def compare_all(database: Database, model_id: int, on_progress: Progress = lambd
         taught = load_classifiers(connection, model_id, 0, versions)
     if not versions:
         return 0
-    count = last_id = 0
-    while True:
-        with database.read() as connection:
-            page = _stored(model_id, embeddings.c.content_id > last_id).limit(PAGE)
-            rows = connection.execute(page).all()
-        if not rows:
-            break
+    count = 0
+    for rows in stored_pages(database, model_id, PAGE):
         _replace_page(database, model_id, versions, _tags(rows, taught))
-        count, last_id = count + len(rows), rows[-1].content_id
+        count += len(rows)
         on_progress(count)
     newest = max(version for of_landmark in versions.values() for version in of_landmark)
     compared = (
@@ -250,6 +245,21 @@ def compare_all(database: Database, model_id: int, on_progress: Progress = lambd
     with database.write() as connection:
         connection.execute(update(classifiers).where(*compared).values(applied=True))
     return count
+
+
+def stored_pages(
+    database: Database, model_id: int, size: int, *conditions: ColumnElement[bool]
+) -> Iterator[Sequence[Row[Any]]]:
+    """The stored embeddings with these conditions, in the order of their images, each page read by itself."""
+    last_id = 0
+    while True:
+        query = _stored(model_id, embeddings.c.content_id > last_id, *conditions).limit(size)
+        with database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield rows
+        last_id = rows[-1].content_id
 
 
 def compare_images(
@@ -298,12 +308,12 @@ def mark_applied(connection: Connection, model_id: int) -> None:
     )
 
 
-def _stored(model_id: int, condition: ColumnElement[bool]) -> Select[Any]:
+def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     """Embeddings in the order of their images."""
     return (
         select(embeddings.c.content_id, embeddings.c.data)
         # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
-        .where(off_index(embeddings.c.model_id) == model_id, condition)
+        .where(off_index(embeddings.c.model_id) == model_id, *conditions)
         .order_by(embeddings.c.content_id)
     )
 

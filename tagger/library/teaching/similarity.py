@@ -8,13 +8,12 @@ compared in blocks with the first images of the groups so far, so that memory gr
 So photos of one place can be named at once.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
@@ -25,6 +24,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.library.teaching.classifiers import Embeddings, restore
+from tagger.library.teaching.comparison import stored_pages
 from tagger.library.teaching.learning import embedding_of
 from tagger.model.artifact import read_background
 
@@ -55,7 +55,10 @@ def find_similar(
     directions /= _lengths(directions)[:, None]
     best_ids = np.empty(0, np.int64)
     best: Embeddings = np.empty(0, np.float32)
-    for rows in _pages(database, model.id, under, root_paths):
+    with database.read() as connection:
+        is_listed = _is_listed(connection, under, root_paths)
+    has_listed = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
+    for rows in stored_pages(database, model.id, PAGE, has_listed):
         stored = restore([row.data for row in rows], rule.dimension)
         stored -= mean
         ids = np.array([row.content_id for row in rows], np.int64)
@@ -82,29 +85,6 @@ def _lengths(vectors: Embeddings) -> Embeddings:
     found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     found[found == 0] = 1
     return found
-
-
-def _pages(
-    database: Database, model_id: int, under: Sequence[Path], root_paths: RootPaths
-) -> Iterator[Sequence[Row[Any]]]:
-    """The stored embeddings of images of which a photo is present, in the order of the images."""
-    with database.read() as connection:
-        is_listed = _is_listed(connection, under, root_paths)
-    has_photo = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
-    query: Select[Any] = (
-        select(embeddings.c.content_id, embeddings.c.data).order_by(embeddings.c.content_id).limit(PAGE)
-    )
-    last_id = 0
-    while True:
-        of_page = and_(
-            off_index(embeddings.c.model_id) == model_id, embeddings.c.content_id > last_id, has_photo
-        )
-        with database.read() as connection:
-            rows = connection.execute(query.where(of_page)).all()
-        if not rows:
-            return
-        yield rows
-        last_id = rows[-1].content_id
 
 
 def _is_listed(connection: Connection, under: Sequence[Path], root_paths: RootPaths) -> ColumnElement[bool]:

@@ -147,6 +147,22 @@ def give_verdict_to_photos(
     return PhotosVerdictResult(current.landmark, before, left_out)
 
 
+def give_examples(
+    database: Database,
+    landmark: str,
+    confirmed: Sequence[int],
+    rejected: Sequence[int],
+    by: str | None,
+) -> None:
+    """Confirm a landmark on some photos, from which it is taught, and reject it on others.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `give_verdict_to_photos`.
+    """
+    give_verdict_to_photos(database, confirmed, landmark, VerdictKind.CONFIRMED, by)
+    give_verdict_to_photos(database, rejected, landmark, VerdictKind.REJECTED, by)
+
+
 def withdraw_verdict_from_photos(
     database: Database,
     photo_ids: Sequence[int],

@@ -27,8 +27,7 @@ from tagger.library.teaching.learning import (
 )
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
-from tagger.library.verdicts.service import give_verdict_to_photos
-from tagger.library.verdicts.store import VerdictKind
+from tagger.library.verdicts.service import give_examples
 from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
@@ -76,18 +75,18 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
     )
     if body.confirmed or body.rejected:
         _check_examples(confirmed, rejected)
-    by = person_of(state, body.by)
-    for kind, examples in ((VerdictKind.CONFIRMED, confirmed), (VerdictKind.REJECTED, rejected)):
-        photo_ids = [each.photo_id for each in examples if each.content_id is not None]
-        give_verdict_to_photos(database, photo_ids, taught.slug, kind, by)
+    usable, usable_rejected = (
+        [each.photo_id for each in examples if each.content_id is not None]
+        for examples in (confirmed, rejected)
+    )
+    give_examples(database, taught.slug, usable, usable_rejected, person_of(state, body.by))
     otherwise = named_otherwise(database, taught.id, confirmed)
     compared = update_taught(database, model, [taught.id])
     learned = taught_state(database, model, taught)
     if not (body.confirmed or body.rejected or learned.examples):
         raise ExamplesMissing
     document = taught_document(taught, learned, otherwise, compared, time.monotonic() - started_at)
-    usable = {each.photo_id for each in (*confirmed, *rejected) if each.content_id is not None}
-    left_out = {*body.confirmed, *body.rejected} - usable
+    left_out = {*body.confirmed, *body.rejected}.difference(usable, usable_rejected)
     return TaughtLandmark(**vars(document), left_out=sorted(left_out))
 
 
