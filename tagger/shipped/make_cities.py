@@ -17,9 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.library.positions.cities import MAX_DISTANCE_KM, disc_radii_km
+from tagger.library.positions.cities import (
+    MAX_DISTANCE_KM,
+    chords_km,
+    disc_radii_km,
+    ground_km,
+    nearest_discs,
+)
 from tagger.library.positions.estimation import unit_vectors
-from tagger.library.positions.neighbours import chords_km, ground_km, nearest_discs
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",

@@ -1,28 +1,30 @@
 """Brings the stored positions up to date with their evidence: only photos whose evidence has changed, and photos taken around these.
 
 Whoever changes evidence records it in the queue `position_changes`. Each transaction takes some of these rows, computes the
-positions anew, and stores the differences: the next update continues one that was interrupted.
+positions anew, and stores the differences: the next update continues one that was interrupted. A photo without a position of its own
+gets one from photos taken before and after: of the same camera, and of cameras that are used with it.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 
 from tagger.database.connection import Database
+from tagger.database.enums import PositionSource
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import cameras, ledgers, photos, position_changes
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.library.catalog.contents import record_matching_photos
-from tagger.library.positions import companions, tag_odds
-from tagger.library.positions.evidence import Fix, Shot, read_shots
+from tagger.library.positions import companions, estimation, tag_odds
+from tagger.library.positions.companions import estimate_together
+from tagger.library.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.library.positions.measured_positions import store_positions
-from tagger.library.positions.neighbours import estimate_fixes
 
 MOST_SORTED = 1_000_000
 """Changes that are sorted at a time, in some 50 MB."""
@@ -280,3 +282,68 @@ def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
     place = bisect_left(moments, shot.taken_at)
     is_before = place < len(moments) and moments[place] - shot.taken_at <= reach
     return is_before or (place > 0 and shot.taken_at - moments[place - 1] <= reach)
+
+
+def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[int, Fix]:
+    """Estimates by photo id, of photos of cameras that are used together.
+
+    An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not known in UTC are estimated from
+    those of their own camera.
+    """
+    lines = [[shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras]
+    found: dict[int, Fix] = {}
+    for line in lines:
+        companions = _anchors_in_utc(other for other in lines if other is not line)
+        own = _sequence(line)
+        if not companions or not all(photo.is_utc for photo in line):
+            alone = estimation.estimate(own, max_gap_s)
+            found |= _fixes(line, line, alone, {False} if companions else {False, True})
+        if companions:
+            together = estimate_together(own, _sequence(companions), max_gap_s)
+            found |= _fixes(line, [*line, *companions], together, {True})
+    return found
+
+
+def _anchors_in_utc(lines: Iterator[Sequence[Shot]]) -> list[Shot]:
+    anchors = [photo for line in lines for photo in line if photo.is_utc and photo.fix is not None]
+    return sorted(anchors, key=lambda photo: (photo.at or 0.0, photo.photo_id))
+
+
+def _sequence(line: Sequence[Shot]) -> estimation.Sequence:
+    nothing = (np.nan, np.nan, np.nan, 0)
+    rows = [
+        (photo.at, *((fix.latitude, fix.longitude, fix.error_m, TRUST[fix.source]) if fix else nothing))
+        for photo in line
+        for fix in (photo.fix,)
+    ]
+    return estimation.sequence_of(rows)
+
+
+def _fixes(
+    line: Sequence[Shot],
+    evidence: Sequence[Shot],
+    found: estimation.Estimates,
+    is_utc: Container[bool],
+) -> dict[int, Fix]:
+    """The estimates by photo id, of photos whose time is known in UTC, or is not."""
+    located = [(line[index], index) for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()]
+    return {
+        photo.photo_id: Fix(
+            float(found.latitude[index]),
+            float(found.longitude[index]),
+            float(found.error_m[index]),
+            PositionSource.NEIGHBOUR,
+            _evidence(photo, evidence, int(found.before[index]), int(found.after[index])),
+        )
+        for photo, index in located
+        if photo.is_utc in is_utc and not (photo.fix and photo.fix.source is PositionSource.CAMERA)
+    }
+
+
+def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, anchor in (("before", before), ("after", after)):
+        if anchor >= 0:
+            seconds = abs((evidence[anchor].at or 0.0) - (photo.at or 0.0))
+            found |= {name: evidence[anchor].photo_id, f"{name}_s": round(seconds)}
+    return found

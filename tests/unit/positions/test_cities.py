@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from tagger.library.positions import cities
-from tagger.library.positions.cities import City, find_cities, nearest_cities
+from tagger.library.positions.cities import City, chords_km, find_cities, nearest_cities, nearest_discs
 from tagger.library.positions.estimation import unit_vectors
-from tagger.library.positions.neighbours import chords_km, nearest_discs
 from tagger.system.geo import distance_km
 
 LANDMARKS = list(
