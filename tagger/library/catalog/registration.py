@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -156,25 +156,41 @@ def register(
     with database.write() as connection:
         lock_registry(connection)
         existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
-        if existing is not None:
+        if existing is None:
+            model_id = _insert_model(connection, digest, document, path=path, name=name)
+        else:
+            model_id = int(existing.id)
             _update_existing(connection, existing, path=path, name=name)
-            if existing.manifest != document:
-                _replace_manifest(connection, int(existing.id), manifest, document)
-            return int(existing.id)
+            if existing.manifest == document:
+                return model_id
+            # The stored one was imported, or written by an older version: that of the file itself counts.
+            connection.execute(update(models).where(models.c.id == model_id).values(manifest=document))
         landmark_ids = record_landmarks(connection, manifest)
-        row: dict[str, Any] = {
-            "digest": digest,
-            "name": _free_name(connection, digest, manifest.name, name),
-            "file": path,
-            "manifest": document,
-            "registered_at": datetime.now(UTC),
-            "in_use": False,
-        }
-        model_id = int(connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one())
-        connection.execute(insert(model_labels), _label_rows(model_id, manifest.labels, landmark_ids))
-        if path is not None:  # any command registers the shipped model when it needs it
-            record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
+        connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
+        names = ("model_id", "position", "label", "landmark_id")
+        rows = (
+            (model_id, number, each.label, landmark_ids[each.slug])
+            for number, each in enumerate(manifest.labels)
+        )
+        connection.execute(insert(model_labels), [dict(zip(names, row, strict=True)) for row in rows])
         return model_id
+
+
+def _insert_model(
+    connection: Connection, digest: str, document: dict[str, Any], *, path: str | None, name: str | None
+) -> int:
+    row = {
+        "digest": digest,
+        "name": _free_name(connection, digest, document["name"], name),
+        "file": path,
+        "manifest": document,
+        "registered_at": datetime.now(UTC),
+        "in_use": False,
+    }
+    model_id = connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one()
+    if path is not None:  # any command registers the shipped model when it needs it
+        record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
+    return int(model_id)
 
 
 def lock_registry(connection: Connection) -> None:
@@ -193,7 +209,7 @@ def _path_text(file: Path) -> str:
     return str(file)
 
 
-def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, object]:
+def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
     """The manifest as JSON for either database: PostgreSQL stores neither NaN nor the null character."""
     document = manifest.model_dump(mode="json")
     try:
@@ -225,16 +241,6 @@ def _update_existing(
         )
 
 
-def _replace_manifest(
-    connection: Connection, model_id: int, manifest: Manifest, document: dict[str, object]
-) -> None:
-    """Store the manifest of the file itself: the stored one was imported, or written by an older version."""
-    landmark_ids = record_landmarks(connection, manifest)
-    connection.execute(update(models).where(models.c.id == model_id).values(manifest=document))
-    connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
-    connection.execute(insert(model_labels), _label_rows(model_id, manifest.labels, landmark_ids))
-
-
 def _file_is_current(existing: Row[Any]) -> bool:
     if existing.digest == shipped_digest():
         return True
@@ -255,14 +261,6 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
     if name is not None:
         raise ModelNameTaken(name=name)
     return f"{candidate}-{digest[:8]}"
-
-
-def _label_rows(
-    model_id: int, labels: Sequence[Label], landmark_ids: dict[str, int]
-) -> list[dict[str, object]]:
-    names = ("model_id", "position", "label", "landmark_id")
-    rows = ((model_id, number, each.label, landmark_ids[each.slug]) for number, each in enumerate(labels))
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def shipped_file() -> Path:
