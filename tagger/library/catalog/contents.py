@@ -159,20 +159,16 @@ def is_undisputed(table: Table) -> ColumnElement[bool]:
     A landmark that is confirmed on the image decides over others; one that is taught here, over those that the model or a pack says; of
     these, the one with the higher score. Landmarks of one model or pack do not compete.
     """
-    by_person = ~_has_other_confirmed(table)
-    if table is tags:
-        return and_(by_person, ~_has_other_taught(tags))
-    of_pack_loses = and_(taught_tags.c.pack != "", or_(_has_other_taught(taught_tags), _has_other_of_model()))
-    return and_(by_person, ~of_pack_loses)
-
-
-def _has_other_confirmed(table: Table) -> Exists:
     other = verdicts.alias()
-    return exists().where(
+    by_person = ~exists().where(
         other.c.content_id == table.c.content_id,
         other.c.landmark_id != table.c.landmark_id,
         other.c.verdict == "confirmed",
     )
+    if table is tags:
+        return and_(by_person, ~_has_other_taught(tags))
+    of_pack_loses = and_(taught_tags.c.pack != "", or_(_has_other_taught(taught_tags), _has_other_of_model()))
+    return and_(by_person, ~of_pack_loses)
 
 
 def _has_other_taught(table: Table) -> Exists:

@@ -171,8 +171,10 @@ def add_track(database: Database, file: Path) -> AddedTrack:
     """
     with open_gpx(file) as gpx, SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         digest = _digest(gpx, file)
-        if (known := _find_digest(database, digest)) is not None:
-            return _added(known, is_new=False, left_out={})
+        with database.read() as connection:
+            known = _tracks(connection, _SELECT.where(tracks.c.digest == digest))
+        if known:
+            return AddedTrack(**vars(known[0]), is_new=False, left_out={})
         counts = PointCounts()
         parts = [_spool_part(part, spool) for part in divide_track(read_segments(gpx, file, counts), counts)]
         if not parts:
@@ -180,7 +182,7 @@ def add_track(database: Database, file: Path) -> AddedTrack:
         spool.seek(0)
         with database.write() as connection:
             track, is_new = _store(connection, digest, file, counts, _stored_parts(spool, parts))
-    return _added(track, is_new=is_new, left_out=counts.left_out)
+    return AddedTrack(**vars(track), is_new=is_new, left_out=counts.left_out)
 
 
 def list_tracks(database: Database) -> list[Track]:
@@ -219,11 +221,6 @@ _SELECT = (
 
 def _tracks(connection: Connection, query: Select[Any]) -> list[Track]:
     return [Track(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
-
-
-def _find_digest(database: Database, digest: str) -> Track | None:
-    with database.read() as connection:
-        return next(iter(_tracks(connection, _SELECT.where(tracks.c.digest == digest))), None)
 
 
 def _find_track(connection: Connection, name: str) -> Track:
@@ -295,7 +292,3 @@ def _record_photos(connection: Connection, track: Track) -> None:
     first = track.first_at.replace(tzinfo=None) - LOCAL_TIMES
     last = track.last_at.replace(tzinfo=None) + LOCAL_TIMES
     record_matching_photos(connection, photos.c.taken_at.between(first, last))
-
-
-def _added(track: Track, *, is_new: bool, left_out: Mapping[str, int]) -> AddedTrack:
-    return AddedTrack(**vars(track), is_new=is_new, left_out=left_out)

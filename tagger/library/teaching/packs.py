@@ -87,10 +87,13 @@ def create_pack(
     packed = [each for each in chosen if each.id in directions and (with_single or each.slug not in single)]
     if not packed:
         raise PackEmpty(reason="one photo has taught each" if single else "none is taught here")
-    facts = LandmarkFacts.model_fields
+    facts, rule = LandmarkFacts.model_fields, embedding_of(model)
+    embedding = PackEmbedding(
+        digest=model.digest, model=model.name, layer=rule.layer, dimension=rule.dimension
+    )
     manifest = PackManifest(
         name=name,
-        embedding=PackEmbedding(digest=model.digest, model=model.name, **_layer(model)),
+        embedding=embedding,
         landmarks=tuple(
             PackedLandmark(
                 **{field: getattr(each, field) for field in facts if field != "aliases"},
@@ -105,11 +108,6 @@ def create_pack(
     )
     data = encode_pack(manifest, [directions[each.id] for each in packed])
     return CreatedPack(manifest, data, [] if with_single else single)
-
-
-def _layer(model: RegisteredModel) -> dict[str, Any]:
-    embedding = embedding_of(model)
-    return {"layer": embedding.layer, "dimension": embedding.dimension}
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class Visit:
 
 def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime = _LAST) -> Iterator[Visit]:
     """The visits of all photos with a position and a time, in local time from `begin` until before `end`."""
-    while (first := _first_time(connection, begin, end)) is not None:
+    earliest = select(func.min(photos.c.taken_at))
+    while (first := connection.scalar(earliest.where(_is_between(begin, end)))) is not None:
         midnight = datetime.combine(first, time())
         until = end if end - midnight <= PERIOD else midnight + PERIOD
         for row in connection.execute(_visits().where(_is_between(first, until))):
@@ -78,13 +79,6 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
                     is_clock_time(row.first, row.utc_offset_s),
                 )
         begin = until
-
-
-def _first_time(connection: Connection, begin: datetime, end: datetime) -> datetime | None:
-    first: datetime | None = connection.scalar(
-        select(func.min(photos.c.taken_at)).where(_is_between(begin, end))
-    )
-    return first
 
 
 def _is_between(begin: datetime, end: datetime) -> ColumnElement[bool]:
@@ -118,10 +112,7 @@ def _visits() -> Select[Any]:
             func.max(case((positions.c.source.in_(_MEASURED), 1), else_=0)).label("is_measured"),
         )
         .join(positions, positions.c.photo_id == photos.c.id)
-        .where(
-            photos.c.gone_since.is_(None),
-            photos.c.origin.is_(None),
-        )
+        .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))
         .group_by(*keys)
     )
 
