@@ -16,7 +16,7 @@ from tagger.web.http.languages import ENGLISH, LOCALE, languages, read_catalogue
 TAGGER = Path(__file__).parents[1] / "tagger"
 METHODS = {".py": "python", ".js": "javascript", ".html": "jinja2"}
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None, "NN_": (1, 2)}
-OPTIONS = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
+OPTIONS = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false", "parse_template_string": "true"}
 PLURALS = {"hi": "(n > 1)", "pt": "(n > 1)"}
 """Rules of CLDR that Babel has otherwise: scripts go by CLDR."""
 

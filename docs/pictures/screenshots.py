@@ -73,7 +73,7 @@ def _select(page: Page, _library: DemoLibrary) -> None:
 
 
 def _open_filters(page: Page, _library: DemoLibrary) -> None:
-    page.locator("[data-filter-open]").click()
+    page.locator("[data-filter-open='']").click()
     page.locator("#filter-form").wait_for()
 
 

@@ -5,6 +5,8 @@ import os
 import socket
 from dataclasses import dataclass
 
+from tagger.system.text_format import gettext
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -31,7 +33,7 @@ def author_text(author: str | None) -> str:
         return ""
     if door == "web":
         return name
-    return f"{name} (command)" if door == "cli" else f"{door} {name}"
+    return gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
 
 
 def login_name() -> str | None:

@@ -53,6 +53,9 @@ RENEW_S = 12.0
 RETRY_S = 2.0
 """Time until the next renewal after a failed one: when the database is back, leases may have expired."""
 
+FOLDER_UNAVAILABLE = "waiting for the folder “{name}”, which is unavailable (not mounted?)"
+"""The note of a job that waits for a folder."""
+
 UNFILLED = ""
 """The owner of a job without items. Any process may claim it and add them."""
 
@@ -297,8 +300,7 @@ def claim_unfilled_job(database: Database) -> int | None:
 
 def suspend_for_root(database: Database, job_id: int, root_name: str, problem: str | None = None) -> None:
     """Let the job wait until the root is available. `problem`: why a bucket is not."""
-    folder_note = f"waiting for the folder “{root_name}”, which is unavailable (not mounted?)"
-    note = f"waiting for {root_name}: {problem}" if problem else folder_note
+    note = f"waiting for {root_name}: {problem}" if problem else FOLDER_UNAVAILABLE.format(name=root_name)
     with database.write() as connection:
         connection.execute(
             update(jobs)

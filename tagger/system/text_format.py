@@ -155,7 +155,11 @@ def _unit_text(number: int, unit: str, name: str) -> str:
     if language := _reader.get():
         from babel.units import format_unit
 
-        return str(format_unit(number, name, "long" if name == "day" else "short", locale=language.locale))
+        if name == "day":
+            return str(format_unit(number, name, "long", locale=language.locale))
+        return str(format_unit(number, name, "short", locale=language.locale)).replace(
+            " ", "\N{NO-BREAK SPACE}"
+        )
     return f"{number}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
 
 
@@ -184,6 +188,13 @@ def month_of_year_text(day: date) -> str:
 
         return str(format_skeleton("yMMMM", day, locale=language.locale))
     return f"{month_name[day.month]} {day.year}"
+
+
+def weekday_text(number: int) -> str:
+    """`Saturday`, for 6, and `Sunday` for 0 and 7, as in cron expressions."""
+    language = _reader.get()
+    days = _locale("en" if language is None else language.locale.language).days
+    return str(days["stand-alone"]["wide"][(number - 1) % 7])
 
 
 def moment_text(time: datetime) -> str:

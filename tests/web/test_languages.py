@@ -25,9 +25,10 @@ from tagger.system.text_format import (
     percent,
     rounded_duration,
     size,
+    weekday_text,
 )
 from tagger.web.http import languages
-from tagger.web.http.templates import STATIC, TEMPLATES
+from tagger.web.http.templates import STATIC, TEMPLATES, environment
 
 PACKAGE = Path(languages.__file__).parents[1]
 OTHERS = [tag for tag in languages.languages() if tag != "en"]
@@ -96,6 +97,18 @@ def test_every_text_of_scripts_is_in_the_catalogue() -> None:
         )
         outside += [(path.name, text) for text in shown]
     assert [each for each in outside if each[1] not in FONTS] == []
+
+
+def test_every_text_that_scripts_read_is_extracted() -> None:
+    """Babel does not see some calls, such as one with values inside of a template literal."""
+    found = {text if isinstance(text, str) else text[0] for message in extracted() if (text := message.id)}
+    called = {
+        (path.name, text)
+        for path in STATIC.glob("*.js")
+        for text in re.findall(r'\bn?gettext\("([^"]+)"', path.read_text())
+    }
+    assert called
+    assert [each for each in sorted(called) if each[1] not in found] == []
 
 
 FONTS = {"Noto Sans", "Segoe UI", "Helvetica Neue", "Natural Earth, GeoNames"}
@@ -174,6 +187,8 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
             country_name("Germany"),
             rounded_duration(3 * 86_400),
             size(64 * 2**20),
+            weekday_text(6),
+            weekday_text(0),
         ]
 
     english = [
@@ -185,6 +200,8 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "Germany",
         "3 days",
         "64\u202fMB",
+        "Saturday",
+        "Sunday",
     ]
     german = [
         "12.345",
@@ -194,7 +211,9 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "Arles und Nice",
         "Deutschland",
         "3 Tage",
-        "64 MB",
+        "64\xa0MB",
+        "Samstag",
+        "Sonntag",
     ]
     assert texts() == english
     with in_language(languages.load_language("de")):
@@ -245,6 +264,17 @@ def test_landmarks_and_countries_have_their_names_in_the_language(
     page = client.get("/places", headers={"Accept-Language": "de"}).text
     assert "Paris, Frankreich" in page
     assert ">Frankreich<" in client.get("/photos/filter", headers={"Accept-Language": "de"}).text
+    of_scripts = {"Accept-Language": "de", "HX-Request": "true"}
+    assert client.get("/api/landmarks", headers=of_scripts).json()[0]["country"] == "Frankreich"
+    assert client.get("/api/landmarks", headers={"Accept-Language": "de"}).json()[0]["country"] == "France"
+
+
+def test_a_template_evaluates_filters_in_the_language_of_each_reader() -> None:
+    """Jinja would evaluate one of a constant only once."""
+    template = environment().from_string("{{ 0.5 | percent }}")
+    with in_language(languages.load_language("hi")):
+        assert template.render() == "50%"
+    assert template.render() == "50\u202f%"
 
 
 def test_a_german_browser_gets_german_and_a_choice_persists(

@@ -1,7 +1,7 @@
 """Landmarks with photo counts, as `tagger landmark list`, changes of them, as `tagger landmark`, and the cities where they may be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Self, cast
 
@@ -37,6 +37,7 @@ from tagger.library.query.documents import (
 )
 from tagger.library.query.option_values import parse_position
 from tagger.model.artifact import Extent
+from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import State
@@ -154,7 +155,9 @@ Counts = Annotated[Sequence[LandmarkCount], Depends(counted_landmarks)]
 @router.get("/landmarks")
 def landmarks(counts: Counts) -> Sequence[LandmarkCount]:
     """List landmarks, most photos first."""
-    return counts
+    if reader_language() is None:
+        return counts
+    return [replace(each, country=each.country and country_name(each.country)) for each in counts]
 
 
 @router.get("/landmarks.ndjson", response_class=StreamingResponse)

@@ -5,12 +5,15 @@ Styles, scripts and pictures have addresses with a digest, so that browsers can 
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -134,11 +137,23 @@ def environment() -> Environment:
     templates.globals["chosen_language"] = chosen_language
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
-    templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
-    templates.filters |= {"day": day_text, "moment": moment_text, "country": country_name}
+    texts: dict[str, Callable[[Any], str]] = {}
+    texts |= {"duration": duration, "percent": percent, "size": size, "day": day_text, "moment": moment_text}
+    templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
+    templates.filters |= {"country": _for_reader(country_name), "share": share}
     templates.policies["ext.i18n.trimmed"] = True
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
     return templates
+
+
+def _for_reader(text_of: Callable[[Any], str]) -> Callable[[Context, Any], str]:
+    """A filter whose result depends on the reader's language: Jinja would evaluate that of a constant once, for everybody."""
+
+    @pass_context
+    def text_for_reader(_context: Context, value: Any) -> str:
+        return text_of(value)
+
+    return text_for_reader
 
 
 def _gettext(text: str, /, **values: object) -> Markup:

@@ -4,6 +4,7 @@ A failure has a thumbnail, its reason, and whether a retry can help.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from tagger.ledger.failures import (
     pending_failures,
     unwritten_photos,
 )
+from tagger.ledger.jobs import FOLDER_UNAVAILABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick
 from tagger.library.query.filter_words import conditions_text
@@ -46,6 +48,9 @@ from tagger.web.api.jobs import Status
 from tagger.web.pages.tiles import thumbnail_address
 
 MAX_FOLDERS = 2
+FOLDER_NOTE = re.compile(
+    re.escape(FOLDER_UNAVAILABLE).replace(re.escape("{name}"), "(?P<name>.*)"), re.DOTALL
+)
 KIND_TEXTS = {
     JobKind.TAG: N_("Tag %(folders)s"),
     JobKind.RETRY: N_("Retry failed photos"),
@@ -309,7 +314,17 @@ def _live_fields(job: JobProgress) -> LiveFields:
         if is_moving and job.eta_seconds
         else "",
         counts=", ".join(_count_texts(job)),
-        note=job.note or "",
+        note=_note_text(job.note or ""),
+    )
+
+
+def _note_text(note: str) -> str:
+    """The note in the reader's language, if it is that of an unavailable folder; notes are stored in English."""
+    folder = FOLDER_NOTE.fullmatch(note)
+    if folder is None:
+        return note
+    return gettext(
+        "waiting for the folder “%(name)s”, which is unavailable (not mounted?)", name=folder["name"]
     )
 
 

@@ -3,6 +3,7 @@
 Every button is a form and works without JavaScript; a script only updates the numbers.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +28,7 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
-from tagger.system.text_format import N_, gettext, moment_text, number_text
+from tagger.system.text_format import N_, gettext, list_text, moment_text, number_text, weekday_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
@@ -54,6 +55,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FAILURES_PER_PAGE = 48
 OLDER_PER_PAGE = 50
+WEEKDAYS = re.compile(r"\*|[0-7](,[0-7])*")
+"""The last field of a cron expression that names days of the week one by one."""
 JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
 
 
@@ -258,11 +261,16 @@ def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
 
 
 def _cron_text(schedule: Schedule) -> str:
-    """When the schedule runs; one of each day in the reader's language, others as the expression is explained."""
-    minute, hour, *rest = schedule.cron.split()
-    if not (rest == ["*"] * 3 and minute.isdecimal() and hour.isdecimal()):
+    """When the schedule runs; daily and weekly ones in the reader's language, others as the expression is explained."""
+    minute, hour, *dates, weekdays = schedule.cron.split()
+    if not (dates == ["*"] * 2 and minute.isdecimal() and hour.isdecimal() and WEEKDAYS.fullmatch(weekdays)):
         return explain_cron(schedule.cron, schedule.until)
     start = f"{int(hour):02}:{int(minute):02}"
+    if weekdays != "*":
+        days = list_text([weekday_text(int(day)) for day in weekdays.split(",")])
+        if schedule.until:
+            return gettext("%(days)s at %(start)s, until %(end)s", days=days, start=start, end=schedule.until)
+        return gettext("%(days)s at %(start)s", days=days, start=start)
     if schedule.until:
         return gettext("every day at %(start)s, until %(end)s", start=start, end=schedule.until)
     return gettext("every day at %(start)s", start=start)

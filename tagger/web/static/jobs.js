@@ -34,7 +34,9 @@ function announceState(job) {
   const state = job.shown.state.split(",")[0]; // without the number of photos in progress
   const before = states.get(job.job);
   states.set(job.job, state);
-  if (before && before !== state) announce(`${gettext("Job %(number)s is %(state)s.", { number: job.job, state: job.shown.state })} ${job.shown.counts}`);
+  if (!before || before === state) return;
+  const text = gettext("Job %(number)s is %(state)s.", { number: job.job, state: job.shown.state });
+  announce(`${text} ${job.shown.counts}`);
 }
 
 function show(state) {

@@ -62,8 +62,10 @@ function announceChanges(jobs) {
   if (before && announcement) {
     for (const job of jobs) {
       const old = before.get(job.job);
-      if (old !== undefined && old !== job.state && job.state === "finished") announcement.textContent = `${gettext("Job %(number)s is finished.", { number: job.job })} ${job.shown.counts}`;
-      else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = gettext("Job %(number)s has started", { number: job.job });
+      if (old !== undefined && old !== job.state && job.state === "finished") {
+        const text = gettext("Job %(number)s is finished.", { number: job.job });
+        announcement.textContent = `${text} ${job.shown.counts}`;
+      } else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = gettext("Job %(number)s has started", { number: job.job });
     }
   }
   before = states;

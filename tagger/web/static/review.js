@@ -191,7 +191,8 @@ function undo() {
   const undone = of.given;
   of.given = step.before;
   show(entries.indexOf(of));
-  announcement.textContent = `${gettext("%(what)s: undone.", { what: undone.text })} ${question()}`;
+  const done = gettext("%(what)s: undone.", { what: undone.text });
+  announcement.textContent = `${done} ${question()}`;
   of.sent = of.sent.then(async () => {
     try {
       for (const request of step.reverse) await send(request);

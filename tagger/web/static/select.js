@@ -257,10 +257,10 @@ class Selection {
     for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
     if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", this.selected.size, { reason: failure }), { tone: "bad" });
-    const because = skipped ? `; ${ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause })}` : "";
+    const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause });
     const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const action = isLearned ? { text: gettext("Show what it finds"), run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
-    toast(`${change.done(changed.length)}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+    toast([change.done(changed.length), skipped && because].filter(Boolean).join("; "), { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
   }
 
   async undo() {

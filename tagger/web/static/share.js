@@ -152,8 +152,8 @@ function createItem(share) {
   const details = [end, share.with_positions && gettext("with positions"), author && author !== "web" && gettext("by %(name)s", { name: author })].filter(Boolean).join(", ");
   const title = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
   const about = create("span", { className: "soft" }, create("span", { "data-share-count": "" }), details);
-  const label = { "aria-label": `${gettext("Revoke the link %(number)s", { number: share.id })}: ${title}, ${details}` };
-  const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", label);
+  const label = gettext("Revoke the link %(number)s", { number: share.id });
+  const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", { "aria-label": `${label}: ${title}, ${details}` });
   const item = create("li", {}, create("span", {}, create("span", {}, title), about), button);
   return item;
 }

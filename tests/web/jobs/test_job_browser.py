@@ -245,6 +245,8 @@ def test_a_job_waits_for_a_folder_that_is_not_available(
     process_job(web_database, jobs.settings, job)
     page = client.get(f"/jobs/{job}").text
     assert "waiting for the folder “photos”" in page
+    german = client.get(f"/jobs/{job}", headers={"Accept-Language": "de"}).text
+    assert "wartet auf den Ordner „photos“" in german
     assert re.search(r'data-number="failed"[^>]*>0<', page)
     (tmp_path / "unmounted").rename(folder)
     resume_suspended_jobs(web_database, [job])
