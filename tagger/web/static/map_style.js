@@ -1,6 +1,7 @@
 // The style of the map's land, borders and names, in the colours of the page. Names are drawn with the page's own font.
 
 import { create } from "./elements.js";
+import { language } from "./texts.js";
 
 const FONT = ["Noto Sans", "Segoe UI", "Helvetica Neue", "sans-serif"];
 
@@ -13,6 +14,31 @@ function colour(name) {
   return value;
 }
 
+// The codes of countries that the map names otherwise than CLDR does in English.
+const CODES = {
+  "brunei darussalam": "BN", "czech republic": "CZ", "dem. rep. korea": "KP", "democratic republic of the congo": "CD", "lao pdr": "LA",
+  macao: "MO", myanmar: "MM", palestine: "PS", "republic of korea": "KR", "republic of the congo": "CG", "russian federation": "RU", vatican: "VA",
+};
+const NOT_LATIN = /[^\p{Script=Latin}\p{P}\p{M}\s]/u;
+const folded = (name) => name.normalize("NFD").replace(/\p{M}/gu, "").replace("&", "and").replace("St.", "Saint").replace("’", "'").toLowerCase();
+
+/** The names of countries in the reader's language by folded English ones. Of other scripts none: MapLibre does not join letters. */
+function countryNames() {
+  const [english, local] = ["en", language].map((tag) => new Intl.DisplayNames(tag, { type: "region", fallback: "none" }));
+  const letters = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+  const codes = letters.flatMap((first) => letters.map((second) => first + second)).filter((code) => english.of(code));
+  const known = [...codes.map((code) => [folded(english.of(code)), code]), ...Object.entries(CODES)];
+  const named = known.map(([name, code]) => [name, local.of(code)]);
+  return Object.fromEntries(named.filter(([, name]) => name && !NOT_LATIN.test(name)));
+}
+
+/** The text of a name: the map has English ones. */
+function textOf(layer) {
+  const name = ["get", "name"];
+  if (layer !== "countries" || language === "en") return name;
+  return ["coalesce", ["get", ["downcase", name], ["literal", countryNames()]], name];
+}
+
 function names(id, layer, size, filter, more = {}) {
   return {
     id,
@@ -20,7 +46,7 @@ function names(id, layer, size, filter, more = {}) {
     source: "world",
     "source-layer": layer,
     filter,
-    layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": size, "text-max-width": 7, "text-padding": 4, "symbol-sort-key": ["get", "rank"], ...more },
+    layout: { "text-field": textOf(layer), "text-font": FONT, "text-size": size, "text-max-width": 7, "text-padding": 4, "symbol-sort-key": ["get", "rank"], ...more },
     paint: { "text-color": colour(layer === "countries" ? "country" : "city"), "text-halo-color": colour("halo"), "text-halo-width": 1.2 },
   };
 }
