@@ -1,4 +1,4 @@
-"""Compares the tagger with a PyTorch DataLoader over the same photos with the same model.
+"""Compares the tagger with a PyTorch DataLoader and with plain Celery, over the same photos with the same model.
 
     python -m bench.compare FOLDER… [--photos N] [--programs tag worker] [--rounds 3]
 
@@ -27,7 +27,7 @@ from bench.report import note, print_heading
 
 
 def main() -> None:
-    """Compare the tagger with a PyTorch DataLoader."""
+    """Compare the tagger with a PyTorch DataLoader and with plain Celery."""
     args = _arguments()
     programs = [find_program(name) for name in args.programs]
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:

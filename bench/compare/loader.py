@@ -1,11 +1,12 @@
 """PyTorch's way to process many files: the processes of a DataLoader decode, and a loop runs the network.
 
-    python -m bench.compare.loader MODEL.pt DATABASE FOLDER-OR-PHOTO…
+    python -m bench.compare.loader [--tuned] MODEL.pt DATABASE FOLDER-OR-PHOTO…
 
 Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core, batches of 32, no pinned
 memory, which is for GPUs. Decodes photos at full size, computes in float32, and stores the best tags of each batch in one transaction
-in SQLite. Unlike the tagger, it does not apply the orientation, recognise copies of an image, resume an interrupted run, or survive
-a photo that cannot be opened.
+in SQLite. `--tuned` decodes at the smallest scale of JPEG that has enough pixels, and freezes the network, in bfloat16 where the
+processor has it. Unlike the tagger, it does not apply the orientation, recognise copies of an image, resume an interrupted run, or
+survive a photo that cannot be opened.
 """
 
 import argparse
@@ -32,9 +33,10 @@ BATCH_SIZE = 32
 class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
     """Photos, decoded on access as uint8 (3, H, W), and their paths."""
 
-    def __init__(self, paths: Sequence[Path], input_rule: dict[str, Any]) -> None:
+    def __init__(self, paths: Sequence[Path], input_rule: dict[str, Any], *, scaled: bool) -> None:
         self._paths = paths
         self._transform = make_transform(input_rule)
+        self._scale = (input_rule["short_side"],) * 2 if scaled else None
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -42,6 +44,8 @@ class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, str]:
         path = self._paths[number]
         with Image.open(path) as photo:
+            if self._scale:
+                photo.draft("RGB", self._scale)
             return self._transform(photo.convert("RGB")), str(path)
 
 
@@ -57,27 +61,44 @@ def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
 def main() -> None:
     """Tag photos in batches from a DataLoader."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare.loader", description=main.__doc__)
+    parser.add_argument("--tuned", action="store_true")
     parser.add_argument("model", type=Path)
     parser.add_argument("database", type=Path)
     parser.add_argument("paths", type=Path, nargs="+")
     args = parser.parse_args()
     network, manifest = load_network(args.model)
+    if args.tuned:
+        network = _freeze(network)
     slugs = [label["slug"] for label in manifest["labels"]]
-    photos = PhotoDataset(list(_expand_folders(args.paths)), manifest["input"])
-    with closing(sqlite3.connect(args.database)) as connection:
-        connection.execute("CREATE TABLE tags (path TEXT, rank INTEGER, slug TEXT, score REAL)")
+    photos = PhotoDataset(list(_expand_folders(args.paths)), manifest["input"], scaled=args.tuned)
+    with closing(open_database(args.database)) as connection:
         for images, paths in DataLoader(photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))):
-            top = best_scores(network, images, min(TOP_K, len(slugs)))
-            rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
-            with connection:
-                connection.executemany(
-                    "INSERT INTO tags VALUES (?, ?, ?, ?)",
-                    (
-                        (path, rank, slugs[position], score)
-                        for path, scores, positions in rows
-                        for rank, (score, position) in enumerate(zip(scores, positions, strict=True), start=1)
-                    ),
-                )
+            store(connection, paths, best_scores(network, images, min(TOP_K, len(slugs))), slugs)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database, which several processes may write to."""
+    connection = sqlite3.connect(path, timeout=30)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute("PRAGMA synchronous = normal")
+    connection.execute("CREATE TABLE IF NOT EXISTS tags (path TEXT, rank INTEGER, slug TEXT, score REAL)")
+    return connection
+
+
+def store(
+    connection: sqlite3.Connection, paths: Iterable[str], top: torch.return_types.topk, slugs: Sequence[str]
+) -> None:
+    """Store the best tags of photos in one transaction."""
+    rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
+    with connection:
+        connection.executemany(
+            "INSERT INTO tags VALUES (?, ?, ?, ?)",
+            (
+                (path, rank, slugs[position], score)
+                for path, scores, positions in rows
+                for rank, (score, position) in enumerate(zip(scores, positions, strict=True), start=1)
+            ),
+        )
 
 
 def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
@@ -87,6 +108,14 @@ def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
         network = torch.jit.load(path, _extra_files=extra).float().eval()  # type: ignore[no-untyped-call]
     return network, json.loads(extra["manifest.json"])
+
+
+def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        if torch.cpu._is_avx512_bf16_supported():  # noqa: SLF001 - torch has no public name for it
+            network.to(torch.bfloat16)
+        return torch.jit.freeze(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload,no-any-return]
 
 
 def best_scores(network: torch.jit.ScriptModule, images: torch.Tensor, count: int) -> torch.return_types.topk:

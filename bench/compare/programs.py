@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from bench.compare import TOP_K
-from bench.compare.workers import run_workers
+from bench.compare.workers import WorkerRun, run_peer, run_workers
 from bench.processes import TAGGER, Usage, plain_environment, run, tagger_environment
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
@@ -95,17 +95,20 @@ def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path, **set
 def reference_tags(workload: Workload) -> dict[str, str]:
     """The best tag of each photo, decoded at full size and computed in float32."""
     with _temporary_folder() as folder:
-        _run_loader(workload.model, folder, workload.photos)
+        _run_loader(workload.model, folder, workload.photos, [])
         return read_top_tags(folder / DATABASE, LOADER_QUERY, workload)
 
 
-def measure_loader(workload: Workload) -> Measurement:
+def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
     """The DataLoader of `bench.compare.loader`."""
 
-    def run_loader(folder: Path, paths: Sequence[Path]) -> Usage:
-        return _run_loader(workload.model, folder, paths)
+    def measure(workload: Workload) -> Measurement:
+        def run_loader(folder: Path, paths: Sequence[Path]) -> Usage:
+            return _run_loader(workload.model, folder, paths, options)
 
-    return _measure_command(workload, run_loader, LOADER_QUERY)
+        return _measure_command(workload, run_loader, LOADER_QUERY)
+
+    return measure
 
 
 def measure_workers(count: int) -> Callable[[Workload], Measurement]:
@@ -116,15 +119,28 @@ def measure_workers(count: int) -> Callable[[Workload], Measurement]:
             shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
             job = run_workers(folder, workload.model, workload.warm_up, workload.photos, count)
             top_tags = read_top_tags(folder / DATABASE, TAGGER_QUERY, workload)
-        return Measurement(
-            cpu_ms=max(1000 * job.cpu_s / job.photos, MIN_COST),
-            rate=job.photos / max(job.processing_s, MIN_COST),
-            peak_mib=job.peak_mib,
-            top_tags=top_tags,
-            enqueue_cpu_s=job.enqueue_cpu_s,
-        )
+        return _measurement_of(job, top_tags)
 
     return measure
+
+
+def measure_celery(workload: Workload) -> Measurement:
+    """The Celery app of `bench.compare.celery_app`."""
+    with _temporary_folder() as folder:
+        database = folder / DATABASE
+        job = run_peer(_peer_environment(), database, workload.model, workload.warm_up, workload.photos)
+        top_tags = read_top_tags(database, LOADER_QUERY, workload)
+    return _measurement_of(job, top_tags)
+
+
+def _measurement_of(job: WorkerRun, top_tags: Mapping[str, str]) -> Measurement:
+    return Measurement(
+        cpu_ms=max(1000 * job.cpu_s / job.photos, MIN_COST),
+        rate=job.photos / max(job.processing_s, MIN_COST),
+        peak_mib=job.peak_mib,
+        top_tags=top_tags,
+        enqueue_cpu_s=job.enqueue_cpu_s,
+    )
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
@@ -154,13 +170,16 @@ def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping
     return run([*TAGGER, "tag", *paths], environment, with_children=True).checked(0, 3).usage
 
 
-def _run_loader(model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
+def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]) -> Usage:
+    loader = [sys.executable, "-m", "bench.compare.loader", *options]
+    command: list[str | Path] = [*loader, model, folder / DATABASE, *paths]
+    return run(command, _peer_environment(), with_children=True).checked().usage
+
+
+def _peer_environment() -> dict[str, str]:
     # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU time would be
     # spinning, and more on a busy machine.
-    environment = plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
-    loader = "bench.compare.loader"
-    command: list[str | Path] = [sys.executable, "-m", loader, model, folder / DATABASE, *paths]
-    return run(command, environment, with_children=True).checked().usage
+    return plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _measure_command(
@@ -199,7 +218,9 @@ PROGRAMS = (
     Program("tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)),
     Program(WORKER, "`tagger worker`", measure_workers(1)),
     Program(WORKERS, "`tagger worker`, two of them", measure_workers(2)),
-    Program("loader", "DataLoader", measure_loader),
+    Program("celery", "Celery, one photo per task", measure_celery),
+    Program("loader", "DataLoader", measure_loader()),
+    Program("loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")),
 )
 
 

@@ -1,14 +1,17 @@
-"""Real Celery workers of the tagger with a new database, measured over one job."""
+"""Real Celery workers with a new database, measured over the same photos: those of the tagger, and of `bench.compare.celery_app`."""
 
 import signal
+import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from celery import Celery
 
 from bench.processes import TAGGER, cpu_seconds, peak_memory, run, tagger_environment
 from tagger.database.connection import Database, open_database
@@ -42,7 +45,9 @@ def run_workers(data: Path, model: Path, warm_up: Path, photos: Sequence[Path], 
         client = stack.enter_context(server.client())
         environment = tagger_environment(data, model=str(model), device="cpu", redis_url=server.url)
         database = stack.enter_context(closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}")))
-        workers = [stack.enter_context(_worker_process(data, environment)) for _ in range(count)]
+        workers = [
+            stack.enter_context(_process([*TAGGER, "worker"], environment, data)) for _ in range(count)
+        ]
         _wait_until_ready(workers, database)
         _run_job([warm_up], environment, workers, database)
         pids = [worker.pid for worker in workers]
@@ -58,6 +63,51 @@ def run_workers(data: Path, model: Path, warm_up: Path, photos: Sequence[Path], 
             enqueue_cpu_s=command_cpu_s + _redis_cpu_seconds(client) - redis_before_s,
             peak_mib=peak.value,
         )
+
+
+def run_peer(
+    environment: Mapping[str, str], database: Path, model: Path, warm_up: Path, photos: Sequence[Path]
+) -> WorkerRun:
+    """The same for a worker of the other app, with one process per core."""
+    with RedisServer() as server, server.client() as client:
+        settings = {"PEER_BROKER": server.url, "PEER_MODEL": str(model), "PEER_DATABASE": str(database)}
+        command = [sys.executable, "-m", "celery", "-A", "bench.compare.celery_app", "worker"]
+        command += ["--pool", "prefork", "--loglevel", "WARNING"]
+        with _process(command, {**environment, **settings}, database.parent) as worker:
+            sender = Celery(broker=server.url)
+            warm_up_photos = list(warm_up.iterdir())
+            _send(sender, warm_up_photos)
+            _wait_for_photos(worker, database, len(warm_up_photos))
+            cpu_before_s, sending_before_s = cpu_seconds(worker.pid), _own_and_redis_seconds(client)
+            start = time.monotonic()
+            with peak_memory(worker.pid) as peak:
+                _send(sender, photos)
+                sending_s = _own_and_redis_seconds(client) - sending_before_s
+                _wait_for_photos(worker, database, len(warm_up_photos) + len(photos))
+                processing_s = time.monotonic() - start
+            cpu_s = cpu_seconds(worker.pid) - cpu_before_s
+    return WorkerRun(len(photos), processing_s, cpu_s, sending_s, peak.value)
+
+
+def _send(sender: Celery, photos: Sequence[Path]) -> None:
+    for path in photos:
+        sender.send_task("tag", (str(path),))
+
+
+def _own_and_redis_seconds(client: redis.Redis) -> float:
+    return time.process_time() + _redis_cpu_seconds(client)
+
+
+def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
+    while not database.exists() or _count_photos(database) < count:
+        _check_running([worker])
+        time.sleep(POLL_S)
+
+
+def _count_photos(database: Path) -> int:
+    with closing(sqlite3.connect(database, timeout=30)) as connection, suppress(sqlite3.OperationalError):
+        return int(connection.execute("SELECT count(*) FROM tags WHERE rank = 1").fetchone()[0])
+    return 0  # the table does not exist yet
 
 
 def _run_job(
@@ -78,12 +128,10 @@ def _redis_cpu_seconds(client: redis.Redis) -> float:
 
 
 @contextmanager
-def _worker_process(data: Path, environment: dict[str, str]) -> Iterator[Worker]:
-    """Run a worker process; stop it with SIGTERM at the end."""
-    with (data / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*TAGGER, "worker"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+def _process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Worker]:
+    """Run a worker process, with a log in the folder; stop it with SIGTERM at the end."""
+    with (folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         yield process
     finally:

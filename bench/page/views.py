@@ -108,7 +108,7 @@ def views_of(library: Library) -> list[View]:
         View("/try", "/try"),
         View("/places", "/places"),
         View("/map", "/map"),
-        View("/search", "/search?q=tower"),
+        View("/search, nothing understood", "/search?q=qwertz"),
         View("/review/unknown", "/review/unknown"),
         View("/review", "/review"),
         View("/trips", "/trips"),

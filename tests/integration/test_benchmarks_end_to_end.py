@@ -41,7 +41,7 @@ def workload(tmp_path: Path) -> Workload:
     return Workload(tmp_path / "tiny.pt", tmp_path / "data", tmp_path / "warm-up", photos)
 
 
-@pytest.mark.parametrize("name", ["workers", "loader"])
+@pytest.mark.parametrize("name", ["workers", "loader", "loader-tuned", "celery"])
 def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
     measurement = find_program(name).measure(workload)
     for number, photo in enumerate(workload.photos):

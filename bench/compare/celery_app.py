@@ -1,0 +1,53 @@
+"""Celery as its documentation teaches it: one photo per task, decoded at full size, a network in float32 and a transaction for each.
+
+    celery -A bench.compare.celery_app worker --pool prefork
+
+Follows https://docs.celeryq.dev/en/stable/getting-started/first-steps-with-celery.html for the task, and
+https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init for the network, which each child process loads once. The
+pool has one process per core. Results are ignored. Like the DataLoader, it lacks what the tagger does for each photo.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import torch
+from celery import Celery
+from celery.signals import worker_process_init
+from PIL import Image
+
+from bench.compare import TOP_K
+from bench.compare.loader import best_scores, load_network, make_transform, open_database, store
+
+BROKER, MODEL, DATABASE = "PEER_BROKER", "PEER_MODEL", "PEER_DATABASE"
+"""The environment variables that configure the app."""
+TASK = "tag"
+CHILD_START_TIMEOUT_S = 60.0
+"""Celery's default is 4 s; loading a network may take longer on a busy machine."""
+
+app = Celery("peer", broker=os.environ[BROKER])
+app.conf.update(task_ignore_result=True, worker_proc_alive_timeout=CHILD_START_TIMEOUT_S)
+_state: dict[str, Any] = {}
+"""What a child process keeps from task to task."""
+
+
+@worker_process_init.connect
+def _load(**_: Any) -> None:
+    """Load the network and connect to the database; neither torch's threads nor a connection survive a fork."""
+    torch.set_num_threads(1)
+    network, manifest = load_network(Path(os.environ[MODEL]))
+    _state["network"] = network
+    _state["slugs"] = [label["slug"] for label in manifest["labels"]]
+    _state["transform"] = make_transform(manifest["input"])
+    _state["connection"] = open_database(Path(os.environ[DATABASE]))
+
+
+@app.task(name=TASK)
+def tag(path: str) -> None:
+    """Tag one photo."""
+    with Image.open(path) as photo:
+        image = _state["transform"](photo.convert("RGB"))
+    top = best_scores(_state["network"], image.unsqueeze(0), min(TOP_K, len(_state["slugs"])))
+    connection: sqlite3.Connection = _state["connection"]
+    store(connection, [path], top, _state["slugs"])
