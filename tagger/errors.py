@@ -22,7 +22,19 @@ class TaggerError(Exception):
         super().__init__(template.format(**values))
 
 
-class PathNotFound(TaggerError):
+class NotFound(TaggerError):
+    """There is nothing of that name. Check it."""
+
+
+class Conflict(TaggerError):
+    """The present state does not allow that. Change it first."""
+
+
+class Unavailable(TaggerError):
+    """What this needs is not available now. Try again later."""
+
+
+class PathNotFound(NotFound):
     """There is no file or folder at {path}. Check the name and that its disk or share is mounted."""
 
 
@@ -34,11 +46,11 @@ class ObjectAddressInvalid(TaggerError):
     """The address of a bucket is not valid: {reason}. Credentials are no part of it; they come from the environment."""
 
 
-class ObjectUnsupported(TaggerError):
+class ObjectUnsupported(Conflict):
     """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
 
 
-class BucketUnwritable(TaggerError):
+class BucketUnwritable(Conflict):
     """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
 
 
@@ -66,7 +78,7 @@ class ProviderNotSet(TaggerError):
     """People sign in at no provider. Set TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL."""
 
 
-class ModelRefused(TaggerError):
+class ModelRefused(Unavailable):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
 
 
@@ -74,11 +86,11 @@ class PackRefused(TaggerError):
     """The pack {file} cannot be used: {reason}. Nothing was changed; {remedy}."""
 
 
-class PackExists(TaggerError):
+class PackExists(Conflict):
     """There is a pack {name} already. To add this one instead, run `tagger pack remove {name}` first."""
 
 
-class PackNotFound(TaggerError):
+class PackNotFound(NotFound):
     """There is no pack {name}: neither a file nor one that was added. `tagger pack list` shows those."""
 
 
@@ -86,15 +98,15 @@ class PackEmpty(TaggerError):
     """No landmark can be put into the pack: {reason}. Teach one with `tagger teach LANDMARK PHOTO...`, from two photos or more."""
 
 
-class ModelNotFound(TaggerError):
+class ModelNotFound(NotFound):
     """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file (as ./NAME, if it does not end in .pt)."""
 
 
-class ModelFileNotFound(TaggerError):
+class ModelFileNotFound(Unavailable):
     """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use another model with `tagger model use NAME`."""
 
 
-class ModelChanged(TaggerError):
+class ModelChanged(Unavailable):
     """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or register this one with `tagger model add`."""
 
 
@@ -102,15 +114,15 @@ class ModelNameTaken(TaggerError):
     """Another model is registered as {name}. Choose another --name, or omit it."""
 
 
-class ModelNotSelected(TaggerError):
+class ModelNotSelected(Unavailable):
     """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add FILE` and `tagger model use NAME`."""
 
 
-class LandmarkNotFound(TaggerError):
+class LandmarkNotFound(NotFound):
     """There is no landmark {name}.{close} `tagger landmark list --all` lists all; `tagger landmark add` adds one of your own."""
 
 
-class LandmarkAmbiguous(TaggerError):
+class LandmarkAmbiguous(Conflict):
     """Several landmarks have the name {name}: {slugs}. Use one of these slugs."""
 
 
@@ -118,11 +130,11 @@ class LandmarkInvalid(TaggerError):
     """Invalid landmark: {reason}."""
 
 
-class LandmarkExists(TaggerError):
+class LandmarkExists(Conflict):
     """The name {name} belongs to the landmark {slug}{place} already. If you mean that one, use {slug}. To add another landmark of this name, give it a slug of its own, like {free}."""
 
 
-class LandmarkSlugTaken(TaggerError):
+class LandmarkSlugTaken(Conflict):
     """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise choose another slug."""
 
 
@@ -130,23 +142,23 @@ class LandmarkFactsDiffer(TaggerError):
     """{name} exists already, with another position or country. Change it with `tagger landmark edit {slug}`."""
 
 
-class LandmarkOfModel(TaggerError):
+class LandmarkOfModel(Conflict):
     """{slug} cannot be removed: it is a label of the model {models}, which would find it again. Reject it on photos, change it with `tagger landmark edit`, or merge it into another one."""
 
 
-class LandmarksDistinct(TaggerError):
+class LandmarksDistinct(Conflict):
     """{merged} cannot be merged into {target}: the model {models} tells them apart, with a label for each. Reject the wrong one on photos."""
 
 
-class LandmarkHasVerdicts(TaggerError):
+class LandmarkHasVerdicts(Conflict):
     """{slug} has {count}, which would be lost. To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts (in the API: `with_verdicts`)."""
 
 
-class CountryNotFound(TaggerError):
+class CountryNotFound(NotFound):
     """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmark list` shows it."""
 
 
-class CameraNotFound(TaggerError):
+class CameraNotFound(NotFound):
     """No photo was taken with a camera {name}. Known cameras: {names}."""
 
 
@@ -154,11 +166,11 @@ class CameraAmbiguous(TaggerError):
     """Several cameras match {name}. Use the whole name of one of them: {keys}."""
 
 
-class PhotoNotFound(TaggerError):
+class PhotoNotFound(NotFound):
     """The database has no photo at {path}. Add photos with `tagger tag`; list them with `tagger query --any-rank --format paths`."""
 
 
-class PhotoIdNotFound(TaggerError):
+class PhotoIdNotFound(NotFound):
     """The database has no photo with the number {photo_id}. It may have been removed with `tagger forget`; search for it in the library."""
 
 
@@ -166,7 +178,7 @@ class CursorInvalid(TaggerError):
     """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page again, without `after`."""
 
 
-class ShareNotFound(TaggerError):
+class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 
 
@@ -186,15 +198,15 @@ class SearchTextInvalid(QueryInvalid):
     """The search does not understand {text}: {reason}"""
 
 
-class PhotoNotClassified(TaggerError):
+class PhotoNotClassified(Conflict):
     """The image content of {path} is not known, because no model has classified the photo{why}. Classify it with `tagger tag`, then repeat the command."""
 
 
-class EmbeddingsMissing(TaggerError):
+class EmbeddingsMissing(Conflict):
     """The model {name} gives no embeddings, which teaching landmarks and finding similar photos need. Use one that does: `tagger model list` shows the models, `tagger model use` puts one in use."""
 
 
-class ExamplesMissing(TaggerError):
+class ExamplesMissing(Conflict):
     """None of the photos can be an example. Name photos that `tagger tag` can tag."""
 
 
@@ -206,7 +218,7 @@ class GpxRefused(TaggerError):
     """The track {path} cannot be added: {reason}. Nothing of it was stored; {remedy}."""
 
 
-class TripNotFound(TaggerError):
+class TripNotFound(NotFound):
     """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its first day."""
 
 
@@ -218,7 +230,7 @@ class TrackAmbiguous(TaggerError):
     """Several tracks have the name {name}. Use the number of one of them: {numbers}."""
 
 
-class FileExists(TaggerError):
+class FileExists(Conflict):
     """The file {path} exists already. Choose another name, or replace it with --force."""
 
 
@@ -230,15 +242,15 @@ class DatabaseNotEmpty(TaggerError):
     """The database {url} is not empty: it contains {contents}. Import into a new database; name it with TAGGER_DATABASE_URL."""
 
 
-class DatabaseUnavailable(TaggerError):
+class DatabaseUnavailable(Unavailable):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
 
 
-class DiskFull(TaggerError):
+class DiskFull(Unavailable):
     """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are safe."""
 
 
-class DatabaseConnectionLost(TaggerError):
+class DatabaseConnectionLost(Unavailable):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
@@ -250,7 +262,7 @@ class DatabasePermissionMissing(TaggerError):
     """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
 
 
-class SchemaOutdated(TaggerError):
+class SchemaOutdated(Unavailable):
     """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 
 
@@ -258,7 +270,7 @@ class UpgradeBlocked(TaggerError):
     """The schema of the database {url} was not upgraded to the end: another transaction uses its tables, and does not end. Earlier steps of the upgrade are stored. The longest transaction is the first row of `SELECT pid, query FROM pg_stat_activity WHERE query NOT LIKE '%tagger db upgrade%' ORDER BY xact_start`. End it, then run `tagger db upgrade` again."""
 
 
-class SchemaNewer(TaggerError):
+class SchemaNewer(Unavailable):
     """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
 
 
@@ -266,13 +278,13 @@ class SchemaUnreleased(TaggerError):
     """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
 
 
-class ModelFailed(TaggerError):
+class ModelFailed(Unavailable):
     """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try TAGGER_DEVICE=cpu or a smaller
     TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.
     """
 
 
-class ReadsTimedOut(TaggerError):
+class ReadsTimedOut(Unavailable):
     """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the share or the bucket with the photos, then run the command again."""
 
 
@@ -284,11 +296,11 @@ class LeaseLost(TaggerError):
     """The lease on chunk {chunk} of job {job} has passed to another worker. Later results of this worker were not stored."""
 
 
-class ScanInterrupted(TaggerError):
+class ScanInterrupted(Conflict):
     """Job {job} was cancelled or abandoned while its folders were scanned. Photos found before that are recorded; run the same command again to find the rest."""
 
 
-class JobNotFound(TaggerError):
+class JobNotFound(NotFound):
     """There is no job {job}. `tagger status` lists the jobs."""
 
 
@@ -296,31 +308,31 @@ class ScheduleInvalid(TaggerError):
     """Invalid schedule: {reason}."""
 
 
-class ScheduleExists(TaggerError):
+class ScheduleExists(Conflict):
     """The schedule {name} exists already. Choose another name, or run `tagger schedule remove {name}` first."""
 
 
-class ScheduleNotFound(TaggerError):
+class ScheduleNotFound(NotFound):
     """There is no schedule {name}. The schedules are: {names}. `tagger schedule list` shows them."""
 
 
-class JobFinished(TaggerError):
+class JobFinished(Conflict):
     """Job {job} is {state} already, so you cannot {action} it. `tagger job show {job}` shows its results."""
 
 
-class JobLocked(TaggerError):
+class JobLocked(Unavailable):
     """Job {job} is unchanged: another process has locked it for more than {seconds:g} s. Run the command again; if it fails again, end the transaction that holds the lock (see "Troubleshoot" in the documentation)."""
 
 
-class JobNotRetriable(TaggerError):
+class JobNotRetriable(Conflict):
     """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger job failures {job}` lists the reasons."""
 
 
-class JobNotPausable(TaggerError):
+class JobNotPausable(Conflict):
     """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger job cancel {job}`; the same `tagger tag` command continues it later."""
 
 
-class RedisUnavailable(TaggerError):
+class RedisUnavailable(Unavailable):
     """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs are safe in the database and continue when Redis is back."""
 
 
@@ -354,7 +366,7 @@ class AddressRefused(TaggerError):
     """The web page cannot be served at {host}, port {port}: {reason}. Choose another --host or --port."""
 
 
-class RootUnavailable(TaggerError):
+class RootUnavailable(Conflict):
     """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is not
     mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget {folder}`.
     """

@@ -94,67 +94,10 @@ def page_text(error: TaggerError) -> str:
 
 log = logging.getLogger(__name__)
 
-STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
-    **dict.fromkeys(
-        (
-            errors.CameraNotFound,
-            errors.CountryNotFound,
-            errors.PathNotFound,
-            errors.JobNotFound,
-            errors.LandmarkNotFound,
-            errors.ModelNotFound,
-            errors.PackNotFound,
-            errors.PhotoNotFound,
-            errors.PhotoIdNotFound,
-            errors.ScheduleNotFound,
-            errors.ShareNotFound,
-            errors.TripNotFound,
-        ),
-        HTTPStatus.NOT_FOUND,
-    ),
-    **dict.fromkeys(
-        (
-            errors.EmbeddingsMissing,
-            errors.ExamplesMissing,
-            errors.FileExists,
-            errors.JobNotPausable,
-            errors.JobNotRetriable,
-            errors.JobFinished,
-            errors.LandmarkAmbiguous,
-            errors.LandmarkExists,
-            errors.LandmarkHasVerdicts,
-            errors.LandmarkOfModel,
-            errors.LandmarksDistinct,
-            errors.LandmarkSlugTaken,
-            errors.PackExists,
-            errors.PhotoNotClassified,
-            errors.BucketUnavailable,
-            errors.BucketUnwritable,
-            errors.ObjectUnsupported,
-            errors.RootUnavailable,
-            errors.ScanInterrupted,
-            errors.ScheduleExists,
-        ),
-        HTTPStatus.CONFLICT,
-    ),
-    **dict.fromkeys(
-        (
-            errors.DatabaseConnectionLost,
-            errors.DatabaseUnavailable,
-            errors.DiskFull,
-            errors.JobLocked,
-            errors.ModelChanged,
-            errors.ModelFailed,
-            errors.ModelFileNotFound,
-            errors.ModelRefused,
-            errors.ModelNotSelected,
-            errors.ReadsTimedOut,
-            errors.RedisUnavailable,
-            errors.SchemaNewer,
-            errors.SchemaOutdated,
-        ),
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+STATUS_OF_ERROR = {
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The status of an error; all others are 400."""
 
