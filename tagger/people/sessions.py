@@ -21,7 +21,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.people.passwords import count_attempt, forget_attempts, is_right
-from tagger.people.tokens import SETTINGS_TOKEN, USE_RECORDED_S, AccessToken, Grant, find_token, token_digest
+from tagger.people.tokens import SETTINGS_TOKEN, USE_RECORDED_S, Grant, find_token, token_digest
 from tagger.people.users import (
     User,
     UserNameTaken,
@@ -45,19 +45,18 @@ class OpenSession:
     last_used_at: datetime
 
 
+_OWNED = page_sessions.outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id).outerjoin(
+    users, users.c.id == page_sessions.c.user_id
+)
+_OWNER = func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name")
+
+
 def list_sessions(database: Database, user_id: int | None = None) -> Sequence[OpenSession]:
     """The open sessions of a person, or of everybody; those that were used last first."""
+    columns = ("id", "network", "browser", "created_at", "last_used_at")
     query = (
-        select(
-            page_sessions.c.id,
-            func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name"),
-            page_sessions.c.network,
-            page_sessions.c.browser,
-            page_sessions.c.created_at,
-            page_sessions.c.last_used_at,
-        )
-        .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
-        .outerjoin(users, users.c.id == page_sessions.c.user_id)
+        select(_OWNER, *(page_sessions.c[name] for name in columns))
+        .select_from(_OWNED)
         .where(page_sessions.c.expires_at > datetime.now(UTC))
         .order_by(page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc())
     )
@@ -71,16 +70,10 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
     """End a session; with `user_id`, only one of that person. Returns whether there was one."""
     of_person = () if user_id is None else (page_sessions.c.user_id == user_id,)
     with database.write() as connection:
-        row = connection.execute(
-            select(func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label("name"))
-            .select_from(page_sessions)
-            .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
-            .outerjoin(users, users.c.id == page_sessions.c.user_id)
-            .where(page_sessions.c.id == session_id)
-        ).one_or_none()
+        owner = connection.scalar(select(_OWNER).select_from(_OWNED).where(page_sessions.c.id == session_id))
         ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == session_id, *of_person))
-        if ended.rowcount and row is not None:
-            record_action(connection, AuditAction.SESSION_END, row.name)
+        if ended.rowcount:
+            record_action(connection, AuditAction.SESSION_END, owner)
     return bool(ended.rowcount)
 
 
@@ -115,7 +108,9 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
     if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
         return Grant(SETTINGS_TOKEN, Role.ADMIN)
     token = find_token(database, secret)
-    return None if token is None else _grant(token)
+    if token is None:
+        return None
+    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
 
 
 def start_session(
@@ -125,28 +120,14 @@ def start_session(
     grant = token_grant(database, secret, settings_token)
     if grant is None:
         return None
-    session = secrets.token_urlsafe(32)
-    now = datetime.now(UTC)
-    expires_at = now + timedelta(seconds=SESSION_S)
-    actor = Actor(f"web {grant.name}", origin.address)
-    with database.acting_as(actor).write() as connection:
-        if grant.token_id is not None:
-            expires = _lock_token(connection, grant.token_id)
-            if expires is None:
-                return None
-            expires_at = min(expires_at, expires)
-        digest = _digest(session, settings_token if grant.token_id is None else None)
-        _insert_session(connection, digest, expires_at, origin, token_id=grant.token_id)
+    with database.acting_as(Actor(f"web {grant.name}", origin.address)).write() as connection:
+        latest = None
+        if grant.token_id is not None and (latest := _lock_token(connection, grant.token_id)) is None:
+            return None
+        key = settings_token if grant.token_id is None else None
+        session = _insert_session(connection, origin, key, latest, token_id=grant.token_id)
         record_action(connection, AuditAction.SIGN_IN, grant.name, read_only=not grant.may_change)
     return session
-
-
-def start_user_session(database: Database, user: User, password_hash: str, origin: Origin) -> str | None:
-    """Start a session for a person whose password has this hash.
-
-    Returns the value of the cookie; None if the person was removed or got another password in the meantime.
-    """
-    return _start_session_of(database, user, users.c.password_hash == password_hash, origin)
 
 
 def start_identity_session(
@@ -170,17 +151,14 @@ def _start_session_of(
     id_token: str | None = None,
     **details: object,
 ) -> str | None:
-    session = secrets.token_urlsafe(32)
-    now = datetime.now(UTC)
+    """Start a session for a person; None if the person is gone, or not `is_unchanged`."""
     with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
         query = select(users.c.role).where(users.c.id == user.id, is_unchanged).with_for_update()
         role = connection.scalar(query)
         if role is None:
             return None
-        connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=now))
-        expires_at = now + timedelta(seconds=SESSION_S)
-        digest = _digest(session, None)
-        _insert_session(connection, digest, expires_at, origin, user_id=user.id, id_token=id_token)
+        connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=datetime.now(UTC)))
+        session = _insert_session(connection, origin, user_id=user.id, id_token=id_token)
         record_action(connection, AuditAction.SIGN_IN, user.name, role=role, **details)
     return session
 
@@ -197,10 +175,8 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
             func.coalesce(access_tokens.c.name, users.c.name).label("name"),
             access_tokens.c.read_only,
             users.c.role,
-            access_tokens.c.expires_at.label("token_expires_at"),
         )
-        .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
-        .outerjoin(users, users.c.id == page_sessions.c.user_id)
+        .select_from(_OWNED)
         .where(page_sessions.c.digest.in_((of_settings, of_token)), page_sessions.c.expires_at > now)
     )
     with database.read() as connection:
@@ -245,10 +221,6 @@ def record_use(database: Database, grant: Grant) -> None:
                 connection.execute(update(table).where(table.c.id == row_id, is_old).values(last_used_at=now))
 
 
-def _grant(token: AccessToken) -> Grant:
-    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
-
-
 def _role(read_only: bool) -> Role:
     return Role.VIEWER if read_only else Role.EDITOR
 
@@ -262,28 +234,31 @@ def _lock_token(connection: Connection, token_id: int) -> datetime | None:
 
 def _insert_session(
     connection: Connection,
-    digest: str,
-    expires_at: datetime,
     origin: Origin,
+    settings_token: str | None = None,
+    latest: datetime | None = None,
     *,
     token_id: int | None = None,
     user_id: int | None = None,
     id_token: str | None = None,
-) -> None:
-    now = datetime.now(UTC)
+) -> str:
+    """Insert a session that ends at the `latest` time, and return the value of its cookie."""
+    session, now = secrets.token_urlsafe(32), datetime.now(UTC)
     _remove_old(connection, token_id, user_id, now)
+    expires_at = now + timedelta(seconds=SESSION_S)
     values = {
-        "digest": digest,
+        "digest": _digest(session, settings_token),
         "token_id": token_id,
         "user_id": user_id,
         "network": origin.network,
         "browser": origin.browser,
         "created_at": now,
         "last_used_at": now,
-        "expires_at": expires_at,
+        "expires_at": expires_at if latest is None else min(expires_at, latest),
         "id_token": id_token,
     }
     connection.execute(insert(page_sessions).values(values))
+    return session
 
 
 def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
@@ -316,10 +291,12 @@ def sign_in_user(database: Database, name: str, password: str, origin: Origin) -
     Raises:
         AttemptsUsedUp: there were too many wrong passwords. This one is not checked.
     """
-    user = check_user(database, name, password, origin.network or "")
-    if user is None:
+    checked = check_user(database, name, password, origin.network or "")
+    if checked is None:
         return None
-    return start_user_session(database, *user, origin)
+    user, password_hash = checked
+    # None if the person was removed or got another password in the meantime.
+    return _start_session_of(database, user, users.c.password_hash == password_hash, origin)
 
 
 def check_user(database: Database, name: str, password: str, network: str) -> tuple[User, str] | None:

@@ -137,7 +137,7 @@ class Provider:
     def __init__(self, registration: Registration, clock: Callable[[], float] = time.monotonic) -> None:
         self.registration = registration
         self._configuration = _Kept(self._fetch_configuration, clock)
-        self._keys = _Kept(self._fetch_keys, clock)
+        self._keys = _Kept(lambda: self._fetch(self.configuration().keys_url), clock)
 
     def configuration(self) -> Configuration:
         """Raises:
@@ -202,26 +202,20 @@ class Provider:
             isinstance(methods, list) and "client_secret_basic" not in methods,
         )
 
-    def _fetch_keys(self) -> Mapping[str, Any]:
-        return self._fetch(self.configuration().keys_url)
-
     def _address(self, document: Mapping[str, Any], name: str) -> str:
-        address = document.get(name)
-        if not isinstance(address, str) or not _is_trusted_address(address) or self._is_elsewhere(address):
+        address = self._usable_address(document, name)
+        if address is None:
             self._misconfigured(f"its {name} is not an https address")
         return address
 
     def _usable_address(self, document: Mapping[str, Any], name: str) -> str | None:
-        """An address of the document that signing in does not need; None if it is missing or cannot be used."""
+        """An address of the document; None if it is missing or cannot be used."""
         address = document.get(name)
-        is_usable = (
-            isinstance(address, str) and _is_trusted_address(address) and not self._is_elsewhere(address)
-        )
-        return address if is_usable else None
-
-    def _is_elsewhere(self, address: str) -> bool:
-        """Whether a provider in the network names an address of this machine, whose service would get the client's secret."""
-        return address.startswith("http:") and not self.registration.issuer.startswith("http:")
+        if not isinstance(address, str) or not _is_trusted_address(address):
+            return None
+        # A provider in the network may name no address of this machine, whose service would get the client's secret.
+        is_elsewhere = address.startswith("http:") and not self.registration.issuer.startswith("http:")
+        return None if is_elsewhere else address
 
     def _fetch(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         answer = self._ask("GET", url, headers or {"accept": "application/json"})
