@@ -51,6 +51,11 @@ class TaggedFolder:
         self.report = ScanReport()
         self.stored: list[StoredBatch] = []
 
+    @property
+    def page_settings(self) -> Settings:
+        """The settings of a page whose model in use is that of the folder."""
+        return self.settings.model_copy(update={"model": str(self.settings.data_folder / "tiny.pt")})
+
     def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
         """Draw a photo in the label's colour; `shade` makes different images with the same prediction."""
         red, green, blue = GREY if label is None else colour_of(label)

@@ -84,6 +84,14 @@ def client_at(app: FastAPI, address: str = "testclient") -> TestClient:
     )
 
 
+@contextmanager
+def client_of_page(settings: Settings, database: Database) -> Iterator[TestClient]:
+    """A client on the same machine of a page with these settings, until it stops."""
+    app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes))
+    with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
+        yield client
+
+
 def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
     """A photo in the label's colour, or in grey; `shade` makes different images with the same prediction."""
     out = io.BytesIO()

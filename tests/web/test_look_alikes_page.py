@@ -10,7 +10,6 @@ from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
-from tagger.settings import Settings
 
 SLOW_MS = 60_000
 
@@ -27,9 +26,8 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 @pytest.fixture
-def address(library: TaggedFolder, tmp_path: Path) -> Iterator[str]:
-    settings: Settings = library.settings.model_copy(update={"model": str(tmp_path / "tiny.pt")})
-    with serving(settings) as url:
+def address(library: TaggedFolder) -> Iterator[str]:
+    with serving(library.page_settings) as url:
         yield url
 
 

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.job_runs import process_job
-from support.page_server import LOCAL_URL
+from support.page_server import client_of_page
 from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
@@ -29,10 +29,7 @@ from tagger.library.teaching.packs import (
 )
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
-from tagger.settings import Settings
 from tagger.web.api.packs import NewPackDocument
-from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
 
 CHURCH, PHOTOS, NOISE = 0, 6, 0.2
 BYTES = {"content-type": "application/octet-stream"}
@@ -72,21 +69,8 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 @pytest.fixture
-def settings(library: TaggedFolder, tmp_path: Path) -> Settings:
-    return library.settings.model_copy(update={"model": str(tmp_path / "tiny.pt")})
-
-
-@contextmanager
-def client_of(settings: Settings, library: TaggedFolder) -> Iterator[TestClient]:
-    policy = AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes)
-    app = create_app(settings, library.database, policy)
-    with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
-def client(settings: Settings, library: TaggedFolder) -> Iterator[TestClient]:
-    with client_of(settings, library) as client:
+def client(library: TaggedFolder) -> Iterator[TestClient]:
+    with client_of_page(library.page_settings, library.database) as client:
         yield client
 
 
@@ -134,11 +118,9 @@ def test_a_job_compares_the_photos(client: TestClient, library: TaggedFolder, pa
     assert tagged(client) == ALL
 
 
-def test_what_is_no_pack_or_too_large_is_refused(
-    settings: Settings, library: TaggedFolder, pack: Path
-) -> None:
+def test_what_is_no_pack_or_too_large_is_refused(library: TaggedFolder, pack: Path) -> None:
     data = pack.read_bytes()
-    with client_of(settings, library) as client:
+    with client_of_page(library.page_settings, library.database) as client:
         damaged = client.post("/api/packs", files={"file": ("x.pack", data[:-1])})
         assert damaged.status_code == 400
         assert damaged.json()["error"].startswith(
@@ -148,8 +130,8 @@ def test_what_is_no_pack_or_too_large_is_refused(
             assert client.post("/api/packs", data={"a": "b"}, files=files).status_code in {415, 422}
         three = [("file", (f"{number}.pack", data)) for number in range(3)]
         assert client.post("/api/packs", files=three).status_code == 400
-    small = settings.model_copy(update={"web_upload_bytes": 1000})
-    with client_of(small, library) as client:
+    small = library.page_settings.model_copy(update={"web_upload_bytes": 1000})
+    with client_of_page(small, library.database) as client:
         for address in ("/api/packs", "/packs/preview", "/packs/add?digest=0"):
             answer = client.post(address, files={"file": ("x.pack", data)})
             assert answer.status_code == 413, address
@@ -185,9 +167,9 @@ def test_only_the_pack_that_was_shown_is_added(client: TestClient, pack: Path) -
 
 
 def test_a_pack_is_shown_added_and_removed_on_the_page(
-    browser: Browser, settings: Settings, pack: Path
+    browser: Browser, library: TaggedFolder, pack: Path
 ) -> None:
-    with serving(settings) as url, open_page(browser, url, base=url) as page:
+    with serving(library.page_settings) as url, open_page(browser, url, base=url) as page:
         page.goto("/jobs")
         page.get_by_role("button", name="Settings").click()
         page.get_by_role("link", name="Packs").click()

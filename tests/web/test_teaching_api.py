@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
-from support.page_server import LOCAL_URL
+from support.page_server import client_of_page
 from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
@@ -20,8 +20,6 @@ from tagger.library.query.tagged_photos import SimilarPhotoDocument
 from tagger.web import state as server_state
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.teaching import TaughtLandmark
-from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
 from tagger.web.state import TaughtUpdates
 
 CHURCH, PHOTOS = 0, 6
@@ -63,10 +61,7 @@ def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
     for place in range(10, 16):
         draw_place(library.folder / "others" / f"{place}.jpg", place)
     library.tag()
-    policy = AccessPolicy("127.0.0.1", 8080, None, library.settings.web_upload_bytes)
-    settings = library.settings.model_copy(update={"model": str(tmp_path / "tiny.pt")})
-    app = create_app(settings, database, policy)
-    with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
+    with client_of_page(library.page_settings, database) as client:
         assert client.post("/api/landmarks", json={"name": "Our church"}).status_code == 201
         yield Page(library, client)
 

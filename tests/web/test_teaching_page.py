@@ -12,7 +12,6 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.settings import Settings
 
 CHURCH, PHOTOS = 0, 6
 
@@ -32,13 +31,8 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 @pytest.fixture
-def settings(library: TaggedFolder, tmp_path: Path) -> Settings:
-    return library.settings.model_copy(update={"model": str(tmp_path / "tiny.pt")})
-
-
-@pytest.fixture
-def address(settings: Settings) -> Iterator[str]:
-    with serving(settings) as url:
+def address(library: TaggedFolder) -> Iterator[str]:
+    with serving(library.page_settings) as url:
         yield url
 
 
