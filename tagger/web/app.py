@@ -15,19 +15,21 @@ from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
+from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.attempt_limiter import AttemptLimiter, CountLimiter, VisitorLimiter
+from tagger.web.http.attempt_limiter import AttemptLimiter, count_limiter, visitor_limiter
 from tagger.web.http.auth import AccessPolicy, Authenticator
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
-from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
-from tagger.web.pages import account, admin, sign_in, single_sign_on
+from tagger.web.media.photo_files import PhotoUnavailable
+from tagger.web.pages import admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.overview import LibraryOverview
-from tagger.web.pages.teaching import look_alikes_of
+from tagger.web.pages.review import look_alikes_of
+from tagger.web.pages.single_sign_on import SingleSignOn
 from tagger.web.state import AppState
 
 COMPRESSION_LEVEL = 6
@@ -83,36 +85,29 @@ def create_app(
     app.state.overview = overview
     app.state.shared_photos = SharedPhotos(database, settings.roots)
     app.state.share_attempts = AttemptLimiter()
-    app.state.visitor_limiter = VisitorLimiter()
-    app.state.count_limiter = CountLimiter()
+    app.state.visitor_limiter = visitor_limiter()
+    app.state.count_limiter = count_limiter()
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", AssetFiles(directory=STATIC), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)
     add_error_handlers(app)
+    app.add_exception_handler(PhotoUnavailable, unavailable_response)
     if authenticator is not None:
-        for router in (sign_in.router, account.router, admin.router):
+        for router in (sign_in.router, admin.router):
             _add_routes(app, router)
         app.state.authenticator = authenticator
-        _add_single_sign_on(app, settings, database, authenticator)
+        app.state.single_sign_on = None
+        if (registration := registration_of(settings)) is not None:
+            _add_routes(app, single_sign_on.router)
+            app.state.single_sign_on = SingleSignOn(database, registration, authenticator.recorder)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL)
     app.add_middleware(HeadRequests)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
-
-
-def _add_single_sign_on(
-    app: FastAPI, settings: Settings, database: Database, authenticator: Authenticator
-) -> None:
-    """Let people sign in at the provider of the settings, if these name one."""
-    registration = registration_of(settings)
-    app.state.single_sign_on = None
-    if registration is not None:
-        _add_routes(app, single_sign_on.router)
-        app.state.single_sign_on = SingleSignOn(database, registration, authenticator.recorder)
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:

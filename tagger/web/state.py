@@ -27,7 +27,7 @@ from tagger.library.teaching.learning import update_taught
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts
-from tagger.web.http.uploads import ClientLimits, UploadMemory, UploadSpace
+from tagger.web.http.uploads import ClientLimits, UploadReader
 from tagger.web.media.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ class AppState:
         """Whether `tagger up` runs this server and keeps a worker running beside it."""
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
-        self.upload_memory = UploadMemory(LARGEST_UPLOADS * settings.web_upload_bytes)
-        self.upload_space = UploadSpace(limits.spooled_uploads * settings.web_upload_bytes)
+        most_bytes = settings.web_upload_bytes
+        self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, limits.spooled_uploads * most_bytes)
         self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
@@ -148,7 +148,7 @@ class AppState:
         self.accepted_counts = QueryCounts(
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
         )
-        self._model_in_use = _ModelInUse(settings, database)
+        self._resolved_model: tuple[float, RegisteredModel] | None = None
         self.taught_updates = TaughtUpdates(database, self.model, self.stopping)
 
     def acting_as(self, actor: Actor) -> "AppState":
@@ -164,7 +164,11 @@ class AppState:
 
     def model(self) -> RegisteredModel:
         """Return the model in use; cached for `MODEL_TTL_S`, since resolving it reads the whole file."""
-        return self._model_in_use.get()
+        resolved = self._resolved_model
+        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
+            resolved = time.monotonic(), resolve_model(self.database, self.settings.model)
+            self._resolved_model = resolved
+        return resolved[1]
 
     def close(self) -> None:
         """Stop the model's threads, the updates and the processes that decode."""
@@ -172,22 +176,6 @@ class AppState:
         self.thumbnails.close()
         self.models.close()
         self.upload_sandbox.close()
-
-
-class _ModelInUse:
-    """The model in use, resolved anew after `MODEL_TTL_S`."""
-
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
-        self._database = database
-        self._resolved: tuple[float, RegisteredModel] | None = None
-
-    def get(self) -> RegisteredModel:
-        resolved = self._resolved
-        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = time.monotonic(), resolve_model(self._database, self._settings.model)
-            self._resolved = resolved
-        return resolved[1]
 
 
 def app_state(request: Request) -> AppState:

@@ -19,7 +19,7 @@ from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users
 from tagger.web.http.auth import SAFE_METHODS
-from tagger.web.pages.account import browser_name
+from tagger.web.pages.sign_in import browser_name
 
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD, OTHER = "correct horse battery", "another long password"

@@ -9,7 +9,7 @@ import anyio
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
-from tagger.web.http.attempt_limiter import CLIENT_GONE, OF_ONE, CountLimiter
+from tagger.web.http.attempt_limiter import CLIENT_GONE, OF_ONE, RequestLimiter
 
 
 class Asking:
@@ -48,7 +48,7 @@ def test_one_person_counts_a_few_things_at_once_and_others_are_answered(client: 
 
 def test_who_has_too_many_waiting_is_told_to_come_back_and_others_are_let_in() -> None:
     async def run() -> None:
-        limiter = CountLimiter(of_one=1, of_all=4, waiting=1)
+        limiter = RequestLimiter("Try again.", of_one=1, of_all=4, waiting=1)
         statuses: list[int] = []
         waiting = Asking()
 

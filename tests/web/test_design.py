@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tagger.web.http import templates
 from tagger.web.http.templates import STATIC, TEMPLATES
-from tagger.web.pages import map_clusters
 
 STYLE = (STATIC / "app.css").read_text()
 WORDS_ON = [
@@ -69,24 +69,24 @@ def test_no_template_holds_style_or_script_of_its_own() -> None:
 
 def test_places_on_land_are_on_the_maps_land_and_those_at_sea_are_not() -> None:
     for place in (IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA, IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA):
-        assert is_land(*map_clusters.project(*place)), place
+        assert is_land(*templates.project(*place)), place
     for place in (ATLANTIC, PACIFIC, INDIAN_OCEAN):
-        assert not is_land(*map_clusters.project(*place)), place
+        assert not is_land(*templates.project(*place)), place
 
 
 def test_the_projection_keeps_its_edges() -> None:
-    assert map_clusters.project(0.0, 180.0)[0] == map_clusters.WORLD_WIDTH
-    assert map_clusters.project(0.0, -180.0)[0] == 0
-    assert map_clusters.project(84.0, 0.0) == (map_clusters.WORLD_WIDTH / 2, 0.0)
-    ys = [map_clusters.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
+    assert templates.project(0.0, 180.0)[0] == templates.WORLD_WIDTH
+    assert templates.project(0.0, -180.0)[0] == 0
+    assert templates.project(84.0, 0.0) == (templates.WORLD_WIDTH / 2, 0.0)
+    ys = [templates.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
     assert all(north < south for south, north in pairwise(ys))
-    assert ys[0] <= map_clusters.WORLD_HEIGHT
+    assert ys[0] <= templates.WORLD_HEIGHT
 
 
 def test_the_map_is_small_and_of_the_projections_size() -> None:
     drawing = (STATIC / "world.svg").read_text()
     assert len(drawing) < 40_000
-    assert f'viewBox="{map_clusters.WORLD_VIEW_BOX}"' in drawing
+    assert f'viewBox="{templates.WORLD_VIEW_BOX}"' in drawing
 
 
 def token(name: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.api.photo_images import FileResponse
 from tagger.web.media.photo_files import open_stored
-from tagger.web.media.thumbnails import Thumbnails
+from tagger.web.media.thumbnails import ImageKind, Thumbnails
 
 MORE_THAN_THREADS = 60
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
@@ -35,14 +35,14 @@ class SlowPreviews:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go_on = threading.Event()
         self.started: list[int] = []
-        really = Thumbnails.large_preview
+        really = Thumbnails.create
 
-        def slow(thumbnails: Thumbnails, photo: StoredPhoto) -> bytes:
+        def slow(thumbnails: Thumbnails, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
             self.started.append(photo.id)
             assert self.go_on.wait(60)
-            return really(thumbnails, photo)
+            return really(thumbnails, photo, kind, size)
 
-        monkeypatch.setattr(Thumbnails, "large_preview", slow)
+        monkeypatch.setattr(Thumbnails, "create", slow)
 
 
 @pytest.fixture

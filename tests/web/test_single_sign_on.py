@@ -35,7 +35,7 @@ from tagger.people.tokens import add_token
 from tagger.people.users import add_user, find_user_by_name, list_users
 from tagger.settings import load_settings
 from tagger.system.http_exchange import HttpAnswer
-from tagger.web.http import single_sign_on
+from tagger.web.pages import single_sign_on
 
 PASSWORD = "correct horse battery"
 Visit = Callable[..., Visitor]

@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import stored_photo
 from tagger.settings import Settings
 from tagger.web.media.photo_files import PhotoUnavailable
-from tagger.web.media.thumbnails import DiskCache, Thumbnails, ThumbnailSize
+from tagger.web.media.thumbnails import THUMBNAIL, DiskCache, Thumbnails, ThumbnailSize
 
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 
@@ -129,10 +129,10 @@ def test_a_file_that_cannot_be_decoded_is_tried_once(
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
     photo = stored_photo(web_database, number, {})
     with pytest.raises(PhotoUnavailable) as first:
-        thumbnails.create(photo, ThumbnailSize.SMALL)
+        thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL)
     thumbnails.close()  # its processes have ended
     with pytest.raises(PhotoUnavailable) as again:
-        thumbnails.create(photo, ThumbnailSize.SMALL)
+        thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL)
     assert again.value.text == first.value.text
 
 
@@ -144,7 +144,9 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
     results: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: results.append(thumbnails.create(photo, ThumbnailSize.SMALL)))
+        threading.Thread(
+            target=lambda: results.append(thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL))
+        )
         for _ in range(12)
     ]
     for thread in threads:

@@ -15,28 +15,13 @@ from tagger.web.api import (
     search,
     shares,
     teaching,
-    timeline,
     verdicts,
 )
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
-    return (
-        teaching.router,
-        predict.router,
-        timeline.router,
-        photos.router,
-        photo_images.router,
-        verdicts.router,
-        landmarks.router,
-        packs.router,
-        search.router,
-        shares.router,
-        photos.trips_router,
-        predict.models_router,
-        jobs.router,
-        schedules.router,
-        events.router,
-        audit.router,
-    )
+    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, packs, search, shares
+    of_jobs = jobs, schedules, events, audit
+    others = photos.trips_router, predict.models_router
+    return *(module.router for module in (*of_photos, *of_jobs)), *others

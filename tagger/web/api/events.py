@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from tagger.database.retry import DatabaseError
 from tagger.settings import Settings
 from tagger.system.documents import json_default
 from tagger.system.text_format import in_language, reader_language
-from tagger.web.api.jobs import JOBS_SHOWN, Status, read_status
+from tagger.web.api.jobs import JOBS_SHOWN, OverviewDocument, read_status
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import while_authenticated
 
@@ -53,7 +53,7 @@ class EventHub:
         settings: Settings,
         database: Database,
         stopping: threading.Event,
-        document: Callable[[Status], dict[str, Any]],
+        document: Callable[[OverviewDocument], dict[str, Any]],
     ) -> None:
         self._settings = settings
         self._database = database
@@ -62,7 +62,7 @@ class EventHub:
         self._server_id = secrets.token_hex(4)
         self._event_number = 0
         self._latest: str | None = None
-        self._status: Status | None = None
+        self._status: OverviewDocument | None = None
         self._changed = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
         self.listeners = 0
@@ -93,7 +93,8 @@ class EventHub:
             if time.monotonic() - sent_at_s >= HEARTBEAT_S:
                 sent_at_s = time.monotonic()
                 yield b": heartbeat\n\n"
-            await _wait(changed, HEARTBEAT_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
 
     def _event(self) -> bytes:
         """The latest state, with texts in the language of the listener's request."""
@@ -122,7 +123,7 @@ class EventHub:
             self._event_number += 1
             self._notify()
 
-    def _json(self, status: Status) -> str:
+    def _json(self, status: OverviewDocument) -> str:
         return json.dumps(self._document(status), default=json_default)
 
     def _notify(self) -> None:
@@ -152,10 +153,3 @@ async def events(request: Request, hub: Annotated[EventHub, Depends(event_listen
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     parts = while_authenticated(request, hub.events())
     return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return

@@ -138,6 +138,11 @@ class FolderEntry:
     def of(cls, folder: Path) -> Self:
         return cls(folder, folder_key(folder))
 
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is a prefix in a bucket."""
+        return isinstance(self.path, ObjectPath)
+
 
 @dataclass(frozen=True)
 class FolderListing:

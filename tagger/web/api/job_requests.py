@@ -5,7 +5,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
@@ -19,7 +19,7 @@ from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
-from tagger.web.http.query_params import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE, RequestModel
 from tagger.web.state import AppState
 
 MAX_OPEN_JOBS = 100
@@ -100,10 +100,8 @@ def check_open_jobs(database: Database) -> None:
 Key = Annotated[str, Field(max_length=8192)]
 
 
-class FolderKey(BaseModel):
+class FolderKey(RequestModel):
     """The key of a folder, from /api/folders; for paths that are not UTF-8."""
-
-    model_config = ConfigDict(extra="forbid")
 
     key: Key
 
@@ -111,9 +109,7 @@ class FolderKey(BaseModel):
 Folder = Annotated[str, Field(min_length=1, max_length=4096)] | FolderKey
 
 
-class _WriteRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _WriteRequest(RequestModel):
     priority: Priority = Priority.BULK
     write: WriteMode = Field(
         WriteMode.NONE,
@@ -195,12 +191,10 @@ class BackfillRequest(_WriteRequest):
         )
 
 
-class RetryRequest(BaseModel):
+class RetryRequest(RequestModel):
     """Which failures of a job to retry."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    kind: list[FailureKind] = []
+    kind: list[FailureKind] = Field(default=[])
     priority: Priority = Priority.BULK
 
 

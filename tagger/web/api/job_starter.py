@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
@@ -25,7 +24,7 @@ from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.scan import ProgressCallback, ScanReport, Selection
+from tagger.jobs.enqueue.scan import ScanReport, Selection
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
@@ -35,24 +34,13 @@ from tagger.web.api.job_requests import check_backfill, check_open_jobs
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_SCANS = 4
 RESPONSE_WAIT_S = 1.0
 """How long a request waits for its scan: with a small folder, the response has the number of photos."""
 POLL_S = 0.05
 STOP_TIMEOUT_S = 5.0
-
-
-class _ServerStopping(Exception):
-    """The server stops while a scan runs."""
-
-
-@dataclass(frozen=True)
-class TaggingOptions:
-    """Options of a job over folders; with `write`, the tags are then written into metadata."""
-
-    priority: Priority
-    reprocess: bool = False
-    write: MetadataOptions | None = None
 
 
 class JobStarter:
@@ -63,7 +51,7 @@ class JobStarter:
         self._database = database
         self._stopping = stopping
         self._scan_slots = threading.BoundedSemaphore(MAX_SCANS)
-        self._threads: set[threading.Thread] = set()
+        self._running: set[Future[Any]] = set()
 
     def acting_as(self, actor: Actor) -> "JobStarter":
         """Return the same starter for another actor, whose jobs are recorded as theirs."""
@@ -71,8 +59,10 @@ class JobStarter:
         view._database = self._database.acting_as(actor)  # noqa: SLF001 - of the same class
         return view
 
-    def tag(self, selection: Selection, options: TaggingOptions) -> int:
-        """Start a job over folders and return its number.
+    def tag(
+        self, selection: Selection, priority: Priority, *, again: bool, write: MetadataOptions | None
+    ) -> int:
+        """Start a job over folders and return its number. With `write`, the tags are then written into metadata.
 
         Raises:
             RootUnavailable: a folder's disk is not mounted.
@@ -83,14 +73,14 @@ class JobStarter:
             self._settings,
             selection,
             runner=Runner.WORKERS,
-            priority=options.priority,
-            reprocess=options.reprocess,
-            write=options.write,
+            priority=priority,
+            reprocess=again,
+            write=write,
         )
 
         def fill(job: int) -> ScanReport:
-            on_progress = self._raise_when_stopping(_ServerStopping)
-            return fill_tag_job(self._database, job, new, selection, self._settings.roots, on_progress)
+            roots = self._settings.roots
+            return fill_tag_job(self._database, job, new, selection, roots, self._check_stopping)
 
         return self._start_job(new, fill)
 
@@ -106,8 +96,9 @@ class JobStarter:
         new = backfill_job(self._database, self._settings, backfill, priority)
 
         def fill(job: int) -> ScanReport:
-            on_progress = self._raise_when_stopping(_ServerStopping)
-            return fill_backfill(self._database, backfill, job, new.model_id, selection, roots, on_progress)
+            return fill_backfill(
+                self._database, backfill, job, new.model_id, selection, roots, self._check_stopping
+            )
 
         return self._start_job(new, fill)
 
@@ -118,14 +109,13 @@ class JobStarter:
             TaggerError: there is no such schedule, or it cannot run.
             HTTPException: the page may not run it, too many scans are running, or too many jobs are open.
         """
-        future: Future[ScheduleRun] = Future()
         with self._scan_slot():
             for schedule in list_schedules(self._database):
                 if schedule.name == name:
                     check_backfill(self._settings, self._database, schedule.backfill)
             with self._database.read() as connection:
                 started_at = current_time(connection)
-            self._start_thread(partial(self._run_schedule, name, future))
+            future = self._start_thread(partial(self._run_schedule, name))
         wait([future], RESPONSE_WAIT_S)
         while not future.done():
             # A run and its job are recorded before the scan.
@@ -145,14 +135,13 @@ class JobStarter:
     def close(self) -> None:
         """Interrupt the scans, since the server stops."""
         self._stopping.set()
-        for thread in tuple(self._threads):
-            thread.join(STOP_TIMEOUT_S)
+        wait(tuple(self._running), STOP_TIMEOUT_S)
 
     def _start_job(self, new: NewJob, fill: Callable[[int], ScanReport]) -> int:
         with self._scan_slot():
             job = create_job(self._database, new)
-            thread = self._start_thread(partial(self._fill, job, fill))
-        thread.join(RESPONSE_WAIT_S)
+            future = self._start_thread(partial(self._fill, job, fill))
+        wait([future], RESPONSE_WAIT_S)
         return job
 
     @contextmanager
@@ -168,39 +157,43 @@ class JobStarter:
             self._scan_slots.release()
             raise
 
-    def _start_thread(self, work: Callable[[], None]) -> threading.Thread:
+    def _start_thread(self, work: Callable[[], T]) -> Future[T]:
+        """Run in a thread that ends with the process, and then release the slot."""
+        future: Future[T] = Future()
+
         def run() -> None:
             try:
-                work()
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - for the request that waits
+                future.set_exception(error)
             finally:
-                self._threads.discard(thread)
+                self._running.discard(future)
                 self._scan_slots.release()
 
-        thread = threading.Thread(target=run, name="scan", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-        return thread
+        self._running.add(future)
+        threading.Thread(target=run, name="scan", daemon=True).start()
+        return future
 
-    def _run_schedule(self, name: str, future: Future[ScheduleRun]) -> None:
+    def _run_schedule(self, name: str) -> ScheduleRun:
         try:
-            run = run_now(self._database, self._settings, name, self._raise_when_stopping(RunInterrupted))
+            run = run_now(self._database, self._settings, name, self._check_stopping)
         except RunInterrupted:
             text = "The server is stopping. The run is left to `tagger beat`."
-            future.set_exception(HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text))
-        except Exception as error:
-            if not isinstance(error, TaggerError):
-                log.exception("unexpected error in a run of a schedule")
-            future.set_exception(error)
-        else:
-            if run.job is not None:
-                self._send(run.job)
-            future.set_result(run)
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
+        except TaggerError:
+            raise
+        except Exception:
+            log.exception("unexpected error in a run of a schedule")
+            raise
+        if run.job is not None:
+            self._send(run.job)
+        return run
 
     def _fill(self, job: int, fill: Callable[[int], ScanReport]) -> None:
         try:
             fill(job)
             self._send(job)
-        except (_ServerStopping, ScanInterrupted):
+        except (RunInterrupted, ScanInterrupted):
             log.info("the scan of job %d was interrupted", job)
         except TaggerError as error:
             self._cancel(job, str(error))
@@ -220,14 +213,10 @@ class JobStarter:
         except DatabaseError as error:  # the abandoned job is cancelled later
             log.warning("job %d could not be cancelled: %s", job, type(error).__name__)
 
-    def _raise_when_stopping(self, error: type[Exception]) -> ProgressCallback:
-        """Return a callback for scans."""
-
-        def on_progress(_count: int) -> None:
-            if self._stopping.is_set():
-                raise error
-
-        return on_progress
+    def _check_stopping(self, _count: int) -> None:
+        """Raise RunInterrupted if the server stops; a callback for scans."""
+        if self._stopping.is_set():
+            raise RunInterrupted
 
 
 def job_starter(request: Request) -> JobStarter:

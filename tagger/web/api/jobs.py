@@ -1,11 +1,10 @@
 """The state of jobs and workers, as `tagger status`; starting, following, pausing and retrying jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
@@ -28,7 +27,7 @@ from tagger.ledger.failures import (
 )
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
-from tagger.ledger.workers import LastTick, WorkerStatus, find_last_tick, list_workers
+from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
 from tagger.settings import Settings
@@ -44,7 +43,7 @@ from tagger.web.api.job_requests import (
     check_write,
     folder_paths,
 )
-from tagger.web.api.job_starter import JobStarter, Starter, TaggingOptions
+from tagger.web.api.job_starter import JobStarter, Starter
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
@@ -60,48 +59,22 @@ class OverviewDocument(StatusDocument):
     older: int
     problem: str | None
 
-
-@dataclass(frozen=True)
-class Status:
-    """Open and recent jobs, newest first. `rooms`: what each room says. `problem` says why queue depths are missing."""
-
-    jobs: Sequence[JobProgress]
-    older: int
-    workers: Sequence[WorkerStatus]
-    queues: Mapping[str, int | None]
-    last_tick: LastTick | None
-    rooms: Mapping[str, Any]
-    problem: str | None
-    now: datetime
-
     @property
     def has_redis(self) -> bool:
         return all(depth is not None for depth in self.queues.values())
 
-    def document(self) -> OverviewDocument:
-        """The document of `tagger status`, with the number of older jobs."""
-        document = status_document(self.jobs, self.workers, self.queues, self.last_tick, self.rooms, self.now)
-        return OverviewDocument(**vars(document), older=self.older, problem=self.problem)
 
-
-def read_status(settings: Settings, database: Database, limit: int) -> Status:
-    """Return the current status, with the `limit` newest jobs."""
+def read_status(settings: Settings, database: Database, limit: int) -> OverviewDocument:
+    """Return the current status, with all open jobs and the `limit` newest others."""
     from worker.broker import find_broker, queue_depths
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
     with database.read() as connection:
         now = current_time(connection)
-    return Status(
-        jobs,
-        older,
-        list_workers(database),
-        queues,
-        find_last_tick(database),
-        room_documents(database),
-        str(problem) if problem else None,
-        now,
-    )
+    workers, last_tick = list_workers(database), find_last_tick(database)
+    document = status_document(jobs, workers, queues, last_tick, room_documents(database), now)
+    return OverviewDocument(**vars(document), older=older, problem=str(problem) if problem else None)
 
 
 def one_job(database: Database, job: int) -> JobProgress:
@@ -158,7 +131,7 @@ class FailurePage:
 def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
     recover_stale_jobs(state.database)
-    return read_status(state.settings, state.database, limit).document()
+    return read_status(state.settings, state.database, limit)
 
 
 @router.get("/folders")
@@ -184,8 +157,8 @@ def job(state: State, job: JobNumber) -> JobProgress:
 def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
     selection = allowed_folders(state.settings, state.database).selection(folder_paths(body.paths))
-    options = TaggingOptions(body.priority, body.again, body.metadata_options(state.settings))
-    return _started_document(state, starter.tag(selection, options))
+    write = body.metadata_options(state.settings)
+    return _started_document(state, starter.tag(selection, body.priority, again=body.again, write=write))
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
@@ -264,7 +237,7 @@ def failures(
     ] = None,
 ) -> FailurePage:
     """List the photos of a job that fail now, or that a metadata job refused to write. `photo` is the photo's number."""
-    photos, next_after = _failures_page(state, job, limit, after, tuple(kind or ()))
+    photos, next_after = failures_page(state.database, one_job(state.database, job), limit, after, kind or ())
     with state.database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, state.settings.roots)}
     documents = [
@@ -274,21 +247,27 @@ def failures(
     return FailurePage(documents, next_after)
 
 
-def _failures_page(
-    state: AppState, job: int, limit: int, after: int, kinds: tuple[str, ...]
+def failures_page(
+    database: Database,
+    job: JobProgress,
+    limit: int,
+    after: int,
+    kinds: Collection[str] = (),
+    *,
+    is_processed: bool = False,
 ) -> tuple[list[FailingPhoto], int | None]:
     """Return a page of failures and the position of the next page; None if there is none.
 
-    Raises:
-        JobNotFound: there is no such job.
+    `is_processed`: only photos that the job has processed.
     """
-    if one_job(state.database, job).kind in METADATA_KINDS:
-        failing = unwritten_photos(state.database, job, kinds, after)
+    if job.kind in METADATA_KINDS:
+        failing = unwritten_photos(database, job.job, kinds, after)
     else:
         valid_kinds = tuple(FailureKind(kind) for kind in kinds if kind in set(FailureKind))
         if kinds and not valid_kinds:
             return [], None
-        failing = failing_photos(state.database, FailureFilter(job, valid_kinds), after)
+        failures = FailureFilter(job.job, valid_kinds, is_processed=is_processed)
+        failing = failing_photos(database, failures, after, page_size=limit + 1)
     photos = list(islice(failing, limit + 1))
     return photos[:limit], photos[limit - 1].position if len(photos) > limit else None
 
@@ -301,7 +280,7 @@ def _started_document(state: AppState, job: int) -> Job:
     return Job(**vars(progress), problem=problem)
 
 
-def waiting_reason(state: AppState, now: Status) -> str | None:
+def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):

@@ -8,7 +8,7 @@ from typing import Annotated, Self, cast
 import numpy as np
 from fastapi import Body, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
 from tagger.library.catalog.landmark_edits import (
@@ -39,6 +39,7 @@ from tagger.library.query.option_values import parse_position
 from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
+from tagger.web.http.query_params import RequestModel
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import State
 
@@ -50,9 +51,7 @@ Landmark = Annotated[str, Path(max_length=500, description="A landmark by slug o
 DryRun = Annotated[bool, Field(description="Respond as if it were done, and change nothing.")]
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Facts(RequestModel):
     country: Text | None = None
     region: Text | None = None
     city: Text | None = None
@@ -81,7 +80,7 @@ class NewLandmarkRequest(_Facts):
 
     name: Text
     slug: Annotated[Text | None, Field(description="Default: derived from the name.")] = None
-    aliases: Annotated[list[Text], Field(max_length=100, description="Other names that find it.")] = []
+    aliases: list[Text] = Field(default=[], max_length=100, description="Other names that find it.")
 
     def landmark(self) -> NewLandmark:
         """Return the landmark to add."""
@@ -111,19 +110,15 @@ class LandmarkChangesRequest(_Facts):
         return cast("LandmarkChanges", changes)
 
 
-class MergeRequest(BaseModel):
+class MergeRequest(RequestModel):
     """The landmark that remains, by slug or name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     into: Text
     dry_run: DryRun = False
 
 
-class RemovalRequest(BaseModel):
+class RemovalRequest(RequestModel):
     """Whether to delete the verdicts on the landmark too."""
-
-    model_config = ConfigDict(extra="forbid")
 
     with_verdicts: bool = False
     dry_run: DryRun = False

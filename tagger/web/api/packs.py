@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import Body, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -36,25 +34,14 @@ from tagger.library.teaching.packs import (
 from tagger.settings import signers_file
 from tagger.web.api.job_starter import JobStarter, Starter
 from tagger.web.api.landmarks import DryRun
-from tagger.web.api.routes import Problem, api_router
+from tagger.web.api.routes import BINARY, Problem, api_router, upload_body
+from tagger.web.http.query_params import RequestModel
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.uploads import read_uploads
 from tagger.web.state import AppState, State
 
 router = api_router("packs")
 
 Name = Annotated[str, PathParameter(max_length=pack_file.MAX_NAME, description="A pack that was added.")]
-_FILE = {"type": "string", "format": "binary"}
-_FORM = {"type": "object", "properties": {"file": _FILE, "signature": _FILE}, "required": ["file"]}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _FORM},
-            "application/octet-stream": {"schema": _FILE},
-        },
-    }
-}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {
         "model": Problem,
@@ -76,10 +63,8 @@ class NewPackDocument(PackPlanDocument):
     seconds: float
 
 
-class PackRemovalRequest(BaseModel):
+class PackRemovalRequest(RequestModel):
     """Whether to remove the pack."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dry_run: DryRun = False
 
@@ -103,7 +88,7 @@ def pack(state: State, name: Name) -> AddedPackDocument:
     "/packs",
     status_code=HTTPStatus.CREATED,
     response_model=NewPackDocument | PackPlanDocument,
-    openapi_extra=_BODY,
+    openapi_extra=upload_body("application/octet-stream", signature=BINARY),
     responses=_RESPONSES,
 )
 async def add(
@@ -117,12 +102,11 @@ async def add(
 ) -> Response:
     """Add a pack, sent as the body or as a file of a form, with its signature NAME.pack.sig as another one, and tag all photos that show its landmarks."""
     uploaded = await read_uploaded_pack(request, state)
-    work = (
-        partial(_plan, state, uploaded)
-        if dry_run
-        else partial(add_uploaded_pack, state, starter, uploaded, as_job=as_job)
-    )
-    return DocumentResponse(await run_in_threadpool(work), HTTPStatus.OK if dry_run else HTTPStatus.CREATED)
+    if dry_run:
+        plans = await run_in_threadpool(lambda: plan_pack(state.database, state.model(), uploaded))
+        return DocumentResponse(pack_plan_document(uploaded, plans, dry_run=True))
+    added = await run_in_threadpool(add_uploaded_pack, state, starter, uploaded, as_job=as_job)
+    return DocumentResponse(added, HTTPStatus.CREATED)
 
 
 @router.delete("/packs/{name}")
@@ -140,11 +124,10 @@ async def read_uploaded_pack(request: Request, state: AppState) -> Pack:
     """Read the pack of a request and check it, with its signature.
 
     Raises:
-        HTTPException: as `read_uploads`.
+        HTTPException: as `UploadReader.read`.
         PackRefused: as `parse_pack`.
     """
-    max_bytes = max_pack_bytes(state)
-    async with read_uploads(request, state.upload_memory, state.upload_space, max_bytes, most=2) as files:
+    async with state.uploads.read(request, max_pack_bytes(state), most=2) as files:
         signatures = [each.data for each in files if each.name.endswith(SIGNATURE_SUFFIX)]
         others = [each for each in files if not each.name.endswith(SIGNATURE_SUFFIX)]
         if len(others) != 1:
@@ -202,8 +185,3 @@ def remove_added_pack(state: AppState, name: str) -> AddedPack:
     removed = remove_pack(state.database, name)
     state.taught_updates.request()  # for the positions
     return removed
-
-
-def _plan(state: AppState, uploaded: Pack) -> PackPlanDocument:
-    plans = plan_pack(state.database, state.model(), uploaded)
-    return pack_plan_document(uploaded, plans, dry_run=True)

@@ -1,14 +1,13 @@
 """Images of photos: the photo's own file, a preview, thumbnails. Photos are named by number, never by path."""
 
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import quote
 
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
@@ -19,7 +18,16 @@ from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
-from tagger.web.media.thumbnails import LARGE_PREVIEW_PX, PREVIEW_PX, ThumbnailSize, placeholder
+from tagger.web.media.thumbnails import (
+    LARGE_PREVIEW,
+    LARGE_PREVIEW_PX,
+    PREVIEW,
+    PREVIEW_PX,
+    THUMBNAIL,
+    ImageKind,
+    ThumbnailSize,
+    placeholder,
+)
 from tagger.web.state import AppState, State
 
 router = api_router("photos")
@@ -36,8 +44,6 @@ HEAD_BYTES = 4096
 REVALIDATE = "private, no-cache"
 IMMUTABLE = "private, max-age=31536000, immutable"
 """For addresses that contain the image digest."""
-CLIENT_LEFT = 499
-"""The status of a response that nobody reads."""
 
 Version = Annotated[
     str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")
@@ -48,11 +54,12 @@ Version = Annotated[
 async def image(request: Request, state: State, photo_id: PhotoNumber) -> Response:
     """Return the photo's own file if browsers display its format, else a JPEG with sides of at most 2048 pixels."""
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
-    try:
-        etag, response = await run_sync(_file_response, request, photo)
-        return response or await _preview_response(request, state, photo, etag)
-    except PhotoUnavailable as error:
-        return _unavailable_response(request, error)
+    etag, response = await run_sync(_file_response, request, photo)
+    if response is not None:
+        return response
+    jpeg = await _cached_or_created(request, state, photo, LARGE_PREVIEW, LARGE_PREVIEW_PX)
+    headers = _headers(etag, REVALIDATE) | {"Content-Disposition": _inline(f"{photo.path.stem}.jpg")}
+    return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/photos/{photo_id}/thumbnail", response_class=Response)
@@ -66,49 +73,39 @@ async def thumbnail(
     v: Version = None,
 ) -> Response:
     """Return the whole photo, small, as WebP. Its long side has at most four times the pixels of its short side."""
-    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
-    thumbnails = state.thumbnails
-    try:
-        webp = await _cached_or_created(
-            request, photo, size, thumbnails.limiter, lambda: thumbnails.create(photo, size)
-        )
-    except PhotoUnavailable as error:
-        return _unavailable_response(request, error)
-    return _image_response(request, photo, webp, v)
+    return await _webp_response(request, state, photo_id, THUMBNAIL, size, v)
 
 
 @router.get("/photos/{photo_id}/preview", response_class=Response)
 async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Version = None) -> Response:
     """Return the whole photo as a WebP with sides of at most 1600 pixels, upright and in sRGB."""
-    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
-    thumbnails = state.thumbnails
-    try:
-        webp = await _cached_or_created(
-            request, photo, PREVIEW_PX, thumbnails.preview_limiter, lambda: thumbnails.preview(photo)
-        )
-    except PhotoUnavailable as error:
-        return _unavailable_response(request, error)
-    return _image_response(request, photo, webp, v)
+    return await _webp_response(request, state, photo_id, PREVIEW, PREVIEW_PX, v)
 
 
 async def _cached_or_created(
-    request: Request, photo: StoredPhoto, size: int, limiter: CapacityLimiter, create: Callable[[], bytes]
-) -> bytes | None:
-    """Return the image of that side in pixels; None if the client has left while it waited."""
-    state: AppState = request.app.state.app_state
+    request: Request, state: AppState, photo: StoredPhoto, kind: ImageKind, size: int
+) -> bytes:
+    """Return the image of that side in pixels.
+
+    Raises:
+        ClientDisconnect: the client has left while it waited.
+        PhotoUnavailable: there can be no image.
+    """
     image = await run_sync(state.thumbnails.cached, photo, size)
     if image is not None:
         return image
     # Waiting for the limiter holds no thread; the client may have gone on to other photos meanwhile.
-    async with limiter:
-        return None if await request.is_disconnected() else await run_sync(create)
+    async with state.thumbnails.limiter_of(kind):
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        return await run_sync(state.thumbnails.create, photo, kind, size)
 
 
-def _image_response(
-    request: Request, photo: StoredPhoto, webp: bytes | None, version: str | None
+async def _webp_response(
+    request: Request, state: AppState, photo_id: int, kind: ImageKind, size: int, version: str | None
 ) -> Response:
-    if webp is None:
-        return Response(status_code=CLIENT_LEFT)
+    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
+    webp = await _cached_or_created(request, state, photo, kind, size)
     is_version = version and photo.digest and photo.digest.endswith(version)
     cache_control = IMMUTABLE if is_version else REVALIDATE
     etag = f'"{blake2b(webp, digest_size=12).hexdigest()}"'
@@ -160,21 +157,6 @@ def _media_type(file: OpenFile) -> str | None:
         raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
 
 
-async def _preview_response(request: Request, state: AppState, photo: StoredPhoto, etag: str) -> Response:
-    thumbnails = state.thumbnails
-    jpeg = await _cached_or_created(
-        request,
-        photo,
-        LARGE_PREVIEW_PX,
-        thumbnails.preview_limiter,
-        lambda: thumbnails.large_preview(photo),
-    )
-    if jpeg is None:
-        return Response(status_code=CLIENT_LEFT)
-    headers = _headers(etag, REVALIDATE) | {"Content-Disposition": _inline(f"{photo.path.stem}.jpg")}
-    return Response(jpeg, media_type="image/jpeg", headers=headers)
-
-
 def _inline(name: str) -> str:
     """Return a Content-Disposition for display, with the photo's own name for saving."""
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
@@ -193,8 +175,9 @@ def _not_modified(request: Request, etag: str, cache_control: str) -> Response |
     return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache_control})
 
 
-def _unavailable_response(request: Request, error: PhotoUnavailable) -> Response:
+async def unavailable_response(request: Request, error: Exception) -> Response:
     """Return kind and text; inside a page a placeholder with status 200, since browsers log every other status."""
+    assert isinstance(error, PhotoUnavailable)  # noqa: S101 - it is registered for these alone
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
     if _is_inside_page(request):
         return Response(placeholder(error.kind), 200, headers, "image/png")

@@ -1,10 +1,13 @@
 """Photos and their tags, as `tagger query` and `tagger show`; their numbers by position and filter; trips, as `tagger trips`.
 
-Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`.
+Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result in sections, for views
+that show any part of it: the sections, the photos of one, and ids alone.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
@@ -19,6 +22,7 @@ from tagger.library.query.documents import (
 )
 from tagger.library.query.facets import Facet
 from tagger.library.query.find import (
+    ScanPosition,
     decode_cursor,
     encode_cursor,
     find_surrounding,
@@ -26,10 +30,19 @@ from tagger.library.query.find import (
     find_tagged_page,
 )
 from tagger.library.query.option_values import parse_date
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
+from tagger.library.query.timeline import (
+    Section,
+    SectionStart,
+    count_copies,
+    find_section_ids,
+    find_section_page,
+)
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
+from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
@@ -66,11 +79,23 @@ def photos(
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
     """List photos with their tags, page by page: pass `next` as `after` until it is null. A page may have fewer photos than the limit."""
+    page, cursor = photo_page(state, params, after, limit)
+    return PhotoPage([photo_document(each) for each in page], cursor)
+
+
+def photo_page(
+    state: AppState, params: QueryParams, after: str | None, limit: int
+) -> tuple[Sequence[TaggedPhoto], str | None]:
+    """Return the photos of a query that follow a cursor, and the cursor of the next page; None if there is none."""
     start = decode_cursor(after, params.query) if after else None
     with params.model_checked():
         page = find_tagged_page(state.database, params.query, state.settings.roots, start, limit)
-    cursor = None if page.next is None else encode_cursor(page.next, params.query)
-    return PhotoPage([photo_document(each) for each in page.photos], cursor)
+    return page.photos, cursor_of(page.next, params.query)
+
+
+def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
+    """Return the cursor of a position in a query; None for its end."""
+    return None if position is None else encode_cursor(position, query)
 
 
 @router.get("/photos.ndjson", response_class=StreamingResponse)
@@ -166,3 +191,148 @@ def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> 
 def trip(state: State, trip: TripId) -> TripDocument:
     """Return one trip."""
     return trip_document(trip_summary(state.database, trip))
+
+
+NO_LANDMARK = N_("No landmark")
+NOT_A_LANDMARK = N_("Not a landmark")
+"""Of a photo that a person put away."""
+
+
+def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = None) -> str:
+    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused: `Not Mucem: 9,560 km away by GPS`."""
+    if accepted:
+        return ", ".join(accepted)
+    if guess and refusal:
+        return gettext("Not %(name)s: %(reason)s", name=guess, reason=refusal)
+    return gettext("Perhaps %(name)s", name=guess) if guess else gettext(NO_LANDMARK)
+
+
+def with_score(text: str, score: float) -> str:
+    """`Perhaps Mucem, 56 %`."""
+    return f"{text}, {percent(score)}"
+
+
+def guess_text(photo: TaggedPhoto) -> str:
+    """Return what a photo without a landmark perhaps shows, and its score, or why it does not; empty if there is no guess."""
+    guess = photo.guess
+    if guess is None:
+        return ""
+    words = headline((), guess.name, photo.refusal)
+    return words if photo.refusal else with_score(words, guess.score or 0.0)
+
+
+MOST_SKIPPED = 2**31
+
+
+def timeline_params(params: Params) -> QueryParams:
+    """The query, by default with the newest photos first, unknown ones by their scores. Exact copies are one photo."""
+    return params.as_timeline()
+
+
+TimelineParams = Annotated[QueryParams, Depends(timeline_params)]
+
+
+def section_start(
+    params: TimelineParams,
+    month: Annotated[
+        str | None,
+        Query(max_length=20, description="The section's month: 2024-06, or none for photos without a date."),
+    ] = None,
+    after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
+    skip: Annotated[int, Query(ge=0, lt=MOST_SKIPPED, description="How many photos to skip.")] = 0,
+) -> SectionStart:
+    """The place in a section at which a request starts."""
+    return SectionStart(month, decode_cursor(after, params.query) if after else None, skip)
+
+
+Start = Annotated[SectionStart, Depends(section_start)]
+
+
+@dataclass(frozen=True)
+class TimelinePhoto:
+    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
+
+    `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
+    person put the photo away as not a landmark. `files`: how many files it has, two for a JPEG with its RAW file.
+    """
+
+    id: int
+    file: str
+    files: int
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    name: str | None
+    score: float | None
+    guess: str | None
+    confirmed: bool
+    dismissed: bool
+    copies: int
+
+
+@dataclass(frozen=True)
+class TimelinePage:
+    """A page of photos; `next` is null at the end of the section."""
+
+    photos: Sequence[TimelinePhoto]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class TimelineIds:
+    """A page of ids; `next` is null on the last page."""
+
+    ids: Sequence[int]
+    next: str | None
+
+
+@router.get("/timeline", dependencies=[COUNTING])
+def timeline(state: State, params: TimelineParams) -> Sequence[Section]:
+    """Count the photos of each month in the order of the result; of one that is not in order of time, all photos."""
+    with params.model_checked():
+        return state.section_counts.get(params.query)
+
+
+@router.get("/timeline/photos")
+def timeline_photos(
+    state: State,
+    params: TimelineParams,
+    start: Start,
+    limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
+) -> TimelinePage:
+    """List photos of a section in brief, page by page, from any place in it."""
+    with params.model_checked():
+        page = find_section_page(state.database, params.query, state.settings.roots, start, limit)
+    copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
+    photos = [timeline_photo(photo, copies.get(photo.digest or "", 1)) for photo in page.photos]
+    return TimelinePage(photos, cursor_of(page.next, params.query))
+
+
+@router.get("/timeline/ids")
+def timeline_ids(
+    state: State,
+    params: TimelineParams,
+    start: Start,
+    limit: Annotated[int, Query(ge=1, le=20_000, description="The page size.")] = 10_000,
+) -> TimelineIds:
+    """List the ids alone of a section's photos; without `month`, of all sections."""
+    with params.model_checked():
+        ids, following = find_section_ids(state.database, params.query, state.settings.roots, start, limit)
+    return TimelineIds(ids, cursor_of(following, params.query))
+
+
+def timeline_photo(photo: TaggedPhoto, copies: int = 1) -> TimelinePhoto:
+    """Return a photo in brief."""
+    tag = next((tag for tag in photo.tags if tag.accepted), None)
+    return document_of(
+        TimelinePhoto,
+        photo,
+        file=PurePath(photo.path).name,
+        name=tag and tag.name,
+        score=tag and tag.score,
+        guess=guess_text(photo) or None,
+        confirmed=tag is not None and tag.verdict == "confirmed",
+        dismissed=photo.is_dismissed,
+        copies=copies,
+    )

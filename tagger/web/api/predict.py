@@ -37,9 +37,8 @@ from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult
 from tagger.pipeline.results import Classified, Failed
-from tagger.web.api.routes import Problem, api_router
+from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.uploads import read_upload
 from tagger.web.state import AppState, State
 
 router = api_router("prediction")
@@ -54,22 +53,6 @@ Threshold = Annotated[
         description="The least score of an accepted landmark. Default: TAGGER_THRESHOLD, or the model's own.",
     ),
 ]
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary"}},
-    "required": ["file"],
-}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _FORM},
-            "image/*": _BINARY,
-            "application/octet-stream": _BINARY,
-        },
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -104,14 +87,17 @@ _submit_limiter = CapacityLimiter(2)
 """Threads that wait for the model to load or the pipeline to accept a photo: few, so that pages have the others."""
 
 
-@router.post("/predict", response_model=UploadPrediction, openapi_extra=_BODY, responses=_RESPONSES)
+@router.post(
+    "/predict",
+    response_model=UploadPrediction,
+    openapi_extra=upload_body("image/*", "application/octet-stream"),
+    responses=_RESPONSES,
+)
 async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:
     """Classify a photo, sent as the file of a form or as the body. Nothing is stored; simultaneous photos share forward passes."""
-    async with read_upload(
-        request, state.upload_memory, state.upload_space, state.settings.web_upload_bytes
-    ) as photo:
+    async with state.uploads.read(request, state.settings.web_upload_bytes) as (photo,):
         try:
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:

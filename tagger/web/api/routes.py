@@ -34,6 +34,17 @@ _ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+BINARY = {"type": "string", "format": "binary"}
+
+
+def upload_body(*media_types: str, **more: dict[str, str]) -> dict[str, Any]:
+    """Describe a body that is a file of one of these types, or a form with the `file` and `more` fields."""
+    form = {"type": "object", "properties": {"file": BINARY, **more}, "required": ["file"]}
+    alone = {media_type: {"schema": BINARY} for media_type in media_types}
+    content = {"multipart/form-data": {"schema": form}, **alone}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 class DocumentRoute(APIRoute):
     """Responds with the document that its function returns, serialised in the function's thread."""
 

@@ -26,6 +26,7 @@ def search_lists(request: Request) -> SearchLists:
 
 Lists = Annotated[SearchLists, Depends(search_lists)]
 """A parameter of a route that receives the lists of names."""
+SearchText = Annotated[str, Query(max_length=200)]
 
 
 @dataclass(frozen=True)

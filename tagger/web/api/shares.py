@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tagger.errors import ShareInvalid
 from tagger.library.query.options import PhotoQuery
@@ -28,7 +28,7 @@ from tagger.library.shares import (
 )
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
-from tagger.web.http.query_params import ONE_LINE, QueryParams, query_params
+from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
 from tagger.web.state import State
 
 router = api_router("shares")
@@ -39,14 +39,10 @@ Params = Annotated[QueryParams, Depends(query_params)]
 ShareNumber = Annotated[int, Path(ge=1, lt=2**63, description="The number of a share.")]
 
 
-class ShareRequest(BaseModel):
+class ShareRequest(RequestModel):
     """`photos`: these by id, without a query. `expires_days` null: the link never expires."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MOST_PHOTOS)] | None = (
-        None
-    )
+    photos: Annotated[list[PhotoId], Field(max_length=MOST_PHOTOS)] | None = None
     name: Annotated[str, Field(max_length=LONGEST_NAME), ONE_LINE] | None = None
     expires_days: Annotated[int, Field(ge=1, le=LONGEST_DAYS)] | None = 30
     with_positions: bool = False

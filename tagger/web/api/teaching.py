@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tagger.errors import ExamplesMissing, QueryInvalid
 from tagger.library.catalog.landmarks import find_landmark
@@ -31,7 +31,7 @@ from tagger.library.verdicts.service import give_examples
 from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
-from tagger.web.http.query_params import ONE_LINE
+from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
 from tagger.web.state import AppState, State
 
 router = api_router("teaching")
@@ -39,16 +39,14 @@ router = api_router("teaching")
 Landmark = Annotated[
     str, Path(min_length=1, max_length=1000, description="A landmark, by slug or name."), ONE_LINE
 ]
-PhotoIds = Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MAX_PHOTOS)]
+PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 
 
-class TeachRequest(BaseModel):
+class TeachRequest(RequestModel):
     """Photos by id that show the landmark, and photos that do not."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    confirmed: PhotoIds = []
-    rejected: PhotoIds = []
+    confirmed: PhotoIds = Field(default=[])
+    rejected: PhotoIds = Field(default=[])
     by: By = None
 
 

@@ -4,12 +4,13 @@ A photo is named by its number, many photos by a list of numbers.
 """
 
 import getpass
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tagger.errors import CursorInvalid
 from tagger.library.query.tagged_photos import stored_photo
@@ -27,7 +28,7 @@ from tagger.library.verdicts.store import DismissedPhotos, VerdictKind, dismiss_
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
-from tagger.web.http.query_params import ONE_LINE, QueryParams, verdict_query_params
+from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, verdict_query_params
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -56,12 +57,13 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="The page size.")]
 After = Annotated[str | None, Query(max_length=50, description="`next` of the previous page.")]
 
 
-class _VerdictRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    verdict: VerdictKind
+class _ChangeRequest(RequestModel):
     by: By = None
     dry_run: bool = False
+
+
+class _VerdictRequest(_ChangeRequest):
+    verdict: VerdictKind
 
 
 class PhotoVerdictRequest(_VerdictRequest):
@@ -73,7 +75,7 @@ class PhotoVerdictRequest(_VerdictRequest):
 class VerdictsRequest(_VerdictRequest):
     """A verdict on `landmark` for the listed photos."""
 
-    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MAX_PHOTOS)]
+    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
     landmark: Name
 
 
@@ -182,31 +184,23 @@ def default_person(state: AppState) -> str:
         return "web"
 
 
-def _learn(state: AppState, body: _VerdictRequest) -> None:
-    """Let what was taught follow the verdicts."""
+def _learn(state: AppState, body: _ChangeRequest) -> None:
+    """Let what was taught, and positions, follow the verdicts."""
     if not body.dry_run:
         state.taught_updates.request()
 
 
 def _decode_cursor(after: str) -> tuple[int, int]:
-    content, dash, landmark = after.partition("-")
-    if not (dash and _is_number(content) and _is_number(landmark)):
+    numbers = re.fullmatch(r"(\d{1,18})-(\d{1,18})", after, re.ASCII)
+    if numbers is None:
         raise CursorInvalid
-    return int(content), int(landmark)
+    return int(numbers[1]), int(numbers[2])
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) < 2**63
-
-
-class DismissalRequest(BaseModel):
+class DismissalRequest(_ChangeRequest):
     """Photos by id."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(max_length=MAX_PHOTOS)]
-    by: By = None
-    dry_run: bool = False
+    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 
 
 @dataclass
@@ -223,7 +217,7 @@ def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
     """Put photos and their copies away as not a landmark. They stay away until they are brought back or a landmark is confirmed on them."""
     by = person_of(state, body.by)
     result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
-    _update(state, body)
+    _learn(state, body)
     return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
 
 
@@ -231,11 +225,5 @@ def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
 def restore(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
     """Bring back photos that were put away; the predictions of the model apply again."""
     result = restore_photos(state.database, body.photos, dry_run=body.dry_run)
-    _update(state, body)
+    _learn(state, body)
     return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
-
-
-def _update(state: AppState, body: DismissalRequest) -> None:
-    """Let positions follow the tags."""
-    if not body.dry_run:
-        state.taught_updates.request()

@@ -18,6 +18,7 @@ from fastapi import Depends, HTTPException, Request
 
 from tagger.database.enums import Role
 from tagger.people.tokens import Grant
+from tagger.system.text_format import N_, gettext
 
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
@@ -51,7 +52,7 @@ class AttemptLimiter:
         self._window_s = window_s
         self._error = error
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
     def check(self, key: str) -> None:
@@ -59,12 +60,19 @@ class AttemptLimiter:
         TooManyAttempts: the key has used up its attempts.
         """
         with self._lock:
-            self._check(key)
+            times = self._times.get(key, deque())
+            while times and times[0] < self._clock() - self._window_s:
+                times.popleft()
+            if len(times) >= self._most:
+                raise self._error
 
     def record(self, key: str) -> None:
         """Count an attempt."""
         with self._lock:
-            self._record(key)
+            self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
+            self._times.move_to_end(key)
+            while len(self._times) > MAX_KEYS:
+                self._times.popitem(last=False)
 
     def check_and_record(self, key: str) -> None:
         """Count an attempt that was under way while others were counted.
@@ -73,21 +81,8 @@ class AttemptLimiter:
             TooManyAttempts: the key has used up its attempts; this one is not counted.
         """
         with self._lock:
-            self._check(key)
-            self._record(key)
-
-    def _check(self, key: str) -> None:
-        times = self._times.get(key, deque())
-        while times and times[0] < self._clock() - self._window_s:
-            times.popleft()
-        if len(times) >= self._most:
-            raise self._error
-
-    def _record(self, key: str) -> None:
-        self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
-        self._times.move_to_end(key)
-        while len(self._times) > MAX_KEYS:
-            self._times.popitem(last=False)
+            self.check(key)
+            self.record(key)
 
 
 LINKS = "/s/"
@@ -100,42 +95,6 @@ VISITOR = Grant("visitor", Role.VIEWER)
 def is_for_visitors(path: str) -> bool:
     """Return whether the path is that of a link or a share, which decide themselves who sees what."""
     return path.startswith((LINKS, SHARES))
-
-
-RUNNING = 6
-"""Of the 40 threads of the server and the 32 connections to its database."""
-WAITING = 128
-"""As many as a browser sends at once through a proxy with HTTP/2, for the photos of a grid. They hold no thread."""
-RETRY_AFTER_S = 5
-
-
-class TooManyVisitors(Exception):
-    """Visitors have as many requests as may wait. The client may come back after `RETRY_AFTER_S`."""
-
-
-class VisitorLimiter:
-    """Lets visitors' requests in, in the order in which they came. Created once per server."""
-
-    def __init__(self, running: int = RUNNING, waiting: int = WAITING) -> None:
-        self._limiter = CapacityLimiter(running)
-        self._most_waiting = waiting
-
-    @property
-    def waiting(self) -> int:
-        """The number of requests that wait."""
-        return self._limiter.statistics().tasks_waiting
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until fewer than `running` requests are being answered.
-
-        Raises:
-            TooManyVisitors: `waiting` requests wait already.
-        """
-        if self.waiting >= self._most_waiting:
-            raise TooManyVisitors
-        async with self._limiter:
-            yield
 
 
 WINDOW_S = 3600
@@ -201,7 +160,7 @@ class RefusalBudget:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._of_source = AttemptLimiter(MAX_OF_SOURCE, WINDOW_S, clock=clock)
         self._of_account = AttemptLimiter(MAX_OF_ACCOUNT, WINDOW_S, clock=clock)
         self._of_all = AttemptLimiter(MAX_OF_ALL, WINDOW_S, clock=clock)
@@ -222,16 +181,18 @@ class RefusalBudget:
                 for limiter, key in limits:
                     limiter.check(key)
             except TooManyAttempts:
-                self._count(refusal)
+                self.count(refusal)
                 return False
             for limiter, key in limits:
                 limiter.record(key)
             return True
 
     def count(self, refusal: Refusal) -> None:
-        """Count one that was to be recorded, and could not be."""
+        """Count one that is not recorded by itself."""
         with self._lock:
-            self._count(refusal)
+            if self._others is None:
+                self._others = OtherRefusals(datetime.now(UTC), self._clock())
+            self._others.count(refusal)
 
     @property
     def has_others(self) -> bool:
@@ -254,34 +215,39 @@ class RefusalBudget:
             others.begin_s = self._clock() - WINDOW_S + RETRY_S
             self._others = others
 
-    def _count(self, refusal: Refusal) -> None:
-        if self._others is None:
-            self._others = OtherRefusals(datetime.now(UTC), self._clock())
-        self._others.count(refusal)
-
 
 OF_ONE = 2
-"""Of one person, token or network at a time."""
+"""Requests of one person, token or network that count photos at a time."""
 OF_ALL = 8
 """Of the 40 threads of the server and the 32 connections to its database."""
 WAITING_OF_ONE = 64
 """As many as a browser sends at once, twice. They hold no thread."""
-COUNT_RETRY_S = 5
+OF_VISITORS = 6
+"""Of the same threads and connections."""
+WAITING_VISITORS = 128
+"""As many as a browser sends at once through a proxy with HTTP/2, for the photos of a grid."""
+RETRY_AFTER_S = 5
 MOST_KEYS = 1000
 GONE_CHECK_S = 0.5
-TOO_MANY = "You have too many requests that count photos. Try again in some seconds."
+TOO_MANY_COUNTS = "You have too many requests that count photos. Try again in some seconds."
+TOO_MANY_VISITORS = N_("Too many people are looking at shared photos. Try again in some seconds.")
 CLIENT_GONE = 499
 """Nobody reads it. It is the status of nginx for a client that has closed the connection."""
 
 
-class CountLimiter:
-    """Lets the requests of each key in, in the order in which they came. Created once per server."""
+class RequestLimiter:
+    """Lets the requests of each key in, in the order in which they came. Created once per server. `text`: the answer to too many."""
 
-    def __init__(self, of_one: int = OF_ONE, of_all: int = OF_ALL, waiting: int = WAITING_OF_ONE) -> None:
+    def __init__(self, text: str, *, of_one: int, of_all: int, waiting: int) -> None:
+        self._text = text
         self._of_one = of_one
         self._most_waiting = waiting
         self._all = CapacityLimiter(of_all)
         self._by_key: OrderedDict[str, CapacityLimiter] = OrderedDict()
+
+    def waiting(self, key: str) -> int:
+        """Return the number of requests of the key that wait."""
+        return self._limiter(key).statistics().tasks_waiting
 
     @asynccontextmanager
     async def turn(self, request: Request, key: str) -> AsyncIterator[None]:
@@ -290,11 +256,10 @@ class CountLimiter:
         Raises:
             HTTPException: too many of the key wait already, or the client has gone.
         """
-        own = self._limiter(key)
-        if own.statistics().tasks_waiting >= self._most_waiting:
-            headers = {"retry-after": str(COUNT_RETRY_S)}
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, headers)
-        async with _while_connected(request, own), _while_connected(request, self._all):
+        if self.waiting(key) >= self._most_waiting:
+            headers = {"retry-after": str(RETRY_AFTER_S)}
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(self._text), headers)
+        async with _while_connected(request, self._limiter(key)), _while_connected(request, self._all):
             yield
 
     def _limiter(self, key: str) -> CapacityLimiter:
@@ -329,10 +294,20 @@ async def _while_connected(request: Request, limiter: CapacityLimiter) -> AsyncI
 
 
 async def _turn(request: Request) -> AsyncIterator[None]:
-    limiter: CountLimiter = request.app.state.count_limiter
+    limiter: RequestLimiter = request.app.state.count_limiter
     actor, client = request.state.actor, request.state.client
     async with limiter.turn(request, f"{actor.name} {client.network if actor.name == 'web' else ''}"):
         yield
+
+
+def count_limiter() -> RequestLimiter:
+    """Return the limiter of requests that count photos."""
+    return RequestLimiter(TOO_MANY_COUNTS, of_one=OF_ONE, of_all=OF_ALL, waiting=WAITING_OF_ONE)
+
+
+def visitor_limiter() -> RequestLimiter:
+    """Return the limiter of requests of visitors, who are told apart from nobody."""
+    return RequestLimiter(TOO_MANY_VISITORS, of_one=OF_VISITORS, of_all=OF_VISITORS, waiting=WAITING_VISITORS)
 
 
 COUNTING = Depends(_turn, scope="function")

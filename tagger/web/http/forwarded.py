@@ -141,8 +141,15 @@ def is_by_https(request: Request, web_url: str | None = None) -> bool:
     origin = request.headers.get("origin")
     if origin is not None:
         return origin.startswith("https://")
-    return web_url is not None and web_url.rstrip("/").lower() == f"https://{_host(request)}"
+    host = request.headers.get("host", "").lower().removesuffix(":443")
+    return web_url is not None and web_url.rstrip("/").lower() == f"https://{host}"
 
 
-def _host(request: Request) -> str:
-    return request.headers.get("host", "").lower().removesuffix(":443")
+MAX_NEXT_LENGTH = 4096
+"""Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
+
+
+def local_address(address: str) -> str:
+    """Return the address if it is a page of this server, else the start page."""
+    is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if is_local and len(address) <= MAX_NEXT_LENGTH else "/"

@@ -2,6 +2,8 @@
 
 A catalogue is a PO file, which is read when its language is first asked for: nothing is compiled for a wheel, and no compiled
 file can be older than its source. The texts of scripts are those that a script has in the catalogue.
+
+The reader's choice is in a cookie: the server writes the pages, and a browser may forget what a script keeps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +11,20 @@ from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
 from babel import Locale
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from tagger.system.text_format import Language, reader_language
+from tagger.web.http.forwarded import is_by_https, local_address
 
 LOCALE = Path(__file__).parents[1] / "locale"
 COOKIE = "tagger_language"
@@ -96,3 +103,22 @@ def _script_texts(tag: str) -> Mapping[str, str | Sequence[str]]:
             text = message.id if isinstance(message.id, str) else message.id[0]
             texts[text] = message.string or text
     return texts
+
+
+router = APIRouter(include_in_schema=False)
+
+YEAR_S = 365 * 24 * 3600
+
+
+@router.post("/language")
+def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
+    """Show the pages in this language; in that of the browser if it is none. Leads back to the page with the form."""
+    page = urlsplit(request.headers.get("referer", "/"))
+    response = RedirectResponse(local_address(f"{page.path}?{page.query}" if page.query else page.path), 303)
+    if language in languages():
+        response.set_cookie(
+            COOKIE, language, YEAR_S, httponly=True, samesite="lax", secure=is_by_https(request)
+        )
+    else:
+        response.delete_cookie(COOKIE)
+    return response

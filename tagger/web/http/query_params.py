@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
 from fastapi import Query
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from tagger.errors import ModelNotFound, QueryInvalid
@@ -27,6 +27,12 @@ from tagger.library.query.options import (
     parse_query,
 )
 from tagger.photos.paths import is_object_address, parse_path
+
+
+class RequestModel(BaseModel):
+    """A body or a form. Fields that are not known are errors."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def _check_one_line(text: str) -> str:
@@ -44,9 +50,10 @@ def _split(values: object) -> object:
     return [part for text in texts for part in (text.split(",") if isinstance(text, str) else [text])]
 
 
+PhotoId = Annotated[int, Field(ge=1, lt=2**63)]
 MOST_PHOTOS = 10_000
 PhotoNumbers = Annotated[
-    list[Annotated[int, Field(ge=1, lt=2**63)]],
+    list[PhotoId],
     Field(min_length=1, max_length=MOST_PHOTOS),
     BeforeValidator(_split),
 ]
@@ -123,18 +130,14 @@ def _empty_to_false(value: object) -> object:
     return False if value in {"", None} else value
 
 
-def _one_to_list(value: object) -> object:
-    return [value] if isinstance(value, str | int) else value
-
-
-def _value_type(option: QueryOption, *, min_length: int | None = None) -> Any:
+def _value_type(option: QueryOption) -> Any:
     """The type of one value, with its constraints."""
     if option.kind is float:
         return Annotated[float, Field(ge=option.minimum, le=option.maximum, allow_inf_nan=False)]
     if option.kind is int:
         below = 2**63 if option.maximum is None else None
         return Annotated[int, Field(ge=option.minimum, le=option.maximum, lt=below)]
-    return Annotated[str, Field(min_length=min_length, max_length=_MAX_LENGTH)]
+    return Annotated[str, Field(max_length=_MAX_LENGTH)]
 
 
 def _parameter(name: str, option: QueryOption) -> inspect.Parameter:

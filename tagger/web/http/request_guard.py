@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,16 +58,13 @@ _database_limiter = CapacityLimiter(8)
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
-class RequestRefused(Exception):
+class RequestRefused(HTTPException):
     """The request goes no further; the text says why, and what to do."""
 
     def __init__(
         self, status: HTTPStatus, text: str, headers: Mapping[str, str] = MappingProxyType(CLOSE_CONNECTION)
     ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.headers = headers
+        super().__init__(status, text, headers)
 
 
 class RequestGuard:
@@ -206,11 +204,15 @@ class RequestGuard:
 
 def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:
     is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
-    if refused.status is HTTPStatus.UNAUTHORIZED and is_page and "text/html" in headers.get("accept", ""):
+    if (
+        refused.status_code == HTTPStatus.UNAUTHORIZED
+        and is_page
+        and "text/html" in headers.get("accept", "")
+    ):
         address = f"/sign-in?next={quote(_address(scope), safe='/')}"
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
     # The error page must not be affected by headers that are invalid.
-    return error_response({**scope, "headers": []}, refused.status, refused.text, refused.headers)
+    return error_response({**scope, "headers": []}, refused.status_code, refused.detail, refused.headers)
 
 
 def _check_role(grant: Grant, scope: Scope) -> None:

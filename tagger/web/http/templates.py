@@ -4,11 +4,13 @@ Styles, scripts and pictures have addresses with a digest, so that browsers can 
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -19,6 +21,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from tagger.database.connection import Database
+from tagger.library.query.tagged_photos import has_photos
 from tagger.library.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.people.tokens import Grant
 from tagger.system.text_format import (
@@ -99,15 +103,54 @@ def _digest(path: Path) -> str:
 TEMPLATES = Path(__file__).parents[1] / "templates"
 MOST_FILES = 2000
 """Photos that are downloaded at once."""
+DIGEST_LENGTH = 16
+"""How much of the image digest is in a thumbnail's address, so that another image has another address."""
 
 
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
-    """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything."""
+    """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything.
+
+    `has_photos` is a function, since most pages ask it only if they have nothing else to show.
+    """
     grant: Grant | None = getattr(request.state, "grant", None)
     may_change = grant is None or grant.may_change
-    page = environment().get_template(name).render(request=request, may_change=may_change, **values)
+    database: Database = request.app.state.app_state.database
+    context = {"request": request, "may_change": may_change, "has_photos": lambda: has_photos(database)}
+    page = environment().get_template(name).render(**context, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)
+
+
+def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
+    """Return the address of a photo's thumbnail, whose short side has 256 or 512 pixels."""
+    version = f"&v={quote(digest[-DIGEST_LENGTH:], safe='')}" if digest else ""
+    return f"/api/photos/{photo_id}/thumbnail?size={side_px}{version}"
+
+
+WORLD_WIDTH, WORLD_HEIGHT = 1000.0, 435.0
+"""Of the outline of the world (static/world.svg), onto which positions are projected."""
+WORLD_VIEW_BOX = f"0 0 {WORLD_WIDTH:g} {WORLD_HEIGHT:g}"
+_NORTH = 84.0
+"""The latitude of its upper edge; only ice is north of it."""
+
+
+def project(latitude: float, longitude: float) -> tuple[float, float]:
+    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection."""
+    x, y = _natural_earth(math.radians(latitude), math.radians(longitude))
+    return round(WORLD_WIDTH / 2 + _SCALE * x, 1), round(_SCALE * (_TOP - y), 1)
+
+
+def _natural_earth(latitude: float, longitude: float) -> tuple[float, float]:
+    """Tom Patterson's projection, as the polynomials of Šavrič, Jenny and others (2011); radians."""
+    p2 = latitude * latitude
+    p4 = p2 * p2
+    x_factor = 0.8707 - 0.131979 * p2 + p4 * (-0.013791 + p4 * (0.003971 * p2 - 0.001529 * p4))
+    y_factor = 1.007226 + p2 * (0.015085 + p4 * (-0.044475 + 0.028874 * p2 - 0.005916 * p4))
+    return longitude * x_factor, latitude * y_factor
+
+
+_SCALE = WORLD_WIDTH / 2 / _natural_earth(0.0, math.pi)[0]
+_TOP = _natural_earth(math.radians(_NORTH), 0.0)[1]
 
 
 def with_code(text: str) -> Markup:
@@ -134,7 +177,8 @@ def environment() -> Environment:
     templates.globals |= {"asset": asset, "script_module": script_module, "number_text": number_text}
     templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
     templates.globals |= {"language": reader_language, "languages": languages, "script_texts": script_texts}
-    templates.globals["chosen_language"] = chosen_language
+    templates.globals |= {"chosen_language": chosen_language, "thumbnail_address": thumbnail_address}
+    templates.globals |= {"project": project, "world_view_box": WORLD_VIEW_BOX}
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {}

@@ -168,35 +168,37 @@ class UploadedFile:
     data: bytes
 
 
-class UploadMemory:
-    """Memory for photos that are being classified. Uploads wait while there is not enough."""
+class UploadReader:
+    """Reads uploads. They take space as they arrive, and memory while they are processed.
 
-    def __init__(self, size_bytes: int) -> None:
-        self._free_bytes = size_bytes
-        self._freed = asyncio.Event()
+    Uploads are refused while there is not enough space, and wait while there is not enough memory.
+    """
+
+    def __init__(self, memory_bytes: int, space_bytes: int) -> None:
+        self._free_memory_bytes = memory_bytes
+        self._memory_freed = asyncio.Event()
+        self._free_space_bytes = space_bytes
 
     @asynccontextmanager
-    async def reserve(self, size_bytes: int) -> AsyncIterator[None]:
-        """Reserve memory within the context; `size_bytes` must not exceed the whole."""
-        while self._free_bytes < size_bytes:
-            self._freed.clear()
-            await self._freed.wait()
-        self._free_bytes -= size_bytes
+    async def read(
+        self, request: Request, max_bytes: int, *, most: int = 1
+    ) -> AsyncIterator[list[UploadedFile]]:
+        """Yield the files of a request: those of a form, at most so many, or the body. `max_bytes` must not exceed the memory.
+
+        Raises:
+            HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
+        """
         try:
-            yield
-        finally:
-            self._free_bytes += size_bytes
-            self._freed.set()
-
-
-class UploadSpace:
-    """Space for photos that are arriving or waiting for memory. Uploads are refused while there is not enough."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._free_bytes = size_bytes
+            with self._in_space(request) as limited:
+                async with self._spool(limited, max_bytes, most) as files:
+                    yield files
+        except OSError as error:  # closing a file writes too, so this encloses everything
+            if error.errno not in _NO_SPACE_ERRNOS:
+                raise
+            raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, DISK_FULL) from error
 
     @contextmanager
-    def limit(self, request: Request) -> Iterator[Request]:
+    def _in_space(self, request: Request) -> Iterator[Request]:
         """Yield the request with a body that takes space as it arrives; the space is free again after the context.
 
         A declared length takes none: a client that sends nothing must not keep others out.
@@ -204,7 +206,7 @@ class UploadSpace:
         Raises:
             HTTPException: the body does not fit, now or, when it is read, as it arrives.
         """
-        if int(request.headers.get("content-length", 0)) > self._free_bytes:
+        if int(request.headers.get("content-length", 0)) > self._free_space_bytes:
             raise _no_space()
         taken_bytes = 0
 
@@ -212,93 +214,66 @@ class UploadSpace:
             nonlocal taken_bytes
             message = await request.receive()
             size_bytes = len(message.get("body", b""))
-            if size_bytes > self._free_bytes:
+            if size_bytes > self._free_space_bytes:
                 raise _no_space()
-            self._free_bytes -= size_bytes
+            self._free_space_bytes -= size_bytes
             taken_bytes += size_bytes
             return message
 
         try:
             yield Request(request.scope, receive)
         finally:
-            self._free_bytes += taken_bytes
+            self._free_space_bytes += taken_bytes
 
-
-@asynccontextmanager
-async def read_upload(
-    request: Request, memory: UploadMemory, space: UploadSpace, max_bytes: int
-) -> AsyncIterator[UploadedFile]:
-    """Yield the photo of a request: the first file of a form, or the body.
-
-    Raises:
-        HTTPException: as `read_uploads`.
-    """
-    async with read_uploads(request, memory, space, max_bytes, most=1) as files:
-        yield files[0]
-
-
-@asynccontextmanager
-async def read_uploads(
-    request: Request, memory: UploadMemory, space: UploadSpace, max_bytes: int, *, most: int
-) -> AsyncIterator[list[UploadedFile]]:
-    """Yield the files of a request: those of a form, at most so many, or the body.
-
-    Raises:
-        HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
-    """
-    try:
-        with space.limit(request) as limited:
-            async with _spool(limited, memory, max_bytes, most) as files:
-                yield files
-    except OSError as error:  # closing a file writes too, so this encloses everything
-        if error.errno not in _NO_SPACE_ERRNOS:
-            raise
-        raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, DISK_FULL) from error
-
-
-@asynccontextmanager
-async def _spool(
-    request: Request, memory: UploadMemory, max_bytes: int, most: int
-) -> AsyncIterator[list[UploadedFile]]:
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with request.form(max_files=most, max_fields=8) as form:
-            files = [
-                (value.filename, value.file, value.size or 0)
-                for _name, value in form.multi_items()
-                if isinstance(value, UploadFile)
-            ]
-            if not files:
-                text = "The form has no file. Send the file in it, or as the body of the request."
-                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-            async with _read(files, memory, max_bytes) as read:
+    @asynccontextmanager
+    async def _spool(self, request: Request, max_bytes: int, most: int) -> AsyncIterator[list[UploadedFile]]:
+        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            async with request.form(max_files=most, max_fields=8) as form:
+                files = [
+                    (value.filename, value.file, value.size or 0)
+                    for _name, value in form.multi_items()
+                    if isinstance(value, UploadFile)
+                ]
+                if not files:
+                    text = "The form has no file. Send the file in it, or as the body of the request."
+                    raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+                async with self._in_memory(files, max_bytes) as read:
+                    yield read
+            return
+        with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+            async for part in request.stream():
+                spool.write(part)
+            size_bytes = spool.tell()
+            spool.seek(0)
+            async with self._in_memory([(UNNAMED, spool, size_bytes)], max_bytes) as read:
                 yield read
-        return
-    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        async for part in request.stream():
-            spool.write(part)
-        size_bytes = spool.tell()
-        spool.seek(0)
-        async with _read([(UNNAMED, spool, size_bytes)], memory, max_bytes) as read:
-            yield read
 
-
-@asynccontextmanager
-async def _read(
-    files: Sequence[tuple[str | None, BinaryIO | SpooledTemporaryFile[bytes], int]],
-    memory: UploadMemory,
-    max_bytes: int,
-) -> AsyncIterator[list[UploadedFile]]:
-    total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
-    if total_bytes > max_bytes:
-        text = (
-            f"The upload has {total_bytes} bytes, more than the {max_bytes} allowed here. Make it smaller, or allow larger "
-            "ones with TAGGER_WEB_UPLOAD_BYTES."
-        )
-        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-    async with memory.reserve(total_bytes):
-        yield [
-            UploadedFile(_base_name(name), await run_in_threadpool(file.read)) for name, file, _size in files
-        ]
+    @asynccontextmanager
+    async def _in_memory(
+        self,
+        files: Sequence[tuple[str | None, BinaryIO | SpooledTemporaryFile[bytes], int]],
+        max_bytes: int,
+    ) -> AsyncIterator[list[UploadedFile]]:
+        """Yield the files once there is memory for them, which is free again after the context."""
+        total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
+        if total_bytes > max_bytes:
+            text = (
+                f"The upload has {total_bytes} bytes, more than the {max_bytes} allowed here. Make it smaller, or allow larger "
+                "ones with TAGGER_WEB_UPLOAD_BYTES."
+            )
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        while self._free_memory_bytes < total_bytes:
+            self._memory_freed.clear()
+            await self._memory_freed.wait()
+        self._free_memory_bytes -= total_bytes
+        try:
+            yield [
+                UploadedFile(_base_name(name), await run_in_threadpool(file.read))
+                for name, file, _size in files
+            ]
+        finally:
+            self._free_memory_bytes += total_bytes
+            self._memory_freed.set()
 
 
 def _no_space() -> HTTPException:

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from hashlib import blake2b
@@ -28,10 +28,10 @@ from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
-from tagger.pipeline.requests import Reader
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.system.permissions import make_private_folder
+from tagger.system.text_format import N_
 from tagger.web.media.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)
@@ -133,21 +133,22 @@ def _disk_bytes(size_bytes: int) -> int:
 
 _SIDE_PX = 256
 _COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
-_TEXTS = {
-    "unavailable": "not available now",
-    "gone": "file is gone",
-    "crashed": "damaged",
-    "corrupt": "damaged",
-    "truncated": "cut off",
-    "not-an-image": "not an image",
-    "timed-out": "took too long",
-    "too-many-pixels": "too large",
-    "too-large": "too large",
-    "unsupported": "not supported",
-    "unreadable": "not readable",
-    "settling": "being written",
-    "empty": "empty file",
+FAILURE_TEXTS: Mapping[str, str] = {
+    FailureKind.GONE: N_("file is gone"),
+    FailureKind.UNREADABLE: N_("not readable"),
+    FailureKind.SETTLING: N_("being written"),
+    FailureKind.EMPTY: N_("empty file"),
+    FailureKind.TOO_LARGE: N_("file too large"),
+    FailureKind.NOT_AN_IMAGE: N_("not an image"),
+    FailureKind.UNSUPPORTED: N_("not supported"),
+    FailureKind.TRUNCATED: N_("cut off"),
+    FailureKind.CORRUPT: N_("damaged"),
+    FailureKind.TOO_MANY_PIXELS: N_("too many pixels"),
+    FailureKind.TIMED_OUT: N_("took too long"),
+    FailureKind.CRASHED: N_("cannot be decoded"),
+    FailureKind.INTERNAL: N_("internal error"),
 }
+"""Kinds of failures in few words."""
 
 
 @cache
@@ -159,7 +160,7 @@ def placeholder(kind: str) -> bytes:
     draw.line((86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve")
     draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
     font = ImageFont.load_default(22)
-    text = _TEXTS.get(kind, "cannot be shown")
+    text = "not available now" if kind == "unavailable" else FAILURE_TEXTS.get(kind, "cannot be shown")
     draw.text((_SIDE_PX / 2, 200), text, fill=_COLOUR, font=font, anchor="mm")
     png = io.BytesIO()
     image.save(png, "PNG")
@@ -181,7 +182,7 @@ _WEBP_QUALITY = {256: 78, 512: 75, PREVIEW_PX: 80}
 _WEBP_METHOD = 2
 """The effort of the encoder: the next ones take twice the time, for files that are 3 % smaller."""
 _DECODED_PX = 768
-"""Photos are decoded to a square of this side, which then gets the photo's shape back."""
+"""For thumbnails."""
 MOST_ASPECT = 4
 """A thumbnail's long side has at most this many times the pixels of its short side."""
 
@@ -193,8 +194,20 @@ class ThumbnailSize(IntEnum):
     LARGE = 512
 
 
+@dataclass(frozen=True)
+class ImageKind:
+    """Images that are made together. The photo is decoded to a square of `decoded_px`, which `encode` gives the photo's shape back.
+
+    `encode` returns them by their sides in pixels, by which they are cached.
+    """
+
+    decoded_px: int
+    encode: Callable[[DecodedImage], Mapping[int, bytes]]
+    is_preview: bool = True
+
+
 class Thumbnails:
-    """Creates and caches images, upright and in sRGB. Callers hold `limiter` or `preview_limiter` while they create one."""
+    """Creates and caches images, upright and in sRGB. Callers hold `limiter_of` its kind while they create one."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.limiter = anyio.CapacityLimiter(DECODERS)
@@ -203,70 +216,58 @@ class Thumbnails:
         # A photo that is displayed need not have settled.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)
-        self._thumbnails = self._sandbox.reader(Resize(_DECODED_PX, _DECODED_PX, "stretch"))
-        self._previews = self._sandbox.reader(Resize(PREVIEW_PX, PREVIEW_PX, "stretch"))
-        self._large_previews = self._sandbox.reader(Resize(LARGE_PREVIEW_PX, LARGE_PREVIEW_PX, "stretch"))
-        self._failures = _FailureCache()
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
+        """Files that cannot be decoded, so that not every page tries them again."""
 
     def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
         """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
         return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
 
-    def create(self, photo: StoredPhoto, size: ThumbnailSize) -> bytes:
-        """Return the thumbnail, created if necessary; both sizes are, since decoding is the larger part.
+    def limiter_of(self, kind: ImageKind) -> anyio.CapacityLimiter:
+        """Return what callers of `create` hold."""
+        return self.preview_limiter if kind.is_preview else self.limiter
+
+    def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
+        """Return the image of this side, created if necessary; all of its kind are, since decoding is the larger part.
 
         Raises:
             PhotoUnavailable: the photo's file is not available or cannot be decoded.
         """
-        return self._create(photo, int(size), self._thumbnails, _thumbnails)
-
-    def preview(self, photo: StoredPhoto) -> bytes:
-        """Return the whole photo as a WebP with sides of at most 1600 pixels.
-
-        Raises:
-            PhotoUnavailable: as in `create`.
-        """
-        return self._create(photo, PREVIEW_PX, self._previews, _preview)
-
-    def large_preview(self, photo: StoredPhoto) -> bytes:
-        """Return the whole photo as a JPEG with sides of at most 2048 pixels, for formats that browsers do not display.
-
-        Raises:
-            PhotoUnavailable: as in `create`.
-        """
-        return self._create(photo, LARGE_PREVIEW_PX, self._large_previews, _large_preview)
-
-    def close(self) -> None:
-        """Stop the child processes."""
-        self._sandbox.close()
-
-    def _create(
-        self,
-        photo: StoredPhoto,
-        size: int,
-        read: Reader,
-        encode: Callable[[DecodedImage], Mapping[int, bytes]],
-    ) -> bytes:
         if photo.digest and (encoded := self._cache.get(_name(photo.digest, size))):
             return encoded
         file = _file_identity(photo)
         if encoded := self._cache.get(_name(file, size)):
             return encoded
-        self._failures.check(file)
+        with self._lock:
+            failure = self._failures.get(file)
+        if failure is not None:
+            raise unavailable(failure)
         try:
+            read = self._sandbox.reader(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
             opened = read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
             image = opened.decode()
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):
-                self._failures.add(file, failed.failure)
+                self._remember(file, failed.failure)
             raise unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.
         identity = opened.digest if opened.digest == photo.digest else file
-        images = encode(image)
+        images = kind.encode(image)
         for side_px, encoded in images.items():
             self._cache.put(_name(identity, side_px), encoded)
         return images[size]
+
+    def _remember(self, file: str, failure: PhotoFailure) -> None:
+        with self._lock:
+            self._failures[file] = failure
+            while len(self._failures) > MAX_FAILURES:
+                self._failures.popitem(last=False)
+
+    def close(self) -> None:
+        """Stop the child processes."""
+        self._sandbox.close()
 
 
 def thumbnail_size(width: int, height: int, short_px: int) -> tuple[int, int]:
@@ -298,6 +299,13 @@ def _whole(image: DecodedImage, side_px: int) -> Image.Image:
     return Image.fromarray(image.pixels).resize(size)
 
 
+THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, is_preview=False)
+PREVIEW = ImageKind(PREVIEW_PX, _preview)
+"""The whole photo as a WebP."""
+LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview)
+"""The whole photo as a JPEG, for formats that browsers do not display."""
+
+
 def _webp(image: Image.Image, side_px: int) -> bytes:
     webp = io.BytesIO()
     image.save(webp, "WEBP", quality=_WEBP_QUALITY[side_px], method=_WEBP_METHOD)
@@ -312,23 +320,3 @@ def _file_identity(photo: StoredPhoto) -> str:
     """Return a name for the file's current version; raises PhotoUnavailable as `open_stored`."""
     version = stored_version(photo)
     return f"file {photo.id} {version.size_bytes} {version.mtime_ns} {photo.path}"
-
-
-class _FailureCache:
-    """Remembers files that cannot be decoded, so that not every page tries them again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
-
-    def check(self, file: str) -> None:
-        with self._lock:
-            failure = self._failures.get(file)
-        if failure is not None:
-            raise unavailable(failure)
-
-    def add(self, file: str, failure: PhotoFailure) -> None:
-        with self._lock:
-            self._failures[file] = failure
-            while len(self._failures) > MAX_FAILURES:
-                self._failures.popitem(last=False)

@@ -1,5 +1,7 @@
 """Other people's access, and the audit log: for admins. All routes are below /admin/, which the request guard keeps from others."""
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,10 +18,9 @@ from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
 from tagger.system.text_format import N_
 from tagger.web.http.error_responses import page_text
-from tagger.web.http.single_sign_on import SingleSignOn
 from tagger.web.http.templates import render
-from tagger.web.pages.account import browser_name
-from tagger.web.pages.sign_in import HASH_LIMITER
+from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
+from tagger.web.pages.single_sign_on import SingleSignOn
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -28,6 +29,8 @@ ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
 """The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
 Subject = Annotated[str, Form(max_length=1000)]
+ShownPassword = tuple[str, str]
+"""A name and the new password."""
 ROLE_NAMES = (N_("viewer"), N_("editor"), N_("admin"))
 """The names of all roles, for the catalogues."""
 
@@ -43,74 +46,59 @@ async def add(
     request: Request, state: State, name: Name, role: Annotated[Role, Form()], subject: Subject = ""
 ) -> Response:
     """Add a person with a generated password, which the answer shows once, or one who signs in at the provider."""
+    issuer, subject = _issuer(request), subject.strip()
 
-    def add_with_subject() -> Response:
-        try:
-            add_user(state.database, name, role, None, issuer=_issuer(request), subject=subject.strip())
-        except TaggerError as error:
-            return _render_users(request, state, problem=page_text(error), typed=name)
-        return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
-
-    def add_with_password() -> Response:
+    def change() -> ShownPassword | None:
+        if subject and issuer is not None:
+            add_user(state.database, name, role, None, issuer=issuer, subject=subject)
+            return None
         password = generate_password()
-        try:
-            user = add_user(state.database, name, role, password)
-        except TaggerError as error:
-            return _render_users(request, state, problem=page_text(error), typed=name)
-        return _render_users(request, state, shown=(user.name, password))
+        return add_user(state.database, name, role, password).name, password
 
-    has_subject = subject.strip() != "" and _issuer(request) is not None
-    return await to_thread.run_sync(
-        add_with_subject if has_subject else add_with_password, limiter=HASH_LIMITER
-    )
+    return await to_thread.run_sync(partial(_changed, request, state, change, name), limiter=HASH_LIMITER)
 
 
 @router.post("/admin/users/password")
 async def renew_password(request: Request, state: State, name: Name) -> Response:
     """Give a person a generated password, which the answer shows once."""
 
-    def renew() -> Response:
+    def change() -> ShownPassword:
         password = generate_password()
-        try:
-            set_password(state.database, name, password)
-        except TaggerError as error:
-            return _render_users(request, state, problem=page_text(error))
-        return _render_users(request, state, shown=(name.partition("#")[0], password))
+        set_password(state.database, name, password)
+        return name.partition("#")[0], password
 
-    return await to_thread.run_sync(renew, limiter=HASH_LIMITER)
+    return await to_thread.run_sync(partial(_changed, request, state, change), limiter=HASH_LIMITER)
 
 
 @router.post("/admin/users/link")
 def link(request: Request, state: State, name: Name, subject: Subject = "") -> Response:
     """Let a person sign in at the provider as this subject; without one, no more."""
-    issuer = _issuer(request)
-    try:
-        if subject.strip() and issuer is not None:
-            link_user(state.database, name, issuer, subject.strip())
-        else:
-            unlink_user(state.database, name)
-    except TaggerError as error:
-        return _render_users(request, state, problem=page_text(error))
-    return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
+    issuer, subject = _issuer(request), subject.strip()
+    if subject and issuer is not None:
+        return _changed(request, state, partial(link_user, state.database, name, issuer, subject))
+    return _changed(request, state, partial(unlink_user, state.database, name))
 
 
 @router.post("/admin/users/role")
 def change_role(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
     """Give a person another role."""
-    try:
-        set_role(state.database, name, role)
-    except TaggerError as error:
-        return _render_users(request, state, problem=page_text(error))
-    return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
+    return _changed(request, state, partial(set_role, state.database, name, role))
 
 
 @router.post("/admin/users/remove")
 def remove(request: Request, state: State, name: Name) -> Response:
     """Remove a person."""
+    return _changed(request, state, partial(remove_user, state.database, name))
+
+
+def _changed(request: Request, state: AppState, change: Callable[[], object], typed: str = "") -> Response:
+    """Change somebody's access; show why it cannot be, or the new password that the change returns. `typed`: the name of the form."""
     try:
-        remove_user(state.database, name)
+        result = change()
     except TaggerError as error:
-        return _render_users(request, state, problem=page_text(error))
+        return _render_users(request, state, problem=page_text(error), typed=typed)
+    if isinstance(result, tuple):
+        return _render_users(request, state, shown=result)
     return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
 
 
@@ -157,9 +145,8 @@ def _render_users(
     *,
     problem: str = "",
     typed: str = "",
-    shown: tuple[str, str] | None = None,
+    shown: ShownPassword | None = None,
 ) -> HTMLResponse:
-    """`shown`: a name and its new password."""
     sign_on: SingleSignOn | None = request.app.state.single_sign_on
     page = render(
         request,

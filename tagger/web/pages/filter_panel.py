@@ -32,11 +32,11 @@ from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
     QUERY_ERRORS,
     all_photos_address,
-    check_options,
     params_or_error,
     photos_name,
     raw_params,
     score_choices,
+    valid_params,
 )
 from tagger.web.state import AppState, State
 
@@ -160,19 +160,18 @@ def show_filter(
 ) -> HTMLResponse:
     """Show the filters of a query, with the number of photos of each choice. `folders`: those whose folders are choices, too."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
-    panel, problem = FilterPanel(), ""
+    groups: tuple[ChoiceGroup, ...] = ()
+    counted, problem = "", ""
     try:
-        check_options(request, _FOLDERS)
-        if isinstance(params, QueryInvalid):
-            raise params
-        panel = _panel(state, params, folders)
+        groups, counted = _panel(state, valid_params(request, params, _FOLDERS), folders)
     except QUERY_ERRORS as error:
         problem = page_text(error)
     return render(
         request,
         "filter.html",
         400 if problem else 200,
-        panel=panel,
+        groups=groups,
+        counted=counted,
         folders=folders,
         problem=problem,
         options=form.options,
@@ -185,16 +184,13 @@ def show_filter(
     )
 
 
-@dataclass(frozen=True)
-class FilterPanel:
-    """The filters of a query. `counted`: of how many of the photos added last the choices are counted, as text; empty if of all."""
+def _panel(
+    state: AppState, params: QueryParams, open_folders: Sequence[str]
+) -> tuple[tuple[ChoiceGroup, ...], str]:
+    """Count the choices; exact copies are one photo, as in the grid.
 
-    groups: tuple[ChoiceGroup, ...] = ()
-    counted: str = ""
-
-
-def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) -> FilterPanel:
-    """Count the choices; exact copies are one photo, as in the grid."""
+    Return them, and of how many of the photos added last they are counted, as text; empty if of all.
+    """
     counted = _with_year(_as_sent(params), whole_year(params.query))
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
@@ -209,7 +205,7 @@ def _panel(state: AppState, params: QueryParams, open_folders: Sequence[str]) ->
     tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
     which = _outcome_group(params, counted, facets["outcome"])
     groups = (*_groups(state, counted, facets, which), tree.group(facets["folder"]))
-    return FilterPanel(groups, "" if is_exact else number_text(MOST_READ))
+    return groups, "" if is_exact else number_text(MOST_READ)
 
 
 def _as_sent(params: QueryParams) -> PhotoQuery:
@@ -228,14 +224,12 @@ def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
     """The choice of an outcome. Where `any_rank` changes nothing, it is no choice beside all photos that the query selects."""
     chosen = next((name for name in WHICH if getattr(query, name)), None)
-    if not is_of_accepted_tags(params.options):
-        any_name = _ALL if selects_all_photos(params.options) else WITH_LANDMARK
-        return _group(facet, "which", [chosen], _in_words(WHICH), any_name)
-    others = replace(facet, values=tuple(each for each in facet.values if each.value != "any_rank"))
-    if selects_all_photos(params.options):
-        return _group(others, "which", [chosen], _in_words(WHICH), _ALL)
-    group = _group(others, "which", [chosen], _in_words(WHICH), WHICH["any_rank"])
-    return replace(group, any_value="any_rank")
+    is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
+    if is_of_tags:
+        facet = replace(facet, values=tuple(each for each in facet.values if each.value != "any_rank"))
+    any_name = _ALL if is_of_all else WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
+    group = _group(facet, "which", [chosen], _in_words(WHICH), any_name)
+    return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
 
 
 def _groups(

@@ -1,36 +1,33 @@
 """The page that starts jobs: a folder that is tagged now, and one that is looked into every night."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tagger.database.enums import Priority
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import local_zone
-from tagger.photos.paths import ObjectPath
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
-    AllowedFolders,
+    FolderEntry,
     FolderRefused,
     allowed_folders,
-    folder_key,
     list_subfolders,
     path_of_key,
 )
 from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, write_modes
-from tagger.web.api.job_starter import Starter, TaggingOptions
+from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.error_responses import page_text
+from tagger.web.http.query_params import RequestModel
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 
@@ -45,20 +42,8 @@ WRITE_TEXTS = {
 }
 
 
-@dataclass(frozen=True)
-class FolderChoice:
-    """A folder or a prefix of a bucket with its key, a short name and its whole path."""
-
-    key: str
-    name: str
-    path: str
-    is_bucket: bool
-
-
-class FolderForm(BaseModel):
+class FolderForm(RequestModel):
     """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may not read before (`consent`)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     folder: Key = ""
     address: Key = ""
@@ -69,10 +54,8 @@ class FolderForm(BaseModel):
     priority: Priority = Priority.BULK
 
 
-class NightlyForm(BaseModel):
+class NightlyForm(RequestModel):
     """A schedule that tags the new photos of a folder every day at a time of the server's zone."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scan: Key
     time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = AT_NIGHT
@@ -110,9 +93,8 @@ def start_folder(
         else:
             folder = form.address.strip() or path_of_key(form.folder)
             selection = allowed_folders(state.settings, state.database).selection([folder])
-        body = BackfillRequest(what=BackfillScope.ALL, write=form.write)
-        options = TaggingOptions(form.priority, form.again, body.metadata_options(state.settings))
-        job = starter.tag(selection, options)
+        write = BackfillRequest(what=BackfillScope.ALL, write=form.write).metadata_options(state.settings)
+        job = starter.tag(selection, form.priority, again=form.again, write=write)
     except TaggerError as error:
         chosen = form.model_dump()
         return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)
@@ -155,20 +137,10 @@ def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, For
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 
-def folder_choices(allowed: AllowedFolders) -> Sequence[FolderChoice]:
-    """Return the outermost allowed folders."""
-    return [_choice(folder, is_whole=True) for folder in allowed.folders]
-
-
 def _usual_folder() -> Path:
     """The folder in which a person's photos usually are."""
     pictures = Path.home() / "Pictures"
     return pictures if pictures.is_dir() else Path.home()
-
-
-def _write_choices(state: AppState) -> dict[WriteMode, str]:
-    """Return the write modes that the server allows, with their texts."""
-    return {mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)}
 
 
 def _render(
@@ -193,13 +165,13 @@ def _render(
         request,
         "jobs_new.html",
         status,
-        selected=_choice(folder) if folder else None,
-        breadcrumbs=[_choice(path, is_whole=index == 0) for index, path in enumerate(breadcrumbs)],
-        folders=[_choice(path, is_whole=folder is None) for path in subfolders],
+        selected=FolderEntry.of(folder) if folder else None,
+        breadcrumbs=[FolderEntry.of(path) for path in breadcrumbs],
+        folders=[FolderEntry.of(path) for path in subfolders],
         more=more,
-        choices=folder_choices(allowed),
+        choices=[FolderEntry.of(path) for path in allowed.folders],
         has_several=len(allowed.folders) > 1,
-        writes=_write_choices(state),
+        writes={mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)},
         problem=problem,
         chosen=chosen or {},
         at_night=AT_NIGHT,
@@ -207,8 +179,3 @@ def _render(
         suggested=_usual_folder(),
         zone=local_zone(),
     )
-
-
-def _choice(folder: Path, *, is_whole: bool = False) -> FolderChoice:
-    name = str(folder) if is_whole else folder.name
-    return FolderChoice(folder_key(folder), name, str(folder), isinstance(folder, ObjectPath))

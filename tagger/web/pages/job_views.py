@@ -6,9 +6,8 @@ A failure has a thumbnail, its reason, and whether a retry can help.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
@@ -21,9 +20,7 @@ from tagger.jobs.enqueue.tag_jobs import count_failures, tag_job_paths
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,
-    failing_photos,
     pending_failures,
-    unwritten_photos,
 )
 from tagger.ledger.jobs import FOLDER_UNAVAILABLE
 from tagger.ledger.progress import JobProgress
@@ -44,8 +41,8 @@ from tagger.system.text_format import (
     rounded_duration,
     share,
 )
-from tagger.web.api.jobs import Status
-from tagger.web.pages.tiles import thumbnail_address
+from tagger.web.api.jobs import OverviewDocument, failures_page
+from tagger.web.media.thumbnails import FAILURE_TEXTS
 
 MAX_FOLDERS = 2
 FOLDER_NOTE = re.compile(
@@ -66,15 +63,25 @@ STATE_COLOURS = {
     JobState.WAITING: "open",
     JobState.PAUSED: "open",
 }
-STATE_TEXTS = {
-    JobState.SCANNING: N_("scanning"),
-    JobState.QUEUED: N_("queued"),
-    JobState.RUNNING: N_("running"),
-    JobState.WAITING: N_("waiting"),
-    JobState.PAUSED: N_("paused"),
-    JobState.CANCELLED: N_("cancelled"),
-    JobState.FINISHED: N_("finished"),
-}
+_STATES = (
+    N_("scanning"),
+    N_("queued"),
+    N_("running"),
+    N_("waiting"),
+    N_("paused"),
+    N_("cancelled"),
+    N_("finished"),
+)
+"""The words for states of jobs are their names; these are for the catalogues, as are those for outcomes."""
+_OUTCOMES = (
+    N_("tagged"),
+    N_("unknown"),
+    N_("written"),
+    N_("unchanged"),
+    N_("refused"),
+    N_("skipped"),
+    N_("failed"),
+)
 SCOPE_TEXTS = {
     "untagged": N_("Photos that are not processed"),
     "outdated": N_("Photos tagged by another model"),
@@ -94,23 +101,13 @@ COUNT_TEXTS = {
     "failed": NN_("%(count)s failed", "%(count)s failed"),
     "cancelled": NN_("%(count)s cancelled", "%(count)s cancelled"),
 }
-OUTCOME_TEXTS = {
-    "total": N_("photos"),
-    "tagged": N_("tagged"),
-    "unknown": N_("unknown"),
-    "written": N_("written"),
-    "unchanged": N_("unchanged"),
-    "refused": N_("refused"),
-    "skipped": N_("skipped"),
-    "failed": N_("failed"),
-    "cancelled": N_("cancelled"),
-}
 
 
 @dataclass(frozen=True)
 class LiveFields:
     """The texts of a job that change while it runs, and the length of its progress bar."""
 
+    state: str
     done: str
     percent: str
     share: str
@@ -121,58 +118,49 @@ class LiveFields:
 
 
 @dataclass(frozen=True)
-class JobView:
+class JobView(JobProgress):
     """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created.
 
-    `other_files`: how many files its scan left out; empty for none. `author`: who started it; empty if nobody knows.
+    `other_files_text`: how many files its scan left out; empty for none. `author_text`: who started it; empty if nobody knows.
     """
 
-    number: int
     title: str
     about: str
-    model: str
-    priority: str
+    priority_text: str
     time: datetime
     time_text: str
     took: str
-    state: str
-    state_text: str
     colour: str
-    is_over: bool
     can_pause: bool
     is_writing: bool
-    parent: int | None
-    write_job: int | None
     failures: int
-    other_files: str
-    author: str
+    other_files_text: str
+    author_text: str
     live: LiveFields
 
 
 def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
     """Present a job and its options."""
     return JobView(
-        number=job.job,
+        **vars(job),
         title=_title(JobKind(job.kind), options),
         about=_about(options),
-        model=job.model,
-        priority=gettext(PRIORITY_TEXTS[Priority(job.priority)]),
+        priority_text=gettext(PRIORITY_TEXTS[Priority(job.priority)]),
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at)
         if job.finished_at
         else gettext("since %(date)s", date=time_text(job.created_at)),
         took=took_text(job),
-        state=job.state,
-        state_text=state_text(job),
         colour=STATE_COLOURS.get(job.state, ""),
-        is_over=job.is_over,
         can_pause=not job.is_over and job.runner != Runner.LOCAL,
         is_writing=job.kind in METADATA_KINDS,
-        parent=job.parent,
-        write_job=job.write_job,
         failures=job.failed + job.refused,
-        other_files=_other_files_text(job.other_files),
-        author=author_text(job.author),
+        other_files_text=ngettext(
+            "%(count)s file by extension", "%(count)s files by extension", job.other_files
+        )
+        if job.other_files
+        else "",
+        author_text=author_text(job.author),
         live=_live_fields(job),
     )
 
@@ -183,10 +171,10 @@ def state_text(job: JobProgress) -> str:
         return ngettext(
             "pausing, %(count)s photo in progress", "pausing, %(count)s photos in progress", job.running
         )
-    return gettext(STATE_TEXTS[job.state])
+    return gettext(job.state)
 
 
-def page_version(status: Status) -> str:
+def page_version(status: OverviewDocument) -> str:
     """Return a digest that changes when a page has to be rendered again: jobs, workers or ticks came, went or changed state."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
@@ -198,12 +186,9 @@ def page_version(status: Status) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def live_document(status: Status) -> dict[str, Any]:
+def live_document(status: OverviewDocument) -> dict[str, Any]:
     """Return an event's document: the JSON of /api/status, with the texts that pages show."""
-    document = vars(status.document())
-    jobs = [
-        vars(job) | {"shown": {"state": state_text(job), **asdict(_live_fields(job))}} for job in status.jobs
-    ]
+    jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
     workers = [
         {name: value for name, value in vars(worker).items() if name != "seen_seconds_ago"}
@@ -212,16 +197,12 @@ def live_document(status: Status) -> dict[str, Any]:
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
     changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(status)}
-    return document | changes
+    return vars(status) | changes
 
 
 def photo_count(count: int) -> str:
     """`1 photo`, `12 photos`."""
     return ngettext("%(count)s photo", "%(count)s photos", count)
-
-
-def _other_files_text(count: int) -> str:
-    return ngettext("%(count)s file by extension", "%(count)s files by extension", count) if count else ""
 
 
 def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
@@ -302,6 +283,7 @@ def _live_fields(job: JobProgress) -> LiveFields:
     is_paused = job.state == JobState.PAUSED
     is_moving = not job.is_over and not is_paused
     return LiveFields(
+        state=state_text(job),
         done=ngettext(
             "%(done)s of %(count)s photo", "%(done)s of %(count)s photos", job.total, done=number_text(done)
         )
@@ -339,21 +321,6 @@ def _count_texts(job: JobProgress) -> list[str]:
     return [ngettext(*COUNT_TEXTS[name], count) for name, count in counts.items() if count]
 
 
-FAILURE_TEXTS: Mapping[str, str] = {
-    FailureKind.GONE: N_("file is gone"),
-    FailureKind.UNREADABLE: N_("not readable"),
-    FailureKind.SETTLING: N_("being written"),
-    FailureKind.EMPTY: N_("empty file"),
-    FailureKind.TOO_LARGE: N_("file too large"),
-    FailureKind.NOT_AN_IMAGE: N_("not an image"),
-    FailureKind.UNSUPPORTED: N_("not supported"),
-    FailureKind.TRUNCATED: N_("cut off"),
-    FailureKind.CORRUPT: N_("damaged"),
-    FailureKind.TOO_MANY_PIXELS: N_("too many pixels"),
-    FailureKind.TIMED_OUT: N_("took too long"),
-    FailureKind.CRASHED: N_("cannot be decoded"),
-    FailureKind.INTERNAL: N_("internal error"),
-}
 REFUSAL_TEXTS: Mapping[str, str] = {
     **FAILURE_TEXTS,
     RefusalKind.BUCKET: N_("in a bucket"),
@@ -393,18 +360,6 @@ TRANSIENT_KINDS = frozenset(
 
 
 @dataclass(frozen=True)
-class FailureView:
-    """A photo that failed, with the address of its thumbnail or placeholder."""
-
-    photo: int
-    name: str
-    kind: str
-    text: str
-    attempts: int
-    image: str
-
-
-@dataclass(frozen=True)
 class FailuresView:
     """A page of failures.
 
@@ -412,7 +367,7 @@ class FailuresView:
     `pending`: how many of the job's unprocessed photos fail since earlier jobs; `pending_since`: that job, if it is one.
     """
 
-    photos: Sequence[FailureView]
+    photos: Sequence[FailingPhoto]
     next_after: int | None
     retriable: Sequence[tuple[str, str, int]]
     retry_helps: bool
@@ -426,39 +381,22 @@ class FailuresView:
 
 def failures_view(database: Database, job: JobProgress, limit: int, after: int) -> FailuresView:
     """Return what failed in an open job; of a job that is over, all of its photos that fail now."""
+    page = failures_page(database, job, limit, after, is_processed=not job.is_over)
     if job.kind in METADATA_KINDS:
-        refused = islice(unwritten_photos(database, job.job, after=after), limit + 1)
-        views = [(photo.position, _refusal_view(photo)) for photo in refused]
-        return FailuresView(*_page(views, limit), (), retry_helps=False, pending=0, pending_since=None)
+        return FailuresView(*page, (), retry_helps=False, pending=0, pending_since=None)
     is_finished = job.state == JobState.FINISHED
     pending, pending_since = (0, None) if is_finished else pending_failures(database, job.job)
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
-        *_page(_failure_views(database, job, limit, after), limit),
-        retriable=[(kind, gettext(FAILURE_TEXTS[kind]), count) for kind, count in kinds.items()],
+        *page,
+        retriable=[(kind, kind_text(job, kind), count) for kind, count in kinds.items()],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
         pending=pending,
         pending_since=pending_since,
     )
 
 
-def _page(views: Sequence[tuple[int, FailureView]], limit: int) -> tuple[Sequence[FailureView], int | None]:
-    page = views[:limit]
-    return [view for _position, view in page], page[-1][0] if len(views) > len(page) else None
-
-
-def _failure_views(
-    database: Database, job: JobProgress, limit: int, after: int
-) -> Sequence[tuple[int, FailureView]]:
-    failures = FailureFilter(job.job, is_processed=not job.is_over)
-    photos = islice(failing_photos(database, failures, after, page_size=limit + 1), limit + 1)
-    return [(photo.position, _view(photo, gettext(FAILURE_TEXTS[photo.kind]))) for photo in photos]
-
-
-def _refusal_view(photo: FailingPhoto) -> FailureView:
-    return _view(photo, gettext(REFUSAL_TEXTS.get(photo.kind, photo.kind)))
-
-
-def _view(photo: FailingPhoto, kind: str) -> FailureView:
-    name, image = PurePath(photo.path).name, thumbnail_address(photo.photo_id, None, 256)
-    return FailureView(photo.photo_id, name, kind, photo.text, photo.attempts, image)
+def kind_text(job: JobProgress, kind: str) -> str:
+    """Return the kind of a failure, or of a refusal to write, in words."""
+    texts = REFUSAL_TEXTS if job.kind in METADATA_KINDS else FAILURE_TEXTS
+    return gettext(texts.get(kind, kind))

@@ -5,9 +5,10 @@ Every button is a form and works without JavaScript; a script only updates the n
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -32,16 +33,23 @@ from tagger.system.text_format import N_, gettext, list_text, moment_text, numbe
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
-from tagger.web.api.jobs import JOBS_SHOWN, Status, one_job, read_status, start_retry, waiting_reason
+from tagger.web.api.jobs import (
+    JOBS_SHOWN,
+    OverviewDocument,
+    one_job,
+    read_status,
+    start_retry,
+    waiting_reason,
+)
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
-from tagger.web.pages.job_forms import folder_choices, may_allow_folder
+from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
-    OUTCOME_TEXTS,
     backfill_text,
     failures_view,
     job_view,
+    kind_text,
     last_tick_text,
     page_version,
     photo_count,
@@ -77,18 +85,6 @@ class ScheduleAction(StrEnum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True)
-class ScheduleView:
-    """A schedule as text."""
-
-    name: str
-    what: str
-    when: str
-    due: str
-    due_at: str
-    paused: bool
-
-
 @router.get("/jobs")
 def show_jobs(request: Request, state: State) -> HTMLResponse:
     """Show open and recent jobs, schedules and workers."""
@@ -118,8 +114,8 @@ def render_jobs(
         version=page_version(status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
-        schedules=[_schedule_view(state, schedule) for schedule in list_schedules(state.database)],
-        choices=folder_choices(allowed_folders(state.settings, state.database)),
+        schedules=[(each, _schedule_texts(state, each)) for each in list_schedules(state.database)],
+        may_choose=bool(allowed_folders(state.settings, state.database).folders),
         may_allow=may_allow_folder(request, state),
         problem=problem,
     )
@@ -152,15 +148,13 @@ def show_job(
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
         counts=_counts(progress),
         lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
-        unknown=progress.unknown,
-        refused=progress.refused,
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
         waiting_reason=reason,
         needs_worker=not progress.is_over and _needs_worker(state, status),
         version=page_version(status),
-        number_text=number_text,
+        kind_text=partial(kind_text, progress),
         photo_count=photo_count,
     )
 
@@ -226,38 +220,31 @@ def control(
     return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _needs_worker(state: AppState, status: Status) -> bool:
+def _needs_worker(state: AppState, status: OverviewDocument) -> bool:
     """Return whether no worker runs or starts; the page then says how to start one."""
     return not status.workers and not state.has_own_worker
 
 
 def _shown_options(state: AppState, jobs: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the options of these jobs, with the name of a landmark in place of its slug."""
-    return {
-        job: options
-        | {"landmark": [landmark_name(state.database, each) for each in _several(options["landmark"])]}
-        if options.get("landmark")
-        else options
-        for job, options in job_options(state.database, jobs).items()
-    }
+    shown = job_options(state.database, jobs)
+    for options in shown.values():
+        if slugs := options.get("landmark"):
+            slugs = [slugs] if isinstance(slugs, str) else slugs
+            options["landmark"] = [landmark_name(state.database, each) for each in slugs]
+    return shown
 
 
-def _several(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else names
-
-
-def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
+def _schedule_texts(state: AppState, schedule: Schedule) -> dict[str, object]:
+    """What the page says of a schedule: `what` it tags, `when`, and when it is `due` next."""
     backfill = schedule.backfill
     names = tuple(landmark_name(state.database, each) for each in backfill.query.landmark)
     backfill = replace(backfill, query=replace(backfill.query, landmark=names))
-    return ScheduleView(
-        name=schedule.name,
-        what=backfill_text(backfill),
-        when=f"{_cron_text(schedule)} ({schedule.zone})",
-        due=moment_text(schedule.next_due.astimezone(ZoneInfo(schedule.zone))),
-        due_at=schedule.next_due.isoformat(),
-        paused=schedule.paused,
-    )
+    return {
+        "what": backfill_text(backfill),
+        "when": f"{_cron_text(schedule)} ({schedule.zone})",
+        "due": moment_text(schedule.next_due.astimezone(ZoneInfo(schedule.zone))),
+    }
 
 
 def _cron_text(schedule: Schedule) -> str:
@@ -287,4 +274,5 @@ def _counts(job: JobProgress) -> Sequence[tuple[str, str, int]]:
     """Return the outcomes with their names and counts; of a job that is over, preceded by the total."""
     main = ("written", "unchanged", "refused") if job.kind in METADATA_KINDS else ("tagged", "unknown")
     names = (*(("total",) if job.is_over else ()), *main, "failed", "skipped", "cancelled")
-    return [(name, gettext(OUTCOME_TEXTS[name]), getattr(job, name)) for name in names]
+    texts = {"total": N_("photos")}
+    return [(name, gettext(texts.get(name, name)), getattr(job, name)) for name in names]

@@ -1,72 +1,72 @@
-"""The library: landmarks as cards with covers, and the map.
+"""The library: landmarks as cards with covers, trips, and the map; and the search that leads to its photos.
 
-The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country.
+The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A trip has its photos in
+order of time, and a map with its path.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.catalog.landmarks import all_landmarks, normalize_name
-from tagger.library.query.counts import Cover, LandmarkCount
+from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
-from tagger.library.query.tagged_photos import has_photos
+from tagger.library.query.trip_summaries import trip_path, trip_summary
+from tagger.library.search.names import Kind
 from tagger.system.text_format import N_, gettext
-from tagger.web.http.query_params import QueryParams
-from tagger.web.http.responses import policy_with_tiles
+from tagger.web.api.search import Lists, SearchText, suggestion_document
+from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import extent_of, legend, live_map
+from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map, trip_bounds
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import LandmarkCard, landmark_card
+from tagger.web.pages.photos import After, photo_grid
+from tagger.web.pages.tiles import trip_address
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=200)]
+NO_COUNTRY = N_("Elsewhere")
+KINDS = {
+    Kind.PHOTOS: N_("Photos"),
+    Kind.DATE: N_("Date"),
+    Kind.LANDMARK: N_("Landmark"),
+    Kind.COUNTRY: N_("Country"),
+    Kind.CITY: N_("City"),
+    Kind.REGION: N_("Region"),
+    Kind.TRIP: N_("Trip"),
+    Kind.CAMERA: N_("Camera"),
+    Kind.FOLDER: N_("Folder"),
+    Kind.FILE: N_("File"),
+    Kind.OUTCOME: N_("State"),
+}
 
 
 @router.get("/places")
-@router.get("/library")  # its earlier address
 def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show landmarks as cards."""
-    counts = overview.named_counts()
-    covers = overview.covers()
-    landmarks = counts if counts is not None else _uncounted(state.database)
+    counts, covers = overview.named_counts(), overview.covers()
+    is_counted = counts is not None
+    landmarks = _uncounted(state.database) if counts is None else counts
     with_photos = [
-        count for count in landmarks if count.photos or (counts is None and count.landmark in (covers or {}))
+        each for each in landmarks if each.photos or (not is_counted and each.landmark in (covers or {}))
     ]
-    is_empty = not with_photos and counts is not None
-    cards = _cards(with_photos, covers or {}, is_counted=counts is not None)
+    is_empty = is_counted and not with_photos
     return render(
         request,
         "library.html",
-        cards=cards,
-        pending=_pending_text(counts, covers),
+        landmarks=with_photos,
+        covers=covers or {},
+        is_counted=is_counted,
+        has_covers=covers is not None,
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
-        has_photos=has_photos(state.database),
     )
-
-
-def country_address(country: str) -> str:
-    """Return the address of the photos of a country."""
-    return QueryParams.of(country=country).address("/photos")
-
-
-def _pending_text(counts: object, covers: object) -> str:
-    if counts is None:
-        return gettext("Counting photos…")
-    return gettext("Choosing covers…") if covers is None else ""
-
-
-def _cards(
-    counts: Sequence[LandmarkCount], covers: Mapping[str, Cover], *, is_counted: bool
-) -> list[LandmarkCard]:
-    return [landmark_card(count, covers.get(count.landmark), is_counted=is_counted) for count in counts]
 
 
 def _uncounted(database: Database) -> list[LandmarkCount]:
@@ -77,30 +77,49 @@ def _uncounted(database: Database) -> list[LandmarkCount]:
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
-NO_COUNTRY = N_("Elsewhere")
+@router.get("/trips", dependencies=[COUNTING])
+def show_trips(request: Request, overview: Overview) -> HTMLResponse:
+    """Show all trips as cards, newest first, by year."""
+    return render(request, "trips.html", trips=overview.named_trips(), trip_address=trip_address)
+
+
+@router.get("/trips/{trip_id}")
+def show_trip(
+    request: Request, state: State, trip_id: Annotated[str, Path(max_length=500)], after: After = None
+) -> HTMLResponse:
+    """Show a trip: its map, places and landmarks, and its photos."""
+    summary = trip_summary(state.database, trip_id)
+    address = trip_address(summary.trip.id)
+    path = list(trip_path(state.database, summary.trip))
+    return render_map(
+        request,
+        state.settings,
+        "trip.html",
+        summary=summary,
+        trip=summary.trip,
+        live=live_map(state.settings, trip_bounds(path)) if path else None,
+        path_address=f"{address}/path",
+        grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
+    )
 
 
 @router.get("/map")
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box, and landmarks as a list."""
-    counts = overview.named_counts()
-    cells = overview.position_cells()
-    with_photos = [count for count in counts or () if count.photos]
-    response = render(
+    counts, cells = overview.named_counts(), overview.position_cells()
+    return render_map(
         request,
+        state.settings,
         "map.html",
+        sources=SOURCES,
         legend=legend(cells or ()),
-        by_country=group_by_country(with_photos),
+        by_country=_group_by_country([count for count in counts or () if count.photos]),
         is_complete=counts is not None and cells is not None,
         live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
-        has_photos=has_photos(state.database),
     )
-    if state.settings.web_map_tiles is not None:
-        response.headers["content-security-policy"] = policy_with_tiles(state.settings.web_map_tiles)
-    return response
 
 
-def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
+def _group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
     """Return countries with their landmarks, most photos first."""
     groups: dict[str, list[LandmarkCount]] = {}
     for count in counts:
@@ -108,3 +127,14 @@ def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[La
     return sorted(
         groups.items(), key=lambda group: (-sum(count.photos for count in group[1]), normalize_name(group[0]))
     )
+
+
+@router.get("/search")
+def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
+    """Open the photos that the text means. If it means nothing, say so, with names like it."""
+    understood = lists.understand(q)
+    if understood.options:
+        order = {"sort": "newest"} if understood.query.unknown else {}
+        return RedirectResponse(address_of("/photos", {**understood.options, **order, "q": q}), 303)
+    similar = [suggestion_document(request, each) for each in lists.suggest(q)]
+    return render(request, "search.html", search_text=q, similar=similar, kinds=KINDS)

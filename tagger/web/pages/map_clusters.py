@@ -1,17 +1,16 @@
 """Marks and clusters of photos on a map: where they were taken, by where their positions come from. The map of a trip has its path, too.
 
-Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot. A small map
-has the outline of the world (static/world.svg), onto which a position is projected.
+Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot.
 """
 
-import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, floor
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import HTMLResponse
 
 from tagger.library.query.option_values import BoundingBox, parse_box
 from tagger.library.query.position_clusters import (
@@ -27,10 +26,9 @@ from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
-from tagger.web.http.responses import DocumentResponse
-from tagger.web.http.templates import asset
+from tagger.web.http.responses import DocumentResponse, policy_with_tiles
+from tagger.web.http.templates import asset, render, thumbnail_address
 from tagger.web.pages.overview import LibraryOverview, Overview
-from tagger.web.pages.tiles import thumbnail_address
 from tagger.web.state import AppState, State
 
 SOURCES = {
@@ -41,24 +39,10 @@ SOURCES = {
 """Numbers of photos by where their positions come from."""
 
 
-@dataclass(frozen=True)
-class LegendEntry:
-    """A source of positions with its number of photos and their address."""
-
-    source: str
-    name: str
-    photos: int
-    address: str
-
-
-def legend(cells: Sequence[PositionCell]) -> list[LegendEntry]:
-    """Return the sources that photos on the map have."""
+def legend(cells: Sequence[PositionCell]) -> dict[str, int]:
+    """Return the number of photos of each source of positions that photos on the map have."""
     counts = {source: sum(cell.photos for cell in cells if cell.source == source) for source in SOURCES}
-    return [
-        LegendEntry(source, SOURCES[source], count, QueryParams.of(position=source).address("/photos"))
-        for source, count in counts.items()
-        if count
-    ]
+    return {source: count for source, count in counts.items() if count}
 
 
 router = APIRouter(include_in_schema=False)
@@ -87,13 +71,10 @@ def clusters(
     bounds = parse_box(box)
     cells = _library_cells(state, overview, bounds, zoom) if trip is None else trip_cells(_path(state, trip))
     found = cluster_cells(cells, bounds, zoom)
-    counts: dict[str, int] = {}
-    for cluster in found:
-        for source, photos in cluster.photos.items():
-            counts[source] = counts.get(source, 0) + photos
+    counts = sum((Counter(cluster.photos) for cluster in found), Counter[str]())
     return DocumentResponse(
         {
-            "photos": sum(counts.values()),
+            "photos": counts.total(),
             "text": _text(counts),
             "address": _address(bounds, trip),
             "clusters": [_document(cluster, trip) for cluster in found],
@@ -129,6 +110,14 @@ def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
         max(cell.north for cell in cells),
         max(cell.east for cell in cells),
     )
+
+
+def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:
+    """Render a page that may load the tiles of a map from the server of the settings."""
+    response = render(request, name, 200, **values)
+    if settings.web_map_tiles is not None:
+        response.headers["content-security-policy"] = policy_with_tiles(settings.web_map_tiles)
+    return response
 
 
 def live_map(settings: Settings, extent: BoundingBox, bounds: BoundingBox | None = None) -> dict[str, object]:
@@ -197,16 +186,10 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
     ]
 
 
-def is_one_spot(path: Sequence[PathPoint]) -> bool:
-    """Whether all photos of a path are near each other."""
-    bounds = _least_bounds(path)
-    return max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) < _SPOT_DEGREES
-
-
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
     """The part of the world that the map of a trip shows: the least box around its photos, or that around one spot. It may cross 180°."""
     bounds = _least_bounds(path)
-    if not is_one_spot(path):
+    if max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) >= _SPOT_DEGREES:
         return bounds
     return BoundingBox(
         max(bounds.south - _AROUND_DEGREES, -85.0),
@@ -244,28 +227,3 @@ def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:
 def _turned(degrees: float) -> float:
     """The same direction, from -180 to 180."""
     return (degrees + 180) % 360 - 180
-
-
-WORLD_WIDTH, WORLD_HEIGHT = 1000.0, 435.0
-WORLD_VIEW_BOX = f"0 0 {WORLD_WIDTH:g} {WORLD_HEIGHT:g}"
-_NORTH = 84.0
-"""The latitude of the upper edge; only ice is north of it."""
-
-
-def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection."""
-    x, y = _natural_earth(math.radians(latitude), math.radians(longitude))
-    return round(WORLD_WIDTH / 2 + _SCALE * x, 1), round(_SCALE * (_TOP - y), 1)
-
-
-def _natural_earth(latitude: float, longitude: float) -> tuple[float, float]:
-    """Tom Patterson's projection, as the polynomials of Šavrič, Jenny and others (2011); radians."""
-    p2 = latitude * latitude
-    p4 = p2 * p2
-    x_factor = 0.8707 - 0.131979 * p2 + p4 * (-0.013791 + p4 * (0.003971 * p2 - 0.001529 * p4))
-    y_factor = 1.007226 + p2 * (0.015085 + p4 * (-0.044475 + 0.028874 * p2 - 0.005916 * p4))
-    return longitude * x_factor, latitude * y_factor
-
-
-_SCALE = WORLD_WIDTH / 2 / _natural_earth(0.0, math.pi)[0]
-_TOP = _natural_earth(math.radians(_NORTH), 0.0)[1]

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.ledger.progress import open_job_of_photo
@@ -15,15 +15,14 @@ from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_pho
 from tagger.library.query.trip_summaries import trip_of_photo
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import gettext
-from tagger.web.api.timeline import NOT_A_LANDMARK
-from tagger.web.http.query_params import QueryParams, query_params
+from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
+from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.job_views import failure_text
-from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
-from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
+from tagger.web.pages.selected_photos import metadata_actions, outdated_sidecar
 from tagger.web.pages.tiles import (
     LandmarkRow,
     Link,
@@ -36,8 +35,6 @@ from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-PhotoNumber = Annotated[int, Path(ge=1, lt=2**63)]
-Params = Annotated[QueryParams, Depends(query_params)]
 Within = Annotated[str, Query(max_length=10)]
 
 MIN_RADIUS_KM = 1.0
@@ -89,7 +86,6 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "point": _map_point(state, position, rows),
         "near_here": _near_address(position),
         "trip": _trip_link(request, state, details.photo),
-        "view_box": WORLD_VIEW_BOX,
         "has_confirmed": any(row.state == "confirmed" for row in rows),
         "failure_text": failure_text,
         "unavailable": _unavailable_text(state, photo_id),
@@ -140,11 +136,11 @@ def _map_point(
     """Return the photo's position and place; without one, those of the first accepted landmark, confirmed ones before others."""
     if position is not None:
         name = position.place or position.text
-        return (*project(position.latitude, position.longitude), name)
+        return position.latitude, position.longitude, name
     accepted = [row for row in rows if row.is_accepted]
     for row in sorted(accepted, key=lambda row: row.state != "confirmed"):
         with state.database.read() as connection:
             landmark = find_landmark(connection, row.slug)
         if landmark.latitude is not None and landmark.longitude is not None:
-            return (*project(landmark.latitude, landmark.longitude), landmark.display_name)
+            return landmark.latitude, landmark.longitude, landmark.display_name
     return None

@@ -4,7 +4,7 @@ Each grid's address holds its whole query, and links to the same query in the AP
 shows what is learned of it: from how many photos, what was found, and what is to review.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import groupby
@@ -26,8 +26,6 @@ from tagger.errors import (
 )
 from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.filter_words import (
     WHICH,
     WITH_LANDMARK_CHIP,
@@ -36,60 +34,42 @@ from tagger.library.query.filter_words import (
     selects_all_photos,
     selects_with_landmark,
 )
-from tagger.library.query.find import decode_cursor, encode_cursor, find_tagged, find_tagged_page
+from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos, has_photos
+from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import share_name
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.system.text_format import N_, country_name, gettext
-from tagger.web.api.search import search_lists
+from tagger.system.text_format import N_, gettext
+from tagger.web.api.photos import photo_page
+from tagger.web.api.search import SearchText, search_lists
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
-from tagger.web.pages.library import country_address
-from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
 from tagger.web.pages.overview import LibraryOverview, Overview
-from tagger.web.pages.search import SearchText
 from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.state import AppState, State
 
 FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
 
 
-@dataclass(frozen=True)
-class Learning:
-    """`examples`: the photos that the landmark was learned from. `tagged`: in how many others it was found."""
-
-    examples: int
-    tagged: int
-    to_review: int
-
-    @property
-    def to_review_text(self) -> str:
-        """The number of entries to review, as far as they are counted."""
-        return f"{COUNT_LIMIT - 1}+" if self.to_review >= COUNT_LIMIT else str(self.to_review)
-
-
-def learning_of(state: AppState, landmark: Landmark) -> Learning:
-    """Return what is learned of the landmark now."""
+def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
+    """What is learned of the landmark now: from how many `examples`, how many others are `tagged`, and how many are `to_review`."""
     to_review = count_to_review(state.database, landmark.id)
-    model = teachable_model(state)
-    if model is None:
-        return Learning(0, 0, to_review)
-    taught = taught_state(state.database, model, landmark)
-    return Learning(taught.examples, taught.tagged, to_review)
-
-
-def teachable_model(state: AppState) -> RegisteredModel | None:
-    """Return the model in use; None if there is none, or it gives no embeddings."""
+    more = "+" if to_review >= COUNT_LIMIT else ""
+    learning: dict[str, object] = {
+        "to_review": f"{min(to_review, COUNT_LIMIT - 1)}{more}" if to_review else ""
+    }
     try:
         model = state.model()
     except TaggerError:  # a page about photos works without a model
-        return None
-    return None if model.manifest.embedding is None else model
+        return learning
+    if model.manifest.embedding is not None:
+        taught = taught_state(state.database, model, landmark)
+        learning |= {"examples": taught.examples, "tagged": taught.tagged}
+    return learning
 
 
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
@@ -122,13 +102,18 @@ def raw_params(request: Request) -> QueryParams:
     return QueryParams(options, PhotoQuery())
 
 
-def check_options(request: Request, *more: str) -> None:
-    """Raises:
-    QueryInvalid: the address has an option that no query has, nor the page: `more`.
+def valid_params(request: Request, params: QueryParams | QueryInvalid, *more: str) -> QueryParams:
+    """Return the query of a request.
+
+    Raises:
+        QueryInvalid: it is invalid, or the address has an option that no query has, nor the page: `more`.
     """
     for name in request.query_params:
         if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS, *more):
             raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
+    if isinstance(params, QueryInvalid):
+        raise params
+    return params
 
 
 def score_choices(score: str | None) -> list[str]:
@@ -236,14 +221,11 @@ def show_landmark(
         request,
         "landmark.html",
         landmark=landmark,
-        photos=None if counts is None else _photo_count(counts, landmark.slug),
-        point=_map_point(landmark),
-        view_box=WORLD_VIEW_BOX,
-        country=None
-        if landmark.country is None
-        else Link(country_name(landmark.country), country_address(landmark.country)),
+        photos=None
+        if counts is None
+        else next((each.photos for each in counts if each.landmark == landmark.slug), 0),
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
-        learning=learning_of(state, landmark),
+        learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )
 
 
@@ -262,14 +244,12 @@ def show_photos(
     if which is not None:
         return RedirectResponse(form.address("/photos", **_chosen_outcome(which, form)), 303)
 
-    def find() -> PhotoGrid:
-        check_options(request)
-        if isinstance(params, QueryInvalid):
-            raise params
-        return photo_grid(state, params, after, "/photos")
-
-    grid, problem, status = _grid_or_problem(find)
-    return render_photos(request, state, overview, form, grid, problem, status, text=q)
+    grid, problem = None, ""
+    try:
+        grid = photo_grid(state, valid_params(request, params), after, "/photos")
+    except QUERY_ERRORS as error:
+        problem = page_text(error)
+    return render_photos(request, state, overview, form, grid, problem, text=q)
 
 
 def render_photos(
@@ -279,7 +259,6 @@ def render_photos(
     form: QueryParams,
     grid: PhotoGrid | None,
     problem: str = "",
-    status: int = 200,
     opened: Mapping[str, object] | None = None,
     text: str = "",
 ) -> HTMLResponse:
@@ -294,7 +273,7 @@ def render_photos(
     return render(
         request,
         "photos.html",
-        status,
+        400 if problem else 200,
         heading=photos_name(form.options),
         grid=grid,
         problem=problem,
@@ -309,7 +288,6 @@ def render_photos(
         share=share,
         share_name=share and (trip_name or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
-        has_photos=has_photos(state.database),
         opened=opened,
         **(opened or {}),
     )
@@ -370,37 +348,29 @@ def _trip_name(state: AppState, params: QueryParams) -> str | None:
 
 
 @router.get("/review/unknown")
-@router.get("/unknown")  # its earlier address
 def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark, those with the best guesses first."""
     grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/review/unknown")
+    classified = find_tagged(state.database, PhotoQuery(any_rank=True, limit=1), state.settings.roots)
     return render(
         request,
         "unknown.html",
         grid=grid,
-        has_classified=bool(grid.tiles) or _has_classified(state),
+        has_classified=bool(grid.tiles) or any(True for _photo in classified),
         dismissed=QueryParams.of(dismissed=True).address("/photos"),
         has_dismissed=has_dismissed_photos(state.database),
-        has_photos=has_photos(state.database),
     )
-
-
-def _has_classified(state: AppState) -> bool:
-    found = find_tagged(state.database, PhotoQuery(any_rank=True, limit=1), state.settings.roots)
-    return next(found, None) is not None
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
     shown = params.as_timeline()
-    start = decode_cursor(after, shown.query) if after else None
-    with params.model_checked():
-        page = find_tagged_page(state.database, shown.query, state.settings.roots, start, PAGE_SIZE)
-    cursor = None if page.next is None else encode_cursor(page.next, shown.query)
+    page, cursor = photo_page(state, shown, after, PAGE_SIZE)
     of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
     page_params = QueryParams(of_page, params.query)
-    data_params = _of_data(params, shown)
+    # Downloads are in the order of the page, with all copies.
+    data_params = QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
     return PhotoGrid(
-        months=_months(state, params, page.photos),
+        months=_months(state, params, page),
         source=params.address("/api/photos"),
         options=shown.address(""),
         sorts=tuple(
@@ -428,7 +398,7 @@ def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> P
 def _months(state: AppState, params: QueryParams, photos: Sequence[TaggedPhoto]) -> tuple[PhotoMonth, ...]:
     tiles = photo_tiles(state.database, photos, params)
     is_dated = params.as_timeline().query.sort in ("newest", "oldest")
-    return tuple(photo_months(tiles) if is_dated else without_months(tiles))
+    return tuple(photo_months(tiles)) if is_dated else without_months(tiles)
 
 
 def _sorts(query: PhotoQuery) -> dict[str, str]:
@@ -439,28 +409,14 @@ def _sorts(query: PhotoQuery) -> dict[str, str]:
     return {**SORTS, "score": N_("By score")} if has_scores else SORTS
 
 
-def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:
-    """The query for downloads: in the order of the page, with all copies."""
-    return QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
-
-
 def photo_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
     """Group photos that are in order of time."""
     for month, of_month in groupby(tiles, key=lambda tile: tile.month):
         yield PhotoMonth(month or NO_MONTH, month_name(month), tuple(of_month))
 
 
-def without_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
-    if tiles:
-        yield PhotoMonth("", "", tuple(tiles))
-
-
-def _grid_or_problem(find: Callable[[], PhotoGrid]) -> tuple[PhotoGrid | None, str, int]:
-    """Return the grid, or the error for the form to show, and the status."""
-    try:
-        return find(), "", 200
-    except QUERY_ERRORS as error:
-        return None, page_text(error), 400
+def without_months(tiles: Sequence[PhotoTile]) -> tuple[PhotoMonth, ...]:
+    return (PhotoMonth("", "", tuple(tiles)),) if tiles else ()
 
 
 def _share_options(params: QueryParams) -> str:
@@ -468,13 +424,3 @@ def _share_options(params: QueryParams) -> str:
     if params.query.job is not None:
         return ""
     return params.address("", sort=None, distinct=None).removeprefix("?")
-
-
-def _photo_count(counts: Sequence[LandmarkCount], slug: str) -> int:
-    return next((count.photos for count in counts if count.landmark == slug), 0)
-
-
-def _map_point(landmark: Landmark) -> tuple[float, float] | None:
-    if landmark.latitude is None or landmark.longitude is None:
-        return None
-    return project(landmark.latitude, landmark.longitude)

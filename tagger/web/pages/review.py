@@ -1,19 +1,22 @@
-"""What is to review: groups of photos of a landmark, to confirm at once, and the queue, one photo after the other."""
+"""What is to review: groups of photos of a landmark, to confirm at once, the queue, one photo after the other, and unknown photos that look alike.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Photos that look like one are found in the same way, as by `tagger similar`.
+"""
+
+import logging
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.errors import CursorInvalid
+from tagger.errors import CursorInvalid, EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.query.counts import find_examples
-from tagger.library.query.tagged_photos import TaggedPhoto, has_photos
+from tagger.library.query.tagged_photos import TaggedPhoto, stored_photo
+from tagger.library.teaching.similarity import LookAlikes, find_look_alikes, photos_of_groups
 from tagger.library.teaching.suggestions import (
     COUNT_LIMIT,
     ReviewEntry,
@@ -23,154 +26,171 @@ from tagger.library.teaching.suggestions import (
     next_to_review,
 )
 from tagger.system.text_format import N_, gettext, number_text, percent
-from tagger.web.http.query_params import QueryParams
+from tagger.web.api.photos import PhotoNumber
+from tagger.web.api.teaching import similar_photos
+from tagger.web.http.error_responses import page_text
+from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
-from tagger.web.pages.tiles import PhotoTile, landmark_address, photo_tiles, thumbnail_address
+from tagger.web.pages.overview import Overview
+from tagger.web.pages.photos import PhotoGrid, without_months
+from tagger.web.pages.tiles import photo_tiles
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+log = logging.getLogger(__name__)
 
 SHOWN = 200
 """Photos of the groups; the others follow once these have verdicts."""
 EXAMPLES = 6
 """Photos of the landmark beside the one to review."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in the queue a page is: of one landmark (`only`) or of all, after an entry, and how many entries came before."""
-
-    only: str | None
-    after: str | None
-    number: int
-
-    def address(self) -> str:
-        """Return the address of the page."""
-        number = self.number if self.number > 1 else None
-        options = {"landmark": self.only, "after": self.after, "number": number}
-        query = urlencode({name: value for name, value in options.items() if value is not None})
-        return f"/review/one?{query}" if query else "/review/one"
-
+SHOWN_OF_GROUP = 60
+"""Photos of a group of look-alikes that are shown; the others follow once these are named or put away."""
+SIMILAR = 60
+"""Photos on the page of similar ones."""
 
 OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
-
-
-def _place(
-    landmark: OnlyLandmark = None,
-    after: Annotated[str | None, Query(max_length=100)] = None,
-    number: Annotated[int, Query(ge=1, lt=2**31)] = 1,
-) -> Place:
-    return Place(landmark or None, after or None, number)
-
-
-QueuePlace = Annotated[Place, Depends(_place)]
-
-
-@dataclass(frozen=True)
-class Example:
-    """Another photo of the landmark."""
-
-    address: str
-    image: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """A photo and a landmark to review. `next` is the address of the following page, `total` how many entries there are as far as counted."""
-
-    photo: TaggedPhoto
-    file: str
-    landmark: Landmark
-    score: float
-    why: str
-    examples: tuple[Example, ...]
-    number: int
-    total: str
-    next: str
-    landmark_address: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """Photos that perhaps show a landmark."""
-
-    landmark: Landmark
-    tiles: tuple[PhotoTile, ...]
 
 
 @router.get("/review")
 def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
     """Show the first entries of the queue in groups by landmark, what is probable first."""
-    only = _only(state, landmark or None)
+    only = _only(state, landmark)
     only_id = None if only is None else only.id
     shown = first_to_review(state.database, only_id, state.settings.roots, SHOWN)
     by_landmark: dict[str, list[TaggedPhoto]] = {}
     for photo in shown:
         by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
+    with state.database.read() as connection:
+        landmarks = {slug: find_landmark(connection, slug) for slug in by_landmark}
+    params = QueryParams.of(any_rank=True)
     return render(
         request,
         "review.html",
-        groups=[_group(state, slug, photos) for slug, photos in by_landmark.items()],
+        groups=[
+            {"landmark": landmarks[slug], "tiles": photo_tiles(state.database, photos, params)}
+            for slug, photos in by_landmark.items()
+        ],
         only=only,
-        one_by_one=Place(landmark or None, None, 1).address(),
+        one_by_one=_queue_address(landmark),
         left=count_to_review(state.database, only_id) - len(shown),
-        has_photos=has_photos(state.database),
     )
 
 
-def _group(state: AppState, slug: str, photos: Sequence[TaggedPhoto]) -> Group:
-    with state.database.read() as connection:
-        landmark = find_landmark(connection, slug)
-    return Group(landmark, tuple(photo_tiles(state.database, photos, QueryParams.of(any_rank=True))))
+def _queue_address(only: str | None, after: str | None = None, number: int = 1) -> str:
+    """Return the address of the entry of this `number`, the one `after` another, in the queue of one landmark (`only`) or of all."""
+    options = {"landmark": only, "after": after, "number": number if number > 1 else None}
+    return address_of("/review/one", {name: value for name, value in options.items() if value})
 
 
 @router.get("/review/one")
-def show_review(request: Request, state: State, place: QueuePlace) -> Response:
+def show_review(
+    request: Request,
+    state: State,
+    landmark: OnlyLandmark = None,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    number: Annotated[int, Query(ge=1, lt=2**31)] = 1,
+) -> Response:
     """Show the entry of the queue after the one that the address names."""
-    only = _only(state, place.only)
+    only = _only(state, landmark)
     only_id = None if only is None else only.id
     try:
-        after = None if place.after is None else ReviewPosition.of_cursor(place.after)
-        entry = next_to_review(state.database, only_id, state.settings.roots, after)
+        start = ReviewPosition.of_cursor(after) if after else None
+        entry = next_to_review(state.database, only_id, state.settings.roots, start)
     except CursorInvalid:
-        return RedirectResponse(Place(place.only, None, 1).address(), HTTPStatus.SEE_OTHER)
+        return RedirectResponse(_queue_address(landmark), HTTPStatus.SEE_OTHER)
     return render(
         request,
         "review_one.html",
-        question=None if entry is None else _question(state, place, only_id, entry),
+        question=None if entry is None else _question(state, entry, landmark, only_id, number),
         only=only,
         left=count_to_review(state.database, only_id) if entry is None else 0,
-        start=Place(place.only, None, 1).address(),
-        has_photos=has_photos(state.database),
+        start=_queue_address(landmark),
     )
 
 
 def _only(state: AppState, landmark: str | None) -> Landmark | None:
-    if landmark is None:
+    if not landmark:
         return None
     with state.database.read() as connection:
         return find_landmark(connection, landmark)
 
 
-def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewEntry) -> Question:
+def _question(
+    state: AppState, entry: ReviewEntry, only: str | None, only_id: int | None, number: int
+) -> dict[str, object]:
+    """A photo and a landmark to review. `next` is the address of the following page, `total` how many entries there are as far as counted."""
     photo, position = entry.photo, entry.position
     with state.database.read() as connection:
         landmark = find_landmark(connection, photo.tags[0].landmark)
         examples = [each for each in find_examples(connection, landmark.id) if each.digest != photo.digest]
     left = 1 + count_to_review(state.database, only_id, position)
     kind = N_("Suggested: %(score)s") if position.is_suggestion else N_("Recognised, but not sure: %(score)s")
-    return Question(
-        photo=photo,
+    return {
+        "photo": photo,
+        "file": PurePath(photo.path).name,
+        "landmark": landmark,
+        "why": gettext(kind, score=percent(position.score)),
+        "examples": examples[:EXAMPLES],
+        "number": number,
+        "total": number_text(number - 1 + left) + ("+" if left > COUNT_LIMIT else ""),
+        "next": _queue_address(only, position.cursor, number + 1),
+    }
+
+
+@router.get("/review/look-alikes")
+def show_look_alikes(request: Request, state: State, overview: Overview) -> HTMLResponse:
+    """Show groups of unknown photos that look alike, the largest first, once they are found."""
+    found = overview.look_alikes()
+    groups = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
+    params = QueryParams.of(unknown=True)
+    return render(
+        request,
+        "look_alikes.html",
+        groups=[
+            {"photos": len(photos), "tiles": photo_tiles(state.database, photos[:SHOWN_OF_GROUP], params)}
+            for photos in groups
+        ],
+        is_complete=found is not None,
+        compared=found.compared if found and found.is_limited else None,
+    )
+
+
+class _Stopping(Exception):
+    """The server stops; the comparison ends."""
+
+
+def look_alikes_of(state: AppState) -> LookAlikes:
+    """Return the groups of now; none if no model in use gives embeddings, or if the server stops."""
+
+    def check_stopping(_count: int) -> None:
+        if state.stopping.is_set():
+            raise _Stopping
+
+    try:
+        return find_look_alikes(state.database, state.model(), on_progress=check_stopping)
+    except _Stopping:
+        pass
+    except TaggerError as error:  # photos can be looked at without a model
+        log.info("unknown photos are not compared: %s", error)
+    return LookAlikes((), 0, is_limited=False)
+
+
+@router.get("/photos/{photo_id}/similar")
+def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
+    """Show the photos that resemble a photo most, best first."""
+    photo = stored_photo(state.database, photo_id, state.settings.roots)
+    grid, problem = None, ""
+    try:
+        similar = similar_photos(state, photo_id, SIMILAR)
+        tiles = photo_tiles(state.database, similar, QueryParams.of(any_rank=True))
+        grid = PhotoGrid(without_months([replace(tile, address=f"/photos/{tile.id}") for tile in tiles]))
+    except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
+        problem = page_text(error)
+    return render(
+        request,
+        "similar.html",
+        id=photo_id,
         file=PurePath(photo.path).name,
-        landmark=landmark,
-        score=position.score,
-        why=gettext(kind, score=percent(position.score)),
-        examples=tuple(
-            Example(f"/photos/{each.photo_id}", thumbnail_address(each.photo_id, each.digest, 256))
-            for each in examples[:EXAMPLES]
-        ),
-        number=place.number,
-        total=number_text(place.number - 1 + left) + ("+" if left > COUNT_LIMIT else ""),
-        next=Place(place.only, position.cursor, place.number + 1).address(),
-        landmark_address=landmark_address(landmark.slug),
+        grid=grid,
+        problem=problem,
     )

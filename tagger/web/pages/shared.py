@@ -24,25 +24,25 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.find import decode_cursor, encode_cursor, find_surrounding, find_tagged_page
+from tagger.library.query.find import decode_cursor, find_surrounding
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.library.shares import Share, SharedPhotos, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
+from tagger.web.api.photos import TimelinePage, TimelinePhoto, cursor_of, photo_page, timeline_photo
 from tagger.web.http.attempt_limiter import (
     LINKS,
-    RETRY_AFTER_S,
     SHARES,
     AttemptLimiter,
+    RequestLimiter,
     TooManyAttempts,
-    TooManyVisitors,
-    VisitorLimiter,
 )
 from tagger.web.http.forwarded import is_by_https
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
+from tagger.web.media.photo_files import PhotoUnavailable
 from tagger.web.media.thumbnails import ThumbnailSize
 from tagger.web.pages.photo import shown_position
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months
@@ -57,7 +57,6 @@ NO_LINK = N_(
 WRONG_LINK = N_("This link is incomplete, or was removed. Ask the person who shared it for a new one.")
 ENDED = N_("This link is no longer valid. Ask the person who shared it for a new one.")
 NO_PHOTO = N_("This photo is not among those that are shared with you.")
-TOO_MANY = N_("Too many people are looking at shared photos. Try again in some seconds.")
 PHOTOS_UNAVAILABLE = N_("The photos cannot be shown now. Try again later.")
 _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 """Errors whose texts name nothing of the library."""
@@ -73,15 +72,14 @@ class SharedRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            limiter: VisitorLimiter = request.app.state.visitor_limiter
+            limiter: RequestLimiter = request.app.state.visitor_limiter
             try:
-                async with limiter.turn():
+                async with limiter.turn(request, "visitors"):
                     return await handler(request)
-            except TooManyVisitors:
-                headers = {"retry-after": str(RETRY_AFTER_S)}
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(TOO_MANY), headers) from None
             except _PASSED_ON:
                 raise
+            except PhotoUnavailable as error:
+                return await _without_reason(request, error)
             except (DatabaseRemoved, DatabaseUnavailable, DiskFull) as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(PHOTOS_UNAVAILABLE)) from error
             except TaggerError as error:
@@ -167,11 +165,10 @@ def _count_wrong_token(request: Request) -> None:
     limiter: AttemptLimiter = request.app.state.share_attempts
     network = request.state.client.network
     try:
-        limiter.check(network)
+        limiter.check_and_record(network)
     except TooManyAttempts as error:
         headers = {"retry-after": str(error.retry_after_s)}
         raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers) from None
-    limiter.record(network)
 
 
 def _cookie(state: AppState) -> str:
@@ -228,27 +225,29 @@ def show_photo(request: Request, state: State, share: VisitedShare, photo_id: Vi
 
 
 def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
-    query, address = share.query, share_address(share)
-    start = decode_cursor(after, query) if after else None
-    page = find_tagged_page(state.database, query, state.settings.roots, start, PAGE_SIZE)
-    cursor = None if page.next is None else encode_cursor(page.next, query)
+    address = share_address(share)
+    page, cursor = photo_page(state, QueryParams({}, share.query), after, PAGE_SIZE)
     return PhotoGrid(
-        months=tuple(photo_months([_tile(share, photo) for photo in page.photos])),
+        months=tuple(photo_months([_tile(share, photo) for photo in page])),
         source=address,
-        options=f"?sort={query.sort}",
+        options=f"?sort={share.query.sort}",
         next_page=address_of(address, {"after": cursor}) if cursor else None,
         first_page=address if after else None,
     )
 
 
 def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
-    """The tile of a photo: without scores, guesses and verdicts, which are not for visitors."""
-    tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
-    unscored = replace(photo, files=1, tags=tags, guess=None, refusal=None, is_dismissed=False)
-    tile = photo_tile(unscored, QueryParams({}, share.query))
+    tile = photo_tile(_for_visitors(photo), QueryParams({}, share.query))
     address = _photo_address(share, photo)
     small, large = (f"{address}/thumbnail?size={side_px}" for side_px in (256, 512))
     return replace(tile, address=address, small=small, large=large)
+
+
+def _for_visitors(photo: TaggedPhoto) -> TaggedPhoto:
+    """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files."""
+    tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
+    hidden = replace(photo, files=1, tags=tags, guess=None, refusal=None, digest=None)
+    return replace(hidden, is_dismissed=False)
 
 
 def _photo_address(share: Share, photo: TaggedPhoto) -> str:
@@ -272,19 +271,19 @@ async def thumbnail(
     request: Request, state: State, photo_id: VisitedPhoto, size: ThumbnailSize = ThumbnailSize.SMALL
 ) -> Response:
     """Return the photo, small."""
-    return _without_reason(await photo_images.thumbnail(request, state, photo_id, size))
+    return await photo_images.thumbnail(request, state, photo_id, size)
 
 
 @data_router.get("/photos/{photo_id}/preview")
 async def preview(request: Request, state: State, photo_id: VisitedPhoto) -> Response:
     """Return the photo as large as visitors see it: they get no originals, which have metadata."""
-    return _without_reason(await photo_images.preview(request, state, photo_id))
+    return await photo_images.preview(request, state, photo_id)
 
 
 @data_router.get("/timeline")
 def timeline(state: State, share: VisitedShare) -> Response:
     """Count the photos of each month."""
-    return DocumentResponse([vars(section) for section in state.section_counts.get(share.query)])
+    return DocumentResponse(state.section_counts.get(share.query))
 
 
 @data_router.get("/timeline/photos")
@@ -300,8 +299,9 @@ def timeline_photos(
     query = share.query
     start = SectionStart(month, decode_cursor(after, query) if after else None, skip)
     page = find_section_page(state.database, query, state.settings.roots, start, limit)
-    cursor = None if page.next is None else encode_cursor(page.next, query)
-    return DocumentResponse({"photos": [_document(photo) for photo in page.photos], "next": cursor})
+    return DocumentResponse(
+        TimelinePage([_document(photo) for photo in page.photos], cursor_of(page.next, query))
+    )
 
 
 @data_router.get("/photos/{photo_id}/neighbours")
@@ -319,25 +319,13 @@ def neighbours(
     return DocumentResponse({side: [_document(photo) for photo in photos] for side, photos in sides.items()})
 
 
-def _document(photo: TaggedPhoto) -> dict[str, Any]:
-    """A photo as `/api/timeline/photos` lists it, without what is not for visitors: scores, verdicts, digest and copies."""
-    tag = next((tag for tag in photo.tags if tag.accepted), None)
-    return {
-        "id": photo.id,
-        "file": PurePath(photo.path).name,
-        "files": 1,
-        "width": photo.width,
-        "height": photo.height,
-        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
-        "name": tag and tag.name,
-        "score": None,
-        "confirmed": False,
-        "copies": 1,
-    }
+def _document(photo: TaggedPhoto) -> TimelinePhoto:
+    return timeline_photo(_for_visitors(photo))
 
 
-def _without_reason(response: Response) -> Response:
-    """The response; a failure without its text, which may name folders."""
-    if response.status_code < HTTPStatus.BAD_REQUEST or response.status_code == photo_images.CLIENT_LEFT:
+async def _without_reason(request: Request, error: PhotoUnavailable) -> Response:
+    """The response to a failure without its text, which may name folders."""
+    response = await photo_images.unavailable_response(request, error)
+    if response.status_code < HTTPStatus.BAD_REQUEST:
         return response
     return DocumentResponse({"error": gettext(UNAVAILABLE)}, HTTPStatus.NOT_FOUND)

@@ -1,25 +1,36 @@
-"""Signing in with a token, or with a name and a password, and signing out. Part of the application only where that is required."""
+"""Signing in with a token, or with a name and a password, signing out, and the account of who is signed in: role, password, sessions.
 
-from dataclasses import dataclass
+Part of the application only where that is required. A session's browser is named in words, from what it says of itself (User-Agent).
+"""
+
 from http import HTTPStatus
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import AfterValidator, BaseModel, Field
 
-from tagger.people.passwords import AttemptsUsedUp
+from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
+from tagger.people.sessions import check_user, end_open_session, list_sessions
+from tagger.people.tokens import Grant
+from tagger.people.users import find_user, set_password
 from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
-from tagger.web.http.forwarded import Client, delete_session_cookie, is_by_https, set_session_cookie
-from tagger.web.http.single_sign_on import PROVIDER_LIMITER, SingleSignOn
+from tagger.web.http.forwarded import (
+    Client,
+    delete_session_cookie,
+    is_by_https,
+    local_address,
+    set_session_cookie,
+)
 from tagger.web.http.templates import render
+from tagger.web.pages.single_sign_on import PROVIDER_LIMITER, SingleSignOn
+from tagger.web.state import AppState, State
 
 router = APIRouter(include_in_schema=False)
 
-MAX_NEXT_LENGTH = 4096
-"""Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
 WRONG_TOKEN = N_("That is not a valid token. Copy the whole token and try again.")
 WRONG_PASSWORD = N_("The name or the password is wrong.")
 
@@ -28,31 +39,27 @@ HASH_LIMITER = CapacityLimiter(2)
 """Threads that check passwords: each check takes 64 MB. Requests that wait for one take no thread from the pages."""
 
 
-@dataclass(frozen=True)
-class SignInForm:
-    """What was entered: a name and a password, or a token."""
+class SignInForm(BaseModel):
+    """What was entered: a name and a password, or a token; and the address to continue at."""
 
-    name: str
-    password: str
-    token: str
-    next: str
+    name: Annotated[str, Field(max_length=200)] = ""
+    password: Annotated[str, Field(max_length=1000, repr=False)] = ""
+    token: Annotated[str, Field(max_length=1000, repr=False), AfterValidator(str.strip)] = ""
+    next: Annotated[str, Field(max_length=8192), AfterValidator(local_address)] = "/"
+
+    @property
+    def is_by_name(self) -> bool:
+        return bool(self.name or self.password)
 
 
 @router.get("/sign-in")
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
-    return _show_form(request, SignInForm("", "", "", local_address(next)))
+    return _show_form(request, SignInForm(next=local_address(next)))
 
 
 @router.post("/sign-in")
-async def sign_in(
-    request: Request,
-    name: Annotated[str, Form(max_length=200)] = "",
-    password: Annotated[str, Form(max_length=1000)] = "",
-    token: Annotated[str, Form(max_length=1000)] = "",
-    next: Annotated[str, Form(max_length=8192)] = "/",  # noqa: A002
-) -> Response:
+async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
     """Start a session if the name and the password, or the token, are right."""
-    form = SignInForm(name, password, token.strip(), local_address(next))
     return await to_thread.run_sync(_sign_in, request, form, limiter=HASH_LIMITER)
 
 
@@ -61,7 +68,7 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
     client: Client = request.state.client
     browser = request.headers.get("user-agent")
     try:
-        if form.name or form.password:
+        if form.is_by_name:
             session = authenticator.sign_in_user(form.name, form.password, client, browser)
         else:
             session = authenticator.sign_in(form.token, client, browser)
@@ -70,10 +77,8 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
         page.headers["retry-after"] = str(error.retry_after_s)
         return page
     if session is None:
-        by_name = bool(form.name or form.password)
-        return _show_form(
-            request, form, gettext(WRONG_PASSWORD if by_name else WRONG_TOKEN), HTTPStatus.FORBIDDEN
-        )
+        problem = gettext(WRONG_PASSWORD if form.is_by_name else WRONG_TOKEN)
+        return _show_form(request, form, problem, HTTPStatus.FORBIDDEN)
     authenticator.sign_out(request.headers, client)  # the session that this browser had before
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
     set_session_cookie(response, authenticator.cookie, session, by_https=is_by_https(request))
@@ -122,7 +127,116 @@ async def sign_out(request: Request) -> Response:
     return response
 
 
-def local_address(address: str) -> str:
-    """Return the address if it is a page of this server, else the start page."""
-    is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if is_local and len(address) <= MAX_NEXT_LENGTH else "/"
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+"""Signs and names. An earlier sign counts: most browsers also name those that they resemble."""
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def browser_name(user_agent: str | None) -> str:
+    """Return the browser and its system, like `Firefox on Linux`."""
+    text = user_agent or ""
+    browser = next((name for sign, name in _BROWSERS if sign in text), gettext("Unknown browser"))
+    system = next((name for sign, name in _SYSTEMS if sign in text), None)
+    return browser if system is None else gettext("%(browser)s on %(system)s", browser=browser, system=system)
+
+
+DONE_TEXTS = {
+    "password": N_("Your password is changed. Your other sessions are signed out."),
+    "session": N_("The session is signed out."),
+}
+Password = Annotated[str, Form(max_length=1000)]
+
+
+@router.get("/account")
+def show_account(request: Request, state: State, done: str = "") -> HTMLResponse:
+    """Show who is signed in, and their sessions."""
+    return _render(request, state, done=gettext(DONE_TEXTS[done]) if done in DONE_TEXTS else "")
+
+
+@router.post("/account/password")
+async def change_password(
+    request: Request, state: State, current: Password = "", new: Password = "", again: Password = ""
+) -> Response:
+    """Change the own password, which signs out all other browsers."""
+
+    def change() -> Response:
+        return _change_password(request, state, current, new, again)
+
+    return await to_thread.run_sync(change, limiter=HASH_LIMITER)
+
+
+@router.post("/account/sessions/end")
+def end_session(request: Request, state: State, session: Annotated[int, Form(ge=1, lt=2**63)]) -> Response:
+    """Sign out one of the own sessions."""
+    grant: Grant = request.state.grant
+    if grant.user_id is None or not end_open_session(state.database, session, grant.user_id):
+        return _render(
+            request, state, problem=gettext("This session is over already."), status=HTTPStatus.NOT_FOUND
+        )
+    return RedirectResponse("/account?done=session", HTTPStatus.SEE_OTHER)
+
+
+def _change_password(request: Request, state: AppState, current: str, new: str, again: str) -> Response:
+    grant: Grant = request.state.grant
+    client: Client = request.state.client
+    user = None if grant.user_id is None else find_user(state.database, grant.user_id)
+
+    def refusal(problem: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Response:
+        return _render(request, state, problem=problem, status=status)
+
+    if user is None:
+        text = gettext("A token has no password. Sign in by name to change yours.")
+        return refusal(text, HTTPStatus.FORBIDDEN)
+    if new != again:
+        return refusal(gettext("The two new passwords differ. Enter the same twice."))
+    try:
+        if check_user(state.database, user.name, current, client.network) is None:
+            return refusal(gettext("The current password is wrong."), HTTPStatus.FORBIDDEN)
+        set_password(state.database, user.name, new, kept_session=grant.session_id)
+    except AttemptsUsedUp as error:
+        page = refusal(str(error), HTTPStatus.TOO_MANY_REQUESTS)
+        page.headers["retry-after"] = str(error.retry_after_s)
+        return page
+    except PasswordRefused as error:
+        return refusal(str(error))
+    return RedirectResponse("/account?done=password", HTTPStatus.SEE_OTHER)
+
+
+def _render(
+    request: Request,
+    state: AppState,
+    *,
+    done: str = "",
+    problem: str = "",
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HTMLResponse:
+    grant: Grant = request.state.grant
+    user = None if grant.user_id is None else find_user(state.database, grant.user_id)
+    return render(
+        request,
+        "account.html",
+        status,
+        grant=grant,
+        user=user,
+        sessions=[] if user is None else list_sessions(state.database, user.id),
+        browser_name=browser_name,
+        done=done,
+        problem=problem,
+    )

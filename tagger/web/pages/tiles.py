@@ -12,37 +12,33 @@ from urllib.parse import quote
 from tagger.database.connection import Database
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.counts import Cover, LandmarkCount
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.query.timeline import count_copies
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.system.text_format import (
     N_,
-    country_name,
     gettext,
     moment_text,
     month_of_year_text,
     ngettext,
     percent,
 )
-from tagger.web.api.timeline import guess_text, headline
+from tagger.web.api.photos import guess_text, headline
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.templates import thumbnail_address
 from tagger.web.media.thumbnails import thumbnail_size
 
 USUAL_SIZE = (4000, 3000)
 """Of photos whose size is unknown."""
-DIGEST_LENGTH = 16
-"""How much of the image digest is in a thumbnail's address, so that another image has another address."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """A link; of a country also its number of landmarks, of an order whether it is the current one."""
+    """A link; of an order also whether it is the current one."""
 
     name: str
     address: str
-    count: int = 0
     current: bool = False
 
 
@@ -66,19 +62,6 @@ class PhotoTile:
     copies: int
 
 
-@dataclass(frozen=True)
-class LandmarkCard:
-    """A landmark with its cover. `photos` is None until they are counted."""
-
-    slug: str
-    name: str
-    region: str
-    address: str
-    photos: int | None
-    small: str | None
-    large: str | None
-
-
 def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
     """Return the tile of a photo in the grid of a query; its page steps through the same query."""
     tag = next((tag for tag in photo.tags if tag.accepted), None)
@@ -91,7 +74,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     return PhotoTile(
         id=photo.id,
-        address=photo_address(photo.id, params),
+        address=params.address(f"/photos/{photo.id}", within=1),
         small=thumbnail_address(photo.id, photo.digest, 256),
         large=thumbnail_address(photo.id, photo.digest, 512),
         small_px=thumbnail_size(*size, 256),
@@ -116,35 +99,6 @@ def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: Query
 def month_name(month: str) -> str:
     """`June 2024` for `2024-06`."""
     return month_of_year_text(date(int(month[:4]), int(month[5:]), 1)) if month else gettext("No date")
-
-
-def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool) -> LandmarkCard:
-    """Return the card of a landmark in the library."""
-    return LandmarkCard(
-        slug=count.landmark,
-        name=count.name,
-        region=", ".join(filter(None, (count.city, count.country and country_name(count.country)))),
-        address=landmark_address(count.landmark),
-        photos=count.photos if is_counted else None,
-        small=thumbnail_address(cover.photo_id, cover.digest, 256) if cover else None,
-        large=thumbnail_address(cover.photo_id, cover.digest, 512) if cover else None,
-    )
-
-
-def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
-    """Return the address of a photo's thumbnail, whose short side has 256 or 512 pixels."""
-    version = f"&v={quote(digest[-DIGEST_LENGTH:], safe='')}" if digest else ""
-    return f"/api/photos/{photo_id}/thumbnail?size={side_px}{version}"
-
-
-def photo_address(photo_id: int, params: QueryParams, subpath: str = "") -> str:
-    """Return the address of a photo's page within a query."""
-    return params.address(f"/photos/{photo_id}{subpath}", within=1)
-
-
-def landmark_address(slug: str) -> str:
-    """Return the address of a landmark's page."""
-    return f"/landmarks/{quote(slug, safe='')}"
 
 
 def trip_address(trip_id: str) -> str:
@@ -184,7 +138,6 @@ class LandmarkRow:
     key: int
     slug: str
     name: str
-    address: str
     score: float | None
     state: str
     threshold: float | None = None
@@ -241,7 +194,6 @@ def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | Non
         key=key,
         slug=tag.landmark,
         name=tag.name,
-        address=landmark_address(tag.landmark),
         score=tag.score,
         state=state,
         threshold=TAUGHT_THRESHOLD if tag.source == "taught" else threshold,
@@ -257,7 +209,6 @@ def _verdict_row(key: int, verdict: Verdict) -> LandmarkRow:
         key=key,
         slug=verdict.landmark,
         name=verdict.name,
-        address=landmark_address(verdict.landmark),
         score=None,
         state=verdict.verdict,
         by=verdict.given_by,

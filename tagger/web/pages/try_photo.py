@@ -10,41 +10,28 @@ from starlette.concurrency import run_in_threadpool
 
 from tagger.errors import PhotoFailed
 from tagger.library.catalog.landmarks import Landmark
-from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
 from tagger.model.predictions import Prediction
-from tagger.system.text_format import N_, country_name, gettext
+from tagger.system.text_format import country_name, gettext
+from tagger.web.api.photos import headline, with_score
 from tagger.web.api.predict import Classification, classify
-from tagger.web.api.timeline import headline, with_score
 from tagger.web.http.templates import render
-from tagger.web.http.uploads import UploadedFile, read_upload
+from tagger.web.http.uploads import UploadedFile
 from tagger.web.pages.job_views import failure_text
-from tagger.web.pages.map_clusters import WORLD_VIEW_BOX, project
+from tagger.web.pages.library import NO_COUNTRY
 from tagger.web.state import AppState, State
-
-NO_COUNTRY = N_("Elsewhere")
-"""The heading of landmarks without a country."""
-
-
-@dataclass(frozen=True)
-class MapPoint:
-    """A position on the outline map; `text` is the position in degrees."""
-
-    x: float
-    y: float
-    text: str
 
 
 @dataclass(frozen=True)
 class ScoreBar:
-    """One of the top-k. `region` is its city and country, if known."""
+    """One of the top-k. `region` is its city and country, `position` its latitude and longitude, if known."""
 
     name: str
     region: str
     score: float
     accepted: bool
-    point: MapPoint | None
+    position: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -101,25 +88,6 @@ class UploadResult:
         return f"{self.file}: {with_score(self.prediction.headline, score)}"
 
 
-@dataclass(frozen=True)
-class CountryLandmarks:
-    """A country and the names of its landmarks."""
-
-    name: str
-    landmarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """What a model can recognise. Several labels may have the same landmark name."""
-
-    model: str
-    threshold: float
-    landmarks: int
-    countries: tuple[CountryLandmarks, ...]
-    dots: tuple[MapPoint, ...]
-
-
 def upload_prediction(classification: Classification, top_k: int) -> UploadPrediction:
     """Present the first `top_k` of a classification that has the scores of all labels."""
     predictions = classification.predictions
@@ -137,44 +105,28 @@ def upload_prediction(classification: Classification, top_k: int) -> UploadPredi
     )
 
 
-def model_summary(
-    registered: RegisteredModel, landmarks: Sequence[Landmark], threshold: float
-) -> ModelSummary:
-    """Summarise a model by the landmarks of its labels."""
-    return ModelSummary(
-        model=registered.name,
-        threshold=threshold,
-        landmarks=len(landmarks),
-        countries=_countries(landmarks),
-        dots=tuple(point for landmark in landmarks if (point := _point(landmark)) is not None),
-    )
-
-
 def _bar(prediction: Prediction, landmark: Landmark) -> ScoreBar:
     region = ", ".join(filter(None, (landmark.city, landmark.country and country_name(landmark.country))))
-    return ScoreBar(landmark.display_name, region, prediction.score, prediction.accepted, _point(landmark))
+    position = None
+    if landmark.latitude is not None and landmark.longitude is not None:
+        position = landmark.latitude, landmark.longitude
+    return ScoreBar(landmark.display_name, region, prediction.score, prediction.accepted, position)
 
 
-def _point(landmark: Landmark) -> MapPoint | None:
-    latitude, longitude = landmark.latitude, landmark.longitude
-    if latitude is None or longitude is None:
-        return None
-    return MapPoint(*project(latitude, longitude), _degrees(latitude, longitude))
-
-
-def _degrees(latitude: float, longitude: float) -> str:
+def degrees_text(latitude: float, longitude: float) -> str:
     """`48.858° N, 2.295° E`: precise to about a hundred metres, as a landmark's position is."""
     north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
     return f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
 
 
-def _countries(landmarks: Iterable[Landmark]) -> tuple[CountryLandmarks, ...]:
+def _countries(landmarks: Iterable[Landmark]) -> list[tuple[str, list[str]]]:
+    """Return the names of landmarks by country."""
     names: dict[str, list[str]] = {}
     for landmark in landmarks:
         country = country_name(landmark.country) if landmark.country else gettext(NO_COUNTRY)
         names.setdefault(country, []).append(landmark.display_name)
     by_name = sorted(names.items(), key=lambda item: (item[0] == gettext(NO_COUNTRY), item[0]))
-    return tuple(CountryLandmarks(name, tuple(sorted(in_country))) for name, in_country in by_name)
+    return [(name, sorted(in_country)) for name, in_country in by_name]
 
 
 def _sum(predictions: Sequence[Prediction]) -> float:
@@ -202,13 +154,11 @@ def show_form(request: Request, state: State) -> HTMLResponse:
 @router.post("/")
 async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo."""
-    async with read_upload(
-        request, state.upload_memory, state.upload_space, max_upload_bytes(state)
-    ) as photo:
+    async with state.uploads.read(request, max_upload_bytes(state)) as (photo,):
         result = await _result(state, photo)
     status = HTTPStatus.OK if result.prediction else HTTPStatus.UNPROCESSABLE_ENTITY
     if "hx-request" in request.headers:
-        return render(request, "try_result.html", status, result=result, view_box=WORLD_VIEW_BOX)
+        return render(request, "try_result.html", status, result=result, degrees_text=degrees_text)
     summary = await run_in_threadpool(_summary, state)
     return _render(request, state, summary, result, status)
 
@@ -218,11 +168,17 @@ def max_upload_bytes(state: AppState) -> int:
     return min(state.settings.web_upload_bytes, state.settings.max_bytes)
 
 
-def _summary(state: AppState) -> ModelSummary:
+def _summary(state: AppState) -> dict[str, object]:
+    """What the model can recognise. Several labels may have the same landmark name."""
     model, threshold = state.model(), state.settings.threshold
     with state.database.read() as connection:
         landmarks = landmarks_of_labels(connection, model.manifest.labels)
-    return model_summary(model, landmarks, model.manifest.threshold if threshold is None else threshold)
+    return {
+        "model": model.name,
+        "threshold": model.manifest.threshold if threshold is None else threshold,
+        "landmarks": landmarks,
+        "countries": _countries(landmarks),
+    }
 
 
 async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
@@ -237,7 +193,7 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
 def _render(
     request: Request,
     state: AppState,
-    summary: ModelSummary,
+    summary: dict[str, object],
     result: UploadResult | None,
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HTMLResponse:
@@ -248,6 +204,5 @@ def _render(
         result=result,
         summary=summary,
         max_bytes=max_upload_bytes(state),
-        has_photos=has_photos(state.database),
-        view_box=WORLD_VIEW_BOX,
+        degrees_text=degrees_text,
     )

@@ -27,7 +27,8 @@ from tagger.metadata.errors import RefusalKind
 from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
-from tagger.web.pages.job_views import FAILURE_TEXTS, REFUSAL_TEXTS, job_view, worker_text
+from tagger.web.media.thumbnails import FAILURE_TEXTS
+from tagger.web.pages.job_views import REFUSAL_TEXTS, job_view, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
 FAILURES = FAILURES_PER_PAGE + 5
@@ -329,9 +330,9 @@ def test_a_paused_job_shows_no_rate() -> None:
     assert job_view(running, {}).live.rate == "8.0 photos/s"
     assert job_view(replace(running, state=JobState.QUEUED), {}).colour == ""
     paused = job_view(replace(running, state=JobState.PAUSED), {})
-    assert (paused.live.rate, paused.live.remaining, paused.state_text) == ("", "", "paused")
+    assert (paused.live.rate, paused.live.remaining, paused.live.state) == ("", "", "paused")
     pausing = job_view(replace(running, state=JobState.PAUSED, running=2), {})
-    assert pausing.state_text == "pausing, 2 photos in progress"
+    assert pausing.live.state == "pausing, 2 photos in progress"
 
 
 def test_remaining_time_is_rounded() -> None:

@@ -1,18 +1,17 @@
-"""Writing tags to the metadata of chosen photos, and undoing it: a preview of each file, then the job that does it.
+"""What the page does with chosen photos: it writes tags to their metadata, undoes that, and downloads lists and files of them.
 
-The jobs and their undo records are those of `tagger metadata write` and `tagger metadata undo`.
+A preview of each file comes before the job that writes. The jobs and their undo records are those of `tagger metadata write` and
+`tagger metadata undo`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Runner, Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -26,13 +25,17 @@ from tagger.jobs.enqueue.metadata_jobs import (
     write_job,
     written_photos,
 )
-from tagger.jobs.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
-from tagger.system.text_format import N_, gettext
+from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
+from tagger.library.query.documents import json_list_parts, photo_csv_parts
+from tagger.library.query.tagged_photos import photo_document, photos_by_id
+from tagger.system.text_format import N_, gettext, ngettext
 from tagger.web.api.folders import FolderRefused, allowed_folders
 from tagger.web.api.job_requests import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
 from tagger.web.api.job_starter import Starter
-from tagger.web.http.query_params import PhotoNumbers
-from tagger.web.http.templates import render
+from tagger.web.http.query_params import PhotoNumbers, RequestModel
+from tagger.web.http.responses import CSV, stream_download
+from tagger.web.http.templates import MOST_FILES, render
+from tagger.web.media.photo_files import archive_parts, archived_photos
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -52,10 +55,8 @@ class MetadataAction(StrEnum):
     UNDO = "undo"
 
 
-class MetadataForm(BaseModel):
+class MetadataForm(RequestModel):
     """The chosen photos, and what to do. `is_confirmed`: the preview was shown."""
-
-    model_config = ConfigDict(extra="forbid")
 
     photo: PhotoNumbers
     action: MetadataAction = MetadataAction.WRITE
@@ -63,26 +64,6 @@ class MetadataForm(BaseModel):
     gps: bool = False
     description: bool = False
     is_confirmed: bool = False
-
-
-@dataclass(frozen=True)
-class FileChange:
-    """A file that would change: its name, whether it is new or removed, and sign, field and value of each change."""
-
-    name: str
-    state: str
-    fields: Sequence[tuple[str, str, str]]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class PhotoChanges:
-    """What would change for a photo. `problem`: why nothing would be, or why it gets a sidecar instead."""
-
-    name: str
-    folder: str
-    files: Sequence[FileChange]
-    problem: str
 
 
 @router.post("/photos/metadata")
@@ -104,7 +85,8 @@ def change_metadata(
         "metadata.html",
         form=form,
         photo_ids=photo_ids,
-        changes=[_changes(preview) for preview in previews],
+        previews=previews,
+        changed_fields=changed_fields,
         more=len(photo_ids) - len(previews),
         targets={
             mode: gettext(text) for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)
@@ -175,25 +157,42 @@ def _start(
     return job
 
 
-def _changes(preview: MetadataPreview) -> PhotoChanges:
-    path, plan = preview.path, preview.plan
-    problem = str(preview.problem or "")
-    if plan is not None and plan.refusal:
-        problem = gettext("It gets a sidecar file instead: %(reason)s", reason=plan.refusal.text)
-    files = [
-        FileChange(
-            PurePath(str(file.original.path)).name,
-            gettext(
-                N_("removed")
-                if file.data is None
-                else N_("new")
-                if file.original.data is None
-                else N_("changed")
-            ),
-            changed_fields(file),
-            file.notes,
-        )
-        for file in (plan.files if plan else ())
-        if file.changes
-    ]
-    return PhotoChanges(path.name, str(path.parent), files, problem)
+class ExportFormat(StrEnum):
+    """What is downloaded: a list, or the photos themselves."""
+
+    CSV = "csv"
+    JSON = "json"
+    ZIP = "zip"
+    ZIP_ALL = "zip-all"
+    """With RAW files and sidecars."""
+
+
+class ExportForm(RequestModel):
+    """The selected photos, in the order of the selection."""
+
+    photo: PhotoNumbers
+    format: ExportFormat
+
+
+@router.post("/photos/export")
+def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) -> StreamingResponse:
+    """Download the selected photos."""
+    photo_ids = list(dict.fromkeys(form.photo))
+    roots = state.settings.roots
+    if form.format in (ExportFormat.ZIP, ExportFormat.ZIP_ALL):
+        if len(photo_ids) > MOST_FILES:
+            text = ngettext(
+                "Select at most %(count)s photo to download it.",
+                "Select at most %(count)s photos to download them at once.",
+                MOST_FILES,
+            )
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        whole = form.format is ExportFormat.ZIP_ALL
+        files = archived_photos(state.database, photo_ids, roots, whole=whole)
+        return stream_download(request, archive_parts(files), "application/zip", "photos.zip")
+    photos = photos_by_id(state.database, photo_ids, roots)
+    if form.format is ExportFormat.CSV:
+        return stream_download(request, photo_csv_parts(photos), CSV, "photos.csv")
+    return stream_download(
+        request, json_list_parts(map(photo_document, photos)), "application/json", "photos.json"
+    )
