@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 from support.empty_databases import create_sqlite_database
 from support.examples import examples
 from support.exports import exported, fill_library, with_checksum
-from support.page_server import LOCAL_URL, settings_in
+from support.page_server import client_of_page, settings_in
 
 from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
@@ -22,8 +21,6 @@ from tagger.library.query.options import PhotoQuery
 from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
-from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
 
 PAGES = (
     "/",
@@ -102,8 +99,6 @@ def test_an_import_is_refused_or_breaks_nothing(lines: list[bytes], data: st.Dat
 
 def _open_pages(folder: Path, database: Any) -> None:
     web_settings = settings_in(folder)
-    policy = AccessPolicy("127.0.0.1", 8080, None, web_settings.web_upload_bytes)
-    client = TestClient(create_app(web_settings, database, policy), base_url=LOCAL_URL)
-    with client:
+    with client_of_page(web_settings, database) as client:
         for page in PAGES:
             assert client.get(page).status_code < 500, page

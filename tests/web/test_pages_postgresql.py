@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.command_line import run_command
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
-from support.page_server import LOCAL_URL, settings_in
+from support.page_server import client_of_page, settings_in
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
@@ -23,8 +23,6 @@ from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web import cached_value
-from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
 from tagger.web.pages import overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -69,8 +67,7 @@ def fill(database: Database, settings: Settings, root: Path) -> None:
 
 
 def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestClient:
-    app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes))
-    return stack.enter_context(TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False))
+    return stack.enter_context(client_of_page(settings, database))
 
 
 @pytest.fixture

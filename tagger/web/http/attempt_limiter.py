@@ -306,7 +306,7 @@ def count_limiter() -> RequestLimiter:
 
 
 def visitor_limiter() -> RequestLimiter:
-    """Return the limiter of requests of visitors, who are told apart from nobody."""
+    """Return the limiter of requests of visitors, who are not told apart."""
     return RequestLimiter(TOO_MANY_VISITORS, of_one=OF_VISITORS, of_all=OF_VISITORS, waiting=WAITING_VISITORS)
 
 

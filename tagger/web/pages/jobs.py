@@ -29,7 +29,7 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
-from tagger.system.text_format import N_, gettext, list_text, moment_text, number_text, weekday_text
+from tagger.system.text_format import N_, gettext, list_text, moment_text, weekday_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter

@@ -246,8 +246,7 @@ def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
 def _for_visitors(photo: TaggedPhoto) -> TaggedPhoto:
     """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files."""
     tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
-    hidden = replace(photo, files=1, tags=tags, guess=None, refusal=None, digest=None)
-    return replace(hidden, is_dismissed=False)
+    return replace(photo, files=1, tags=tags, guess=None, refusal=None, digest=None, is_dismissed=False)
 
 
 def _photo_address(share: Share, photo: TaggedPhoto) -> str:
