@@ -149,7 +149,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at)
         if job.finished_at
-        else gettext("since %(date)s", date=time_text(job.created_at)),
+        else gettext("since %(time)s", time=time_text(job.created_at)),
         took=took_text(job),
         colour=STATE_COLOURS.get(job.state, ""),
         can_pause=not job.is_over and job.runner != Runner.LOCAL,
