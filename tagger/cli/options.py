@@ -101,7 +101,7 @@ Country = Annotated[
     str | None, option("--country", "NAME", "Landmarks in this country. Case does not matter.")
 ]
 WriteTo = Annotated[
-    str,
+    Literal["none", "sidecar", "embed"],
     option(
         "--write",
         "WHERE",
@@ -222,23 +222,6 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
     if json:
         return Format.JSON
     return name or (Format.PATHS if print0 else Format.TABLE)
-
-
-def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int | None:
-    """Return the largest error in metres of estimated positions that are written; None: none is written."""
-    from tagger.jobs.enqueue.job_options import MAX_ERROR_M
-
-    if not gps_estimated and max_error_km is not None:
-        raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
-    if not gps_estimated:
-        return None
-    return MAX_ERROR_M if max_error_km is None else round(max_error_km * 1000)
-
-
-def check_embed_objects(embed_objects: bool, target: str, option: str) -> None:
-    """Check that photos in buckets are changed only where tags are embedded at all."""
-    if embed_objects and target != "embed":
-        raise typer.BadParameter(f"it needs {option} embed", param_hint="--embed-objects")
 
 
 def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:

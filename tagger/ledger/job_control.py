@@ -10,7 +10,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -162,21 +161,13 @@ PAGE = 5000
 """Items that one transaction removes."""
 
 
-@dataclass(frozen=True)
-class OldItems:
-    """How many jobs that ended before a time have items, and how many items these are."""
-
-    jobs: int
-    items: int
-
-
-def count_old_items(database: Database, before: datetime) -> OldItems:
-    """What `remove_old_items` would remove in all."""
+def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
+    """How many jobs that ended before a time have items, and how many items these are, which `remove_old_items` removes."""
     left = jobs.c.total - jobs.c.items_removed
     query = select(func.count(), func.coalesce(func.sum(left), 0)).where(_has_old_items(before))
     with database.read() as connection:
         row = connection.execute(query.select_from(jobs)).one()
-    return OldItems(row[0], int(row[1]))
+    return row[0], int(row[1])
 
 
 def remove_old_items(database: Database, before: datetime) -> int:

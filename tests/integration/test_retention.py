@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import job_items, jobs
 from tagger.ledger import job_control
-from tagger.ledger.job_control import OldItems, count_old_items, remove_old_items
+from tagger.ledger.job_control import count_old_items, remove_old_items
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.ledger.progress import list_jobs
 from tagger.transfer.integrity import found_problems, job_problems
@@ -53,7 +53,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, d
     recent = ledger.job(5)
     ledger.store(ledger.claim(recent), Outcome.TAGGED)
     (before,) = list_jobs(database, old)
-    assert count_old_items(database, CUTOFF) == OldItems(1, 50)
+    assert count_old_items(database, CUTOFF) == (1, 50)
     removed = []
     while count := remove_old_items(database, CUTOFF):
         removed.append(count)
@@ -61,7 +61,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, d
     assert removed == [20, 20, 10]
     assert (positions(database, old), len(positions(database, recent))) == ([], 5)
     assert list_jobs(database, old) == [replace(before, items_removed=50)]
-    assert count_old_items(database, CUTOFF) == OldItems(0, 0)
+    assert count_old_items(database, CUTOFF) == (0, 0)
 
 
 def test_a_lost_item_is_still_a_problem(ledger: LedgerBuilder, database: Database) -> None:

@@ -24,7 +24,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from tagger.transfer.importer import ImportReport, Inactive
 
@@ -127,15 +127,15 @@ def prune(
     before = parse_time(older_than, "--older-than", direction=-1)
     assert before is not None  # noqa: S101 - the option is required
     database = open_session(settle_jobs=True).database
-    old = count_old_items(database, before)
+    jobs, items = count_old_items(database, before)
     removed = 0
     with ProgressLine("removing") as line:
         while not dry_run and (count := remove_old_items(database, before)):
             removed += count
-            line.show(removed, old.items)
-    count, verb = (old.items, "would be removed") if dry_run else (removed, "removed")
-    text = f"{count_of(count, 'item')} of {count_of(old.jobs, 'job')} {verb}"
-    console.write_result({"jobs": old.jobs, "items": count, "dry_run": dry_run}, text, json=json)
+            line.show(removed, items)
+    count, verb = (items, "would be removed") if dry_run else (removed, "removed")
+    text = f"{count_of(count, 'item')} of {count_of(jobs, 'job')} {verb}"
+    console.write_result({"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json)
 
 
 @db_app.command("export")
@@ -152,7 +152,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
     """
     from importlib.metadata import version
 
-    from tagger.transfer.exporter import export_database
+    from tagger.transfer.exporter import export_database, row_counts_text
 
     if file == STREAM and (json or sys.stdout.isatty()):
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
@@ -162,7 +162,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
     if json:
         write_json({"file": str(file.absolute()), "rows": rows, "total": sum(rows.values())})
     else:
-        console.info(_row_counts("exported", rows, sum(rows.values())))
+        console.info(f"{sum(rows.values())} rows exported: {row_counts_text(rows)}")
 
 
 @db_app.command("import")
@@ -197,7 +197,10 @@ def import_(
 
 
 def _print_import(report: ImportReport, *, dry_run: bool) -> None:
-    typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
+    from tagger.transfer.exporter import row_counts_text
+
+    verb = "would be imported" if dry_run else "imported"
+    typer.echo(f"{report.total} rows {verb}: {row_counts_text(report.rows)}")
     for inactive in _inactive_lines(report.inactive):
         console.info(printable(inactive))
     if not dry_run:
@@ -226,9 +229,3 @@ def _inactive_lines(inactive: Inactive) -> Iterator[str]:
         yield f"job {number} is cancelled, because it ran in a command; run the same command again"
     for root in inactive.roots:
         yield f"photos of root {root.name} are expected in {root.folder}"
-
-
-def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
-    from tagger.transfer.exporter import row_counts_text
-
-    return f"{total} rows {verb}: {row_counts_text(rows)}"

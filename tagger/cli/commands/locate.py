@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.library.positions.clocks import CameraClock
     from tagger.library.positions.companions import Companions
-    from tagger.library.positions.locating import EstimateSettings, PositionCounts
+    from tagger.library.positions.locating import PositionCounts
 
 LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10
@@ -88,7 +88,9 @@ def locate(
     """
     from tagger.library.positions import locating
 
-    settings = _estimate_settings(max_gap, clock_offset or [], position_odds)
+    offsets = dict(map(_parse_clock_offset, clock_offset or []))
+    max_gap_s = None if max_gap is None else _parse_gap(max_gap)
+    settings = locating.EstimateSettings(max_gap_s, offsets, position_odds)
     session = open_session(settle_jobs=True)
     photo_ids = _photo_ids(session, query_options)
     _add_tracks(session, gpx or [], dry_run=dry_run)
@@ -128,15 +130,6 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
             f"; left out: {left_out}" if left_out else ""
         )
         console.info(f"{text} {'added' if track.is_new else 'were added before'}")
-
-
-def _estimate_settings(
-    max_gap: str | None, clock_offsets: Iterable[str], position_odds: bool | None
-) -> EstimateSettings:
-    from tagger.library.positions.locating import EstimateSettings
-
-    offsets = dict(_parse_clock_offset(text) for text in clock_offsets)
-    return EstimateSettings(None if max_gap is None else _parse_gap(max_gap), offsets, position_odds)
 
 
 def _parse_gap(text: str) -> int:

@@ -10,7 +10,7 @@ import typer
 
 from tagger.cli.help import argument, flag, option
 from tagger.cli.job_submission import finish_job
-from tagger.cli.option_groups import QueryOptions, with_option_groups
+from tagger.cli.option_groups import QueryOptions, metadata_options, with_option_groups
 from tagger.cli.options import (
     Description,
     DryRun,
@@ -22,8 +22,6 @@ from tagger.cli.options import (
     MaxErrorKm,
     PriorityName,
     Wait,
-    check_embed_objects,
-    parse_max_error,
 )
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
@@ -113,15 +111,18 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    from tagger.database.enums import Target
-    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
     from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 
-    max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
-    check_embed_objects(embed_objects, to, "--to")
-    language = load_settings().language
-    metadata = MetadataOptions(Target(to), gps, description, language, max_error_m, embed_objects)
+    metadata = metadata_options(
+        to,
+        "--to",
+        gps=gps,
+        gps_estimated=gps_estimated,
+        max_error_km=max_error_km,
+        description=description,
+        embed_objects=embed_objects,
+    )
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)

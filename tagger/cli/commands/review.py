@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -187,7 +187,8 @@ review_app = typer.Typer(cls=DefaultCommandGroup)
 EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
 VerdictKindName = Annotated[
-    str | None, option("--verdict", "VERDICT", "Only confirmed, only rejected, or only not-a-landmark.")
+    Literal["confirmed", "rejected", "not-a-landmark"] | None,
+    option("--verdict", "VERDICT", "Only confirmed, only rejected, or only not-a-landmark."),
 ]
 VerdictsFile = Annotated[Path, argument("FILE|-", "A file, or - for a pipe.")]
 
@@ -242,14 +243,14 @@ def list_(
     """
     from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
     from tagger.library.verdicts.service import VERDICT_COLUMNS
-    from tagger.library.verdicts.store import NOT_A_LANDMARK
+    from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
         raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
     photos = verdict_options.parse()
     only_dismissals = verdict == NOT_A_LANDMARK
-    filters = VerdictFilter(None if only_dismissals else _parse_kind(verdict), by, photos)
+    filters = VerdictFilter(None if verdict in {None, NOT_A_LANDMARK} else VerdictKind(verdict), by, photos)
     settings, database = open_for_reading()
     verdicts: Iterator[ListedVerdict] = iter(())
     if not only_dismissals:
@@ -331,11 +332,3 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
             f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, because no registered model has the landmark: "
             f"{names}. Register such a model with `tagger model add FILE`, then import again"
         )
-
-
-def _parse_kind(name: str | None) -> VerdictKind | None:
-    from tagger.library.verdicts.store import VerdictKind
-
-    if name is not None and name not in set(VerdictKind):
-        raise typer.BadParameter("use confirmed, rejected or not-a-landmark", param_hint="--verdict")
-    return None if name is None else VerdictKind(name)
