@@ -76,11 +76,6 @@ class _DeclaredOptions:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def parse(self, **others: Any) -> PhotoQuery:
         """Return the query of these options and `others`, which are further arguments of `parse_query`.
 

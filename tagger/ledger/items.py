@@ -40,7 +40,11 @@ def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) 
     if not items:
         return
     position = lock_scan(connection, job_id)
-    rows = [_item_row(job_id, position + i, item) for i, item in enumerate(items)]
+    skipped = (Outcome.SKIPPED.value, CLASSIFIED_BEFORE)
+    rows = [
+        (job_id, position + i, item.photo_id, *(skipped if item.skipped else (None, None)))
+        for i, item in enumerate(items)
+    ]
     insert_page(connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows)
     append_chunks(connection, job_id, position, [item.skipped for item in items])
 
@@ -85,7 +89,14 @@ def append_chunks(connection: Connection, job_id: int, position: int, skipped: S
     rows, start = [], 0
     while start < len(skipped):
         size = CHUNK_SIZES[chunk] if chunk < len(CHUNK_SIZES) else LARGEST_CHUNK
-        rows.append(_chunk_row(job_id, chunk, position + start, skipped[start : start + size]))
+        part = skipped[start : start + size]
+        place = {
+            "job_id": job_id,
+            "chunk": chunk,
+            "first": position + start,
+            "last": position + start + len(part) - 1,
+        }
+        rows.append({**place, "skipped": sum(part), "done": all(part)})
         chunk, start = chunk + 1, start + size
     connection.execute(insert(chunks), rows)
     connection.execute(
@@ -93,22 +104,6 @@ def append_chunks(connection: Connection, job_id: int, position: int, skipped: S
         .where(jobs.c.id == job_id)
         .values(total=position + len(skipped), owner_lease_until=db_now() + LEASE_S)
     )
-
-
-def _item_row(job_id: int, position: int, item: NewItem) -> tuple[object, ...]:
-    outcome, reason = (Outcome.SKIPPED.value, CLASSIFIED_BEFORE) if item.skipped else (None, None)
-    return job_id, position, item.photo_id, outcome, reason
-
-
-def _chunk_row(job_id: int, chunk: int, first: int, skipped: Sequence[bool]) -> dict[str, object]:
-    return {
-        "job_id": job_id,
-        "chunk": chunk,
-        "first": first,
-        "last": first + len(skipped) - 1,
-        "skipped": sum(skipped),
-        "done": all(skipped),
-    }
 
 
 def fill_job(

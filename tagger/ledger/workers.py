@@ -42,15 +42,6 @@ class DeviceStatus:
     photos_per_second: float
 
 
-@dataclass(frozen=True)
-class SilentWorker:
-    """A worker that has sent no heartbeat for longer than WORKER_TIMEOUT_S, and did not shut down."""
-
-    name: str
-    silent_s: float
-    chunks: int
-
-
 def record_heartbeat(
     database: Database,
     name: str,
@@ -107,19 +98,21 @@ def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
     return sorted(kinds, key=lambda kind: (-kind.photos_per_second, kind.device))
 
 
-def silent_workers(database: Database) -> list[SilentWorker]:
-    """The workers that fell silent and hold chunks, or did so in the last SILENT_WORKER_S; the longest silent first."""
+def silent_workers(database: Database) -> list[Row[Any]]:
+    """The workers that sent no heartbeat for WORKER_TIMEOUT_S and did not shut down, the longest silent first.
+
+    Only those that hold chunks, or fell silent in the last SILENT_WORKER_S. Each row has `name`, `silent_s` and `claimed`.
+    """
     claimed = (
         select(func.count())
         .where(chunks.c.worker == workers.c.name, chunks.c.lease_until.is_not(None))
         .scalar_subquery()
     )
-    silent = (db_now() - workers.c.heartbeat_at).label("silent")
+    silent = (db_now() - workers.c.heartbeat_at).label("silent_s")
     query = select(workers.c.name, silent, claimed.label("claimed")).where(silent > WORKER_TIMEOUT_S)
     with database.read() as connection:
         rows = connection.execute(query.order_by(silent.desc())).all()
-    silent_ones = [SilentWorker(row.name, float(row.silent), row.claimed) for row in rows]
-    return [worker for worker in silent_ones if worker.chunks or worker.silent_s < SILENT_WORKER_S]
+    return [row for row in rows if row.claimed or row.silent_s < SILENT_WORKER_S]
 
 
 STUCK_CHUNKS_SHOWN = 5

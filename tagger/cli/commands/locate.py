@@ -108,7 +108,7 @@ def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
     """The photos that are counted; None: all."""
     from tagger.library.query.find import find_tagged
 
-    if options == QueryOptions():
+    if not any(vars(options).values()):
         return None
     query = options.parse(any_rank=not (options.landmark or options.country))
     return [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]

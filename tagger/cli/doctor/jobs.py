@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
-    from tagger.ledger.workers import SilentWorker, WorkerStatus
+    from tagger.ledger.workers import WorkerStatus
     from tagger.library.catalog.roots import Root, RootPaths
 
 PROBLEMS_SHOWN = 10
@@ -76,11 +76,11 @@ def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Findi
     return ok("workers", "no worker is running, and no job needs one")
 
 
-def _check_silent_worker(worker: SilentWorker, *, has_worker: bool) -> Finding:
+def _check_silent_worker(worker: Any, *, has_worker: bool) -> Finding:
     """A worker that stops removes its row; one that was killed or hangs leaves it."""
     found = f"{worker.name} has been silent for {duration_text(worker.silent_s)}: it was killed or hangs"
-    if worker.chunks and not has_worker:
-        claims = f"{found}, with {count_of(worker.chunks, 'claimed chunk')}"
+    if worker.claimed and not has_worker:
+        claims = f"{found}, with {count_of(worker.claimed, 'claimed chunk')}"
         return wrong(
             "workers", f"{claims}, and no other worker is running to take them over", "tagger worker"
         )

@@ -175,8 +175,11 @@ def print_details(details: PhotoDetails) -> None:
         ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),
         *(("written", _metadata(write)) for write in details.metadata),
         *(("copy", printable(copy)) for copy in details.copies),
-        *(("verdict", _verdict(verdict)) for verdict in details.verdicts),
-        ("verdict", details.dismissal and _dismissal(details.dismissal)),
+        *(
+            ("verdict", _verdict(f"{verdict.name} {verdict.verdict}", verdict))
+            for verdict in details.verdicts
+        ),
+        ("verdict", details.dismissal and _verdict("not a landmark", details.dismissal)),
     ]
     for name, value in facts:
         if value is not None:
@@ -211,14 +214,9 @@ def _metadata(write: MetadataWrite) -> str:
     return f"{', '.join(write.landmarks) or 'position'} {target}, {write.written_at:%Y-%m-%d}{job}"
 
 
-def _verdict(verdict: Verdict) -> str:
-    by = f" by {printable(verdict.given_by)}" if verdict.given_by else ""
-    return f"{verdict.name} {verdict.verdict}{by}, {verdict.given_at:%Y-%m-%d}"
-
-
-def _dismissal(dismissal: Dismissal) -> str:
-    by = f" by {printable(dismissal.given_by)}" if dismissal.given_by else ""
-    return f"not a landmark{by}, {dismissal.given_at:%Y-%m-%d}"
+def _verdict(text: str, given: Verdict | Dismissal) -> str:
+    by = f" by {printable(given.given_by)}" if given.given_by else ""
+    return f"{text}{by}, {given.given_at:%Y-%m-%d}"
 
 
 def _state(tag: Tag) -> str:

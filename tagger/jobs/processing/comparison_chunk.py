@@ -35,7 +35,12 @@ def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
     if not items:
         return ChunkEnd.DONE
     outcomes = chunk.with_retry(lambda: _store(chunk, items, taught))
-    chunk.with_retry(lambda: _mark_applied(chunk))
+
+    def mark() -> None:
+        with chunk.database.write() as connection:
+            mark_applied(connection, chunk.claim.model_id)
+
+    chunk.with_retry(mark)
     results = zip(items, outcomes, strict=True)
     chunk.report([StoredOutcome(item, outcome, MetadataOutcome("")) for item, outcome in results])
     return ChunkEnd.DONE
@@ -47,11 +52,6 @@ def _store(chunk: ClaimedChunk, items: Sequence[OpenItem], taught: TaughtCache) 
         outcomes = _outcomes(connection, claim, items, taught)
         store_outcomes(connection, claim, outcomes)
     return outcomes
-
-
-def _mark_applied(chunk: ClaimedChunk) -> None:
-    with chunk.database.write() as connection:
-        mark_applied(connection, chunk.claim.model_id)
 
 
 def _outcomes(
