@@ -123,7 +123,7 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
             "all photos and uploads are decoded without files",
         ),
         ("always", ["resource limits"], State.NOTE, "there is no seccomp"),
-        ("always", [], State.NOTE, "confines them little (none)"),
+        ("always", [], State.NOTE, "confines little (none)"),
     ],
 )
 def test_what_confines_the_processes_that_decode_is_reported(

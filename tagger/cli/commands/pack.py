@@ -22,7 +22,7 @@ from tagger.cli.session import open_for_reading, open_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.library.teaching.pack_file import Pack, PackManifest, Signature
+    from tagger.library.teaching.pack_file import PackManifest, Signature
     from tagger.library.teaching.packs import PackLandmarkPlan
 
 pack_app = typer.Typer(
@@ -115,8 +115,10 @@ def add(
         if json:
             write_json(pack_plan_document(pack, plans, dry_run=True))
         return
-    if not yes and not _is_wanted(pack, was_shown=not json):
-        raise typer.Exit(1)
+    if not yes and (json or not sys.stdin.isatty()):
+        raise typer.BadParameter("nobody can be asked here; add it", param_hint="--yes")
+    if not yes and not typer.confirm(f"{pack.signature.text} Add it?", err=True):
+        raise typer.Exit(console.NOT_DONE)
     with ProgressLine("comparing photos") as line:
         plans, compared = add_pack(database, model, pack, line.show)
     update_positions(session)
@@ -132,13 +134,6 @@ def add(
         if added.suggested:
             console.info("to list the suggestions, run: tagger review")
     warn_of_other_models(session, model)
-
-
-def _is_wanted(pack: Pack, *, was_shown: bool) -> bool:
-    """Ask whether the pack shall be added, which was shown."""
-    if not (was_shown and sys.stdin.isatty()):
-        raise typer.BadParameter("nobody can be asked here; add it", param_hint="--yes")
-    return typer.confirm(f"{pack.signature.text} Add it?", err=True)
 
 
 @pack_app.command("list")
@@ -185,7 +180,10 @@ def show(
         return
     _print_manifest(manifest, signature)
     rows = (
-        [each.slug, each.name, each.country, each.examples, _share(each.precision), _share(each.recall)]
+        [
+            *(each.slug, each.name, each.country, each.examples),
+            *(None if share is None else Score(share) for share in (each.precision, each.recall)),
+        ]
         for each in manifest.landmarks
     )
     write_table(("Landmark", "Name", "Country", "Photos", "Right", "Found"), rows)
@@ -233,7 +231,3 @@ def _print_plans(plans: Sequence[PackLandmarkPlan]) -> None:
         why = f": {plan.reason}" if plan.reason else ""
         where = ", ".join(filter(None, (plan.packed.city, plan.packed.country)))
         typer.echo(printable(f"{plan.packed.name} ({plan.slug}){where and f', {where}'}: {what}{why}"))
-
-
-def _share(value: float | None) -> Score | None:
-    return None if value is None else Score(value)

@@ -241,9 +241,5 @@ def sandbox_finding(setting: str, layers: list[str]) -> Finding:
     photos, found = _PHOTOS[setting], ", ".join(layers) or "none"
     if "seccomp" in layers:
         return ok("sandbox", f"{photos} are decoded without files, network and other programs ({found})")
-    text = f"{photos} are decoded in processes of their own, but the system confines them little ({found}): there is no seccomp"
-    return note(
-        "sandbox",
-        text,
-        "run on Linux on x86_64 or aarch64, and let the container's seccomp profile allow seccomp",
-    )
+    text = f"{photos} are decoded in processes that the system confines little ({found}): there is no seccomp"
+    return note("sandbox", text, "run on Linux on x86_64 or aarch64, where containers allow seccomp")

@@ -131,12 +131,6 @@ def found_id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
         yield page
 
 
-def has_values_to_write_or_remove(max_error_m: int | None) -> ColumnElement[bool]:
-    """The condition for photos with accepted tags or estimated positions, or that were written before."""
-    is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught())
-    return or_(is_tagged, _was_written_or_estimated(max_error_m))
-
-
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
     """Whether the photo's image was written in any file.
 
@@ -315,11 +309,12 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     )
     with job_heartbeat(database, job_id):
         update_positions(database)
-        max_error_m = _max_error(job.options)
+        is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught())
+        has_values = or_(is_tagged, _was_written_or_estimated(_max_error(job.options)))
         fill_job(
             database,
             job_id,
-            (in_parent, photos.c.gone_since.is_(None), has_values_to_write_or_remove(max_error_m)),
+            (in_parent, photos.c.gone_since.is_(None), has_values),
             photos.outerjoin(contents, contents.c.id == photos.c.content_id),
             after=last_id or 0,
         )
