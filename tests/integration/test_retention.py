@@ -96,7 +96,7 @@ def test_several_sweepers_remove_each_item_once(ledger: LedgerBuilder, database:
         for _attempt in range(200):
             count = remove_old_items(database, CUTOFF)
             total += count
-            if not count and not count_old_items(database, CUTOFF).items:
+            if not count and not count_old_items(database, CUTOFF)[1]:
                 break
         return total
 
