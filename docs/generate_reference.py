@@ -74,9 +74,6 @@ Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](fa
 
 BOOKKEEPING = {
     "position_changes",
-    "landmark_block_counts",
-    "month_block_counts",
-    "changed_blocks",
     "sign_in_attempts",
     "page_sessions",
     "webhook_messages",

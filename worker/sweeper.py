@@ -1,7 +1,7 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
 It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and resumes jobs
-whose root is available again. It counts the photos of landmarks again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
+whose root is available again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
 that changes nothing the second time, or takes its work out of a queue.
 """
 
@@ -29,7 +29,6 @@ from tagger.ledger.job_control import recover_stale_jobs, remove_old_items
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.workers import record_heartbeat, remove_worker
-from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.roots import list_roots, unavailable_roots
 from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
@@ -126,7 +125,6 @@ class Sweeper:
         for sweep in parts("sweep").values():
             sweep(self._database)
         self._locate()
-        count_changed_blocks(self._database, COUNT_S)  # every reader counts what is left
         self._remove_old_items()
 
     def _record_heartbeat(self) -> None:

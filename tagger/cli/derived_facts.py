@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
@@ -97,11 +96,7 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and the numbers of photos of landmarks."""
-    from tagger.database.retry import DatabaseError
-    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.library.positions import update
 
     with ProgressLine("locating photos") as line:
         update.update_positions(session.database, line.show)
-    with suppress(DatabaseError):  # every reader counts what is left
-        count_changed_blocks(session.database, COUNT_S)

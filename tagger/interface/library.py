@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, Unpack
@@ -13,7 +12,6 @@ from tagger.composition import parts
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
-from tagger.database.retry import DatabaseError
 from tagger.errors import ExamplesMissing, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
@@ -43,7 +41,6 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import check_job, list_jobs
 from tagger.ledger.workers import list_workers
-from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
 from tagger.library.catalog.registered_models import (
     preview_model,
@@ -433,13 +430,11 @@ class Library:
         self._update_derived_facts()
 
     def _update_derived_facts(self) -> None:
-        """Bring up to date what follows from photos and verdicts: taught tags, positions, numbers of photos."""
+        """Bring up to date what follows from photos and verdicts: taught tags and positions."""
         name = self._settings.model
         if preview_model(self._database, name).manifest.embedding is not None:
             update_taught(self._database, resolve_model(self._database, name))
         update_positions(self._database)
-        with suppress(DatabaseError):  # every reader counts what is left
-            count_changed_blocks(self._database, COUNT_S)
 
 
 def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:

@@ -1,7 +1,6 @@
 """The integrity check of a database: the file, the values of every row, and what rows say about each other.
 
-Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, slugs, and the kept numbers of photos of each
-landmark and month. Every import has to pass these checks, too.
+Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, and slugs. Every import has to pass these checks, too.
 """
 
 from collections import Counter
@@ -30,7 +29,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome
 from tagger.database.row_counts import stored_rows
 from tagger.database.tables import (
-    changed_blocks,
     chunks,
     classifiers,
     contents,
@@ -45,7 +43,6 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.catalog.contents import is_tagged
-from tagger.library.catalog.kept_counts import KEPT, KeptNumbers, count_block, image_blocks
 from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
 from tagger.transfer.exporter import exported_columns, exported_tables
@@ -54,18 +51,12 @@ from tagger.transfer.rows import describe_error, row_validator
 PROBLEMS_SHOWN = 100
 """The limit per kind of problem."""
 NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
-WRONG_COUNTS = "the kept numbers of photos are wrong; correct them with: tagger db recount"
 
 
 def check_database(database: Database) -> Iterator[str]:
     """Yield a line per problem: a damaged file, invalid values, missing rows, counts that do not match."""
-    are_valid = True
     with database.read() as connection:
-        for problem in connection_problems(connection):
-            are_valid = are_valid and problem != NOT_CHECKED
-            yield problem
-    if are_valid:
-        yield from count_problems(database)
+        yield from connection_problems(connection)
 
 
 def connection_problems(connection: Connection) -> Iterator[str]:
@@ -116,22 +107,6 @@ def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # SQLite stores any value in any column, and the driver fails to read a time or a document.
         yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
-
-
-def count_problems(database: Database) -> Iterator[str]:
-    """Yield a line if kept numbers are wrong. Blocks that wait to be counted again are not compared."""
-    with database.snapshot() as connection:
-        if not all(_blocks_are_right(connection, kept) for kept in KEPT):
-            yield WRONG_COUNTS
-
-
-def _blocks_are_right(connection: Connection, kept: KeptNumbers) -> bool:
-    marked = set(connection.scalars(select(changed_blocks.c.block).distinct()))
-    in_table = connection.scalars(select(kept.table.c.block).distinct())
-    return all(
-        count_block(connection, kept, block) == kept.sums(connection, kept.table.c.block == block)
-        for block in sorted({*image_blocks(connection), *in_table} - marked)
-    )
 
 
 def cross_problems(connection: Connection) -> Iterator[str]:

@@ -6,6 +6,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
+from math import inf
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -135,55 +137,42 @@ MOST_QUERIES = 100
 class QueryCounts(Generic[T]):
     """Results of `count` by query. Created once per server."""
 
-    def __init__(
-        self,
-        count: Callable[[PhotoQuery], T],
-        is_quick: Callable[[PhotoQuery], bool] = lambda _query: False,
-    ) -> None:
-        """`is_quick`: the database keeps what `count` returns for this query. It is not kept here, too."""
+    def __init__(self, count: Callable[[PhotoQuery], T]) -> None:
         self._count = count
-        self._is_quick = is_quick
         self._lock = threading.Lock()
-        self._fresh: OrderedDict[PhotoQuery, tuple[float, T]] = OrderedDict()
-        self._running: dict[PhotoQuery, Future[T]] = {}
+        self._counts: OrderedDict[PhotoQuery, _QueryCount[T]] = OrderedDict()
 
     def get(self, query: PhotoQuery) -> T:
         """Return the result for the query; raises as `count`. Callers that come while it is being counted wait for that result."""
         with self._lock:
-            kept = self._fresh.get(query)
-            if kept is not None and time.monotonic() < kept[0]:
-                return kept[1]
-            running = self._running.get(query)
-            if running is None:
-                own = self._running[query] = Future()
-        if running is not None:
-            return running.result()
-        try:
-            result = self._counted(query)
-        except BaseException as error:
-            self._end(query)
-            own.set_exception(error)
-            raise
-        self._end(query)
-        own.set_result(result)
-        return result
+            counted = self._counts.get(query)
+            is_first = counted is None or time.monotonic() >= counted.stale_at_s
+            if counted is None or is_first:
+                counted = self._counts[query] = _QueryCount()
+                self._counts.move_to_end(query)
+                while len(self._counts) > MOST_QUERIES:
+                    self._counts.popitem(last=False)
+        if is_first:
+            counted.run(partial(self._count, query))
+        return counted.result()
 
-    def _counted(self, query: PhotoQuery) -> T:
+
+class _QueryCount(Future[T]):
+    """A result, fresh until `stale_at_s`. One that is not there yet is fresh; an error never is."""
+
+    stale_at_s = inf
+
+    def run(self, count: Callable[[], T]) -> None:
         start_s = time.monotonic()
-        result = self._count(query)
-        now_s = time.monotonic()
-        if self._is_quick(query):
-            return result
-        with self._lock:
-            self._fresh[query] = now_s + COST_FACTOR * (now_s - start_s), result
-            self._fresh.move_to_end(query)
-            while len(self._fresh) > MOST_QUERIES:
-                self._fresh.popitem(last=False)
-        return result
-
-    def _end(self, query: PhotoQuery) -> None:
-        with self._lock:
-            del self._running[query]
+        try:
+            result = count()
+        except BaseException as error:  # noqa: BLE001 - all callers raise it
+            self.stale_at_s = 0.0
+            self.set_exception(error)
+        else:
+            now_s = time.monotonic()
+            self.stale_at_s = now_s + COST_FACTOR * (now_s - start_s)
+            self.set_result(result)
 
 
 FIRST_WAIT_S = 0.4

@@ -18,11 +18,10 @@ from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
-from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.library.catalog.registered_models import RegisteredModel, resolve_model
 from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
-from tagger.library.query.timeline import is_of_whole_library, timeline_sections
+from tagger.library.query.timeline import timeline_sections
 from tagger.library.teaching.learning import update_taught
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
@@ -101,7 +100,6 @@ class TaughtUpdates:
         if model.manifest.embedding is not None:
             update_taught(self._database, model, on_progress=self._check_stopping)
         update_positions(self._database, lambda count, _total: self._check_stopping(count))
-        count_changed_blocks(self._database, COUNT_S)
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():
@@ -141,9 +139,7 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.section_counts = QueryCounts(
-            lambda query: timeline_sections(database, query, settings.roots), is_of_whole_library
-        )
+        self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
         self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
         self.accepted_counts = QueryCounts(
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))

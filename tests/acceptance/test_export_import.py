@@ -1,9 +1,6 @@
 """`tagger db export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
 
 import gzip
-import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,25 +61,6 @@ def test_what_was_exported_is_imported(
     assert "is not empty" in again.err
     elsewhere(tmp_path, monkeypatch, "third")
     assert "identity of its own" in tagger("db", "import", name).err
-
-
-def test_rows_and_verdicts_are_stored_though_photos_cannot_be_counted(
-    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tagger("db", "export", "all.ndjson")
-    elsewhere(tmp_path, monkeypatch)
-    tagger("db", "upgrade")
-    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as connection:
-        refused = "BEFORE INSERT ON landmark_block_counts BEGIN SELECT RAISE(ABORT, 'no counts'); END"
-        connection.execute(f"CREATE TRIGGER refuse_counts {refused}")
-    done = tagger("db", "import", "all.ndjson")
-    assert (done.code, "rows imported" in done.text) == (0, True)
-    verdict = {"digest": f"1-{'b2' * 32}", "landmark": "eiffel-tower", "verdict": "confirmed"}
-    Path("verdicts.ndjson").write_text(json.dumps(verdict | {"at": "2026-01-01T00:00:00Z"}))
-    given = tagger("review", "import", "verdicts.ndjson")
-    assert (given.code, given.err) == (0, "")
-    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as connection:
-        assert connection.execute("SELECT DISTINCT block FROM changed_blocks").fetchall() == [(0,)]
 
 
 def test_a_packed_file_that_was_cut_off_is_refused(

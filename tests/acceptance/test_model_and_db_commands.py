@@ -10,7 +10,7 @@ from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, contents, job_items, jobs, landmark_block_counts, photos
+from tagger.database.tables import chunks, contents, job_items, jobs, photos
 from tagger.library.catalog import registration
 
 
@@ -96,23 +96,6 @@ def test_db_check_names_what_does_not_add_up(
     problems = "\n".join(output.json["problems"])
     for told in ("job 1: its total", "photo 3: its file counts as classified", "image 1-"):
         assert told in problems
-
-
-def test_db_recount_corrects_wrong_numbers_of_photos(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
-) -> None:
-    _known(sqlite_database, tmp_path)
-    with sqlite_database.write() as connection:
-        connection.execute(insert(landmark_block_counts).values(block=9, landmark_id=1, photos=7))
-    checked = tagger("db", "check")
-    assert (checked.code, checked.text.count("tagger db recount"), checked.err) == (1, 1, "")
-    assert tagger("db", "recount", "--json").json == {"blocks": 1}
-    counted = "counted the photos of each landmark and month again, in 1 block of images\n"
-    assert tagger("db", "recount").text == counted
-    assert tagger("db", "check").text == "the database is consistent\n"
-    assert tagger("db", "check", "--json").json == {"ok": True, "problems": []}
-    (count,) = tagger("landmark", "list", "--json").json
-    assert (count["landmark"], count["photos"]) == ("eiffel-tower", 1)
 
 
 def _known(database: Database, folder: Path) -> StoredPhotos:

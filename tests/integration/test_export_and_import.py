@@ -408,7 +408,7 @@ def test_every_exported_column_has_a_type_that_knows_whether_it_may_be_null() ->
             assert (type(None) in get_args(column_type(column))) == column.nullable, column
 
 
-def test_all_tables_are_exported_except_workers_access_counts_and_the_audit_log() -> None:
+def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> None:
     local = {
         "workers",
         "backend_selections",
@@ -420,8 +420,5 @@ def test_all_tables_are_exported_except_workers_access_counts_and_the_audit_log(
         "share_photos",
         "audit_log",
         "webhook_messages",
-        "changed_blocks",
-        "landmark_block_counts",
-        "month_block_counts",
     }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

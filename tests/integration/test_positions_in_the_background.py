@@ -1,11 +1,9 @@
-"""Sweepers bring positions up to date, a few at a time, while no job runs, and count photos again."""
+"""Sweepers bring positions up to date, a few at a time, while no job runs."""
 
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
-from support.colour_folders import EIFFEL
-from support.counted_rows import marked_blocks
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
@@ -15,7 +13,6 @@ from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.positions import update
 from tagger.library.positions.update import SmallUpdates, lock_positions
-from tagger.library.query.counts import landmark_counts
 from worker.sweeper import Sweeper
 
 SHOTS = 7
@@ -45,28 +42,6 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(library: PositionLibrary,
     sweeper.sweep()
     assert len(library.found()) == SHOTS
     assert changes(library.database) == 0
-
-
-@pytest.mark.postgresql
-def test_a_sweep_counts_photos_and_leaves_what_a_job_changes(
-    library: PositionLibrary, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    library.shot(99, (EIFFEL, 0.9, True))
-    assert marked_blocks(library.database) != []
-    new = NewJob(library.model.id, top_k=5, threshold=0.5, runner=Runner.WORKERS, priority=Priority.BULK)
-    job = create_job(library.database, new)
-    sweeper.sweep()
-    assert marked_blocks(library.database) != []
-    monkeypatch.setattr("tagger.library.catalog.kept_counts.BLOCKS_OF_JOBS", 0)
-    sweeper.sweep()
-    assert marked_blocks(library.database) == []
-    monkeypatch.undo()
-    pause(library.database, job)
-    library.shot(100, (EIFFEL, 0.9, True))
-    sweeper.sweep()
-    assert marked_blocks(library.database) == []
-    (count,) = landmark_counts(library.database)
-    assert (count.landmark, count.photos) == (EIFFEL, 2)
 
 
 def test_a_small_update_takes_a_limited_number_of_changes(

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, make_url, select, text
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import landmarks, models, roots
-from tagger.library.catalog.kept_counts import recount_all
 from tagger.library.catalog.registered_models import resolve_model
 
 from .postgres_databases import autocommitted
@@ -107,13 +106,11 @@ def make_library(url: str, photos: int) -> Database:
     if is_empty:
         fill_library(url, photos)
         _settle(url)
-        with closing(open_database(url)) as database:
-            recount_all(database)
     return open_database(url)
 
 
 def fill_library(url: str, photos: int) -> None:
-    """Create the rows in the empty database at `url`. The photos of landmarks and months are not counted."""
+    """Create the rows in the empty database at `url`."""
     with closing(open_database(url)) as database:
         model = resolve_model(database, None)
         with database.write() as connection:

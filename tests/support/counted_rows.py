@@ -1,13 +1,12 @@
-"""Rows on which the numbers of photos of landmarks and months depend, and every kind of statement that changes them."""
+"""Rows on which the numbers of photos of landmarks depend, and every kind of statement that changes them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, true, update
 
 from tagger.database.connection import Database
 from tagger.database.tables import (
-    changed_blocks,
     contents,
     dismissals,
     effective_tags,
@@ -19,11 +18,10 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.catalog.kept_counts import BLOCK, kept_photos_by_landmark, kept_photos_by_month
 from tagger.library.catalog.landmarks import photos_by_landmark
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-IMAGES = [block * BLOCK + offset for block in (0, 1, 5) for offset in (1, BLOCK - 1)]
+IMAGES = range(1, 7)
 LANDMARKS = [1, 2, 3]
 PHOTOS = range(1, 10)
 
@@ -32,7 +30,7 @@ Operation = Callable[[Connection, int, int, int, bool], None]
 
 
 def fill(database: Database) -> None:
-    """Insert images of three blocks, landmarks, and photos with tags."""
+    """Insert images, landmarks, and photos with tags."""
     with database.write() as connection:
         connection.execute(insert(roots).values(name="r", location="/r", location_bytes=b""))
         values = {"digest": "a", "name": "m", "manifest": {}, "registered_at": NOW, "in_use": True}
@@ -49,37 +47,16 @@ def fill(database: Database) -> None:
 
 
 def assert_exact(database: Database) -> None:
-    """The kept numbers are those of a full count, in one snapshot."""
-    with database.snapshot() as connection:
-        assert +kept_photos_by_landmark(connection) == photos_by_landmark(
-            connection, photos.c.gone_since.is_(None)
-        )
-        for kind in ("classified", "tagged"):
-            kept = kept_photos_by_month(connection, kind)
-            assert {each.month: (each.photos, each.aspects) for each in kept} == _months(connection, kind)
-
-
-def _months(connection: Connection, kind: str) -> dict[str | None, tuple[int, int]]:
-    """The number of photos of each month, and the sum of their widths divided by heights, counted row by row."""
-    tagged = set(connection.scalars(select(effective_tags.c.content_id).where(effective_tags.c.accepted)))
-    months: dict[str | None, tuple[int, int]] = {}
-    query = select(
-        photos.c.content_id, photos.c.taken_at, contents.c.outcome, contents.c.width, contents.c.height
+    """The numbers of photos of landmarks are those of the effective tags, counted row by row."""
+    shown = (
+        select(effective_tags.c.landmark_id, func.count())
+        .join(photos, photos.c.content_id == effective_tags.c.content_id)
+        .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None))
+        .group_by(effective_tags.c.landmark_id)
     )
-    existing = query.join(contents).where(photos.c.gone_since.is_(None)).order_by(photos.c.id)
-    first_copies = {row.content_id: row for row in reversed(connection.execute(existing).all())}
-    for image, row in first_copies.items():
-        if image in tagged if kind == "tagged" else row.outcome is not None:
-            month = row.taken_at and f"{row.taken_at:%Y-%m}"
-            number, aspects = months.get(month, (0, 0))
-            aspect = row.width * 10**6 // row.height if row.height else 1_333_333
-            months[month] = number + 1, aspects + aspect
-    return months
-
-
-def marked_blocks(database: Database) -> list[int]:
-    with database.read() as connection:
-        return list(connection.scalars(select(changed_blocks.c.block).order_by(changed_blocks.c.block)))
+    with database.snapshot() as connection:
+        counted = {row[0]: row[1] for row in connection.execute(shown)}
+        assert photos_by_landmark(connection, photos.c.gone_since.is_(None)) == counted
 
 
 def tag(connection: Connection, image: int, landmark: int, _photo: int, accepted: bool) -> None:
@@ -191,13 +168,6 @@ def forget_image(connection: Connection, image: int, _landmark: int, _photo: int
     connection.execute(insert(contents).values(id=image, digest=f"digest {image}"))
 
 
-def take_back(connection: Connection, image: int, landmark: int, photo: int, flag: bool) -> None:
-    """A part of a transaction is rolled back: its mark may be missing for the rest of it."""
-    with connection.begin_nested() as savepoint:
-        tag(connection, image, landmark, photo, flag)
-        savepoint.rollback()
-
-
 OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
     for operation in (
@@ -220,6 +190,5 @@ OPERATIONS: dict[str, Operation] = {
         measure,
         forget_photo,
         forget_image,
-        take_back,
     )
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,32 +64,14 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
-    from tagger.transfer.integrity import WRONG_COUNTS, check_database
+    from tagger.transfer.integrity import check_database
 
     problems = list(check_database(open_for_reading().database))
     text = "\n".join(map(printable, problems)) or "the database is consistent"
     console.write_result({"ok": not problems, "problems": problems}, text, json=json)
     if problems:
-        if problems != [WRONG_COUNTS]:
-            console.warning("restore a backup, or report these problems")
+        console.warning("restore a backup, or report these problems")
         raise typer.Exit(console.NOT_DONE)
-
-
-@db_app.command("recount")
-def recount(json: Json = False) -> None:
-    """Count the photos of each landmark and month again, if `tagger db check` says that the kept numbers are wrong.
-
-    `tagger landmark list` and the page show these numbers. Triggers of the database keep them up to date; restores that switch triggers off make them wrong. Workers may run meanwhile.
-
-    Example: tagger db recount
-    """
-    from tagger.library.catalog.kept_counts import recount_all
-
-    database = open_session().database
-    with ProgressLine("counting") as line:
-        blocks = recount_all(database, line.show)
-    text = f"counted the photos of each landmark and month again, in {count_of(blocks, 'block')} of images"
-    console.write_result({"blocks": blocks}, text, json=json)
 
 
 @db_app.command("stats")
@@ -177,8 +158,6 @@ def import_(
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db import library.ndjson.gz
     """
-    from tagger.database.retry import DatabaseError
-    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.transfer.importer import import_database
 
     if file == STREAM and sys.stdin.isatty():
@@ -191,9 +170,6 @@ def import_(
         write_json(document | {"inactive": asdict(report.inactive)})
     else:
         _print_import(report, dry_run=dry_run)
-    if not dry_run:
-        with suppress(DatabaseError):  # every reader counts what is left
-            count_changed_blocks(database, COUNT_S)
 
 
 def _print_import(report: ImportReport, *, dry_run: bool) -> None:

@@ -55,8 +55,6 @@ def serve(
     Example: tagger serve
     """
     check_extra()
-    from tagger.database.retry import DatabaseError
-    from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
     from tagger.people.users import has_users
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
@@ -68,8 +66,6 @@ def serve(
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,
     ):
-        with suppress(DatabaseError):  # it can only be read; every page counts what is left
-            count_changed_blocks(database, COUNT_S)
         by_name = has_users(database)
         requires_sign_in = by_name or bool(settings.web_user_header or settings.web_oidc_issuer)
         policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)

@@ -5,7 +5,6 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts and packs → classifiers.
 Positions: photos, cameras, tracks → positions.
-Counts: changed_blocks → landmark_block_counts, month_block_counts.
 Work: jobs → job_items and chunks.
 Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
@@ -45,9 +44,6 @@ from tagger.database.tables.tag_tables import (
     verdicts as verdicts,
 )
 from tagger.database.tables.derived_tables import (
-    changed_blocks as changed_blocks,
-    landmark_block_counts as landmark_block_counts,
-    month_block_counts as month_block_counts,
     position_changes as position_changes,
     positions as positions,
     track_parts as track_parts,

@@ -1,12 +1,7 @@
-"""The tables of derived facts: where photos were taken, with the GPS tracks, and counts of photos by landmark and by month.
-
-Counts are kept in blocks of images. Triggers of the database record which blocks change, so that no writer forgets to (see
-tagger.library.catalog.kept_counts).
-"""
+"""The tables of derived facts: where photos were taken, with the GPS tracks."""
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Column,
     DateTime,
     Float,
@@ -97,62 +92,5 @@ position_changes = Table(
     Column("content_id", Id, doc="the image"),
     info={
         "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes insert rows; the update deletes them."
-    },
-)
-# Without foreign keys: what refers to a removed landmark or image is counted again.
-landmark_block_counts = Table(
-    "landmark_block_counts",
-    metadata,
-    Column("block", Id, nullable=False, doc="`contents.id` / 4096, rounded down"),
-    Column("landmark_id", Id, nullable=False, doc="the landmark"),
-    Column(
-        "photos",
-        Integer,
-        nullable=False,
-        doc="number of photos with it as an accepted tag after verdicts; copies count, gone files do not",
-    ),
-    PrimaryKeyConstraint("block", "landmark_id"),
-    info={
-        "exported": False,
-        "doc": "Photos with a landmark among 4096 images with successive ids, when last counted. `tagger landmark list` counts the blocks in `changed_blocks` again.",
-    },
-)
-month_block_counts = Table(
-    "month_block_counts",
-    metadata,
-    Column("block", Id, nullable=False, doc="as in `landmark_block_counts`"),
-    Column("month", Text, nullable=False, doc="month, like `2024-06`, or `none` for photos without a date"),
-    Column("classified", Integer, nullable=False, doc="number of photos that a model has classified"),
-    # Whole numbers, so that sums of blocks are exact.
-    Column(
-        "classified_aspects",
-        BigInteger,
-        nullable=False,
-        doc="sum of their widths divided by their heights, in millionths",
-    ),
-    Column("tagged", Integer, nullable=False, doc="number of photos with an accepted tag after verdicts"),
-    Column(
-        "tagged_aspects",
-        BigInteger,
-        nullable=False,
-        doc="sum of their widths divided by their heights, in millionths",
-    ),
-    PrimaryKeyConstraint("block", "month"),
-    info={
-        "exported": False,
-        "doc": "Photos of a month among 4096 images with successive ids, when last counted. Exact copies are one photo, the first that exists. "
-        "The page counts the blocks in `changed_blocks` again.",
-    },
-)
-
-changed_blocks = Table(
-    "changed_blocks",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("block", Id, nullable=False, doc="as in `landmark_block_counts`"),
-    Index(None, "block"),
-    info={
-        "exported": False,
-        "doc": "A block of images that needs counting again: an image, or its tags, verdicts or photos have changed. Triggers insert rows; counting deletes them.",
     },
 )

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Runner
-from tagger.database.retry import DatabaseError, is_transient, with_retry
+from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
 from tagger.jobs.processing.classification_chunk import ChunkClassifier
@@ -27,7 +27,6 @@ from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
 from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
-from tagger.library.catalog.kept_counts import COUNT_S, count_changed_blocks
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
 
@@ -245,8 +244,6 @@ class ChunkExecutor:
 
 CONCURRENT_CHUNKS = 2
 """The next chunk is read while the last batches of one are stored."""
-COUNT_EVERY_S = 10.0
-"""Time between counts of photos while a job runs. Without them, readers would count all that it has changed."""
 STOP_S = 1.0
 """How long an interrupted job waits for reads, passes and writes in progress."""
 
@@ -268,10 +265,7 @@ def run_job(
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)
             ]
-            while wait(runs, COUNT_EVERY_S, FIRST_EXCEPTION).not_done and not any(
-                run.done() and run.exception() for run in runs
-            ):
-                _count_photos(database)
+            wait(runs, return_when=FIRST_EXCEPTION)
             for run in runs:
                 if run.done():
                     run.result()
@@ -284,15 +278,8 @@ def run_job(
             end_local_job(connection, job_id, f"{reason}; run the same command again to go on")
         if not is_interrupted:
             _close(executor, pool)
-        _count_photos(database)
         raise
     _close(executor, pool)
-    _count_photos(database)
-
-
-def _count_photos(database: Database) -> None:
-    with suppress(DatabaseError):  # the next time counts the rest
-        count_changed_blocks(database, COUNT_S)
 
 
 def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, true
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
 from tagger.database.connection import display_language
 from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
@@ -41,40 +40,22 @@ def farthest_km(extent: str | None) -> float:
     return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
 
 
-Images = Callable[[ColumnElement[int]], ColumnElement[bool]]
-"""A condition on ids of images, for a column that has them."""
-
-
-def all_images(_content_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """The condition that all images meet."""
-    return true()
-
-
-def photos_by_landmark(
-    connection: Connection, counted: ColumnElement[bool], images: Images = all_images
-) -> Counter[int]:
-    """Numbers of photos with this condition by landmark id. The view of effective tags would be read as a whole.
-
-    `images` restricts each table that is read, which a condition on photos does not.
-    """
-
-    def numbers(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
-        restricted = (images(table.c.content_id), images(photos.c.content_id))
-        return (
+def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
+    """Numbers of photos with these conditions by landmark id. The view of effective tags would be read as a whole."""
+    total: Counter[int] = Counter()
+    for table, are_shown in _shown_landmark_rows():
+        numbers = (
             select(table.c.landmark_id, func.count())
             .select_from(table.join(photos, photos.c.content_id == table.c.content_id))
-            .where(*conditions, counted, *restricted)
+            .where(*are_shown, *conditions)
             .group_by(table.c.landmark_id)
         )
-
-    total: Counter[int] = Counter()
-    for table, conditions in shown_landmark_rows():
-        for landmark_id, number in connection.execute(numbers(table, *conditions)):
+        for landmark_id, number in connection.execute(numbers):
             total[landmark_id] += number
     return total
 
 
-def shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
+def _shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
     """The tables that say which landmarks an image shows, with the conditions for their rows. No two rows say the same."""
     # Apart, so that a tag that is accepted for several reasons counts once.
     yield tags, (tags.c.accepted == true(), is_undecided(tags))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, true
+from sqlalchemy import Connection, Select, Table, func, select, true
 
 from tagger.database.connection import Database
 from tagger.database.statements import folder_of
@@ -14,7 +14,6 @@ from tagger.database.tables import (
     PRESENT,
     contents,
     effective_tags,
-    job_items,
     landmarks,
     photos,
     positions,
@@ -22,9 +21,9 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.catalog.kept_counts import kept_photos_by_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
 from tagger.library.catalog.roots import RootPaths, list_roots
+from tagger.library.query.photo_conditions import is_of_job
 from tagger.library.query.position_clusters import PositionCell
 
 
@@ -77,19 +76,11 @@ def landmark_counts(
         landmarks = (
             all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
         )
-        if job is None:
-            numbers = kept_photos_by_landmark(connection)
-        else:
-            numbers = photos_by_landmark(connection, _of_job(job))
+        of_job = () if job is None else (is_of_job(job),)
+        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None), *of_job)
     counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in landmarks)
     selected = (count for count in counts if count.photos or include_empty)
     return sorted(selected, key=lambda count: (-count.photos, count.landmark))
-
-
-def _of_job(job: int) -> ColumnElement[bool]:
-    """The condition for photos of a job whose files exist."""
-    of_job = photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
-    return photos.c.gone_since.is_(None) & of_job
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, e
 
 from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
-from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
@@ -30,6 +29,9 @@ FEWEST_TO_WALK = 20_000
 WALKED_ROWS = 750
 """Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
 this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
+
+NO_MONTH = "none"
+"""The month of photos without a date, in addresses."""
 
 Key = tuple[Any, ...]
 

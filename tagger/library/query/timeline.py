@@ -1,15 +1,14 @@
 """A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal, select
+from sqlalchemy import ColumnElement, Float, case, cast, func, literal, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import month_of
 from tagger.database.tables import contents, photos
-from tagger.library.catalog.kept_counts import ASPECT, ASPECT_UNIT, MonthPhotos, kept_photos_by_month
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import PhotoPage, ScanPosition, Search
@@ -19,6 +18,11 @@ from tagger.library.query.tagged_photos import select_photos
 
 FEWEST_TO_READ_ALL = 300_000
 """Larger results are counted by reading all photos."""
+_USUAL_ASPECT = 4 / 3
+"""The width of a photo whose size is unknown, divided by its height."""
+_ASPECT = case(
+    (contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT
+)
 
 
 @dataclass(frozen=True)
@@ -48,58 +52,25 @@ class SectionStart:
 def timeline_sections(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
 ) -> list[Section]:
-    """The sections of the sorted result, in its order.
-
-    The numbers of all photos, and of those with a landmark, are kept if exact copies are one photo: nothing is counted.
+    """The sections of the sorted result, in its order. Reads all its photos.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
+    by_date = query.sort in ("newest", "oldest")
+    month: ColumnElement[Any] = month_of(photos.c.taken_at) if by_date else literal(None)
     with database.snapshot() as connection:
-        if is_of_whole_library(query):
-            months = _kept_months(connection, query)
-        else:
-            months = count_months(connection, query, root_paths)
-    return _sections(query, months)
-
-
-def is_of_whole_library(query: PhotoQuery) -> bool:
-    """Whether the numbers of its months are kept."""
-    is_sorted = query.sort is not None
-    return is_sorted and replace(query, any_rank=False) == PhotoQuery(sort=query.sort, distinct=True)
-
-
-def _kept_months(connection: Connection, query: PhotoQuery) -> list[MonthPhotos]:
-    months = kept_photos_by_month(connection, "classified" if query.any_rank else "tagged")
-    if _by_date(query) or not months:
-        return months
-    return [MonthPhotos(None, sum(each.photos for each in months), sum(each.aspects for each in months))]
-
-
-def count_months(
-    connection: Connection, query: PhotoQuery, root_paths: RootPaths | None = None
-) -> list[MonthPhotos]:
-    """The months of the sorted result, counted now; if it is not in order of time, all photos. Raises as `timeline_sections`."""
-    month: ColumnElement[Any] = month_of(photos.c.taken_at) if _by_date(query) else literal(None)
-    resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-    narrowest, is_small = narrowest_filter(connection, resolved, FEWEST_TO_READ_ALL)
-    counted = (
-        select_photos()
-        .with_only_columns(month, func.count(), func.sum(ASPECT), maintain_column_froms=True)
-        .where(*resolved.conditions())
-    )
-    if is_small:
-        counted = counted.where(narrowest.condition)
-    rows = connection.execute(counted.group_by(month) if _by_date(query) else counted)
-    return [MonthPhotos(month, number, int(aspects)) for month, number, aspects in rows if number]
-
-
-def _by_date(query: PhotoQuery) -> bool:
-    return query.sort in ("newest", "oldest")
-
-
-def _sections(query: PhotoQuery, months: Sequence[MonthPhotos]) -> list[Section]:
-    sections = [Section(each.month, each.photos, each.aspects / each.photos / ASPECT_UNIT) for each in months]
+        resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+        narrowest, is_small = narrowest_filter(connection, resolved, FEWEST_TO_READ_ALL)
+        counted = (
+            select_photos()
+            .with_only_columns(month, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
+            .where(*resolved.conditions())
+        )
+        if is_small:
+            counted = counted.where(narrowest.condition)
+        rows = connection.execute(counted.group_by(month) if by_date else counted)
+        sections = [Section(month, number, float(aspect)) for month, number, aspect in rows if number]
     dated = [each for each in sections if each.month is not None]
     dated.sort(key=lambda section: section.month or "", reverse=query.sort == "newest")
     return [*dated, *(each for each in sections if each.month is None)]

@@ -24,7 +24,6 @@ from tagger.errors import (
     TaggerError,
     TripNotFound,
 )
-from tagger.library.catalog.kept_counts import NO_MONTH
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.query.filter_words import (
     WHICH,
@@ -36,6 +35,7 @@ from tagger.library.query.filter_words import (
 )
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
+from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import share_name
