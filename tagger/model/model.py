@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,13 +129,7 @@ def load_model(
     from tagger.model.backends.protocol import Conversions
     from tagger.model.backends.selection import BackendSelector, reference_name
 
-    def load() -> torch.jit.ScriptModule:
-        import torch
-
-        if device.kind == "cpu":
-            torch.set_num_threads(threads or core_count())
-        return load_module(path, digest)
-
+    load = partial(_load, path, digest, device, threads or core_count())
     conversions = Conversions.of(digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
     return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
@@ -161,14 +156,8 @@ def load_fastest_model(
     from tagger.model.backends.protocol import Conversions, SelectionKey
     from tagger.model.backends.selection import BackendSelector
 
-    def load() -> torch.jit.ScriptModule:
-        import torch
-
-        if device.kind == "cpu":
-            # One pass per core, each on one thread, so that no pass waits for the threads of another.
-            torch.set_num_threads(1)
-        return load_module(path, digest)
-
+    # One pass per core, each on one thread, so that no pass waits for the threads of another.
+    load = partial(_load, path, digest, device, 1)
     selector = BackendSelector(
         load,
         device,
@@ -187,6 +176,15 @@ def load_fastest_model(
     model = Model(trial.backend, manifest, trial.batch_size)
     model.free_memory()  # also that of the backend that was not chosen
     return model
+
+
+def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:
+    """The module, on the CPU. On a CPU, each of its passes will use so many threads."""
+    import torch
+
+    if device.kind == "cpu":
+        torch.set_num_threads(threads)
+    return load_module(path, digest)
 
 
 def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Manifest) -> Model | None:

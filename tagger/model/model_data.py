@@ -6,7 +6,7 @@ class declares, both of which read and write foreign memory. Nothing is construc
 
 import pickletools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Protocol
@@ -96,6 +96,7 @@ class _Mark:
 
 MARK = _Mark()
 PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+NEW_VALUES: Mapping[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "MARK": lambda: MARK}
 VALUES_IN_THE_FILE = frozenset({"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"})
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -153,6 +154,8 @@ class _Reader:
     def _run(self, operation: str, argument: Any) -> None:
         if operation in PLAIN_VALUES:
             self._stack.append(PLAIN_VALUES[operation])
+        elif operation in NEW_VALUES:
+            self._stack.append(NEW_VALUES[operation]())
         elif operation in VALUES_IN_THE_FILE:
             self._stack.append(argument)
         elif operation in TUPLES:
@@ -171,15 +174,6 @@ class _Reader:
 
     def _recall(self, number: int) -> None:
         self._stack.append(self._memo[number])
-
-    def _push_mark(self, _argument: None) -> None:
-        self._stack.append(MARK)
-
-    def _push_list(self, _argument: None) -> None:
-        self._stack.append([])
-
-    def _push_dictionary(self, _argument: None) -> None:
-        self._stack.append({})
 
     def _push_tuple(self, _argument: None) -> None:
         self._stack.append(self._pop_to_mark())
@@ -302,12 +296,9 @@ class _Reader:
         "BINPERSID": _push_storage,
         "BINPUT": _memorise,
         "BUILD": _build,
-        "EMPTY_DICT": _push_dictionary,
-        "EMPTY_LIST": _push_list,
         "GLOBAL": _push_global,
         "LONG_BINGET": _recall,
         "LONG_BINPUT": _memorise,
-        "MARK": _push_mark,
         "NEWOBJ": _new_object,
         "REDUCE": _call,
         "SETITEMS": _set_items,

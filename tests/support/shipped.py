@@ -7,7 +7,7 @@ import torch
 
 import tagger
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from tagger.model.backends import Images
+from tagger.model.backends.protocol import Images
 from tagger.photos.decoding import decode_photo
 
 ARTIFACT = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"

@@ -3,7 +3,3 @@
 TorchScript is the reference. Other backends are converted from it on the machine where they run, and are chosen only
 if a measurement shows that they agree with it and are clearly faster (see selection).
 """
-
-from tagger.model.backends.protocol import Backend, Embeddings, Images, Outputs, Scores
-
-__all__ = ["Backend", "Embeddings", "Images", "Outputs", "Scores"]

@@ -10,9 +10,16 @@ import torch
 from support.small_network import SIZE, small_module
 
 from tagger.errors import SettingsInvalid
-from tagger.model.backends import Embeddings, Images, Outputs, Scores
 from tagger.model.backends.openvino import OpenVinoBackend
-from tagger.model.backends.protocol import Backend, BackendChoice, BackendName
+from tagger.model.backends.protocol import (
+    Backend,
+    BackendChoice,
+    BackendName,
+    Embeddings,
+    Images,
+    Outputs,
+    Scores,
+)
 from tagger.model.backends.selection import CPU_BATCHES, GPU_BATCHES, BackendSelector
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device

@@ -18,10 +18,9 @@ from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_mod
 from support.threads import in_threads
 
 from tagger.errors import SettingsInvalid
-from tagger.model.backends import Backend
 from tagger.model.backends.conversion import convert, store_conversion
 from tagger.model.backends.openvino import CONVERSION, OpenVinoBackend
-from tagger.model.backends.protocol import Conversions, Images, Outputs
+from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
