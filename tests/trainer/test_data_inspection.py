@@ -84,7 +84,7 @@ def test_everything_that_is_wrong_is_found(data: CommandRunner, flawed: Path, tm
 def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_path: Path) -> None:
     output = data("inspect", flawed, "--out", tmp_path / "report")
 
-    assert "leaks\t2\n" in output.text
+    assert "leaks between splits\t2\n" in output.text
     assert f"run: trainer data split {flawed} --out" in output.err
     assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in output.text
     summary = dict(line.split("\t", 1) for line in output.text.splitlines())
@@ -94,8 +94,8 @@ def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_pat
         "Label conflicts: 1",
         "Broken photos: 2",
         "Blank photos: 1",
-        f"Exact duplicates: {summary['exact_duplicates']}",
-        f"Near-duplicates: {summary['near_duplicates']}",
+        f"Exact duplicates: {summary['exact duplicates']}",
+        f"Near-duplicates: {summary['near-duplicates']}",
     ):
         assert f"## {heading}\n" in report
     assert "`train/Tower/cut.jpg`: truncated. The file ends" in report

@@ -79,12 +79,7 @@ def inspect_(
     Example: trainer data inspect landmarks
     """
     from trainer.data.inspection import inspect_folder
-    from trainer.data.inspection_report import (
-        REPORT,
-        inspection_document,
-        inspection_summary,
-        write_inspection,
-    )
+    from trainer.data.inspection_report import REPORT, findings, write_inspection
     from trainer.data.output_folder import require_outside
 
     report = out or _default_report_folder(folder)
@@ -92,12 +87,17 @@ def inspect_(
     inspection = inspect_folder(folder)
     sheets = write_inspection(inspection, report)
     if as_json:
-        print_results(inspection_document(inspection), as_json=True)
+        print_results(inspection.document, as_json=True)
         return
-    summary = inspection_summary(inspection)
-    files = {"report": str(report / REPORT), "sheet": " ".join(map(str, sheets))}
-    print_results(summary | files, as_json=False)
-    if summary["leaks"]:
+    document: dict[str, object] = {
+        "photos": inspection.document["photos"],
+        "labels": len(inspection.document["labels"]),
+        **{title.lower(): len(lines) for title, _, lines in findings(inspection)},
+        "report": str(report / REPORT),
+        "sheet": " ".join(map(str, sheets)),
+    }
+    print_results(document, as_json=False)
+    if inspection.leaks:
         log.warning(
             "leaks make test figures too good; to split the photos again, run: trainer data split %s --out NEW-FOLDER",
             shlex.quote(str(folder)),
@@ -131,12 +131,12 @@ def split(
     Example: trainer data split photos --out landmarks --val 0.2 --test 0.2
     """
     from trainer.data.output_folder import require_free_folder
-    from trainer.data.split import Shares, plan_split, split_document, write_split
+    from trainer.data.split import plan_split, split_document, write_split
 
     if val + test > 0.95:
         raise typer.BadParameter("with --val, too few photos remain for training", param_hint="--test")
     require_free_folder(out, folder)
-    plan = plan_split(folder, Shares(val=val, test=test), seed=seed)
+    plan = plan_split(folder, {"test": test, "val": val}, seed=seed)
     _log_split(plan)
     if not dry_run:
         write_split(plan, out)

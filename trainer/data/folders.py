@@ -102,33 +102,16 @@ class PhotoFacts:
 
 
 @dataclass(frozen=True)
-class UnreadablePhoto:
-    """A photo that the tagger cannot read, and why."""
-
-    photo: DatasetPhoto
-    failure: PhotoFailure
-
-
-@dataclass(frozen=True)
 class ExaminedPhotos:
-    """The photos of a dataset. `photos` and `facts` have the same order and exclude unreadable photos."""
+    """The photos of a dataset. `photos` and `facts` have the same order and exclude unreadable photos.
+
+    `unreadable` has path, kind and text of each failure, as JSON.
+    """
 
     dataset: Dataset
     photos: tuple[DatasetPhoto, ...]
     facts: tuple[PhotoFacts, ...]
-    unreadable: tuple[UnreadablePhoto, ...]
-
-    @property
-    def unreadable_document(self) -> list[dict[str, str]]:
-        """The unreadable photos as JSON."""
-        return [
-            {
-                "path": self.dataset.name_of(each.photo.path),
-                "kind": each.failure.kind,
-                "text": each.failure.text,
-            }
-            for each in self.unreadable
-        ]
+    unreadable: tuple[dict[str, str], ...]
 
 
 def read_training_folder(folder: Path) -> TrainingFolder:
@@ -311,7 +294,11 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
         dataset,
         tuple(photo for photo, _ in readable),
         tuple(facts for _, facts in readable),
-        tuple(UnreadablePhoto(photo, result) for photo, result in pairs if isinstance(result, PhotoFailure)),
+        tuple(
+            {"path": dataset.name_of(photo.path), "kind": result.kind, "text": result.text}
+            for photo, result in pairs
+            if isinstance(result, PhotoFailure)
+        ),
     )
 
 

@@ -8,25 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tagger.model.artifact import Label
+from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
 from tagger.system.names import digest_slug, slug_of_name
 from trainer.errors import LandmarksFileInvalid
 
 FILE_NAME = "landmarks.csv"
-COLUMNS = (
-    "label",
-    "slug",
-    "name",
-    "names",
-    "aliases",
-    "country",
-    "region",
-    "city",
-    "latitude",
-    "longitude",
-    "extent",
-)
+COLUMNS = ("label", *LandmarkFacts.model_fields)
 _SEPARATOR = ";"
 """Between two names of a cell, as in OpenStreetMap's tags."""
 
@@ -74,16 +62,6 @@ def write_gazetteer(path: Path, landmarks: Iterable[Label]) -> None:
         for landmark in sorted(landmarks, key=lambda landmark: landmark.label):
             if not path_text(landmark.label)[1]:
                 writer.writerow(_to_row(landmark))
-
-
-def listed_labels(folder: Path) -> tuple[str, ...]:
-    """The labels in `folder`'s landmarks.csv; empty if there is no file.
-
-    Raises:
-        LandmarksFileInvalid: the file cannot be read.
-    """
-    path = folder / FILE_NAME
-    return tuple(_read_rows(path)) if path.is_file() else ()
 
 
 def name_of(label: str) -> str:

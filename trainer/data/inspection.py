@@ -5,112 +5,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import Dataset, DatasetPhoto, ExaminedPhotos, PhotoFacts, examine_dataset
-from trainer.data.gazetteer import FILE_NAME, labels_with_landmarks, listed_labels
+from trainer.data.gazetteer import FILE_NAME, read_gazetteer
 from trainer.errors import LandmarksFileInvalid
 
 FEW = 20
 """The number of photos per label that transfer learning needs."""
 
-
-@dataclass(frozen=True)
-class ImageSizes:
-    """Width and height, in pixels of the upright image, of the images with the fewest, the median and the most pixels."""
-
-    smallest: tuple[int, int]
-    median: tuple[int, int]
-    largest: tuple[int, int]
+PhotoGroup = list[dict[str, str | None]]
+"""Photos with the same image, or nearly the same: path, split and label of each."""
 
 
 @dataclass(frozen=True)
-class DuplicateGroup:
-    """Photos with the same image, or nearly the same."""
+class Inspection:
+    """The photos, and the findings as JSON. Paths are relative to the folder."""
 
-    photos: tuple[DatasetPhoto, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(sorted({photo.label for photo in self.photos}))
+    examined: ExaminedPhotos
+    document: dict[str, Any]
 
     @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(sorted({photo.split or "" for photo in self.photos}))
-
-    @property
-    def has_conflict(self) -> bool:
-        """Whether the photos have different labels, of which at most one is right."""
-        return len(self.labels) > 1
-
-    @property
-    def has_leak(self) -> bool:
-        """Whether the photos are in several splits, which makes metrics too good."""
-        return len(self.splits) > 1
-
-
-@dataclass(frozen=True)
-class GazetteerCheck:
-    """How landmarks.csv matches the label folders; `problem` says why the file cannot be used."""
-
-    rows: int
-    without_folder: tuple[str, ...]
-    without_row: tuple[str, ...]
-    problem: str | None
-
-
-@dataclass(frozen=True)
-class Inspection(ExaminedPhotos):
-    """The result of an inspection."""
-
-    blank: tuple[DatasetPhoto, ...]
-    exact_duplicates: tuple[DuplicateGroup, ...]
-    near_duplicates: tuple[DuplicateGroup, ...]
-    gazetteer: GazetteerCheck | None
-
-    @property
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Readable photos by label and split. The split is "" if label folders are directly in the folder."""
-        counts = {label: dict.fromkeys(self.dataset.splits or ("",), 0) for label in self.dataset.labels}
-        for photo in self.photos:
-            counts[photo.label][photo.split or ""] += 1
-        return counts
-
-    @property
-    def training_counts(self) -> dict[str, int]:
-        """Readable photos by label that training would use: those in train/, or all if there are no splits."""
-        return {
-            label: by_split.get("train", 0) if self.dataset.splits else sum(by_split.values())
-            for label, by_split in self.counts.items()
-        }
-
-    @property
-    def few(self) -> dict[str, int]:
-        """Labels with too few training photos."""
-        return {label: count for label, count in self.training_counts.items() if count < FEW}
-
-    @property
-    def imbalance(self) -> float | None:
-        """The ratio of photos between the largest and the smallest label; None if one has none."""
-        counts = self.training_counts.values()
-        return max(counts) / min(counts) if min(counts) else None
-
-    @property
-    def sizes(self) -> ImageSizes | None:
-        by_pixels = sorted((facts.width * facts.height, facts.width, facts.height) for facts in self.facts)
-        if not by_pixels:
-            return None
-        extremes = by_pixels[0], by_pixels[len(by_pixels) // 2], by_pixels[-1]
-        smallest, middle, largest = ((width, height) for _, width, height in extremes)
-        return ImageSizes(smallest, middle, largest)
-
-    @property
-    def formats(self) -> dict[str, int]:
-        return dict(Counter(facts.format for facts in self.facts).most_common())
-
-    @property
-    def median_bytes(self) -> int:
-        return round(median(facts.size_bytes for facts in self.facts)) if self.facts else 0
+    def leaks(self) -> list[PhotoGroup]:
+        """Photos of one scene that are in several splits."""
+        return [*self.document["leaks"]["exact"], *self.document["leaks"]["near"]]
 
 
 def inspect_folder(folder: Path) -> Inspection:
@@ -120,47 +40,105 @@ def inspect_folder(folder: Path) -> Inspection:
         PathNotFound, DatasetEmpty: there are no photos in label folders.
     """
     examined = examine_dataset(folder)
-    photos, facts = examined.photos, examined.facts
-    return Inspection(
-        **vars(examined),
-        blank=tuple(photo for photo, entry in zip(photos, facts, strict=True) if entry.sketch.is_blank),
-        exact_duplicates=tuple(_group_by(photos, [entry.digest for entry in facts])),
-        near_duplicates=tuple(_near_duplicates(photos, facts)),
-        gazetteer=_check_gazetteer(examined.dataset),
+    dataset, photos, facts = examined.dataset, examined.photos, examined.facts
+    labels = _labels(examined)
+    # Training uses the photos in train/, or all if there are no splits.
+    counts = {
+        each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"] for each in labels
+    }
+    exact = _groups(dataset, photos, [entry.digest for entry in facts])
+    near = _near_duplicates(examined)
+    document = {
+        "folder": path_text(dataset.folder.absolute())[0],
+        "splits": list(dataset.splits),
+        "photos": len(photos),
+        "labels": labels,
+        "imbalance": max(counts.values()) / min(counts.values()) if min(counts.values()) else None,
+        "few": {label: count for label, count in counts.items() if count < FEW},
+        "sizes": _sizes(facts),
+        "median_bytes": round(median(entry.size_bytes for entry in facts)) if facts else 0,
+        "formats": dict(Counter(entry.format for entry in facts).most_common()),
+        "broken": examined.unreadable,
+        "blank": [
+            dataset.name_of(photo.path)
+            for photo, entry in zip(photos, facts, strict=True)
+            if entry.sketch.is_blank
+        ],
+        "not_photos": [dataset.name_of(path) for path in dataset.other_files],
+        "outside_labels": [dataset.name_of(path) for path in dataset.unlabelled],
+        "passed_over": [dataset.name_of(path) for path in dataset.ignored_folders],
+        "exact_duplicates": exact,
+        "label_conflicts": [group for group in exact if _differ(group, "label")],
+        "near_duplicates": near,
+        "leaks": {
+            "exact": [group for group in exact if _differ(group, "split")],
+            "near": [group for group in near if _differ(group, "split")],
+        },
+        "landmarks": _check_gazetteer(dataset),
+    }
+    return Inspection(examined, document)
+
+
+def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
+    """The readable photos of each label, in total and by split."""
+    counts = Counter((photo.label, photo.split) for photo in examined.photos)
+    totals = Counter(photo.label for photo in examined.photos)
+    return [
+        {
+            "label": path_text(label)[0],
+            "photos": totals[label],
+            "splits": {split: counts[label, split] for split in examined.dataset.splits},
+        }
+        for label in examined.dataset.labels
+    ]
+
+
+def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]] | None:
+    """Width and height, in pixels of the upright image, of the images with the fewest, the median and the most pixels."""
+    if not facts:
+        return None
+    ordered = sorted(
+        ((entry.width, entry.height) for entry in facts), key=lambda size: (size[0] * size[1], size)
     )
+    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
 
 
-def _near_duplicates(photos: Sequence[DatasetPhoto], facts: Sequence[PhotoFacts]) -> Iterable[DuplicateGroup]:
+def _near_duplicates(examined: ExaminedPhotos) -> list[PhotoGroup]:
     """Groups of near-duplicates with more than one image that is not blank."""
-    groups = group_near_duplicates([entry.sketch for entry in facts])
+    groups = group_near_duplicates([entry.sketch for entry in examined.facts])
     images: dict[int, set[str]] = defaultdict(set)
-    for group, entry in zip(groups, facts, strict=True):
+    for group, entry in zip(groups, examined.facts, strict=True):
         if not entry.sketch.is_blank:
             images[group].add(entry.digest)
     positions = [position for position, group in enumerate(groups) if len(images[group]) > 1]
-    return _group_by(
-        [photos[position] for position in positions], [groups[position] for position in positions]
-    )
+    photos = [examined.photos[position] for position in positions]
+    return _groups(examined.dataset, photos, [groups[position] for position in positions])
 
 
-def _group_by(photos: Sequence[DatasetPhoto], keys: Sequence[object]) -> Iterable[DuplicateGroup]:
-    groups: dict[object, list[DatasetPhoto]] = defaultdict(list)
+def _groups(dataset: Dataset, photos: Sequence[DatasetPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
+    """The photos that share their key with others."""
+    groups: dict[object, PhotoGroup] = defaultdict(list)
     for photo, key in zip(photos, keys, strict=True):
-        groups[key].append(photo)
-    return (DuplicateGroup(tuple(group)) for group in groups.values() if len(group) > 1)
+        label = path_text(photo.label)[0]
+        groups[key].append({"path": dataset.name_of(photo.path), "split": photo.split, "label": label})
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def _check_gazetteer(dataset: Dataset) -> GazetteerCheck | None:
+def _differ(group: PhotoGroup, fact: str) -> bool:
+    return len({photo[fact] for photo in group}) > 1
+
+
+def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
+    """How landmarks.csv matches the label folders, or why the file cannot be used; None if there is none."""
     if not (dataset.folder / FILE_NAME).is_file():
         return None
     try:
-        rows = listed_labels(dataset.folder)
-        labels_with_landmarks([label for label in dataset.labels if label in rows], dataset.folder)
+        rows = read_gazetteer(dataset.folder / FILE_NAME)
     except LandmarksFileInvalid as error:
-        return GazetteerCheck(0, (), (), str(error))
-    return GazetteerCheck(
-        rows=len(rows),
-        without_folder=tuple(label for label in rows if label not in dataset.labels),
-        without_row=tuple(label for label in dataset.labels if label not in rows),
-        problem=None,
-    )
+        return {"rows": 0, "without_folder": [], "without_row": [], "problem": str(error)}
+    return {
+        "rows": len(rows),
+        "without_folder": [label for label in rows if label not in dataset.labels],
+        "without_row": [path_text(label)[0] for label in dataset.labels if label not in rows],
+        "problem": None,
+    }

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,14 @@ TRAIN = "train"
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The shares of each label's photos for validation and testing; the rest is for training."""
-
-    val: float
-    test: float
-
-    @property
-    def by_split(self) -> dict[str, float]:
-        return {"test": self.test, "val": self.val}
-
-
-@dataclass(frozen=True)
 class Split(ExaminedPhotos):
-    """The split of each photo: `photos`, `facts` and `splits` have the same order."""
+    """The split of each photo: `photos`, `facts` and `splits` have the same order.
+
+    `shares` are those of each label's photos for testing and validation; the rest is for training.
+    """
 
     seed: int
-    shares: Shares
+    shares: Mapping[str, float]
     splits: tuple[str, ...]
     duplicate_groups: int
     """Groups of copies and near-duplicates, each of which is in one split."""
@@ -57,7 +48,7 @@ class Split(ExaminedPhotos):
     @property
     def missing(self) -> dict[str, list[str]]:
         """By split, the labels without a photo in it although its share is above 0."""
-        splits = [split for split, share in asdict(self.shares).items() if share]
+        splits = [split for split, share in self.shares.items() if share]
         return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
 
     @property
@@ -69,7 +60,7 @@ class Split(ExaminedPhotos):
         return sum(len(names) > 1 for names in labels.values())
 
 
-def plan_split(folder: Path, shares: Shares, *, seed: int) -> Split:
+def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
     """Assign each photo to a split; existing splits of the folder are pooled. Writes nothing.
 
     Raises:
@@ -85,7 +76,7 @@ def plan_split(folder: Path, shares: Shares, *, seed: int) -> Split:
         **vars(examined),
         seed=seed,
         shares=shares,
-        splits=tuple(assign_splits(labels, groups, digests, shares.by_split, seed=seed)),
+        splits=tuple(assign_splits(labels, groups, digests, shares, seed=seed)),
         duplicate_groups=sum(count > 1 for count in Counter(groups).values()),
     )
 
@@ -208,7 +199,7 @@ def split_record(split: Split) -> dict[str, Any]:
     return {
         "format": 1,
         "seed": split.seed,
-        "shares": asdict(split.shares),
+        "shares": dict(split.shares),
         "photos": dict(sorted(splits.items())),
     }
 
@@ -227,5 +218,5 @@ def split_document(split: Split) -> dict[str, Any]:
         "without": {
             name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()
         },
-        "left_out": split.unreadable_document,
+        "left_out": split.unreadable,
     }
