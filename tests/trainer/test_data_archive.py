@@ -21,7 +21,7 @@ PHOTO = scene_bytes(1)
 def unpack(tmp_path: Path, content: bytes) -> dict[str, bytes]:
     (tmp_path / "archive.zip").write_bytes(content)
     (tmp_path / "out").mkdir()
-    unpack_photos(tmp_path / "archive.zip", tmp_path / "out", check_space=lambda _bytes: None)
+    unpack_photos(tmp_path / "archive.zip", tmp_path / "out")
     return tree(tmp_path / "out")
 
 

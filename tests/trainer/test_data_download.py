@@ -15,9 +15,8 @@ from support.command_line import CommandRunner
 from support.http_servers import Quiet, running
 from support.scenes import tree
 
-from trainer.data.download import download
 from trainer.data.gazetteer import labels_with_landmarks
-from trainer.data.udacity import fetch_udacity
+from trainer.data.udacity import download, fetch_udacity
 from trainer.errors import ArchiveRefused, DownloadFailed, NotEnoughSpace
 
 CONTENT = bytes(range(256)) * 3000

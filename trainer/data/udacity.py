@@ -5,23 +5,25 @@ its checksum.
 """
 
 import errno
+import http.client
 import json
 import logging
 import re
 import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
-from trainer.data.download import download
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder, require_space
-from trainer.errors import ArchiveRefused, writing_to
-from trainer.progress import photo_progress
+from trainer.errors import ArchiveRefused, DownloadFailed, writing_to
+from trainer.progress import byte_progress, photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 RECORD = "source.json"
@@ -33,6 +35,9 @@ MOST_BYTES = 20 * 2**30
 _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
 """Matches the path of a photo, perhaps in a folder that holds everything, and its path below the new folder. It leads nowhere else."""
 _PART_BYTES = 1 << 20
+_TIMEOUT_S = 30.0
+_AGAIN = "Run the same command again."
+_OTHER_URL = "Check the URL, or name another one with --url."
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -62,11 +67,10 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     with writing_to(out):
         archive.parent.mkdir(parents=True, exist_ok=True)
     if not archive.is_file():  # an interrupted command may have downloaded it
-        # Unpacked photos are about as large as the archive, so twice the space is needed.
-        download(url, archive, check_space=lambda size_bytes: require_space(archive.parent, 2 * size_bytes))
+        download(url, archive)
     try:
         with new_folder(out) as folder:
-            unpack_photos(archive, folder, check_space=lambda needed: require_space(out, needed))
+            unpack_photos(archive, folder)
             _add_records(folder, url, archive)
     except ArchiveUnsound as error:
         archive.unlink()
@@ -75,18 +79,63 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     return True
 
 
-def unpack_photos(archive: Path, folder: Path, *, check_space: Callable[[int], None]) -> None:
-    """Unpack the photos of `archive` into `folder`, without a top folder that holds everything.
-
-    `check_space` is called with the number of bytes that will be written.
+def download(url: str, file: Path) -> None:
+    """Download `url` to `file`. What is received until then is in FILE.partial, which a failure removes.
 
     Raises:
-        ArchiveUnsound: it is damaged or too large. OutputUnwritable, or what `check_space` raises.
+        DownloadFailed: there is no such file, or the network or the server failed.
+        NotEnoughSpace, OutputUnwritable: with what to do.
+    """
+    if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+        raise DownloadFailed(url=url, reason="it is not an http or https URL", remedy=_OTHER_URL)
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - http only
+            total = int(response.headers.get("Content-Length") or 0)
+            # Unpacked photos are about as large as the archive, so twice the space is needed.
+            require_space(file.parent, 2 * total)
+            _receive(response, partial, total)
+        with writing_to(file):
+            partial.replace(file)
+    except urllib.error.HTTPError as error:
+        status = f"the server returned {error.code} {error.reason}".strip()
+        error.close()
+        is_transient = error.code in {408, 425, 429} or error.code >= 500
+        raise DownloadFailed(url=url, reason=status, remedy=_AGAIN if is_transient else _OTHER_URL) from error
+    except (OSError, http.client.HTTPException) as error:
+        inner = getattr(error, "reason", None)
+        cause = inner if isinstance(inner, Exception) else error
+        text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise DownloadFailed(url=url, reason=f"the connection failed ({text})", remedy=_AGAIN) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _receive(response: http.client.HTTPResponse, partial: Path, total: int) -> None:
+    size = 0
+    with writing_to(partial):
+        out = partial.open("wb")
+    with out, byte_progress("downloading", total or None) as advance:
+        while part := response.read(_PART_BYTES):
+            with writing_to(partial):
+                out.write(part)
+            size += len(part)
+            advance(len(part))
+    if size < total:
+        raise ConnectionError(f"the connection ended after {size} of {total} bytes")
+
+
+def unpack_photos(archive: Path, folder: Path) -> None:
+    """Unpack the photos of `archive` into `folder`, without a top folder that holds everything.
+
+    Raises:
+        ArchiveUnsound: it is damaged or too large.
+        NotEnoughSpace, OutputUnwritable: with what to do.
     """
     try:
         with zipfile.ZipFile(archive) as file:
             photos = photo_entries(file.infolist())
-            check_space(sum(info.file_size for info in photos.values()))
+            require_space(folder, sum(info.file_size for info in photos.values()))
             with photo_progress("unpacking photos", len(photos)) as advance:
                 for path, info in photos.items():
                     _unpack(file, info, folder / path)
