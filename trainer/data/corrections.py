@@ -3,8 +3,10 @@
 Reads the database through `tagger.library.verdicts.training_export`. Photos are only read and copied.
 """
 
+from __future__ import annotations
+
 from collections import Counter
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,47 +30,6 @@ from trainer.progress import photo_progress
 UNKNOWN = "unknown"
 
 
-@dataclass
-class Corrections:
-    """The photos of the new folder, and the number of skipped images by reason.
-
-    Reasons: several-confirmed, still-tagged, gone, unavailable, changed (the file now shows another image).
-    """
-
-    copies: list[PhotoCopy] = field(default_factory=list)
-    labels: dict[str, Label] = field(default_factory=dict)
-    confirmed: Counter[str] = field(default_factory=Counter)
-    """Confirmed images by label."""
-    ordinary: int = 0
-    unchanged: int = 0
-    """Confirmed images that are already in the earlier folder under that label."""
-    relabelled: int = 0
-    """Photos of the earlier folder whose label was corrected or rejected."""
-    earlier: int = 0
-    """Photos of the earlier folder in the new one."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    conflicts: list[str] = field(default_factory=list)
-    """One path of each image that was confirmed for several landmarks."""
-    unreadable: list[str] = field(default_factory=list)
-    """Photos of the earlier folder that cannot be read."""
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The result of `trainer data from-verdicts` as JSON."""
-        return {
-            "confirmed": self.confirmed.total(),
-            "ordinary": self.ordinary,
-            "labels": len(self.labels),
-            "earlier": self.earlier,
-            "known_already": self.unchanged,
-            "relabelled": self.relabelled,
-            "left_out": dict(self.skipped),
-            "by_label": {path_text(label)[0]: count for label, count in sorted(self.confirmed.items())},
-            "several_confirmed": self.conflicts,
-            "unreadable": self.unreadable,
-        }
-
-
 def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corrections:
     """Find the photos of all verdicts, and those of an `earlier` training folder. Writes nothing.
 
@@ -77,15 +38,14 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
         PathNotFound, DatasetEmpty, LandmarksFileInvalid: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
-        collector = _Collector(export, earlier)
+        corrections = Corrections(export, earlier)
         images = list(export.images())
     if not images:
         raise NoVerdicts(url=export.redacted_url, reason="no tag has been confirmed or rejected")
     with photo_progress("reading photos with verdicts", len(images)) as advance:
         for image in images:
-            collector.add(image)
+            corrections.add(image)
             advance(1)
-    corrections = collector.finish()
     if not corrections.confirmed and not corrections.ordinary and not corrections.unchanged:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
         reason = f"none of {len(images)} images can be used ({reasons})"
@@ -107,21 +67,71 @@ def write_corrections(corrections: Corrections, out: Path, earlier: Path | None 
             write_gazetteer(folder / FILE_NAME, corrections.labels.values())
 
 
-class _Collector:
-    """Collects corrections, based on the photos of an earlier folder."""
+class Corrections:
+    """The photos of the new folder, and the number of skipped images by reason.
+
+    Reasons: several-confirmed, still-tagged, gone, unavailable, changed (the file now shows another image).
+    """
 
     def __init__(self, export: TrainingExport, earlier: Path | None) -> None:
+        self.labels: dict[str, Label] = {}
+        self.confirmed: Counter[str] = Counter()
+        """Confirmed images by label."""
+        self.ordinary = 0
+        self.unchanged = 0
+        """Confirmed images that are already in the earlier folder under that label."""
+        self.relabelled = 0
+        """Photos of the earlier folder whose label was corrected or rejected."""
+        self.skipped: Counter[str] = Counter()
+        self.conflicts: list[str] = []
+        """One path of each image that was confirmed for several landmarks."""
+        self.unreadable: list[str] = []
+        """Photos of the earlier folder that cannot be read."""
         self._landmarks = export.landmarks()
         self._model_labels = export.labels()
-        self._corrections = Corrections()
+        self._new: list[PhotoCopy] = []
         self._earlier: dict[str, list[PhotoCopy]] = {}  # by digest
         self._label_of: dict[str, str] = {}  # by slug
         if earlier is not None:
             self._read_earlier(read_dataset(earlier))
 
+    @property
+    def copies(self) -> list[PhotoCopy]:
+        """The photos with verdicts, and those of the earlier folder."""
+        return [*self._new, *chain.from_iterable(self._earlier.values())]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result of `trainer data from-verdicts` as JSON."""
+        return {
+            "confirmed": self.confirmed.total(),
+            "ordinary": self.ordinary,
+            "labels": len(self.labels),
+            "earlier": len(self.copies) - len(self._new),
+            "known_already": self.unchanged,
+            "relabelled": self.relabelled,
+            "left_out": dict(self.skipped),
+            "by_label": {path_text(label)[0]: count for label, count in sorted(self.confirmed.items())},
+            "several_confirmed": self.conflicts,
+            "unreadable": self.unreadable,
+        }
+
+    def add(self, image: LabelledImage) -> None:
+        """Add one image with verdicts, or count why it is skipped."""
+        if len(image.confirmed) > 1:
+            paths = [path_text(path)[0] for path in image.paths[:1]]
+            self.conflicts += paths or [image.digest]
+            self.skipped["several-confirmed"] += 1
+        elif image.confirmed:
+            self._add_confirmed(image, image.confirmed[0])
+        elif image.has_unreviewed_tag:
+            self.skipped["still-tagged"] += 1
+        else:
+            self._add_ordinary(image)
+
     def _read_earlier(self, dataset: Dataset) -> None:
         for label in labels_with_landmarks(dataset.labels, dataset.folder):
-            self._corrections.labels[label.label] = label
+            self.labels[label.label] = label
             landmark = self._landmarks.get(label.slug)
             # A label of a landmark that was merged since stands for the other one, unless that has its own.
             if landmark is None or landmark.slug == label.slug:
@@ -132,46 +142,26 @@ class _Collector:
             for photo in dataset.photos:
                 digest = image_digest(photo.path)
                 if digest is None:
-                    self._corrections.unreadable.append(dataset.name_of(photo.path))
+                    self.unreadable.append(dataset.name_of(photo.path))
                 else:
                     copy = PhotoCopy(photo.path, Path(photo.split or "train", photo.label), digest)
                     self._earlier.setdefault(digest, []).append(copy)
                 advance(1)
-
-    def add(self, image: LabelledImage) -> None:
-        """Add one image with verdicts, or count why it is skipped."""
-        if len(image.confirmed) > 1:
-            paths = [path_text(path)[0] for path in image.paths[:1]]
-            self._corrections.conflicts += paths or [image.digest]
-            self._corrections.skipped["several-confirmed"] += 1
-        elif image.confirmed:
-            self._add_confirmed(image, image.confirmed[0])
-        elif image.has_unreviewed_tag:
-            self._corrections.skipped["still-tagged"] += 1
-        else:
-            self._add_ordinary(image)
-
-    def finish(self) -> Corrections:
-        """Add the photos of the earlier folder."""
-        for copies in self._earlier.values():
-            self._corrections.copies += copies
-            self._corrections.earlier += len(copies)
-        return self._corrections
 
     def _add_confirmed(self, image: LabelledImage, slug: str) -> None:
         label = self._label(slug)
         if image.digest in self._earlier:
             self._correct_earlier(image.digest, label)
         elif source := self._source(image):
-            self._corrections.copies.append(PhotoCopy(source, Path("train", label), image.digest))
-            self._corrections.confirmed[label] += 1
+            self._new.append(PhotoCopy(source, Path("train", label), image.digest))
+            self.confirmed[label] += 1
 
     def _correct_earlier(self, digest: str, label: str) -> None:
         """Move copies of the image to the confirmed label, within their split."""
         copies = self._earlier[digest]
         wrong = [copy for copy in copies if copy.folder.name != label]
-        self._corrections.relabelled += len(wrong)
-        self._corrections.unchanged += not wrong
+        self.relabelled += len(wrong)
+        self.unchanged += not wrong
         self._earlier[digest] = [
             PhotoCopy(copy.source, copy.folder.with_name(label), digest) for copy in copies
         ]
@@ -181,17 +171,17 @@ class _Collector:
         wrong = {self._label_of.get(slug) for slug in image.rejected}
         copies = self._earlier.pop(image.digest, [])
         remaining = [copy for copy in copies if copy.folder.name not in wrong]
-        self._corrections.relabelled += len(copies) - len(remaining)
+        self.relabelled += len(copies) - len(remaining)
         if remaining:
             self._earlier[image.digest] = remaining
         elif source := self._source(image):
-            self._corrections.copies.append(PhotoCopy(source, Path(UNKNOWN), image.digest))
-            self._corrections.ordinary += 1
+            self._new.append(PhotoCopy(source, Path(UNKNOWN), image.digest))
+            self.ordinary += 1
 
     def _source(self, image: LabelledImage) -> Path | None:
         """A photo that still shows the image. If there is none, the reason is counted."""
         if image.is_unavailable:
-            self._corrections.skipped["unavailable"] += 1
+            self.skipped["unavailable"] += 1
             return None
         is_changed = False
         for path in image.paths:
@@ -199,21 +189,17 @@ class _Collector:
             if digest == image.digest:
                 return path
             is_changed = is_changed or digest is not None
-        self._corrections.skipped["changed" if is_changed else "gone"] += 1
+        self.skipped["changed" if is_changed else "gone"] += 1
         return None
 
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
             candidates = (self._model_labels.get(slug, slug), slug, *(f"{slug}-{n}" for n in range(2, 100)))
-            free = (
-                label
-                for label in candidates
-                if _is_folder_name(label) and label not in self._corrections.labels
-            )
+            free = (label for label in candidates if _is_folder_name(label) and label not in self.labels)
             label = self._label_of[slug] = next(free)
             facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
-            self._corrections.labels[label] = Label(label=label, **facts)
+            self.labels[label] = Label(label=label, **facts)
         return self._label_of[slug]
 
 
