@@ -1,22 +1,37 @@
 """Decoded photos for tests of later stages: `CachedPhotos` drawn by a generator."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from tagger.photos.decoding import Pixels
 from trainer.data.folders import LabelledPhoto
 from trainer.data.pixels import CachedPhotos
 from trainer.learning.batches import Augmentation, TrainingSet
+
+
+@dataclass(frozen=True)
+class NoiseSquares(CachedPhotos):
+    """Squares in memory."""
+
+    pixels: npt.NDArray[np.uint8]  # (N, S, S, 3)
+
+    def image(self, position: int) -> Pixels:
+        square: Pixels = self.pixels[position]
+        return square
 
 
 def noise_squares(count: int, side: int = 32, seed: int = 0) -> CachedPhotos:
     """`count` different squares of coarse noise."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (count, side // 8, side // 8, 3), dtype=np.uint8)
-    return CachedPhotos(
+    return NoiseSquares(
         photos=tuple(LabelledPhoto(Path(f"{number}.jpg"), "label") for number in range(count)),
         digests=tuple(map(str, range(count))),
-        rows=np.arange(count),
+        folder=Path(),
+        side=side,
         pixels=coarse.repeat(8, axis=1).repeat(8, axis=2),
     )
 

@@ -1,7 +1,7 @@
-"""The cache of decoded photos: entries are found by image digest and stay correct after any damage to the files."""
+"""The cache of decoded photos: squares are found by image digest, and damaged ones are made again."""
 
-import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from trainer.data.pixels import MAX_PIXELS, CachedPhotos, cache_photos
 from trainer.errors import OutputUnwritable
 
 SIDE = 32
-SQUARES, LIST = "pixels-32.u8", "pixels-32.json"
+SQUARES = "pixels-32"
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_renamed_and_copied_photos_cost_no_decoding(
     assert decoding_messages(caplog) == []
 
 
-def test_photos_of_one_picture_share_a_row(tmp_path: Path, cache: Path) -> None:
+def test_photos_of_one_picture_share_a_square(tmp_path: Path, cache: Path) -> None:
     first = draw_scene(tmp_path / "one.jpg", 1)
     copies = [labelled(first), labelled(Path(shutil.copy(first, tmp_path / "two.jpg")))]
     cached = cache_photos(copies, SIDE, cache)
 
     assert_cached(cached, copies)
-    assert cached.rows.tolist() == [0, 0]
-    assert (cache / SQUARES).stat().st_size == 3 * SIDE * SIDE
+    (square,) = (cache / SQUARES).iterdir()
+    assert square.stat().st_size == 3 * SIDE * SIDE
 
 
 def test_unreadable_photos_are_left_out_with_a_warning(
@@ -107,57 +107,24 @@ def test_interrupted_reading_resumes(
     photos: list[LabelledPhoto], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache_photos(photos[:3], SIDE, cache)
-    with (cache / SQUARES).open("ab") as file:
-        file.write(b"half a square without an entry")
+    (cache / SQUARES / "0123.partial").write_bytes(b"half a square")
     decoding_messages(caplog)
 
     assert_cached(cache_photos(photos, SIDE, cache), photos)
     assert decoding_messages(caplog) == ["decoding photos (2)"]
 
 
-@pytest.mark.parametrize("listed", [b"[", b"{}", b'["a", "a", "a", "a", "a"]'])
-def test_an_invalid_list_is_rebuilt(photos: list[LabelledPhoto], cache: Path, listed: bytes) -> None:
-    cache_photos(photos, SIDE, cache)
-    (cache / LIST).write_bytes(listed)
-
-    assert_cached(cache_photos(photos, SIDE, cache), photos)
-    assert_cached(cache_photos(photos[::-1], SIDE, cache), photos[::-1])
-
-
-@pytest.mark.parametrize("remaining_bytes", [0, 3 * SIDE * SIDE * 3 - 1])
+@pytest.mark.parametrize("remaining_bytes", [0, 3 * SIDE * SIDE - 1])
 def test_truncated_squares_are_rebuilt(
     photos: list[LabelledPhoto], cache: Path, remaining_bytes: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache_photos(photos, SIDE, cache)
-    with (cache / SQUARES).open("ab") as file:
-        file.truncate(remaining_bytes)
+    for square in sorted((cache / SQUARES).iterdir())[:2]:
+        os.truncate(square, remaining_bytes)
     decoding_messages(caplog)
 
     assert_cached(cache_photos(photos, SIDE, cache), photos)
-    assert decoding_messages(caplog) == [f"decoding photos ({5 - remaining_bytes // (3 * SIDE * SIDE)})"]
-
-
-@pytest.mark.slow
-def test_list_never_names_squares_that_are_being_written_over(
-    photos: list[LabelledPhoto], cache: Path
-) -> None:
-    cache_photos(photos, SIDE, cache)
-    with (cache / SQUARES).open("ab") as file:
-        file.truncate(0)
-    with file_size_limit(3 * SIDE * SIDE), pytest.raises(OutputUnwritable):
-        cache_photos(photos[3:], SIDE, cache)
-
-    assert_cached(cache_photos(photos, SIDE, cache), photos)
-
-
-def test_a_run_keeps_its_pixels_while_another_rebuilds_the_file(
-    photos: list[LabelledPhoto], cache: Path
-) -> None:
-    cached = cache_photos(photos, SIDE, cache)
-    (cache / LIST).write_text("garbage")
-    cache_photos(photos[:1], SIDE, cache)
-
-    assert_cached(cached, photos)
+    assert decoding_messages(caplog) == ["decoding photos (2)"]
 
 
 def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
@@ -177,15 +144,13 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
         thread.join()
     for number, part in enumerate(parts):
         assert_cached(results[number], part)
-    assert (cache / SQUARES).stat().st_size == 24 * 3 * SIDE * SIDE
-    assert len(json.loads((cache / LIST).read_text())) == 24
+    assert len(list((cache / SQUARES).iterdir())) == 24
 
 
-def test_a_full_disk_is_reported_and_written_pixels_are_reused(
-    photos: list[LabelledPhoto], cache: Path
-) -> None:
-    with file_size_limit(4000), pytest.raises(OutputUnwritable, match=r"Cannot write to .*File too large"):
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(photos: list[LabelledPhoto], cache: Path) -> None:
+    with file_size_limit(3000), pytest.raises(OutputUnwritable, match=r"Cannot write to .*File too large"):
         cache_photos(photos, SIDE, cache)
+    assert not list((cache / SQUARES).iterdir())
     assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 

@@ -1,24 +1,19 @@
-"""Photos → pixels: decode batches in threads ahead of the model, and cache decoded photos in one file for training.
+"""Photos → pixels: decode batches in threads ahead of the model, and cache decoded photos in files for training.
 
 Batches come from `tagger.photos.decoding.decode_photo`, so that the model is trained on exactly what the tagger shows it. The cache has
-every photo whole, stretched to a square, by the digest of its image. Renamed and copied photos need no decoding, and an
-interrupted decoding continues where it stopped. Several runs may share the file, one of which writes at a time; it may be deleted.
+every photo whole, stretched to a square, in a file named after the digest of its image. Renamed and copied photos need no decoding,
+and an interrupted decoding continues where it stopped. Several runs may share the cache.
 """
 
-import fcntl
-import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -34,8 +29,8 @@ from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 3
 BATCH_SIZE = 64
-SAVE_EVERY = 16
-"""Batches between two updates of the cache's list."""
+PARTIAL = ".partial"
+"""The suffix of squares that are being written."""
 
 log = logging.getLogger("trainer")
 
@@ -114,17 +109,17 @@ def _collect(part: Iterable[tuple[int, tuple[str, Pixels | PhotoFailure]]]) -> I
 
 @dataclass(frozen=True)
 class CachedPhotos:
-    """The readable photos and their pixels, uint8 (R, S, S, 3); photo i has row `rows[i]`."""
+    """The readable photos, and the digests of their images, by which `folder` has their squares of `side` pixels."""
 
     photos: tuple[LabelledPhoto, ...]
     digests: tuple[str, ...]
-    rows: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.uint8]
+    folder: Path
+    side: int
 
-    def image(self, position: int) -> npt.NDArray[np.uint8]:
+    def image(self, position: int) -> Pixels:
         """The photo at `position`, uint8 (S, S, 3)."""
-        image: npt.NDArray[np.uint8] = self.pixels[self.rows[position]]
-        return image
+        square = np.fromfile(self.folder / self.digests[position], np.uint8)
+        return square.reshape(self.side, self.side, 3)
 
     def scaled(self, positions: Sequence[int], size: int) -> Tensor:
         """The photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
@@ -133,39 +128,34 @@ class CachedPhotos:
         return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
-def cache_photos(photos: Sequence[LabelledPhoto], side: int, folder: Path) -> CachedPhotos:
-    """Decode the photos that are not yet cached in `folder`. Unreadable ones are skipped, with a warning.
+def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> CachedPhotos:
+    """Decode the photos that are not yet cached. Unreadable ones are skipped, with a warning.
 
     Args:
-        photos: the photos; those with the same image share a row
+        photos: the photos; those with the same image share a square
         side: S, the side of the squares in pixels
-        folder: the folder of the cache; about 3 · S² bytes per photo
+        cache: the folder of the cache; about 3 · S² bytes per photo
 
     Raises:
         OutputUnwritable: with the reason.
     """
     digests = [photo_digest(photo.path) for photo in photos]
-    with writing_to(folder):
+    folder = cache / f"pixels-{side}"
+    with writing_to(cache):
         folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder / f"pixels-{side}.lock"):
-            cache = _PixelCache(folder / f"pixels-{side}", side)
-            new: dict[str, Path] = {}
-            for photo, digest in zip(photos, digests, strict=True):
-                if digest is not None and digest not in cache.rows:
-                    new.setdefault(digest, photo.path)
-            cache.add(new)
-            pixels = cache.pixels()
+        files = [file for file in folder.iterdir() if file.suffix != PARTIAL]
+        squares = {file.name for file in files if file.stat().st_size == 3 * side * side}
+        new: dict[str, Path] = {}
+        for photo, digest in zip(photos, digests, strict=True):
+            if digest is not None and digest not in squares:
+                new.setdefault(digest, photo.path)
+        squares |= _store_squares(new, side, folder)
     cached = [
-        (photo, digest, cache.rows[digest])
-        for photo, digest in zip(photos, digests, strict=True)
-        if digest in cache.rows and digest is not None
+        (photo, digest) for photo, digest in zip(photos, digests, strict=True) if digest and digest in squares
     ]
     log.info("%d photos read, %d could not be read and are skipped", len(cached), len(photos) - len(cached))
     return CachedPhotos(
-        photos=tuple(photo for photo, _, _ in cached),
-        digests=tuple(digest for _, digest, _ in cached),
-        rows=np.array([row for _, _, row in cached], dtype=np.int64),
-        pixels=pixels,
+        tuple(photo for photo, _ in cached), tuple(digest for _, digest in cached), folder, side
     )
 
 
@@ -178,78 +168,24 @@ def photo_digest(path: Path) -> str | None:
         return None
 
 
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """Hold the lock: two runs that add to the file would overwrite each other's squares."""
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another run that decodes photos into %s", lock.parent)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
+    """Decode photos, given by digest; returns the digests of those that are readable."""
+    digests, paths, stored = list(new), list(new.values()), set[str]()
+    if not paths:
+        return stored
+    with photo_progress("decoding photos", len(paths)) as advance:
+        for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
+            for position, pixels in zip(batch.positions, batch.pixels, strict=True):
+                _store_square(pixels, folder / digests[position])
+                stored.add(digests[position])
+            advance(len(batch.positions))
+    return stored
 
 
-class _PixelCache:
-    """A file of squares, and a list of their digests in the same order.
-
-    The list is written after the squares, so every listed square is complete; squares beyond the list are overwritten.
-    """
-
-    def __init__(self, path: Path, side: int) -> None:
-        self._path, self._side = path.with_suffix(".u8"), side
-        self._list = path.with_suffix(".json")
-        self.rows = {digest: row for row, digest in enumerate(self._read_list())}
-
-    def _read_list(self) -> list[str]:
-        try:
-            content: object = json.loads(self._list.read_text())
-            complete = self._path.stat().st_size // self._square_bytes
-        except (FileNotFoundError, ValueError):
-            return []
-        digests = [str(digest) for digest in content] if isinstance(content, list) else []
-        # The list never has duplicates. If it does, the file is damaged and its other entries are not reliable either.
-        return digests[:complete] if len(set(digests)) == len(digests) else []
-
-    @property
-    def _square_bytes(self) -> int:
-        return 3 * self._side * self._side
-
-    def add(self, new: dict[str, Path]) -> None:
-        """Decode photos, given by digest, and append their squares."""
-        digests, paths = list(new), list(new.values())
-        if not paths:
-            return
-        if not self.rows:
-            self._path.unlink(missing_ok=True)  # not truncated: another run may have it mapped into memory
-        self._write_list()  # so that it does not list squares that are about to be overwritten
-        with self._path.open("ab") as file, photo_progress("decoding photos", len(paths)) as advance:
-            file.truncate(len(self.rows) * self._square_bytes)
-            try:
-                resize = Resize(self._side, self._side, "stretch")
-                for number, batch in enumerate(decode_batches(paths, resize, BATCH_SIZE), start=1):
-                    file.write(batch.images.permute(0, 2, 3, 1).numpy().tobytes())
-                    for position in batch.positions:
-                        self.rows[digests[position]] = len(self.rows)
-                    advance(len(batch.positions))
-                    if number % SAVE_EVERY == 0:
-                        self._save(file)
-            finally:
-                self._save(file)
-
-    def _save(self, file: BinaryIO) -> None:
-        file.flush()
-        os.fsync(file.fileno())  # after a power failure, the list must not name missing squares
-        self._write_list()
-
-    def _write_list(self) -> None:
-        partial = self._list.with_suffix(".partial")
-        partial.write_text(json.dumps(list(self.rows)))
-        partial.replace(self._list)
-
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """The squares, uint8 (R, S, S, 3), mapped into memory."""
-        shape = (len(self.rows), self._side, self._side, 3)
-        if not self.rows:
-            return np.empty(shape, dtype=np.uint8)
-        return np.memmap(self._path, dtype=np.uint8, mode="r", shape=shape)
+def _store_square(pixels: Pixels, file: Path) -> None:
+    partial = file.with_name(uuid4().hex + PARTIAL)  # another run may store the same photo now
+    try:
+        partial.write_bytes(pixels.tobytes())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
