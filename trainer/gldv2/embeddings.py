@@ -49,9 +49,9 @@ class EmbeddingProgress:
     """What `embed_archives` did: archives with new and with earlier embeddings, unreadable photos, and why archives are left out."""
 
     archives: int = 0
-    earlier: int = 0
-    unreadable: int = 0
+    earlier_archives: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def embed_archives(archives: Path, model: EmbeddingModel, out: EmbeddingFolder) 
             try:
                 checksum = published_checksum(archive)
                 if out.has(archive, checksum):
-                    progress.earlier += 1
+                    progress.earlier_archives += 1
                     continue
                 photos, unreadable = _embed(archive, model, out.labels, advance)
             except (ArchiveDamaged, OSError) as error:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from trainer.embeddings import EmbeddingModel
 from trainer.errors import PublishedFileInvalid, writing_to
 from trainer.evaluation.metrics import average_precisions
 from trainer.export.pack import LEAST_PHOTOS
-from trainer.gldv2.embeddings import EmbeddingFolder, EmbeddingProgress, embed_archives, read_embeddings
+from trainer.gldv2.embeddings import EmbeddingFolder, embed_archives, read_embeddings
 from trainer.gldv2.landmark_index import LandmarkIndex, learn_directions, write_index
 from trainer.gldv2.published_files import (
     PhotoLabels,
@@ -66,15 +67,14 @@ def index_landmarks(
     files = train.files()
     if not files:
         raise PublishedFileInvalid(path=folder / "train", reason="it has no whole archive")
-    learned = learn_directions(files, labels, space)
+    packed: dict[int, Direction] = {}
+    learned = _keep_for_pack(learn_directions(files, labels, space), labels, packed)
+    landmarks = write_index(out / INDEX, learned, names, space, digest)
     if pack_file:
-        pack = LandmarkPack(name_of_pack(pack_file), model.facts, labels, names)
-        landmarks = write_index(out / INDEX, pack.collect(learned), names, space, digest)
+        pack = _encode_pack(name_of_pack(pack_file), model.facts, packed, names)
         with writing_to(pack_file):
-            pack_file.write_bytes(pack.encode())
-    else:
-        landmarks = write_index(out / INDEX, learned, names, space, digest)
-    document = _figures(train_progress) | {
+            pack_file.write_bytes(pack)
+    document = asdict(train_progress) | {
         "photos": sum(len(read_embeddings(file).ids) for file in files),
         "landmarks": landmarks,
         "index": str(out / INDEX),
@@ -83,18 +83,9 @@ def index_landmarks(
         test_labels = listed_photos(photo_id for of_usage in solutions.values() for photo_id in of_usage)
         test = EmbeddingFolder(out / "test", digest, test_labels)
         test_progress = embed_archives(folder / "test", model, test)
-        document |= {f"test_{name}": value for name, value in _figures(test_progress).items()}
+        document |= {f"test_{name}": value for name, value in asdict(test_progress).items()}
         document |= _measure(LandmarkIndex.open(out / INDEX), test.files(), solutions)
     return document
-
-
-def _figures(progress: EmbeddingProgress) -> dict[str, Any]:
-    return {
-        "archives": progress.archives,
-        "earlier_archives": progress.earlier,
-        "left_out": progress.left_out,
-        "unreadable": progress.unreadable,
-    }
 
 
 def _measure(index: LandmarkIndex, files: list[Path], solutions: Mapping[str, Solution]) -> dict[str, Any]:
@@ -132,45 +123,41 @@ def challenge_gap(guesses: Mapping[str, tuple[int, float]], solution: Solution) 
     return average_precisions(confidence, correct, torch.tensor([others], dtype=torch.float64)).item()
 
 
-class LandmarkPack:
-    """Collects the directions of the landmarks with the most listed photos: a pack takes fewer than the data set has."""
+def _keep_for_pack(
+    learned: Iterable[tuple[int, Direction]], labels: PhotoLabels, packed: dict[int, Direction]
+) -> Iterator[tuple[int, Direction]]:
+    """Yield what was learned, and add the directions of the landmarks with the most listed photos to `packed`.
 
-    def __init__(
-        self, name: str, embedding: PackEmbedding, labels: PhotoLabels, names: Mapping[int, str]
-    ) -> None:
-        landmark_ids, counts = np.unique(labels.landmark_ids, return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:MAX_LANDMARKS]
-        self._name, self._embedding, self._names = name, embedding, names
-        self._chosen = set(landmark_ids[order].tolist())
-        self._directions: dict[int, Direction] = {}
+    A pack takes fewer landmarks than the data set has. Those of fewer than LEAST_PHOTOS different photos are left out.
+    """
+    landmark_ids, counts = np.unique(labels.landmark_ids, return_counts=True)
+    chosen = set(landmark_ids[np.argsort(-counts, kind="stable")[:MAX_LANDMARKS]].tolist())
+    for landmark_id, direction in learned:
+        if landmark_id in chosen and direction.examples >= LEAST_PHOTOS:
+            packed[landmark_id] = direction
+        yield landmark_id, direction
 
-    def collect(self, learned: Iterable[tuple[int, Direction]]) -> Iterator[tuple[int, Direction]]:
-        """Yield what was learned, and keep the directions for the pack. Those of fewer than LEAST_PHOTOS different photos are left out."""
-        for landmark_id, direction in learned:
-            if landmark_id in self._chosen and direction.examples >= LEAST_PHOTOS:
-                self._directions[landmark_id] = direction
-            yield landmark_id, direction
 
-    def encode(self) -> bytes:
-        """The file of the pack.
+def _encode_pack(
+    name: str, embedding: PackEmbedding, directions: Mapping[int, Direction], names: Mapping[int, str]
+) -> bytes:
+    """The file of a pack.
 
-        Raises:
-            PackEmpty: no landmark has enough photos.
-        """
-        if not self._directions:
-            raise PackEmpty(reason=f"no landmark has {LEAST_PHOTOS} different photos")
-        manifest = PackManifest(
-            name=self._name, about=ABOUT, embedding=self._embedding, landmarks=tuple(self._landmarks())
-        )
-        return encode_pack(manifest, list(self._directions.values()))
-
-    def _landmarks(self) -> Iterator[PackedLandmark]:
-        slugs = set[str]()
-        for landmark_id, direction in self._directions.items():
-            name = self._names.get(landmark_id) or f"Landmark {landmark_id}"
-            slug = slug_of_name(name) or f"gldv2-{landmark_id}"
-            slug = f"{slug}-{landmark_id}" if slug in slugs else slug
-            slugs.add(slug)
-            yield PackedLandmark(
-                slug=slug, name=name, examples=direction.examples, expected=max(direction.expected, 0.0)
+    Raises:
+        PackEmpty: no landmark has enough photos.
+    """
+    if not directions:
+        raise PackEmpty(reason=f"no landmark has {LEAST_PHOTOS} different photos")
+    landmarks, slugs = [], set[str]()
+    for landmark_id, direction in directions.items():
+        full_name = names.get(landmark_id) or f"Landmark {landmark_id}"
+        slug = slug_of_name(full_name) or f"gldv2-{landmark_id}"
+        slug = f"{slug}-{landmark_id}" if slug in slugs else slug
+        slugs.add(slug)
+        landmarks.append(
+            PackedLandmark(
+                slug=slug, name=full_name, examples=direction.examples, expected=max(direction.expected, 0.0)
             )
+        )
+    manifest = PackManifest(name=name, about=ABOUT, embedding=embedding, landmarks=tuple(landmarks))
+    return encode_pack(manifest, list(directions.values()))
